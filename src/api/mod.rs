@@ -1,0 +1,23 @@
+//! The contract with users: the kinds of the group `membership.dev`, their conditions and durations.
+
+pub mod condition;
+pub mod duration;
+pub mod membership;
+pub mod provider;
+
+pub use condition::Reason;
+pub use duration::Duration;
+pub use membership::{
+    AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, ProjectMembershipSpec,
+    ProjectMembershipStatus, RoleManagement, SubjectKind,
+};
+pub use provider::{MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
+
+/// The API group of every kind here.
+pub const GROUP: &str = "membership.dev";
+/// Keeps a ProjectMembership until what it granted is revoked.
+pub const FINALIZER: &str = "membership.dev/revoke";
+/// Any new value asks for a reconcile now, as Flux's `reconcile.fluxcd.io/requestedAt` does.
+pub const RECONCILE_AT: &str = "membership.dev/reconcile-at";
+/// `"true"` lets an object go while the access stays at the provider; only administrators may set it.
+pub const ABANDON: &str = "membership.dev/abandon";

@@ -1,0 +1,159 @@
+//! From what a spec asks for, what was recorded and the time: the grants and the next edge. Pure.
+//!
+//! The one rule that everything here serves: **a recorded start never moves later**, so that no retry, restart or
+//! edit lengthens a grant.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::member::{Term, Window};
+use crate::policy::{Admitted, When};
+
+/// Where a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Before its start.
+    Scheduled,
+    /// In `[start, end)`.
+    Active,
+    /// From its end on.
+    Expired,
+}
+
+/// A declared role with the term it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// The role.
+    pub role: String,
+    /// For how long.
+    pub term: Term,
+}
+
+impl Grant {
+    /// Where the grant stands at `now`.
+    pub fn state(&self, now: Timestamp) -> State {
+        match self.term {
+            Term::Permanent => State::Active,
+            Term::Temporary(window) if now >= window.end || window.end <= window.start => State::Expired,
+            Term::Temporary(window) if now < window.start => State::Scheduled,
+            Term::Temporary(_) => State::Active,
+        }
+    }
+
+    /// Whether the role is to be held at `now`.
+    pub fn in_effect(&self, now: Timestamp) -> bool {
+        self.state(now) == State::Active
+    }
+}
+
+/// What is known of an object's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// It was never acted on: an open window at the provider is adopted, a closed one is history.
+    New,
+    /// Its status speaks of it.
+    Recorded,
+    /// It was acted on and its status was lost (restored from a backup): a start that nobody knows is over.
+    Lost,
+}
+
+/// The starts that an object may count from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starts {
+    /// What is known of the object's past.
+    pub past: Past,
+    /// The starts in its status.
+    pub recorded: BTreeMap<String, Timestamp>,
+    /// The windows that the provider shows and no other object granted. Not looked at where the past is recorded.
+    pub provider: BTreeMap<String, Window>,
+}
+
+impl Starts {
+    /// An object of which the status knows these starts.
+    pub fn recorded(recorded: BTreeMap<String, Timestamp>) -> Self {
+        Self { past: Past::Recorded, recorded, provider: BTreeMap::new() }
+    }
+
+    fn provider(&self, role: &str, now: Timestamp) -> Option<Timestamp> {
+        let window = self.provider.get(role)?;
+        match self.past {
+            Past::Recorded => None,
+            Past::New => window.contains(now).then_some(window.start),
+            Past::Lost => Some(window.start),
+        }
+    }
+}
+
+/// The grants that an admitted spec asks for, in its order. Starts are whole seconds, as Kubernetes writes times.
+pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
+    let grant = |wanted: &crate::policy::Wanted| Grant {
+        role: wanted.role.clone(),
+        term: match wanted.when {
+            When::Always => Term::Permanent,
+            When::Within { start, seconds, end } => {
+                Term::Temporary(window(&wanted.role, start, seconds, end, starts, now))
+            }
+        },
+    };
+    admitted.roles().iter().map(grant).collect()
+}
+
+fn window(
+    role: &str,
+    declared: Option<Timestamp>,
+    seconds: Option<u64>,
+    end: Option<Timestamp>,
+    starts: &Starts,
+    now: Timestamp,
+) -> Window {
+    let length = seconds.map(|s| SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)));
+    let accepted = whole_second(now);
+    let known = starts.recorded.get(role).copied().or_else(|| starts.provider(role, now));
+    let start = match (declared, known, starts.past) {
+        (Some(declared), _, _) => declared,
+        (None, Some(known), _) => known.min(accepted),
+        // Nobody knows when it began, so it is over: its window ends now.
+        (None, None, Past::Lost) => return ended_now(length, end, accepted),
+        (None, None, Past::New | Past::Recorded) => accepted,
+    };
+    let by_length = length.map(|length| start.saturating_add(length).unwrap_or(Timestamp::MAX));
+    let end = match (by_length, end) {
+        (Some(a), Some(b)) => a.min(b),
+        (Some(end), None) | (None, Some(end)) => end,
+        // `admit` lets no temporary role without an end through; one that got here has none to lose.
+        (None, None) => start,
+    };
+    Window { start, end }
+}
+
+/// A window that is over. With a length it is `[now - length, now)`, so that what gets recorded stays over; with
+/// an absolute end alone no start is needed to know the end, so that the grant goes on until it.
+fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timestamp) -> Window {
+    match (length, end) {
+        (None, Some(end)) => Window { start: now, end },
+        (length, _) => {
+            let length = length.unwrap_or(SignedDuration::ZERO);
+            Window { start: now.saturating_sub(length).unwrap_or(Timestamp::MIN), end: now }
+        }
+    }
+}
+
+/// `at` without its fraction of a second, rounded down: a start may only move earlier.
+pub fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second() - i64::from(at.subsec_nanosecond() < 0)).unwrap_or(at)
+}
+
+/// The next start or end after `now` among these terms; `None` where nothing changes any more.
+pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) -> Option<Timestamp> {
+    terms
+        .into_iter()
+        .filter_map(|term| match term {
+            Term::Permanent => None,
+            Term::Temporary(window) if window.end <= window.start => None,
+            Term::Temporary(window) => Some([window.start, window.end]),
+        })
+        .flatten()
+        .filter(|edge| *edge > now)
+        .min()
+}

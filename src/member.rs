@@ -1,0 +1,167 @@
+//! What a provider holds for one subject in one project: the values that roster, plan and providers share.
+//!
+//! Nothing here knows a wire format, a clock or a client.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::SubjectKind;
+
+/// A span of time, `[start, end)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Window {
+    /// The first instant.
+    pub start: Timestamp,
+    /// The first instant after it.
+    pub end: Timestamp,
+}
+
+impl Window {
+    /// Whether `at` lies in the window.
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.start <= at && at < self.end
+    }
+
+    /// How long the window is; negative where it ends before it starts.
+    pub fn length(&self) -> SignedDuration {
+        self.end.duration_since(self.start)
+    }
+}
+
+/// How long a role is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Term {
+    /// For good.
+    Permanent,
+    /// For a while.
+    Temporary(Window),
+}
+
+impl Term {
+    /// The first instant at which the role is no longer held; `None`: never.
+    pub fn end(&self) -> Option<Timestamp> {
+        match self {
+            Self::Permanent => None,
+            Self::Temporary(window) => Some(window.end),
+        }
+    }
+
+    /// Whether the term has ended at `now`.
+    pub fn ended(&self, now: Timestamp) -> bool {
+        self.end().is_some_and(|end| end <= now)
+    }
+
+    /// The later-ending of two terms; a permanent one ends last, and of equal ends the earlier start stays.
+    pub fn later(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Permanent, _) | (_, Self::Permanent) => Self::Permanent,
+            (Self::Temporary(a), Self::Temporary(b)) => {
+                Self::Temporary(if (a.end, b.start) >= (b.end, a.start) { a } else { b })
+            }
+        }
+    }
+}
+
+/// One entry of a member's role list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// The role's slug or key.
+    pub role: String,
+    /// How long it is held.
+    pub term: Term,
+    /// The entry's window in the provider's own words, so that a foreign entry is sent back byte for byte.
+    /// `None` for entries of ours and for permanent ones.
+    pub verbatim: Option<Verbatim>,
+}
+
+impl Entry {
+    /// An entry of ours.
+    pub fn new(role: impl Into<String>, term: Term) -> Self {
+        Self { role: role.into(), term, verbatim: None }
+    }
+
+    /// A permanent entry of ours.
+    pub fn permanent(role: impl Into<String>) -> Self {
+        Self::new(role, Term::Permanent)
+    }
+}
+
+/// A temporary entry's window as the provider wrote it (Infisical: `temporaryRange`, `temporaryAccessStartTime`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Verbatim {
+    /// The range as it came, as `2h` or `1.5h`.
+    pub range: String,
+    /// The start as it came.
+    pub start: String,
+}
+
+/// A row of a project's list: what one subject holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The subject's id, as in [`Target::subject_id`].
+    pub subject_id: String,
+    /// Its roles, in the provider's order. Of several memberships of one subject: all their entries.
+    pub entries: Vec<Entry>,
+    /// How many memberships the provider has of this subject; more than one must be deleted and created again
+    /// (reference/infisical.md, "PATCH and time").
+    pub memberships: u32,
+    /// A number that grows with every change, where the provider has one (ZITADEL: `details.sequence`).
+    pub version: Option<u64>,
+}
+
+/// Where members are: one project at a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Project {
+    /// ZITADEL: the organization that owns the project, for `x-zitadel-orgid`.
+    pub organization_id: Option<String>,
+    /// The project's id, in the provider's normal form (a UUID in lower case).
+    pub id: String,
+}
+
+/// Whose roles, and where: the unit of work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Target {
+    /// The project.
+    pub project: Project,
+    /// The subject's kind.
+    pub subject_kind: SubjectKind,
+    /// The subject's id, in the provider's normal form.
+    pub subject_id: String,
+}
+
+/// What is to be done to a member. Only [`crate::plan`] makes one for the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// There is no membership: create one with these roles.
+    Create(Vec<Entry>),
+    /// There is one: replace its whole list.
+    Replace(Vec<Entry>),
+    /// There are several of one subject: delete them all, then create one with these roles.
+    Recreate(Vec<Entry>),
+    /// Remove the membership, or all of them.
+    Remove,
+}
+
+impl Change {
+    /// The list that stands when the change is done; empty where the membership is gone.
+    pub fn outcome(&self) -> &[Entry] {
+        match self {
+            Self::Create(entries) | Self::Replace(entries) | Self::Recreate(entries) => entries,
+            Self::Remove => &[],
+        }
+    }
+}
+
+/// What a provider can and needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It ends a temporary role by itself when it was told the end.
+    pub enforces_expiry: bool,
+    /// It refuses a membership of temporary roles only, and this built-in role gives nothing: the base to add.
+    pub permanent_base: Option<&'static str>,
+    /// Writes are made one at a time on the whole instance (reference/zitadel.md, trap 4).
+    pub one_writer: bool,
+    /// A row that a list shows is what is in force; where false, only a write's own answer is.
+    pub lists_are_current: bool,
+    /// The kinds of subjects it knows.
+    pub subject_kinds: &'static [SubjectKind],
+}

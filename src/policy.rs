@@ -1,0 +1,181 @@
+//! Admission: whether a spec can be carried out, and what it then asks for. Pure.
+//!
+//! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, membership::RoleGrant};
+use crate::member::{Project, Target};
+
+/// Which server the membership's provider object names: what the schema can't see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Infisical: subjects are identities, ids are UUIDs.
+    Infisical,
+    /// ZITADEL: subjects are users, ids are digits; `organization_id` is the provider object's default.
+    Zitadel {
+        /// The organization of memberships that name none.
+        organization_id: Option<String>,
+    },
+}
+
+/// Why a spec isn't carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+/// When an admitted role runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// For good.
+    Always,
+    /// From a start until the earlier of `start + seconds` and `end`; at least one of these is set.
+    Within {
+        /// The declared start; unset: when the grant is first accepted.
+        start: Option<Timestamp>,
+        /// How long, in seconds.
+        seconds: Option<u64>,
+        /// The latest end.
+        end: Option<Timestamp>,
+    },
+}
+
+/// One role that an admitted spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The role.
+    pub role: String,
+    /// When it runs.
+    pub when: When,
+}
+
+/// A spec that may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    roles: Vec<Wanted>,
+}
+
+impl Admitted {
+    /// What it asks for, in the order of the spec.
+    pub fn roles(&self) -> &[Wanted] {
+        &self.roles
+    }
+}
+
+/// The target that a spec's ids name, in the provider's normal form.
+///
+/// It depends on immutable fields only, so that an object whose roles are refused can still have its access ended.
+pub fn target(spec: &ProjectMembershipSpec, server: &Server) -> Result<Target, Refusal> {
+    let (organization_id, kind) = match server {
+        Server::Infisical => {
+            uuid("spec.project.id", &spec.project.id)?;
+            uuid("spec.subject.id", &spec.subject.id)?;
+            if spec.project.organization_id.is_some() {
+                return Err(invalid("spec.project.organizationId is for ZITADEL; an Infisical project is found by its id alone: create the object again without it"));
+            }
+            (None, SubjectKind::Identity)
+        }
+        Server::Zitadel { organization_id } => {
+            digits("spec.project.id", &spec.project.id)?;
+            digits("spec.subject.id", &spec.subject.id)?;
+            (spec.project.organization_id.clone().or_else(|| organization_id.clone()), SubjectKind::User)
+        }
+    };
+    if spec.subject.kind != kind {
+        return Err(invalid(&format!(
+            "spec.subject.kind is {:?}, but {} knows {kind:?} only: create the object again with kind {kind:?}",
+            spec.subject.kind,
+            match server {
+                Server::Infisical => "Infisical",
+                Server::Zitadel { .. } => "ZITADEL",
+            }
+        )));
+    }
+    Ok(Target {
+        project: Project { organization_id, id: spec.project.id.to_ascii_lowercase() },
+        subject_kind: kind,
+        subject_id: spec.subject.id.to_ascii_lowercase(),
+    })
+}
+
+/// Looks at everything in a spec that can be wrong although the API server took it.
+pub fn admit(spec: &ProjectMembershipSpec) -> Result<Admitted, Refusal> {
+    let mut seen = BTreeSet::new();
+    let mut roles = Vec::with_capacity(spec.roles.len());
+    if let Some(interval) = &spec.resync_interval {
+        interval.seconds().map_err(|e| invalid(&format!("spec.resyncInterval: {e}")))?;
+    }
+    for grant in &spec.roles {
+        if grant.role == "custom" {
+            return Err(invalid(
+                "spec.roles: \"custom\" is how Infisical marks every custom role, not a role: write the role's own slug",
+            ));
+        }
+        if !seen.insert(grant.role.as_str()) {
+            return Err(invalid(&format!("spec.roles: {:?} is declared twice: leave one", grant.role)));
+        }
+        roles.push(Wanted { role: grant.role.clone(), when: when(grant)? });
+    }
+    if roles.is_empty() {
+        return Err(invalid("spec.roles is empty: declare at least one role, or delete the object"));
+    }
+    Ok(Admitted { roles })
+}
+
+fn when(grant: &RoleGrant) -> Result<When, Refusal> {
+    let Some(temporary) = &grant.temporary else {
+        return Ok(When::Always);
+    };
+    let seconds = match &temporary.duration {
+        None => None,
+        Some(duration) => Some(
+            duration.seconds().map_err(|e| invalid(&format!("spec.roles[{}].temporary.duration: {e}", grant.role)))?,
+        ),
+    };
+    let (start, end) = (temporary.start_time, temporary.expiration_time);
+    if seconds.is_none() && end.is_none() {
+        return Err(invalid(&format!(
+            "spec.roles[{}].temporary has no end: set duration, expirationTime or both",
+            grant.role
+        )));
+    }
+    if let (Some(start), Some(end)) = (start, end)
+        && end <= start
+    {
+        return Err(invalid(&format!(
+            "spec.roles[{}].temporary: expirationTime {end} is not after startTime {start}",
+            grant.role
+        )));
+    }
+    Ok(When::Within { start, seconds, end })
+}
+
+fn invalid(message: &str) -> Refusal {
+    Refusal { reason: Reason::InvalidSpec, message: message.to_owned() }
+}
+
+fn uuid(field: &str, id: &str) -> Result<(), Refusal> {
+    let groups: Vec<&str> = id.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|g| g.len()).collect();
+    if lengths == [8, 4, 4, 4, 12] && groups.iter().all(|g| g.chars().all(|c| c.is_ascii_hexdigit())) {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "{field} is {id:?}, but Infisical's ids are UUIDs: copy the id from the settings page, not the name or slug, and create the object again"
+    )))
+}
+
+fn digits(field: &str, id: &str) -> Result<(), Refusal> {
+    if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "{field} is {id:?}, but ZITADEL's ids are digits: copy the resource id from the console, and create the object again"
+    )))
+}

@@ -1,0 +1,146 @@
+//! What can go wrong at a provider, and what follows from it.
+
+use std::time::Duration;
+
+use crate::api::Reason;
+
+/// When to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// On a change of the object, its provider or its secret, and at the slow resync.
+    Terminal,
+    /// After the time that the provider named.
+    After(Duration),
+    /// Soon, then ever later.
+    Backoff,
+}
+
+/// Whether a request that failed may have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It wasn't: it was refused, or never sent.
+    None,
+    /// Nobody knows: look before trying again.
+    Unknown,
+}
+
+/// A provider's refusal or failure. Every text in it is bounded and filtered (docs/security: no token, no whole body).
+#[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// No connection, no answer in time, 5xx, or an answer that makes no sense.
+    #[error("{message}")]
+    Unreachable {
+        /// What happened, where, and what to do.
+        message: String,
+        /// Whether the request may have been carried out.
+        effect: Effect,
+    },
+    /// Too many requests.
+    #[error("{message}")]
+    RateLimited {
+        /// What happened, where, and what to do.
+        message: String,
+        /// How long the provider asks to wait.
+        after: Option<Duration>,
+    },
+    /// The credential is refused.
+    #[error("{message}")]
+    Unauthorized {
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// The credential's rights don't suffice.
+    #[error("{message}")]
+    Forbidden {
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// A role of the list doesn't exist.
+    #[error("{message}")]
+    RoleNotFound {
+        /// The role that the provider named, where it named one.
+        role: Option<String>,
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// The subject doesn't exist.
+    #[error("{message}")]
+    SubjectNotFound {
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// The project doesn't exist, or not for this credential or organization.
+    #[error("{message}")]
+    ProjectNotFound {
+        /// The provider says positively that there is no such project, so that no access to it can be left.
+        gone: bool,
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// The member isn't what was observed: it was created, removed or changed meanwhile.
+    #[error("{message}")]
+    Changed {
+        /// What happened and where.
+        message: String,
+    },
+    /// The provider took the member and will never list it.
+    #[error("{message}")]
+    MemberNotListed {
+        /// What happened, where, and what to do.
+        message: String,
+    },
+    /// The provider refuses the request for another reason.
+    #[error("{message}")]
+    Rejected {
+        /// What happened, where, and what to do.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The condition's reason, the event's and the metric's.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unreachable { .. } => Reason::Unreachable,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::Unauthorized { .. } => Reason::Unauthorized,
+            Self::Forbidden { .. } => Reason::Forbidden,
+            Self::RoleNotFound { .. } => Reason::RoleNotFound,
+            Self::SubjectNotFound { .. } => Reason::SubjectNotFound,
+            Self::ProjectNotFound { .. } => Reason::ProjectNotFound,
+            Self::Changed { .. } => Reason::Progressing,
+            Self::MemberNotListed { .. } => Reason::MemberNotListed,
+            Self::Rejected { .. } => Reason::Rejected,
+        }
+    }
+
+    /// When to try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Changed { .. } => Retry::Backoff,
+            Self::RateLimited { after, .. } => after.map_or(Retry::Backoff, Retry::After),
+            Self::Forbidden { .. }
+            | Self::RoleNotFound { .. }
+            | Self::SubjectNotFound { .. }
+            | Self::ProjectNotFound { .. }
+            | Self::MemberNotListed { .. }
+            | Self::Rejected { .. } => Retry::Terminal,
+        }
+    }
+
+    /// Whether the request that failed may have been carried out.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Unreachable { effect, .. } => *effect,
+            Self::RateLimited { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::RoleNotFound { .. }
+            | Self::SubjectNotFound { .. }
+            | Self::ProjectNotFound { .. }
+            | Self::Changed { .. }
+            | Self::MemberNotListed { .. }
+            | Self::Rejected { .. } => Effect::None,
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! The one HTTP client of both providers: what may be called, how long and how large an answer may be, and what of
+//! it may be shown.
+//!
+//! A provider makes one [`Server`] from the [`Client`] and calls it under a [`Permit`]. A failure here says whether the
+//! request may have been carried out; what an answer *means* is for the provider's own module to say.
+
+mod answer;
+mod endpoint;
+mod observer;
+mod request;
+mod resolver;
+mod retry_after;
+pub mod text;
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+
+pub use answer::{Answer, Context};
+pub use endpoint::{Endpoint, Policy, UrlError};
+pub use observer::{Observed, Observer, Outcome};
+pub use request::{Method, Request};
+
+use super::error::Effect;
+use super::{Error, Permit};
+use observer::Watch;
+use resolver::Resolver;
+
+/// How long a connection may take to come about, name service and TLS included.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a request may take as a whole, from asking for a connection to the answer's last byte. Infisical without
+/// its Redis answers after ten seconds or never (outages.json).
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The most bytes of an answer.
+pub const ANSWER_LIMIT: usize = 1 << 20;
+/// The most bytes of a list.
+pub const LIST_LIMIT: usize = 64 << 20;
+/// How long an unused connection is kept. Shorter than the limits of the usual servers and load balancers (60 s and
+/// more): a request that meets a connection just being closed is a write of unknown outcome.
+const IDLE_LIMIT: Duration = Duration::from_secs(45);
+/// How long to wait where a server says that there were too many requests and not how long to wait.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
+/// No skew is known yet.
+const NO_SKEW: i64 = i64::MIN;
+
+/// Connections to servers under one [`Policy`]. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    policy: Arc<Policy>,
+    observer: Arc<dyn Observer>,
+}
+
+impl Client {
+    /// A client under `policy` that tells `observer` of each request.
+    ///
+    /// Fails where the system's certificate authorities can't be read.
+    pub fn new(policy: Policy, observer: Arc<dyn Observer>) -> Result<Self, Error> {
+        // Another client of this process may have installed it: that is the same provider.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let policy = Arc::new(policy);
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("membership-operator/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .http2_keep_alive_interval(Duration::from_secs(15))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
+            .tcp_nodelay(true)
+            .dns_resolver(Resolver(Arc::clone(&policy)));
+        // Behind a proxy no address can be checked (design/security.md, "URLs").
+        if policy.restrict_addresses && policy.allowed_hosts.is_none() {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| Error::Unreachable {
+            message: format!("the HTTP client can't be made: {}", cause(&error)),
+            effect: Effect::None,
+        })?;
+        Ok(Self { http, policy, observer })
+    }
+
+    /// The same connections with another observer, as one provider object's own.
+    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self.clone() }
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// A server to call. `provider` names its kind in messages: `Infisical`, `ZITADEL`.
+    pub fn server(&self, provider: &'static str, endpoint: Endpoint) -> Server {
+        Server { client: self.clone(), provider, endpoint, skew: AtomicI64::new(NO_SKEW) }
+    }
+}
+
+/// One server, as one provider object calls it.
+pub struct Server {
+    client: Client,
+    provider: &'static str,
+    endpoint: Endpoint,
+    /// Milliseconds that the server's clock is ahead of ours, or [`NO_SKEW`].
+    skew: AtomicI64,
+}
+
+impl Server {
+    /// Where it is.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// How far the server's clock is certainly ahead of ours, by the `Date` of its last answer.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        match self.skew.load(Ordering::Relaxed) {
+            NO_SKEW => None,
+            milliseconds => Some(SignedDuration::from_millis(milliseconds)),
+        }
+    }
+
+    /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
+    /// followed. An answer that asks to wait pauses the permit's lane.
+    ///
+    /// One permit is one request: for each further one under it, [`Permit::charge`] comes first.
+    pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Answer, Error> {
+        let context = Context {
+            provider: self.provider,
+            endpoint: self.endpoint.to_string(),
+            method: request.method.as_str(),
+            route: request.route,
+            request_id: uuid::Uuid::new_v4().to_string(),
+            writes: request.writes,
+        };
+        let mut watch = Watch {
+            observer: &*self.client.observer,
+            observed: Observed {
+                provider: self.provider,
+                endpoint: &self.endpoint,
+                method: context.method,
+                route: context.route,
+                outcome: Outcome::Abandoned,
+                elapsed: Duration::ZERO,
+            },
+            began: Instant::now(),
+        };
+        let (outcome, result) = match self.prepare(&request, &context) {
+            Err(error) => (Outcome::NotSent, Err(error)),
+            Ok(prepared) => self.exchange(prepared, &request, context).await,
+        };
+        watch.observed.outcome = outcome;
+        if let Ok(answer) = &result
+            && (answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some())
+        {
+            permit.pause(answer.retry_after.unwrap_or(DEFAULT_PAUSE));
+        }
+        result
+    }
+
+    fn prepare(&self, request: &Request<'_>, context: &Context) -> Result<reqwest::Request, Error> {
+        let not_sent = |what: String| context.unreachable(&what, Effect::None);
+        self.client.policy.check(&self.endpoint).map_err(|error| not_sent(format!("isn't called: {error}")))?;
+        let mut url = self
+            .endpoint
+            .with_path(request.segments()?.into_iter())
+            .map_err(|error| not_sent(format!("isn't called: {error}")))?;
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut headers = HeaderMap::new();
+        let mut put = |name: HeaderName, value: &str, secret: bool| {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| not_sent(format!("isn't called: the {name} header has characters that none may have")))?;
+            value.set_sensitive(secret);
+            headers.insert(name, value);
+            Ok(())
+        };
+        put(HeaderName::from_static("x-request-id"), &context.request_id, false)?;
+        put(HeaderName::from_static("accept"), "application/json", false)?;
+        for (name, value) in &request.headers {
+            put(HeaderName::from_static(name), value, false)?;
+        }
+        if let Some(token) = request.bearer {
+            put(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()), true)?;
+        }
+        if request.body.is_some() {
+            put(CONTENT_TYPE, "application/json", false)?;
+        }
+        let method = reqwest::Method::from_bytes(context.method.as_bytes()).unwrap_or_default();
+        let mut prepared = reqwest::Request::new(method, url);
+        *prepared.headers_mut() = headers;
+        if let Some(body) = &request.body {
+            let bytes = body.0.as_ref().map_err(|error| not_sent(format!("isn't called: {error}")))?;
+            *prepared.body_mut() = Some(bytes.clone().into());
+        }
+        Ok(prepared)
+    }
+
+    /// Sends, and reads within the limits of time and size.
+    async fn exchange(
+        &self,
+        prepared: reqwest::Request,
+        request: &Request<'_>,
+        context: Context,
+    ) -> (Outcome, Result<Answer, Error>) {
+        let unknown = context.effect_unknown();
+        let began = Instant::now();
+        let whole = async {
+            let mut response = self.client.http.execute(prepared).await.map_err(|error| self.failure(&error, &context))?;
+            self.note_clock(response.headers(), began.elapsed());
+            let limit = if request.list { LIST_LIMIT } else { ANSWER_LIMIT };
+            let body = read(&mut response, limit, &context).await?;
+            Ok((response, body))
+        };
+        let (response, body) = match tokio::time::timeout(TIME_LIMIT, whole).await {
+            Ok(Ok(parts)) => parts,
+            Ok(Err((outcome, error))) => return (outcome, Err(error)),
+            Err(_) => {
+                let what = format!("gave no whole answer in {} s", TIME_LIMIT.as_secs());
+                return (Outcome::TimedOut, Err(context.unreachable(&what, unknown)));
+            }
+        };
+        let status = response.status().as_u16();
+        let secrets: Vec<SecretString> = request.secrets.iter().map(|&secret| secret.clone()).collect();
+        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let answer = Answer {
+            status,
+            retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, Timestamp::now())),
+            body,
+            content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
+            context,
+            secrets,
+        };
+        let result = match status {
+            300..400 => Err(redirected(&answer, header(LOCATION))),
+            _ => Ok(answer),
+        };
+        (Outcome::Answered(status), result)
+    }
+
+    /// What a failure to send means: without a connection nothing was sent, later nobody knows.
+    fn failure(&self, error: &reqwest::Error, context: &Context) -> (Outcome, Error) {
+        if let Some(refusal) = source::<UrlError>(error) {
+            return (Outcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
+        }
+        let cause = cause(error);
+        if error.is_connect() || error.is_builder() {
+            let what = format!(
+                "can't be reached: {cause}: check the URL, that the server is up, and what lies between (network \
+                 policy, proxy, certificate)"
+            );
+            (Outcome::NotSent, context.unreachable(&what, Effect::None))
+        } else {
+            (Outcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
+        }
+    }
+
+    fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(retry_after::http_date);
+        if let Some(date) = date {
+            let skew = retry_after::skew(date, Timestamp::now(), elapsed);
+            self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.
+async fn read(
+    response: &mut reqwest::Response,
+    limit: usize,
+    context: &Context,
+) -> Result<Vec<u8>, (Outcome, Error)> {
+    let unknown = context.effect_unknown();
+    let too_large = || {
+        let what = format!("answered with more than {} MiB: check that the URL is the provider's own", limit >> 20);
+        (Outcome::Broken, context.unreachable(&what, unknown))
+    };
+    let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    if announced > limit {
+        return Err(too_large());
+    }
+    let mut body = Vec::with_capacity(announced.min(ANSWER_LIMIT));
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(too_large()),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Err(error) => {
+                let what = format!("broke off in the middle of its answer: {}", cause(&error));
+                return Err((Outcome::Broken, context.unreachable(&what, unknown)));
+            }
+        }
+    }
+}
+
+/// A redirect isn't followed: the credential would go where nobody meant it to.
+fn redirected(answer: &Answer, location: Option<&str>) -> Error {
+    // What follows the path may hold a code or a token.
+    let target = location.and_then(|l| l.split(['?', '#']).next()).unwrap_or("nowhere");
+    let what = format!(
+        "answered {} and points to {}, which isn't followed with a credential: write the URL that it points to, if it is \
+         the provider's",
+        answer.status,
+        answer.filtered(target),
+    );
+    answer.context.unreachable(&what, answer.context.effect_unknown())
+}
+
+/// The innermost causes of a failure, filtered; reqwest's own text would repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut causes: Vec<String> = Vec::new();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
+        next = source.source();
+    }
+    if causes.is_empty() {
+        causes.push(if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned());
+    }
+    text::filtered(&causes.join(": "), &[])
+}
+
+/// The first source of type `T`.
+fn source<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(source) = next {
+        if let Some(found) = source.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = source.source();
+    }
+    None
+}

@@ -1,0 +1,214 @@
+//! An answer, and what may be said about it.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::text;
+use crate::provider::Error;
+use crate::provider::error::Effect;
+
+/// The request that an answer or a failure belongs to, for messages.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// `Infisical` or `ZITADEL`.
+    pub provider: &'static str,
+    /// The server's URL.
+    pub endpoint: String,
+    /// `GET`, `POST`, …
+    pub method: &'static str,
+    /// The path's pattern.
+    pub route: &'static str,
+    /// The request's own id, sent as `x-request-id`.
+    pub request_id: String,
+    /// Whether the request changes something.
+    pub writes: bool,
+}
+
+impl Context {
+    /// What is known about a request of this kind whose answer didn't come or made no sense.
+    pub fn effect_unknown(&self) -> Effect {
+        if self.writes { Effect::Unknown } else { Effect::None }
+    }
+
+    /// [`Error::Unreachable`] with `what` happened and the place.
+    pub fn unreachable(&self, what: &str, effect: Effect) -> Error {
+        let Self { provider, endpoint, method, route, request_id, .. } = self;
+        Error::Unreachable {
+            message: format!("{provider} at {endpoint} {what} ({method} {route}, request {request_id})"),
+            effect,
+        }
+    }
+}
+
+/// What a server answered, bounded in size.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// What `Retry-After` asks for, at most an hour.
+    pub retry_after: Option<Duration>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The request it answers.
+    pub context: Context,
+    pub(super) content_type: String,
+    pub(super) secrets: Vec<SecretString>,
+}
+
+/// The fields of an error's body that may be shown.
+#[derive(Deserialize, Default)]
+struct Said {
+    #[serde(default)]
+    message: serde_json::Value,
+    #[serde(default)]
+    error: serde_json::Value,
+    #[serde(default)]
+    error_description: serde_json::Value,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as JSON. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
+    /// it isn't known whether it was carried out.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // The error's own text may quote the body; its place can't.
+            let what = if self.content_type.contains("html") || self.body.trim_ascii_start().starts_with(b"<") {
+                "a web page".to_owned()
+            } else if self.body.is_empty() {
+                "nothing".to_owned()
+            } else if error.is_data() {
+                format!("JSON of another shape (line {}, column {})", error.line(), error.column())
+            } else {
+                format!("no whole JSON ({} bytes)", self.body.len())
+            };
+            self.nonsense(&what)
+        })
+    }
+
+    /// [`Error::Unreachable`]: the answer makes no sense, it was `what`.
+    pub fn nonsense(&self, what: &str) -> Error {
+        let said = format!(
+            "answered {} with {what}: check that the URL is the provider's own and what stands before it",
+            self.status
+        );
+        self.context.unreachable(&said, self.context.effect_unknown())
+    }
+
+    /// What the body says of an error: `message` (also the messages of a list of them), else `error_description`,
+    /// else `error`, filtered. Empty where it has none of them.
+    pub fn said(&self) -> String {
+        let said: Said = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = [said.message, said.error_description, said.error]
+            .iter()
+            .map(messages)
+            .find(|text| !text.is_empty())
+            .unwrap_or_default();
+        self.filtered(&text)
+    }
+
+    /// A text of this answer, fit to be shown (see [`text::filtered`]): without the secrets of the request.
+    pub fn filtered(&self, text: &str) -> String {
+        text::filtered(text, &self.secrets.iter().collect::<Vec<_>>())
+    }
+}
+
+/// Never the body: it may hold a token.
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// A text, or the `message` of each entry of a list with the place that it speaks of, as validation errors have it.
+fn messages(value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(issues) => issues
+            .iter()
+            .take(5)
+            .filter_map(|issue| {
+                let message = issue.get("message")?.as_str()?;
+                let path: Vec<String> = issue.get("path").and_then(Value::as_array).map_or_else(Vec::new, |path| {
+                    path.iter().map(|p| p.as_str().map_or_else(|| p.to_string(), str::to_owned)).collect()
+                });
+                Some(if path.is_empty() { message.to_owned() } else { format!("{}: {message}", path.join(".")) })
+            })
+            .collect::<Vec<_>>()
+            .join("; "),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(writes: bool, content_type: &str, body: &str) -> Answer {
+        Answer {
+            status: 200,
+            retry_after: None,
+            body: body.as_bytes().to_vec(),
+            context: Context {
+                provider: "Infisical",
+                endpoint: "https://example.com".to_owned(),
+                method: "PATCH",
+                route: "/api/{project}",
+                request_id: "1234".to_owned(),
+                writes,
+            },
+            content_type: content_type.to_owned(),
+            secrets: vec![SecretString::from("hunter2hunter2")],
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_unreachable_and_never_quoted() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only its shape matters")]
+        struct Rows {
+            rows: Vec<u8>,
+        }
+        for (content_type, body, says) in [
+            ("text/html", "<html>hunter2", "with a web page"),
+            ("application/json", "\n<!doctype html>hunter2", "with a web page"),
+            ("application/json", "", "with nothing"),
+            ("application/json", r#"{"rows":[1,"#, "with no whole JSON (11 bytes)"),
+            ("application/json", r#"{"rows":"hunter2"}"#, "JSON of another shape"),
+            ("application/json", r#"{"hunter2":[]}"#, "JSON of another shape"),
+        ] {
+            let error = answer(true, content_type, body).json::<Rows>().unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(says), "{body}: {text}");
+            assert!(!text.contains("hunter2"), "{body}: {text}");
+            assert_eq!(error.effect(), Effect::Unknown, "{body}");
+            let read = answer(false, content_type, body).json::<Rows>().unwrap_err();
+            assert_eq!(read.effect(), Effect::None, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_known_fields_are_shown() {
+        for (body, shown) in [
+            (r#"{"message":"no hunter2hunter2","error":"E","stack":"x"}"#, "no [redacted]"),
+            (r#"{"error":"invalid_grant","error_description":"gone"}"#, "gone"),
+            (r#"{"error":"NotFound"}"#, "NotFound"),
+            (
+                r#"{"message":[{"code":"custom","message":"bad","path":["roles",1,"range"]},{"message":"worse"}]}"#,
+                "roles.1.range: bad; worse",
+            ),
+            (r#"{"message":{"secret":"x"}}"#, ""),
+            ("<html>", ""),
+            ("[]", ""),
+        ] {
+            assert_eq!(answer(false, "", body).said(), shown, "{body}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Infisical.
+
+/// Placeholder.
+pub struct Infisical;

@@ -1,0 +1,93 @@
+//! The contract with a provider, on one page. Wire formats stay inside the provider's own module.
+//!
+//! A provider only ever reads, or carries out a [`Change`] that [`crate::plan`] made. It decides nothing about
+//! roles or time. Each call is made under a [`Permit`] of the provider's [`budget`].
+
+pub mod address;
+pub mod budget;
+pub mod error;
+pub mod http;
+pub mod infisical;
+pub mod zitadel;
+
+use jiff::SignedDuration;
+
+pub use budget::{Budget, Permit, Urgency};
+pub use error::{Error, Retry};
+
+use crate::member::{Capabilities, Change, Member, Project, Target};
+
+/// What [`Provider::verify`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The generation of the API, for `status.api`: `projects/v1`, `workspace/v2`, `management/v1`.
+    pub api: &'static str,
+}
+
+/// A project's members as one list showed them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// One row a subject: several memberships of one subject are folded into one row that says so.
+    pub members: Vec<Member>,
+    /// The list was short, doubled or out of order: what it lacks isn't known to be absent.
+    pub partial: bool,
+}
+
+/// What a write's answer said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The version of the row that shows the write (ZITADEL: `details.sequence`), where the provider has one.
+    pub version: Option<u64>,
+}
+
+/// A provider of project memberships.
+pub trait Provider: Send + Sync {
+    /// What it can and needs. Known after [`Provider::verify`].
+    fn capabilities(&self) -> Capabilities;
+
+    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has.
+    fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
+
+    /// Lists the members of a project, all pages.
+    ///
+    /// An empty list is returned only where the project is known to exist and to be looked at rightly
+    /// (reference/zitadel.md, trap 3: a wrong organization is answered with an empty list).
+    fn list(&self, permit: &Permit, project: &Project) -> impl Future<Output = Result<Listing, Error>> + Send;
+
+    /// Carries out a change. `Ok` is the server's own word, not yet proof (see [`crate::roster`]).
+    ///
+    /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
+    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`.
+    fn apply(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        change: &Change,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// Cures a write that was answered with yes and never carried out. It writes only roles of `wanted` or `shown`,
+    /// whatever moment it is cut short at. `shown` is what an observation after the write shows.
+    fn heal(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        wanted: &Change,
+        shown: Option<&Member>,
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+
+    /// Why a member that the server took isn't listed: [`Error::MemberNotListed`] where it never will be
+    /// (reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] where the subject is gone; `Ok` where nothing
+    /// speaks against it.
+    fn explain_absence(&self, permit: &Permit, target: &Target) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// How far the server's clock is ahead of ours, by the `Date` of its last answer.
+    fn clock_skew(&self) -> Option<SignedDuration>;
+}
+
+/// The provider of a MembershipProvider object.
+pub enum AnyProvider {
+    /// Infisical.
+    Infisical(infisical::Infisical),
+    /// ZITADEL.
+    Zitadel(zitadel::Zitadel),
+}

@@ -1,0 +1,4 @@
+//! ZITADEL.
+
+/// ZITADEL.
+pub struct Zitadel;

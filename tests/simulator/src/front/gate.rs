@@ -1,0 +1,205 @@
+//! The way of a request through a simulated provider: log, orders, delay, the API itself, orders again, answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE};
+use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::log::presentable;
+use super::orders::{Answer, Ending, Fate};
+use super::{Faults, Provider};
+use crate::{Request as Logged, locked};
+
+/// Bodies beyond this are refused, in bytes.
+const BODY_LIMIT: usize = 8 * 1024 * 1024;
+
+/// Says to the HTTP server: close this connection without an answer.
+#[derive(Debug)]
+struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection closed by order")
+    }
+}
+
+impl std::error::Error for Closed {}
+
+struct Gate<P> {
+    provider: P,
+    api: TowerToHyperService<Router>,
+    control: TowerToHyperService<Router>,
+}
+
+impl<P: Clone> Clone for Gate<P> {
+    fn clone(&self) -> Self {
+        Self { provider: self.provider.clone(), api: self.api.clone(), control: self.control.clone() }
+    }
+}
+
+/// Serves a provider on a listener until the returned task is aborted; its connections end with it.
+pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHandle<()> {
+    let control = super::generic_control(provider.front().clone()).merge(provider.control());
+    let gate = Gate {
+        api: TowerToHyperService::new(provider.api()),
+        control: TowerToHyperService::new(Router::new().nest("/_simulator", control)),
+        provider,
+    };
+    tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let Ok((stream, _)) = accepted else {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        continue;
+                    };
+                    let _ = stream.set_nodelay(true);
+                    let gate = gate.clone();
+                    let service = service_fn(move |request| answered(gate.clone(), request));
+                    connections.spawn(async move {
+                        // An error here is a connection that was closed, by us on order or by the client.
+                        let _ = hyper::server::conn::http1::Builder::new()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                    });
+                }
+                Some(_) = connections.join_next() => {}
+            }
+        }
+    })
+}
+
+/// Handles a request in a task of its own: a server carries out what it has begun even when the client gives up.
+async fn answered<P: Provider>(gate: Gate<P>, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+    tokio::spawn(async move { gate.answer(request).await }).await.unwrap_or(Err(Closed))
+}
+
+impl<P: Provider> Gate<P> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(|_| Closed)?;
+        if parts.uri.path().starts_with("/_simulator") {
+            return called(&self.control, Request::from_parts(parts, Body::from(body))).await;
+        }
+        let front = &self.provider.front().0;
+        let method = parts.method.as_str().to_owned();
+        let path = parts.uri.path().to_owned();
+        let number = locked(&front.log).push(Logged {
+            at: front.clock.now(),
+            method: method.clone(),
+            path: path.clone(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            caller: self.provider.caller_name(&parts.headers),
+            status: None,
+            body: presentable(&body),
+        });
+        let fate = locked(&front.orders).meet(&method, &path);
+        let delay = *locked(&front.delay) + fate.delay;
+        pause(delay).await;
+        let outcome = self.carried_out(Request::from_parts(parts, Body::from(body)), &fate).await;
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(closed) => {
+                pause(fate.delay_after).await;
+                return Err(closed);
+            }
+        };
+        if let Ok(date) = HeaderValue::from_str(&front.clock.http_date()) {
+            response.headers_mut().insert(DATE, date);
+        }
+        locked(&front.log).answered(number, response.status().as_u16());
+        pause(fate.delay_after).await;
+        Ok(response)
+    }
+
+    async fn carried_out(&self, mut request: Request<Body>, fate: &Fate) -> Result<Response<Body>, Closed> {
+        if let Some(ending) = &fate.instead {
+            return ended(ending);
+        }
+        request.extensions_mut().insert(Faults { window: fate.window, lost: fate.lost });
+        let response = called(&self.api, request).await?;
+        if let Some(ending) = &fate.afterwards {
+            return ended(ending);
+        }
+        if fate.drop_rows == 0 && !fate.truncated {
+            return Ok(response);
+        }
+        let (mut parts, body) = response.into_parts();
+        let mut body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
+        if fate.drop_rows > 0 {
+            body = without_rows(body, fate.drop_rows);
+        }
+        if fate.truncated {
+            body.truncate(body.len() / 2);
+        }
+        parts.headers.remove(CONTENT_LENGTH);
+        Ok(Response::from_parts(parts, Body::from(body)))
+    }
+}
+
+async fn called(service: &TowerToHyperService<Router>, request: Request<Body>) -> Result<Response<Body>, Closed> {
+    match service.call(request).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
+}
+
+async fn pause(duration: Duration) {
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
+    match ending {
+        Ending::Reset => Err(Closed),
+        Ending::Answer(answer) => Ok(given(answer)),
+        Ending::Html => {
+            let mut response = Response::new(Body::from("<!doctype html><html><body>Please sign in</body></html>"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+            Ok(response)
+        }
+    }
+}
+
+fn given(answer: &Answer) -> Response<Body> {
+    let (body, content_type) = match &answer.body {
+        Value::String(text) => (text.clone(), "text/plain; charset=utf-8"),
+        json => (json.to_string(), "application/json"),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in &answer.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// The same answer without the last rows of its first list. The totals stay as they were, so that a client which
+/// compares can tell.
+fn without_rows(body: Bytes, drop: usize) -> Bytes {
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(&body) else {
+        return body;
+    };
+    for value in fields.values_mut() {
+        if let Value::Array(rows) = value {
+            rows.truncate(rows.len().saturating_sub(drop));
+            break;
+        }
+    }
+    Bytes::from(Value::Object(fields).to_string())
+}

@@ -1,0 +1,308 @@
+//! Faults to order: which requests go wrong, when, and how.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// One rule: requests that match `method` and `path_contains` meet the fault `kind`, as often as `when` says.
+///
+/// Every matching order counts and acts, in the order in which they were given; of several that answer
+/// in the handler's place the first one wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// The method, in capitals; none means any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// A part of the path (without the query); empty means any.
+    #[serde(default)]
+    pub path_contains: String,
+    /// Which of the matching requests are meant.
+    #[serde(default)]
+    pub when: When,
+    /// What happens to them.
+    pub kind: Fault,
+}
+
+/// Which of the matching requests an order means, counted from the moment that it was given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum When {
+    /// All of them, until the orders are cleared.
+    #[default]
+    Always,
+    /// The next so many.
+    Next(u32),
+    /// Only the n-th, the first being 1.
+    Nth(u32),
+}
+
+/// What goes wrong. Durations are milliseconds in JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fault {
+    /// Waits before anything is done.
+    #[serde(with = "millis")]
+    Delay(Duration),
+    /// Does everything, then waits before the answer is sent.
+    #[serde(with = "millis")]
+    DelayAfter(Duration),
+    /// Waits between what a write reads and what it writes. Two writers at once then meet as they do at the
+    /// real servers, whose transactions do not see each other (`reference/infisical.md`, PATCH and time).
+    #[serde(with = "millis")]
+    Window(Duration),
+    /// Answers this, and does nothing.
+    Status(Answer),
+    /// Does everything, then answers this: a gateway that gave up waiting.
+    StatusAfter(Answer),
+    /// Closes the connection without an answer, and does nothing.
+    Reset,
+    /// Does everything, then closes the connection without an answer.
+    ResetAfter,
+    /// Answers 200 with a page of HTML, as a proxy with a login page does; nothing is done.
+    Html,
+    /// Cuts the JSON of the answer in the middle.
+    Truncated,
+    /// ZITADEL only: the write is answered 200 and never reaches what search and rights read
+    /// (`reference/zitadel.md`, trap 4).
+    LostWrite,
+    /// Leaves out the last rows of a list; the total stays.
+    PartialList {
+        /// How many rows are left out.
+        drop: usize,
+    },
+}
+
+/// An answer that is given in place of the server's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; a string is sent as it is, anything else as JSON.
+    #[serde(default)]
+    pub body: Value,
+    /// Further headers, such as `retry-after`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Answer {
+    /// An answer with a JSON body.
+    pub fn new(status: u16, body: Value) -> Self {
+        Self { status, body, headers: BTreeMap::new() }
+    }
+
+    /// The same with one header more.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+impl Order {
+    /// An order for every request, until the orders are cleared.
+    pub fn always(kind: Fault) -> Self {
+        Self { method: None, path_contains: String::new(), when: When::Always, kind }
+    }
+
+    /// An order for the next request only.
+    pub fn next(kind: Fault) -> Self {
+        Self { when: When::Next(1), ..Self::always(kind) }
+    }
+
+    /// An order for the next `n` requests.
+    pub fn next_n(n: u32, kind: Fault) -> Self {
+        Self { when: When::Next(n), ..Self::always(kind) }
+    }
+
+    /// An order for the `n`-th request from now, the first being 1.
+    pub fn nth(n: u32, kind: Fault) -> Self {
+        Self { when: When::Nth(n), ..Self::always(kind) }
+    }
+
+    /// Narrows the order to a method (empty: any) and a part of the path.
+    #[must_use]
+    pub fn on(mut self, method: &str, path_contains: &str) -> Self {
+        self.method = (!method.is_empty()).then(|| method.to_ascii_uppercase());
+        path_contains.clone_into(&mut self.path_contains);
+        self
+    }
+}
+
+impl Fault {
+    /// A gateway's answer with an empty body and no effect.
+    pub fn status(status: u16) -> Self {
+        Self::Status(Answer::new(status, Value::String(String::new())))
+    }
+
+    /// Infisical Cloud's refusal of too many requests (`reference/infisical.md`, Auth and limits).
+    pub fn infisical_rate_limited(retry_after_seconds: u32) -> Self {
+        Self::Status(
+            Answer::new(
+                429,
+                json!({
+                    "reqId": "req-simulated",
+                    "statusCode": 429,
+                    "message": format!("Rate limit exceeded. Please try again in {retry_after_seconds} seconds"),
+                    "error": "RateLimitExceeded",
+                }),
+            )
+            .header("retry-after", &retry_after_seconds.to_string())
+            .header("x-ratelimit-remaining", "0"),
+        )
+    }
+
+    /// What a self-hosted Infisical of October 2024 answers to too many requests: a 500 with `retry-after`
+    /// (rate-limit.json).
+    pub fn infisical_rate_limited_2024(retry_after_seconds: u32) -> Self {
+        Self::Status(
+            Answer::new(
+                500,
+                json!({"statusCode": 500, "message": "Something went wrong", "error": "InternalServerError"}),
+            )
+            .header("retry-after", &retry_after_seconds.to_string())
+            .header("x-ratelimit-remaining", "0"),
+        )
+    }
+
+    /// ZITADEL's refusal of too many requests, which carries no `retry-after` (`reference/zitadel.md`,
+    /// Headers and limits).
+    pub fn zitadel_rate_limited() -> Self {
+        Self::Status(Answer::new(429, zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8")))
+    }
+
+    /// ZITADEL's answer to the writer that lost a collision on the project's sequence: nothing was written,
+    /// the same request succeeds when repeated (zitadel/concurrency.json, the first exchange).
+    pub fn zitadel_collision() -> Self {
+        let text = "integrity violation of type \"unique\" on \"events2\" (constraint: \"events2_pkey\"): \
+                    ERROR: duplicate key value violates unique constraint \"events2_pkey\" (SQLSTATE 23505)";
+        Self::Status(Answer::new(
+            500,
+            json!({
+                "code": 2,
+                "message": format!("{text} ()"),
+                "details": [{"@type": "type.googleapis.com/zitadel.v1.ErrorDetail", "message": text}],
+            }),
+        ))
+    }
+}
+
+fn zitadel_error(code: u8, text: &str, id: &str) -> Value {
+    json!({
+        "code": code,
+        "message": format!("{text} ({id})"),
+        "details": [{"@type": "type.googleapis.com/zitadel.v1.ErrorDetail", "id": id, "message": text}],
+    })
+}
+
+/// What happens to one request, added up from all the orders that meet it.
+#[derive(Default)]
+pub(crate) struct Fate {
+    pub(crate) delay: Duration,
+    pub(crate) instead: Option<Ending>,
+    pub(crate) window: Duration,
+    pub(crate) lost: bool,
+    pub(crate) drop_rows: usize,
+    pub(crate) truncated: bool,
+    pub(crate) delay_after: Duration,
+    pub(crate) afterwards: Option<Ending>,
+}
+
+/// How a request ends when not by the server's own answer.
+pub(crate) enum Ending {
+    Answer(Answer),
+    Html,
+    Reset,
+}
+
+/// The orders that are in force, each with how many requests it has met.
+#[derive(Default)]
+pub(crate) struct Orders(Vec<(Order, u32)>);
+
+impl Orders {
+    pub(crate) fn add(&mut self, order: Order) {
+        self.0.push((order, 0));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The orders that can still meet a request.
+    pub(crate) fn list(&self) -> Vec<Order> {
+        self.0.iter().map(|(order, _)| order.clone()).collect()
+    }
+
+    /// What this request meets. Counts it; orders that are used up go.
+    pub(crate) fn meet(&mut self, method: &str, path: &str) -> Fate {
+        let mut fate = Fate::default();
+        for (order, met) in &mut self.0 {
+            let matches = order.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
+                && path.contains(&order.path_contains);
+            if !matches {
+                continue;
+            }
+            *met += 1;
+            let meant = match order.when {
+                When::Always => true,
+                When::Next(n) => *met <= n,
+                When::Nth(n) => *met == n,
+            };
+            if meant {
+                fate.add(&order.kind);
+            }
+        }
+        self.0.retain(|(order, met)| match order.when {
+            When::Always => true,
+            When::Next(n) | When::Nth(n) => *met < n,
+        });
+        fate
+    }
+}
+
+impl Fate {
+    fn add(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Delay(d) => self.delay += *d,
+            Fault::DelayAfter(d) => self.delay_after += *d,
+            Fault::Window(d) => self.window += *d,
+            Fault::Status(answer) => {
+                self.instead.get_or_insert_with(|| Ending::Answer(answer.clone()));
+            }
+            Fault::Html => {
+                self.instead.get_or_insert(Ending::Html);
+            }
+            Fault::Reset => {
+                self.instead.get_or_insert(Ending::Reset);
+            }
+            Fault::StatusAfter(answer) => {
+                self.afterwards.get_or_insert_with(|| Ending::Answer(answer.clone()));
+            }
+            Fault::ResetAfter => {
+                self.afterwards.get_or_insert(Ending::Reset);
+            }
+            Fault::Truncated => self.truncated = true,
+            Fault::LostWrite => self.lost = true,
+            Fault::PartialList { drop } => self.drop_rows += drop,
+        }
+    }
+}
+
+/// Durations as whole milliseconds.
+pub(crate) mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Ok(Duration::from_millis(u64::deserialize(deserializer)?))
+    }
+}

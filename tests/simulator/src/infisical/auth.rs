@@ -1,0 +1,129 @@
+//! Sign-in by universal auth, renewal, and who calls (auth.json, identity-extras.json).
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{FromRequestParts, OriginalUri, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::Infisical;
+use super::credentials::{Caller, Denied, Granted};
+use super::errors::{Errors, Refusal, answered};
+use super::state::{ErrorStyle, Generations};
+use super::validation::{self, Invalid};
+use crate::front::Faults;
+
+/// The routes of this area.
+pub(crate) fn routes() -> Router<Infisical> {
+    Router::new()
+        .route("/api/v1/auth/universal-auth/login", post(log_in))
+        .route("/api/v1/auth/token/renew", post(renew))
+        .route("/api/status", get(status))
+}
+
+/// A call whose route exists and whose caller is known.
+pub(crate) struct Call {
+    pub(crate) caller: Caller,
+    pub(crate) errors: Errors,
+    pub(crate) faults: Faults,
+}
+
+impl FromRequestParts<Infisical> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, infisical: &Infisical) -> Result<Self, Refusal> {
+        let (style, generations) = {
+            let state = infisical.state();
+            (state.style, state.generations)
+        };
+        if generations == Generations::G1 && parts.uri.path().starts_with("/api/v1/projects/") {
+            return Err(no_route(&parts.method, &parts.uri));
+        }
+        let errors = Errors(style);
+        let caller = match bearer(&parts.headers) {
+            None => Err(Denied::Missing),
+            Some(token) => {
+                let now = infisical.now();
+                infisical.state().look_up(token, now)
+            }
+        }
+        .map_err(|denied| errors.denied(denied))?;
+        let faults = parts.extensions.get::<Faults>().copied().unwrap_or_default();
+        Ok(Self { caller, errors, faults })
+    }
+}
+
+/// The bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
+}
+
+/// The answer where there is no route.
+pub(crate) fn no_route(method: &Method, uri: &Uri) -> Refusal {
+    Errors::no_route(method.as_str(), uri.path_and_query().map_or("/", |path| path.as_str()))
+}
+
+/// The same as a fallback.
+pub(crate) async fn nowhere(method: Method, OriginalUri(uri): OriginalUri) -> Refusal {
+    no_route(&method, &uri)
+}
+
+/// A body as JSON; nothing at all is null.
+pub(crate) fn json_body(errors: Errors, body: &Bytes) -> Result<Value, Refusal> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(body).map_err(|_| errors.went_wrong("InternalServerError"))
+}
+
+/// What was read from a body, or the answer to one that is refused.
+pub(crate) fn valid<T>(errors: Errors, read: Result<T, Invalid>) -> Result<T, Refusal> {
+    read.map_err(|invalid| match invalid {
+        Invalid::Issues(issues) => errors.validation(issues),
+        Invalid::Crash => errors.went_wrong("InternalServerError"),
+    })
+}
+
+async fn log_in(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
+    let style = infisical.state().style;
+    let errors = Errors(style);
+    let [client, secret] = valid(errors, validation::strings(&json_body(errors, &body)?, ["clientId", "clientSecret"]))?;
+    let now = infisical.now();
+    // Only newer servers lock out, and for five minutes (`reference/infisical.md`, Auth and limits).
+    let lock_out = style == ErrorStyle::Current;
+    let granted = infisical.state().log_in(&client, &secret, now, lock_out);
+    granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
+}
+
+async fn renew(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
+    let errors = Errors(infisical.state().style);
+    let [token] = valid(errors, validation::strings(&json_body(errors, &body)?, ["accessToken"]))?;
+    let now = infisical.now();
+    let granted = infisical.state().renew(&token, now);
+    granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
+}
+
+fn grant(granted: &Granted) -> Response {
+    answered(&json!({
+        "accessToken": granted.token,
+        "expiresIn": granted.ttl,
+        "accessTokenMaxTTL": granted.max_ttl,
+        "tokenType": "Bearer",
+    }))
+}
+
+/// Needs no sign-in (outages.json).
+async fn status(State(infisical): State<Infisical>) -> Response {
+    answered(&json!({
+        "date": super::time::written(infisical.now()),
+        "message": "Ok",
+        "emailConfigured": false,
+        "inviteOnlySignup": true,
+        "redisConfigured": true,
+        "secretScanningConfigured": false,
+    }))
+}

@@ -1,0 +1,162 @@
+//! Clients of universal auth and access tokens, and what becomes of them. No HTTP in here.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::state::State;
+
+/// A client id of universal auth, with its secrets.
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) identity: String,
+    pub(crate) secrets: Vec<Secret>,
+    /// How long an access token lives, in seconds.
+    pub(crate) ttl: u32,
+    /// How long it can live with renewals, in seconds.
+    pub(crate) max_ttl: u32,
+    /// Wrong secrets since the last right one, and until when the client is locked out for them.
+    pub(crate) failures: u32,
+    pub(crate) locked_until: Option<Timestamp>,
+}
+
+pub(crate) struct Secret {
+    pub(crate) value: String,
+    pub(crate) uses_left: Option<u32>,
+    pub(crate) ends: Option<Timestamp>,
+}
+
+/// An access token.
+#[derive(Clone)]
+pub(crate) struct Token {
+    pub(crate) caller: Caller,
+    /// None: it does not end, as a token given in the world.
+    pub(crate) life: Option<Life>,
+    /// Revoked tokens are remembered: their answer differs from a token that never was.
+    pub(crate) revoked: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Life {
+    ttl: u32,
+    max_ttl: u32,
+    ends: Timestamp,
+    last_end: Timestamp,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A machine identity, by id.
+    Identity(String),
+    /// A person who administers the organisation, by name: may do everything everywhere.
+    Admin(String),
+}
+
+/// What is wrong with a token, or with a login. The texts are those of the recordings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    Missing,
+    Malformed,
+    Invalid,
+    Expired,
+    TtlOver,
+    Gone,
+    PastMaxTtl,
+    UnknownClient,
+    WrongSecret,
+    SecretUsedUp,
+    SecretExpired,
+    LockedOut,
+}
+
+/// A new access token, with its lives in seconds.
+pub(crate) struct Granted {
+    pub(crate) token: String,
+    pub(crate) ttl: u32,
+    pub(crate) max_ttl: u32,
+}
+
+impl State {
+    /// Logs a client in (auth.json, identity-extras.json).
+    pub(crate) fn log_in(&mut self, client_id: &str, secret: &str, now: Timestamp, lock_out: bool) -> Result<Granted, Denied> {
+        let client = self.clients.iter_mut().find(|client| client.id == client_id).ok_or(Denied::UnknownClient)?;
+        if client.locked_until.is_some_and(|until| now < until) {
+            return Err(Denied::LockedOut);
+        }
+        let Some(at) = client.secrets.iter().position(|s| s.value == secret) else {
+            client.failures += 1;
+            if lock_out && client.failures >= 3 {
+                client.failures = 0;
+                client.locked_until = Some(later(now, 300));
+            }
+            return Err(Denied::WrongSecret);
+        };
+        client.failures = 0;
+        if client.secrets[at].ends.is_some_and(|end| now >= end) {
+            // The use after its end takes the secret away: the next one is told that it is wrong.
+            client.secrets.remove(at);
+            return Err(Denied::SecretExpired);
+        }
+        match &mut client.secrets[at].uses_left {
+            Some(0) => return Err(Denied::SecretUsedUp),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let (ttl, max_ttl) = (client.ttl, client.max_ttl);
+        let life = Life { ttl, max_ttl, ends: later(now, ttl), last_end: later(now, max_ttl) };
+        let caller = Caller::Identity(client.identity.clone());
+        let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        self.tokens.insert(token.clone(), Token { caller, life: Some(life), revoked: false });
+        Ok(Granted { token, ttl, max_ttl })
+    }
+
+    /// Renews a token. A refusal deletes it, although it was still good (identity-extras.json, "renew right after the
+    /// login").
+    pub(crate) fn renew(&mut self, token: &str, now: Timestamp) -> Result<Granted, Denied> {
+        self.look_up(token, now)?;
+        let Some(Token { life: Some(life), .. }) = self.tokens.get_mut(token) else {
+            return Err(Denied::Gone);
+        };
+        if later(now, life.ttl) > life.last_end {
+            self.revoke(token);
+            return Err(Denied::PastMaxTtl);
+        }
+        life.ends = later(now, life.ttl);
+        Ok(Granted { token: token.to_owned(), ttl: life.ttl, max_ttl: life.max_ttl })
+    }
+
+    /// Who uses this token. The use after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
+    pub(crate) fn look_up(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
+        let Some(known) = self.tokens.get_mut(token) else {
+            let has_the_form = token.split('.').count() == 3;
+            return Err(if has_the_form { Denied::Invalid } else { Denied::Malformed });
+        };
+        if known.life.as_ref().is_some_and(|life| now >= life.last_end) {
+            return Err(Denied::Expired);
+        }
+        if known.revoked {
+            return Err(Denied::Gone);
+        }
+        if known.life.as_ref().is_some_and(|life| now >= life.ends) {
+            known.revoked = true;
+            return Err(Denied::TtlOver);
+        }
+        Ok(known.caller.clone())
+    }
+
+    /// Revokes a token; whether there was one.
+    pub(crate) fn revoke(&mut self, token: &str) -> bool {
+        self.tokens.get_mut(token).map(|token| token.revoked = true).is_some()
+    }
+}
+
+fn later(now: Timestamp, seconds: u32) -> Timestamp {
+    now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
+}
+
+/// Whole seconds, as the server counts lives.
+pub(crate) fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,226 @@
+//! How Infisical refuses, in both styles (`reference/infisical.md`, Errors; errors.json and identity-extras.json).
+//!
+//! What October 2024 says is recorded; of the current server only the status, the error's name and the beginning of
+//! the message are known.
+
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::credentials::Denied;
+use super::rights::LockedOut;
+use super::state::ErrorStyle;
+
+/// A refusal, ready to be sent.
+pub(crate) struct Refusal {
+    status: u16,
+    body: Value,
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, answered(&self.body)).into_response()
+    }
+}
+
+/// A body as the server sends it.
+pub(crate) fn answered(body: &Value) -> Response {
+    let mut response = Response::new(body.to_string().into());
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// Makes refusals in one style.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errors(pub(crate) ErrorStyle);
+
+impl Errors {
+    fn current(self) -> bool {
+        self.0 == ErrorStyle::Current
+    }
+
+    fn refusal(self, status: u16, error: &str, message: impl Into<Value>) -> Refusal {
+        let mut body = json!({"statusCode": status, "message": message.into(), "error": error});
+        if self.current() {
+            body["reqId"] = format!("req-{}", &Uuid::new_v4().simple().to_string()[..14]).into();
+        }
+        Refusal { status, body }
+    }
+
+    fn with_details(self, status: u16, error: &str, message: &str, details: Value) -> Refusal {
+        let mut refusal = self.refusal(status, error, message);
+        if self.current() {
+            refusal.body["details"] = details;
+        }
+        refusal
+    }
+
+    /// The server has no such route: `Not Found` with a space, in the words of its HTTP framework.
+    pub(crate) fn no_route(method: &str, path_and_query: &str) -> Refusal {
+        let body = json!({
+            "message": format!("Route {method}:{path_and_query} not found"),
+            "error": "Not Found",
+            "statusCode": 404,
+        });
+        Refusal { status: 404, body }
+    }
+
+    pub(crate) fn went_wrong(self, error: &str) -> Refusal {
+        self.refusal(500, error, "Something went wrong")
+    }
+
+    /// The body has the wrong form. October 2024 says so with a 401.
+    pub(crate) fn validation(self, issues: Vec<Value>) -> Refusal {
+        self.refusal(if self.current() { 422 } else { 401 }, "ValidationFailure", issues)
+    }
+
+    pub(crate) fn denied(self, denied: Denied) -> Refusal {
+        let (status, error, message) = match denied {
+            Denied::Missing => (401, "UnauthorizedError", "Token missing"),
+            Denied::Malformed => (403, "TokenError", MALFORMED),
+            Denied::Invalid => (403, "TokenError", INVALID),
+            Denied::Expired => (403, "TokenError", "Your token has expired. Please re-authenticate."),
+            Denied::TtlOver => (401, "UnauthorizedError", "Failed to renew MI access token due to TTL expiration"),
+            Denied::Gone => (401, "UnauthorizedError", "No identity access token found"),
+            Denied::PastMaxTtl => (401, "UnauthorizedError", PAST_MAX_TTL),
+            Denied::UnknownClient => (404, "NotFound", "No identity with specified client ID was found"),
+            Denied::WrongSecret => (401, "UnauthorizedError", "Invalid credentials"),
+            Denied::SecretUsedUp => {
+                (401, "UnauthorizedError", "Access denied due to client secret usage limit reached")
+            }
+            Denied::SecretExpired => (401, "UnauthorizedError", "Access denied due to expired client secret"),
+            Denied::LockedOut => (401, "UnauthorizedError", TEMPORARILY_LOCKED),
+        };
+        self.refusal(status, error, message)
+    }
+
+    pub(crate) fn missing_project(self, project: &str) -> Refusal {
+        self.refusal(404, "NotFound", format!("Project with ID '{project}' not found"))
+    }
+
+    pub(crate) fn locked_out(self, why: LockedOut) -> Refusal {
+        match (why, self.0) {
+            (LockedOut::CustomNotFound, _) => {
+                self.refusal(404, "Custom permission not found", "The requested entity is not found")
+            }
+            (LockedOut::NotMember, ErrorStyle::October2024) => self.refusal(
+                403,
+                "Identity is not a member of the specified project",
+                "You are not allowed to access this resource",
+            ),
+            (LockedOut::NotMember, ErrorStyle::Current) => self.refusal(
+                403,
+                "You are not member of this project",
+                "You are not allowed to access this resource",
+            ),
+        }
+    }
+
+    pub(crate) fn may_not(self, action: &str) -> Refusal {
+        let message = format!("You are not allowed to {action} on identity");
+        let details = json!([{"action": action, "subject": "identity", "inverted": false}]);
+        self.with_details(403, "PermissionDenied", &message, details)
+    }
+
+    pub(crate) fn escalation(self, role: &str) -> Refusal {
+        if self.current() {
+            let message = format!("Failed to change to a more privileged role: {role}");
+            let details = json!({"missingPermissions": [{"action": "assign-role", "subject": "identity"}]});
+            return self.with_details(403, "PermissionBoundaryError", &message, details);
+        }
+        self.refusal(403, "ForbiddenError", "Failed to change to a more privileged role")
+    }
+
+    pub(crate) fn more_privileged(self) -> Refusal {
+        let error = if self.current() { "PermissionBoundaryError" } else { "ForbiddenError" };
+        self.with_details(403, error, "Failed to delete more privileged identity", json!({"missingPermissions": []}))
+    }
+
+    pub(crate) fn membership_not_found(self, identity: &str) -> Refusal {
+        self.refusal(404, "NotFound", format!("Membership not found for identity {identity}"))
+    }
+
+    /// PATCH of somebody who is not a member.
+    pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
+        match (self.0, identity_exists) {
+            (ErrorStyle::October2024, _) => self.refusal(
+                404,
+                "NotFound",
+                format!("Identity with id {identity} doesn't exists in project with id {project}"),
+            ),
+            (ErrorStyle::Current, true) => self.no_membership(),
+            // Issue #7255.
+            (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
+        }
+    }
+
+    /// DELETE of somebody who is not a member.
+    pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
+        match (self.0, identity_exists) {
+            (ErrorStyle::October2024, _) => self.identity_not_found(identity),
+            (ErrorStyle::Current, true) => self.no_membership(),
+            (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
+        }
+    }
+
+    fn no_membership(self) -> Refusal {
+        self.refusal(400, "BadRequest", "Identity doesn't have membership")
+    }
+
+    pub(crate) fn already_a_member(self, project: &str, identity: &str) -> Refusal {
+        let message = if self.current() {
+            "Identity is already a member".to_owned()
+        } else {
+            format!("Identity with id {identity} already exists in project with id {project}")
+        };
+        self.refusal(400, "BadRequest", message)
+    }
+
+    /// POST for an identity that the organisation does not have.
+    pub(crate) fn identity_not_found(self, identity: &str) -> Refusal {
+        if self.current() {
+            return self.refusal(400, "BadRequest", format!("Identity {identity} is missing organization membership"));
+        }
+        self.refusal(404, "NotFound", format!("Failed to find identity with id {identity}"))
+    }
+
+    pub(crate) fn role_not_found(self, slug: &str) -> Refusal {
+        let message = if self.current() {
+            format!("Specified roles '{slug}' was not found in the project")
+        } else {
+            format!("Specified role was not found: {slug}")
+        };
+        self.refusal(404, "NotFound", message)
+    }
+
+    /// One custom role given twice. The current server looks for roles that are missing and names none.
+    pub(crate) fn custom_role_twice(self) -> Refusal {
+        if self.current() {
+            return self.role_not_found("");
+        }
+        self.refusal(404, "NotFound", "Custom project roles not found")
+    }
+
+    pub(crate) fn only_temporary(self) -> Refusal {
+        self.refusal(400, "BadRequest", "Identity must have at least one permanent role")
+    }
+
+    pub(crate) fn no_roles(self) -> Refusal {
+        self.refusal(400, "BadRequest", "Identity must have at least one role")
+    }
+
+    pub(crate) fn yourself(self) -> Refusal {
+        self.refusal(400, "BadRequest", "You can't delete your own membership")
+    }
+}
+
+const MALFORMED: &str =
+    "The provided access token is malformed. Please use a valid token or generate a new one and try again.";
+const INVALID: &str =
+    "The provided access token is invalid. Please use a valid token or generate a new one and try again.";
+const PAST_MAX_TTL: &str = "Failed to renew MI access token past its Max TTL expiration";
+const TEMPORARILY_LOCKED: &str = "This identity auth method is temporarily locked, please try again later";

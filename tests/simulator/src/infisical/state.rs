@@ -1,0 +1,213 @@
+//! What the simulated Infisical holds: projects, identities, credentials, memberships. No HTTP in here.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::credentials::{Client, Token};
+use super::rows::RoleRow;
+
+/// The slugs of built-in roles that both generations of the server know (`reference/infisical.md`, Roles in
+/// answers). The literal `custom` is one of them: it is accepted, and stores a role without an id.
+pub(crate) const BUILT_IN: [&str; 5] = ["admin", "member", "viewer", "no-access", "custom"];
+
+/// Everything that the server holds.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) generations: Generations,
+    pub(crate) style: ErrorStyle,
+    pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) identities: BTreeMap<String, Identity>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) tokens: HashMap<String, Token>,
+    /// In the order in which they were made.
+    pub(crate) memberships: Vec<Membership>,
+}
+
+/// Which generations of the identity-membership path exist (`reference/infisical.md`, Three generations).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Generations {
+    /// Only `/api/v2/workspace/{p}/identity-memberships`: a server before September 2025.
+    G1,
+    /// That one, and `/api/v1/projects/{p}/identity-memberships`.
+    #[default]
+    G1AndG2,
+}
+
+/// Whose errors the server answers with (`reference/infisical.md`, Errors).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorStyle {
+    /// Those of October 2024, as recorded.
+    October2024,
+    /// Those of the current source.
+    #[default]
+    Current,
+}
+
+pub(crate) struct Project {
+    pub(crate) id: String,
+    pub(crate) slug: String,
+    pub(crate) name: String,
+    pub(crate) roles: Vec<CustomRole>,
+}
+
+pub(crate) struct CustomRole {
+    pub(crate) id: String,
+    pub(crate) slug: String,
+    pub(crate) name: String,
+    /// Rights, such as `identity:read`; see `rights.rs`.
+    pub(crate) rights: BTreeSet<String>,
+}
+
+pub(crate) struct Identity {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) auth_method: Option<String>,
+}
+
+/// One membership of an identity in a project. Nothing stops an identity from having several
+/// (`reference/infisical.md`, PATCH and time).
+pub(crate) struct Membership {
+    pub(crate) id: String,
+    pub(crate) project: String,
+    pub(crate) identity: String,
+    pub(crate) created: Timestamp,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One role of a membership, as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    pub(crate) role: StoredRole,
+    pub(crate) window: Option<Window>,
+    pub(crate) created: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StoredRole {
+    BuiltIn(String),
+    /// By the role's id: a renamed slug keeps its assignments.
+    Custom(String),
+    /// The literal `custom`, which no role stands behind.
+    LiteralCustom,
+}
+
+/// When a temporary role runs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// The range as it was sent, such as `2h`.
+    pub range: String,
+    /// The start as it was sent. It grants nothing and withholds nothing: only the end is enforced.
+    pub start: Timestamp,
+    /// start + range, computed at the write.
+    pub end: Timestamp,
+}
+
+impl Row {
+    /// Whether the role is in force: permanent, or not at its end yet. The start is not looked at.
+    pub(crate) fn active(&self, now: Timestamp) -> bool {
+        self.window.as_ref().is_none_or(|window| now < window.end)
+    }
+}
+
+impl State {
+    pub(crate) fn custom_role(&self, project: &str, id: &str) -> Option<&CustomRole> {
+        self.projects.get(project)?.roles.iter().find(|role| role.id == id)
+    }
+
+    /// What a slug means in a project.
+    pub(crate) fn role_of_slug(&self, project: &str, slug: &str) -> Option<StoredRole> {
+        if slug == "custom" {
+            return Some(StoredRole::LiteralCustom);
+        }
+        if BUILT_IN.contains(&slug) {
+            return Some(StoredRole::BuiltIn(slug.to_owned()));
+        }
+        let role = self.projects.get(project)?.roles.iter().find(|role| role.slug == slug)?;
+        Some(StoredRole::Custom(role.id.clone()))
+    }
+
+    /// The slug of a stored role, as `customRoleSlug ?? role`.
+    pub(crate) fn slug_of(&self, project: &str, role: &StoredRole) -> String {
+        match role {
+            StoredRole::BuiltIn(slug) => slug.clone(),
+            StoredRole::LiteralCustom => "custom".to_owned(),
+            StoredRole::Custom(id) => {
+                self.custom_role(project, id).map_or_else(|| id.clone(), |role| role.slug.clone())
+            }
+        }
+    }
+
+    /// An identity's memberships in a project, oldest first.
+    pub(crate) fn memberships_of<'a>(
+        &'a self,
+        project: &'a str,
+        identity: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a Membership> {
+        self.memberships.iter().filter(move |m| m.project == project && m.identity == identity)
+    }
+
+    /// The membership that PATCH and DELETE take when there are several. It need not be the one that GET shows
+    /// (infisical/concurrency.json, several memberships of one identity).
+    pub(crate) fn written_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
+        self.memberships_of(project, identity).next()
+    }
+
+    /// The membership that GET shows, and whose roles are the identity's rights, when there are several.
+    pub(crate) fn shown_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
+        self.memberships_of(project, identity).next_back()
+    }
+
+    /// Makes a membership and returns its id.
+    pub(crate) fn insert(&mut self, project: &str, identity: &str, rows: Vec<Row>, now: Timestamp) -> String {
+        let id = new_id();
+        self.memberships.push(Membership {
+            id: id.clone(),
+            project: project.to_owned(),
+            identity: identity.to_owned(),
+            created: now,
+            rows,
+        });
+        id
+    }
+
+    /// Takes all memberships of an identity in a project away; how many there were.
+    pub(crate) fn remove(&mut self, project: &str, identity: &str) -> usize {
+        let before = self.memberships.len();
+        self.memberships.retain(|m| m.project != project || m.identity != identity);
+        before - self.memberships.len()
+    }
+
+    /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
+    /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
+    /// may do").
+    pub(crate) fn effective(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
+        let in_force = || self.memberships_of(project, identity).flat_map(|m| &m.rows).filter(|row| row.active(at));
+        if in_force().any(|row| row.role == StoredRole::LiteralCustom) {
+            return BTreeSet::new();
+        }
+        in_force().map(|row| self.slug_of(project, &row.role)).collect()
+    }
+
+    /// The rows of all memberships of an identity, as a person would write them.
+    pub(crate) fn rows(&self, project: &str, identity: &str) -> Vec<RoleRow> {
+        self.memberships_of(project, identity)
+            .flat_map(|m| &m.rows)
+            .map(|row| RoleRow {
+                id: row.id.clone(),
+                role: self.slug_of(project, &row.role),
+                temporary: row.window.clone(),
+            })
+            .collect()
+    }
+}
+
+/// A new id, as the server makes them.
+pub(crate) fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}

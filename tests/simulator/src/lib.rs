@@ -1,0 +1,41 @@
+//! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, answering as the real servers do.
+//!
+//! What they do is what was recorded at running servers (`tests/contracts`) and, where nothing could be recorded,
+//! what was read in their source (`reference/infisical.md`, `reference/zitadel.md`). `tests/replay.rs` sends the
+//! recorded requests to the simulator and compares the answers field by field.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use simulator::{Fault, Order, RoleRow, Simulator};
+//!
+//! let simulator = Simulator::start().await?;
+//! let infisical = simulator.infisical();
+//! infisical.add_project("6ec3d92b-3251-4084-9a12-ffb509a03ffc", "web", "Web");
+//! infisical.add_identity("24160fbf-24bd-49d7-95de-feb53df75187", "ci-deployer");
+//! infisical.order(Order::next(Fault::ResetAfter).on("PATCH", "identity-memberships"));
+//! # Ok(()) }
+//! ```
+//!
+//! One module per API area; state is kept apart from HTTP:
+//! - `front`: the port, the clock, the orders, the log, `/_simulator`: the same for both
+//! - `infisical`: its state, who calls, what a role may do, identity memberships
+//! - `zitadel`: its event store, its projection, who calls, members, projects and organisations
+//! - [`worlds`]: worlds as JSON, and the one of the demo
+
+mod front;
+mod infisical;
+mod simulator;
+pub mod worlds;
+mod zitadel;
+
+pub use front::{Answer, Fault, Front, Order, Request, When};
+pub use infisical::{ErrorStyle, Generations, Infisical, RoleRow, Window};
+pub use simulator::Simulator;
+pub use zitadel::{Scope, Zitadel};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, whatever happened to who held it before: the states here are never left half changed.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

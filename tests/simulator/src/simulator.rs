@@ -1,0 +1,70 @@
+//! Both providers, started together.
+
+use std::io;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::front::{Front, serve};
+use crate::worlds::World;
+use crate::{Infisical, Zitadel};
+
+/// The two simulated providers, each on a port of its own on 127.0.0.1. Dropping it closes the ports and all
+/// connections.
+pub struct Simulator {
+    infisical: Infisical,
+    zitadel: Zitadel,
+    servers: [JoinHandle<()>; 2],
+}
+
+impl Simulator {
+    /// Starts both, empty, on ports that are free.
+    ///
+    /// # Errors
+    /// When no port can be opened.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_on(0, 0).await
+    }
+
+    /// Starts both, empty, on these ports (0: one that is free).
+    ///
+    /// # Errors
+    /// When a port can't be opened.
+    pub async fn start_on(infisical_port: u16, zitadel_port: u16) -> io::Result<Self> {
+        let (infisical_listener, infisical_front) = opened(infisical_port).await?;
+        let (zitadel_listener, zitadel_front) = opened(zitadel_port).await?;
+        let infisical = Infisical::new(infisical_front);
+        let zitadel = Zitadel::new(zitadel_front);
+        let servers =
+            [serve(infisical_listener, infisical.clone()), serve(zitadel_listener, zitadel.clone())];
+        Ok(Self { infisical, zitadel, servers })
+    }
+
+    /// Adds a world to what is there.
+    pub fn load(&self, world: &World) {
+        self.infisical.load(&world.infisical);
+        self.zitadel.load(&world.zitadel);
+    }
+
+    /// The simulated Infisical.
+    pub fn infisical(&self) -> &Infisical {
+        &self.infisical
+    }
+
+    /// The simulated ZITADEL.
+    pub fn zitadel(&self) -> &Zitadel {
+        &self.zitadel
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn opened(port: u16) -> io::Result<(TcpListener, Front)> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let front = Front::new(format!("http://{}", listener.local_addr()?));
+    Ok((listener, front))
+}
