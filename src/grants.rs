@@ -59,6 +59,9 @@ pub enum Past {
 }
 
 /// The starts that an object may count from.
+///
+/// `recorded` takes both `status.roles` and `status.managedRoles`: a role that has ended leaves managedRoles once it is
+/// known to be gone, and it is the start in `roles` that keeps it over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Starts {
     /// What is known of the object's past.
@@ -85,7 +88,8 @@ impl Starts {
     }
 }
 
-/// The grants that an admitted spec asks for, in its order. Starts are whole seconds, as Kubernetes writes times.
+/// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes times;
+/// declared times keep their milliseconds.
 pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
     let grant = |wanted: &crate::policy::Wanted| Grant {
         role: wanted.role.clone(),
@@ -124,7 +128,17 @@ fn window(
         // `admit` lets no temporary role without an end through; one that got here has none to lose.
         (None, None) => start,
     };
-    Window { start, end }
+    whole_milliseconds(Window { start, end })
+}
+
+/// The window without fractions of a millisecond, which no provider keeps: it starts no earlier and ends no later.
+/// Otherwise the end that is wanted and the end that is shown would differ for ever.
+fn whole_milliseconds(window: Window) -> Window {
+    const NANOSECONDS: i128 = 1_000_000;
+    let at = |milliseconds: i128| i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let up = -(-window.start.as_nanosecond()).div_euclid(NANOSECONDS);
+    let down = window.end.as_nanosecond().div_euclid(NANOSECONDS);
+    Window { start: at(up).unwrap_or(window.start), end: at(down).unwrap_or(window.end) }
 }
 
 /// A window that is over. With a length it is `[now - length, now)`, so that what gets recorded stays over; with
@@ -157,3 +171,6 @@ pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) 
         .filter(|edge| *edge > now)
         .min()
 }
+
+#[cfg(test)]
+mod tests;

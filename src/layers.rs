@@ -112,8 +112,18 @@ pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Un
             }
         }
     }
-    union.carried.sort_by(|a, b| a.role.cmp(&b.role));
+    union.carried.sort_by(|a, b| key_of(a).cmp(&key_of(b)));
     union
+}
+
+/// An order of entries in which no two different ones are equal.
+fn key_of(entry: &Entry) -> impl Ord {
+    let window = match entry.term {
+        Term::Permanent => None,
+        Term::Temporary(window) => Some(window),
+    };
+    let verbatim = entry.verbatim.as_ref().map(|verbatim| (verbatim.range.clone(), verbatim.start.clone()));
+    (entry.role.clone(), window, verbatim)
 }
 
 fn latest(roles: &mut BTreeMap<String, Term>, role: &str, term: Term) {
@@ -129,8 +139,7 @@ pub fn record_after(
     shown: &BTreeSet<String>,
     now: Timestamp,
 ) -> BTreeMap<String, Term> {
-    let mut record: BTreeMap<String, Term> =
-        layer.managed.iter().map(|(role, term)| (role.clone(), *term)).collect();
+    let mut record = layer.managed.clone();
     record.retain(|role, _| {
         if layer.has_in_effect(role, now) || (layer.phase == Phase::Holds && !layer.managed_ended(role, now)) {
             return true;
@@ -163,3 +172,6 @@ pub fn heirs_to_wait_for<'a>(leaving: &Layer, others: &'a [Layer], now: Timestam
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

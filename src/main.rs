@@ -1,2 +1,25 @@
-//! The operator.
-fn main() {}
+//! The subcommands, one call each.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use membership_operator::arguments::{Arguments, Command};
+use membership_operator::{controller, crds, telemetry};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().command {
+        Command::Crds => crds::yaml().map(|yaml| print!("{yaml}")).map_err(Into::into),
+        Command::Run(run) => {
+            telemetry::logs(run.log_format);
+            controller::run(run.config(), telemetry::stop_signal()).await.map_err(Into::into)
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("membership-operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -165,3 +165,21 @@ pub struct Capabilities {
     /// The kinds of subjects it knows.
     pub subject_kinds: &'static [SubjectKind],
 }
+
+/// What a request is for, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Urgency {
+    /// It takes access away.
+    Revoke,
+    /// It gives access that was asked for.
+    Grant,
+    /// It puts a change by hand right.
+    Drift,
+    /// It only looks.
+    Resync,
+}
+
+impl Urgency {
+    /// All, the most urgent first.
+    pub const ALL: [Self; 4] = [Self::Revoke, Self::Grant, Self::Drift, Self::Resync];
+}

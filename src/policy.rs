@@ -84,6 +84,9 @@ pub fn target(spec: &ProjectMembershipSpec, server: &Server) -> Result<Target, R
         Server::Zitadel { organization_id } => {
             digits("spec.project.id", &spec.project.id)?;
             digits("spec.subject.id", &spec.subject.id)?;
+            if let Some(id) = &spec.project.organization_id {
+                digits("spec.project.organizationId", id)?;
+            }
             (spec.project.organization_id.clone().or_else(|| organization_id.clone()), SubjectKind::User)
         }
     };
@@ -149,7 +152,7 @@ fn when(grant: &RoleGrant) -> Result<When, Refusal> {
         && end <= start
     {
         return Err(invalid(&format!(
-            "spec.roles[{}].temporary: expirationTime {end} is not after startTime {start}",
+            "spec.roles[{}].temporary: expirationTime {end} is not after startTime {start}: write a later expirationTime, or set duration instead",
             grant.role
         )));
     }
@@ -179,3 +182,6 @@ fn digits(field: &str, id: &str) -> Result<(), Refusal> {
         "{field} is {id:?}, but ZITADEL's ids are digits: copy the resource id from the console, and create the object again"
     )))
 }
+
+#[cfg(test)]
+mod tests;

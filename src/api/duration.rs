@@ -25,7 +25,7 @@ pub enum DurationError {
     #[error("{0:?} is a duration of nothing: write at least 1s")]
     Zero(String),
     /// Longer than ten years.
-    #[error("{0:?} is longer than ten years")]
+    #[error("{0:?} is longer than ten years: write at most 3652d")]
     TooLong(String),
 }
 
@@ -33,15 +33,16 @@ impl Duration {
     /// The duration in seconds, 1 to [`LONGEST`].
     pub fn seconds(&self) -> Result<u64, DurationError> {
         let text = self.0.as_str();
-        let form = || DurationError::Form(text.chars().take(40).collect());
+        let quoted = || text.chars().take(40).collect::<String>();
+        let form = || DurationError::Form(quoted());
         let mut units = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)].into_iter();
         let mut total: u64 = 0;
         let mut rest = text;
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(form)?;
-            let number: u64 = rest.get(..digits).filter(|d| !d.is_empty()).ok_or_else(form)?.parse().map_err(|_| {
-                if digits > 0 { DurationError::TooLong(text.chars().take(40).collect()) } else { form() }
-            })?;
+            let number = rest.get(..digits).filter(|digits| !digits.is_empty()).ok_or_else(form)?;
+            // Only digits: what doesn't fit is too large.
+            let number: u64 = number.parse().unwrap_or(u64::MAX);
             let unit = rest.get(digits..).and_then(|r| r.chars().next()).ok_or_else(form)?;
             let (_, seconds) = units.find(|(letter, _)| *letter == unit).ok_or_else(form)?;
             total = total.saturating_add(number.saturating_mul(seconds));
@@ -49,8 +50,8 @@ impl Duration {
         }
         match total {
             0 if text.is_empty() => Err(form()),
-            0 => Err(DurationError::Zero(text.to_owned())),
-            t if t > LONGEST => Err(DurationError::TooLong(text.to_owned())),
+            0 => Err(DurationError::Zero(quoted())),
+            t if t > LONGEST => Err(DurationError::TooLong(quoted())),
             t => Ok(t),
         }
     }
@@ -61,3 +62,6 @@ impl fmt::Display for Duration {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,17 @@
 //! ProjectMembership: the roles that one subject is to hold in one project.
 
+mod status;
+
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{Duration, schema};
+
+pub use status::{
+    CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus, TargetStatus,
+};
 
 /// The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -18,38 +23,83 @@ use super::Duration;
     shortname = "pm",
     category = "membership",
     status = "ProjectMembershipStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.",
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project.id"),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.id"),
+    printcolumn(
+        name = "Roles",
+        type_ = "string",
+        json_path = ".status.activeRoles",
+        description = "The roles in effect"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Next",
+        type_ = "string",
+        json_path = ".status.nextTransitionTime",
+        description = "The next moment at which a role starts or ends"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "Why it is ready or isn't, and what to do",
+        priority = 1
+    )
+)]
+#[x_kube(
+    validation = Rule::new("self.providerRef == oldSelf.providerRef")
+        .message("providerRef can't be changed: delete this object and create one for the other provider")
+        .field_path(".providerRef"),
+    validation = Rule::new("self.project == oldSelf.project")
+        .message("project can't be changed, nor organizationId added or taken out: delete this object and create one for the other project")
+        .field_path(".project"),
+    validation = Rule::new("self.subject == oldSelf.subject")
+        .message("subject can't be changed: delete this object and create one for the other subject")
+        .field_path(".subject")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectMembershipSpec {
-    /// The provider that keeps the membership. Immutable.
+    /// The provider object that says which server keeps the membership, and with which credential. Can't be changed.
     pub provider_ref: ProviderRef,
-    /// The project at the provider. Immutable.
+    /// The project at the provider. Can't be changed.
     pub project: ProjectRef,
-    /// Who holds the roles. Immutable.
+    /// Who holds the roles. Can't be changed.
     pub subject: SubjectRef,
-    /// What the subject is to hold, each role once.
+    /// What the subject is to hold: 1 to 32 roles, each once. Several ProjectMemberships may name one subject in one
+    /// project; it then holds what any of them has in effect.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
     pub roles: Vec<RoleGrant>,
-    /// Whether roles that no ProjectMembership declares are taken away (Exclusive) or left alone (Additive).
+    /// What happens to roles of this subject that no ProjectMembership has in effect: Exclusive takes them away,
+    /// Additive leaves them alone. Of several objects on one subject and project, one Exclusive is enough.
     #[serde(default)]
     pub role_management: RoleManagement,
-    /// Whether differences are put right (Enforce) or only shown (Observe).
+    /// What happens where the provider differs from this object: Enforce puts it right, Observe shows it in
+    /// status.drift and writes nothing. What was granted before a change to Observe still ends at its end.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
-    /// Whether a declared role that was there before becomes ours (Adopt) or is an error (Refuse).
+    /// What happens where the subject holds a declared role already: Adopt takes it over, so that it ends and is
+    /// revoked with this object; Refuse stops with the reason AlreadyExists.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
-    /// Whether deleting this object revokes what it granted (Delete) or lets go of it (Orphan).
+    /// What deleting this object does: Delete revokes what it granted, Orphan leaves permanent roles at the provider.
+    /// Temporary roles end either way.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a change by hand at the provider may live. Unset: the provider's resyncInterval.
+    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
     pub resync_interval: Option<Duration>,
-    /// Stops grants and repairs. Ends are carried out all the same.
+    /// Stops grants and repairs. What was granted still ends at its end, and is revoked when the object is deleted.
     #[serde(default)]
     pub suspend: bool,
-    /// Why this access is needed. Appears in events and logs.
+    /// Why this access is needed, as "INC-4711: hotfix rollout". Appears in events and logs. At most 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
     pub justification: Option<String>,
 }
 
@@ -57,10 +107,11 @@ pub struct ProjectMembershipSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
-    /// The kind of the provider object.
+    /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership.
     #[serde(default)]
     pub kind: ProviderKind,
-    /// Its name; it lives in the namespace of the membership.
+    /// The name of the provider object.
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 }
 
@@ -74,12 +125,19 @@ pub enum ProviderKind {
 
 /// Names a project at the provider.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[x_kube(
+    validation = Rule::new("!has(self.organizationId) || self.id.matches('^[0-9]+$')")
+        .message("organizationId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id")
+        .field_path(".organizationId")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectRef {
-    /// The project's id: a UUID for Infisical, digits for ZITADEL.
+    /// The project's id. Infisical: a UUID (Project Settings, Copy Project ID). ZITADEL: digits (the project's Resource Id).
+    #[schemars(schema_with = "schema::id")]
     pub id: String,
-    /// ZITADEL only: the organization that owns the project. Goes before the provider's organizationId.
+    /// ZITADEL only: the organization that owns the project. Unset: the provider's organizationId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::organization_id")]
     pub organization_id: Option<String>,
 }
 
@@ -87,9 +145,10 @@ pub struct ProjectRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct SubjectRef {
-    /// Infisical: Identity. ZITADEL: User (human or machine).
+    /// What the subject is. Infisical: Identity, a machine identity. ZITADEL: User, human or machine.
     pub kind: SubjectKind,
-    /// The subject's id at the provider.
+    /// The subject's id at the provider. Infisical: a UUID. ZITADEL: digits.
+    #[schemars(schema_with = "schema::id")]
     pub id: String,
 }
 
@@ -103,28 +162,52 @@ pub enum SubjectKind {
 }
 
 /// One role, for good or for a while.
+// An empty `temporary:` would be a permanent grant that nobody meant. For `has` a null isn't there, so the fields are
+// counted. (Client-side `kubectl apply` drops the null before it is sent; nobody can see that one.)
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.temporary) || size(dyn(self)) == 1")
+        .message("temporary is there and empty: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out")
+        .field_path(".temporary")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleGrant {
-    /// Infisical: the role's slug. ZITADEL: the role's key, as PROJECT_OWNER.
+    /// The role. Infisical: its slug, as viewer, or of a custom role as deployer. ZITADEL: its key, as PROJECT_OWNER.
+    #[schemars(schema_with = "schema::role")]
     pub role: String,
     /// When the role runs. Unset: for good.
+    ///
+    /// It needs an end: duration, expirationTime, or both, in which case the earlier one counts. `duration: 2h` alone
+    /// runs from the moment the grant is first accepted; applying the object again, or changing other fields, doesn't
+    /// start it again. To ask for a new window, set a new startTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temporary: Option<Temporary>,
 }
 
 /// When a temporary role runs: from its start until the earlier of start + duration and expirationTime.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.duration) || has(self.expirationTime)")
+        .message("a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out"),
+    validation = Rule::new("!has(self.startTime) || !has(self.expirationTime) || self.startTime < self.expirationTime")
+        .message("expirationTime must be after startTime: write a later expirationTime or an earlier startTime")
+        .field_path(".expirationTime")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Temporary {
-    /// How long the role runs. Counts from startTime, or from the moment the grant was first accepted.
+    /// How long the role runs, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years. Counts from startTime;
+    /// without one from the moment the grant was first accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
     pub duration: Option<Duration>,
-    /// When the role starts. Unset: when the grant is first accepted.
+    /// When the role starts, as 2026-12-01T08:00:00Z. Unset: when the grant is first accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub start_time: Option<Timestamp>,
-    /// When the role ends at the latest.
+    /// When the role ends at the latest, as 2026-12-01T12:00:00Z, whatever its duration. From this instant on the
+    /// subject doesn't hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub expiration_time: Option<Timestamp>,
 }
 
@@ -177,140 +260,4 @@ policy! {
         /// Permanent roles stay; temporary ones still end.
         Orphan
     }
-}
-
-/// What the operator found and did.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct ProjectMembershipStatus {
-    /// The generation that this status speaks of; -1: none yet.
-    #[serde(default = "none_yet")]
-    pub observed_generation: i64,
-    /// Ready always; Reconciling, Stalled and Drifted while True.
-    #[serde(default)]
-    pub conditions: Vec<Condition>,
-    /// What the references were resolved to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<TargetStatus>,
-    /// Every declared role, in order.
-    #[serde(default)]
-    pub roles: Vec<RoleStatus>,
-    /// What this object granted or is about to: all that it may take away, with the window last admitted.
-    #[serde(default)]
-    pub managed_roles: Vec<ManagedRole>,
-    /// The roles in effect, for `kubectl get`.
-    #[serde(default)]
-    pub active_roles: String,
-    /// The next start or expiry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_transition_time: Option<Timestamp>,
-    /// What differs from the declaration.
-    #[serde(default)]
-    pub drift: Vec<Drift>,
-    /// The last value of the annotation membership.dev/reconcile-at that was acted on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
-}
-
-fn none_yet() -> i64 {
-    -1
-}
-
-impl Default for ProjectMembershipStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: none_yet(),
-            conditions: Vec::new(),
-            target: None,
-            roles: Vec::new(),
-            managed_roles: Vec::new(),
-            active_roles: String::new(),
-            next_transition_time: None,
-            drift: Vec::new(),
-            last_handled_reconcile_at: None,
-        }
-    }
-}
-
-/// What the references were resolved to.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetStatus {
-    /// The provider object, as Kind/namespace/name.
-    pub provider: String,
-    /// The provider's normalised URL.
-    pub endpoint: String,
-    /// ZITADEL: the organization that owns the project.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub organization_id: Option<String>,
-    /// The project's id.
-    pub project_id: String,
-    /// The subject's kind.
-    pub subject_kind: SubjectKind,
-    /// The subject's id.
-    pub subject_id: String,
-}
-
-/// A declared role and where it stands.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct RoleStatus {
-    /// The role as declared.
-    pub role: String,
-    /// Where it stands.
-    pub state: RoleState,
-    /// The recorded start; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Timestamp>,
-    /// The end; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expiration_time: Option<Timestamp>,
-}
-
-/// Where a declared role stands.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleState {
-    /// In effect.
-    Active,
-    /// In effect, and another ProjectMembership has it in effect as well.
-    Shared,
-    /// Its start is to come.
-    Scheduled,
-    /// Its end has passed.
-    Expired,
-}
-
-/// A role that this object granted or is about to.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct ManagedRole {
-    /// The role.
-    pub role: String,
-    /// The start that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Timestamp>,
-    /// The end that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expiration_time: Option<Timestamp>,
-}
-
-/// One difference between the declaration and the provider.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "camelCase")]
-pub struct Drift {
-    /// The role that differs.
-    pub role: String,
-    /// How it differs.
-    pub kind: DriftKind,
-}
-
-/// How a role differs.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DriftKind {
-    /// Declared and not there.
-    Missing,
-    /// There and declared by nobody.
-    Unexpected,
-    /// There with another window.
-    Different,
 }

@@ -4,6 +4,7 @@ pub mod condition;
 pub mod duration;
 pub mod membership;
 pub mod provider;
+mod schema;
 
 pub use condition::Reason;
 pub use duration::Duration;

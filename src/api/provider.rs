@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::Duration;
+use super::{Duration, schema};
 
 /// An Infisical or ZITADEL server and the credential to use there, for the memberships of its namespace.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -15,7 +15,53 @@ use super::Duration;
     namespaced,
     category = "membership",
     status = "MembershipProviderStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of its namespace.",
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec['infisical','zitadel'].url"
+    ),
+    printcolumn(
+        name = "API",
+        type_ = "string",
+        json_path = ".status.api",
+        description = "Which generation of the provider's API was found"
+    ),
+    printcolumn(
+        name = "Memberships",
+        type_ = "integer",
+        json_path = ".status.memberships",
+        description = "How many ProjectMemberships use it"
+    ),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        description = "Why it is ready or isn't, and what to do",
+        priority = 1
+    )
+)]
+#[x_kube(
+    validation = Rule::new("has(self.infisical) != has(self.zitadel)")
+        .message("write exactly one of infisical and zitadel: a second server needs a second MembershipProvider"),
+    validation = Rule::new("has(self.infisical) == has(oldSelf.infisical) && has(self.zitadel) == has(oldSelf.zitadel)")
+        .message("a provider can't turn from Infisical into ZITADEL or back: create another MembershipProvider"),
+    validation = Rule::new("!has(self.infisical) || !has(oldSelf.infisical) || self.infisical.url == oldSelf.infisical.url")
+        .message("url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider")
+        .field_path(".infisical.url"),
+    validation = Rule::new("!has(self.zitadel) || !has(oldSelf.zitadel) || self.zitadel.url == oldSelf.zitadel.url")
+        .message("url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider")
+        .field_path(".zitadel.url"),
+    validation = Rule::new(
+        "!has(self.zitadel) || !has(oldSelf.zitadel) || \
+         (has(self.zitadel.organizationId) == has(oldSelf.zitadel.organizationId) && \
+         (!has(self.zitadel.organizationId) || self.zitadel.organizationId == oldSelf.zitadel.organizationId))"
+    )
+        .message("organizationId can't be changed, added or taken out, since memberships in the old one would be left behind: create another MembershipProvider, or write project.organizationId in the memberships")
+        .field_path(".zitadel.organizationId")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MembershipProviderSpec {
@@ -25,10 +71,11 @@ pub struct MembershipProviderSpec {
     /// A ZITADEL instance. Exactly one of infisical and zitadel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zitadel: Option<Zitadel>,
-    /// What the operator may ask of the server.
+    /// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// How long a change by hand at the provider may live.
+    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it.
+    #[schemars(schema_with = "schema::duration")]
     #[serde(default = "default_resync")]
     pub resync_interval: Duration,
 }
@@ -41,20 +88,26 @@ fn default_resync() -> Duration {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Infisical {
-    /// Its URL, as https://app.infisical.com. Immutable.
+    /// The server's address, as https://app.infisical.com or https://eu.infisical.com. Can't be changed. http only where
+    /// the operator was started with --allow-http for this host.
+    #[schemars(schema_with = "schema::url")]
     pub url: String,
-    /// How to sign in.
+    /// How to sign in: exactly one of universalAuth and tokenSecretRef. May be changed at any time.
     pub auth: InfisicalAuth,
 }
 
 /// How to sign in to Infisical. Exactly one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("has(self.universalAuth) != has(self.tokenSecretRef)")
+        .message("write exactly one way to sign in: universalAuth or tokenSecretRef")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct InfisicalAuth {
-    /// A client id and secret of universal auth.
+    /// Universal auth: a client id and a client secret of a machine identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub universal_auth: Option<UniversalAuth>,
-    /// An access token that somebody else keeps fresh.
+    /// An access token, read from a Secret that somebody else keeps fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretKeyRef>,
 }
@@ -63,9 +116,9 @@ pub struct InfisicalAuth {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct UniversalAuth {
-    /// Where the client id is.
+    /// The Secret and its key that hold the client id.
     pub client_id_secret_ref: SecretKeyRef,
-    /// Where the client secret is.
+    /// The Secret and its key that hold the client secret.
     pub client_secret_secret_ref: SecretKeyRef,
 }
 
@@ -73,12 +126,16 @@ pub struct UniversalAuth {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Zitadel {
-    /// Its URL, as https://auth.example.com. Immutable.
+    /// The instance's address, as https://auth.example.com. Can't be changed. http only where the operator was started
+    /// with --allow-http for this host.
+    #[schemars(schema_with = "schema::url")]
     pub url: String,
-    /// The organization of memberships that name none (x-zitadel-orgid). Immutable.
+    /// The organization that owns the projects of memberships that name none in project.organizationId. Unset: the
+    /// organization of the user who signs in. Can't be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::organization_id")]
     pub organization_id: Option<String>,
-    /// How to sign in.
+    /// How to sign in. May be changed at any time.
     pub auth: ZitadelAuth,
 }
 
@@ -86,7 +143,7 @@ pub struct Zitadel {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ZitadelAuth {
-    /// A personal access token of a machine user.
+    /// The Secret and its key that hold a personal access token of a machine user, who may write project members.
     pub personal_access_token_secret_ref: SecretKeyRef,
 }
 
@@ -94,9 +151,11 @@ pub struct ZitadelAuth {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
-    /// The Secret's name.
+    /// The Secret's name, in the namespace of the provider.
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
-    /// The key in its data.
+    /// The key in the Secret's data.
+    #[schemars(schema_with = "schema::secret_key")]
     pub key: String,
 }
 
@@ -104,14 +163,17 @@ pub struct SecretKeyRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Reads in any 60 seconds.
+    /// Reads in any 60 seconds. Unset: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::per_minute")]
     pub reads_per_minute: Option<u32>,
-    /// Writes in any 60 seconds.
+    /// Writes in any 60 seconds. Unset: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::per_minute")]
     pub writes_per_minute: Option<u32>,
-    /// Requests at the same time. ZITADEL gets one write at a time whatever stands here.
+    /// Requests at the same time. Unset: 16. ZITADEL gets one write at a time whatever stands here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::in_flight")]
     pub max_in_flight: Option<u32>,
 }
 
@@ -119,17 +181,21 @@ pub struct Limits {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MembershipProviderStatus {
-    /// The generation that this status speaks of; -1: none yet.
+    /// The generation of the spec that this status speaks of; -1: the operator hasn't looked at the object yet.
     #[serde(default = "none_yet")]
+    #[schemars(schema_with = "schema::observed_generation")]
     pub observed_generation: i64,
-    /// Ready: reachable, and the credential verified.
+    /// Where the object stands: Ready is True while the server can be reached and takes the credential.
     #[serde(default)]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// Which generation of the provider's API was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
     pub api: Option<String>,
     /// How many ProjectMemberships use it.
     #[serde(default)]
+    #[schemars(schema_with = "schema::count")]
     pub memberships: i64,
 }
 

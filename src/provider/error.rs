@@ -89,6 +89,12 @@ pub enum Error {
         /// What happened, where, and what to do.
         message: String,
     },
+    /// The provider said yes, and what was to be written doesn't show.
+    #[error("{message}")]
+    Unconfirmed {
+        /// What happened, where, and what comes next.
+        message: String,
+    },
     /// The provider refuses the request for another reason.
     #[error("{message}")]
     Rejected {
@@ -110,6 +116,7 @@ impl Error {
             Self::ProjectNotFound { .. } => Reason::ProjectNotFound,
             Self::Changed { .. } => Reason::Progressing,
             Self::MemberNotListed { .. } => Reason::MemberNotListed,
+            Self::Unconfirmed { .. } => Reason::Unconfirmed,
             Self::Rejected { .. } => Reason::Rejected,
         }
     }
@@ -117,7 +124,10 @@ impl Error {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Changed { .. } => Retry::Backoff,
+            Self::Unreachable { .. }
+            | Self::Unauthorized { .. }
+            | Self::Changed { .. }
+            | Self::Unconfirmed { .. } => Retry::Backoff,
             Self::RateLimited { after, .. } => after.map_or(Retry::Backoff, Retry::After),
             Self::Forbidden { .. }
             | Self::RoleNotFound { .. }
@@ -132,6 +142,7 @@ impl Error {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Unreachable { effect, .. } => *effect,
+            Self::Unconfirmed { .. } => Effect::Unknown,
             Self::RateLimited { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }

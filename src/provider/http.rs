@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use answer::{Answer, Context};
@@ -172,25 +173,8 @@ impl Server {
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let mut headers = HeaderMap::new();
-        let mut put = |name: HeaderName, value: &str, secret: bool| {
-            let mut value = HeaderValue::from_str(value)
-                .map_err(|_| not_sent(format!("isn't called: the {name} header has characters that none may have")))?;
-            value.set_sensitive(secret);
-            headers.insert(name, value);
-            Ok(())
-        };
-        put(HeaderName::from_static("x-request-id"), &context.request_id, false)?;
-        put(HeaderName::from_static("accept"), "application/json", false)?;
-        for (name, value) in &request.headers {
-            put(HeaderName::from_static(name), value, false)?;
-        }
-        if let Some(token) = request.bearer {
-            put(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()), true)?;
-        }
-        if request.body.is_some() {
-            put(CONTENT_TYPE, "application/json", false)?;
-        }
+        let headers = headers(request, &context.request_id)
+            .ok_or_else(|| not_sent("isn't called: a header has characters that none may have".to_owned()))?;
         let method = reqwest::Method::from_bytes(context.method.as_bytes()).unwrap_or_default();
         let mut prepared = reqwest::Request::new(method, url);
         *prepared.headers_mut() = headers;
@@ -267,6 +251,25 @@ impl Server {
             self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
+}
+
+/// The headers of a request; `None` where a value can't be one (a token with a line break).
+fn headers(request: &Request<'_>, request_id: &str) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-request-id", HeaderValue::from_str(request_id).ok()?);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    for (name, value) in &request.headers {
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    if let Some(token) = request.bearer {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    if request.body.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Some(headers)
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.

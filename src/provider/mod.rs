@@ -91,3 +91,49 @@ pub enum AnyProvider {
     /// ZITADEL.
     Zitadel(zitadel::Zitadel),
 }
+
+/// Calls the same method of whichever provider it is.
+macro_rules! whichever {
+    ($any:expr, $provider:ident => $call:expr) => {
+        match $any {
+            AnyProvider::Infisical($provider) => $call,
+            AnyProvider::Zitadel($provider) => $call,
+        }
+    };
+}
+
+impl Provider for AnyProvider {
+    fn capabilities(&self) -> Capabilities {
+        whichever!(self, provider => provider.capabilities())
+    }
+
+    async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
+        whichever!(self, provider => provider.verify(permit).await)
+    }
+
+    async fn list(&self, permit: &Permit, project: &Project) -> Result<Listing, Error> {
+        whichever!(self, provider => provider.list(permit, project).await)
+    }
+
+    async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
+        whichever!(self, provider => provider.apply(permit, target, change).await)
+    }
+
+    async fn heal(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        wanted: &Change,
+        shown: Option<&Member>,
+    ) -> Result<Receipt, Error> {
+        whichever!(self, provider => provider.heal(permit, target, wanted, shown).await)
+    }
+
+    async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
+        whichever!(self, provider => provider.explain_absence(permit, target).await)
+    }
+
+    fn clock_skew(&self) -> Option<SignedDuration> {
+        whichever!(self, provider => provider.clock_skew())
+    }
+}

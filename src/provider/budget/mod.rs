@@ -22,25 +22,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::api::provider::Limits;
+pub use crate::member::Urgency;
 use queue::{LaneId, Next, Queue, WaiterId};
-
-/// What a request is for, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Urgency {
-    /// It takes access away.
-    Revoke,
-    /// It gives access that was asked for.
-    Grant,
-    /// It puts a change by hand right.
-    Drift,
-    /// It only looks.
-    Resync,
-}
-
-impl Urgency {
-    /// All, the most urgent first.
-    pub const ALL: [Self; 4] = [Self::Revoke, Self::Grant, Self::Drift, Self::Resync];
-}
 
 /// Whether a request changes anything at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -284,3 +267,6 @@ impl Shared {
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
+
+#[cfg(test)]
+mod tests;

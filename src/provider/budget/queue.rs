@@ -271,3 +271,6 @@ impl Ring {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

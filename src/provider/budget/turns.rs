@@ -67,7 +67,7 @@ impl<K: Clone + Eq + Hash, V: Default> Turns<K, V> {
 mod tests {
     use super::*;
 
-    fn order(turns: &Turns<&str, u32>) -> Vec<&'static str> {
+    fn order(turns: &Turns<&'static str, u32>) -> Vec<&'static str> {
         turns.iter().map(|(key, _)| *key).collect()
     }
 

@@ -119,6 +119,23 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer to a request that was never sent.
+    pub(crate) fn made_up(status: u16, writes: bool, retry_after: Option<Duration>, body: &str) -> Self {
+        let context = Context {
+            provider: "Infisical",
+            endpoint: "https://example.com".to_owned(),
+            method: if writes { "PATCH" } else { "GET" },
+            route: "/api/{project}",
+            request_id: "1234".to_owned(),
+            writes,
+        };
+        let (content_type, secrets) = ("application/json".to_owned(), vec![SecretString::from("hunter2hunter2")]);
+        Self { status, retry_after, body: body.as_bytes().to_vec(), context, content_type, secrets }
+    }
+}
+
 /// Never the body: it may hold a token.
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -152,21 +169,7 @@ mod tests {
     use super::*;
 
     fn answer(writes: bool, content_type: &str, body: &str) -> Answer {
-        Answer {
-            status: 200,
-            retry_after: None,
-            body: body.as_bytes().to_vec(),
-            context: Context {
-                provider: "Infisical",
-                endpoint: "https://example.com".to_owned(),
-                method: "PATCH",
-                route: "/api/{project}",
-                request_id: "1234".to_owned(),
-                writes,
-            },
-            content_type: content_type.to_owned(),
-            secrets: vec![SecretString::from("hunter2hunter2")],
-        }
+        Answer { content_type: content_type.to_owned(), ..Answer::made_up(200, writes, None, body) }
     }
 
     #[test]

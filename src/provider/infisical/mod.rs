@@ -1,4 +1,258 @@
-//! Infisical.
+//! Infisical: the project memberships of machine identities.
+//!
+//! How the server behaves, and how each fact is known: reference/infisical.md and the recordings in tests/contracts.
+//! One module a concern: [`auth`] signs in, [`route`] knows the generations' paths, [`roles`] and [`range`] the wire
+//! form of role lists, [`listing`] reads lists, [`refusal`] says what a refusal means, [`identity`] writes.
 
-/// Placeholder.
-pub struct Infisical;
+mod auth;
+mod identity;
+mod listing;
+mod range;
+mod refusal;
+mod roles;
+mod route;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::SignedDuration;
+use uuid::Uuid;
+
+pub use auth::Credentials;
+
+use super::http::{Answer, Client, Endpoint, Request, Server};
+use super::{Error, Listing, Permit, Provider, Receipt, Verified};
+use crate::api::SubjectKind;
+use crate::member::{Capabilities, Change, Member, Project, Target};
+use auth::Session;
+use identity::Membership;
+use listing::Memberships;
+use refusal::{Asked, Failure, Operation, Refusal};
+use route::Generation;
+
+/// The built-in role that gives nothing.
+const NO_ACCESS: &str = "no-access";
+
+/// Slugs that every project has; the newest servers have the last ones (reference/infisical.md, "Roles in answers").
+const BUILT_IN_ROLES: [&str; 8] = [
+    "admin",
+    "member",
+    "viewer",
+    NO_ACCESS,
+    "ssh-host-bootstrapper",
+    "cryptographic-operator",
+    "agent",
+    "agent-proxy",
+];
+
+/// One Infisical server with one credential.
+pub struct Infisical {
+    server: Server,
+    session: Session,
+    /// The generation that was found; `None`: not looked for yet, or its route has gone.
+    generation: Mutex<Option<Generation>>,
+    /// The server has refused a list of temporary roles only.
+    wants_permanent: AtomicBool,
+}
+
+/// The requests under one permit: the first is in it, each further one is charged.
+struct Turn<'p> {
+    permit: &'p Permit,
+    begun: AtomicBool,
+}
+
+impl<'p> Turn<'p> {
+    fn new(permit: &'p Permit) -> Self {
+        Self { permit, begun: AtomicBool::new(false) }
+    }
+
+    /// The permit for the next request.
+    fn next(&self) -> &'p Permit {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            self.permit.charge();
+        }
+        self.permit
+    }
+}
+
+impl Infisical {
+    /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials make another: what was
+    /// refused before is forgotten with it.
+    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
+        Self {
+            server: client.server("Infisical", endpoint),
+            session: Session::new(credentials),
+            generation: Mutex::new(None),
+            wants_permanent: AtomicBool::new(false),
+        }
+    }
+
+    /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
+    /// other generations; nothing was carried out then.
+    async fn send<'r>(
+        &self,
+        turn: &Turn<'_>,
+        asked: &Asked<'_>,
+        request: impl Fn(Generation) -> Request<'r> + Send + Sync,
+    ) -> Result<Answer, Refusal> {
+        let mut probed_again = false;
+        loop {
+            let generation = self.generation(turn).await?;
+            let answer = self.present(turn, || request(generation)).await?;
+            if answer.is_success() {
+                return Ok(answer);
+            }
+            return Err(match refusal::read(&answer, asked) {
+                Refusal::NoRoute if !probed_again => {
+                    probed_again = true;
+                    self.forget(generation);
+                    continue;
+                }
+                Refusal::NoRoute => Refusal::Other(answer.nonsense("no such route, and has it when asked otherwise")),
+                Refusal::OnlyTemporary(error) => Refusal::Other(self.only_temporary(error)),
+                refusal => refusal,
+            });
+        }
+    }
+
+    /// Sends one request with a token. One that isn't accepted any more is replaced once, by one login for all calls;
+    /// nothing was carried out then.
+    async fn present<'r>(&self, turn: &Turn<'_>, request: impl Fn() -> Request<'r>) -> Result<Answer, Error> {
+        let mut signed_in_again = false;
+        loop {
+            let token = self.session.token(&self.server, turn).await?;
+            let request = self.session.hide(request()).bearer(&token.secret);
+            let answer = self.server.call(turn.next(), request).await?;
+            match refusal::token(&answer) {
+                None => {
+                    self.session.accepted();
+                    return Ok(answer);
+                }
+                Some(_) if !signed_in_again && self.session.may_sign_in_again(&token).await => signed_in_again = true,
+                Some(error) => {
+                    self.session.refused(&error).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The generation of the API, found by reads of a project that nobody has.
+    async fn generation(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
+        if let Some(generation) = *self.found() {
+            return Ok(generation);
+        }
+        let nobody = Uuid::nil().to_string();
+        for generation in Generation::ALL {
+            let answer = self.present(turn, || generation.members(&nobody)).await?;
+            if answer.is_success() {
+                // Whatever it lists: a web page that is answered for any path is no list.
+                answer.json::<Memberships>()?;
+            } else {
+                match refusal::failure(&answer) {
+                    Some(Failure::NoRoute) => continue,
+                    Some(failure) => return Err(refusal::failed(failure, &answer)),
+                    None => {}
+                }
+            }
+            *self.found() = Some(generation);
+            return Ok(generation);
+        }
+        Err(Error::Rejected {
+            message: format!(
+                "the server at {} has none of the paths of identity memberships: check that the URL is Infisical's, \
+                 without /api",
+                self.server.endpoint()
+            ),
+        })
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Generation>> {
+        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, generation: Generation) {
+        let mut found = self.found();
+        if *found == Some(generation) {
+            *found = None;
+        }
+    }
+
+    /// A server that only has the old path may refuse a list of temporary roles only all the same: from then on the base
+    /// is asked for, and the change planned again with it.
+    fn only_temporary(&self, error: Error) -> Error {
+        let known = self.capabilities().permanent_base.is_some();
+        self.wants_permanent.store(true, Ordering::Relaxed);
+        if known { error } else { Error::Changed { message: error.to_string() } }
+    }
+}
+
+impl Provider for Infisical {
+    fn capabilities(&self) -> Capabilities {
+        // October 2024 takes a list of temporary roles only; whoever has the newer path refuses it
+        // (reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
+        let old = *self.found() == Some(Generation::G1) && !self.wants_permanent.load(Ordering::Relaxed);
+        Capabilities {
+            enforces_expiry: true,
+            permanent_base: if old { None } else { Some(NO_ACCESS) },
+            one_writer: false,
+            lists_are_current: true,
+            subject_kinds: &[SubjectKind::Identity],
+        }
+    }
+
+    async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
+        // The server may have been upgraded since.
+        *self.found() = None;
+        let generation = self.generation(&Turn::new(permit)).await?;
+        Ok(Verified { api: generation.name() })
+    }
+
+    async fn list(&self, permit: &Permit, project: &Project) -> Result<Listing, Error> {
+        let project = identity::project_id(project)?;
+        let asked = Asked { operation: Operation::List, project: &project, subject: "", roles: &[] };
+        // One request without limit: pages lose and double rows (reference/infisical.md, "Speed").
+        let answer = self.send(&Turn::new(permit), &asked, |generation| generation.members(&project)).await?;
+        Ok(answer.json::<Memberships>()?.fold(&project))
+    }
+
+    async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
+        let turn = Turn::new(permit);
+        let membership = Membership::new(self, &turn, target)?;
+        match change {
+            Change::Create(entries) => membership.create(entries).await?,
+            Change::Replace(entries) => membership.replace(entries).await?,
+            Change::Recreate(entries) => membership.recreate(entries).await?,
+            Change::Remove => membership.remove().await?,
+        }
+        Ok(Receipt::default())
+    }
+
+    /// Infisical loses no write, but two writers' lists may be united, and several memberships of one identity come
+    /// about (reference/infisical.md, "PATCH and time"): the list is stated again, in the form that what is there needs.
+    async fn heal(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        wanted: &Change,
+        shown: Option<&Member>,
+    ) -> Result<Receipt, Error> {
+        let entries = wanted.outcome().to_vec();
+        let again = match shown {
+            _ if entries.is_empty() => Change::Remove,
+            None => Change::Create(entries),
+            Some(member) if member.memberships > 1 => Change::Recreate(entries),
+            Some(_) => Change::Replace(entries),
+        };
+        self.apply(permit, target, &again).await
+    }
+
+    /// Lists are never stale here, and nothing that was taken isn't listed.
+    async fn explain_absence(&self, _: &Permit, _: &Target) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn clock_skew(&self) -> Option<SignedDuration> {
+        self.server.clock_skew()
+    }
+}

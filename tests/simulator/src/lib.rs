@@ -29,7 +29,7 @@ pub mod worlds;
 mod zitadel;
 
 pub use front::{Answer, Fault, Front, Order, Request, When};
-pub use infisical::{ErrorStyle, Generations, Infisical, RoleRow, Window};
+pub use infisical::{ErrorStyle, Generations, Infisical, Limits, RoleRow, Window};
 pub use simulator::Simulator;
 pub use zitadel::{Scope, Zitadel};
 

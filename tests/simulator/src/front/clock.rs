@@ -33,8 +33,6 @@ impl Clock {
 
     /// The value of the `Date` header, in the form HTTP wants.
     pub(crate) fn http_date(&self) -> String {
-        self.now()
-            .strftime("%a, %d %b %Y %H:%M:%S GMT")
-            .to_string()
+        self.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 }

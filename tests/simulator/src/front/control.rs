@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jiff::SignedDuration;
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{Front, Order};
@@ -25,14 +25,18 @@ pub(crate) fn generic(front: Front) -> Router {
         .with_state(front)
 }
 
-/// A body as JSON of this form, or what is wrong with it.
-pub(crate) fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|error| bad_request(&error.to_string()))
+/// A control request that makes no sense, and why.
+pub(crate) struct Nonsense(String);
+
+impl IntoResponse for Nonsense {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, Json(json!({"error": self.0}))).into_response()
+    }
 }
 
-/// The answer to a control request that makes no sense.
-pub(crate) fn bad_request(why: &str) -> Response {
-    (StatusCode::BAD_REQUEST, Json(json!({"error": why}))).into_response()
+/// A body as JSON of this form, or what is wrong with it.
+pub(crate) fn parsed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Nonsense> {
+    serde_json::from_slice(body).map_err(|error| Nonsense(error.to_string()))
 }
 
 #[derive(Deserialize)]
@@ -58,20 +62,12 @@ async fn orders(State(front): State<Front>) -> Response {
     Json(front.orders()).into_response()
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    Many(Vec<Order>),
-    One(Box<Order>),
-}
-
-async fn add_orders(State(front): State<Front>, body: Bytes) -> Result<Response, Response> {
-    // Read once as a single order first: its error says which field is wrong, the untagged one does not.
-    if body.trim_ascii_start().first() == Some(&b'{') {
-        front.order(parsed(&body)?);
-    } else if let OneOrMany::Many(orders) = parsed(&body)? {
-        orders.into_iter().for_each(|order| front.order(order));
-    }
+async fn add_orders(State(front): State<Front>, body: Bytes) -> Result<Response, Nonsense> {
+    let orders: Vec<Order> = match body.trim_ascii_start().first() {
+        Some(b'[') => parsed(&body)?,
+        _ => vec![parsed(&body)?],
+    };
+    orders.into_iter().for_each(|order| front.order(order));
     Ok(Json(front.orders()).into_response())
 }
 
@@ -96,7 +92,7 @@ async fn clock(State(front): State<Front>) -> Response {
     .into_response()
 }
 
-async fn set_clock(State(front): State<Front>, body: Bytes) -> Result<Response, Response> {
+async fn set_clock(State(front): State<Front>, body: Bytes) -> Result<Response, Nonsense> {
     let timing: Timing = parsed(&body)?;
     if let Some(seconds) = timing.offset_seconds {
         front.set_clock_offset(SignedDuration::from_secs(seconds));

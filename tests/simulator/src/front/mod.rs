@@ -16,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use log::Request;
 pub use orders::{Answer, Fault, Order, When};
 
-pub(crate) use control::{bad_request, generic as generic_control, parsed};
+pub(crate) use control::{Nonsense, generic as generic_control, parsed};
 pub(crate) use gate::serve;
 
 use crate::locked;

@@ -92,7 +92,11 @@ pub struct Answer {
 impl Answer {
     /// An answer with a JSON body.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, body, headers: BTreeMap::new() }
+        Self {
+            status,
+            body,
+            headers: BTreeMap::new(),
+        }
     }
 
     /// The same with one header more.
@@ -106,22 +110,36 @@ impl Answer {
 impl Order {
     /// An order for every request, until the orders are cleared.
     pub fn always(kind: Fault) -> Self {
-        Self { method: None, path_contains: String::new(), when: When::Always, kind }
+        Self {
+            method: None,
+            path_contains: String::new(),
+            when: When::Always,
+            kind,
+        }
     }
 
     /// An order for the next request only.
     pub fn next(kind: Fault) -> Self {
-        Self { when: When::Next(1), ..Self::always(kind) }
+        Self {
+            when: When::Next(1),
+            ..Self::always(kind)
+        }
     }
 
     /// An order for the next `n` requests.
     pub fn next_n(n: u32, kind: Fault) -> Self {
-        Self { when: When::Next(n), ..Self::always(kind) }
+        Self {
+            when: When::Next(n),
+            ..Self::always(kind)
+        }
     }
 
     /// An order for the `n`-th request from now, the first being 1.
     pub fn nth(n: u32, kind: Fault) -> Self {
-        Self { when: When::Nth(n), ..Self::always(kind) }
+        Self {
+            when: When::Nth(n),
+            ..Self::always(kind)
+        }
     }
 
     /// Narrows the order to a method (empty: any) and a part of the path.
@@ -172,7 +190,10 @@ impl Fault {
     /// ZITADEL's refusal of too many requests, which carries no `retry-after` (`reference/zitadel.md`,
     /// Headers and limits).
     pub fn zitadel_rate_limited() -> Self {
-        Self::Status(Answer::new(429, zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8")))
+        Self::Status(Answer::new(
+            429,
+            zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8"),
+        ))
     }
 
     /// ZITADEL's answer to the writer that lost a collision on the project's sequence: nothing was written,
@@ -241,7 +262,10 @@ impl Orders {
     pub(crate) fn meet(&mut self, method: &str, path: &str) -> Fate {
         let mut fate = Fate::default();
         for (order, met) in &mut self.0 {
-            let matches = order.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
+            let matches = order
+                .method
+                .as_deref()
+                .is_none_or(|m| m.eq_ignore_ascii_case(method))
                 && path.contains(&order.path_contains);
             if !matches {
                 continue;
@@ -271,7 +295,8 @@ impl Fate {
             Fault::DelayAfter(d) => self.delay_after += *d,
             Fault::Window(d) => self.window += *d,
             Fault::Status(answer) => {
-                self.instead.get_or_insert_with(|| Ending::Answer(answer.clone()));
+                self.instead
+                    .get_or_insert_with(|| Ending::Answer(answer.clone()));
             }
             Fault::Html => {
                 self.instead.get_or_insert(Ending::Html);
@@ -280,7 +305,8 @@ impl Fate {
                 self.instead.get_or_insert(Ending::Reset);
             }
             Fault::StatusAfter(answer) => {
-                self.afterwards.get_or_insert_with(|| Ending::Answer(answer.clone()));
+                self.afterwards
+                    .get_or_insert_with(|| Ending::Answer(answer.clone()));
             }
             Fault::ResetAfter => {
                 self.afterwards.get_or_insert(Ending::Reset);
@@ -298,11 +324,16 @@ pub(crate) mod millis {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         Ok(Duration::from_millis(u64::deserialize(deserializer)?))
     }
 }

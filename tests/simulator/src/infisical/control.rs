@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::world::{InfisicalWorld, MembershipWorld};
 use super::Infisical;
-use crate::front::parsed;
+use super::world::{InfisicalWorld, MembershipWorld};
+use crate::front::{Nonsense, parsed};
 
 /// `world`, `roles`, `effective`, and what can be deleted.
 pub(crate) fn routes() -> Router<Infisical> {
@@ -36,7 +36,7 @@ async fn world(State(infisical): State<Infisical>) -> Response {
     Json(infisical.world()).into_response()
 }
 
-async fn add_world(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Response> {
+async fn add_world(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Nonsense> {
     infisical.load(&parsed::<InfisicalWorld>(&body)?);
     Ok(world(State(infisical)).await)
 }
@@ -47,13 +47,19 @@ async fn roles(State(infisical): State<Infisical>, Query(target): Query<Target>)
     Json(json!({"memberships": memberships, "roles": roles})).into_response()
 }
 
-async fn set_roles(State(infisical): State<Infisical>, body: Bytes) -> Result<StatusCode, Response> {
+async fn set_roles(
+    State(infisical): State<Infisical>,
+    body: Bytes,
+) -> Result<StatusCode, Nonsense> {
     let set: MembershipWorld = parsed(&body)?;
     infisical.set_roles(&set.project, &set.identity, set.roles);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove_member(State(infisical): State<Infisical>, Query(target): Query<Target>) -> StatusCode {
+async fn remove_member(
+    State(infisical): State<Infisical>,
+    Query(target): Query<Target>,
+) -> StatusCode {
     infisical.remove_member(&target.project, &target.subject);
     StatusCode::NO_CONTENT
 }

@@ -25,13 +25,18 @@ impl Listing {
                 "offset" => listing.offset = number(name, value, 0, None, &mut issues).unwrap_or(0),
                 "orderBy" => listing.order_by_name = one_of(name, value, &["name"], &mut issues),
                 "orderDirection" => {
-                    listing.descending = one_of(name, value, &["asc", "desc"], &mut issues) && value == "desc";
+                    listing.descending =
+                        one_of(name, value, &["asc", "desc"], &mut issues) && value == "desc";
                 }
                 "search" => value.trim().to_lowercase().clone_into(&mut listing.search),
                 _ => {}
             }
         }
-        if issues.is_empty() { Ok(listing) } else { Err(issues) }
+        if issues.is_empty() {
+            Ok(listing)
+        } else {
+            Err(issues)
+        }
     }
 
     /// The rows that are wanted, each with its name, out of all; and how many there are without limit and offset.
@@ -59,9 +64,19 @@ impl Listing {
 }
 
 /// A number as JavaScript reads one: blanks are 0, what is none is NaN, a fraction is cut.
-fn number(name: &str, value: &str, minimum: u32, maximum: Option<u32>, issues: &mut Vec<Value>) -> Option<usize> {
+fn number(
+    name: &str,
+    value: &str,
+    minimum: u32,
+    maximum: Option<u32>,
+    issues: &mut Vec<Value>,
+) -> Option<usize> {
     let value = value.trim();
-    let number = if value.is_empty() { 0.0 } else { value.parse().unwrap_or(f64::NAN) };
+    let number = if value.is_empty() {
+        0.0
+    } else {
+        value.parse().unwrap_or(f64::NAN)
+    };
     if number.is_nan() {
         issues.push(json!({
             "code": "invalid_type", "expected": "number", "received": "nan", "path": [name],
@@ -77,7 +92,11 @@ fn number(name: &str, value: &str, minimum: u32, maximum: Option<u32>, issues: &
         issues.push(bound("too_big", "maximum", maximum, "less", name));
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; cut on purpose")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "not negative; cut on purpose"
+    )]
     Some(number as usize)
 }
 
@@ -91,7 +110,11 @@ fn bound(code: &str, bound: &str, value: u32, than: &str, name: &str) -> Value {
 fn one_of(name: &str, value: &str, options: &[&str], issues: &mut Vec<Value>) -> bool {
     let fits = options.contains(&value);
     if !fits {
-        let expected = options.iter().map(|o| format!("'{o}'")).collect::<Vec<_>>().join(" | ");
+        let expected = options
+            .iter()
+            .map(|o| format!("'{o}'"))
+            .collect::<Vec<_>>()
+            .join(" | ");
         issues.push(json!({
             "received": value, "code": "invalid_enum_value", "options": options, "path": [name],
             "message": format!("Invalid enum value. Expected {expected}, received '{value}'"),

@@ -2,9 +2,11 @@
 
 mod answers;
 mod auth;
+mod by_hand;
 mod control;
 mod credentials;
 mod errors;
+mod limits;
 mod listing;
 mod memberships;
 mod rights;
@@ -21,14 +23,21 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderMap;
+use axum::middleware::from_fn_with_state;
 use jiff::Timestamp;
 
+pub use limits::Limits;
 pub use rows::RoleRow;
 pub use state::{ErrorStyle, Generations, Window};
 
 use crate::front::{Front, Provider};
 use crate::locked;
+pub use world::{
+    ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
+};
+
 use credentials::{Caller, Client, Secret, Token, seconds};
+use limits::Meter;
 use state::{CustomRole, Identity, Project, State, new_id};
 
 /// The default life of an access token, in seconds: TTL and max TTL alike (identity-extras.json, 70).
@@ -62,6 +71,7 @@ impl Provider for Infisical {
             .merge(memberships::routes())
             .fallback(auth::nowhere)
             .method_not_allowed_fallback(auth::nowhere)
+            .layer(from_fn_with_state(self.clone(), limits::metered))
             .with_state(self.clone())
     }
 
@@ -71,12 +81,16 @@ impl Provider for Infisical {
 
     fn caller_name(&self, headers: &HeaderMap) -> String {
         let state = self.state();
-        match auth::bearer(headers).and_then(|token| state.tokens.get(token)).map(|token| &token.caller) {
+        match auth::bearer(headers)
+            .and_then(|token| state.tokens.get(token))
+            .map(|token| &token.caller)
+        {
             None => String::new(),
             Some(Caller::Admin(name)) => name.clone(),
-            Some(Caller::Identity(id)) => {
-                state.identities.get(id).map_or_else(|| id.clone(), |identity| identity.name.clone())
-            }
+            Some(Caller::Identity(id)) => state
+                .identities
+                .get(id)
+                .map_or_else(|| id.clone(), |identity| identity.name.clone()),
         }
     }
 }
@@ -84,7 +98,10 @@ impl Provider for Infisical {
 /// The world.
 impl Infisical {
     pub(crate) fn new(front: Front) -> Self {
-        Self { front, state: Arc::default() }
+        Self {
+            front,
+            state: Arc::default(),
+        }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -107,6 +124,11 @@ impl Infisical {
         self.set_error_style(ErrorStyle::October2024);
     }
 
+    /// Sets how many requests a minute are let through; none: all of them.
+    pub fn set_limits(&self, limits: Option<Limits>) {
+        self.state().meter = Meter::new(limits);
+    }
+
     /// Adds a project, or names it anew.
     pub fn add_project(&self, id: &str, slug: &str, name: &str) {
         let mut state = self.state();
@@ -118,8 +140,18 @@ impl Infisical {
     /// Adds an identity to the organisation, or names it anew.
     pub fn add_identity(&self, id: &str, name: &str) {
         let mut state = self.state();
-        let auth_method = state.identities.get(id).and_then(|identity| identity.auth_method.clone());
-        state.identities.insert(id.to_owned(), Identity { id: id.to_owned(), name: name.to_owned(), auth_method });
+        let auth_method = state
+            .identities
+            .get(id)
+            .and_then(|identity| identity.auth_method.clone());
+        state.identities.insert(
+            id.to_owned(),
+            Identity {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                auth_method,
+            },
+        );
     }
 
     /// Adds a custom role without any rights to a project and returns its id.
@@ -129,8 +161,19 @@ impl Infisical {
 
     /// Adds a custom role with a name and rights, such as `identity:read`, `identity:create`, `identity:edit`,
     /// `identity:delete`, `secrets:read`; returns its id.
-    pub fn add_custom_role_with(&self, project: &str, slug: &str, name: &str, rights: &[&str]) -> String {
-        self.state().add_role(project, slug, name, rights.iter().map(|right| (*right).to_owned()))
+    pub fn add_custom_role_with(
+        &self,
+        project: &str,
+        slug: &str,
+        name: &str,
+        rights: &[&str],
+    ) -> String {
+        self.state().add_role(
+            project,
+            slug,
+            name,
+            rights.iter().map(|right| (*right).to_owned()),
+        )
     }
 
     /// Adds a client of universal auth, or another secret to one. Its tokens live for 30 days.
@@ -150,12 +193,27 @@ impl Infisical {
         self.add_secret(client_id, secret, identity, uses, ends);
     }
 
-    fn add_secret(&self, client_id: &str, secret: &str, identity: &str, uses: Option<u32>, ends: Option<Timestamp>) {
+    fn add_secret(
+        &self,
+        client_id: &str,
+        secret: &str,
+        identity: &str,
+        uses: Option<u32>,
+        ends: Option<Timestamp>,
+    ) {
         let mut state = self.state();
         let known = state.identity(identity);
         known.auth_method = Some("universal-auth".to_owned());
-        let secret = Secret { value: secret.to_owned(), uses_left: uses, ends };
-        if let Some(client) = state.clients.iter_mut().find(|client| client.id == client_id) {
+        let secret = Secret {
+            value: secret.to_owned(),
+            uses_left: uses,
+            ends,
+        };
+        if let Some(client) = state
+            .clients
+            .iter_mut()
+            .find(|client| client.id == client_id)
+        {
             client.secrets.push(secret);
             return;
         }
@@ -172,7 +230,12 @@ impl Infisical {
 
     /// Sets how long the access tokens of a client live, and how long with renewals. Whole seconds.
     pub fn set_token_lives(&self, client_id: &str, ttl: Duration, max_ttl: Duration) {
-        if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
+        if let Some(client) = self
+            .state()
+            .clients
+            .iter_mut()
+            .find(|client| client.id == client_id)
+        {
             client.ttl = seconds(ttl);
             client.max_ttl = seconds(max_ttl);
         }
@@ -180,7 +243,12 @@ impl Infisical {
 
     /// Takes a secret of a client away. Tokens that were made with it live on (identity-extras.json, 56).
     pub fn revoke_secret(&self, client_id: &str, secret: &str) {
-        if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
+        if let Some(client) = self
+            .state()
+            .clients
+            .iter_mut()
+            .find(|client| client.id == client_id)
+        {
             client.secrets.retain(|s| s.value != secret);
         }
     }
@@ -190,115 +258,36 @@ impl Infisical {
         let mut state = self.state();
         state.identity(identity);
         let caller = Caller::Identity(identity.to_owned());
-        state.tokens.insert(token.to_owned(), Token { caller, life: None, revoked: false });
+        state.tokens.insert(
+            token.to_owned(),
+            Token {
+                caller,
+                life: None,
+                revoked: false,
+            },
+        );
     }
 
     /// Adds an access token of a person who may do everything.
     pub fn add_admin_token(&self, token: &str, name: &str) {
         let caller = Caller::Admin(name.to_owned());
-        self.state().tokens.insert(token.to_owned(), Token { caller, life: None, revoked: false });
+        self.state().tokens.insert(
+            token.to_owned(),
+            Token {
+                caller,
+                life: None,
+                revoked: false,
+            },
+        );
     }
 
     /// Makes an identity a member with these permanent roles: what it may do when it calls.
     pub fn set_caller_roles(&self, project: &str, identity: &str, roles: &[&str]) {
-        self.set_roles(project, identity, roles.iter().map(|role| RoleRow::permanent(role)).collect());
-    }
-}
-
-/// Changes by hand: somebody at the dashboard. What is named and not there is made.
-impl Infisical {
-    /// Makes these the roles of an identity in a project: of its first membership, which is made if there is none.
-    pub fn set_roles(&self, project: &str, identity: &str, roles: Vec<RoleRow>) {
-        let now = time::cut(self.now());
-        let mut state = self.state();
-        state.project(project);
-        state.identity(identity);
-        let rows: Vec<_> = roles.iter().map(|role| state.stored(project, role, now)).collect();
-        match state.memberships.iter_mut().find(|m| m.project == project && m.identity == identity) {
-            Some(membership) => membership.rows = rows,
-            None => {
-                state.insert(project, identity, rows, now);
-            }
-        }
-    }
-
-    /// Adds a role to what an identity has.
-    pub fn add_role(&self, project: &str, identity: &str, role: RoleRow) {
-        let mut roles = self.roles(project, identity);
-        roles.push(role);
-        self.set_roles(project, identity, roles);
-    }
-
-    /// Takes every row of a role away from an identity; whether it had any. The membership stays.
-    pub fn remove_role(&self, project: &str, identity: &str, role: &str) -> bool {
-        let mut roles = self.roles(project, identity);
-        let before = roles.len();
-        roles.retain(|row| row.role != role);
-        let removed = roles.len() < before;
-        if removed {
-            self.set_roles(project, identity, roles);
-        }
-        removed
-    }
-
-    /// Makes one membership more of an identity that may have some: what concurrent POSTs leave behind.
-    pub fn add_membership(&self, project: &str, identity: &str, roles: Vec<RoleRow>) {
-        let now = time::cut(self.now());
-        let mut state = self.state();
-        state.project(project);
-        state.identity(identity);
-        let rows = roles.iter().map(|role| state.stored(project, role, now)).collect();
-        state.insert(project, identity, rows, now);
-    }
-
-    /// Takes all memberships of an identity in a project away; whether there were any.
-    pub fn remove_member(&self, project: &str, identity: &str) -> bool {
-        self.state().remove(project, identity) > 0
-    }
-
-    /// Deletes a project with its memberships.
-    pub fn delete_project(&self, project: &str) {
-        let mut state = self.state();
-        state.projects.remove(project);
-        state.memberships.retain(|m| m.project != project);
-    }
-
-    /// Deletes an identity with its memberships, clients and tokens (identity-extras.json, 59 to 65).
-    pub fn delete_identity(&self, identity: &str) {
-        let mut state = self.state();
-        state.identities.remove(identity);
-        state.memberships.retain(|m| m.identity != identity);
-        state.clients.retain(|client| client.identity != identity);
-        for token in state.tokens.values_mut() {
-            token.revoked |= token.caller == Caller::Identity(identity.to_owned());
-        }
-    }
-
-    /// Deletes a custom role with its rows.
-    pub fn delete_custom_role(&self, project: &str, slug: &str) {
-        let mut state = self.state();
-        let Some(role) = state.role_of_slug(project, slug) else { return };
-        for membership in state.memberships.iter_mut().filter(|m| m.project == project) {
-            membership.rows.retain(|row| row.role != role);
-        }
-        state.project(project).roles.retain(|role| role.slug != slug);
-    }
-
-    /// Gives a custom role another slug; its assignments stay (`reference/infisical.md`, Roles in answers).
-    pub fn rename_custom_role(&self, project: &str, slug: &str, new_slug: &str) {
-        if let Some(role) = self.state().project(project).roles.iter_mut().find(|role| role.slug == slug) {
-            new_slug.clone_into(&mut role.slug);
-        }
-    }
-
-    /// Revokes an access token, or all of an identity's if that is what is named.
-    pub fn revoke_token(&self, token_or_identity: &str) {
-        let mut state = self.state();
-        if state.revoke(token_or_identity) {
-            return;
-        }
-        let caller = Caller::Identity(token_or_identity.to_owned());
-        state.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.revoked = true);
+        self.set_roles(
+            project,
+            identity,
+            roles.iter().map(|role| RoleRow::permanent(role)).collect(),
+        );
     }
 }
 
@@ -316,7 +305,12 @@ impl Infisical {
 
     /// What access is really in force at an instant: the roles that are permanent or not at their end yet, over all
     /// memberships. A start counts for nothing; whoever holds the literal `custom` has nothing.
-    pub fn effective_roles(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
+    pub fn effective_roles(
+        &self,
+        project: &str,
+        identity: &str,
+        at: Timestamp,
+    ) -> BTreeSet<String> {
         self.state().effective(project, identity, at)
     }
 
@@ -328,20 +322,24 @@ impl Infisical {
 
 impl State {
     fn project(&mut self, id: &str) -> &mut Project {
-        self.projects.entry(id.to_owned()).or_insert_with(|| Project {
-            id: id.to_owned(),
-            slug: id.to_owned(),
-            name: id.to_owned(),
-            roles: Vec::new(),
-        })
+        self.projects
+            .entry(id.to_owned())
+            .or_insert_with(|| Project {
+                id: id.to_owned(),
+                slug: id.to_owned(),
+                name: id.to_owned(),
+                roles: Vec::new(),
+            })
     }
 
     fn identity(&mut self, id: &str) -> &mut Identity {
-        self.identities.entry(id.to_owned()).or_insert_with(|| Identity {
-            id: id.to_owned(),
-            name: id.to_owned(),
-            auth_method: None,
-        })
+        self.identities
+            .entry(id.to_owned())
+            .or_insert_with(|| Identity {
+                id: id.to_owned(),
+                name: id.to_owned(),
+                auth_method: None,
+            })
     }
 
     pub(crate) fn add_role(
@@ -358,7 +356,12 @@ impl State {
             return role.id.clone();
         }
         let id = new_id();
-        roles.push(CustomRole { id: id.clone(), slug: slug.to_owned(), name: name.to_owned(), rights });
+        roles.push(CustomRole {
+            id: id.clone(),
+            slug: slug.to_owned(),
+            name: name.to_owned(),
+            rights,
+        });
         id
     }
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::credentials::{Client, Token};
+use super::limits::Meter;
 use super::rows::RoleRow;
 
 /// The slugs of built-in roles that both generations of the server know (`reference/infisical.md`, Roles in
@@ -23,6 +24,7 @@ pub(crate) struct State {
     pub(crate) tokens: HashMap<String, Token>,
     /// In the order in which they were made.
     pub(crate) memberships: Vec<Membership>,
+    pub(crate) meter: Meter,
 }
 
 /// Which generations of the identity-membership path exist (`reference/infisical.md`, Three generations).
@@ -117,7 +119,11 @@ impl Row {
 
 impl State {
     pub(crate) fn custom_role(&self, project: &str, id: &str) -> Option<&CustomRole> {
-        self.projects.get(project)?.roles.iter().find(|role| role.id == id)
+        self.projects
+            .get(project)?
+            .roles
+            .iter()
+            .find(|role| role.id == id)
     }
 
     /// What a slug means in a project.
@@ -128,7 +134,12 @@ impl State {
         if BUILT_IN.contains(&slug) {
             return Some(StoredRole::BuiltIn(slug.to_owned()));
         }
-        let role = self.projects.get(project)?.roles.iter().find(|role| role.slug == slug)?;
+        let role = self
+            .projects
+            .get(project)?
+            .roles
+            .iter()
+            .find(|role| role.slug == slug)?;
         Some(StoredRole::Custom(role.id.clone()))
     }
 
@@ -137,9 +148,9 @@ impl State {
         match role {
             StoredRole::BuiltIn(slug) => slug.clone(),
             StoredRole::LiteralCustom => "custom".to_owned(),
-            StoredRole::Custom(id) => {
-                self.custom_role(project, id).map_or_else(|| id.clone(), |role| role.slug.clone())
-            }
+            StoredRole::Custom(id) => self
+                .custom_role(project, id)
+                .map_or_else(|| id.clone(), |role| role.slug.clone()),
         }
     }
 
@@ -149,22 +160,34 @@ impl State {
         project: &'a str,
         identity: &'a str,
     ) -> impl DoubleEndedIterator<Item = &'a Membership> {
-        self.memberships.iter().filter(move |m| m.project == project && m.identity == identity)
+        self.memberships
+            .iter()
+            .filter(move |m| m.project == project && m.identity == identity)
     }
 
     /// The membership that PATCH and DELETE take when there are several. It need not be the one that GET shows
     /// (infisical/concurrency.json, several memberships of one identity).
     pub(crate) fn written_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships_of(project, identity).next()
+        self.memberships
+            .iter()
+            .find(|m| m.project == project && m.identity == identity)
     }
 
     /// The membership that GET shows, and whose roles are the identity's rights, when there are several.
     pub(crate) fn shown_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships_of(project, identity).next_back()
+        self.memberships
+            .iter()
+            .rfind(|m| m.project == project && m.identity == identity)
     }
 
     /// Makes a membership and returns its id.
-    pub(crate) fn insert(&mut self, project: &str, identity: &str, rows: Vec<Row>, now: Timestamp) -> String {
+    pub(crate) fn insert(
+        &mut self,
+        project: &str,
+        identity: &str,
+        rows: Vec<Row>,
+        now: Timestamp,
+    ) -> String {
         let id = new_id();
         self.memberships.push(Membership {
             id: id.clone(),
@@ -179,19 +202,31 @@ impl State {
     /// Takes all memberships of an identity in a project away; how many there were.
     pub(crate) fn remove(&mut self, project: &str, identity: &str) -> usize {
         let before = self.memberships.len();
-        self.memberships.retain(|m| m.project != project || m.identity != identity);
+        self.memberships
+            .retain(|m| m.project != project || m.identity != identity);
         before - self.memberships.len()
     }
 
     /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
     /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
     /// may do").
-    pub(crate) fn effective(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
-        let in_force = || self.memberships_of(project, identity).flat_map(|m| &m.rows).filter(|row| row.active(at));
+    pub(crate) fn effective(
+        &self,
+        project: &str,
+        identity: &str,
+        at: Timestamp,
+    ) -> BTreeSet<String> {
+        let in_force = || {
+            self.memberships_of(project, identity)
+                .flat_map(|m| &m.rows)
+                .filter(|row| row.active(at))
+        };
         if in_force().any(|row| row.role == StoredRole::LiteralCustom) {
             return BTreeSet::new();
         }
-        in_force().map(|row| self.slug_of(project, &row.role)).collect()
+        in_force()
+            .map(|row| self.slug_of(project, &row.role))
+            .collect()
     }
 
     /// The rows of all memberships of an identity, as a person would write them.

@@ -22,14 +22,29 @@ pub(crate) enum Kind {
     ProjectAdded,
     ProjectDeactivated,
     ProjectRemoved,
-    MemberAdded { user: String, org: String, roles: Vec<String> },
-    MemberChanged { user: String, roles: Vec<String> },
-    MemberRemoved { user: String },
+    MemberAdded {
+        user: String,
+        org: String,
+        roles: Vec<String>,
+    },
+    MemberChanged {
+        user: String,
+        roles: Vec<String>,
+    },
+    MemberRemoved {
+        user: String,
+    },
     /// The user was deleted. The write side does not count it as a removal: that is the ghost
     /// (project-members.json, 89).
-    MemberCascadeRemoved { user: String },
-    UserRemoved { user: String },
-    OrgRemoved { org: String },
+    MemberCascadeRemoved {
+        user: String,
+    },
+    UserRemoved {
+        user: String,
+    },
+    OrgRemoved {
+        org: String,
+    },
 }
 
 impl Kind {
@@ -50,7 +65,10 @@ impl Kind {
 
     /// Whether the unique constraint lets the member be added again.
     pub(crate) fn frees_the_member(&self) -> bool {
-        matches!(self, Self::MemberRemoved { .. } | Self::MemberCascadeRemoved { .. })
+        matches!(
+            self,
+            Self::MemberRemoved { .. } | Self::MemberCascadeRemoved { .. }
+        )
     }
 }
 
@@ -68,7 +86,13 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(org: String, at: Timestamp) -> Self {
-        Self { org, exists: false, roles: Vec::new(), sequence: 0, changed: at }
+        Self {
+            org,
+            exists: false,
+            roles: Vec::new(),
+            sequence: 0,
+            changed: at,
+        }
     }
 
     pub(crate) fn take(&mut self, kind: &Kind, sequence: u64, at: Timestamp) {

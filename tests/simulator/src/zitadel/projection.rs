@@ -38,7 +38,13 @@ pub(crate) struct MemberRow {
 
 impl Projection {
     pub(crate) fn new(now: Timestamp) -> Self {
-        Self { rows: Vec::new(), seen: now, position: 0, stuck_since: None, stuck_for: STUCK_FOR }
+        Self {
+            rows: Vec::new(),
+            seen: now,
+            position: 0,
+            stuck_since: None,
+            stuck_for: STUCK_FOR,
+        }
     }
 
     /// Looks at the events that are at least `lag` old, in their order.
@@ -86,18 +92,25 @@ impl Projection {
             }
             Kind::MemberChanged { user, roles } => {
                 // Without a row nothing happens: a ghost stays one.
-                if let Some(row) = self.rows.iter_mut().find(|r| r.project == event.project && r.user == *user) {
+                if let Some(row) = self
+                    .rows
+                    .iter_mut()
+                    .find(|r| r.project == event.project && r.user == *user)
+                {
                     row.roles.clone_from(roles);
                     row.sequence = event.sequence;
                     row.changed = event.at;
                 }
             }
             Kind::MemberRemoved { user } | Kind::MemberCascadeRemoved { user } => {
-                self.rows.retain(|row| row.project != event.project || row.user != *user);
+                self.rows
+                    .retain(|row| row.project != event.project || row.user != *user);
             }
             Kind::ProjectRemoved => self.rows.retain(|row| row.project != event.project),
             Kind::UserRemoved { user } => self.rows.retain(|row| row.user != *user),
-            Kind::OrgRemoved { org } => self.rows.retain(|row| row.org != *org && row.user_org != *org),
+            Kind::OrgRemoved { org } => self
+                .rows
+                .retain(|row| row.org != *org && row.user_org != *org),
             Kind::ProjectAdded | Kind::ProjectDeactivated => {}
         }
         true
@@ -105,6 +118,8 @@ impl Projection {
 
     /// The row of a member.
     pub(crate) fn row(&self, project: &str, user: &str) -> Option<&MemberRow> {
-        self.rows.iter().find(|row| row.project == project && row.user == user)
+        self.rows
+            .iter()
+            .find(|row| row.project == project && row.user == user)
     }
 }

@@ -1,0 +1,202 @@
+//! What the operator found and did about a ProjectMembership.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::SubjectKind;
+use crate::api::schema;
+
+/// What the operator found and did.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectMembershipStatus {
+    /// The generation of the spec that this status speaks of; -1: the operator hasn't looked at the object yet.
+    #[serde(default = "none_yet")]
+    #[schemars(schema_with = "schema::observed_generation")]
+    pub observed_generation: i64,
+    /// Where the object stands: Ready always; Reconciling, Stalled and Drifted only while they are True. Their reasons
+    /// are stable names, their messages say what to do.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// What providerRef, project and subject were resolved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetStatus>,
+    /// Every declared role, in order, and where it stands.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
+    pub roles: Vec<RoleStatus>,
+    /// What this object granted or is about to: all that it may take away, with the window that was last admitted.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub managed_roles: Vec<ManagedRole>,
+    /// The roles in effect, for `kubectl get`.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::status_roles_text")]
+    pub active_roles: String,
+    /// The next moment at which a role starts or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub next_transition_time: Option<Timestamp>,
+    /// What differs at the provider from the declaration.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub drift: Vec<Drift>,
+    /// Foreign roles that are being put back while several memberships of this subject are healed into one; empty
+    /// otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub carried_roles: Vec<CarriedRole>,
+    /// The last value of the annotation membership.dev/reconcile-at that was acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+fn none_yet() -> i64 {
+    -1
+}
+
+impl Default for ProjectMembershipStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: none_yet(),
+            conditions: Vec::new(),
+            target: None,
+            roles: Vec::new(),
+            managed_roles: Vec::new(),
+            active_roles: String::new(),
+            next_transition_time: None,
+            drift: Vec::new(),
+            carried_roles: Vec::new(),
+            last_handled_reconcile_at: None,
+        }
+    }
+}
+
+/// What the references were resolved to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// The provider object, as Kind/namespace/name.
+    #[schemars(schema_with = "schema::status_text")]
+    pub provider: String,
+    /// The provider's normalised URL.
+    #[schemars(schema_with = "schema::status_text")]
+    pub endpoint: String,
+    /// ZITADEL: the organization that owns the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub organization_id: Option<String>,
+    /// The project's id.
+    #[schemars(schema_with = "schema::status_text")]
+    pub project_id: String,
+    /// The subject's kind.
+    pub subject_kind: SubjectKind,
+    /// The subject's id.
+    #[schemars(schema_with = "schema::status_text")]
+    pub subject_id: String,
+}
+
+/// A declared role and where it stands.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleStatus {
+    /// The role as declared.
+    #[schemars(schema_with = "schema::status_text")]
+    pub role: String,
+    /// Where it stands.
+    pub state: RoleState,
+    /// The recorded start; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub start_time: Option<Timestamp>,
+    /// The end; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub expiration_time: Option<Timestamp>,
+}
+
+/// Where a declared role stands.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleState {
+    /// In effect.
+    Active,
+    /// In effect, and another ProjectMembership has it in effect as well.
+    Shared,
+    /// Its start is to come.
+    Scheduled,
+    /// Its end has passed.
+    Expired,
+}
+
+/// A role that this object granted or is about to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedRole {
+    /// The role.
+    #[schemars(schema_with = "schema::status_text")]
+    pub role: String,
+    /// The start that was last admitted; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub start_time: Option<Timestamp>,
+    /// The end that was last admitted; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub expiration_time: Option<Timestamp>,
+}
+
+/// One difference between the declaration and the provider.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// The role that differs.
+    #[schemars(schema_with = "schema::status_text")]
+    pub role: String,
+    /// How it differs.
+    pub kind: DriftKind,
+}
+
+/// How a role differs.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DriftKind {
+    /// Declared and not there.
+    Missing,
+    /// There and declared by nobody.
+    Unexpected,
+    /// There with another window.
+    Different,
+}
+
+/// A role of somebody else's that has to be put back while several memberships of the subject are healed into one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CarriedRole {
+    /// The role.
+    #[schemars(schema_with = "schema::status_text")]
+    pub role: String,
+    /// When it starts; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub start_time: Option<Timestamp>,
+    /// When it ends; permanent roles have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub expiration_time: Option<Timestamp>,
+    /// The length of its window, as the provider writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub range: Option<String>,
+    /// The start of its window, as the provider writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub start: Option<String>,
+}

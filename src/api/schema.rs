@@ -1,0 +1,244 @@
+//! The schema's bounds, and the sentences that a user reads when a value breaks one.
+//!
+//! Every string and list has a bound: the API server prices each rule (CEL) by the longest value that could come.
+//! What a pattern would refuse with nothing but the pattern is refused here by a rule that says what to write.
+
+use kube::core::{Rule, validate};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The longest name of a role, in characters.
+const ROLE: u32 = 128;
+/// The longest id, in characters: a UUID has 36, ZITADEL's numbers have 18 or more.
+const ID: u32 = 64;
+/// The longest name of an object in Kubernetes.
+const NAME: u32 = 253;
+/// The longest URL.
+const URL: u32 = 512;
+/// The longest text in status: several bounds above put together.
+const STATUS_TEXT: u32 = 1024;
+
+/// A role: Infisical's slug or ZITADEL's key.
+pub fn role(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ROLE,
+        &[
+            (
+                "self.matches('^[A-Za-z0-9][A-Za-z0-9._:-]*$')",
+                "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER): letters, digits, and - _ . : after the first",
+            ),
+            (
+                "self != 'custom'",
+                "\"custom\" is how Infisical marks every custom role, not a role: write the role's own slug, found under Access Control, Roles",
+            ),
+        ],
+    )
+}
+
+/// A project's or subject's id.
+pub fn id(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ID,
+        &[(
+            "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",
+            "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces",
+        )],
+    )
+}
+
+/// The id of one of ZITADEL's organizations.
+pub fn organization_id(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ID,
+        &[(
+            "self.matches('^[0-9]+$')",
+            "write the organization's id, which is digits, as \"69629023906488334\" in quotes: not its name or domain",
+        )],
+    )
+}
+
+/// The name of another object in Kubernetes.
+pub fn object_name(_: &mut SchemaGenerator) -> Schema {
+    string(
+        NAME,
+        &[(
+            "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
+            "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends",
+        )],
+    )
+}
+
+/// A key in a Secret's data.
+pub fn secret_key(_: &mut SchemaGenerator) -> Schema {
+    string(
+        NAME,
+        &[(
+            "self.matches('^[A-Za-z0-9._-]+$')",
+            "write a key of the Secret's data, as client-secret: letters, digits, and - _ .",
+        )],
+    )
+}
+
+/// The URL of a provider's server.
+pub fn url(_: &mut SchemaGenerator) -> Schema {
+    string(
+        URL,
+        &[(
+            "self.matches('^https?://[^/?#@[:space:]]+(/[^?#@[:space:]]*)?$') && isURL(self)",
+            "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment",
+        )],
+    )
+}
+
+/// A duration, as [`crate::api::Duration`] reads it.
+pub fn duration(_: &mut SchemaGenerator) -> Schema {
+    string(
+        32,
+        &[
+            (
+                "self != '' && self.matches('^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$')",
+                "write weeks, days, hours, minutes and seconds, whole numbers in this order and each at most once, as 1d, 90m or 1h30m",
+            ),
+            ("!self.matches('^(0+[wdhms])+$')", "this is a duration of nothing: write at least 1s"),
+            (
+                // Ten digits of any unit are too long (and no number above is), so that int() can't overflow.
+                "!self.matches('[0-9]{10}') && int('0' + self.find('[0-9]+w').replace('w', '')) * 604800 \
+                 + int('0' + self.find('[0-9]+d').replace('d', '')) * 86400 \
+                 + int('0' + self.find('[0-9]+h').replace('h', '')) * 3600 \
+                 + int('0' + self.find('[0-9]+m').replace('m', '')) * 60 \
+                 + int('0' + self.find('[0-9]+s').replace('s', '')) <= 315576000",
+                "this is longer than ten years: write at most 3652d",
+            ),
+        ],
+    )
+}
+
+/// An instant.
+///
+/// The pattern is here because the API server's own check of `date-time` takes more than the operator can read.
+pub fn time(_: &mut SchemaGenerator) -> Schema {
+    let mut schema = instant();
+    rules(
+        &mut schema,
+        &[(
+            "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+            "write a year from 2000 to 2999; for a role without an end leave temporary out",
+        )],
+    );
+    schema
+}
+
+/// An instant in status: written by the operator, read by people.
+pub fn status_time(_: &mut SchemaGenerator) -> Schema {
+    instant()
+}
+
+/// A text in status.
+pub fn status_text(_: &mut SchemaGenerator) -> Schema {
+    string(STATUS_TEXT, &[])
+}
+
+/// The roles in effect in status: 32 of the longest, with commas.
+pub fn status_roles_text(_: &mut SchemaGenerator) -> Schema {
+    string(32 * (ROLE + 2), &[])
+}
+
+/// A limit, `at_most` this.
+fn limit(at_most: u32) -> Schema {
+    let mut schema = json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": at_most});
+    rules(&mut schema, &[("self >= 1", "write at least 1, or leave the limit out")]);
+    schema
+}
+
+/// Requests a minute.
+pub fn per_minute(_: &mut SchemaGenerator) -> Schema {
+    limit(1_000_000)
+}
+
+/// Requests at the same time.
+pub fn in_flight(_: &mut SchemaGenerator) -> Schema {
+    limit(1_000)
+}
+
+/// How many there are.
+pub fn count(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
+}
+
+/// The generation that a status speaks of; -1 in a new object.
+pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int64", "minimum": -1})
+}
+
+/// Conditions, with the bounds of Kubernetes' own.
+pub fn conditions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+        "items": {
+            "type": "object",
+            "description": "One aspect of where the object stands.",
+            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
+            "properties": {
+                "lastTransitionTime": {
+                    "description": "When the status last changed.",
+                    "type": "string",
+                    "format": "date-time",
+                },
+                "message": {
+                    "description": "What is so, and what to do.",
+                    "type": "string",
+                    "maxLength": 32768,
+                },
+                "observedGeneration": {
+                    "description": "The generation that the condition speaks of.",
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                },
+                "reason": {
+                    "description": "Why, in one stable word.",
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                },
+                "status": {
+                    "description": "Whether the condition holds.",
+                    "type": "string",
+                    "enum": ["True", "False", "Unknown"],
+                },
+                "type": {
+                    "description": "The condition: Ready, Reconciling, Stalled or Drifted.",
+                    "type": "string",
+                    "maxLength": 316,
+                    "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
+                },
+            },
+        },
+    })
+}
+
+fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {
+    let mut schema = json_schema!({"type": "string", "maxLength": at_most});
+    rules(&mut schema, lines);
+    schema
+}
+
+fn instant() -> Schema {
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "maxLength": 35,
+        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
+    })
+}
+
+/// Adds rules to a schema: an expression that must hold, and what to write where it doesn't.
+fn rules(schema: &mut Schema, lines: &[(&str, &str)]) {
+    for (expression, sentence) in lines {
+        // A rule is two strings: it always has a JSON form.
+        let _ = validate(schema, Rule::new(*expression).message(*sentence));
+    }
+}

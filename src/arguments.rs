@@ -1,0 +1,61 @@
+//! The command line as typed, and what it means.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::controller::Config;
+use crate::provider::address::Cidr;
+use crate::provider::http::Policy;
+use crate::telemetry::LogFormat;
+
+/// Keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the controller.
+    Run(Run),
+    /// Print the CustomResourceDefinitions as YAML.
+    Crds,
+}
+
+/// How to run the controller.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// How logs are written.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// A host whose URL may be http instead of https. May be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub allow_http: Vec<String>,
+    /// An address range that a provider's URL may lead to although it is loopback, link-local or a metadata service.
+    /// May be given several times.
+    #[arg(long, value_name = "CIDR")]
+    pub allow_address: Vec<Cidr>,
+}
+
+impl Run {
+    /// What the arguments mean.
+    pub fn config(self) -> Config {
+        Config {
+            address: self.listen,
+            urls: Policy {
+                allow_http: self.allow_http,
+                allow_address: self.allow_address,
+                allowed_hosts: None,
+                restrict_addresses: true,
+            },
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! From an object, as the API server has it, to a layer of its target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus};
+use crate::api::{
+    AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
+};
+use crate::grants::{self, Past, Starts};
+use crate::layers::{Layer, Phase};
+use crate::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
+use crate::plan;
+use crate::policy::{self, Admitted, Refusal};
+
+/// An object as a layer, with what its own status needs to say.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The layer.
+    pub layer: Layer,
+    /// The spec's roles, where it was admitted.
+    pub admitted: Option<Admitted>,
+    /// Why the object doesn't count; `None` where it does or is being deleted.
+    pub aside: Option<Refusal>,
+    /// What has to be written down before the first write: the spec alone doesn't tell what this object granted.
+    pub records_first: bool,
+}
+
+/// What an object is read beside.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// What the provider can and needs.
+    pub capabilities: Capabilities,
+    /// The provider's row.
+    pub observed: Option<&'a Member>,
+    /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
+    pub others: &'a BTreeSet<String>,
+    /// Another provider object leads on this target.
+    pub led: bool,
+    /// The instant.
+    pub now: Timestamp,
+}
+
+/// Reads one object.
+pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
+    let status = object.status.clone().unwrap_or_default();
+    let admission = policy::admit(&object.spec);
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    let aside = if deleting { None } else { aside(object, &admission, beside) };
+    let phase = match (deleting, &aside) {
+        (true, _) => Phase::Leaves,
+        (false, Some(_)) => Phase::Holds,
+        (false, None) => Phase::Counts,
+    };
+    let admitted = admission.ok();
+    let grants = match (&admitted, phase) {
+        (Some(admitted), Phase::Counts) => grants::evaluate(admitted, &starts(object, &status, beside), beside.now),
+        (Some(_) | None, _) => Vec::new(),
+    };
+    let records_first = object.spec.role_management == RoleManagement::Additive
+        || object.spec.adoption_policy == AdoptionPolicy::Refuse
+        || grants.iter().any(|grant| grant.term != Term::Permanent);
+    let mut managed = managed(&status.managed_roles);
+    if deleting {
+        if !records_first {
+            add_unrecorded(object, &status, admitted.as_ref(), &mut managed);
+        }
+        if object.spec.deletion_policy == DeletionPolicy::Orphan {
+            managed.retain(|_, term| *term != Term::Permanent && !beside.capabilities.enforces_expiry);
+        }
+    }
+    let layer = Layer {
+        uid: object.uid().unwrap_or_default(),
+        phase,
+        exclusive: object.spec.role_management == RoleManagement::Exclusive,
+        grants_unrecorded: !records_first,
+        grants,
+        managed,
+        carried: status.carried_roles.iter().map(carried).collect(),
+    };
+    Reading { layer, admitted, aside, records_first }
+}
+
+/// Why an object that isn't being deleted doesn't count.
+fn aside(object: &ProjectMembership, admission: &Result<Admitted, Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
+    let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
+    if object.spec.suspend {
+        return because(Reason::Suspended, "spec.suspend is true: nothing is granted or repaired; what has been granted still ends");
+    }
+    if let Err(refusal) = admission {
+        return Some(refusal.clone());
+    }
+    if object.spec.management_policy == ManagementPolicy::Observe {
+        return because(Reason::Observed, "managementPolicy is Observe: differences are shown, nothing is written");
+    }
+    if beside.led {
+        return because(
+            Reason::Conflict,
+            "another provider object declares roles for this subject in this project on the same server and leads: declare all of them with one provider object",
+        );
+    }
+    None
+}
+
+/// Refuses an object with `adoptionPolicy: Refuse` of which a declared role was there before. Looked at when all
+/// objects on the target were read, since what any of them has written down is ours.
+pub fn refuse_adoption(
+    object: &ProjectMembership,
+    index: usize,
+    readings: &mut [Reading],
+    observed: Option<&Member>,
+    now: Timestamp,
+) {
+    let layers: Vec<Layer> = readings.iter().map(|reading| reading.layer.clone()).collect();
+    let (Some(reading), Some(layer)) = (readings.get_mut(index), layers.get(index)) else {
+        return;
+    };
+    if object.spec.adoption_policy != AdoptionPolicy::Refuse || layer.phase != Phase::Counts {
+        return;
+    }
+    let before = plan::preexisting(layer, &layers, observed, now);
+    if before.is_empty() {
+        return;
+    }
+    reading.layer.phase = Phase::Holds;
+    reading.layer.grants.clear();
+    reading.aside = Some(Refusal {
+        reason: Reason::AlreadyExists,
+        message: format!(
+            "{} was there before this object, and adoptionPolicy is Refuse: remove it at the provider, or set adoptionPolicy: Adopt",
+            quoted(&before)
+        ),
+    });
+}
+
+/// The starts that the object may count from.
+fn starts(object: &ProjectMembership, status: &ProjectMembershipStatus, beside: &Beside<'_>) -> Starts {
+    let finalized = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let past = match (status.observed_generation, finalized) {
+        (-1, true) => Past::Lost,
+        (-1, false) => Past::New,
+        _ => Past::Recorded,
+    };
+    let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
+    let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
+    let mut recorded: BTreeMap<String, Timestamp> = BTreeMap::new();
+    for (role, start) in of_roles.chain(of_managed) {
+        recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
+    }
+    let entries = beside.observed.map_or(&[][..], |member| &member.entries);
+    let foreign = entries.iter().filter(|entry| !beside.others.contains(&entry.role));
+    let provider = foreign.filter_map(|entry| match entry.term {
+        Term::Permanent => None,
+        Term::Temporary(window) => Some((entry.role.clone(), window)),
+    });
+    Starts { past, recorded, provider: provider.collect() }
+}
+
+/// What an object may have granted without having written it down: permanent roles of a spec that its status
+/// doesn't speak of. Deleting raises the generation once more.
+fn add_unrecorded(
+    object: &ProjectMembership,
+    status: &ProjectMembershipStatus,
+    admitted: Option<&Admitted>,
+    managed: &mut BTreeMap<String, Term>,
+) {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let never_acted = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
+    if never_acted || status.observed_generation >= generation - 1 {
+        return;
+    }
+    for wanted in admitted.into_iter().flat_map(Admitted::roles) {
+        managed.entry(wanted.role.clone()).or_insert(Term::Permanent);
+    }
+}
+
+/// `status.managedRoles` as terms.
+pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
+    let term = |role: &ManagedRole| match (role.start_time, role.expiration_time) {
+        (None, None) => Term::Permanent,
+        (start, end) => Term::Temporary(Window {
+            start: start.unwrap_or(Timestamp::MIN),
+            end: end.unwrap_or(Timestamp::MAX),
+        }),
+    };
+    roles.iter().map(|role| (role.role.clone(), term(role))).collect()
+}
+
+fn carried(role: &CarriedRole) -> Entry {
+    let term = match (role.start_time, role.expiration_time) {
+        (Some(start), Some(end)) => Term::Temporary(Window { start, end }),
+        (None, None) => Term::Permanent,
+        // Half a window was never written: over.
+        (Some(at), None) | (None, Some(at)) => Term::Temporary(Window { start: at, end: at }),
+    };
+    let verbatim = match (&role.range, &role.start) {
+        (Some(range), Some(start)) => Some(Verbatim { range: range.clone(), start: start.clone() }),
+        _ => None,
+    };
+    Entry { role: role.role.clone(), term, verbatim }
+}
+
+/// Role names for a message.
+pub fn quoted(roles: &[String]) -> String {
+    roles.iter().map(|role| format!("{role:?}")).collect::<Vec<_>>().join(", ")
+}

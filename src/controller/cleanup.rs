@@ -1,0 +1,122 @@
+//! The end of an object: what it managed is revoked, then the finalizer goes. A bad spec can't block it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+
+use super::context::Context;
+use super::converge::{Again, Outcome, Stop};
+use super::reconcile::{next_look, recheck_credential};
+use super::resolve::{Resolved, scene};
+use super::targets::Memory;
+use super::{admit, record, write};
+use crate::api::membership::ProjectMembershipStatus;
+use crate::api::{DeletionPolicy, ProjectMembership, Reason};
+use crate::events::Happening;
+use crate::layers;
+use crate::member::Term;
+use crate::policy::Refusal;
+use crate::provider::{Error, Provider};
+use crate::status::{self, Told};
+
+/// How soon to ask again whether an heir has written down what it takes over.
+const HEIR: Duration = Duration::from_secs(1);
+
+/// Whether an object that is being deleted holds nothing at the provider, so that it needn't be asked.
+pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> bool {
+    let capabilities = resolved.connection.provider.capabilities();
+    scene(ctx, reference, resolved, capabilities, None).is_some_and(|scene| scene.acting.layer.managed.is_empty())
+}
+
+/// Lets the object go.
+pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &Resolved) -> Result<Action, Stop> {
+    write::remove_finalizer(ctx, object).await?;
+    if ctx.targets.kin(object).len() <= 1 {
+        ctx.targets.forget(&resolved.spot());
+    }
+    Ok(Action::await_change())
+}
+
+/// The administrator's last way out: the object goes, the access stays, and an event and a metric say so.
+pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let roles: Vec<String> = managed.map(|role| role.role.clone()).collect();
+    tracing::warn!(namespace = object.namespace(), name = object.name_any(), roles = roles.join(", "), "abandoned: the access stays at the provider");
+    ctx.events.tell(object, Happening::Abandoned, &roles, object.spec.justification.as_deref());
+    ctx.metrics.abandoned();
+    write::remove_finalizer(ctx, object).await?;
+    Ok(Action::await_change())
+}
+
+/// After a pass over an object that is being deleted.
+pub async fn finish(
+    ctx: &Context,
+    resolved: &Resolved,
+    mut outcome: Outcome,
+    memory: &mut Memory,
+) -> Result<Action, Stop> {
+    let object = outcome.scene.object.clone();
+    let others = outcome.scene.other_layers();
+    if let Some(Error::ProjectNotFound { gone: true, .. }) = outcome.error {
+        tracing::info!(namespace = object.namespace(), name = object.name_any(), "the project is gone, and the access with it");
+        return let_go(ctx, &object, resolved).await;
+    }
+    if let (None, Some(member)) = (&outcome.error, &outcome.member) {
+        let shown = record::shown(member.as_ref());
+        if layers::record_after(&outcome.scene.acting.layer, &others, &shown, outcome.scene.now).is_empty() {
+            return let_go(ctx, &object, resolved).await;
+        }
+    }
+    let waiting = layers::heirs_to_wait_for(&outcome.scene.acting.layer, &others, outcome.scene.now);
+    for (other, layer) in outcome.scene.other_objects.iter().zip(&others) {
+        if waiting.iter().any(|heir| heir.uid == layer.uid) {
+            ctx.wake(other);
+        }
+    }
+    let message = match &outcome.error {
+        Some(error) => format!("the access couldn't be revoked yet: {error}"),
+        None => "another object on this target takes over some of the roles: waiting until it has written them down".to_owned(),
+    };
+    outcome.told = Told::new(Reason::RevokeFailed, message);
+    if outcome.error.is_some() {
+        ctx.metrics.unrevoked(Reason::RevokeFailed);
+    } else {
+        outcome.again = Again::After(HEIR);
+    }
+    let new = record::status_after(&outcome, memory);
+    write::status(ctx, &object, &new).await?;
+    recheck_credential(ctx, resolved, &outcome);
+    Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
+}
+
+/// An object that is being deleted and whose provider isn't to be had: the finalizer stays and Ready says why, unless
+/// there is nothing to revoke or everything is let go of.
+pub async fn without_provider(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    refusal: &Refusal,
+) -> Result<Action, Stop> {
+    let old = object.status.clone().unwrap_or_default();
+    let managed = admit::managed(&old.managed_roles);
+    let orphaned = object.spec.deletion_policy == DeletionPolicy::Orphan;
+    let spoken_of = old.observed_generation >= object.metadata.generation.unwrap_or_default() - 1;
+    let only_permanent = managed.values().all(|term| *term == Term::Permanent);
+    let nothing = managed.is_empty() && spoken_of && old.carried_roles.is_empty();
+    if nothing || (orphaned && only_permanent) {
+        write::remove_finalizer(ctx, object).await?;
+        return Ok(Action::await_change());
+    }
+    let generation = object.metadata.generation.unwrap_or_default();
+    let told = Told::new(
+        Reason::RevokeFailed,
+        format!("the access can't be revoked: {}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind", refusal.message),
+    );
+    let conditions = status::conditions(&old.conditions, &told, &[], generation, ctx.now());
+    let new = ProjectMembershipStatus { conditions, ..old };
+    write::status(ctx, object, &new).await?;
+    ctx.metrics.unrevoked(Reason::RevokeFailed);
+    Ok(Action::requeue(Duration::from_secs(60)))
+}

@@ -1,0 +1,308 @@
+//! One pass's work at the provider: observe → plan → write down → permit → plan again → act → confirm, until nothing
+//! differs.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+use super::act::{self, Sent};
+use super::context::Context;
+use super::record;
+use super::resolve::{Resolved, Scene, scene};
+use super::targets::Memory;
+use crate::api::membership::Drift;
+use crate::api::{ProjectMembership, Reason};
+use crate::member::{Change, Member};
+use crate::plan::{Plan, View, plan};
+use crate::provider::budget::{Kind, Permit};
+use crate::provider::{Error, Provider, Retry, Urgency};
+use crate::roster::{Asker, Sighting};
+use crate::status::Told;
+
+/// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
+const ROUNDS: u32 = 3;
+/// A list that a write relies on may be no older than this when the write is sent.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long after one list of a project the next may begin when it only confirms writes.
+pub const CONFIRM_SPACING: Duration = Duration::from_millis(250);
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// At the next edge or the resync.
+    AtEdge,
+    /// Soon, then ever later.
+    Backoff,
+    /// As [`Again::Backoff`], but every few seconds at the latest: an end or a revocation is due.
+    Soon,
+    /// After this time.
+    After(Duration),
+}
+
+/// What a pass came to.
+pub struct Outcome {
+    /// The objects on the target as last read.
+    pub scene: Scene,
+    /// The provider's row, where it is known; the inner `None`: there is none.
+    pub member: Option<Option<Member>>,
+    /// When the list behind it began.
+    pub listed: Option<Instant>,
+    /// What differs and was left so.
+    pub drift: Vec<Drift>,
+    /// Why the object is or isn't ready.
+    pub told: Told,
+    /// The provider's refusal or failure, where one ended the pass.
+    pub error: Option<Error>,
+    /// When to look again.
+    pub again: Again,
+}
+
+/// A pass over one target on behalf of one object.
+pub struct Pass<'a> {
+    /// The context.
+    pub ctx: &'a Context,
+    /// The acting object.
+    pub reference: &'a ObjectRef<ProjectMembership>,
+    /// Its provider and target.
+    pub resolved: &'a Resolved,
+    /// The namespace that is charged.
+    pub namespace: &'a str,
+}
+
+/// What ends a pass early.
+pub enum Stop {
+    /// The acting object is gone.
+    Gone,
+    /// The API server refused or failed a write.
+    Kubernetes(Box<kube::Error>),
+}
+
+impl From<kube::Error> for Stop {
+    fn from(error: kube::Error) -> Self {
+        Self::Kubernetes(Box::new(error))
+    }
+}
+
+/// What one look came to.
+struct Look {
+    scene: Scene,
+    sighting: Sighting,
+    plan: Plan,
+}
+
+impl Pass<'_> {
+    /// Brings the target to what its layers come to. `not_before`: how old an observation may be.
+    pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
+        let mut not_before = not_before.max(memory.not_before.take());
+        let mut round = 0;
+        loop {
+            let look = match self.look(memory, not_before, Urgency::Resync).await? {
+                Ok(look) => look,
+                Err(error) => return self.failed(None, error),
+            };
+            if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory).await? {
+                // What was written down is read again: only what the object says counts.
+                continue;
+            }
+            if look.plan.change().is_none() {
+                memory.contested = 0;
+                return Ok(self.settled(look, memory));
+            }
+            if round >= ROUNDS || memory.contested >= ROUNDS {
+                memory.contested = 0;
+                return Ok(contested(look));
+            }
+            if look.plan.needs_fresh() && look.sighting.as_of + FRESH < Instant::now() {
+                not_before = Some(Instant::now());
+                continue;
+            }
+            let Some(permit) = self.permit(memory, &look).await? else {
+                continue;
+            };
+            // Permit, then plan: what was decided before waiting may be over by now.
+            let look = match self.look(memory, not_before, Urgency::Resync).await? {
+                Ok(look) => look,
+                Err(error) => return self.failed(None, error),
+            };
+            let stale = look.plan.needs_fresh() && look.sighting.as_of + FRESH < Instant::now();
+            let Some(change) = look.plan.change().filter(|_| !stale).cloned() else {
+                not_before = if stale { Some(Instant::now()) } else { not_before };
+                continue;
+            };
+            match self.send(permit, &look, change, memory).await {
+                Ok(Sent::Confirmed) => {}
+                Ok(Sent::Overtaken) => {
+                    round += 1;
+                    memory.contested += 1;
+                }
+                Ok(Sent::LookAgain) => {
+                    round += 1;
+                    not_before = Some(Instant::now());
+                }
+                Err(error) => return self.failed(Some(look), error),
+            }
+        }
+    }
+
+    /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
+    async fn look(
+        &self,
+        memory: &Memory,
+        not_before: Option<Instant>,
+        urgency: Urgency,
+    ) -> Result<Result<Look, Error>, Stop> {
+        let connection = &self.resolved.connection;
+        let roster = connection.rosters.of(&self.resolved.target.project);
+        let asker = self.asker(urgency, Duration::ZERO);
+        let sighting =
+            match roster.observe(&connection.provider, asker, &self.resolved.target.subject_id, not_before).await {
+                Ok(sighting) => sighting,
+                Err(error) => return Ok(Err(error)),
+            };
+        let capabilities = connection.provider.capabilities();
+        let scene = scene(self.ctx, self.reference, self.resolved, capabilities, sighting.member.as_ref())
+            .ok_or(Stop::Gone)?;
+        let refused: BTreeSet<String> = memory.refused.keys().cloned().collect();
+        let view = View { observed: sighting.member.as_ref(), capabilities, refused: &refused, now: scene.now };
+        let plan = plan(&scene.layers(), &view);
+        Ok(Ok(Look { scene, sighting, plan }))
+    }
+
+    /// Waits for the provider's budget. `None`: something changed meanwhile, so that the plan must be made anew.
+    async fn permit(&self, memory: &Memory, look: &Look) -> Result<Option<Permit>, Stop> {
+        let urgency = self.urgency(look);
+        let knock = self.ctx.targets.knock(&look.scene.object);
+        let mut waiting = pin!(self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace));
+        loop {
+            let knocked = knock.notified();
+            tokio::select! {
+                biased;
+                permit = &mut waiting => return Ok(Some(permit)),
+                () = sleep_until(next_edge(&look.scene), self.ctx.now()) => return Ok(None),
+                () = knocked => {
+                    // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.
+                    match self.look(memory, None, Urgency::Resync).await? {
+                        Ok(again) if again.plan.change().is_some() && self.urgency(&again) >= urgency => {}
+                        Ok(_) | Err(_) => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    fn urgency(&self, look: &Look) -> Urgency {
+        look.plan.urgency(record::settled(&look.scene.object))
+    }
+
+    async fn send(&self, permit: Permit, look: &Look, change: Change, memory: &mut Memory) -> Result<Sent, Error> {
+        let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change).await;
+        match carried_out {
+            Ok(sent) => {
+                for role in look.plan.gained() {
+                    memory.tentative.retain(|(_, tentative)| tentative != role);
+                }
+                if sent == Sent::Confirmed {
+                    act::tell(self.ctx, &look.scene, &look.plan);
+                }
+                Ok(sent)
+            }
+            Err(error) => {
+                if act::learn(memory, &look.scene, &look.plan, &change, &error) {
+                    return Ok(Sent::LookAgain);
+                }
+                // The list was refused for good: what is to go goes all the same, alone.
+                let fallbacks = if error.retry() == Retry::Terminal { look.plan.fallbacks() } else { &[] };
+                for fallback in fallbacks {
+                    let urgency = Urgency::Revoke;
+                    let permit = self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace).await;
+                    if act::carry_out(self, permit, look.sighting.member.as_ref(), fallback).await.is_ok() {
+                        act::tell_losses(self.ctx, &look.scene, &look.plan);
+                        break;
+                    }
+                    self.ctx.metrics.unrevoked(error.reason());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Who asks for a list.
+    pub fn asker(&self, urgency: Urgency, spacing: Duration) -> Asker<'_> {
+        Asker { lane: &self.resolved.connection.lane, urgency, namespace: self.namespace, spacing }
+    }
+
+    fn settled(&self, look: Look, memory: &Memory) -> Outcome {
+        let told = match &look.scene.acting.aside {
+            Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
+            None => record::refused_role(&look.scene, memory)
+                .unwrap_or_else(|| Told::new(Reason::Converged, "the provider holds what is declared")),
+        };
+        let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());
+        self.outcome(look, told, drift, None, Again::AtEdge)
+    }
+
+    fn capabilities(&self) -> crate::member::Capabilities {
+        self.resolved.connection.provider.capabilities()
+    }
+
+    fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {
+        let listed = self.resolved.connection.rosters.of(&self.resolved.target.project).began();
+        Outcome { scene: look.scene, member: Some(look.sighting.member), listed, drift, told, error, again }
+    }
+
+    /// The provider refused or failed: says so, and when to try again.
+    fn failed(&self, look: Option<Look>, error: Error) -> Result<Outcome, Stop> {
+        let known = look.map(|look| look.sighting.member);
+        let scene = scene(self.ctx, self.reference, self.resolved, self.capabilities(), known.as_ref().and_then(Option::as_ref))
+            .ok_or(Stop::Gone)?;
+        let due = scene.layers().iter().any(|layer| {
+            layer.phase == crate::layers::Phase::Leaves || layer.managed.values().any(|term| term.ended(scene.now))
+        });
+        let again = match error.retry() {
+            Retry::After(delay) => Again::After(delay),
+            Retry::Backoff | Retry::Terminal if due => Again::Soon,
+            Retry::Backoff => Again::Backoff,
+            Retry::Terminal => Again::AtEdge,
+        };
+        let told = match &scene.acting.aside {
+            Some(refusal) if !due => Told::new(refusal.reason, refusal.message.clone()),
+            _ => Told::new(error.reason(), error.to_string()),
+        };
+        // What the provider shows now isn't known: the write may have been carried out in part.
+        Ok(Outcome { scene, member: None, listed: None, drift: Vec::new(), told, error: Some(error), again })
+    }
+}
+
+fn contested(look: Look) -> Outcome {
+    let drift = look.plan.drift().to_vec();
+    Outcome {
+        scene: look.scene,
+        member: Some(look.sighting.member),
+        listed: None,
+        drift,
+        told: Told::new(
+            Reason::Contested,
+            "another writer changed this member each time before our write was confirmed: find out who else manages it; trying again at the next resync",
+        ),
+        error: None,
+        again: Again::AtEdge,
+    }
+}
+
+/// The next start or end of any layer.
+fn next_edge(scene: &Scene) -> Option<Timestamp> {
+    let layers = scene.layers();
+    let terms: Vec<_> = layers.iter().flat_map(|l| l.grants.iter().map(|g| g.term).chain(l.managed.values().copied())).collect();
+    crate::grants::next_edge(&terms, scene.now)
+}
+
+async fn sleep_until(edge: Option<Timestamp>, now: Timestamp) {
+    match edge {
+        None => std::future::pending().await,
+        Some(edge) => tokio::time::sleep(Duration::try_from(edge.duration_since(now)).unwrap_or_default()).await,
+    }
+}

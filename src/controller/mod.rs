@@ -1,0 +1,20 @@
+//! The controller: what is watched, what wakes a pass, and how it all starts and stops.
+//!
+//! [`reconcile`] is the driver and reads like the road; each step has a module of its own.
+
+pub mod act;
+pub mod admit;
+pub mod cleanup;
+pub mod connections;
+pub mod context;
+pub mod converge;
+pub mod providers;
+pub mod reconcile;
+pub mod record;
+pub mod resolve;
+pub mod run;
+pub mod targets;
+pub mod write;
+mod watch;
+
+pub use run::{Config, RunError, run};

@@ -1,0 +1,357 @@
+//! The provider objects: their secrets are read, their credentials verified, their memberships woken.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::ResourceExt;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+
+use super::connections::{Connection, Link, ProviderKey};
+use super::context::Context;
+use super::reconcile::Fault;
+use super::write;
+use crate::api::condition::Standing;
+use crate::api::provider::SecretKeyRef;
+use crate::api::{MembershipProvider, MembershipProviderStatus, Reason};
+use crate::policy::Server;
+use crate::provider::budget::Kind;
+use crate::provider::http::{Client, Endpoint};
+use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
+use crate::roster::Rosters;
+use crate::status::{self, Told};
+
+/// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What checking a provider object needs.
+pub struct Checker {
+    /// Everything else.
+    pub ctx: Arc<Context>,
+    /// The HTTP client for provider objects of a namespace.
+    pub http: Client,
+    /// What was made of each object, so that the same credential isn't signed in with twice.
+    pub made: Mutex<HashMap<ProviderKey, Made>>,
+}
+
+/// A connection and what it was made from.
+#[derive(Clone)]
+pub struct Made {
+    print: u64,
+    connection: Arc<Connection>,
+    failures: u32,
+}
+
+/// One look at a provider object.
+pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Result<Action, Fault> {
+    let ctx = &checker.ctx;
+    let key = ProviderKey::of(&object);
+    if object.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let interval = object.spec.resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
+    let (link, verified, retry) = match connect(&checker, &object, &key).await {
+        Err(told) => {
+            let failures = checker.failed(&key);
+            (Link::Failed { reason: told.reason, message: told.message }, None, wait(failures))
+        }
+        Ok(connection) => match verify(&connection).await {
+            Ok(verified) => {
+                checker.succeeded(&key);
+                (Link::Ready(connection), Some(verified), interval)
+            }
+            Err(error) => {
+                let failures = checker.failed(&key);
+                (still_usable(ctx, &key, connection, &error), None, wait(failures).max(after(&error)))
+            }
+        },
+    };
+    let told = match (&link, &verified) {
+        (_, Some(_)) => None,
+        (Link::Failed { reason, message }, None) => Some(Told::new(*reason, message.clone())),
+        (Link::Ready(_), None) => None,
+    };
+    let changed = changed(ctx.connections.get(&key).as_ref(), &link);
+    ctx.connections.put(key.clone(), link);
+    let memberships = of_provider(ctx, &key);
+    if changed {
+        memberships.iter().for_each(|membership| ctx.wake(&write::reference(membership)));
+    }
+    say(ctx, &object, told, verified, memberships.len()).await.map_err(|error| Fault::from(Box::new(error)))?;
+    Ok(Action::requeue(retry))
+}
+
+/// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
+/// they meet, and an end that is due goes out the moment it answers again.
+fn still_usable(ctx: &Context, key: &ProviderKey, connection: Arc<Connection>, error: &Error) -> Link {
+    let was_ready = matches!(ctx.connections.get(key), Some(Link::Ready(known)) if Arc::ptr_eq(&known, &connection));
+    match error {
+        Error::Unreachable { .. } | Error::RateLimited { .. } if was_ready => Link::Ready(connection),
+        _ => Link::Failed { reason: error.reason(), message: error.to_string() },
+    }
+}
+
+fn changed(old: Option<&Link>, new: &Link) -> bool {
+    match (old, new) {
+        (Some(Link::Ready(old)), Link::Ready(new)) => !Arc::ptr_eq(old, new),
+        (Some(Link::Failed { reason, message }), Link::Failed { reason: r, message: m }) => (reason, message) != (r, m),
+        _ => true,
+    }
+}
+
+async fn verify(connection: &Connection) -> Result<Verified, Error> {
+    let permit = connection.lane.permit(Kind::Read, Urgency::Resync, &connection.key.namespace).await;
+    connection.provider.verify(&permit).await
+}
+
+fn wait(failures: u32) -> Duration {
+    Duration::from_secs(1).saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT)
+}
+
+fn after(error: &Error) -> Duration {
+    match error {
+        Error::RateLimited { after: Some(after), .. } => *after,
+        _ => Duration::ZERO,
+    }
+}
+
+/// All memberships that name a provider object.
+pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
+    ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key)
+}
+
+/// The connection that an object's spec and secrets make: the known one where nothing changed.
+async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderKey) -> Result<Arc<Connection>, Told> {
+    let spec = &object.spec;
+    let invalid = |message: String| Told::new(Reason::InvalidSpec, message);
+    let (url, server) = match (&spec.infisical, &spec.zitadel) {
+        (Some(infisical), None) => (&infisical.url, Server::Infisical),
+        (None, Some(zitadel)) => (&zitadel.url, Server::Zitadel { organization_id: zitadel.organization_id.clone() }),
+        _ => return Err(invalid("set exactly one of spec.infisical and spec.zitadel".to_owned())),
+    };
+    let resync = spec.resync_interval.seconds().map_err(|e| invalid(format!("spec.resyncInterval: {e}")))?;
+    let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
+    checker.http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
+    let secrets = Secrets { ctx: &checker.ctx, namespace: &key.namespace };
+    let credential = secrets.credential(object).await?;
+    let uid = object.uid().unwrap_or_default();
+    let print = credential.print(&uid, object.metadata.generation);
+    if let Some(connection) = checker.known(key, print) {
+        return Ok(connection);
+    }
+    let one_writer = spec.zitadel.is_some();
+    let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
+    let lane = budget.lane(key.to_string(), spec.limits.clone().unwrap_or_default());
+    let provider = credential.provider(checker.http.clone(), endpoint.clone());
+    let connection = Arc::new(Connection {
+        key: key.clone(),
+        uid,
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        endpoint: endpoint.as_str().to_owned(),
+        server,
+        provider,
+        lane,
+        rosters: Rosters::default(),
+        resync: Duration::from_secs(resync),
+    });
+    checker.remember(key, print, connection.clone());
+    Ok(connection)
+}
+
+impl Checker {
+    fn made(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderKey, Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, key: &ProviderKey, print: u64) -> Option<Arc<Connection>> {
+        self.made().get(key).filter(|made| made.print == print).map(|made| made.connection.clone())
+    }
+
+    fn remember(&self, key: &ProviderKey, print: u64, connection: Arc<Connection>) {
+        self.made().insert(key.clone(), Made { print, connection, failures: 0 });
+    }
+
+    fn failed(&self, key: &ProviderKey) -> u32 {
+        let mut made = self.made();
+        made.get_mut(key).map_or(3, |made| {
+            made.failures += 1;
+            made.failures - 1
+        })
+    }
+
+    fn succeeded(&self, key: &ProviderKey) {
+        if let Some(made) = self.made().get_mut(key) {
+            made.failures = 0;
+        }
+    }
+
+    /// What stands under this name was made of another object.
+    pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
+        let other = self.made().get(key).is_some_and(|made| made.connection.uid != uid);
+        if other {
+            self.forget(key);
+        }
+    }
+
+    /// The provider object is gone.
+    pub fn forget(&self, key: &ProviderKey) {
+        self.made().remove(key);
+        self.ctx.connections.remove(key);
+    }
+}
+
+/// The secrets of one namespace: read one by one, never listed or watched.
+struct Secrets<'a> {
+    ctx: &'a Context,
+    namespace: &'a str,
+}
+
+/// A credential as read.
+enum Credential {
+    UniversalAuth { client_id: String, client_secret: SecretString },
+    Token(SecretString),
+    PersonalAccessToken(SecretString),
+}
+
+impl Credential {
+    /// Tells whether anything that a connection is made from has changed. It never leaves the process.
+    fn print(&self, uid: &str, generation: Option<i64>) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (uid, generation).hash(&mut hasher);
+        match self {
+            Self::UniversalAuth { client_id, client_secret } => {
+                (client_id, client_secret.expose_secret()).hash(&mut hasher);
+            }
+            Self::Token(token) | Self::PersonalAccessToken(token) => token.expose_secret().hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
+    fn provider(self, http: Client, endpoint: Endpoint) -> AnyProvider {
+        match self {
+            Self::UniversalAuth { client_id, client_secret } => {
+                let credentials = infisical::Credentials::UniversalAuth { client_id, client_secret };
+                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials))
+            }
+            Self::Token(token) => {
+                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, infisical::Credentials::Token(token)))
+            }
+            Self::PersonalAccessToken(token) => AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, token)),
+        }
+    }
+}
+
+impl Secrets<'_> {
+    async fn credential(&self, object: &MembershipProvider) -> Result<Credential, Told> {
+        if let Some(zitadel) = &object.spec.zitadel {
+            let token = self.value(&zitadel.auth.personal_access_token_secret_ref).await?;
+            return Ok(Credential::PersonalAccessToken(token));
+        }
+        let auth = object.spec.infisical.as_ref().map(|infisical| &infisical.auth);
+        match auth.map(|auth| (&auth.universal_auth, &auth.token_secret_ref)) {
+            Some((Some(universal), None)) => Ok(Credential::UniversalAuth {
+                client_id: self.value(&universal.client_id_secret_ref).await?.expose_secret().to_owned(),
+                client_secret: self.value(&universal.client_secret_secret_ref).await?,
+            }),
+            Some((None, Some(token))) => Ok(Credential::Token(self.value(token).await?)),
+            _ => Err(Told::new(
+                Reason::InvalidSpec,
+                "set exactly one of spec.infisical.auth.universalAuth and spec.infisical.auth.tokenSecretRef",
+            )),
+        }
+    }
+
+    async fn value(&self, reference: &SecretKeyRef) -> Result<SecretString, Told> {
+        let SecretKeyRef { name, key } = reference;
+        let namespace = self.namespace;
+        let api: Api<Secret> = Api::namespaced(self.ctx.client.clone(), namespace);
+        let missing = |message: String| Told::new(Reason::Unauthorized, message);
+        let secret = match api.get(name).await {
+            Ok(secret) => secret,
+            Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                return Err(missing(format!("there is no Secret {name:?} in namespace {namespace:?}: create it")));
+            }
+            Err(kube::Error::Api(answer)) if answer.code == 403 => {
+                return Err(missing(format!(
+                    "the operator may not read Secret {name:?} in namespace {namespace:?}: kubectl create rolebinding membership-operator-secrets --namespace {namespace} --clusterrole membership-operator-secrets --serviceaccount membership-system:membership-operator"
+                )));
+            }
+            Err(error) => {
+                return Err(Told::new(Reason::Unreachable, format!("Secret {name:?} can't be read: {error}")));
+            }
+        };
+        let data = secret.data.unwrap_or_default();
+        let Some(bytes) = data.get(key) else {
+            return Err(missing(format!("Secret {name:?} in namespace {namespace:?} has no key {key:?}: add it")));
+        };
+        let text = std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty());
+        text.map(|text| SecretString::from(text.to_owned()))
+            .ok_or_else(|| missing(format!("key {key:?} of Secret {name:?} in namespace {namespace:?} is empty or not text")))
+    }
+}
+
+/// Writes a provider object's status where it says something new.
+async fn say(
+    ctx: &Context,
+    object: &MembershipProvider,
+    told: Option<Told>,
+    verified: Option<Verified>,
+    memberships: usize,
+) -> Result<(), kube::Error> {
+    let old = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let conditions = match (&told, &verified) {
+        (Some(told), _) => failing(&old.conditions, told, generation, ctx.now()),
+        (None, Some(_)) => {
+            let mut conditions = status::conditions(
+                &old.conditions,
+                &Told::new(Reason::Converged, "reachable, and the credential is accepted"),
+                &[],
+                generation,
+                ctx.now(),
+            );
+            conditions.iter_mut().for_each(|condition| condition.reason = "Verified".to_owned());
+            conditions
+        }
+        (None, None) => old.conditions.clone(),
+    };
+    let new = MembershipProviderStatus {
+        observed_generation: generation,
+        conditions,
+        api: verified.map(|verified| verified.api.to_owned()).or(old.api),
+        memberships: i64::try_from(memberships).unwrap_or(i64::MAX),
+    };
+    let old = object.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
+    let Ok(new) = serde_json::to_value(&new) else {
+        return Ok(());
+    };
+    let Some(difference) = write::difference(&old, &new) else {
+        return Ok(());
+    };
+    let api: Api<MembershipProvider> =
+        Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let patch = json!({"metadata": {"uid": object.metadata.uid}, "status": difference});
+    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await.map(drop)
+}
+
+/// A provider that isn't usable is not ready at once: nothing of its memberships can be said to wait only.
+fn failing(old: &[Condition], told: &Told, generation: i64, now: jiff::Timestamp) -> Vec<Condition> {
+    let mut conditions = status::conditions(old, told, &[], generation, now);
+    if told.reason.standing() == Standing::Waiting {
+        for condition in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
+            let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
+            condition.status = "False".to_owned();
+            if let Some(was) = was {
+                condition.last_transition_time = was.last_transition_time.clone();
+            }
+        }
+    }
+    conditions
+}

@@ -1,0 +1,219 @@
+//! The reconcile driver: the road of `lib.rs`, one call a step.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+use super::cleanup;
+use super::context::Context;
+use super::converge::{Again, Outcome, Pass, Stop};
+use super::record;
+use super::resolve::{Resolved, Unresolved, is_finalized, resolve};
+use super::targets::Memory;
+use super::write;
+use crate::api::condition::Standing;
+use crate::api::membership::ProjectMembershipStatus;
+use crate::api::{ABANDON, ProjectMembership};
+use crate::events::Happening;
+use crate::policy::Refusal;
+use crate::provider::Error;
+use crate::status::{self, Told};
+
+/// The longest wait after failures.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// The same where an end or a revocation is due.
+const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
+
+/// The API server refused or failed a request of a pass.
+#[derive(thiserror::Error, Debug)]
+#[error("the API server: {0}")]
+pub struct Fault(#[from] Box<kube::Error>);
+
+/// One pass over one object.
+pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Result<Action, Fault> {
+    let reference = write::reference(&object);
+    let began = Instant::now();
+    let action = match road(&ctx, &reference).await {
+        Ok(action) => Ok(action),
+        Err(Stop::Gone) => Ok(Action::await_change()),
+        Err(Stop::Kubernetes(error)) => Err(Fault(error)),
+    };
+    ctx.metrics.pass(began.elapsed(), action.is_ok());
+    action
+}
+
+/// What to do after a fault: a conflict means that there is something newer to read already.
+pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
+    match fault.0.as_ref() {
+        kube::Error::Api(status) if status.code == 409 => Action::requeue(Duration::from_millis(200)),
+        kube::Error::Api(status) if status.code == 404 => Action::await_change(),
+        _ => {
+            tracing::warn!(%fault, "a pass could not be finished");
+            Action::requeue(Duration::from_secs(5))
+        }
+    }
+}
+
+async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
+    let object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    if object.metadata.deletion_timestamp.is_some() {
+        if !is_finalized(&object) {
+            return Ok(Action::await_change());
+        }
+        if object.annotations().get(ABANDON).is_some_and(|value| value == "true") {
+            return cleanup::abandon(ctx, &object).await;
+        }
+    }
+    let resolved = match resolve(ctx, &object) {
+        Ok(resolved) => resolved,
+        Err(Unresolved::Checking) => return Ok(Action::await_change()),
+        Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal).await,
+    };
+    let cell = ctx.targets.cell(&resolved.spot());
+    let mut memory = cell.lock().await;
+    // Waiting for the target may have taken a while.
+    let object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    let namespace = object.namespace().unwrap_or_default();
+    let not_before = oldest_view(&object, &resolved, &mut memory);
+    if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
+        return cleanup::let_go(ctx, &object, &resolved).await;
+    }
+    let pass = Pass { ctx, reference, resolved: &resolved, namespace: &namespace };
+    let outcome = pass.converge(&mut memory, not_before).await?;
+    report(ctx, &resolved, outcome, &mut memory).await
+}
+
+/// How old an observation may be: as old as drift may live, and no older than a request to look.
+fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Memory) -> Option<Instant> {
+    let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
+    let asked = record::asked(object);
+    if asked.is_some() && asked != handled {
+        memory.refused.clear();
+        return Some(Instant::now());
+    }
+    let interval = interval(object, resolved);
+    memory.refused.retain(|_, refused| refused.at.elapsed() < interval);
+    Instant::now().checked_sub(interval)
+}
+
+fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
+    let own = object.spec.resync_interval.as_ref().and_then(|interval| interval.seconds().ok());
+    own.map_or(resolved.connection.resync, Duration::from_secs)
+}
+
+/// Says what a pass came to, in the status and to whoever listens, and when to look again.
+async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &mut Memory) -> Result<Action, Stop> {
+    let object = outcome.scene.object.clone();
+    if object.metadata.deletion_timestamp.is_some() {
+        return cleanup::finish(ctx, resolved, outcome, memory).await;
+    }
+    let new = record::status_after(&outcome, memory);
+    tell_failure(ctx, &object, &outcome.told);
+    tell_ignored_target(ctx, &object, &new);
+    write::status(ctx, &object, &new).await?;
+    recheck_credential(ctx, resolved, &outcome);
+    ctx.metrics.told(outcome.told.reason);
+    Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
+}
+
+/// A credential that is refused was valid when the provider was checked: it is looked at again.
+pub fn recheck_credential(ctx: &Context, resolved: &Resolved, outcome: &Outcome) {
+    if let Some(Error::Unauthorized { .. }) = outcome.error {
+        let key = &resolved.connection.key;
+        let _ = ctx.wake_provider.send(ObjectRef::new(&key.name).within(&key.namespace));
+    }
+}
+
+/// A failure is told once, when it begins.
+fn tell_failure(ctx: &Context, object: &ProjectMembership, told: &Told) {
+    let before = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
+    let failing = matches!(told.reason.standing(), Standing::Stalled | Standing::Failing);
+    if failing && before.is_none_or(|ready| ready.reason != told.reason.to_string()) {
+        tracing::warn!(namespace = object.namespace(), name = object.name_any(), reason = %told.reason, "{}", told.message);
+        ctx.events.tell(object, Happening::Failed, &[told.message.clone()], object.spec.justification.as_deref());
+    }
+}
+
+/// A target in status that isn't what the spec names was forged, or is another object's: it is ignored, and said so.
+fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, new: &ProjectMembershipStatus) {
+    let old = object.status.as_ref().and_then(|status| status.target.as_ref());
+    if let (Some(old), Some(new)) = (old, &new.target)
+        && old != new
+    {
+        let message = format!(
+            "status.target spoke of subject {} in project {} and is ignored: the spec names subject {} in project {}",
+            old.subject_id, old.project_id, new.subject_id, new.project_id
+        );
+        tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
+        ctx.events.tell(object, Happening::Failed, &[message], None);
+    }
+}
+
+/// When to look again: at the next edge, when the view grows too old, when patience ends, or when a failure may be over.
+pub fn next_look(
+    ctx: &Context,
+    resolved: &Resolved,
+    outcome: &Outcome,
+    new: &ProjectMembershipStatus,
+    memory: &mut Memory,
+) -> Duration {
+    let scene = &outcome.scene;
+    let uid = scene.acting.layer.uid.clone();
+    let interval = interval(&scene.object, resolved);
+    let resync = outcome.listed.map_or(interval, |began| (began + interval).saturating_duration_since(Instant::now()));
+    let look = match outcome.again {
+        Again::AtEdge => {
+            memory.failures.remove(&uid);
+            // A hair later, so that the view is certainly too old by then.
+            resync + Duration::from_millis(5)
+        }
+        Again::After(delay) => delay,
+        Again::Backoff => backoff(memory, &uid, LONGEST_BACKOFF),
+        Again::Soon => backoff(memory, &uid, LONGEST_WHILE_DUE),
+    };
+    let now = ctx.now();
+    let edges = [new.next_transition_time, status::patience_ends(&new.conditions)];
+    let edges = edges.into_iter().flatten().filter(|edge| *edge > now);
+    let edge = edges.filter_map(|edge| Duration::try_from(edge.duration_since(now)).ok()).min();
+    edge.map_or(look, |edge| look.min(edge))
+}
+
+/// Half a second, doubling up to `longest`, spread by a tenth so that objects that failed together don't return so.
+fn backoff(memory: &mut Memory, uid: &str, longest: Duration) -> Duration {
+    let failures = memory.failures.entry(uid.to_owned()).or_default();
+    let wait = Duration::from_millis(500).saturating_mul(1 << (*failures).min(20)).min(longest);
+    *failures += 1;
+    let mut hasher = DefaultHasher::new();
+    (uid, *failures).hash(&mut hasher);
+    wait.mul_f64(0.95 + (hasher.finish() % 100) as f64 / 1000.0)
+}
+
+/// An object whose provider or target isn't to be had: nothing is done at the provider, and the status says why.
+async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal) -> Result<Action, Stop> {
+    if object.metadata.deletion_timestamp.is_some() {
+        return cleanup::without_provider(ctx, object, refusal).await;
+    }
+    let told = Told::new(refusal.reason, refusal.message.clone());
+    let old = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let conditions = status::conditions(&old.conditions, &told, &[], generation, ctx.now());
+    let patience = status::patience_ends(&conditions);
+    tell_failure(ctx, object, &told);
+    let started = old.observed_generation != -1 || !is_finalized(object);
+    let new = ProjectMembershipStatus {
+        // A status that was lost stays so until a pass has looked at the provider.
+        observed_generation: if started { generation } else { -1 },
+        conditions,
+        ..old
+    };
+    write::status(ctx, object, &new).await?;
+    ctx.metrics.told(told.reason);
+    // The provider's check wakes its memberships; what is left is the moment when patience ends.
+    let until = patience.and_then(|at| Duration::try_from(at.duration_since(ctx.now())).ok());
+    Ok(until.map_or_else(Action::await_change, Action::requeue))
+}

@@ -1,0 +1,214 @@
+//! What an object has to have written down before its grants are carried out, and what its status says afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use super::context::Context;
+use super::converge::Outcome;
+use super::resolve::{Scene, is_finalized};
+use super::targets::Memory;
+use super::write;
+use crate::api::membership::{CarriedRole, Drift, ManagedRole, ProjectMembershipStatus, TargetStatus};
+use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
+use crate::layers::{self, Layer, Phase};
+use crate::member::{Capabilities, Change, Entry, Member, Term};
+use crate::plan::{Plan, View, base_to_record, plan};
+use crate::status::{self, Told};
+
+/// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
+/// was written, so that the objects must be read again.
+pub async fn before_the_write(
+    ctx: &Context,
+    scene: &Scene,
+    plan: &Plan,
+    observed: Option<&Member>,
+    memory: &mut Memory,
+) -> Result<bool, kube::Error> {
+    let layer = &scene.acting.layer;
+    if layer.phase != Phase::Counts {
+        return Ok(false);
+    }
+    let capabilities = scene.capabilities;
+    let refused = not_asked_again(memory, scene);
+    let view = View { observed, capabilities, refused: &refused, now: scene.now };
+    let mut record = layer.record_before(scene.now);
+    record.retain(|role, _| !refused.contains(role) || layer.managed.contains_key(role));
+    if let Some(base) = base_to_record(layer, &scene.layers(), &view) {
+        record.entry(base.to_owned()).or_insert(Term::Permanent);
+    }
+    let carried = carried_by(plan, scene);
+    let must_record = (scene.acting.records_first && record != layer.managed) || !carried.is_empty();
+    let mut object = scene.object.clone();
+    let mut wrote = false;
+    if must_record {
+        let new_starts = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        memory.tentative.extend(new_starts.map(|(role, _)| (layer.uid.clone(), role.clone())));
+        let status = status_before(scene, &record, carried, observed);
+        object = write::status(ctx, &object, &status).await?;
+        wrote = true;
+    }
+    if !record.is_empty() && !is_finalized(&object) {
+        write::add_finalizer(ctx, &object).await?;
+        wrote = true;
+    }
+    Ok(wrote)
+}
+
+/// Roles that the provider refused and that no spec has asked for since. A changed spec asks again.
+fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
+    let asker = (scene.acting.layer.uid.clone(), scene.object.metadata.generation.unwrap_or_default());
+    memory.refused.retain(|role, refused| {
+        let declares = scene.acting.layer.grants.iter().any(|grant| grant.role == *role);
+        !declares || refused.asked_by.contains(&asker)
+    });
+    memory.refused.keys().cloned().collect()
+}
+
+/// Foreign entries that a healing takes out for a moment, and that aren't written down yet.
+fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
+    let Some(Change::Recreate(entries)) = plan.change() else {
+        return Vec::new();
+    };
+    let layers = scene.layers();
+    let ours = |entry: &Entry| layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, scene.now));
+    let written = |entry: &Entry| scene.acting.layer.carried.contains(entry);
+    let foreign: Vec<Entry> = entries.iter().filter(|entry| !ours(entry)).cloned().collect();
+    if foreign.iter().all(written) { Vec::new() } else { foreign }
+}
+
+fn status_before(
+    scene: &Scene,
+    record: &BTreeMap<String, Term>,
+    carried: Vec<Entry>,
+    observed: Option<&Member>,
+) -> ProjectMembershipStatus {
+    let old = scene.object.status.clone().unwrap_or_default();
+    let generation = scene.object.metadata.generation.unwrap_or_default();
+    let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
+    let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &shown(observed), scene.now);
+    let managed = status::managed_roles(record);
+    ProjectMembershipStatus {
+        observed_generation: generation,
+        conditions: status::conditions(&old.conditions, &told, &[], generation, scene.now),
+        target: Some(scene.target_status.clone()),
+        active_roles: status::active_roles(&roles),
+        next_transition_time: status::next_transition(&roles, &managed, scene.now),
+        roles,
+        managed_roles: managed,
+        carried_roles: if carried.is_empty() { old.carried_roles } else { carried.iter().map(carried_role).collect() },
+        drift: Vec::new(),
+        last_handled_reconcile_at: old.last_handled_reconcile_at,
+    }
+}
+
+fn carried_role(entry: &Entry) -> CarriedRole {
+    let window = match entry.term {
+        Term::Permanent => None,
+        Term::Temporary(window) => Some(window),
+    };
+    CarriedRole {
+        role: entry.role.clone(),
+        start_time: window.map(|w| w.start),
+        expiration_time: window.map(|w| w.end),
+        range: entry.verbatim.as_ref().map(|v| v.range.clone()),
+        start: entry.verbatim.as_ref().map(|v| v.start.clone()),
+    }
+}
+
+/// The roles of a row.
+pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
+    member.into_iter().flat_map(|member| &member.entries).map(|entry| entry.role.clone()).collect()
+}
+
+/// The status after a pass.
+pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStatus {
+    let scene = &outcome.scene;
+    let (object, layer, now) = (&scene.object, &scene.acting.layer, scene.now);
+    let old = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let others = scene.other_layers();
+    let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
+    let there = known.clone().unwrap_or_default();
+    let mut record = match &known {
+        Some(shown) => layers::record_after(layer, &others, shown, now),
+        None => scene.acting.layer.managed.clone(),
+    };
+    // A start whose grant the provider has only ever refused was never one.
+    let refused = |role: &String| memory.refused.contains_key(role) && !there.contains(role);
+    let untried = |role: &String| refused(role) && memory.tentative.contains(&(layer.uid.clone(), role.clone()));
+    record.retain(|role, _| !untried(role));
+    let aside = scene.acting.aside.as_ref().map(|refusal| refusal.reason);
+    let mut roles = match (layer.phase, aside) {
+        (Phase::Counts, _) if known.is_some() => status::roles(layer, &others, &there, now),
+        (Phase::Holds, Some(Reason::Observed)) => status::observed_roles(&object.spec, &old.roles, &there, now),
+        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => status::frozen_roles(&old.roles, known.as_ref(), now),
+    };
+    for role in roles.iter_mut().filter(|role| untried(&role.role)) {
+        (role.start_time, role.expiration_time) = (None, None);
+    }
+    let managed: Vec<ManagedRole> = status::managed_roles(&record);
+    let carried = match outcome.again {
+        super::converge::Again::AtEdge if outcome.error.is_none() => Vec::new(),
+        _ => old.carried_roles.clone(),
+    };
+    ProjectMembershipStatus {
+        observed_generation: generation,
+        conditions: status::conditions(&old.conditions, &outcome.told, &outcome.drift, generation, now),
+        target: Some(scene.target_status.clone()),
+        active_roles: status::active_roles(&roles),
+        next_transition_time: status::next_transition(&roles, &managed, now),
+        roles,
+        managed_roles: managed,
+        carried_roles: carried,
+        drift: outcome.drift.clone(),
+        last_handled_reconcile_at: asked(object).or(old.last_handled_reconcile_at),
+    }
+}
+
+/// The value of the annotation that asks for a reconcile.
+pub fn asked(object: &ProjectMembership) -> Option<String> {
+    object.annotations().get(RECONCILE_AT).map(|value| value.chars().take(256).collect())
+}
+
+/// Whether the object was told Ready for the spec it has: what differs from now on is drift.
+pub fn settled(object: &ProjectMembership) -> bool {
+    let Some(status) = &object.status else {
+        return false;
+    };
+    let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    ready && Some(status.observed_generation) == object.metadata.generation
+}
+
+/// What to say of a declared role that the provider doesn't know.
+pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
+    let declared = scene.acting.layer.in_effect(scene.now);
+    declared.filter_map(|grant| memory.refused.get(&grant.role)).map(|r| Told::new(Reason::RoleNotFound, r.message.clone())).next()
+}
+
+/// What differs and is left so: for an object that only observes, against what its declaration would come to.
+pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabilities: Capabilities) -> Vec<Drift> {
+    if scene.object.spec.management_policy != ManagementPolicy::Observe || scene.acting.layer.phase != Phase::Holds {
+        return if scene.acting.layer.phase == Phase::Counts { settled.drift().to_vec() } else { Vec::new() };
+    }
+    let Some(declared) = scene.declared() else {
+        return Vec::new();
+    };
+    let mut layers: Vec<Layer> = scene.other_layers();
+    layers.push(declared);
+    let refused = BTreeSet::new();
+    plan(&layers, &View { observed, capabilities, refused: &refused, now: scene.now }).drift().to_vec()
+}
+
+/// The target as status says it.
+pub fn target_status(resolved: &super::resolve::Resolved) -> TargetStatus {
+    let target = &resolved.target;
+    TargetStatus {
+        provider: resolved.connection.key.to_string(),
+        endpoint: resolved.connection.endpoint.clone(),
+        organization_id: target.project.organization_id.clone(),
+        project_id: target.project.id.clone(),
+        subject_kind: target.subject_kind,
+        subject_id: target.subject_id.clone(),
+    }
+}

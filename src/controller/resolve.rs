@@ -1,0 +1,205 @@
+//! From an object's references to a verified connection and a target, and who leads where several provider objects
+//! speak of one target.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
+use kube::ResourceExt;
+
+use super::admit::{self, Beside, Reading};
+use super::connections::{Connection, Link, ProviderKey};
+use super::context::Context;
+use super::targets::Spot;
+use crate::api::membership::TargetStatus;
+use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
+use crate::grants::{self, Starts};
+use crate::layers::{Layer, Phase};
+use crate::member::{Capabilities, Member, Target};
+use crate::policy::{self, Refusal};
+use crate::provider::Provider;
+
+/// What an object's references stand for.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The provider.
+    pub connection: Arc<Connection>,
+    /// The target there.
+    pub target: Target,
+}
+
+impl Resolved {
+    /// Whose roles at which server.
+    pub fn spot(&self) -> Spot {
+        Spot { endpoint: self.connection.endpoint.clone(), target: self.target.clone() }
+    }
+}
+
+/// Why an object's references stand for nothing yet.
+pub enum Unresolved {
+    /// The provider object is being checked for the first time: it wakes its memberships when that is done.
+    Checking,
+    /// Something is missing or wrong.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Unresolved {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Resolves an object's provider and target.
+pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
+    let key = ProviderKey::named_by(object);
+    let reference = ObjectRef::new(&key.name).within(&key.namespace);
+    if ctx.providers.get(&reference).is_none() {
+        return Err(Unresolved::Refused(Refusal {
+            reason: Reason::ProviderNotFound,
+            message: format!(
+                "there is no {:?} {:?} in namespace {:?}: this object waits until it is created",
+                key.kind, key.name, key.namespace
+            ),
+        }));
+    }
+    match ctx.connections.get(&key) {
+        None => Err(Unresolved::Checking),
+        Some(Link::Failed { reason, message }) => Err(Unresolved::Refused(Refusal {
+            reason: Reason::ProviderNotReady,
+            message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
+        })),
+        Some(Link::Ready(connection)) => {
+            let target = policy::target(&object.spec, &connection.server)?;
+            Ok(Resolved { connection, target })
+        }
+    }
+}
+
+/// All objects on one target through one provider object, as layers.
+pub struct Scene {
+    /// The acting object.
+    pub object: Arc<ProjectMembership>,
+    /// Its reading; it stands first among the layers as well.
+    pub acting: Reading,
+    /// The others' readings.
+    pub others: Vec<Reading>,
+    /// The others' references, in the same order.
+    pub other_objects: Vec<ObjectRef<ProjectMembership>>,
+    /// What the provider can and needs.
+    pub capabilities: Capabilities,
+    /// The target, as status says it.
+    pub target_status: TargetStatus,
+    /// The instant that all this is for.
+    pub now: Timestamp,
+}
+
+impl Scene {
+    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what an
+    /// object that only observes is compared with.
+    pub fn declared(&self) -> Option<Layer> {
+        let admitted = self.acting.admitted.as_ref()?;
+        let status = self.object.status.clone().unwrap_or_default();
+        let starts = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?))).collect();
+        let grants = grants::evaluate(admitted, &Starts::recorded(starts), self.now);
+        let mut layer = Layer { phase: Phase::Counts, grants, ..self.acting.layer.clone() };
+        layer.managed = layer.record_before(self.now);
+        Some(layer)
+    }
+
+    /// The layers, the acting one first.
+    pub fn layers(&self) -> Vec<Layer> {
+        std::iter::once(&self.acting).chain(&self.others).map(|reading| reading.layer.clone()).collect()
+    }
+
+    /// The others' layers.
+    pub fn other_layers(&self) -> Vec<Layer> {
+        self.others.iter().map(|reading| reading.layer.clone()).collect()
+    }
+}
+
+/// Reads the acting object and the others on its target; `None`: it is gone.
+pub fn scene(
+    ctx: &Context,
+    reference: &ObjectRef<ProjectMembership>,
+    resolved: &Resolved,
+    capabilities: Capabilities,
+    observed: Option<&Member>,
+) -> Option<Scene> {
+    let object = ctx.latest(reference)?;
+    let now = ctx.now();
+    let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
+    let led = !leads(ctx, &kin, &object, resolved, now);
+    let mut objects = vec![object.clone()];
+    objects.extend(kin.into_iter().filter(|other| {
+        other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
+    }));
+    let recorded: Vec<BTreeSet<String>> = objects.iter().map(|object| written_down(object)).collect();
+    let mut readings: Vec<Reading> = Vec::with_capacity(objects.len());
+    for (index, object) in objects.iter().enumerate() {
+        let others = recorded.iter().enumerate().filter(|(other, _)| *other != index);
+        let others: BTreeSet<String> = others.flat_map(|(_, roles)| roles.iter().cloned()).collect();
+        let beside = Beside { capabilities, observed, others: &others, led, now };
+        readings.push(admit::read(object, &beside));
+    }
+    for (index, object) in objects.iter().enumerate() {
+        admit::refuse_adoption(object, index, &mut readings, observed, now);
+    }
+    for (index, reading) in readings.iter_mut().enumerate() {
+        // An object's grants are its own pass's to begin, and that only once the finalizer is there to end them.
+        reading.layer.grants_unrecorded &= index == 0 && is_finalized(&object);
+    }
+    let mut readings = readings.into_iter();
+    let acting = readings.next()?;
+    let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
+    let target_status = super::record::target_status(resolved);
+    Some(Scene { object, acting, others: readings.collect(), other_objects, capabilities, target_status, now })
+}
+
+fn written_down(object: &ProjectMembership) -> BTreeSet<String> {
+    object.status.iter().flat_map(|status| &status.managed_roles).map(|role| role.role.clone()).collect()
+}
+
+/// An object that is being deleted and has nothing to revoke any more is gone already.
+fn has_a_say(object: &ProjectMembership) -> bool {
+    object.metadata.deletion_timestamp.is_none() || is_finalized(object)
+}
+
+/// Whether our finalizer is on the object.
+pub fn is_finalized(object: &ProjectMembership) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Objects share a plan when they name the same provider object: one credential must not write on another's word.
+fn same_plan(a: &Resolved, b: &Resolved) -> bool {
+    a.connection.uid == b.connection.uid && a.target == b.target
+}
+
+/// Whether the acting object's provider object leads on this target: of those with an object that counts, the older.
+fn leads(
+    ctx: &Context,
+    kin: &[Arc<ProjectMembership>],
+    object: &ProjectMembership,
+    resolved: &Resolved,
+    now: Timestamp,
+) -> bool {
+    let ours = (resolved.connection.created, &resolved.connection.uid);
+    !kin.iter().any(|other| {
+        let rival = resolve(ctx, other).ok().filter(|r| r.spot() == resolved.spot() && !same_plan(r, resolved));
+        rival.is_some_and(|rival| {
+            (rival.connection.created, &rival.connection.uid) < ours && other.uid() != object.uid() && counts(other, &rival, now)
+        })
+    })
+}
+
+fn counts(object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
+    let nobody = BTreeSet::new();
+    let beside = Beside {
+        capabilities: resolved.connection.provider.capabilities(),
+        observed: None,
+        others: &nobody,
+        led: false,
+        now,
+    };
+    object.spec.management_policy == ManagementPolicy::Enforce && admit::read(object, &beside).layer.phase == Phase::Counts
+}

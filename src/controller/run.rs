@@ -1,0 +1,224 @@
+//! Starting, running and stopping.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, future};
+use jiff::Timestamp;
+use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{Controller, controller};
+use kube::{Api, Client};
+use tokio::sync::{mpsc, watch as signal};
+use tokio::time::Instant;
+
+use super::connections::ProviderKey;
+use super::context::{Context, Written};
+use super::providers::{self, Checker, of_provider};
+use super::{reconcile, watch};
+use crate::api::{MembershipProvider, ProjectMembership};
+use crate::events::Events;
+use crate::provider::http;
+use crate::telemetry::{Metrics, Readiness, serve};
+
+/// How often the wall clock is compared with the monotonic one.
+const CLOCK_CHECK: Duration = Duration::from_secs(15);
+/// A jump that is worth waking everybody for.
+const CLOCK_JUMP: Duration = Duration::from_secs(1);
+/// How long what is under way may take to finish when the operator is told to stop.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// What the operator is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    pub address: SocketAddr,
+    /// Which URLs provider objects may name.
+    pub urls: http::Policy,
+}
+
+/// Why the operator can't run.
+#[derive(thiserror::Error, Debug)]
+pub enum RunError {
+    /// There is no way to the API server.
+    #[error("no way to the Kubernetes API server: {0}. In a Pod it is found by itself; elsewhere set KUBECONFIG")]
+    Kubeconfig(#[from] kube::config::InferConfigError),
+    /// The client can't be made.
+    #[error("the Kubernetes client can't be made: {0}")]
+    Client(#[from] kube::Error),
+    /// The providers' client can't be made.
+    #[error(transparent)]
+    Http(#[from] crate::provider::Error),
+    /// The address isn't to be had.
+    #[error("{address} can't be listened on: {error}. Choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Runs until `stop` says true, then lets what is under way finish.
+pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
+    let client = kubernetes().await?;
+    let metrics = Arc::new(Metrics::default());
+    let http = http::Client::new(config.urls, metrics.clone())?;
+    let readiness = Readiness::default();
+    let stopped = {
+        let mut stop = stop.clone();
+        async move { drop(stop.wait_for(|stop| *stop).await) }.shared()
+    };
+    let serving = tokio::spawn(serve(config.address, metrics.clone(), readiness.clone(), stopped.clone()));
+    let (events, telling) = Events::start(client.clone(), metrics.clone());
+    let (memberships, memberships_writer) = reflector::store();
+    let (providers, providers_writer) = reflector::store();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let (wake_provider, woken_providers) = mpsc::unbounded_channel();
+    let ctx = Arc::new(Context {
+        client: client.clone(),
+        memberships: memberships.clone(),
+        providers: providers.clone(),
+        written: Written::default(),
+        targets: Default::default(),
+        connections: Default::default(),
+        wake,
+        wake_provider,
+        events,
+        metrics: metrics.clone(),
+    });
+    let checker = Arc::new(Checker { ctx: ctx.clone(), http, made: Mutex::new(HashMap::new()) });
+
+    let saw_provider = {
+        let checker = checker.clone();
+        move |event: &Event<MembershipProvider>| provider_event(&checker, event)
+    };
+    let provider_stream = watch::objects(Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()), providers_writer, metrics.clone(), saw_provider);
+    let checking = Controller::for_stream(provider_stream, providers.clone())
+        .with_config(controller::Config::default().debounce(Duration::ZERO))
+        .reconcile_on(receiver(woken_providers))
+        .graceful_shutdown_on(stopped.clone())
+        .run(providers::check, provider_fault, checker.clone())
+        .for_each(|_| future::ready(()));
+
+    let saw_membership = {
+        let ctx = ctx.clone();
+        move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
+    };
+    let membership_stream = watch::objects(Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()), memberships_writer, metrics, saw_membership);
+    let reconciling = Controller::for_stream(membership_stream, memberships.clone())
+        .reconcile_on(receiver(woken))
+        .graceful_shutdown_on(stopped.clone())
+        .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
+        .for_each(|_| future::ready(()));
+    let reconciling = async {
+        // A provider that isn't in the cache yet is no missing provider.
+        let _ = providers.wait_until_ready().await;
+        reconciling.await;
+    };
+    let ready = announce(memberships, providers.clone(), readiness);
+    let clock = watch_clock(ctx.clone());
+
+    let work = async { tokio::join!(checking, reconciling) };
+    let aside = async { tokio::join!(ready, clock) };
+    let finishing = async {
+        stopped.clone().await;
+        tracing::info!("stopping: what is under way is finished first");
+        tokio::time::sleep(STOPPING).await;
+    };
+    tokio::select! {
+        _ = work => {}
+        _ = aside => {}
+        () = finishing => tracing::warn!("something under way didn't finish in time and is left for the next start"),
+        error = listening(serving, config.address) => return Err(error),
+    }
+    drop((ctx, checker));
+    // Events that wait are worth a moment, not more.
+    let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn kubernetes() -> Result<Client, RunError> {
+    let mut config = kube::Config::infer().await?;
+    let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
+    config.headers.push((axum::http::header::USER_AGENT, axum::http::HeaderValue::from_static(agent)));
+    Ok(Client::try_from(config)?)
+}
+
+fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
+    futures::stream::poll_fn(move |context| receiver.poll_recv(context))
+}
+
+/// Ends only when the address can't be listened on.
+async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, address: SocketAddr) -> RunError {
+    match serving.await {
+        Ok(Err(error)) => RunError::Listen { address, error },
+        // It stops when the operator does.
+        Ok(Ok(())) | Err(_) => future::pending().await,
+    }
+}
+
+fn provider_fault(_: Arc<MembershipProvider>, fault: &reconcile::Fault, _: Arc<Checker>) -> controller::Action {
+    tracing::warn!(%fault, "a provider could not be checked");
+    controller::Action::requeue(Duration::from_secs(5))
+}
+
+fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
+    if let Event::Delete(object) = event {
+        let key = ProviderKey::of(object);
+        checker.forget(&key);
+        for membership in of_provider(&checker.ctx, &key) {
+            checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+        }
+    }
+    if let Event::Apply(object) | Event::InitApply(object) = event {
+        // A provider object under an old name may be another one.
+        let key = ProviderKey::of(object);
+        checker.forget_others(&key, object.metadata.uid.as_deref().unwrap_or_default());
+    }
+}
+
+fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
+    let others = match event {
+        Event::Apply(object) | Event::InitApply(object) => ctx.targets.saw(object),
+        Event::Delete(object) => {
+            if let Some(uid) = &object.metadata.uid {
+                ctx.written.forget(uid);
+            }
+            ctx.targets.lost(object)
+        }
+        Event::Init | Event::InitDone => Vec::new(),
+    };
+    others.iter().for_each(|other| ctx.wake(other));
+}
+
+async fn announce(memberships: Store<ProjectMembership>, providers: Store<MembershipProvider>, readiness: Readiness) {
+    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.wait_until_ready()) };
+    if let (Ok(()), Ok(())) = filled.await {
+        readiness.ready();
+        tracing::info!(memberships = memberships.len(), providers = providers.len(), "the caches are filled");
+    }
+    future::pending().await
+}
+
+/// Timers run on the monotonic clock, ends on the wall clock: when the wall clock jumps, everybody looks again.
+async fn watch_clock(ctx: Arc<Context>) {
+    let mut wall = Timestamp::now();
+    let mut monotonic = Instant::now();
+    loop {
+        tokio::time::sleep(CLOCK_CHECK).await;
+        let passed = Timestamp::now().duration_since(wall);
+        let jump = passed.as_millis() - i128::try_from(monotonic.elapsed().as_millis()).unwrap_or(i128::MAX);
+        (wall, monotonic) = (Timestamp::now(), Instant::now());
+        if jump.unsigned_abs() > CLOCK_JUMP.as_millis() {
+            tracing::warn!(milliseconds = jump, "the clock jumped: looking at everything again");
+            for membership in ctx.memberships.state() {
+                ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+            }
+        }
+    }
+}

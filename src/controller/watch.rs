@@ -1,0 +1,64 @@
+//! The watches: one object that can't be read is counted and named, and stops none of the others.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, future};
+use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+
+use crate::telemetry::Metrics;
+
+/// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
+/// each event when the store shows it.
+pub fn objects<K>(
+    api: Api<DeserializeGuard<K>>,
+    writer: Writer<K>,
+    metrics: Arc<Metrics>,
+    saw: impl Fn(&Event<K>) + Send + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+    K::DynamicType: Hash + Eq + Clone,
+{
+    watch(api, watcher::Config::default())
+        .default_backoff()
+        .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect(move |event| {
+            if let Ok(event) = event {
+                saw(event);
+            }
+        })
+        .applied_objects()
+}
+
+fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, metrics: &Metrics) -> Option<Event<K>> {
+    let object = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            metrics.undecodable();
+            tracing::error!(
+                kind = %K::kind(&()),
+                namespace = invalid.metadata.namespace,
+                name = invalid.metadata.name,
+                error = invalid.error,
+                "this object can't be read and is left alone: mend it, or delete it"
+            );
+            None
+        }
+    };
+    match event {
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+        Event::Apply(guard) => object(guard).map(Event::Apply),
+        Event::InitApply(guard) => object(guard).map(Event::InitApply),
+        Event::Delete(guard) => object(guard).map(Event::Delete),
+    }
+}

@@ -1,0 +1,122 @@
+//! The writes to the API server: status, finalizer. Each is made under the resourceVersion of the object that it was
+//! decided on, so that a stale cache can't undo what somebody else wrote.
+
+use std::sync::Arc;
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::PartialObjectMetaExt;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use crate::api::membership::ProjectMembershipStatus;
+use crate::api::{FINALIZER, ProjectMembership};
+
+/// The name under which fields are owned.
+pub const MANAGER: &str = "membership-operator";
+
+/// Writes a status; where it says what the object says already, nothing is sent.
+pub async fn status(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    status: &ProjectMembershipStatus,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    let old = to_value(object.status.as_ref());
+    let new = to_value(Some(status));
+    let Some(difference) = difference(&old, &new) else {
+        return Ok(object.clone());
+    };
+    let patch = json!({
+        "metadata": {"resourceVersion": object.metadata.resource_version, "uid": object.metadata.uid},
+        "status": difference,
+    });
+    let written = api(ctx, object)
+        .patch_status(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(patch))
+        .await?;
+    Ok(ctx.written.remember(written))
+}
+
+/// Adds our finalizer.
+pub async fn add_finalizer(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        return Ok(object.clone());
+    }
+    let mut finalizers = object.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    finalizers_are(ctx, object, finalizers).await
+}
+
+/// Takes our finalizer off; others' stay.
+pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
+    let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+    match finalizers_are(ctx, object, finalizers).await {
+        Ok(_) => {}
+        // Somebody else took it off, and the object went.
+        Err(kube::Error::Api(status)) if status.code == 404 => {}
+        Err(error) => return Err(error),
+    }
+    if let Some(uid) = object.uid() {
+        ctx.written.forget(&uid);
+    }
+    Ok(())
+}
+
+async fn finalizers_are(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    finalizers: Vec<String>,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    let metadata = kube::api::ObjectMeta {
+        resource_version: object.metadata.resource_version.clone(),
+        uid: object.metadata.uid.clone(),
+        finalizers: Some(finalizers),
+        ..kube::api::ObjectMeta::default()
+    };
+    let patch = metadata.into_request_partial::<ProjectMembership>();
+    let written = api(ctx, object)
+        .patch(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(patch))
+        .await?;
+    Ok(ctx.written.remember(written))
+}
+
+fn api(ctx: &Context, object: &ProjectMembership) -> Api<ProjectMembership> {
+    Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
+}
+
+fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
+    value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_else(|| json!({}))
+}
+
+/// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None` where they are the same.
+pub fn difference(old: &Value, new: &Value) -> Option<Value> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            let mut patch = Map::new();
+            for (key, value) in new {
+                match old.get(key) {
+                    None => {
+                        patch.insert(key.clone(), value.clone());
+                    }
+                    Some(known) => {
+                        if let Some(inner) = difference(known, value) {
+                            patch.insert(key.clone(), inner);
+                        }
+                    }
+                }
+            }
+            patch.extend(old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null)));
+            (!patch.is_empty()).then_some(Value::Object(patch))
+        }
+        _ if old == new => None,
+        _ => Some(new.clone()),
+    }
+}
+
+/// A reference to an object, as the store keys it.
+pub fn reference(object: &ProjectMembership) -> ObjectRef<ProjectMembership> {
+    ObjectRef::from_obj_with(object, <ProjectMembership as Resource>::DynamicType::default())
+}

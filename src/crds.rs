@@ -1,0 +1,80 @@
+//! The CustomResourceDefinitions, as `kubectl apply` takes them.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::CustomResourceExt;
+
+use crate::api::{MembershipProvider, ProjectMembership};
+
+/// What every generated file begins with.
+const HEADER: &str = "# Generated from src/api by `make generate`: change it there.\n";
+
+/// The definition of every kind that works, in the order of their names.
+pub fn all() -> Vec<CustomResourceDefinition> {
+    [MembershipProvider::crd(), ProjectMembership::crd()].map(finished).into()
+}
+
+/// Every definition as one YAML document, with the name of its file in `crds/`.
+pub fn files() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
+    let file = |crd: CustomResourceDefinition| {
+        let name = format!("{}.yaml", crd.spec.names.plural);
+        Ok((name, format!("{HEADER}{}", serde_yaml_ng::to_string(&crd)?)))
+    };
+    all().into_iter().map(file).collect()
+}
+
+/// All definitions in one text, one YAML document a kind. The same every time.
+pub fn yaml() -> Result<String, serde_yaml_ng::Error> {
+    let documents: Vec<String> = files()?.into_iter().map(|(_, document)| document).collect();
+    Ok(documents.join("---\n"))
+}
+
+/// Puts in what the derives can't say.
+fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
+        tidy(schema);
+        // The rule on a role's grant can only see an empty `temporary:` that isn't dropped as any other null is.
+        if let Some(temporary) = temporary(schema) {
+            temporary.nullable = Some(true);
+        }
+        let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) else { continue };
+        // As Flux does: without it `kubectl wait` and kstatus take an object that nobody has looked at for a finished one.
+        status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
+    }
+    crd
+}
+
+/// Takes out what serde's forms bring into the schema and users mustn't meet.
+///
+/// - `nullable`: without it the API server reads `duration: null` as if it wasn't there, as everywhere in Kubernetes.
+/// - Empty defaults: they say nothing, and would be written into each new object.
+/// - Line ends of the source, which `kubectl explain` would keep.
+fn tidy(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.title = None;
+    schema.description = schema.description.take().map(|text| reflowed(&text));
+    schema.default = schema.default.take().filter(|JSON(value)| !is_empty(value));
+    for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
+        tidy(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        tidy(items);
+    }
+}
+
+fn temporary(schema: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
+    let roles = schema.properties.as_mut()?.get_mut("spec")?.properties.as_mut()?.get_mut("roles")?;
+    let Some(JSONSchemaPropsOrArray::Schema(grant)) = &mut roles.items else { return None };
+    grant.properties.as_mut()?.get_mut("temporary")
+}
+
+fn is_empty(value: &serde_json::Value) -> bool {
+    value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty) || value.as_i64() == Some(0)
+}
+
+fn reflowed(text: &str) -> String {
+    let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect();
+    paragraphs.join("\n\n")
+}

@@ -1,0 +1,360 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn limits(reads: Option<u32>, writes: Option<u32>, in_flight: u32) -> Limits {
+    Limits { reads_per_minute: reads, writes_per_minute: writes, max_in_flight: Some(in_flight) }
+}
+
+/// Grants all that may begin at `now`; what comes after the grants.
+fn grants(queue: &mut Queue, now: Instant) -> (Vec<WaiterId>, Next) {
+    let mut granted = Vec::new();
+    loop {
+        match queue.next(now) {
+            Next::Grant(id) => granted.push(id),
+            next => return (granted, next),
+        }
+    }
+}
+
+#[test]
+fn the_most_urgent_begins_first_whoever_came_first() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(Limits::default());
+    let mut ids: Vec<WaiterId> =
+        Urgency::ALL.iter().rev().map(|urgency| queue.join(lane, Kind::Write, *urgency, "a")).collect();
+    assert_eq!(queue.waiting(lane), [1, 1, 1, 1]);
+    ids.reverse();
+    for (served, id) in ids.into_iter().enumerate() {
+        assert_eq!(grants(&mut queue, now), (vec![id], Next::Idle), "the {served}th");
+        queue.end(lane, Kind::Write);
+    }
+    assert_eq!(queue.waiting(lane), [0, 0, 0, 0]);
+}
+
+#[test]
+fn namespaces_take_turns_and_within_one_the_first_to_come_is_first() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(Limits::default());
+    let mut join = |namespace| queue.join(lane, Kind::Write, Urgency::Grant, namespace);
+    let (a1, a2, a3, b1, c1, b2) = (join("a"), join("a"), join("a"), join("b"), join("c"), join("b"));
+    for (turn, id) in [a1, b1, c1, a2, b2, a3].into_iter().enumerate() {
+        assert_eq!(grants(&mut queue, now), (vec![id], Next::Idle), "turn {turn}");
+        queue.end(lane, Kind::Write);
+    }
+}
+
+#[test]
+fn one_writer_holds_for_all_lanes_of_the_endpoint_and_for_writes_only() {
+    let now = Instant::now();
+    for (one_writer, together) in [(true, 1), (false, 2)] {
+        let mut queue = Queue::new(one_writer);
+        let (one, two) = (queue.add_lane(Limits::default()), queue.add_lane(Limits::default()));
+        queue.join(one, Kind::Write, Urgency::Grant, "a");
+        queue.join(two, Kind::Write, Urgency::Grant, "b");
+        assert_eq!(grants(&mut queue, now).0.len(), together, "one writer: {one_writer}");
+        queue.join(one, Kind::Read, Urgency::Resync, "a");
+        queue.join(two, Kind::Read, Urgency::Resync, "b");
+        assert_eq!(grants(&mut queue, now).0.len(), 2, "reads go beside a write");
+    }
+}
+
+#[test]
+fn a_backlog_of_grants_leaves_a_revocation_its_part_of_the_minute() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(limits(None, Some(90), 16));
+    for _ in 0..500 {
+        queue.join(lane, Kind::Write, Urgency::Grant, "a");
+    }
+    let mut served = 0;
+    while let Next::Grant(_) = queue.next(now) {
+        queue.end(lane, Kind::Write);
+        served += 1;
+    }
+    assert_eq!(served, 81, "grants may use nine tenths");
+    for _ in 0..9 {
+        let revocation = queue.join(lane, Kind::Write, Urgency::Revoke, "b");
+        assert_eq!(queue.next(now), Next::Grant(revocation), "no wait behind 419 grants");
+        queue.end(lane, Kind::Write);
+    }
+    queue.join(lane, Kind::Write, Urgency::Revoke, "b");
+    assert_eq!(queue.next(now), Next::At(now + seconds(60)), "the limit itself holds for revocations too");
+}
+
+#[test]
+fn a_revocation_waits_for_one_request_at_most() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(Limits::default());
+    let backlog: Vec<WaiterId> = (0..500).map(|_| queue.join(lane, Kind::Write, Urgency::Grant, "a")).collect();
+    assert_eq!(grants(&mut queue, now).0, backlog[..1]);
+    let revocation = queue.join(lane, Kind::Write, Urgency::Revoke, "b");
+    assert_eq!(queue.next(now), Next::Idle);
+    queue.end(lane, Kind::Write);
+    assert_eq!(queue.next(now), Next::Grant(revocation));
+}
+
+#[test]
+fn a_lane_that_is_paused_holds_up_no_other() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let (paused, free) = (queue.add_lane(Limits::default()), queue.add_lane(Limits::default()));
+    queue.pause(paused, now + seconds(30));
+    let held = queue.join(paused, Kind::Write, Urgency::Revoke, "a");
+    let (a, b) =
+        (queue.join(free, Kind::Write, Urgency::Resync, "a"), queue.join(free, Kind::Write, Urgency::Resync, "b"));
+    assert_eq!(queue.next(now), Next::Grant(a), "the same namespace in another lane goes on");
+    queue.end(free, Kind::Write);
+    assert_eq!(queue.next(now), Next::Grant(b));
+    queue.end(free, Kind::Write);
+    assert_eq!(queue.next(now), Next::At(now + seconds(30)));
+    assert_eq!(queue.next(now + seconds(30)), Next::Grant(held));
+}
+
+#[test]
+fn reads_and_writes_of_a_lane_take_turns() {
+    let now = Instant::now();
+    let mut queue = Queue::new(false);
+    let lane = queue.add_lane(limits(None, None, 1));
+    let reads: Vec<WaiterId> = (0..3).map(|_| queue.join(lane, Kind::Read, Urgency::Resync, "a")).collect();
+    let writes: Vec<WaiterId> = (0..2).map(|_| queue.join(lane, Kind::Write, Urgency::Resync, "b")).collect();
+    for (id, kind) in [
+        (reads[0], Kind::Read),
+        (writes[0], Kind::Write),
+        (reads[1], Kind::Read),
+        (writes[1], Kind::Write),
+        (reads[2], Kind::Read),
+    ] {
+        assert_eq!(grants(&mut queue, now).0, [id]);
+        queue.end(lane, kind);
+    }
+}
+
+#[test]
+fn who_leaves_is_forgotten() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(Limits::default());
+    let gone = queue.join(lane, Kind::Write, Urgency::Revoke, "a");
+    let stays = queue.join(lane, Kind::Write, Urgency::Grant, "a");
+    queue.leave(gone);
+    queue.leave(gone);
+    assert_eq!(queue.waiting(lane), [0, 1, 0, 0]);
+    assert_eq!(grants(&mut queue, now), (vec![stays], Next::Idle));
+    queue.leave(stays);
+    assert!(!queue.remove_spent_lane(lane, now), "its write is in flight");
+    queue.end(lane, Kind::Write);
+    assert!(queue.remove_spent_lane(lane, now));
+}
+
+#[test]
+fn a_second_write_under_one_permit_takes_its_part_of_the_minute() {
+    let now = Instant::now();
+    let mut queue = Queue::new(true);
+    let lane = queue.add_lane(limits(None, Some(3), 16));
+    queue.join(lane, Kind::Write, Urgency::Revoke, "a");
+    queue.next(now);
+    queue.charge(lane, Kind::Write, now + seconds(1));
+    queue.charge(lane, Kind::Write, now + seconds(2));
+    queue.end(lane, Kind::Write);
+    let next = queue.join(lane, Kind::Write, Urgency::Revoke, "a");
+    assert_eq!(queue.next(now + seconds(3)), Next::At(now + seconds(60)));
+    assert_eq!(queue.next(now + seconds(60)), Next::Grant(next));
+}
+
+/// One thing that happens to the queue.
+#[derive(Clone, Debug)]
+enum Step {
+    Join { lane: usize, kind: Kind, urgency: Urgency, namespace: usize },
+    Leave(usize),
+    End(usize),
+    Pause { lane: usize, seconds: u64 },
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let kind = prop_oneof![Just(Kind::Read), Just(Kind::Write)];
+    let urgency = proptest::sample::select(&Urgency::ALL[..]);
+    prop_oneof![
+        6 => (0..2_usize, kind, urgency, 0..3_usize)
+            .prop_map(|(lane, kind, urgency, namespace)| Step::Join { lane, kind, urgency, namespace }),
+        1 => any::<usize>().prop_map(Step::Leave),
+        4 => any::<usize>().prop_map(Step::End),
+        1 => (0..2_usize, 0..90_u64).prop_map(|(lane, seconds)| Step::Pause { lane, seconds }),
+        3 => (0..40_u64).prop_map(Step::Wait),
+    ]
+}
+
+/// A request as the model of the property remembers it.
+#[derive(Clone, Debug)]
+struct Request {
+    id: WaiterId,
+    lane: usize,
+    kind: Kind,
+    urgency: Urgency,
+    namespace: usize,
+}
+
+/// What the queue promises, written down a second time and simply: everything is looked at, nothing is kept in order.
+struct Model {
+    one_writer: bool,
+    limits: [Limits; 2],
+    waiting: Vec<Request>,
+    in_flight: Vec<Request>,
+    began: Vec<(Instant, usize, Kind)>,
+    paused_until: [Option<Instant>; 2],
+}
+
+impl Model {
+    fn may_begin(&self, request: &Request, now: Instant) -> bool {
+        let part = |limit: u32| match request.urgency {
+            Urgency::Revoke => limit as usize,
+            _ => ((limit * 9 / 10) as usize).max(1),
+        };
+        let limits = &self.limits[request.lane];
+        let minute = match request.kind {
+            Kind::Read => limits.reads_per_minute,
+            Kind::Write => limits.writes_per_minute,
+        };
+        let recent = self.began.iter().filter(|(at, lane, kind)| {
+            *lane == request.lane && *kind == request.kind && now.duration_since(*at) < seconds(60)
+        });
+        let writing = self.in_flight.iter().any(|other| other.kind == Kind::Write);
+        let in_flight = self.in_flight.iter().filter(|other| other.lane == request.lane).count();
+        minute.is_none_or(|minute| recent.count() < part(minute))
+            && in_flight < part(limits.max_in_flight.unwrap_or(16))
+            && !(self.one_writer && request.kind == Kind::Write && writing)
+            && self.paused_until[request.lane].is_none_or(|until| until <= now)
+    }
+
+    fn granted(&mut self, id: WaiterId, now: Instant) {
+        let index = self.waiting.iter().position(|request| request.id == id).expect("a grant to one who waits");
+        let request = self.waiting.remove(index);
+        assert!(self.may_begin(&request, now), "{request:?} was granted beyond a limit");
+        for other in self.waiting.iter().filter(|other| self.may_begin(other, now)) {
+            assert!(other.urgency >= request.urgency, "{request:?} was granted before {other:?}");
+            let alike = (other.lane, other.kind, other.urgency, other.namespace)
+                == (request.lane, request.kind, request.urgency, request.namespace);
+            assert!(!alike || other.id > request.id, "{request:?} was granted before {other:?}, which came first");
+        }
+        self.began.push((now, request.lane, request.kind));
+        self.in_flight.push(request);
+    }
+
+    fn nobody_may_begin(&self, now: Instant) {
+        for request in &self.waiting {
+            assert!(!self.may_begin(request, now), "{request:?} may begin and is left waiting");
+        }
+    }
+}
+
+fn settle(queue: &mut Queue, model: &mut Model, now: Instant) -> Next {
+    loop {
+        match queue.next(now) {
+            Next::Grant(id) => model.granted(id, now),
+            next => {
+                model.nobody_may_begin(now);
+                return next;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever comes in whatever order: no limit is broken in any window, nothing overtakes what is more urgent, nothing
+    /// that may begin is left waiting, and in the end, when all that began has ended, everybody was served.
+    #[test]
+    fn limits_urgency_and_service_hold_whatever_comes(
+        steps in proptest::collection::vec(step(), 1..120),
+        one_writer: bool,
+        reads in proptest::option::of(1..6_u32),
+        writes in proptest::option::of(1..6_u32),
+        in_flight in 1..5_u32,
+    ) {
+        let mut now = Instant::now();
+        let mut queue = Queue::new(one_writer);
+        let limits = [limits(reads, writes, in_flight), limits(None, writes, 3)];
+        let lanes = limits.clone().map(|limits| queue.add_lane(limits));
+        let mut model = Model {
+            one_writer, limits, waiting: vec![], in_flight: vec![], began: vec![], paused_until: [None; 2],
+        };
+        for step in steps {
+            match step {
+                Step::Join { lane, kind, urgency, namespace } => {
+                    let id = queue.join(lanes[lane], kind, urgency, ["a", "b", "c"][namespace]);
+                    model.waiting.push(Request { id, lane, kind, urgency, namespace });
+                }
+                Step::Leave(index) if !model.waiting.is_empty() => {
+                    queue.leave(model.waiting.remove(index % model.waiting.len()).id);
+                }
+                Step::End(index) if !model.in_flight.is_empty() => {
+                    let ended = model.in_flight.remove(index % model.in_flight.len());
+                    queue.end(lanes[ended.lane], ended.kind);
+                }
+                Step::Pause { lane, seconds: n } => {
+                    queue.pause(lanes[lane], now + seconds(n));
+                    model.paused_until[lane] = model.paused_until[lane].max(Some(now + seconds(n)));
+                }
+                Step::Wait(n) => now += seconds(n),
+                Step::Leave(_) | Step::End(_) => {}
+            }
+            settle(&mut queue, &mut model, now);
+        }
+        while !model.waiting.is_empty() {
+            for ended in std::mem::take(&mut model.in_flight) {
+                queue.end(lanes[ended.lane], ended.kind);
+            }
+            if let Next::At(instant) = settle(&mut queue, &mut model, now) && model.in_flight.is_empty() {
+                prop_assert!(instant > now, "no progress");
+                // Not a nanosecond too late: just before the instant nobody may begin, at the instant somebody may.
+                model.nobody_may_begin(instant - Duration::from_nanos(1));
+                prop_assert!(model.waiting.iter().any(|request| model.may_begin(request, instant)), "woken for nothing");
+                now = instant;
+            }
+        }
+        for lane in lanes {
+            prop_assert_eq!(queue.waiting(lane), [0; 4]);
+        }
+    }
+
+    /// Two namespaces that both always have something waiting have been served equally often, give or take one.
+    #[test]
+    fn two_namespaces_are_served_equally(
+        kind in prop_oneof![Just(Kind::Read), Just(Kind::Write)],
+        urgency in proptest::sample::select(&Urgency::ALL[..]),
+        backlog in 1..60_usize,
+        in_flight in 1..5_u32,
+        rounds in 1..100_usize,
+    ) {
+        let now = Instant::now();
+        let mut queue = Queue::new(true);
+        let lane = queue.add_lane(limits(None, None, in_flight));
+        let mut owner = HashMap::new();
+        for _ in 0..backlog {
+            owner.insert(queue.join(lane, kind, urgency, "flood"), 0);
+        }
+        owner.insert(queue.join(lane, kind, urgency, "quiet"), 1);
+        let mut served = [0_usize; 2];
+        for _ in 0..rounds {
+            if let Next::Grant(id) = queue.next(now) {
+                let namespace = owner[&id];
+                served[namespace] += 1;
+                owner.insert(queue.join(lane, kind, urgency, ["flood", "quiet"][namespace]), namespace);
+            } else {
+                queue.end(lane, kind);
+            }
+            prop_assert!(served[0].abs_diff(served[1]) <= 1, "{served:?}");
+        }
+    }
+}

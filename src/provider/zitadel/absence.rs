@@ -1,0 +1,55 @@
+//! Why a member that the server took isn't listed.
+
+use super::calls::Calls;
+use super::explain::{self, Asked};
+use super::refusal::{Meaning, Refusal};
+use super::wire;
+use crate::member::Target;
+use crate::provider::Error;
+use crate::provider::http::{Answer, Request};
+
+const USER: &str = "/management/v1/users/{user}";
+
+/// Answers for users of any organization, without the header (name-resolution.json, "user, v2: get").
+const USER_V2: &str = "/v2/users/{user}";
+
+/// Looks at the user: it may be gone (trap 1) or have no login name (trap 5). Where the credential may not read users,
+/// nothing speaks against it: an owner of a project may not.
+pub async fn explain(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
+    let asked = Asked::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
+    let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
+    if answer.is_success() {
+        return judge(&answer, target);
+    }
+    let refusal = Refusal::read(&answer);
+    match refusal.meaning() {
+        Meaning::NoUser => Err(asked.no_user()),
+        Meaning::UserElsewhere => elsewhere(calls, target).await,
+        Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),
+        _ => Err(explain::error(&asked, &answer, &refusal)),
+    }
+}
+
+/// A user of another organization: v2 shows it to those who may read users there. Its refusals prove nothing.
+async fn elsewhere(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
+    let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
+    if answer.is_success() { judge(&answer, target) } else { Ok(()) }
+}
+
+fn judge(answer: &Answer, target: &Target) -> Result<(), Error> {
+    let user = answer.json::<wire::UserById>()?.user;
+    if user.id != target.subject_id {
+        return Err(answer.nonsense("another user than was asked for"));
+    }
+    if !user.login_names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::MemberNotListed {
+        message: format!(
+            "user {} has no login name at ZITADEL at {}, and member search leaves such a user out for ever (known of users \
+             created several at a time): give it another user name, or create it anew, and look whether the console then \
+             shows a login name",
+            target.subject_id, answer.context.endpoint
+        ),
+    })
+}

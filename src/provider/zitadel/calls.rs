@@ -1,0 +1,68 @@
+//! The calls made under one permit.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::SignedDuration;
+use secrecy::SecretString;
+
+use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
+use crate::provider::{Error, Permit};
+
+/// Names the organization that a request is about (reference/zitadel.md, Headers and limits).
+const ORGANIZATION: &str = "x-zitadel-orgid";
+
+/// An instance and the credential to use there.
+pub struct Connection {
+    server: Server,
+    token: SecretString,
+}
+
+impl Connection {
+    /// To an instance, with a personal access token.
+    pub fn new(client: &Client, endpoint: Endpoint, token: SecretString) -> Self {
+        Self { server: client.server("ZITADEL", endpoint), token }
+    }
+
+    /// How far the instance's clock is ahead of ours.
+    pub fn clock_skew(&self) -> Option<SignedDuration> {
+        self.server.clock_skew()
+    }
+}
+
+/// The calls of one operation: under one permit, about one organization.
+pub struct Calls<'a> {
+    connection: &'a Connection,
+    permit: &'a Permit,
+    organization: Option<&'a str>,
+    /// Whether the request that the permit stands for was sent.
+    begun: AtomicBool,
+}
+
+impl<'a> Calls<'a> {
+    /// None yet. Without an organization the caller's own is meant.
+    pub fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
+        Self { connection, permit, organization, begun: AtomicBool::new(false) }
+    }
+
+    /// Where they go.
+    pub fn endpoint(&self) -> &'a str {
+        self.connection.server.endpoint().as_str()
+    }
+
+    /// Sends a request about the organization. Every one but the first is charged to the permit.
+    pub async fn send<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
+        let request = match self.organization {
+            Some(organization) => request.header(ORGANIZATION, organization),
+            None => request,
+        };
+        self.send_about_none(request).await
+    }
+
+    /// Sends a request that names no organization.
+    pub async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            self.permit.charge();
+        }
+        self.connection.server.call(self.permit, request.bearer(&self.connection.token)).await
+    }
+}

@@ -1,0 +1,180 @@
+//! Refusals in words: what is wrong, where, and what to do.
+
+use super::refusal::{Meaning, Refusal};
+use crate::member::Project;
+use crate::provider::Error;
+use crate::provider::error::Effect;
+use crate::provider::http::{Answer, text};
+
+/// What was asked for, to be named in messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    endpoint: &'a str,
+    project: Option<&'a Project>,
+    user: &'a str,
+    roles: &'a [String],
+}
+
+impl<'a> Asked<'a> {
+    /// Something of the instance.
+    pub fn of_instance(endpoint: &'a str) -> Self {
+        Self { endpoint, project: None, user: "", roles: &[] }
+    }
+
+    /// Something of a project.
+    pub fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
+        Self { project: Some(project), ..Self::of_instance(endpoint) }
+    }
+
+    /// The same of one user.
+    pub fn user(self, user: &'a str) -> Self {
+        Self { user, ..self }
+    }
+
+    /// The same with the roles that the user is to have.
+    pub fn roles(self, roles: &'a [String]) -> Self {
+        Self { roles, ..self }
+    }
+
+    /// `project 1 of organization 2 at https://…`
+    pub fn place(&self) -> String {
+        match self.project {
+            None => format!("ZITADEL at {}", self.endpoint),
+            Some(Project { id, organization_id: None }) => {
+                format!("project {id} of the credential's own organization at {}", self.endpoint)
+            }
+            Some(Project { id, organization_id: Some(organization) }) => {
+                format!("project {id} of organization {organization} at {}", self.endpoint)
+            }
+        }
+    }
+
+    /// The project belongs to another organization than the one asked for.
+    pub fn elsewhere(&self) -> Error {
+        let project = self.project.map_or("", |project| &project.id);
+        let (whose, cure) = match self.project.and_then(|project| project.organization_id.as_deref()) {
+            Some(organization) => (
+                format!("organization {organization}"),
+                "set organizationId to the organization that owns it (if it does, this version of ZITADEL ignores the \
+                 header x-zitadel-orgid, as v4.15.1 is said to: issue #12482)",
+            ),
+            None => (
+                "the organization of the credential".to_owned(),
+                "set the project's organizationId, or the provider's, to the organization that owns it",
+            ),
+        };
+        let message = format!("project {project} at {} doesn't belong to {whose}: {cure}", self.endpoint);
+        Error::ProjectNotFound { gone: false, message }
+    }
+
+    /// The subject doesn't exist.
+    pub fn no_user(&self) -> Error {
+        let message = format!(
+            "user {} doesn't exist at ZITADEL at {}: it was deleted, or subject.id isn't its id",
+            self.user, self.endpoint
+        );
+        Error::SubjectNotFound { message }
+    }
+
+    fn unknown_role(&self) -> Error {
+        // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles), and of one there
+        // is no doubt.
+        let bad: Vec<&String> = self.roles.iter().filter(|role| !role.starts_with("PROJECT")).collect();
+        let role = match (self.roles, bad.as_slice()) {
+            ([only], _) => Some(only.clone()),
+            (_, [only]) => Some((*only).clone()),
+            _ => None,
+        };
+        let which = match &role {
+            Some(role) => format!("{role:?} is no role"),
+            None => format!("{:?} has a role that is none", self.roles),
+        };
+        let which = text::bounded(&text::filtered(&which, &[]), 200);
+        let message = format!(
+            "{which} that a member of {} can have: roles of members are PROJECT_OWNER, PROJECT_OWNER_VIEWER, \
+             PROJECT_OWNER_GLOBAL, PROJECT_OWNER_VIEWER_GLOBAL and what the instance configures besides; a project's own \
+             application roles are given by user grants (authorizations), which members aren't",
+            self.place()
+        );
+        Error::RoleNotFound { role, message }
+    }
+}
+
+/// The error that a refusal is. Whoever takes a refusal for no error asks for its [`Meaning`] first.
+pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
+    let place = asked.place();
+    let Asked { endpoint, user, .. } = asked;
+    let organization = asked.project.and_then(|project| project.organization_id.as_deref()).unwrap_or_default();
+    let id = if refusal.id.is_empty() { format!("status {}", refusal.status) } else { answer.filtered(&refusal.id) };
+    match refusal.meaning() {
+        Meaning::NotAMember => Error::Changed { message: format!("user {user} is no member of {place} any more") },
+        Meaning::AMember => Error::Changed { message: format!("user {user} is a member of {place} by now") },
+        Meaning::Unchanged => Error::Changed { message: format!("user {user} has these roles in {place} already") },
+        Meaning::NoUser => asked.no_user(),
+        Meaning::UserElsewhere => Error::Rejected {
+            message: format!("user {user} belongs to another organization than the {place}, and can't be read from there"),
+        },
+        Meaning::NoProjectHere => Error::ProjectNotFound {
+            gone: false,
+            message: format!("there is no {place}: check project.id, and organizationId for the organization that owns it"),
+        },
+        Meaning::NoProject => Error::ProjectNotFound {
+            gone: true,
+            message: format!("there is no {place}: it was deleted, or project.id isn't its id"),
+        },
+        Meaning::ProjectElsewhere => asked.elsewhere(),
+        Meaning::NoOrganization => Error::ProjectNotFound {
+            gone: false,
+            message: format!(
+                "there is no organization {organization} at {endpoint} ({id}): set organizationId to the organization \
+                 that owns the project"
+            ),
+        },
+        Meaning::NoRole => asked.unknown_role(),
+        Meaning::NoRoles => Error::Rejected { message: format!("user {user} was to be a member of {place} without roles") },
+        Meaning::NoMembership => Error::Forbidden {
+            message: format!(
+                "the credential has no role in or for {place} ({id}): make its user PROJECT_OWNER of the project, or set \
+                 organizationId to the organization that owns it"
+            ),
+        },
+        Meaning::NoPermission { by_server: true } => Error::Forbidden {
+            message: format!(
+                "the credential's rights don't suffice for {place} ({id}): make its user PROJECT_OWNER of the project"
+            ),
+        },
+        Meaning::NoPermission { by_server: false } => Error::Forbidden {
+            message: format!(
+                "{place} was refused by something that isn't ZITADEL itself ({id}): look at the proxy or firewall before it"
+            ),
+        },
+        Meaning::BadToken => Error::Unauthorized {
+            message: format!(
+                "ZITADEL at {endpoint} refuses the access token ({id}): it is wrong, has expired or was removed, or its \
+                 user is deactivated; make a new one and put it into the Secret"
+            ),
+        },
+        Meaning::TooMany => Error::RateLimited {
+            message: format!(
+                "ZITADEL at {endpoint} takes no more requests for now ({id}): lower the provider's limits, or raise the \
+                 instance's quota"
+            ),
+            after: answer.retry_after,
+        },
+        Meaning::Collision => {
+            answer.context.unreachable("gave up after collisions with other writers; nothing was written", Effect::None)
+        }
+        Meaning::Failed => {
+            let what = format!("failed with {} {}", refusal.status, answer.said());
+            answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
+        }
+        Meaning::NotHere => {
+            let what = "has no instance for this host, or no management API there: check the URL (the host must be one of \
+                        the instance's domains) and what stands before it";
+            answer.context.unreachable(what, Effect::None)
+        }
+        Meaning::Other => Error::Rejected {
+            message: format!("{place}: ZITADEL refused {} ({id}): {}", answer.context.method, answer.said()),
+        },
+    }
+}

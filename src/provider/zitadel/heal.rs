@@ -1,0 +1,63 @@
+//! The cure of a write that was answered with yes and never reached what search and rights read (reference/zitadel.md,
+//! trap 4), whichever API carries it.
+//!
+//! What makes an event is a list that differs from the one that the server believes in; what search missed, it learns
+//! with the next event. Whatever moment a cure is cut short at, only roles that are wanted or still shown were written.
+
+use super::flow::{self, Members, Refused};
+use crate::member::{Change, Entry, Member};
+use crate::provider::{Error, Receipt};
+
+/// Makes the write that was lost anew. `shown` is the row that an observation after it shows.
+pub async fn heal(member: &impl Members, wanted: &Change, shown: Option<&Member>) -> Result<Receipt, Error> {
+    match (wanted, shown) {
+        (Change::Remove, Some(shown)) => remove_again(member, &shown.entries).await,
+        // Nothing is shown and nothing is wanted: the removal itself says whether the project is looked at rightly.
+        (Change::Remove, None) => member.remove().await,
+        (Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries), shown) => {
+            let roles = flow::roles(entries)?;
+            match shown {
+                Some(_) => change_again(member, &roles).await,
+                None => add_again(member, &roles).await,
+            }
+        }
+    }
+}
+
+/// The row stays though the server believes that there is no member. It must believe in one to remove it: one with the
+/// roles that are in force anyway. (The server can't insert the row a second time; after some tries, during which all
+/// member searches of the instance stand still, it goes on to the removal.)
+async fn remove_again(member: &impl Members, shown: &[Entry]) -> Result<Receipt, Error> {
+    // A row without roles gives nothing and can't be added: then the removal alone has to do.
+    if let Ok(roles) = flow::roles(shown) {
+        match member.add(&roles).await {
+            Ok(_) | Err(Refused::AMember(_)) => {}
+            Err(refused) => return Err(refused.into()),
+        }
+    }
+    member.remove().await
+}
+
+/// The row shows an old list. The wanted one is the one that the server believes in, so another comes first.
+async fn change_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
+    let Some(other) = member.another_list(roles) else { return add_again(member, roles).await };
+    match member.change(&other).await {
+        Ok(_) => {}
+        Err(Refused::NotAMember(_)) => {
+            // Somebody's removal was lost: the server believes in no member while its row is in force.
+            member.add(roles).await?;
+            member.change(&other).await?;
+        }
+        Err(refused) => return Err(refused.into()),
+    }
+    Ok(member.change(roles).await?)
+}
+
+/// There is no row, and a change wouldn't make one: only adding does. What is removed first is in force nowhere.
+async fn add_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
+    member.remove().await?;
+    Ok(member.add(roles).await?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Members of projects by the management API v1.
+
+use serde_json::json;
+
+use super::calls::Calls;
+use super::explain::{self, Asked};
+use super::flow::{Members, Refused};
+use super::list;
+use super::owner::{self, Whereabouts};
+use super::refusal::{Meaning, Refusal};
+use super::wire;
+use crate::member::{Member, Target};
+use crate::provider::error::Effect;
+use crate::provider::http::{Answer, Method, Request};
+use crate::provider::{Error, Receipt};
+
+const MEMBERS: &str = "/management/v1/projects/{project}/members";
+const MEMBER: &str = "/management/v1/projects/{project}/members/{user}";
+
+/// One member of a project.
+pub struct ProjectMembers<'a> {
+    calls: &'a Calls<'a>,
+    target: &'a Target,
+}
+
+impl<'a> ProjectMembers<'a> {
+    /// The member that a target names; its ids are checked.
+    pub fn new(calls: &'a Calls<'a>, target: &'a Target) -> Self {
+        Self { calls, target }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
+    }
+
+    /// What the server says that it did.
+    fn details(&self, answer: &Answer) -> Result<wire::Details, Error> {
+        let details = answer.json::<wire::Write>()?.details;
+        if owner::is_elsewhere(&self.target.project, &details) {
+            // It may have been done all the same: look, and be told by the list what is wrong.
+            let what = "wrote under another organization than the one asked for";
+            return Err(answer.context.unreachable(what, Effect::Unknown));
+        }
+        Ok(details)
+    }
+
+    fn receipt(&self, answer: &Answer) -> Result<Receipt, Error> {
+        let sequence = self.details(answer)?.sequence;
+        Ok(Receipt { version: (sequence > 0).then_some(sequence) })
+    }
+}
+
+impl Members for ProjectMembers<'_> {
+    async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
+        let Target { project, subject_id: user, .. } = self.target;
+        let body = json!({"userId": user, "roles": roles});
+        let answer = self.calls.send(Request::new(Method::Post, MEMBERS).id(&project.id).json(&body)).await?;
+        if answer.is_success() {
+            return Ok(self.receipt(&answer)?);
+        }
+        let refusal = Refusal::read(&answer);
+        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        match refusal.meaning() {
+            Meaning::AMember => Err(Refused::AMember(error)),
+            Meaning::NoProjectHere => {
+                // Missing, or another organization's: the answer doesn't tell, the project itself does.
+                owner::locate(self.calls, project).await?;
+                Err(error.into())
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
+        let Target { project, subject_id: user, .. } = self.target;
+        let request = Request::new(Method::Put, MEMBER).id(&project.id).id(user).json(&json!({"roles": roles}));
+        let answer = self.calls.send(request).await?;
+        if answer.is_success() {
+            return Ok(self.receipt(&answer)?);
+        }
+        let refusal = Refusal::read(&answer);
+        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        match refusal.meaning() {
+            Meaning::NotAMember => Err(Refused::NotAMember(error)),
+            // v3 and before; v4 answers 200 with the old sequence.
+            Meaning::Unchanged => Ok(Receipt { version: None }),
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn remove(&self) -> Result<Receipt, Error> {
+        let Target { project, subject_id: user, .. } = self.target;
+        let answer = self.calls.send(Request::new(Method::Delete, MEMBER).id(&project.id).id(user)).await?;
+        if !answer.is_success() {
+            return Err(explain::error(&self.asked(), &answer, &Refusal::read(&answer)));
+        }
+        let receipt = self.receipt(&answer)?;
+        if receipt.version.is_none() {
+            // Nothing was found, and the same is said of a member of another organization's project (trap 3).
+            match owner::locate(self.calls, project).await? {
+                Whereabouts::Here => {}
+                Whereabouts::Unknown(error) => return Err(error),
+            }
+        }
+        Ok(receipt)
+    }
+
+    async fn find(&self) -> Result<Option<Member>, Error> {
+        list::find(self.calls, &self.target.project, &self.target.subject_id).await
+    }
+
+    /// v1 doesn't mind a role that is given twice, and takes it for another list (reference/zitadel.md, trap 2).
+    fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
+        Some(roles.iter().chain(roles.last()).cloned().collect())
+    }
+}

@@ -1,0 +1,164 @@
+//! What a refusal means. It is told by the id of its `details`, never by its text, which may be in any language
+//! (reference/zitadel.md, Management v1; recorded in project-members.json, organization-header.json, permissions.json,
+//! auth.json and concurrency.json).
+
+use super::wire;
+use crate::provider::http::Answer;
+
+/// A refusal as the server worded it, without its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The gRPC code; 0 where there is none.
+    pub code: i64,
+    /// The id of what went wrong; empty where there is none: validation, a missing header, an unknown instance, and
+    /// whatever another server or a proxy says.
+    pub id: String,
+    /// It speaks of a collision between writers, by the name of the constraint, which no language changes.
+    pub collision: bool,
+}
+
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The user isn't a member. The only one that means "add it", and on a change only.
+    NotAMember,
+    /// The user is a member already.
+    AMember,
+    /// The list is the one that stands (v3 and before; later versions answer 200).
+    Unchanged,
+    /// No such user.
+    NoUser,
+    /// The user is another organization's.
+    UserElsewhere,
+    /// No project to add a member to: it is missing, or another organization's.
+    NoProjectHere,
+    /// No such project, whatever the organization.
+    NoProject,
+    /// The project is another organization's.
+    ProjectElsewhere,
+    /// No such organization.
+    NoOrganization,
+    /// A role that no member can have.
+    NoRole,
+    /// A list without roles.
+    NoRoles,
+    /// The caller has no role in the organization.
+    NoMembership,
+    /// The caller's roles don't allow it.
+    NoPermission {
+        /// The server says so itself; otherwise perhaps something before it.
+        by_server: bool,
+    },
+    /// The credential is refused.
+    BadToken,
+    /// Too many requests.
+    TooMany,
+    /// The server gave up after collisions with other writers. Nothing was written.
+    Collision,
+    /// The server failed, or a gateway before it gave up.
+    Failed,
+    /// Nothing answers at this host and path: no instance, no such API, or no ZITADEL.
+    NotHere,
+    /// Anything else.
+    Other,
+}
+
+impl Refusal {
+    /// Reads an answer that isn't 2xx.
+    pub fn read(answer: &Answer) -> Self {
+        let said: wire::Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
+        Self {
+            status: answer.status,
+            code: said.code,
+            collision: said.details.iter().any(|detail| detail.message.contains("events2_pkey")),
+            id: said.details.into_iter().map(|detail| detail.id).find(|id| !id.is_empty()).unwrap_or_default(),
+        }
+    }
+
+    /// What it means.
+    pub fn meaning(&self) -> Meaning {
+        match (self.status, self.id.as_str()) {
+            (401, _) => Meaning::BadToken,
+            (429, _) => Meaning::TooMany,
+            (500.., _) if self.collision => Meaning::Collision,
+            (500.. | 408, _) => Meaning::Failed,
+            (404, "PROJECT-D8JxR") => Meaning::NotAMember,
+            (409, "PROJECT-PtXi1" | "V3-DKcYh") => Meaning::AMember,
+            // The id of "empty" as well: the code tells them apart.
+            (400, "PROJECT-LiaZi") if self.code == 9 => Meaning::Unchanged,
+            (400, "PROJECT-LiaZi" | "PROJECT-W8m4l") => Meaning::NoRoles,
+            (400, "PROJECT-3m9d" | "PROJECT-3m9ds") => Meaning::NoRole,
+            (400, "COMMAND-uXHNj") | (404, "QUERY-Dfbg2") => Meaning::NoUser,
+            (404, "MANAG-fpo4B") => Meaning::UserElsewhere,
+            (400, "COMMAND-EbFMN" | "COMMA-VCnwD") => Meaning::NoProjectHere,
+            (404, "QUERY-fk2fs") => Meaning::NoProject,
+            (404, "MANAG-SFf2a") => Meaning::ProjectElsewhere,
+            (403, "AUTH-Bs7Ds") => Meaning::NoOrganization,
+            (404, "AUTHZ-cdgFk") => Meaning::NoMembership,
+            (403, id) => Meaning::NoPermission { by_server: !id.is_empty() },
+            (404, "") => Meaning::NotHere,
+            _ => Meaning::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: Meaning = Meaning::NoPermission { by_server: true };
+
+    /// Written by hand from reference/zitadel.md, the table of Management v1 and the sections below it.
+    #[test]
+    fn every_id_of_the_reference_has_its_meaning() {
+        for (status, code, id, meaning) in [
+            (404, 5, "PROJECT-D8JxR", Meaning::NotAMember),
+            (400, 9, "COMMAND-uXHNj", Meaning::NoUser),
+            (400, 9, "COMMAND-EbFMN", Meaning::NoProjectHere),
+            (400, 9, "COMMA-VCnwD", Meaning::NoProjectHere),
+            (409, 6, "PROJECT-PtXi1", Meaning::AMember),
+            (409, 6, "V3-DKcYh", Meaning::AMember),
+            (400, 3, "PROJECT-LiaZi", Meaning::NoRoles),
+            (400, 3, "PROJECT-W8m4l", Meaning::NoRoles),
+            (400, 3, "PROJECT-3m9d", Meaning::NoRole),
+            (400, 3, "PROJECT-3m9ds", Meaning::NoRole),
+            (400, 9, "PROJECT-LiaZi", Meaning::Unchanged),
+            (403, 7, "AUTH-Bs7Ds", Meaning::NoOrganization),
+            (404, 5, "AUTHZ-cdgFk", Meaning::NoMembership),
+            (403, 7, "AUTH-5mWD2", SERVER),
+            (403, 7, "AUTH-3jknH", SERVER),
+            (403, 7, "AUTH-AWfge", SERVER),
+            (403, 7, "AUTH-Swrgg2", SERVER),
+            (401, 16, "AUTH-7fs1e", Meaning::BadToken),
+            (401, 16, "AUTH-toLo1", Meaning::BadToken),
+            (401, 16, "", Meaning::BadToken),
+            (404, 5, "", Meaning::NotHere),
+            (404, 5, "MANAG-SFf2a", Meaning::ProjectElsewhere),
+            (404, 5, "QUERY-fk2fs", Meaning::NoProject),
+            (404, 5, "QUERY-Dfbg2", Meaning::NoUser),
+            (404, 5, "MANAG-fpo4B", Meaning::UserElsewhere),
+            (429, 8, "QUOTA-vjAy8", Meaning::TooMany),
+            (429, 8, "LIMITS-molsj", Meaning::TooMany),
+            // Not ZITADEL's own: a proxy, a gateway, a version to come.
+            (403, 0, "", Meaning::NoPermission { by_server: false }),
+            (429, 0, "", Meaning::TooMany),
+            (502, 0, "", Meaning::Failed),
+            (503, 14, "", Meaning::Failed),
+            (408, 0, "", Meaning::Failed),
+            (404, 5, "QUERY-new00", Meaning::Other),
+            (400, 3, "", Meaning::Other),
+            (405, 12, "", Meaning::Other),
+            (409, 6, "PROJECT-new00", Meaning::Other),
+            // An id under another status isn't what it was.
+            (400, 5, "PROJECT-D8JxR", Meaning::Other),
+            (500, 13, "PROJECT-D8JxR", Meaning::Failed),
+        ] {
+            let refusal = Refusal { status, code, id: id.to_owned(), collision: false };
+            assert_eq!(refusal.meaning(), meaning, "{status}/{code} {id}");
+        }
+        let collision = Refusal { status: 500, code: 2, id: String::new(), collision: true };
+        assert_eq!(collision.meaning(), Meaning::Collision);
+    }
+}

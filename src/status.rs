@@ -1,0 +1,176 @@
+//! What an object's status says, and the only way to set a condition. Pure: the one write is in `controller::write`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::condition::Standing;
+use crate::api::membership::{Drift, ManagedRole, RoleState, RoleStatus};
+use crate::api::{ProjectMembershipSpec, Reason};
+use crate::grants::{self, State};
+use crate::layers::Layer;
+use crate::member::Term;
+
+/// How long an object may wait before Ready turns from Unknown to False.
+pub const PATIENCE_SECONDS: i64 = 300;
+/// The most characters of a condition's message.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// Why an object is or isn't ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The reason.
+    pub reason: Reason,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Told {
+    /// A reason and its message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The conditions that say `told`: Ready always; Reconciling, Stalled and Drifted only while True.
+/// `lastTransitionTime` moves only when a status changes.
+pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let standing = told.reason.standing();
+    let reason = told.reason.to_string();
+    let message: String = told.message.chars().take(LONGEST_MESSAGE).collect();
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+        let known = old.iter().find(|c| c.type_ == type_ && c.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: Some(generation),
+            last_transition_time: known
+                .map_or_else(|| Time(grants::whole_second(now)), |c| c.last_transition_time.clone()),
+        }
+    };
+    let mut conditions = vec![condition("Ready", ready(old, standing, now), &reason, &message)];
+    match standing {
+        Standing::Waiting | Standing::Failing => conditions.push(condition("Reconciling", "True", &reason, &message)),
+        Standing::Stalled => conditions.push(condition("Stalled", "True", &reason, &message)),
+        Standing::Ready | Standing::Kept => {}
+    }
+    if !drift.is_empty() {
+        let differences: Vec<String> = drift.iter().map(|drift| format!("{:?} {:?}", drift.kind, drift.role)).collect();
+        let text: String = differences.join(", ").chars().take(LONGEST_MESSAGE).collect();
+        conditions.push(condition("Drifted", "True", "Drifted", &text));
+    }
+    conditions
+}
+
+fn ready(old: &[Condition], standing: Standing, now: Timestamp) -> &'static str {
+    let known = old.iter().find(|c| c.type_ == "Ready");
+    let was = known.map_or("Unknown", |c| c.status.as_str());
+    match standing {
+        Standing::Ready => "True",
+        Standing::Failing | Standing::Stalled => "False",
+        Standing::Kept => match was {
+            "True" => "True",
+            "False" => "False",
+            _ => "Unknown",
+        },
+        Standing::Waiting => {
+            let stalled = old.iter().any(|c| c.type_ == "Stalled");
+            let since = known.filter(|c| c.status == "Unknown").map(|c| c.last_transition_time.0);
+            let patient = since.is_none_or(|since| now.duration_since(since).as_secs() < PATIENCE_SECONDS);
+            if (was == "False" && !stalled) || !patient { "False" } else { "Unknown" }
+        }
+    }
+}
+
+/// When an object that waits must be looked at again so that Ready turns False in time; `None`: it doesn't wait.
+pub fn patience_ends(conditions: &[Condition]) -> Option<Timestamp> {
+    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "Unknown")?;
+    ready.last_transition_time.0.checked_add(jiff::SignedDuration::from_secs(PATIENCE_SECONDS)).ok()
+}
+
+/// `status.roles` of an object that counts: every declared role, in order. `shown` are the roles that an observation
+/// shows; a role in effect that isn't there yet is Scheduled until the provider has taken it.
+pub fn roles(layer: &Layer, others: &[Layer], shown: &BTreeSet<String>, now: Timestamp) -> Vec<RoleStatus> {
+    let state = |grant: &grants::Grant| match grant.state(now) {
+        State::Scheduled => RoleState::Scheduled,
+        State::Expired => RoleState::Expired,
+        State::Active if !shown.contains(&grant.role) => RoleState::Scheduled,
+        State::Active if others.iter().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
+        State::Active => RoleState::Active,
+    };
+    layer.grants.iter().map(|grant| role_status(&grant.role, state(grant), grant.term)).collect()
+}
+
+fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
+    let (start_time, expiration_time) = match term {
+        Term::Permanent => (None, None),
+        Term::Temporary(window) => (Some(window.start), Some(window.end)),
+    };
+    RoleStatus { role: role.to_owned(), state, start_time, expiration_time }
+}
+
+/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends.
+pub fn frozen_roles(old: &[RoleStatus], shown: Option<&BTreeSet<String>>, now: Timestamp) -> Vec<RoleStatus> {
+    let frozen = |role: &RoleStatus| {
+        let there = shown.is_none_or(|shown| shown.contains(&role.role));
+        let state = match role.state {
+            _ if role.expiration_time.is_some_and(|end| end <= now) => RoleState::Expired,
+            RoleState::Active | RoleState::Shared if !there => RoleState::Scheduled,
+            state => state,
+        };
+        RoleStatus { state, ..role.clone() }
+    };
+    old.iter().map(frozen).collect()
+}
+
+/// `status.roles` of an object that only observes: its declaration, with the starts that are known, and what is there.
+pub fn observed_roles(
+    spec: &ProjectMembershipSpec,
+    old: &[RoleStatus],
+    shown: &BTreeSet<String>,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
+    let of = |grant: &crate::api::membership::RoleGrant| {
+        let known = old.iter().find(|role| role.role == grant.role);
+        let temporary = grant.temporary.clone().unwrap_or_default();
+        let start_time = temporary.start_time.or(known.and_then(|role| role.start_time));
+        let end = temporary.expiration_time;
+        let state = match () {
+            () if end.is_some_and(|end| end <= now) => RoleState::Expired,
+            () if start_time.is_some_and(|start| start > now) => RoleState::Scheduled,
+            () if shown.contains(&grant.role) => RoleState::Active,
+            () => RoleState::Scheduled,
+        };
+        RoleStatus { role: grant.role.clone(), state, start_time, expiration_time: end }
+    };
+    spec.roles.iter().map(of).collect()
+}
+
+/// `status.activeRoles`: what `kubectl get` shows.
+pub fn active_roles(roles: &[RoleStatus]) -> String {
+    let active = roles.iter().filter(|role| matches!(role.state, RoleState::Active | RoleState::Shared));
+    active.map(|role| role.role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// `status.managedRoles` from a record.
+pub fn managed_roles(record: &BTreeMap<String, Term>) -> Vec<ManagedRole> {
+    let of = |(role, term): (&String, &Term)| {
+        let (start_time, expiration_time) = match term {
+            Term::Permanent => (None, None),
+            Term::Temporary(window) => (Some(window.start), Some(window.end)),
+        };
+        ManagedRole { role: role.clone(), start_time, expiration_time }
+    };
+    record.iter().map(of).collect()
+}
+
+/// The next instant at which a declared or a managed role starts or ends.
+pub fn next_transition(roles: &[RoleStatus], managed: &[ManagedRole], now: Timestamp) -> Option<Timestamp> {
+    let of_roles = roles.iter().filter(|role| role.state != RoleState::Expired);
+    let of_roles = of_roles.flat_map(|role| [role.start_time, role.expiration_time]);
+    let of_managed = managed.iter().flat_map(|role| [role.start_time, role.expiration_time]);
+    of_roles.chain(of_managed).flatten().filter(|edge| *edge > now && *edge < Timestamp::MAX).min()
+}

@@ -1,0 +1,161 @@
+//! What is counted.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::api::Reason;
+use crate::provider::http::{Observed, Observer};
+
+/// The operator's metrics. Names carry the prefix `membership_`.
+pub struct Metrics {
+    registry: Registry,
+    passes: Family<ResultLabel, Counter>,
+    pass_time: Histogram,
+    outcomes: Family<ReasonLabel, Counter>,
+    requests: Family<RequestLabel, Counter>,
+    request_time: Family<ProviderLabel, Histogram>,
+    lateness: Histogram,
+    healed: Counter,
+    unrevoked: Family<ReasonLabel, Counter>,
+    abandoned: Counter,
+    undecodable: Counter,
+    events_dropped: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProviderLabel {
+    provider: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabel {
+    provider: &'static str,
+    method: &'static str,
+    route: &'static str,
+    code: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("membership");
+        let passes = Family::default();
+        registry.register("passes", "Passes of the reconciler, by result", passes.clone());
+        let pass_time = Histogram::new(exponential_buckets(0.001, 3.0, 11));
+        registry.register_with_unit("pass", "Time of a pass, waiting included", Unit::Seconds, pass_time.clone());
+        let outcomes = Family::default();
+        registry.register("outcomes", "What passes came to, by the reason of the Ready condition", outcomes.clone());
+        let requests = Family::default();
+        registry.register("provider_requests", "Requests to providers", requests.clone());
+        let request_time = Family::new_with_constructor(time as fn() -> Histogram);
+        registry.register_with_unit("provider_request", "Time of a request", Unit::Seconds, request_time.clone());
+        let lateness = Histogram::new(exponential_buckets(0.01, 3.0, 11));
+        registry.register_with_unit(
+            "expiry_lateness",
+            "From a grant's end until its removal was confirmed",
+            Unit::Seconds,
+            lateness.clone(),
+        );
+        let healed = Counter::default();
+        registry.register("writes_healed", "Writes that a provider answered with yes and lost", healed.clone());
+        let unrevoked = Family::default();
+        registry.register("unrevoked", "Removals that failed and are tried again, by reason", unrevoked.clone());
+        let abandoned = Counter::default();
+        registry.register("abandoned", "Objects let go without revoking", abandoned.clone());
+        let undecodable = Counter::default();
+        registry.register("undecodable", "Objects seen that can't be read", undecodable.clone());
+        let events_dropped = Counter::default();
+        registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
+        Self {
+            registry,
+            passes,
+            pass_time,
+            outcomes,
+            requests,
+            request_time,
+            lateness,
+            healed,
+            unrevoked,
+            abandoned,
+            undecodable,
+            events_dropped,
+        }
+    }
+}
+
+fn time() -> Histogram {
+    Histogram::new(exponential_buckets(0.002, 3.0, 10))
+}
+
+impl Metrics {
+    /// A pass is over.
+    pub fn pass(&self, elapsed: Duration, ok: bool) {
+        self.passes.get_or_create(&ResultLabel { result: if ok { "ok" } else { "fault" } }).inc();
+        self.pass_time.observe(elapsed.as_secs_f64());
+    }
+
+    /// What a pass came to.
+    pub fn told(&self, reason: Reason) {
+        self.outcomes.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
+    }
+
+    /// A role whose end has come is gone, so long after its end.
+    pub fn lateness(&self, late: SignedDuration) {
+        self.lateness.observe(late.as_secs_f64().max(0.0));
+    }
+
+    /// A write that the provider lost is written again.
+    pub fn healed(&self) {
+        self.healed.inc();
+    }
+
+    /// A removal failed.
+    pub fn unrevoked(&self, reason: Reason) {
+        self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
+    }
+
+    /// An object was let go without revoking.
+    pub fn abandoned(&self) {
+        self.abandoned.inc();
+    }
+
+    /// An object can't be read.
+    pub fn undecodable(&self) {
+        self.undecodable.inc();
+    }
+
+    /// An event wasn't sent.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// All of it, in the OpenMetrics text format.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Observer for Metrics {
+    fn request(&self, observed: &Observed<'_>) {
+        let Observed { provider, method, route, outcome, elapsed, .. } = *observed;
+        self.requests.get_or_create(&RequestLabel { provider, method, route, code: outcome.code() }).inc();
+        self.request_time.get_or_create(&ProviderLabel { provider }).observe(elapsed.as_secs_f64());
+    }
+}

@@ -1,0 +1,69 @@
+//! A namespace of a test's own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use control_plane::{Kubectl, Output};
+use serde_json::Value;
+
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+/// A namespace that one test has for itself.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    kubectl: Kubectl,
+}
+
+/// Runs a test in a namespace of its own, which stays: it ends with the control plane, and is there to look at when the
+/// test failed.
+pub async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
+    let name = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let kubectl = super::admin().await;
+    kubectl.ok(&["create", "namespace", &name]).await.unwrap();
+    test(Namespace { name, kubectl }).await;
+}
+
+impl Namespace {
+    /// Runs kubectl in this namespace as the administrator, and says how it went.
+    pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut all = vec!["--namespace", &self.name];
+        all.extend(arguments);
+        self.kubectl.run_with_input(&all, input).await.unwrap()
+    }
+
+    /// As [`Namespace::run`], for what has to succeed; its stdout.
+    pub async fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments, "").await;
+        assert!(output.status.success(), "kubectl {}: {}{}", arguments.join(" "), output.stdout, output.stderr);
+        output.stdout
+    }
+
+    /// `kubectl apply` of these objects; what it printed.
+    pub async fn apply(&self, objects: &[Value]) -> String {
+        let output = self.try_apply(objects).await;
+        assert!(output.status.success(), "kubectl apply: {}{}", output.stdout, output.stderr);
+        output.stdout
+    }
+
+    /// `kubectl apply` of these objects, which may fail.
+    pub async fn try_apply(&self, objects: &[Value]) -> Output {
+        self.run(&["apply", "--filename=-"], &documents(objects)).await
+    }
+
+    /// An object as it is stored, as `pm/ci` or `membershipprovider/infisical`.
+    pub async fn get(&self, object: &str) -> Value {
+        serde_json::from_str(&self.ok(&["get", object, "--output=json"]).await).unwrap()
+    }
+
+    /// Writes an object's status by a merge patch, as the operator does.
+    pub async fn set_status(&self, object: &str, status: &Value) -> Output {
+        let patch = serde_json::json!({ "status": status }).to_string();
+        self.run(&["patch", object, "--subresource=status", "--type=merge", "--patch", &patch], "").await
+    }
+}
+
+/// Objects as one text for kubectl.
+fn documents(objects: &[Value]) -> String {
+    objects.iter().map(|object| format!("{object}\n---\n")).collect()
+}

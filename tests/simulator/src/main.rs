@@ -1,0 +1,57 @@
+//! The simulated providers as a program, for the demo and for people. `README.md` says what can be asked of it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use simulator::Simulator;
+use simulator::worlds::{self, World};
+
+/// Infisical and ZITADEL in memory, answering as the real servers do, on 127.0.0.1.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Infisical's port.
+    #[arg(long, default_value_t = 8080)]
+    infisical_port: u16,
+    /// ZITADEL's port.
+    #[arg(long, default_value_t = 8081)]
+    zitadel_port: u16,
+    /// A world in JSON; without one it is the demo's.
+    #[arg(long)]
+    world: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("simulator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), String> {
+    let world = match args.world {
+        None => worlds::demo(),
+        Some(path) => read(&path).map_err(|error| format!("{}: {error}", path.display()))?,
+    };
+    let simulator = Simulator::start_on(args.infisical_port, args.zitadel_port)
+        .await
+        .map_err(|error| format!("can't listen: {error}"))?;
+    simulator.load(&world);
+    println!(
+        "Infisical {}\nZITADEL   {}",
+        simulator.infisical().url(),
+        simulator.zitadel().url()
+    );
+    tokio::signal::ctrl_c()
+        .await
+        .map_err(|error| error.to_string())
+}
+
+fn read(path: &PathBuf) -> Result<World, Box<dyn std::error::Error>> {
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}

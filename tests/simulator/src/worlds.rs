@@ -1,0 +1,190 @@
+//! Worlds as JSON: what a simulated provider holds when it starts. [`demo`] is the one of the playground.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Scope;
+
+/// The forms of Infisical's part.
+pub mod infisical {
+    pub use crate::infisical::{
+        ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
+    };
+}
+
+/// The forms of ZITADEL's part.
+pub mod zitadel {
+    pub use crate::zitadel::{
+        GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld,
+    };
+}
+
+/// What both providers hold.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct World {
+    /// Infisical's part.
+    pub infisical: infisical::InfisicalWorld,
+    /// ZITADEL's part.
+    pub zitadel: zitadel::ZitadelWorld,
+}
+
+/// The demo's Infisical project, `web`.
+pub const INFISICAL_PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
+/// The demo's second Infisical project, `billing`.
+pub const INFISICAL_OTHER_PROJECT: &str = "f0158193-48e8-406a-bfe9-dac61e775704";
+/// The identity that the operator signs in as: admin of both projects.
+pub const INFISICAL_OPERATOR: &str = "e54ff709-c9cb-426d-9464-a53bfba31daa";
+/// The identity `ci-deployer`, a member of nothing yet.
+pub const INFISICAL_DEPLOYER: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
+/// The identity `reporter`, a member of nothing yet.
+pub const INFISICAL_REPORTER: &str = "c7e4e5d3-f44e-42c0-b7cd-f56f9b698566";
+/// The identity `on-call`, viewer of `web` before any operator came.
+pub const INFISICAL_ON_CALL: &str = "399d7a52-b368-49a8-a7e4-754884bbb5a2";
+/// The operator's client id for universal auth.
+pub const INFISICAL_CLIENT_ID: &str = "ccce6593-1ade-42ec-a45f-561fa7257243";
+/// The operator's client secret for universal auth.
+pub const INFISICAL_CLIENT_SECRET: &str = "demo-client-secret";
+/// The operator's static access token.
+pub const INFISICAL_TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.demo.operator";
+
+/// The demo's ZITADEL organisation, the instance's default one.
+pub const ZITADEL_ORG: &str = "400623100078656550";
+/// The demo's second ZITADEL organisation, `acme`, which the project is in.
+pub const ZITADEL_PROJECT_ORG: &str = "400623435136371750";
+/// The demo's ZITADEL project, `shop`.
+pub const ZITADEL_PROJECT: &str = "400623434683386918";
+/// The machine user that the operator signs in as: owner of the organisation `acme`.
+pub const ZITADEL_OPERATOR: &str = "400623100079180838";
+/// The machine user `ci-deployer`, a member of nothing yet.
+pub const ZITADEL_DEPLOYER: &str = "400623434716941350";
+/// The person Ada Lovelace, a member of nothing yet.
+pub const ZITADEL_ADA: &str = "400623434800827430";
+/// The person Grace Hopper, PROJECT_OWNER_VIEWER before any operator came.
+pub const ZITADEL_GRACE: &str = "400623435086040102";
+/// The operator's personal access token.
+pub const ZITADEL_TOKEN: &str = "demo-personal-access-token";
+
+/// The world of the playground: a project or two at each provider, some subjects, and the operator's own credentials.
+/// Its ids are the constants of this module.
+pub fn demo() -> World {
+    World {
+        infisical: demo_infisical(),
+        zitadel: demo_zitadel(),
+    }
+}
+
+fn demo_infisical() -> infisical::InfisicalWorld {
+    use infisical::{
+        ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
+    };
+
+    let role = |slug: &str, name: &str, rights: &[&str]| CustomRoleWorld {
+        slug: slug.to_owned(),
+        name: name.to_owned(),
+        rights: rights.iter().map(|right| (*right).to_owned()).collect(),
+    };
+    let project = |id: &str, slug: &str, name: &str| ProjectWorld {
+        id: id.to_owned(),
+        slug: slug.to_owned(),
+        name: name.to_owned(),
+        custom_roles: vec![
+            role("deployer", "Deployer", &["secrets:read", "secrets:write"]),
+            role("auditor", "Auditor", &["identity:read", "secrets:read"]),
+        ],
+    };
+    let identity = |id: &str, name: &str, auth_method: Option<&str>| IdentityWorld {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        auth_method: auth_method.map(str::to_owned),
+    };
+    let membership = |project: &str, identity: &str, role: &str| MembershipWorld {
+        project: project.to_owned(),
+        identity: identity.to_owned(),
+        roles: vec![crate::RoleRow::permanent(role)],
+    };
+    InfisicalWorld {
+        generations: None,
+        error_style: None,
+        projects: vec![
+            project(INFISICAL_PROJECT, "web", "Web"),
+            project(INFISICAL_OTHER_PROJECT, "billing", "Billing"),
+        ],
+        identities: vec![
+            identity(
+                INFISICAL_OPERATOR,
+                "membership-operator",
+                Some("universal-auth"),
+            ),
+            identity(INFISICAL_DEPLOYER, "ci-deployer", None),
+            identity(INFISICAL_REPORTER, "reporter", None),
+            identity(INFISICAL_ON_CALL, "on-call", None),
+        ],
+        clients: vec![ClientWorld {
+            client_id: INFISICAL_CLIENT_ID.to_owned(),
+            client_secret: INFISICAL_CLIENT_SECRET.to_owned(),
+            identity: INFISICAL_OPERATOR.to_owned(),
+            token_ttl: 7200,
+            token_max_ttl: 14400,
+        }],
+        tokens: BTreeMap::from([(INFISICAL_TOKEN.to_owned(), INFISICAL_OPERATOR.to_owned())]),
+        admin_tokens: BTreeMap::new(),
+        memberships: vec![
+            membership(INFISICAL_PROJECT, INFISICAL_OPERATOR, "admin"),
+            membership(INFISICAL_OTHER_PROJECT, INFISICAL_OPERATOR, "admin"),
+            membership(INFISICAL_PROJECT, INFISICAL_ON_CALL, "viewer"),
+        ],
+    }
+}
+
+fn demo_zitadel() -> zitadel::ZitadelWorld {
+    use zitadel::{GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld};
+
+    let org = |id: &str, name: &str| OrgWorld {
+        id: id.to_owned(),
+        name: name.to_owned(),
+    };
+    let machine = |id: &str, name: &str| UserWorld {
+        id: id.to_owned(),
+        org: ZITADEL_PROJECT_ORG.to_owned(),
+        name: name.to_owned(),
+        ..UserWorld::default()
+    };
+    let person = |id: &str, first_name: &str, last_name: &str| UserWorld {
+        id: id.to_owned(),
+        org: ZITADEL_PROJECT_ORG.to_owned(),
+        name: first_name.to_lowercase(),
+        first_name: first_name.to_owned(),
+        last_name: last_name.to_owned(),
+        email: format!("{}@acme.example", first_name.to_lowercase()),
+    };
+    ZitadelWorld {
+        orgs: vec![
+            org(ZITADEL_ORG, "ZITADEL"),
+            org(ZITADEL_PROJECT_ORG, "acme"),
+        ],
+        users: vec![
+            machine(ZITADEL_OPERATOR, "membership-operator"),
+            machine(ZITADEL_DEPLOYER, "ci-deployer"),
+            person(ZITADEL_ADA, "Ada", "Lovelace"),
+            person(ZITADEL_GRACE, "Grace", "Hopper"),
+        ],
+        projects: vec![ProjectWorld {
+            id: ZITADEL_PROJECT.to_owned(),
+            org: ZITADEL_PROJECT_ORG.to_owned(),
+            name: "shop".to_owned(),
+        }],
+        pats: BTreeMap::from([(ZITADEL_TOKEN.to_owned(), ZITADEL_OPERATOR.to_owned())]),
+        grants: vec![GrantWorld {
+            user: ZITADEL_OPERATOR.to_owned(),
+            scope: Scope::Org(ZITADEL_PROJECT_ORG.to_owned()),
+            role: "ORG_OWNER".to_owned(),
+        }],
+        members: vec![MemberWorld {
+            project: ZITADEL_PROJECT.to_owned(),
+            user: ZITADEL_GRACE.to_owned(),
+            roles: vec!["PROJECT_OWNER_VIEWER".to_owned()],
+        }],
+    }
+}

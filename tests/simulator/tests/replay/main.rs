@@ -1,0 +1,39 @@
+//! The recorded exchanges, sent to the simulator in their order: does it answer as the real servers did?
+//!
+//! What a recording presupposes is in a small world file beside it (`tests/contracts/*/worlds`), which also says
+//! what happened at the server between the exchanges, and which exchanges are not replayed, and why. Every other
+//! exchange must match: see `compare.rs`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something is wrong"
+)]
+
+mod compare;
+mod recording;
+mod run;
+
+use run::replay;
+
+macro_rules! recordings {
+    ($($name:ident: $provider:literal $file:literal;)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                replay($provider, $file).await;
+            }
+        )*
+    };
+}
+
+recordings! {
+    infisical_membership_lifecycle: "infisical" "membership-lifecycle";
+    infisical_errors: "infisical" "errors";
+    infisical_temporary_grants: "infisical" "temporary-grants";
+    infisical_auth: "infisical" "auth";
+    infisical_identity_extras: "infisical" "identity-extras";
+    zitadel_project_members: "zitadel" "project-members";
+    zitadel_organization_header: "zitadel" "organization-header";
+}

@@ -1,0 +1,177 @@
+//! The forms of a recording and of the world file beside it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use simulator::worlds::infisical::{IdentityWorld, MembershipWorld};
+use simulator::worlds::zitadel::MemberWorld;
+use simulator::{Limits, Order};
+
+#[derive(Deserialize)]
+pub struct Recording {
+    pub exchanges: Vec<Exchange>,
+}
+
+#[derive(Deserialize)]
+pub struct Exchange {
+    pub name: String,
+    pub request: Sent,
+    pub response: Received,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sent {
+    pub method: String,
+    pub path: String,
+    pub authorization: Option<String>,
+    #[serde(default)]
+    pub headers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub body: Option<Value>,
+    /// Where the body was no JSON.
+    #[serde(default)]
+    pub raw_body: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Received {
+    pub status: u16,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    pub body: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorldFile {
+    /// What the server's clock says when the recording begins.
+    pub clock: Timestamp,
+    /// Whose token an `authorization` of the recording means; null is no token.
+    pub callers: BTreeMap<String, Option<Caller>>,
+    /// What the server holds before the first exchange.
+    pub world: Value,
+    /// Runs of exchanges that are not replayed: other areas of the API.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+    /// What is special about single exchanges.
+    pub exchanges: Vec<Special>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    pub from: usize,
+    /// The last one of them.
+    pub to: usize,
+    pub reason: String,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(untagged, rename_all_fields = "camelCase")]
+pub enum Caller {
+    Token(String),
+    /// The token of the last login of this client.
+    Login {
+        login_of: String,
+    },
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Special {
+    pub exchange: usize,
+    /// As in the recording, so that a recording which changes is noticed.
+    pub name: String,
+    /// Not replayed, for this reason.
+    pub skip: Option<String>,
+    /// Of an endpoint that the operator never calls: the changes are made by hand instead.
+    pub step: Option<String>,
+    /// What happened at the server before.
+    #[serde(default)]
+    pub before: Vec<Change>,
+    /// Another token than the authorization says.
+    pub caller: Option<String>,
+    /// What stands in place of a redacted client secret.
+    pub client_secret: Option<String>,
+    /// The recording is cut: so many rows came.
+    pub cut: Option<usize>,
+}
+
+/// Something that happened at the server and is no exchange of the replay.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[serde(rename_all_fields = "camelCase")]
+pub enum Change {
+    /// So many seconds pass.
+    Advance(i64),
+    AddIdentity(IdentityWorld),
+    DeleteIdentity(String),
+    AddSecret {
+        client: String,
+        secret: String,
+        identity: String,
+        uses: Option<u32>,
+        seconds: Option<i64>,
+    },
+    RevokeSecret {
+        client: String,
+        secret: String,
+    },
+    SetIdentityRoles(MembershipWorld),
+    RemoveIdentityMember {
+        project: String,
+        identity: String,
+    },
+    /// So many identities, named by a prefix and a number (none if it has no digits), each with this role.
+    AddIdentityMembers {
+        project: String,
+        prefix: String,
+        count: usize,
+        digits: usize,
+        role: String,
+    },
+    /// So many machine users with this role, named by a prefix, a number and a suffix; some without a login name.
+    AddMembers {
+        project: String,
+        org: String,
+        prefix: String,
+        suffix: String,
+        count: usize,
+        digits: usize,
+        role: String,
+        without_login_name: Vec<usize>,
+    },
+    SetLimits(Limits),
+    Order(Order),
+    /// Requests that were not recorded, by the first caller of the world file; their answers are not looked at.
+    Call {
+        times: usize,
+        method: String,
+        path: String,
+        body: Option<Value>,
+    },
+    /// So many milliseconds really pass.
+    Wait(u64),
+    /// How long search stands still for an event that can't be applied, in milliseconds.
+    StuckFor(u64),
+    SetRoles(MemberWorld),
+    DeactivateUser(String),
+    DeactivateProject(String),
+    DeleteUser(String),
+    DeleteProject(String),
+    DeleteOrg(String),
+}
+
+/// Reads a file below `tests/contracts`.
+pub fn contract<T: DeserializeOwned>(path: &str) -> T {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../contracts")
+        .join(path);
+    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

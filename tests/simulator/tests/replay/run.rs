@@ -1,0 +1,399 @@
+//! Sends a recording to the simulator.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use simulator::{Front, Simulator};
+
+use crate::compare::{Bindings, Context, compare};
+use crate::recording::{Caller, Change, Exchange, Recording, Special, WorldFile, contract};
+
+/// Replays a recording; fails with what differs, exchange by exchange.
+pub async fn replay(provider: &str, file: &str) {
+    let recording: Recording = contract(&format!("{provider}/{file}.json"));
+    let world: WorldFile = contract(&format!("{provider}/worlds/{file}.json"));
+    let mut player = Player::start(provider, &world).await;
+    let mut specials: BTreeMap<usize, Special> = world
+        .exchanges
+        .into_iter()
+        .map(|special| (special.exchange, special))
+        .collect();
+    for run in &world.left_out {
+        println!(
+            "left out  {provider}/{file} {} to {}: {}",
+            run.from, run.to, run.reason
+        );
+    }
+    let mut failed = Vec::new();
+    let (mut passed, mut steps, mut skipped) = (0, 0, 0);
+    for (at, exchange) in recording.exchanges.iter().enumerate() {
+        let special = specials.remove(&at).unwrap_or_default();
+        let title = format!("{provider}/{file} {at}: {}", exchange.name);
+        assert!(
+            special.name.is_empty() || special.name == exchange.name,
+            "{title}: the world file calls this exchange {:?}",
+            special.name
+        );
+        for change in &special.before {
+            player.change(change).await;
+        }
+        if let Some(reason) = &special.skip {
+            println!("left out  {title}: {reason}");
+            skipped += 1;
+        } else if world
+            .left_out
+            .iter()
+            .any(|run| (run.from..=run.to).contains(&at))
+        {
+            skipped += 1;
+        } else if let Some(reason) = &special.step {
+            println!("by hand   {title}: {reason}");
+            steps += 1;
+        } else {
+            match player.exchange(exchange, &special).await {
+                Ok(()) => passed += 1,
+                Err(differences) => {
+                    failed.push(format!("{title}\n    {}", differences.join("\n    ")));
+                }
+            }
+        }
+    }
+    assert!(
+        specials.is_empty(),
+        "the world file names exchanges that are not there: {:?}",
+        specials.keys()
+    );
+    println!(
+        "{provider}/{file}: {passed} as recorded, {} different, {steps} by hand, {skipped} left out, of {}",
+        failed.len(),
+        recording.exchanges.len()
+    );
+    assert!(
+        failed.is_empty(),
+        "{} exchanges differ:\n{}",
+        failed.len(),
+        failed.join("\n")
+    );
+}
+
+struct Player {
+    simulator: Simulator,
+    is_infisical: bool,
+    client: reqwest::Client,
+    callers: BTreeMap<String, Option<Caller>>,
+    /// client id → the token of its last login.
+    logins: BTreeMap<String, String>,
+    last_token: String,
+    bindings: Bindings,
+}
+
+impl Player {
+    async fn start(provider: &str, file: &WorldFile) -> Self {
+        let simulator = Simulator::start().await.unwrap();
+        let is_infisical = provider == "infisical";
+        let offset = file.clock.duration_since(Timestamp::now());
+        if is_infisical {
+            simulator.infisical().set_clock_offset(offset);
+            simulator
+                .infisical()
+                .load(&serde_json::from_value(file.world.clone()).unwrap());
+        } else {
+            simulator.zitadel().set_clock_offset(offset);
+            simulator
+                .zitadel()
+                .load(&serde_json::from_value(file.world.clone()).unwrap());
+        }
+        let mut bindings = Bindings::default();
+        world_ids(&file.world, &mut |id| bindings.know(id));
+        // The client has no TLS of its own choice; that it stays unused here changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Self {
+            simulator,
+            is_infisical,
+            client: reqwest::Client::new(),
+            callers: file.callers.clone(),
+            logins: BTreeMap::new(),
+            last_token: String::new(),
+            bindings,
+        }
+    }
+
+    fn front(&self) -> &Front {
+        if self.is_infisical {
+            self.simulator.infisical()
+        } else {
+            self.simulator.zitadel()
+        }
+    }
+
+    async fn change(&self, change: &Change) {
+        let (infisical, zitadel) = (self.simulator.infisical(), self.simulator.zitadel());
+        match change {
+            Change::Advance(seconds) => {
+                let front = self.front();
+                let offset = front.clock_offset() + SignedDuration::from_secs(*seconds);
+                front.set_clock_offset(offset);
+            }
+            Change::AddIdentity(identity) => infisical.add_identity(&identity.id, &identity.name),
+            Change::DeleteIdentity(id) => infisical.delete_identity(id),
+            Change::AddSecret {
+                client,
+                secret,
+                identity,
+                uses,
+                seconds,
+            } => {
+                let ends = seconds.map(|s| infisical.now() + SignedDuration::from_secs(s));
+                infisical.add_limited_secret(client, secret, identity, *uses, ends);
+            }
+            Change::RevokeSecret { client, secret } => infisical.revoke_secret(client, secret),
+            Change::SetIdentityRoles(m) => {
+                infisical.set_roles(&m.project, &m.identity, m.roles.clone())
+            }
+            Change::RemoveIdentityMember { project, identity } => {
+                infisical.remove_member(project, identity);
+            }
+            Change::AddIdentityMembers {
+                project,
+                prefix,
+                count,
+                digits,
+                role,
+            } => {
+                for at in 1..=*count {
+                    let id = uuid::Uuid::new_v4().to_string();
+                    infisical.add_identity(&id, &numbered(prefix, at, *digits));
+                    infisical.set_caller_roles(project, &id, &[role]);
+                }
+            }
+            Change::AddMembers {
+                project,
+                org,
+                prefix,
+                suffix,
+                count,
+                digits,
+                role,
+                without_login_name,
+            } => {
+                for at in 1..=*count {
+                    let id = format!("9{at:017}");
+                    let name = format!("{}{suffix}", numbered(prefix, at, *digits));
+                    zitadel.add_user(&id, org, &name);
+                    zitadel.set_roles(project, &id, &[role]);
+                    if without_login_name.contains(&at) {
+                        zitadel.lose_login_name(&id);
+                    }
+                }
+            }
+            Change::SetLimits(limits) => infisical.set_limits(Some(*limits)),
+            Change::Order(order) => self.front().order(order.clone()),
+            Change::Call {
+                times,
+                method,
+                path,
+                body,
+            } => {
+                let special = Special::default();
+                for _ in 0..*times {
+                    let url = format!("{}{path}", self.front().url());
+                    let mut request = self.client.request(method.parse().unwrap(), url);
+                    if let Some(token) = self.token(Some("Bearer token"), &special).flatten() {
+                        request = request.bearer_auth(token);
+                    }
+                    if let Some(body) = body {
+                        request = request.json(&self.without_redactions(body, &special));
+                    }
+                    request.send().await.unwrap();
+                }
+            }
+            Change::Wait(milliseconds) => {
+                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+            }
+            Change::StuckFor(milliseconds) => {
+                zitadel.set_stuck_for(Duration::from_millis(*milliseconds));
+            }
+            Change::SetRoles(m) => {
+                let roles: Vec<&str> = m.roles.iter().map(String::as_str).collect();
+                zitadel.set_roles(&m.project, &m.user, &roles);
+            }
+            Change::DeactivateUser(id) => zitadel.deactivate_user(id),
+            Change::DeactivateProject(id) => zitadel.deactivate_project(id),
+            Change::DeleteUser(id) => zitadel.delete_user(id),
+            Change::DeleteProject(id) if self.is_infisical => infisical.delete_project(id),
+            Change::DeleteProject(id) => zitadel.delete_project(id),
+            Change::DeleteOrg(id) => zitadel.delete_org(id),
+        }
+    }
+
+    async fn exchange(
+        &mut self,
+        exchange: &Exchange,
+        special: &Special,
+    ) -> Result<(), Vec<String>> {
+        let sent = &exchange.request;
+        let Some(token) = self.token(sent.authorization.as_deref(), special) else {
+            return Err(vec![format!(
+                "no caller is known for {:?}",
+                sent.authorization
+            )]);
+        };
+        let method = sent.method.parse().unwrap();
+        let url = format!("{}{}", self.front().url(), sent.path);
+        let mut request = self
+            .client
+            .request(method, url)
+            .headers(headers(&sent.headers));
+        if let Some(token) = &token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(raw) = &sent.raw_body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(raw.clone());
+        } else if let Some(body) = &sent.body {
+            let body = as_sent(&self.without_redactions(body, special));
+            request = request.header(CONTENT_TYPE, "application/json").body(body);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| vec![format!("no answer: {error}")])?;
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let text = response.text().await.unwrap();
+        let got: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let mut differences = Vec::new();
+        if status != exchange.response.status {
+            differences.push(format!(
+                "status: expected {}, got {status}",
+                exchange.response.status
+            ));
+        }
+        for (name, expected) in &exchange.response.headers {
+            let got = headers.get(name).and_then(|value| value.to_str().ok());
+            // How many seconds are left depends on how fast the replay is.
+            let counts_down = name == "retry-after" || name == "x-ratelimit-reset";
+            let same = if counts_down {
+                got.and_then(|got| got.parse::<u32>().ok())
+                    .is_some_and(|got| (1..=60).contains(&got))
+            } else {
+                got == Some(expected)
+            };
+            if !same {
+                differences.push(format!("header {name}: expected {expected:?}, got {got:?}"));
+            }
+        }
+        let localised = |headers: &BTreeMap<String, String>| {
+            headers
+                .keys()
+                .any(|name| name.eq_ignore_ascii_case("accept-language"))
+        };
+        let context = Context {
+            aggregate: aggregate(&sent.path),
+            cut: special.cut,
+            ordered: sent.path.contains("orderBy="),
+            any_text: sent.headers.as_ref().is_some_and(localised),
+        };
+        let compared = compare(&context, &mut self.bindings, &exchange.response.body, &got);
+        differences.extend(compared.err().unwrap_or_default());
+        if let (Some(token), Some(body)) = (got["accessToken"].as_str(), &sent.body) {
+            token.clone_into(&mut self.last_token);
+            if let Some(client) = body["clientId"].as_str() {
+                self.logins.insert(client.to_owned(), token.to_owned());
+            }
+        }
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(differences)
+        }
+    }
+
+    /// The token of a call, `Some(None)` if there is none; nothing if nobody knows the caller.
+    fn token(&self, authorization: Option<&str>, special: &Special) -> Option<Option<String>> {
+        if let Some(token) = &special.caller {
+            return Some(Some(token.clone()));
+        }
+        match self.callers.get(authorization.unwrap_or("none"))? {
+            None => Some(None),
+            Some(Caller::Token(token)) => Some(Some(token.clone())),
+            Some(Caller::Login { login_of }) => self.logins.get(login_of).cloned().map(Some),
+        }
+    }
+
+    fn without_redactions(&self, body: &Value, special: &Special) -> Value {
+        let mut body = body.clone();
+        if let Some(secret) = &special.client_secret {
+            body["clientSecret"] = secret.as_str().into();
+        }
+        if body["accessToken"] == "REDACTED-JWT" {
+            body["accessToken"] = self.last_token.as_str().into();
+        }
+        body
+    }
+}
+
+/// The recorded headers; two values of one are written with "and" between them.
+fn headers(recorded: &Option<BTreeMap<String, String>>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, values) in recorded.iter().flatten() {
+        for value in values.split(" and ") {
+            let value = HeaderValue::from_str(value).unwrap();
+            headers.append(HeaderName::try_from(name.as_str()).unwrap(), value);
+        }
+    }
+    headers
+}
+
+/// The project whose events share a sequence, or the path where there is none.
+fn aggregate(path: &str) -> &str {
+    path.split_once("/projects/")
+        .map_or(path, |(_, rest)| rest.split('/').next().unwrap_or(rest))
+}
+
+/// JSON with the blanks that the recorder sent: error messages count columns.
+fn as_sent(body: &Value) -> String {
+    match body {
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields
+                .iter()
+                .map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), as_sent(value)))
+                .collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        Value::Array(items) => {
+            format!(
+                "[{}]",
+                items.iter().map(as_sent).collect::<Vec<_>>().join(", ")
+            )
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `m-`, 7, 5 → `m-00007`; no digits: the prefix alone.
+fn numbered(prefix: &str, number: usize, digits: usize) -> String {
+    if digits == 0 {
+        prefix.to_owned()
+    } else {
+        format!("{prefix}{number:0digits$}")
+    }
+}
+
+/// The ids that a world gives to its projects, subjects and organisations.
+fn world_ids(world: &Value, know: &mut impl FnMut(&str)) {
+    match world {
+        Value::Object(fields) => {
+            if let Some(Value::String(id)) = fields.get("id") {
+                know(id);
+            }
+            fields.values().for_each(|value| world_ids(value, know));
+        }
+        Value::Array(items) => items.iter().for_each(|item| world_ids(item, know)),
+        _ => {}
+    }
+}
