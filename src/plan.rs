@@ -3,14 +3,20 @@
 //! A [`Plan`] can only come from [`plan`]. It never contains a role whose every window has ended, never widens a
 //! foreign entry, and is empty where nothing differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod base;
+mod verdict;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::api::membership::{Drift, DriftKind};
 use crate::layers::{Layer, Union, union};
-use crate::member::{Capabilities, Change, Entry, Member, Term};
-use crate::provider::Urgency;
+use crate::member::{Capabilities, Change, Entry, Member, Term, Urgency};
+use base::{Extent, settle};
+use verdict::{Fate, Verdict, judge};
+
+pub use base::{base_to_record, shown};
 
 /// Why an entry goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +43,7 @@ pub struct View<'a> {
 }
 
 /// What to do, and what it means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     change: Option<Change>,
     fallbacks: Vec<Change>,
@@ -45,6 +51,8 @@ pub struct Plan {
     lost: Vec<(String, Loss)>,
     drift: Vec<Drift>,
     needs_fresh: bool,
+    fallbacks_need_fresh: bool,
+    revokes: bool,
 }
 
 impl Plan {
@@ -80,10 +88,15 @@ impl Plan {
         self.needs_fresh
     }
 
-    /// How much the change hurries. An end and a revocation go first.
+    /// The same for the fallbacks: they carry whatever else is there, also where the change carries nothing.
+    pub fn fallbacks_need_fresh(&self) -> bool {
+        self.fallbacks_need_fresh
+    }
+
+    /// How much the change hurries. An end, a revocation and the shortening of what is ours go first. `settled`: the
+    /// spec was carried out before, so that what is gained only repairs drift.
     pub fn urgency(&self, settled: bool) -> Urgency {
-        let removes_ours = self.lost.iter().any(|(_, loss)| *loss != Loss::Unexpected);
-        if removes_ours || self.change == Some(Change::Remove) {
+        if self.revokes {
             Urgency::Revoke
         } else if self.gained.is_empty() || settled {
             Urgency::Drift
@@ -93,283 +106,186 @@ impl Plan {
     }
 }
 
-/// Declared roles of `layer` that were there before anybody of ours wrote them down (`adoptionPolicy: Refuse`).
+/// Declared roles of `layer` that were there before anybody of ours wrote them down (`adoptionPolicy: Refuse`), also
+/// those that a healing took out for a moment.
 pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, now: Timestamp) -> Vec<String> {
     let ours: BTreeSet<&String> = layers.iter().flat_map(|layer| layer.managed.keys()).collect();
+    let carried = layers.iter().flat_map(|layer| &layer.carried);
+    let entries: Vec<&Entry> = observed.into_iter().flat_map(|member| &member.entries).chain(carried).collect();
+    let there = |role: &String| entries.iter().any(|entry| entry.role == *role && !entry.term.ended(now));
     let declared = layer.grants.iter().map(|grant| &grant.role);
-    let there = |role: &String| {
-        observed.is_some_and(|member| member.entries.iter().any(|e| e.role == *role && !e.term.ended(now)))
-    };
     declared.filter(|role| !ours.contains(role) && there(role)).cloned().collect()
 }
 
 /// Plans what `layers` come to against what was observed.
 pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
-    let union = union(layers, view.refused, view.now);
-    let observed: &[Entry] = view.observed.map_or(&[], |member| &member.entries);
-    let verdicts: Vec<Verdict> = judge(observed, &union, layers, view);
-    let mut outcome: Vec<Entry> = verdicts.iter().filter_map(|v| v.stays.clone()).collect();
-    let present: BTreeSet<&str> = outcome.iter().map(|entry| entry.role.as_str()).collect();
-    let mut gained: Vec<String> = verdicts.iter().filter(|v| v.widened).map(|v| v.observed.role.clone()).collect();
-    let mut missing: Vec<Entry> = union
-        .granted
-        .iter()
-        .filter(|(role, _)| !present.contains(role.as_str()))
-        .map(|(role, term)| Entry::new(role.clone(), *term))
-        .collect();
-    let carried = union.carried.iter().filter(|entry| {
-        !present.contains(entry.role.as_str()) && !union.granted.contains_key(&entry.role) && !entry.term.ended(view.now)
-    });
-    missing.extend(carried.cloned());
-    gained.extend(missing.iter().map(|entry| entry.role.clone()));
-    let drift = drift(&verdicts, &missing, view.capabilities.permanent_base);
-    outcome.append(&mut missing);
-    let removals: Vec<Entry> = verdicts.iter().filter_map(Verdict::narrowed).collect();
-    let lost: Vec<(String, Loss)> = losses(&verdicts, &outcome);
-    let outcome = with_base(outcome, observed, &union, view);
-    let change = difference(outcome, &union, view);
-    let needs_fresh = change.as_ref().is_some_and(|change| relies_on_list(change, &union, view.capabilities.permanent_base));
-    let fallbacks = match &change {
-        Some(_) if lost.iter().any(|(_, loss)| *loss != Loss::Unexpected) => fallbacks(removals, &union, view, &change),
-        _ => Vec::new(),
+    let union = union_for(layers, view);
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let verdicts = judge(observed, &union, layers, view);
+    let losing = verdicts.iter().any(|verdict| matches!(verdict.fate, Fate::Goes(Loss::Expired | Loss::Revoked)));
+    let missing = missing(&verdicts, &union, view);
+    let mut outcome: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays).chain(missing.iter().cloned()).collect();
+    let base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
+    let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
+    outcome.extend(base.entry);
+    let unproven = unproven(observed, &union, view);
+    let touched = !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != Fate::Stays);
+    let change = change(outcome, touched || unproven, &union, view);
+    let drift = drift(&verdicts, &union);
+    let Some(change) = change else {
+        return Plan { drift, ..Plan::default() };
     };
-    let (gained, lost) = if change.is_some() { (gained, lost) } else { (Vec::new(), Vec::new()) };
-    Plan { change, fallbacks, gained, lost, drift, needs_fresh }
-}
-
-/// What becomes of one observed entry.
-#[derive(Clone, Debug)]
-struct Verdict {
-    observed: Entry,
-    stays: Option<Entry>,
-    loss: Option<Loss>,
-    /// The entry is there with another window than declared.
-    differs: bool,
-    /// Its new window ends later than the one observed.
-    widened: bool,
-}
-
-impl Verdict {
-    /// What becomes of the entry in a list that only removes what is ours: foreign entries stay, nothing is widened.
-    fn narrowed(&self) -> Option<Entry> {
-        let untouched = self.widened || self.loss == Some(Loss::Unexpected);
-        if untouched { Some(self.observed.clone()) } else { self.stays.clone() }
+    let revokes = unproven || verdicts.iter().any(Verdict::revokes);
+    let fallbacks = if revokes { fallbacks(&verdicts, observed, &union, view, &change) } else { Vec::new() };
+    Plan {
+        fallbacks_need_fresh: fallbacks.iter().any(|fallback| relies_on_list(fallback, &union, view)),
+        fallbacks,
+        gained: gained(&verdicts, &missing),
+        lost: verdicts.iter().filter_map(lost).collect(),
+        drift,
+        needs_fresh: relies_on_list(&change, &union, view),
+        revokes: revokes || base_of_ours_goes,
+        change: Some(change),
     }
 }
 
-fn judge(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Vec<Verdict> {
-    let mut seen = BTreeSet::new();
-    observed
-        .iter()
-        .map(|entry| {
-            let again = !seen.insert(entry.role.as_str());
-            judge_one(entry, again, union, layers, view)
-        })
-        .collect()
-}
-
-fn judge_one(entry: &Entry, again: bool, union: &Union, layers: &[Layer], view: &View<'_>) -> Verdict {
-    let stays = |kept: Entry, differs: bool, widened: bool| Verdict {
-        observed: entry.clone(),
-        stays: Some(kept),
-        loss: None,
-        differs,
-        widened,
-    };
-    let goes = |loss: Loss| Verdict { observed: entry.clone(), stays: None, loss: Some(loss), differs: false, widened: false };
-    let role = &entry.role;
-    if let Some(term) = union.kept.get(role) {
-        if again {
-            // The same role a second time: one entry of ours says all there is to say.
-            return goes(Loss::Unexpected);
+/// The union of the layers, with the permanent base for good for as long as somebody has it: it gives nothing that
+/// would have to end, and where it was temporary another would be needed beside it.
+fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
+    let mut union = union(layers, view.refused, view.now);
+    if let Some(base) = view.capabilities.permanent_base {
+        for roles in [&mut union.granted, &mut union.kept, &mut union.held] {
+            roles.entry(base.to_owned()).and_modify(|term| *term = Term::Permanent);
         }
-        let word = union.granted.get(role);
-        let fits = same_end(entry.term, *term, view) || word.is_some_and(|word| same_end(entry.term, *word, view));
-        return match word {
-            _ if fits => stays(entry.clone(), false, false),
-            Some(word) => stays(Entry::new(role.clone(), *word), true, ends_later(*word, entry.term)),
-            // Nobody's word suffices to change it yet; what stands longer than any layer wants is cut all the same.
-            None if ends_later(entry.term, *term) => stays(Entry::new(role.clone(), *term), true, false),
-            None => stays(entry.clone(), true, false),
-        };
     }
-    if let Some(term) = union.held.get(role) {
-        return match *term {
-            Term::Temporary(_) if view.capabilities.enforces_expiry && ends_later(entry.term, *term) => {
-                stays(Entry::new(role.clone(), *term), false, false)
-            }
-            _ => stays(entry.clone(), false, false),
-        };
-    }
-    if union.ours.contains(role) && !union.carried.iter().any(|carried| carried == entry) {
-        return goes(loss_of(role, layers, view.now));
-    }
-    if union.exclusive { goes(Loss::Unexpected) } else { stays(entry.clone(), false, false) }
+    union
 }
 
-fn loss_of(role: &str, layers: &[Layer], now: Timestamp) -> Loss {
-    let expired = layers.iter().filter_map(|layer| layer.managed.get(role)).all(|term| term.ended(now));
-    if expired { Loss::Expired } else { Loss::Revoked }
+fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
+    view.capabilities.permanent_base.is_some_and(|base| union.ours.contains(base))
 }
 
-/// Whether two terms give the same access from now on: a provider that ends nothing by itself shows no ends.
-fn same_end(observed: Term, wanted: Term, view: &View<'_>) -> bool {
-    if !view.capabilities.enforces_expiry {
-        return true;
+/// What the provider doesn't show and is to be put there: roles that may be granted, and foreign ones that a healing
+/// took out.
+fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entry> {
+    let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
+    let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
+    let mut missing: Vec<Entry> = granted.map(|(role, term)| Entry::new(role.clone(), *term)).collect();
+    let carried: Vec<&Entry> = union.carried.iter().filter(|entry| !entry.term.ended(view.now)).collect();
+    for role in carried.iter().map(|entry| entry.role.as_str()).collect::<BTreeSet<_>>() {
+        let wanted = union.exclusive || union.ours.contains(role) || union.granted.contains_key(role);
+        if wanted || present.contains(role) {
+            continue;
+        }
+        let rows: Vec<&Entry> = carried.iter().copied().filter(|entry| entry.role == role).collect();
+        missing.extend(verdict::last_to_end(&rows).cloned());
     }
-    match (observed.end(), wanted.end()) {
-        (None, None) => true,
-        // Infisical keeps milliseconds.
-        (Some(a), Some(b)) => a.as_millisecond() == b.as_millisecond(),
-        (None, Some(_)) | (Some(_), None) => false,
+    missing
+}
+
+fn gained(verdicts: &[Verdict<'_>], missing: &[Entry]) -> Vec<String> {
+    let widened = verdicts.iter().filter(|verdict| verdict.widened).map(|verdict| verdict.role.to_owned());
+    widened.chain(missing.iter().map(|entry| entry.role.clone())).collect()
+}
+
+fn lost(verdict: &Verdict<'_>) -> Option<(String, Loss)> {
+    match verdict.fate {
+        Fate::Goes(loss) => Some((verdict.role.to_owned(), loss)),
+        Fate::Stays | Fate::Becomes(_) => None,
     }
 }
 
+/// Whether `a` ends later than `b`, as far as a provider tells ends apart: Infisical keeps milliseconds.
 fn ends_later(a: Term, b: Term) -> bool {
     match (a.end(), b.end()) {
         (None, Some(_)) => true,
         (_, None) => false,
-        (Some(a), Some(b)) => a > b,
+        (Some(a), Some(b)) => a.as_millisecond() > b.as_millisecond(),
     }
 }
 
-fn drift(verdicts: &[Verdict], missing: &[Entry], base: Option<&str>) -> Vec<Drift> {
+/// What differs from what all layers that count declare, written down or not.
+fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
     let of = |role: &str, kind| Drift { role: role.to_owned(), kind };
-    let found = verdicts.iter().filter_map(|verdict| match (verdict.loss, verdict.differs) {
-        (Some(Loss::Unexpected), _) if Some(verdict.observed.role.as_str()) == base => None,
-        (Some(Loss::Unexpected), _) => Some(of(&verdict.observed.role, DriftKind::Unexpected)),
-        (_, true) => Some(of(&verdict.observed.role, DriftKind::Different)),
-        (Some(Loss::Expired | Loss::Revoked) | None, false) => None,
+    let found = verdicts.iter().filter_map(|verdict| match verdict.fate {
+        Fate::Goes(Loss::Unexpected) => Some(of(verdict.role, DriftKind::Unexpected)),
+        _ if verdict.differs => Some(of(verdict.role, DriftKind::Different)),
+        _ => None,
     });
-    let mut drift: Vec<Drift> =
-        found.chain(missing.iter().map(|entry| of(&entry.role, DriftKind::Missing))).collect();
+    let shown: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
+    let missing = union.kept.keys().filter(|role| !shown.contains(role.as_str()));
+    let mut drift: Vec<Drift> = found.chain(missing.map(|role| of(role, DriftKind::Missing))).collect();
     drift.sort();
-    drift.dedup();
     drift
 }
 
-fn losses(verdicts: &[Verdict], outcome: &[Entry]) -> Vec<(String, Loss)> {
-    let stays: BTreeSet<&str> = outcome.iter().map(|entry| entry.role.as_str()).collect();
-    let lost: BTreeMap<String, Loss> = verdicts
-        .iter()
-        .filter(|verdict| !stays.contains(verdict.observed.role.as_str()))
-        .filter_map(|verdict| Some((verdict.observed.role.clone(), verdict.loss?)))
-        .collect();
-    lost.into_iter().collect()
-}
-
-/// Adds the permanent base where only temporary roles are left and the provider wants one, and takes it out where
-/// nothing needs it. A base that stands there needlessly gives nothing and is no reason to write.
-fn with_base(mut outcome: Vec<Entry>, observed: &[Entry], union: &Union, view: &View<'_>) -> Vec<Entry> {
-    let Some(base) = view.capabilities.permanent_base else {
-        return outcome;
+/// The write that makes `outcome` of what is there. `due`: something has to be written.
+fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Option<Change> {
+    let Some(member) = view.observed else {
+        return match outcome.is_empty() {
+            true => due.then_some(Change::Remove),
+            false => Some(Change::Create(outcome)),
+        };
     };
-    if union.kept.contains_key(base) || union.held.contains_key(base) {
-        return outcome;
+    // Several memberships, or one without a role, are mended where somebody has a say; otherwise they are looked at.
+    let several = member.memberships > 1 && (union.exclusive || !union.kept.is_empty());
+    let roleless = outcome.is_empty() && union.exclusive;
+    if !due && !several && !roleless {
+        return None;
     }
-    let is_base = |entry: &Entry| entry.role == base;
-    let foreign = !union.exclusive && !union.ours.contains(base);
-    let shown = observed.iter().find(|entry| is_base(entry) && entry.term == Term::Permanent);
-    if foreign && shown.is_some() {
-        return outcome;
-    }
-    outcome.retain(|entry| !is_base(entry));
-    if outcome.is_empty() {
-        return outcome;
-    }
-    let needed = outcome.iter().all(|entry| entry.term != Term::Permanent);
-    let ours_in_effect = !union.kept.is_empty() || !union.held.is_empty();
-    match shown {
-        Some(entry) if needed => outcome.push(entry.clone()),
-        None if needed => outcome.push(Entry::permanent(base)),
-        Some(entry) if ours_in_effect => {
-            let mut tolerated = outcome.clone();
-            tolerated.push(entry.clone());
-            if same_entries(&tolerated, observed, view) {
-                return tolerated;
-            }
-        }
-        Some(_) | None => {}
-    }
-    outcome
-}
-
-/// Whether the provider needs the permanent base for what `layer` has in effect, so that it is written down as ours:
-/// it isn't there yet, or another layer put it there.
-pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
-    let base = view.capabilities.permanent_base?;
-    let mut in_effect = layer.in_effect(view.now).peekable();
-    in_effect.peek()?;
-    let only_temporary = in_effect.all(|grant| grant.term != Term::Permanent);
-    let there = view.observed.is_some_and(|member| member.entries.iter().any(|e| e.role == base));
-    let ours = layers.iter().any(|layer| layer.managed.contains_key(base));
-    let others_permanent = view.observed.is_some_and(|m| m.entries.iter().any(|e| e.term == Term::Permanent && e.role != base));
-    (only_temporary && !others_permanent && (!there || ours)).then_some(base)
-}
-
-fn same_entries(wanted: &[Entry], observed: &[Entry], view: &View<'_>) -> bool {
-    wanted.len() == observed.len()
-        && wanted.iter().all(|entry| {
-            observed.iter().filter(|o| o.role == entry.role).count() == wanted.iter().filter(|w| w.role == entry.role).count()
-                && observed.iter().any(|o| o.role == entry.role && (o == entry || same_end(o.term, entry.term, view)))
-        })
-}
-
-fn difference(outcome: Vec<Entry>, union: &Union, view: &View<'_>) -> Option<Change> {
-    let observed = view.observed.map_or(&[][..], |member| &member.entries);
-    let unproven = unproven(observed, union, view);
-    match view.observed {
-        None if outcome.is_empty() => unproven.then_some(Change::Remove),
-        None => Some(Change::Create(outcome)),
-        Some(_) if outcome.is_empty() => Some(Change::Remove),
-        Some(member) if member.memberships > 1 => Some(Change::Recreate(outcome)),
-        Some(member) => {
-            let same = same_entries(&outcome, &member.entries, view);
-            (!same || unproven).then_some(Change::Replace(outcome))
-        }
-    }
+    Some(match (outcome.is_empty(), member.memberships > 1) {
+        (true, _) => Change::Remove,
+        (false, true) => Change::Recreate(outcome),
+        (false, false) => Change::Replace(outcome),
+    })
 }
 
 /// Whether a role that we wrote down, and that is to go, is merely not listed. A row that isn't there may be one that
 /// the credential can't read, and a row that is there may lag behind: then the provider's own answer is asked for.
 fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
     let listed = |role: &String| observed.iter().any(|entry| entry.role == *role);
+    let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
     let proof = view.observed.is_some() && view.capabilities.lists_are_current;
-    !proof
-        && union.ours.iter().any(|role| {
-            !union.kept.contains_key(role) && !union.held.contains_key(role) && !listed(role)
-        })
+    !proof && union.ours.iter().filter(to_go).any(|role| !listed(role))
 }
 
 /// Whether a change says anything on the word of the observed list alone.
-fn relies_on_list(change: &Change, union: &Union, base: Option<&str>) -> bool {
+fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
+    let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
+    let told = |entry: &Entry| {
+        Some(entry.role.as_str()) == view.capabilities.permanent_base
+            || union.granted.get(&entry.role).is_some_and(|term| same_end(entry.term, *term))
+    };
     match change {
         Change::Remove => !union.exclusive,
-        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => entries
-            .iter()
-            .any(|entry| !union.granted.contains_key(&entry.role) && Some(entry.role.as_str()) != base),
+        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => !entries.iter().all(told),
     }
 }
 
-fn fallbacks(removals: Vec<Entry>, union: &Union, view: &View<'_>, change: &Option<Change>) -> Vec<Change> {
-    let observed: &[Entry] = view.observed.map_or(&[], |member| &member.entries);
-    let as_change = |entries: Vec<Entry>| {
-        let entries = with_base(entries, observed, union, view);
-        if entries.is_empty() {
-            Change::Remove
-        } else if view.observed.is_some_and(|member| member.memberships > 1) {
-            Change::Recreate(entries)
-        } else {
-            Change::Replace(entries)
+/// The removals alone, then the removals without what isn't ours.
+fn fallbacks(
+    verdicts: &[Verdict<'_>],
+    observed: &[Entry],
+    union: &Union,
+    view: &View<'_>,
+    change: &Change,
+) -> Vec<Change> {
+    let as_change = |mut entries: Vec<Entry>, extent: Extent| {
+        entries.extend(settle(&entries, observed, union, view, true, extent).entry);
+        match (entries.is_empty(), view.observed) {
+            (true, _) => Change::Remove,
+            (false, Some(member)) if member.memberships > 1 => Change::Recreate(entries),
+            (false, _) => Change::Replace(entries),
         }
     };
-    let ours: Vec<Entry> = removals
-        .iter()
-        .filter(|entry| union.kept.contains_key(&entry.role) || union.held.contains_key(&entry.role))
-        .cloned()
-        .collect();
-    let mut fallbacks: Vec<Change> = vec![as_change(removals), as_change(ours)];
+    let alone: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays_where_nothing_is_gained).collect();
+    let ours = |entry: &&Entry| union.kept.contains_key(&entry.role) || union.held.contains_key(&entry.role);
+    let without_others: Vec<Entry> = alone.iter().filter(ours).cloned().collect();
+    let mut fallbacks = vec![as_change(alone, Extent::Removals), as_change(without_others, Extent::Ours)];
     fallbacks.dedup();
-    fallbacks.retain(|fallback| Some(fallback) != change.as_ref());
+    fallbacks.retain(|fallback| fallback != change);
     fallbacks
 }
+
+#[cfg(test)]
+mod tests;

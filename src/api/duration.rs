@@ -19,7 +19,9 @@ pub struct Duration(pub String);
 #[derive(thiserror::Error, Debug, Clone, PartialEq, Eq)]
 pub enum DurationError {
     /// Not of the form.
-    #[error("{0:?} is not a duration: write weeks, days, hours, minutes and seconds in this order, as 1d, 90m or 1h30m")]
+    #[error(
+        "{0:?} is not a duration: write weeks, days, hours, minutes and seconds in this order, as 1d, 90m or 1h30m"
+    )]
     Form(String),
     /// Nothing.
     #[error("{0:?} is a duration of nothing: write at least 1s")]

@@ -14,6 +14,7 @@ pub use status::{
 };
 
 /// The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.
+#[allow(clippy::duplicated_attributes, reason = "two columns may have one type")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "membership.dev",

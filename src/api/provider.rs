@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Duration, schema};
 
 /// An Infisical or ZITADEL server and the credential to use there, for the memberships of its namespace.
+#[allow(clippy::duplicated_attributes, reason = "two columns may have one type")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "membership.dev",
@@ -17,11 +18,7 @@ use super::{Duration, schema};
     status = "MembershipProviderStatus",
     derive = "PartialEq",
     doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of its namespace.",
-    printcolumn(
-        name = "URL",
-        type_ = "string",
-        json_path = ".spec['infisical','zitadel'].url"
-    ),
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec['infisical','zitadel'].url"),
     printcolumn(
         name = "API",
         type_ = "string",

@@ -99,6 +99,7 @@ impl Pass<'_> {
     pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
         let mut not_before = not_before.max(memory.not_before.take());
         let mut round = 0;
+        let mut done: Option<Change> = None;
         loop {
             let look = match self.look(memory, not_before, Urgency::Resync).await? {
                 Ok(look) => look,
@@ -108,7 +109,8 @@ impl Pass<'_> {
                 // What was written down is read again: only what the object says counts.
                 continue;
             }
-            if look.plan.change().is_none() {
+            if look.plan.change().is_none_or(|change| done.as_ref().is_some_and(|done| same(done, change))) {
+                // What was asked for because a list isn't proof has been answered.
                 memory.contested = 0;
                 return Ok(self.settled(look, memory));
             }
@@ -133,8 +135,8 @@ impl Pass<'_> {
                 not_before = if stale { Some(Instant::now()) } else { not_before };
                 continue;
             };
-            match self.send(permit, &look, change, memory).await {
-                Ok(Sent::Confirmed) => {}
+            match self.send(permit, &look, change.clone(), memory).await {
+                Ok(Sent::Confirmed) => done = Some(change),
                 Ok(Sent::Overtaken) => {
                     round += 1;
                     memory.contested += 1;
@@ -275,6 +277,16 @@ impl Pass<'_> {
         // What the provider shows now isn't known: the write may have been carried out in part.
         Ok(Outcome { scene, member: None, listed: None, drift: Vec::new(), told, error: Some(error), again })
     }
+}
+
+/// Whether two changes leave the same behind.
+fn same(a: &Change, b: &Change) -> bool {
+    let key = |change: &Change| {
+        let mut key: Vec<_> = change.outcome().iter().map(|entry| (entry.role.clone(), entry.term.end())).collect();
+        key.sort();
+        key
+    };
+    key(a) == key(b)
 }
 
 fn contested(look: Look) -> Outcome {

@@ -14,10 +14,8 @@ const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
 /// The same for IPv6: AWS (metadata, DNS and time share the prefix) and Google.
-const METADATA_V6: [(Ipv6Addr, u8); 2] = [
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32),
-    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
-];
+const METADATA_V6: [(Ipv6Addr, u8); 2] =
+    [(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32), (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128)];
 
 /// A range of addresses, as `127.0.0.0/8`, `fd00::/8` or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

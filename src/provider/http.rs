@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use answer::{Answer, Context};
@@ -150,11 +151,20 @@ impl Server {
             },
             began: Instant::now(),
         };
+        let request_id = context.request_id.clone();
         let (outcome, result) = match self.prepare(&request, &context) {
             Err(error) => (Outcome::NotSent, Err(error)),
             Ok(prepared) => self.exchange(prepared, &request, context).await,
         };
         watch.observed.outcome = outcome;
+        tracing::debug!(
+            endpoint = %self.endpoint,
+            method = watch.observed.method,
+            route = watch.observed.route,
+            code = outcome.code(),
+            %request_id,
+            "request"
+        );
         if let Ok(answer) = &result
             && (answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some())
         {
@@ -195,7 +205,8 @@ impl Server {
         let unknown = context.effect_unknown();
         let began = Instant::now();
         let whole = async {
-            let mut response = self.client.http.execute(prepared).await.map_err(|error| self.failure(&error, &context))?;
+            let mut response =
+                self.client.http.execute(prepared).await.map_err(|error| self.failure(&error, &context))?;
             self.note_clock(response.headers(), began.elapsed());
             let limit = if request.list { LIST_LIMIT } else { ANSWER_LIMIT };
             let body = read(&mut response, limit, &context).await?;
@@ -273,11 +284,7 @@ fn headers(request: &Request<'_>, request_id: &str) -> Option<HeaderMap> {
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.
-async fn read(
-    response: &mut reqwest::Response,
-    limit: usize,
-    context: &Context,
-) -> Result<Vec<u8>, (Outcome, Error)> {
+async fn read(response: &mut reqwest::Response, limit: usize, context: &Context) -> Result<Vec<u8>, (Outcome, Error)> {
     let unknown = context.effect_unknown();
     let too_large = || {
         let what = format!("answered with more than {} MiB: check that the URL is the provider's own", limit >> 20);

@@ -1,12 +1,15 @@
-//! The control plane that all tests of this binary share, and what a test does with it.
+//! The control plane that the schema's tests share, and what a test does with one.
 //!
 //! ```ignore
 //! with_namespace(async |ns| {
-//!     ns.apply(&membership("ci", json!({"roles": [{"role": "viewer"}]}))).await;
-//!     eventually(SOON, "Ready is True", async || ns.condition("pm/ci", "Ready").await.is("True")).await;
+//!     ns.apply(&[membership("ci")]).await;
+//!     eventually(SOON, "Ready is True", async || ns.condition("pm/ci", "Ready", "True").await).await;
 //! })
 //! .await;
 //! ```
+//!
+//! No operator runs on [`plane`]: it would change what the schema's tests look at. Tests with an operator share another
+//! one, started by [`start`]; [`with_namespace_on`] and [`operator_on`] are for any of them.
 
 mod namespace;
 mod objects;
@@ -14,10 +17,10 @@ mod objects;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use control_plane::{Binaries, ControlPlane, Kubectl, Options};
+use control_plane::{Binaries, ControlPlane, Error, Kubectl, Options};
 use tokio::sync::OnceCell;
 
-pub use namespace::{Namespace, with_namespace};
+pub use namespace::{Namespace, with_namespace, with_namespace_on};
 pub use objects::{changed, membership, provider, without};
 
 /// A deadline for what takes moments: it only shows when something is broken.
@@ -26,41 +29,44 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// The operator's own namespace and ServiceAccount, as `deploy/` names them.
 pub const OPERATOR: (&str, &str) = ("membership-system", "membership-operator");
 
-static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
-static DEPLOYED: OnceCell<()> = OnceCell::const_new();
+// What can't start fails every test at once, and is tried once.
+static PLANE: OnceCell<Result<ControlPlane, String>> = OnceCell::const_new();
 
-/// The control plane that the tests of this binary share, with `crds/` applied and served. It ends with the process.
+/// The control plane without an operator. It ends with the process.
 pub async fn plane() -> &'static ControlPlane {
-    let start = async || {
-        let binaries = Binaries::obtain(&|line| eprintln!("{line}")).unwrap();
-        let plane = ControlPlane::start(&binaries, Options::default()).await.unwrap();
-        let kubectl = plane.kubectl();
-        kubectl.ok(&["apply", "--filename", &path("crds")]).await.unwrap();
-        kubectl.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await.unwrap();
-        plane
-    };
-    PLANE.get_or_init(start).await
+    let start = async || start(Options::default()).await.map_err(|error| error.to_string());
+    PLANE.get_or_init(start).await.as_ref().unwrap_or_else(|error| panic!("no control plane: {error}"))
 }
 
-/// kubectl as the administrator.
-pub async fn admin() -> Kubectl {
-    plane().await.kubectl()
+/// Starts a control plane, with `crds/` and `deploy/` applied and the kinds served.
+pub async fn start(options: Options) -> Result<ControlPlane, Error> {
+    let binaries = Binaries::obtain(&|line| eprintln!("{line}"))?;
+    let plane = ControlPlane::start(&binaries, options).await?;
+    let kubectl = plane.kubectl();
+    kubectl.ok(&["apply", "--filename", &path("crds")]).await?;
+    kubectl.ok(&["apply", "--kustomize", &path("deploy")]).await?;
+    kubectl.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await?;
+    // The schema that kubectl validates against and explains is published a moment after that.
+    eventually(SOON, "kubectl explains both kinds", async || {
+        for kind in ["membershipproviders.spec", "projectmemberships.spec"] {
+            kubectl.ok(&["explain", kind]).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    })
+    .await;
+    Ok(plane)
 }
 
-/// kubectl as the operator's own ServiceAccount, with the rights that `deploy/` gives it and no more.
-pub async fn operator() -> Kubectl {
-    let admin = admin().await;
-    let apply = async || {
-        admin.ok(&["apply", "--kustomize", &path("deploy")]).await.unwrap();
-    };
-    DEPLOYED.get_or_init(apply).await;
-    admin.as_service_account(OPERATOR.0, OPERATOR.1).await.unwrap()
+/// kubectl as the operator's own ServiceAccount, with the rights that `deploy/` gives it and no more. Its `kubeconfig()`
+/// is what an operator that is started as a process takes as `KUBECONFIG`.
+pub async fn operator_on(plane: &ControlPlane) -> Kubectl {
+    plane.kubectl().as_service_account(OPERATOR.0, OPERATOR.1).await.unwrap()
 }
 
 /// A file or folder of the repository, for an argument of kubectl.
 pub fn path(relative: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    root.join(relative).to_str().expect("the repository's path is UTF-8").to_owned()
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(relative);
+    path.canonicalize().unwrap().to_str().expect("the repository's path is UTF-8").to_owned()
 }
 
 /// Asks again and again until `poll` says `Ok`, and returns what it said; fails at the deadline with what was expected

@@ -141,7 +141,7 @@ pub enum RoleState {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedRole {
-    /// The role.
+    /// The role, by its slug (Infisical) or key (ZITADEL).
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
     /// The start that was last admitted; permanent roles have none.
@@ -180,7 +180,7 @@ pub enum DriftKind {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CarriedRole {
-    /// The role.
+    /// The role, by its slug (Infisical) or key (ZITADEL).
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
     /// When it starts; permanent roles have none.

@@ -23,11 +23,7 @@ impl Resolve for Resolver {
 }
 
 /// Those of `found` that may be used; an error where there are some and none may.
-fn allowed(
-    policy: &Policy,
-    host: &str,
-    found: impl Iterator<Item = SocketAddr>,
-) -> Result<Vec<SocketAddr>, UrlError> {
+fn allowed(policy: &Policy, host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, UrlError> {
     let mut refusal = None;
     let allowed: Vec<_> = found
         .filter(|address| match policy.check_address(host, address.ip()) {

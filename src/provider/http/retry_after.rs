@@ -59,9 +59,7 @@ mod tests {
 
     #[test]
     fn all_three_forms_of_a_date_are_read() {
-        for text in
-            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
-        {
+        for text in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(http_date(text), Some(at("1994-11-06T08:49:37Z")), "{text}");
         }
         for text in ["", "now", "06 Nov 1994", "Sun, 06 Nov 1994 08:49:37 +0100", "2026-11-21T16:43:18Z", "57"] {

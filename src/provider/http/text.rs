@@ -122,10 +122,7 @@ mod tests {
             ("got \"hunter2hunter2\"!", "got \"[redacted]\"!"),
             ("hunter2\u{200b}hunter2", "hunter2 hunter2"),
             ("a\r\nb\tc\u{1b}[31md\u{202e}e", "a b c [31md e"),
-            (
-                "secret 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.",
-                "secret [redacted]",
-            ),
+            ("secret 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.", "secret [redacted]"),
         ];
         for (text, shown) in cases {
             assert_eq!(filtered(text, &[&known]), shown, "{text:?}");

@@ -9,8 +9,9 @@ use super::refusal::{self, Asked, Operation, Refusal};
 use super::roles::{self, RoleItem};
 use super::{Generation, Infisical, NO_ACCESS, Turn};
 use crate::api::SubjectKind;
-use crate::member::{Entry, Project, Target};
+use crate::member::{Change, Entry, Project, Target};
 use crate::provider::Error;
+use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method};
 
 /// The answer of POST and DELETE. Nothing of it is needed but that it is this and no web page.
@@ -55,7 +56,10 @@ impl<'a> Membership<'a> {
     pub(super) fn new(infisical: &'a Infisical, turn: &'a Turn<'a>, target: &Target) -> Result<Self, Error> {
         if target.subject_kind != SubjectKind::Identity {
             return Err(Error::Rejected {
-                message: format!("Infisical has no subjects of the kind {:?} here: write Identity", target.subject_kind),
+                message: format!(
+                    "Infisical has no subjects of the kind {:?} here: write Identity",
+                    target.subject_kind
+                ),
             });
         }
         let identity = uuid(&target.subject_id).ok_or_else(|| Error::SubjectNotFound {
@@ -68,8 +72,18 @@ impl<'a> Membership<'a> {
         Ok(Self { infisical, turn, project: project_id(&target.project)?, identity })
     }
 
+    /// Carries out a change.
+    pub(super) async fn apply(&self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::Create(entries) => self.create(entries).await,
+            Change::Replace(entries) => self.replace(entries).await,
+            Change::Recreate(entries) => self.recreate(entries).await,
+            Change::Remove => self.remove().await,
+        }
+    }
+
     /// POST.
-    pub(super) async fn create(&self, entries: &[Entry]) -> Result<(), Error> {
+    async fn create(&self, entries: &[Entry]) -> Result<(), Error> {
         match self.post(&roles::items(entries)?).await {
             Err(Refusal::AlreadyMember(changed)) => self.repair(entries, changed).await,
             outcome => Ok(outcome?),
@@ -77,13 +91,13 @@ impl<'a> Membership<'a> {
     }
 
     /// PATCH: the whole list.
-    pub(super) async fn replace(&self, entries: &[Entry]) -> Result<(), Error> {
+    async fn replace(&self, entries: &[Entry]) -> Result<(), Error> {
         Ok(self.patch(&roles::items(entries)?).await?)
     }
 
     /// DELETE, which removes all memberships of the identity, then one POST. Never a PATCH: it would write one of them,
     /// and maybe not the one that counts (reference/infisical.md, "PATCH and time").
-    pub(super) async fn recreate(&self, entries: &[Entry]) -> Result<(), Error> {
+    async fn recreate(&self, entries: &[Entry]) -> Result<(), Error> {
         // What can't be sent is found out before anything is taken away.
         let items = roles::items(entries)?;
         self.remove().await?;
@@ -91,7 +105,7 @@ impl<'a> Membership<'a> {
     }
 
     /// DELETE. That there is no membership is as good.
-    pub(super) async fn remove(&self) -> Result<(), Error> {
+    async fn remove(&self) -> Result<(), Error> {
         match self.delete().await {
             Ok(()) | Err(Refusal::NotMember(_)) => Ok(()),
             // A row of the literal `custom` is in the way of its own removal until a PATCH takes it out
@@ -112,10 +126,12 @@ impl<'a> Membership<'a> {
     /// gives anything is then asked for. Otherwise `error` stands.
     async fn absent_all_the_same(&self, error: Error) -> Result<(), Error> {
         match error {
-            Error::Unreachable { .. } | Error::ProjectNotFound { gone: false, .. } => match self.get().await {
-                Err(Refusal::NotMember(_)) => Ok(()),
-                Ok(_) | Err(_) => Err(error),
-            },
+            Error::Unreachable { effect: Effect::Unknown, .. } | Error::ProjectNotFound { gone: false, .. } => {
+                match self.get().await {
+                    Err(Refusal::NotMember(_)) => Ok(()),
+                    Ok(_) | Err(_) => Err(error),
+                }
+            }
             _ => Err(error),
         }
     }
@@ -153,8 +169,7 @@ impl<'a> Membership<'a> {
         let roles: Vec<String> = items.iter().map(|item| item.role().to_owned()).collect();
         let asked = self.asked(operation, &roles);
         let body = json!({ "roles": items });
-        let request =
-            |generation: Generation| generation.member(method, &self.project, &self.identity).json(&body);
+        let request = |generation: Generation| generation.member(method, &self.project, &self.identity).json(&body);
         self.infisical.send(self.turn, &asked, request).await
     }
 

@@ -97,8 +97,7 @@ mod tests {
     const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 
     fn fold(rows: Value) -> Listing {
-        let list: Memberships =
-            serde_json::from_value(json!({"identityMemberships": rows, "totalCount": 99})).unwrap();
+        let list: Memberships = serde_json::from_value(json!({"identityMemberships": rows, "totalCount": 99})).unwrap();
         list.fold(PROJECT)
     }
 
@@ -117,10 +116,7 @@ mod tests {
             {"id": "m2", "identity": {"id": "bbbb"}, "project": {"id": PROJECT}, "roles": [{"role": "admin"}]},
             {"id": "m3", "identityId": "aaaa", "projectId": PROJECT.to_uppercase(), "roles": [{"role": "member"}, {"role": "viewer"}]},
         ]));
-        assert_eq!(
-            roles(&listing),
-            [("aaaa", 2, vec!["viewer", "member", "viewer"]), ("bbbb", 1, vec!["admin"])]
-        );
+        assert_eq!(roles(&listing), [("aaaa", 2, vec!["viewer", "member", "viewer"]), ("bbbb", 1, vec!["admin"])]);
         assert!(!listing.partial);
     }
 

@@ -20,7 +20,8 @@ use uuid::Uuid;
 
 pub use auth::Credentials;
 
-use super::http::{Answer, Client, Endpoint, Request, Server};
+use super::error::Effect;
+use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
@@ -34,16 +35,8 @@ use route::Generation;
 const NO_ACCESS: &str = "no-access";
 
 /// Slugs that every project has; the newest servers have the last ones (reference/infisical.md, "Roles in answers").
-const BUILT_IN_ROLES: [&str; 8] = [
-    "admin",
-    "member",
-    "viewer",
-    NO_ACCESS,
-    "ssh-host-bootstrapper",
-    "cryptographic-operator",
-    "agent",
-    "agent-proxy",
-];
+const BUILT_IN_ROLES: [&str; 8] =
+    ["admin", "member", "viewer", NO_ACCESS, "ssh-host-bootstrapper", "cryptographic-operator", "agent", "agent-proxy"];
 
 /// One Infisical server with one credential.
 pub struct Infisical {
@@ -108,7 +101,9 @@ impl Infisical {
                     self.forget(generation);
                     continue;
                 }
-                Refusal::NoRoute => Refusal::Other(answer.nonsense("no such route, and has it when asked otherwise")),
+                Refusal::NoRoute => {
+                    Refusal::Other(answer.nonsense("no such route, although it has others of this generation"))
+                }
                 Refusal::OnlyTemporary(error) => Refusal::Other(self.only_temporary(error)),
                 refusal => refusal,
             });
@@ -125,7 +120,9 @@ impl Infisical {
             let answer = self.server.call(turn.next(), request).await?;
             match refusal::token(&answer) {
                 None => {
-                    self.session.accepted();
+                    if answer.is_success() || refusal::failure(&answer).is_none() {
+                        self.session.accepted();
+                    }
                     return Ok(answer);
                 }
                 Some(_) if !signed_in_again && self.session.may_sign_in_again(&token).await => signed_in_again = true,
@@ -137,11 +134,17 @@ impl Infisical {
         }
     }
 
-    /// The generation of the API, found by reads of a project that nobody has.
+    /// The generation at hand.
     async fn generation(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
-        if let Some(generation) = *self.found() {
-            return Ok(generation);
+        let found = *self.found();
+        match found {
+            Some(generation) => Ok(generation),
+            None => self.probe(turn).await,
         }
+    }
+
+    /// The generation of the API, found by reads of a project that nobody has.
+    async fn probe(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
         let nobody = Uuid::nil().to_string();
         for generation in Generation::ALL {
             let answer = self.present(turn, || generation.members(&nobody)).await?;
@@ -202,9 +205,8 @@ impl Provider for Infisical {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        // The server may have been upgraded since.
-        *self.found() = None;
-        let generation = self.generation(&Turn::new(permit)).await?;
+        // Always asked: the server may have been upgraded since.
+        let generation = self.probe(&Turn::new(permit)).await?;
         Ok(Verified { api: generation.name() })
     }
 
@@ -219,13 +221,19 @@ impl Provider for Infisical {
     async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
         let turn = Turn::new(permit);
         let membership = Membership::new(self, &turn, target)?;
-        match change {
-            Change::Create(entries) => membership.create(entries).await?,
-            Change::Replace(entries) => membership.replace(entries).await?,
-            Change::Recreate(entries) => membership.recreate(entries).await?,
-            Change::Remove => membership.remove().await?,
+        // A change may take several requests. As a whole it takes no longer than one: whoever checked before that there
+        // is time for a write (a lease that runs out) has checked it for all of them.
+        match tokio::time::timeout(TIME_LIMIT, membership.apply(change)).await {
+            Ok(outcome) => outcome.map(|()| Receipt::default()),
+            Err(_) => Err(Error::Unreachable {
+                message: format!(
+                    "Infisical at {} didn't carry the change out in {} s",
+                    self.server.endpoint(),
+                    TIME_LIMIT.as_secs()
+                ),
+                effect: Effect::Unknown,
+            }),
         }
-        Ok(Receipt::default())
     }
 
     /// Infisical loses no write, but two writers' lists may be united, and several memberships of one identity come

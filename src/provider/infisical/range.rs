@@ -3,8 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 /// The units that are sent, in milliseconds, the largest first.
-const UNITS: [(&str, i64); 5] =
-    [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+const UNITS: [(&str, i64); 5] = [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
 /// A length in milliseconds as one unit: Infisical refuses `1h30m` (temporary-grants.json).
 pub(super) fn text(milliseconds: i64) -> String {
@@ -43,8 +42,9 @@ pub(super) fn length(range: &str) -> Option<SignedDuration> {
         _ => return None,
     };
     let length = number.parse::<f64>().ok()? * milliseconds;
-    let length = SignedDuration::try_from_secs_f64(length / 1e3).ok()?;
-    length.is_positive().then_some(length)
+    // Parts of a millisecond are cut, as JavaScript's dates do it. Beyond this Infisical answers 500.
+    #[expect(clippy::cast_possible_truncation, reason = "bounded on both sides")]
+    (length > 0.0 && length < 8.64e15).then(|| SignedDuration::from_millis(length as i64))
 }
 
 #[cfg(test)]

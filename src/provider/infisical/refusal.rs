@@ -233,9 +233,7 @@ impl Words<'_> {
         }
         match operation {
             Operation::Create => Refusal::Other(self.subject_not_found()),
-            Operation::Look | Operation::Replace | Operation::Remove => {
-                Refusal::NotMember(Error::Changed { message })
-            }
+            Operation::Look | Operation::Replace | Operation::Remove => Refusal::NotMember(Error::Changed { message }),
             Operation::List => Refusal::Other(self.rejected("")),
         }
     }
@@ -253,7 +251,7 @@ impl Words<'_> {
             Refusal::Other(self.subject_not_found())
         } else if says("at least one permanent role") {
             Refusal::OnlyTemporary(self.rejected(&format!(": it needs a permanent role beside them, as {NO_ACCESS}")))
-        } else if says("Temporary access is not available") || says("rbac") || says("RBAC") || says("plan") {
+        } else if says("Temporary access is not available") || says("rbac") || says("plan restriction") {
             Refusal::Other(self.rejected(": the Infisical plan doesn't include it"))
         } else if says("your own membership") {
             Refusal::Other(self.rejected(": the subject is the identity that the operator signs in as"))

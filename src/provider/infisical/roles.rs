@@ -115,8 +115,7 @@ pub(super) fn entry(row: RoleRow) -> Option<Entry> {
         return None;
     }
     // Temporary fields without `isTemporary: true` are a permanent role (reference/infisical.md, "PATCH and time").
-    let (term, verbatim) =
-        if row.is_temporary == Some(true) { temporary(&row)? } else { (Term::Permanent, None) };
+    let (term, verbatim) = if row.is_temporary == Some(true) { temporary(&row)? } else { (Term::Permanent, None) };
     Some(Entry {
         role: row.custom_role_slug.unwrap_or(row.role),
         term,
@@ -240,15 +239,20 @@ mod tests {
         ] {
             assert_eq!(row(value.clone()), None, "{value}");
         }
-        let end_only = row(json!({"role": "admin", "isTemporary": true, "temporaryAccessEndTime": "2026-11-21T12:00:00Z"}));
+        let end_only =
+            row(json!({"role": "admin", "isTemporary": true, "temporaryAccessEndTime": "2026-11-21T12:00:00Z"}));
         assert_eq!(end_only.unwrap().term, window("2026-11-21T12:00:00Z", "2026-11-21T12:00:00Z"));
     }
 
     #[test]
     fn the_literal_custom_is_never_sent() {
-        let foreign = row(json!({"role": "custom", "customRoleId": null, "customRoleSlug": null, "isTemporary": false})).unwrap();
+        let foreign =
+            row(json!({"role": "custom", "customRoleId": null, "customRoleSlug": null, "isTemporary": false})).unwrap();
         assert_eq!(foreign.role, "custom");
-        assert_eq!(sent(&[Entry::permanent("viewer"), foreign.clone()]), json!([{"role": "viewer", "isTemporary": false}]));
+        assert_eq!(
+            sent(&[Entry::permanent("viewer"), foreign.clone()]),
+            json!([{"role": "viewer", "isTemporary": false}])
+        );
         assert_eq!(sent(&[foreign]), json!([{"role": "no-access", "isTemporary": false}]));
         let declared = items(&[Entry::permanent("viewer"), Entry::permanent("custom")]).unwrap_err();
         assert!(matches!(&declared, Error::Rejected { message } if message.contains("slug")), "{declared}");

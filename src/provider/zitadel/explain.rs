@@ -112,11 +112,15 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
         Meaning::Unchanged => Error::Changed { message: format!("user {user} has these roles in {place} already") },
         Meaning::NoUser => asked.no_user(),
         Meaning::UserElsewhere => Error::Rejected {
-            message: format!("user {user} belongs to another organization than the {place}, and can't be read from there"),
+            message: format!(
+                "user {user} belongs to another organization than the {place}, and can't be read from there"
+            ),
         },
         Meaning::NoProjectHere => Error::ProjectNotFound {
             gone: false,
-            message: format!("there is no {place}: check project.id, and organizationId for the organization that owns it"),
+            message: format!(
+                "there is no {place}: check project.id, and organizationId for the organization that owns it"
+            ),
         },
         Meaning::NoProject => Error::ProjectNotFound {
             gone: true,
@@ -131,7 +135,9 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             ),
         },
         Meaning::NoRole => asked.unknown_role(),
-        Meaning::NoRoles => Error::Rejected { message: format!("user {user} was to be a member of {place} without roles") },
+        Meaning::NoRoles => {
+            Error::Rejected { message: format!("user {user} was to be a member of {place} without roles") }
+        }
         Meaning::NoMembership => Error::Forbidden {
             message: format!(
                 "the credential has no role in or for {place} ({id}): make its user PROJECT_OWNER of the project, or set \

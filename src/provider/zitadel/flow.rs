@@ -74,18 +74,21 @@ pub async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Er
 /// that search shows was made by somebody else meanwhile, and is planned for anew.
 async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     match member.add(roles).await {
-        Err(Refused::AMember(changed)) => {
-            if member.find().await?.is_some() {
-                return Err(changed);
-            }
-            tokio::time::sleep(LAG).await;
-            if member.find().await?.is_some() {
-                return Err(changed);
-            }
-            Ok(member.change(roles).await?)
-        }
+        Err(Refused::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
+            Err(Refused::NotAMember(_)) => Err(changed),
+            done => Ok(done?),
+        },
         done => Ok(done?),
     }
+}
+
+/// Whether search goes on (not) showing the member: it may only be behind a write that was just made.
+pub async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
+    if member.find().await?.is_some() != shown {
+        return Ok(false);
+    }
+    tokio::time::sleep(LAG).await;
+    Ok(member.find().await?.is_some() == shown)
 }
 
 /// The roles of a list as they are sent: the server compares lists in their order (reference/zitadel.md, trap 2). Terms

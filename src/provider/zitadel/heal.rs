@@ -38,22 +38,31 @@ async fn remove_again(member: &impl Members, shown: &[Entry]) -> Result<Receipt,
     member.remove().await
 }
 
-/// The row shows an old list. The wanted one is the one that the server believes in, so another comes first.
+/// The row shows an old list. The wanted one is the one that the server believes in, so another comes first; where there
+/// is no other, the member is removed and added.
 async fn change_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
-    let Some(other) = member.another_list(roles) else { return add_again(member, roles).await };
-    match member.change(&other).await {
+    let other = member.another_list(roles);
+    let first = other.as_deref().unwrap_or(roles);
+    match member.change(first).await {
         Ok(_) => {}
-        Err(Refused::NotAMember(_)) => {
-            // Somebody's removal was lost: the server believes in no member while its row is in force.
+        Err(Refused::NotAMember(changed)) => {
+            if !flow::stays(member, true).await? {
+                return Err(changed);
+            }
+            // Somebody's removal was lost: the server believes in no member while its row is in force, and can neither
+            // change that row nor remove it before it believes in one again.
             member.add(roles).await?;
-            member.change(&other).await?;
+            member.change(first).await?;
         }
         Err(refused) => return Err(refused.into()),
+    }
+    if other.is_none() {
+        return add_again(member, roles).await;
     }
     Ok(member.change(roles).await?)
 }
 
-/// There is no row, and a change wouldn't make one: only adding does. What is removed first is in force nowhere.
+/// There is no row, and a change wouldn't make one: only adding does, to one who isn't a member any more.
 async fn add_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     member.remove().await?;
     Ok(member.add(roles).await?)

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::calls::Calls;
 use super::explain::{self, Asked};
-use super::flow::{Members, Refused};
+use super::flow::{self, Members, Refused};
 use super::list;
 use super::owner::{self, Whereabouts};
 use super::refusal::{Meaning, Refusal};
@@ -42,6 +42,13 @@ impl<'a> ProjectMembers<'a> {
             return Err(answer.context.unreachable(what, Effect::Unknown));
         }
         Ok(details)
+    }
+
+    /// What v4 answers to a list that stands already, with 200 and the old sequence, v3 and before refuse: the sequence is
+    /// then that of the row that shows the list.
+    async fn unchanged(&self, roles: &[String]) -> Result<Receipt, Error> {
+        let shown = self.find().await?.filter(|member| flow::roles(&member.entries).is_ok_and(|shown| shown == roles));
+        Ok(Receipt { version: shown.and_then(|member| member.version) })
     }
 
     fn receipt(&self, answer: &Answer) -> Result<Receipt, Error> {
@@ -82,8 +89,7 @@ impl Members for ProjectMembers<'_> {
         let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::NotAMember => Err(Refused::NotAMember(error)),
-            // v3 and before; v4 answers 200 with the old sequence.
-            Meaning::Unchanged => Ok(Receipt { version: None }),
+            Meaning::Unchanged => Ok(self.unchanged(roles).await?),
             _ => Err(error.into()),
         }
     }

@@ -138,7 +138,8 @@ mod tests {
 
     #[test]
     fn what_is_zero_is_left_out() {
-        let page: Page = serde_json::from_str(r#"{"details":{"viewTimestamp":"2026-11-21T18:35:46.436246Z"}}"#).unwrap();
+        let page: Page =
+            serde_json::from_str(r#"{"details":{"viewTimestamp":"2026-11-21T18:35:46.436246Z"}}"#).unwrap();
         assert_eq!((page.details.total_result, page.result.len()), (0, 0));
         let write: Write = serde_json::from_str(r#"{"details":{"resourceOwner":"400623100078656550"}}"#).unwrap();
         assert_eq!((write.details.sequence, write.details.resource_owner.as_str()), (0, "400623100078656550"));

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use control_plane::{Kubectl, Output};
+use control_plane::{ControlPlane, Kubectl, Output};
 use serde_json::Value;
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -15,11 +15,16 @@ pub struct Namespace {
     kubectl: Kubectl,
 }
 
-/// Runs a test in a namespace of its own, which stays: it ends with the control plane, and is there to look at when the
-/// test failed.
+/// Runs a test in a namespace of its own on the control plane without an operator.
 pub async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
+    with_namespace_on(super::plane().await, test).await;
+}
+
+/// Runs a test in a namespace of its own. The namespace stays, to look at when the test failed; it ends with the control
+/// plane.
+pub async fn with_namespace_on(plane: &ControlPlane, test: impl AsyncFnOnce(Namespace)) {
     let name = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let kubectl = super::admin().await;
+    let kubectl = plane.kubectl();
     kubectl.ok(&["create", "namespace", &name]).await.unwrap();
     test(Namespace { name, kubectl }).await;
 }
@@ -54,6 +59,14 @@ impl Namespace {
     /// An object as it is stored, as `pm/ci` or `membershipprovider/infisical`.
     pub async fn get(&self, object: &str) -> Value {
         serde_json::from_str(&self.ok(&["get", object, "--output=json"]).await).unwrap()
+    }
+
+    /// Whether an object's condition has this status; what is there otherwise. For [`super::eventually`].
+    pub async fn condition(&self, object: &str, kind: &str, status: &str) -> Result<Value, String> {
+        let there = self.get(object).await;
+        let conditions = there["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|c| c["type"] == kind && c["status"] == status);
+        found.ok_or_else(|| there["status"].to_string())
     }
 
     /// Writes an object's status by a merge patch, as the operator does.

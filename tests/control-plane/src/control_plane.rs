@@ -202,7 +202,7 @@ impl ControlPlane {
         ];
         let program = self.binaries.controller_manager()?;
         let mut server =
-            Server::start("kube-controller-manager", self.dir(), &program, &arguments)?;
+            Server::start("kube-controller-manager", self.dir(), &program, &arguments, &[])?;
         let kubectl = self.kubectl();
         server
             .until_ready(READY, "ServiceAccount default", || async {

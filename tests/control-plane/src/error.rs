@@ -34,7 +34,7 @@ pub enum Error {
     /// A server ended while it was needed.
     Exited {
         /// Name of the server.
-        server: &'static str,
+        server: String,
         /// How it ended.
         status: String,
         /// The end of its log.
@@ -43,7 +43,7 @@ pub enum Error {
     /// A server runs, but didn't become ready (or didn't end) in time.
     TooSlow {
         /// Name of the server.
-        server: &'static str,
+        server: String,
         /// How long was waited.
         after: Duration,
         /// What was waited for, and what was seen last.

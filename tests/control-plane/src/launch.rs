@@ -40,7 +40,7 @@ pub(crate) async fn etcd(
         if !options.fsync {
             arguments.push("--unsafe-no-fsync".into());
         }
-        let mut server = Server::start("etcd", dir, &binaries.etcd(), &arguments)?;
+        let mut server = Server::start("etcd", dir, &binaries.etcd(), &arguments, &[])?;
         let healthy = server
             .until_ready(READY, "/health", || async {
                 match http_get(port, "/health").await {
@@ -96,7 +96,7 @@ pub(crate) async fn apiserver(
         "--audit-log-maxsize=0".into(),
     ];
     arguments.extend_from_slice(&options.apiserver_arguments);
-    let mut server = Server::start("kube-apiserver", dir, &binaries.apiserver(), &arguments)?;
+    let mut server = Server::start("kube-apiserver", dir, &binaries.apiserver(), &arguments, &[])?;
     server
         .until_ready(READY, "/readyz", || async {
             // kubectl costs more than a look whether anybody listens.

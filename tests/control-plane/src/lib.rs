@@ -42,3 +42,4 @@ pub use binaries::Binaries;
 pub use control_plane::{ControlPlane, Options};
 pub use error::Error;
 pub use kubectl::{Kubectl, Output};
+pub use server::{Server, free_port, http_get};

@@ -20,8 +20,8 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 /// runtime that started them: a control plane is shared by tests that have a
 /// runtime each.
 #[derive(Debug)]
-pub(crate) struct Server {
-    name: &'static str,
+pub struct Server {
+    name: String,
     log: PathBuf,
     watchdog: Child,
     leash: ChildStdin,
@@ -30,19 +30,29 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `program` under a watchdog, with its output appended to
     /// `<dir>/<name>.log`.
-    pub(crate) fn start(
-        name: &'static str,
+    ///
+    /// The folder must be a control plane's ([`crate::ControlPlane::dir`]), and
+    /// the name nobody else's there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the program or its log can't be had.
+    pub fn start(
+        name: impl Into<String>,
         dir: &Path,
         program: &Path,
         arguments: &[String],
+        environment: &[(&str, &str)],
     ) -> Result<Self, Error> {
+        let name = name.into();
         let log = dir.join(format!("{name}.log"));
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let (stdout, stderr) = open()
             .and_then(|file| Ok((file.try_clone()?, file)))
             .doing(|| format!("write {}", log.display()))?;
-        let mut watchdog = watchdog::command(&dir.join(watchdog::RUNNING).join(name), program)?
+        let mut watchdog = watchdog::command(&dir.join(watchdog::RUNNING).join(&name), program)?
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(stdout)
             .stderr(stderr)
             .spawn()
@@ -65,7 +75,7 @@ impl Server {
     ///
     /// [`Error::Exited`] if the server ends first, [`Error::TooSlow`] with what
     /// the probe said last if `limit` passes; both with the end of the log.
-    pub(crate) async fn until_ready<F: Future<Output = Result<(), String>>>(
+    pub async fn until_ready<F: Future<Output = Result<(), String>>>(
         &mut self,
         limit: Duration,
         waiting_for: &str,
@@ -80,7 +90,7 @@ impl Server {
             {
                 let (status, log) = (status.to_string(), self.end_of_log());
                 return Err(Error::Exited {
-                    server: self.name,
+                    server: self.name.clone(),
                     status,
                     log,
                 });
@@ -92,7 +102,7 @@ impl Server {
             };
             if began.elapsed() > limit {
                 return Err(Error::TooSlow {
-                    server: self.name,
+                    server: self.name.clone(),
                     after: began.elapsed(),
                     waiting_for: format!("{waiting_for} (last seen: {})", seen.trim()),
                     log: self.end_of_log(),
@@ -104,7 +114,7 @@ impl Server {
 
     /// Ends the server, with SIGTERM and after `grace` with SIGKILL, and waits
     /// for its end. One that ended by itself is no error.
-    pub(crate) async fn stop(mut self, grace: Duration) -> Result<(), Error> {
+    pub async fn stop(mut self, grace: Duration) -> Result<(), Error> {
         watchdog::end(&mut self.leash, grace);
         let began = Instant::now();
         let limit = grace + Duration::from_secs(5);
@@ -116,7 +126,7 @@ impl Server {
         {
             if began.elapsed() > limit {
                 return Err(Error::TooSlow {
-                    server: self.name,
+                    server: self.name.clone(),
                     after: began.elapsed(),
                     waiting_for: "its end".into(),
                     log: self.end_of_log(),
@@ -127,8 +137,15 @@ impl Server {
         Ok(())
     }
 
+    /// Where its output goes.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// The last lines of the log, 4,000 bytes at most.
-    fn end_of_log(&self) -> String {
+    #[must_use]
+    pub fn end_of_log(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
         let tail = log
             .get(log.len().saturating_sub(4_000)..)
@@ -139,7 +156,11 @@ impl Server {
 
 /// A TCP port of 127.0.0.1 that nobody listened on a moment ago. Another
 /// process may take it before our server does: see [`port_was_taken`].
-pub(crate) fn free_port() -> Result<u16, Error> {
+///
+/// # Errors
+///
+/// [`Error::Io`] if none can be had.
+pub fn free_port() -> Result<u16, Error> {
     std::net::TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
@@ -152,7 +173,11 @@ pub(crate) fn port_was_taken(error: &Error) -> bool {
 }
 
 /// The answer to `GET <path>` over plain HTTP, head and body.
-pub(crate) async fn http_get(port: u16, path: &str) -> std::io::Result<String> {
+///
+/// # Errors
+///
+/// The connection's.
+pub async fn http_get(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream
         .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())

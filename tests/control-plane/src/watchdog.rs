@@ -107,7 +107,7 @@ impl Janitor {
         {
             if began.elapsed() > limit {
                 return Err(Error::TooSlow {
-                    server: "janitor",
+                    server: "janitor".into(),
                     after: limit,
                     waiting_for: format!("{} to be removed", self.dir.display()),
                     log: String::new(),

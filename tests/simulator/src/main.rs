@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use simulator::Simulator;
 use simulator::worlds::{self, World};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Infisical and ZITADEL in memory, answering as the real servers do, on 127.0.0.1.
 #[derive(Parser)]
@@ -42,14 +43,12 @@ async fn run(args: Args) -> Result<(), String> {
         .await
         .map_err(|error| format!("can't listen: {error}"))?;
     simulator.load(&world);
-    println!(
-        "Infisical {}\nZITADEL   {}",
-        simulator.infisical().url(),
-        simulator.zitadel().url()
-    );
-    tokio::signal::ctrl_c()
-        .await
-        .map_err(|error| error.to_string())
+    println!("Infisical {}\nZITADEL   {}", simulator.infisical().url(), simulator.zitadel().url());
+    let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| error.to_string()),
+        _ = terminated.recv() => Ok(()),
+    }
 }
 
 fn read(path: &PathBuf) -> Result<World, Box<dyn std::error::Error>> {

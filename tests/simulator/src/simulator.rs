@@ -35,15 +35,8 @@ impl Simulator {
         let (zitadel_listener, zitadel_front) = opened(zitadel_port).await?;
         let infisical = Infisical::new(infisical_front);
         let zitadel = Zitadel::new(zitadel_front);
-        let servers = [
-            serve(infisical_listener, infisical.clone()),
-            serve(zitadel_listener, zitadel.clone()),
-        ];
-        Ok(Self {
-            infisical,
-            zitadel,
-            servers,
-        })
+        let servers = [serve(infisical_listener, infisical.clone()), serve(zitadel_listener, zitadel.clone())];
+        Ok(Self { infisical, zitadel, servers })
     }
 
     /// Adds a world to what is there.

@@ -15,9 +15,7 @@ pub mod infisical {
 
 /// The forms of ZITADEL's part.
 pub mod zitadel {
-    pub use crate::zitadel::{
-        GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld,
-    };
+    pub use crate::zitadel::{GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld};
 }
 
 /// What both providers hold.
@@ -69,16 +67,11 @@ pub const ZITADEL_TOKEN: &str = "demo-personal-access-token";
 /// The world of the playground: a project or two at each provider, some subjects, and the operator's own credentials.
 /// Its ids are the constants of this module.
 pub fn demo() -> World {
-    World {
-        infisical: demo_infisical(),
-        zitadel: demo_zitadel(),
-    }
+    World { infisical: demo_infisical(), zitadel: demo_zitadel() }
 }
 
 fn demo_infisical() -> infisical::InfisicalWorld {
-    use infisical::{
-        ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
-    };
+    use infisical::{ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld};
 
     let role = |slug: &str, name: &str, rights: &[&str]| CustomRoleWorld {
         slug: slug.to_owned(),
@@ -112,11 +105,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
             project(INFISICAL_OTHER_PROJECT, "billing", "Billing"),
         ],
         identities: vec![
-            identity(
-                INFISICAL_OPERATOR,
-                "membership-operator",
-                Some("universal-auth"),
-            ),
+            identity(INFISICAL_OPERATOR, "membership-operator", Some("universal-auth")),
             identity(INFISICAL_DEPLOYER, "ci-deployer", None),
             identity(INFISICAL_REPORTER, "reporter", None),
             identity(INFISICAL_ON_CALL, "on-call", None),
@@ -141,10 +130,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
 fn demo_zitadel() -> zitadel::ZitadelWorld {
     use zitadel::{GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld};
 
-    let org = |id: &str, name: &str| OrgWorld {
-        id: id.to_owned(),
-        name: name.to_owned(),
-    };
+    let org = |id: &str, name: &str| OrgWorld { id: id.to_owned(), name: name.to_owned() };
     let machine = |id: &str, name: &str| UserWorld {
         id: id.to_owned(),
         org: ZITADEL_PROJECT_ORG.to_owned(),
@@ -160,10 +146,7 @@ fn demo_zitadel() -> zitadel::ZitadelWorld {
         email: format!("{}@acme.example", first_name.to_lowercase()),
     };
     ZitadelWorld {
-        orgs: vec![
-            org(ZITADEL_ORG, "ZITADEL"),
-            org(ZITADEL_PROJECT_ORG, "acme"),
-        ],
+        orgs: vec![org(ZITADEL_ORG, "ZITADEL"), org(ZITADEL_PROJECT_ORG, "acme")],
         users: vec![
             machine(ZITADEL_OPERATOR, "membership-operator"),
             machine(ZITADEL_DEPLOYER, "ci-deployer"),

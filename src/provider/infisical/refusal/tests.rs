@@ -65,7 +65,13 @@ const OCTOBER_2024: [(&[Operation], u16, &str, &str, Kind); 25] = {
     use Operation::*;
     [
         (&[Remove], 403, "ForbiddenError", "Failed to delete more privileged", Kind::Forbidden),
-        (&[List, Look, Create, Replace, Remove], 403, "Identity is not a member of the specified project", "You are not allowed", Kind::ProjectAmbiguous),
+        (
+            &[List, Look, Create, Replace, Remove],
+            403,
+            "Identity is not a member of the specified project",
+            "You are not allowed",
+            Kind::ProjectAmbiguous,
+        ),
         (&[Create, Replace], 403, "ForbiddenError", "Failed to change to a more privileged role", Kind::Forbidden),
         (&[List, Look, Create, Replace, Remove], 403, "PermissionDenied", "You are not allowed to", Kind::Forbidden),
         (&[Remove], 404, "Custom permission not found", "The requested entity", Kind::LockedOut),
@@ -78,7 +84,13 @@ const OCTOBER_2024: [(&[Operation], u16, &str, &str, Kind); 25] = {
         (&[Replace], 404, "NotFound", "Specified role was not found:", Kind::RoleNotFound),
         (&[Replace], 404, "NotFound", "Custom project roles not found", Kind::RoleNotFound),
         (&[Replace], 404, "Not Found", "Route PATCH:", Kind::NoRoute),
-        (&[List, Look, Create, Replace], 401, "UnauthorizedError", "Failed to renew MI access token due to TTL", Kind::Token),
+        (
+            &[List, Look, Create, Replace],
+            401,
+            "UnauthorizedError",
+            "Failed to renew MI access token due to TTL",
+            Kind::Token,
+        ),
         (&[List, Look], 401, "UnauthorizedError", "No identity access token found", Kind::Token),
         (&[List, Look], 401, "UnauthorizedError", "Token missing", Kind::Token),
         (&[List, Look], 401, "UnauthorizedError", "Unable to renew because access token number of uses", Kind::Token),
@@ -98,6 +110,9 @@ fn recorded() -> Vec<(String, Operation, Answer)> {
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
         let recording: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for exchange in recording["exchanges"].as_array().unwrap() {
             let (request, response) = (&exchange["request"], &exchange["response"]);
@@ -157,9 +172,21 @@ fn the_current_server_is_read_as_the_reference_says() {
     use Operation::*;
     let cases = [
         (List, 404, "NotFound", "Project with ID '6ec3d92b-3251-4084-9a12-ffb509a03ffc' not found", Kind::ProjectGone),
-        (Remove, 404, "NotFound", "Project with ID '6ec3d92b-3251-4084-9a12-ffb509a03ffc' not found", Kind::ProjectGone),
+        (
+            Remove,
+            404,
+            "NotFound",
+            "Project with ID '6ec3d92b-3251-4084-9a12-ffb509a03ffc' not found",
+            Kind::ProjectGone,
+        ),
         (Remove, 404, "NotFound", "Project with ID 'another' not found", Kind::ProjectAmbiguous),
-        (List, 403, "You are not member of this project", "You are not allowed to access this resource", Kind::ProjectAmbiguous),
+        (
+            List,
+            403,
+            "You are not member of this project",
+            "You are not allowed to access this resource",
+            Kind::ProjectAmbiguous,
+        ),
         (Look, 404, "NotFound", "Identity with ID 'c7e4e5d3' not found", Kind::NotMember),
         (Create, 400, "BadRequest", "Identity c7e4e5d3 is missing organization membership", Kind::SubjectNotFound),
         (Replace, 400, "BadRequest", "Identity doesn't have membership", Kind::NotMember),
@@ -204,7 +231,8 @@ fn a_server_error_leaves_a_write_in_doubt_and_a_rate_limit_does_not() {
     let write = made_up(Operation::Replace, 500, "InternalServerError", "Something went wrong");
     assert_eq!(Error::from(read(&write, &asked(Operation::Replace, &[]))).effect(), Effect::Unknown);
     let wait = Some(Duration::from_secs(57));
-    let limited = Answer::made_up(500, true, wait, r#"{"error":"InternalServerError","message":"Something went wrong"}"#);
+    let limited =
+        Answer::made_up(500, true, wait, r#"{"error":"InternalServerError","message":"Something went wrong"}"#);
     match Error::from(read(&limited, &asked(Operation::Replace, &[]))) {
         error @ Error::RateLimited { after, .. } => {
             assert_eq!(after, wait);

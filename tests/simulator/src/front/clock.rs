@@ -16,9 +16,7 @@ impl Clock {
     /// Now, at this server.
     pub(crate) fn now(&self) -> Timestamp {
         let offset = *locked(&self.offset);
-        Timestamp::now()
-            .saturating_add(offset)
-            .unwrap_or(Timestamp::MAX)
+        Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
     }
 
     /// How far this server's clock is ahead of the machine's (negative: behind).

@@ -43,11 +43,7 @@ struct Gate<P> {
 
 impl<P: Clone> Clone for Gate<P> {
     fn clone(&self) -> Self {
-        Self {
-            provider: self.provider.clone(),
-            api: self.api.clone(),
-            control: self.control.clone(),
-        }
+        Self { provider: self.provider.clone(), api: self.api.clone(), control: self.control.clone() }
     }
 }
 
@@ -85,21 +81,14 @@ pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHand
 }
 
 /// Handles a request in a task of its own: a server carries out what it has begun even when the client gives up.
-async fn answered<P: Provider>(
-    gate: Gate<P>,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Closed> {
-    tokio::spawn(async move { gate.answer(request).await })
-        .await
-        .unwrap_or(Err(Closed))
+async fn answered<P: Provider>(gate: Gate<P>, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+    tokio::spawn(async move { gate.answer(request).await }).await.unwrap_or(Err(Closed))
 }
 
 impl<P: Provider> Gate<P> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
         let (parts, body) = request.into_parts();
-        let body = to_bytes(Body::new(body), BODY_LIMIT)
-            .await
-            .map_err(|_| Closed)?;
+        let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(|_| Closed)?;
         if parts.uri.path().starts_with("/_simulator") {
             return called(&self.control, Request::from_parts(parts, Body::from(body))).await;
         }
@@ -118,9 +107,7 @@ impl<P: Provider> Gate<P> {
         let fate = locked(&front.orders).meet(&method, &path);
         let delay = *locked(&front.delay) + fate.delay;
         pause(delay).await;
-        let outcome = self
-            .carried_out(Request::from_parts(parts, Body::from(body)), &fate)
-            .await;
+        let outcome = self.carried_out(Request::from_parts(parts, Body::from(body)), &fate).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(closed) => {
@@ -136,18 +123,11 @@ impl<P: Provider> Gate<P> {
         Ok(response)
     }
 
-    async fn carried_out(
-        &self,
-        mut request: Request<Body>,
-        fate: &Fate,
-    ) -> Result<Response<Body>, Closed> {
+    async fn carried_out(&self, mut request: Request<Body>, fate: &Fate) -> Result<Response<Body>, Closed> {
         if let Some(ending) = &fate.instead {
             return ended(ending);
         }
-        request.extensions_mut().insert(Faults {
-            window: fate.window,
-            lost: fate.lost,
-        });
+        request.extensions_mut().insert(Faults { window: fate.window, lost: fate.lost });
         let response = called(&self.api, request).await?;
         if let Some(ending) = &fate.afterwards {
             return ended(ending);
@@ -168,10 +148,7 @@ impl<P: Provider> Gate<P> {
     }
 }
 
-async fn called(
-    service: &TowerToHyperService<Router>,
-    request: Request<Body>,
-) -> Result<Response<Body>, Closed> {
+async fn called(service: &TowerToHyperService<Router>, request: Request<Body>) -> Result<Response<Body>, Closed> {
     match service.call(request).await {
         Ok(response) => Ok(response),
         Err(never) => match never {},
@@ -189,13 +166,8 @@ fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
         Ending::Reset => Err(Closed),
         Ending::Answer(answer) => Ok(given(answer)),
         Ending::Html => {
-            let mut response = Response::new(Body::from(
-                "<!doctype html><html><body>Please sign in</body></html>",
-            ));
-            response.headers_mut().insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("text/html; charset=utf-8"),
-            );
+            let mut response = Response::new(Body::from("<!doctype html><html><body>Please sign in</body></html>"));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
             Ok(response)
         }
     }
@@ -203,20 +175,15 @@ fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
 
 fn given(answer: &Answer) -> Response<Body> {
     let (body, content_type) = match &answer.body {
+        Value::Null => (String::new(), "text/plain; charset=utf-8"),
         Value::String(text) => (text.clone(), "text/plain; charset=utf-8"),
         json => (json.to_string(), "application/json"),
     };
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     for (name, value) in &answer.headers {
-        if let (Ok(name), Ok(value)) = (
-            HeaderName::try_from(name.as_str()),
-            HeaderValue::from_str(value),
-        ) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
             response.headers_mut().insert(name, value);
         }
     }

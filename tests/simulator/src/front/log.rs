@@ -52,10 +52,7 @@ impl Log {
 
     /// Notes what a request was answered.
     pub(crate) fn answered(&mut self, number: usize, status: u16) {
-        if let Some(entry) = number
-            .checked_sub(self.first)
-            .and_then(|at| self.entries.get_mut(at))
-        {
+        if let Some(entry) = number.checked_sub(self.first).and_then(|at| self.entries.get_mut(at)) {
             entry.status = Some(status);
         }
     }
@@ -65,10 +62,7 @@ impl Log {
     }
 
     pub(crate) fn count(&self, method: &str, path_pattern: &str) -> usize {
-        self.entries
-            .iter()
-            .filter(|r| r.matches(method, path_pattern))
-            .count()
+        self.entries.iter().filter(|r| r.matches(method, path_pattern)).count()
     }
 
     pub(crate) fn clear(&mut self) {
@@ -81,8 +75,7 @@ impl Request {
     /// Whether it has this method (empty: any) and this path: `*` stands for any characters; without one, a part
     /// of the path is enough.
     pub fn matches(&self, method: &str, path_pattern: &str) -> bool {
-        (method.is_empty() || self.method.eq_ignore_ascii_case(method))
-            && path_matches(&self.path, path_pattern)
+        (method.is_empty() || self.method.eq_ignore_ascii_case(method)) && path_matches(&self.path, path_pattern)
     }
 }
 
@@ -118,11 +111,7 @@ pub(crate) fn presentable(body: &[u8]) -> String {
         }
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    match text
-        .char_indices()
-        .map(|(at, _)| at)
-        .find(|at| *at >= BODY_LIMIT)
-    {
+    match text.char_indices().map(|(at, _)| at).find(|at| *at >= BODY_LIMIT) {
         Some(at) => text[..at].to_owned(),
         None => text,
     }
@@ -143,9 +132,7 @@ fn redact(json: &mut Value) -> bool {
             }
             found
         }
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |found, item| redact(item) | found),
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| redact(item) | found),
         _ => false,
     }
 }
@@ -156,18 +143,9 @@ mod tests {
 
     #[test]
     fn a_pattern_may_leave_out_the_middle() {
-        assert!(path_matches(
-            "/api/v2/workspace/p/identity-memberships/i",
-            "/api/*/identity-memberships/*"
-        ));
-        assert!(path_matches(
-            "/api/v2/workspace/p/identity-memberships",
-            "/api/*/identity-memberships"
-        ));
-        assert!(!path_matches(
-            "/api/v2/workspace/p/identity-memberships/i",
-            "/api/*/identity-memberships"
-        ));
+        assert!(path_matches("/api/v2/workspace/p/identity-memberships/i", "/api/*/identity-memberships/*"));
+        assert!(path_matches("/api/v2/workspace/p/identity-memberships", "/api/*/identity-memberships"));
+        assert!(!path_matches("/api/v2/workspace/p/identity-memberships/i", "/api/*/identity-memberships"));
         assert!(path_matches("/a/b", "a/"));
         assert!(!path_matches("/a/b", "/x/*"));
     }
@@ -175,9 +153,6 @@ mod tests {
     #[test]
     fn the_log_keeps_no_secret() {
         let kept = presentable(br#"{"clientId":"c","clientSecret":"s3cret"}"#);
-        assert!(
-            !kept.contains("s3cret") && kept.contains("clientId"),
-            "{kept}"
-        );
+        assert!(!kept.contains("s3cret") && kept.contains("clientId"), "{kept}");
     }
 }

@@ -81,7 +81,7 @@ pub enum Fault {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The body; a string is sent as it is, anything else as JSON.
+    /// The body; a string is sent as it is, null as nothing, anything else as JSON.
     #[serde(default)]
     pub body: Value,
     /// Further headers, such as `retry-after`.
@@ -92,11 +92,7 @@ pub struct Answer {
 impl Answer {
     /// An answer with a JSON body.
     pub fn new(status: u16, body: Value) -> Self {
-        Self {
-            status,
-            body,
-            headers: BTreeMap::new(),
-        }
+        Self { status, body, headers: BTreeMap::new() }
     }
 
     /// The same with one header more.
@@ -110,36 +106,22 @@ impl Answer {
 impl Order {
     /// An order for every request, until the orders are cleared.
     pub fn always(kind: Fault) -> Self {
-        Self {
-            method: None,
-            path_contains: String::new(),
-            when: When::Always,
-            kind,
-        }
+        Self { method: None, path_contains: String::new(), when: When::Always, kind }
     }
 
     /// An order for the next request only.
     pub fn next(kind: Fault) -> Self {
-        Self {
-            when: When::Next(1),
-            ..Self::always(kind)
-        }
+        Self { when: When::Next(1), ..Self::always(kind) }
     }
 
     /// An order for the next `n` requests.
     pub fn next_n(n: u32, kind: Fault) -> Self {
-        Self {
-            when: When::Next(n),
-            ..Self::always(kind)
-        }
+        Self { when: When::Next(n), ..Self::always(kind) }
     }
 
     /// An order for the `n`-th request from now, the first being 1.
     pub fn nth(n: u32, kind: Fault) -> Self {
-        Self {
-            when: When::Nth(n),
-            ..Self::always(kind)
-        }
+        Self { when: When::Nth(n), ..Self::always(kind) }
     }
 
     /// Narrows the order to a method (empty: any) and a part of the path.
@@ -154,7 +136,7 @@ impl Order {
 impl Fault {
     /// A gateway's answer with an empty body and no effect.
     pub fn status(status: u16) -> Self {
-        Self::Status(Answer::new(status, Value::String(String::new())))
+        Self::Status(Answer::new(status, Value::Null))
     }
 
     /// Infisical Cloud's refusal of too many requests (`reference/infisical.md`, Auth and limits).
@@ -190,10 +172,7 @@ impl Fault {
     /// ZITADEL's refusal of too many requests, which carries no `retry-after` (`reference/zitadel.md`,
     /// Headers and limits).
     pub fn zitadel_rate_limited() -> Self {
-        Self::Status(Answer::new(
-            429,
-            zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8"),
-        ))
+        Self::Status(Answer::new(429, zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8")))
     }
 
     /// ZITADEL's answer to the writer that lost a collision on the project's sequence: nothing was written,
@@ -262,10 +241,7 @@ impl Orders {
     pub(crate) fn meet(&mut self, method: &str, path: &str) -> Fate {
         let mut fate = Fate::default();
         for (order, met) in &mut self.0 {
-            let matches = order
-                .method
-                .as_deref()
-                .is_none_or(|m| m.eq_ignore_ascii_case(method))
+            let matches = order.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
                 && path.contains(&order.path_contains);
             if !matches {
                 continue;
@@ -295,8 +271,7 @@ impl Fate {
             Fault::DelayAfter(d) => self.delay_after += *d,
             Fault::Window(d) => self.window += *d,
             Fault::Status(answer) => {
-                self.instead
-                    .get_or_insert_with(|| Ending::Answer(answer.clone()));
+                self.instead.get_or_insert_with(|| Ending::Answer(answer.clone()));
             }
             Fault::Html => {
                 self.instead.get_or_insert(Ending::Html);
@@ -305,8 +280,7 @@ impl Fate {
                 self.instead.get_or_insert(Ending::Reset);
             }
             Fault::StatusAfter(answer) => {
-                self.afterwards
-                    .get_or_insert_with(|| Ending::Answer(answer.clone()));
+                self.afterwards.get_or_insert_with(|| Ending::Answer(answer.clone()));
             }
             Fault::ResetAfter => {
                 self.afterwards.get_or_insert(Ending::Reset);
@@ -324,16 +298,11 @@ pub(crate) mod millis {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(crate) fn serialize<S: Serializer>(
-        value: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         Ok(Duration::from_millis(u64::deserialize(deserializer)?))
     }
 }

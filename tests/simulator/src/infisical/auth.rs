@@ -52,35 +52,19 @@ impl FromRequestParts<Infisical> for Call {
             }
         }
         .map_err(|denied| errors.denied(denied))?;
-        let faults = parts
-            .extensions
-            .get::<Faults>()
-            .copied()
-            .unwrap_or_default();
-        Ok(Self {
-            caller,
-            errors,
-            faults,
-        })
+        let faults = parts.extensions.get::<Faults>().copied().unwrap_or_default();
+        Ok(Self { caller, errors, faults })
     }
 }
 
 /// The bearer token of a request.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
-        .map(str::trim)
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
 /// The answer where there is no route.
 pub(crate) fn no_route(method: &Method, uri: &Uri) -> Refusal {
-    Errors::no_route(
-        method.as_str(),
-        uri.path_and_query().map_or("/", |path| path.as_str()),
-    )
+    Errors::no_route(method.as_str(), uri.path_and_query().map_or("/", |path| path.as_str()))
 }
 
 /// The same as a fallback.
@@ -107,30 +91,21 @@ pub(crate) fn valid<T>(errors: Errors, read: Result<T, Invalid>) -> Result<T, Re
 async fn log_in(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
     let style = infisical.state().style;
     let errors = Errors(style);
-    let [client, secret] = valid(
-        errors,
-        validation::strings(&json_body(errors, &body)?, ["clientId", "clientSecret"]),
-    )?;
+    let [client, secret] =
+        valid(errors, validation::strings(&json_body(errors, &body)?, ["clientId", "clientSecret"]))?;
     let now = infisical.now();
     // Only newer servers lock out, and for five minutes (`reference/infisical.md`, Auth and limits).
     let lock_out = style == ErrorStyle::Current;
     let granted = infisical.state().log_in(&client, &secret, now, lock_out);
-    granted
-        .map(|granted| grant(&granted))
-        .map_err(|denied| errors.denied(denied))
+    granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
 }
 
 async fn renew(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
     let errors = Errors(infisical.state().style);
-    let [token] = valid(
-        errors,
-        validation::strings(&json_body(errors, &body)?, ["accessToken"]),
-    )?;
+    let [token] = valid(errors, validation::strings(&json_body(errors, &body)?, ["accessToken"]))?;
     let now = infisical.now();
     let granted = infisical.state().renew(&token, now);
-    granted
-        .map(|granted| grant(&granted))
-        .map_err(|denied| errors.denied(denied))
+    granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
 }
 
 fn grant(granted: &Granted) -> Response {

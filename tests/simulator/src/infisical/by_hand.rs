@@ -11,19 +11,10 @@ impl Infisical {
         let mut state = self.state();
         state.project(project);
         state.identity(identity);
-        let rows: Vec<_> = roles
-            .iter()
-            .map(|role| state.stored(project, role, now))
-            .collect();
-        match state
-            .memberships
-            .iter_mut()
-            .find(|m| m.project == project && m.identity == identity)
-        {
+        let rows: Vec<_> = roles.iter().map(|role| state.stored(project, role, now)).collect();
+        match state.memberships.of_mut(project, identity).first_mut() {
             Some(membership) => membership.rows = rows,
-            None => {
-                state.insert(project, identity, rows, now);
-            }
+            None => state.insert(project, identity, rows, now),
         }
     }
 
@@ -52,30 +43,27 @@ impl Infisical {
         let mut state = self.state();
         state.project(project);
         state.identity(identity);
-        let rows = roles
-            .iter()
-            .map(|role| state.stored(project, role, now))
-            .collect();
+        let rows = roles.iter().map(|role| state.stored(project, role, now)).collect();
         state.insert(project, identity, rows, now);
     }
 
     /// Takes all memberships of an identity in a project away; whether there were any.
     pub fn remove_member(&self, project: &str, identity: &str) -> bool {
-        self.state().remove(project, identity) > 0
+        self.state().memberships.remove(project, identity) > 0
     }
 
     /// Deletes a project with its memberships.
     pub fn delete_project(&self, project: &str) {
         let mut state = self.state();
         state.projects.remove(project);
-        state.memberships.retain(|m| m.project != project);
+        state.memberships.remove_project(project);
     }
 
     /// Deletes an identity with its memberships, clients and tokens (identity-extras.json, 59 to 65).
     pub fn delete_identity(&self, identity: &str) {
         let mut state = self.state();
         state.identities.remove(identity);
-        state.memberships.retain(|m| m.identity != identity);
+        state.memberships.remove_identity(identity);
         state.clients.retain(|client| client.identity != identity);
         for token in state.tokens.values_mut() {
             token.revoked |= token.caller == Caller::Identity(identity.to_owned());
@@ -88,28 +76,15 @@ impl Infisical {
         let Some(role) = state.role_of_slug(project, slug) else {
             return;
         };
-        for membership in state
-            .memberships
-            .iter_mut()
-            .filter(|m| m.project == project)
-        {
+        for membership in state.memberships.of_project_mut(project) {
             membership.rows.retain(|row| row.role != role);
         }
-        state
-            .project(project)
-            .roles
-            .retain(|role| role.slug != slug);
+        state.project(project).roles.retain(|role| role.slug != slug);
     }
 
     /// Gives a custom role another slug; its assignments stay (`reference/infisical.md`, Roles in answers).
     pub fn rename_custom_role(&self, project: &str, slug: &str, new_slug: &str) {
-        if let Some(role) = self
-            .state()
-            .project(project)
-            .roles
-            .iter_mut()
-            .find(|role| role.slug == slug)
-        {
+        if let Some(role) = self.state().project(project).roles.iter_mut().find(|role| role.slug == slug) {
             new_slug.clone_into(&mut role.slug);
         }
     }
@@ -121,10 +96,6 @@ impl Infisical {
             return;
         }
         let caller = Caller::Identity(token_or_identity.to_owned());
-        state
-            .tokens
-            .values_mut()
-            .filter(|token| token.caller == caller)
-            .for_each(|token| token.revoked = true);
+        state.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.revoked = true);
     }
 }

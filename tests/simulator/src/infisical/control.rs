@@ -47,19 +47,13 @@ async fn roles(State(infisical): State<Infisical>, Query(target): Query<Target>)
     Json(json!({"memberships": memberships, "roles": roles})).into_response()
 }
 
-async fn set_roles(
-    State(infisical): State<Infisical>,
-    body: Bytes,
-) -> Result<StatusCode, Nonsense> {
+async fn set_roles(State(infisical): State<Infisical>, body: Bytes) -> Result<StatusCode, Nonsense> {
     let set: MembershipWorld = parsed(&body)?;
     infisical.set_roles(&set.project, &set.identity, set.roles);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove_member(
-    State(infisical): State<Infisical>,
-    Query(target): Query<Target>,
-) -> StatusCode {
+async fn remove_member(State(infisical): State<Infisical>, Query(target): Query<Target>) -> StatusCode {
     infisical.remove_member(&target.project, &target.subject);
     StatusCode::NO_CONTENT
 }

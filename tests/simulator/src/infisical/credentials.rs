@@ -87,11 +87,7 @@ impl State {
         now: Timestamp,
         lock_out: bool,
     ) -> Result<Granted, Denied> {
-        let client = self
-            .clients
-            .iter_mut()
-            .find(|client| client.id == client_id)
-            .ok_or(Denied::UnknownClient)?;
+        let client = self.clients.iter_mut().find(|client| client.id == client_id).ok_or(Denied::UnknownClient)?;
         if client.locked_until.is_some_and(|until| now < until) {
             return Err(Denied::LockedOut);
         }
@@ -115,41 +111,18 @@ impl State {
             None => {}
         }
         let (ttl, max_ttl) = (client.ttl, client.max_ttl);
-        let life = Life {
-            ttl,
-            max_ttl,
-            ends: later(now, ttl),
-            last_end: later(now, max_ttl),
-        };
+        let life = Life { ttl, max_ttl, ends: later(now, ttl), last_end: later(now, max_ttl) };
         let caller = Caller::Identity(client.identity.clone());
-        let token = format!(
-            "eyJhbGciOiJIUzI1NiJ9.{}.{}",
-            Uuid::new_v4().simple(),
-            Uuid::new_v4().simple()
-        );
-        self.tokens.insert(
-            token.clone(),
-            Token {
-                caller,
-                life: Some(life),
-                revoked: false,
-            },
-        );
-        Ok(Granted {
-            token,
-            ttl,
-            max_ttl,
-        })
+        let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        self.tokens.insert(token.clone(), Token { caller, life: Some(life), revoked: false });
+        Ok(Granted { token, ttl, max_ttl })
     }
 
     /// Renews a token. A refusal deletes it, although it was still good (identity-extras.json, "renew right after the
     /// login").
     pub(crate) fn renew(&mut self, token: &str, now: Timestamp) -> Result<Granted, Denied> {
         self.look_up(token, now)?;
-        let Some(Token {
-            life: Some(life), ..
-        }) = self.tokens.get_mut(token)
-        else {
+        let Some(Token { life: Some(life), .. }) = self.tokens.get_mut(token) else {
             return Err(Denied::Gone);
         };
         if later(now, life.ttl) > life.last_end {
@@ -157,22 +130,14 @@ impl State {
             return Err(Denied::PastMaxTtl);
         }
         life.ends = later(now, life.ttl);
-        Ok(Granted {
-            token: token.to_owned(),
-            ttl: life.ttl,
-            max_ttl: life.max_ttl,
-        })
+        Ok(Granted { token: token.to_owned(), ttl: life.ttl, max_ttl: life.max_ttl })
     }
 
     /// Who uses this token. The use after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
     pub(crate) fn look_up(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let Some(known) = self.tokens.get_mut(token) else {
             let has_the_form = token.split('.').count() == 3;
-            return Err(if has_the_form {
-                Denied::Invalid
-            } else {
-                Denied::Malformed
-            });
+            return Err(if has_the_form { Denied::Invalid } else { Denied::Malformed });
         };
         if known.life.as_ref().is_some_and(|life| now >= life.last_end) {
             return Err(Denied::Expired);
@@ -189,16 +154,12 @@ impl State {
 
     /// Revokes a token; whether there was one.
     pub(crate) fn revoke(&mut self, token: &str) -> bool {
-        self.tokens
-            .get_mut(token)
-            .map(|token| token.revoked = true)
-            .is_some()
+        self.tokens.get_mut(token).map(|token| token.revoked = true).is_some()
     }
 }
 
 fn later(now: Timestamp, seconds: u32) -> Timestamp {
-    now.saturating_add(SignedDuration::from_secs(seconds.into()))
-        .unwrap_or(Timestamp::MAX)
+    now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
 }
 
 /// Whole seconds, as the server counts lives.

@@ -75,11 +75,7 @@ impl Errors {
 
     /// The body has the wrong form. October 2024 says so with a 401.
     pub(crate) fn validation(self, issues: Vec<Value>) -> Refusal {
-        self.refusal(
-            if self.current() { 422 } else { 401 },
-            "ValidationFailure",
-            issues,
-        )
+        self.refusal(if self.current() { 422 } else { 401 }, "ValidationFailure", issues)
     }
 
     /// Too many requests. October 2024 calls it a failure of its own (rate-limit.json).
@@ -96,64 +92,38 @@ impl Errors {
             Denied::Missing => (401, "UnauthorizedError", "Token missing"),
             Denied::Malformed => (403, "TokenError", MALFORMED),
             Denied::Invalid => (403, "TokenError", INVALID),
-            Denied::Expired => (
-                403,
-                "TokenError",
-                "Your token has expired. Please re-authenticate.",
-            ),
-            Denied::TtlOver => (
-                401,
-                "UnauthorizedError",
-                "Failed to renew MI access token due to TTL expiration",
-            ),
+            Denied::Expired => (403, "TokenError", "Your token has expired. Please re-authenticate."),
+            Denied::TtlOver => (401, "UnauthorizedError", "Failed to renew MI access token due to TTL expiration"),
             Denied::Gone => (401, "UnauthorizedError", "No identity access token found"),
             Denied::PastMaxTtl => (401, "UnauthorizedError", PAST_MAX_TTL),
-            Denied::UnknownClient => (
-                404,
-                "NotFound",
-                "No identity with specified client ID was found",
-            ),
+            Denied::UnknownClient => (404, "NotFound", "No identity with specified client ID was found"),
             Denied::WrongSecret => (401, "UnauthorizedError", "Invalid credentials"),
-            Denied::SecretUsedUp => (
-                401,
-                "UnauthorizedError",
-                "Access denied due to client secret usage limit reached",
-            ),
-            Denied::SecretExpired => (
-                401,
-                "UnauthorizedError",
-                "Access denied due to expired client secret",
-            ),
+            Denied::SecretUsedUp => {
+                (401, "UnauthorizedError", "Access denied due to client secret usage limit reached")
+            }
+            Denied::SecretExpired => (401, "UnauthorizedError", "Access denied due to expired client secret"),
             Denied::LockedOut => (401, "UnauthorizedError", TEMPORARILY_LOCKED),
         };
         self.refusal(status, error, message)
     }
 
     pub(crate) fn missing_project(self, project: &str) -> Refusal {
-        self.refusal(
-            404,
-            "NotFound",
-            format!("Project with ID '{project}' not found"),
-        )
+        self.refusal(404, "NotFound", format!("Project with ID '{project}' not found"))
     }
 
     pub(crate) fn locked_out(self, why: LockedOut) -> Refusal {
         match (why, self.0) {
-            (LockedOut::CustomNotFound, _) => self.refusal(
-                404,
-                "Custom permission not found",
-                "The requested entity is not found",
-            ),
+            (LockedOut::CustomNotFound, _) => {
+                self.refusal(404, "Custom permission not found", "The requested entity is not found")
+            }
             (LockedOut::NotMember, ErrorStyle::October2024) => self.refusal(
                 403,
                 "Identity is not a member of the specified project",
                 "You are not allowed to access this resource",
             ),
-            (LockedOut::NotMember, ErrorStyle::Current) => self.refusal(
-                403,
-                "You are not member of this project",
-                "You are not allowed to access this resource",
-            ),
+            (LockedOut::NotMember, ErrorStyle::Current) => {
+                self.refusal(403, "You are not member of this project", "You are not allowed to access this resource")
+            }
         }
     }
 
@@ -166,46 +136,23 @@ impl Errors {
     pub(crate) fn escalation(self, role: &str) -> Refusal {
         if self.current() {
             let message = format!("Failed to change to a more privileged role: {role}");
-            let details =
-                json!({"missingPermissions": [{"action": "assign-role", "subject": "identity"}]});
+            let details = json!({"missingPermissions": [{"action": "assign-role", "subject": "identity"}]});
             return self.with_details(403, "PermissionBoundaryError", &message, details);
         }
-        self.refusal(
-            403,
-            "ForbiddenError",
-            "Failed to change to a more privileged role",
-        )
+        self.refusal(403, "ForbiddenError", "Failed to change to a more privileged role")
     }
 
     pub(crate) fn more_privileged(self) -> Refusal {
-        let error = if self.current() {
-            "PermissionBoundaryError"
-        } else {
-            "ForbiddenError"
-        };
-        self.with_details(
-            403,
-            error,
-            "Failed to delete more privileged identity",
-            json!({"missingPermissions": []}),
-        )
+        let error = if self.current() { "PermissionBoundaryError" } else { "ForbiddenError" };
+        self.with_details(403, error, "Failed to delete more privileged identity", json!({"missingPermissions": []}))
     }
 
     pub(crate) fn membership_not_found(self, identity: &str) -> Refusal {
-        self.refusal(
-            404,
-            "NotFound",
-            format!("Membership not found for identity {identity}"),
-        )
+        self.refusal(404, "NotFound", format!("Membership not found for identity {identity}"))
     }
 
     /// PATCH of somebody who is not a member.
-    pub(crate) fn nobody_to_change(
-        self,
-        project: &str,
-        identity: &str,
-        identity_exists: bool,
-    ) -> Refusal {
+    pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024, _) => self.refusal(
                 404,
@@ -243,17 +190,9 @@ impl Errors {
     /// POST for an identity that the organisation does not have.
     pub(crate) fn identity_not_found(self, identity: &str) -> Refusal {
         if self.current() {
-            return self.refusal(
-                400,
-                "BadRequest",
-                format!("Identity {identity} is missing organization membership"),
-            );
+            return self.refusal(400, "BadRequest", format!("Identity {identity} is missing organization membership"));
         }
-        self.refusal(
-            404,
-            "NotFound",
-            format!("Failed to find identity with id {identity}"),
-        )
+        self.refusal(404, "NotFound", format!("Failed to find identity with id {identity}"))
     }
 
     pub(crate) fn role_not_found(self, slug: &str) -> Refusal {
@@ -274,11 +213,7 @@ impl Errors {
     }
 
     pub(crate) fn only_temporary(self) -> Refusal {
-        self.refusal(
-            400,
-            "BadRequest",
-            "Identity must have at least one permanent role",
-        )
+        self.refusal(400, "BadRequest", "Identity must have at least one permanent role")
     }
 
     pub(crate) fn no_roles(self) -> Refusal {
@@ -290,8 +225,9 @@ impl Errors {
     }
 }
 
-const MALFORMED: &str = "The provided access token is malformed. Please use a valid token or generate a new one and try again.";
-const INVALID: &str = "The provided access token is invalid. Please use a valid token or generate a new one and try again.";
+const MALFORMED: &str =
+    "The provided access token is malformed. Please use a valid token or generate a new one and try again.";
+const INVALID: &str =
+    "The provided access token is invalid. Please use a valid token or generate a new one and try again.";
 const PAST_MAX_TTL: &str = "Failed to renew MI access token past its Max TTL expiration";
-const TEMPORARILY_LOCKED: &str =
-    "This identity auth method is temporarily locked, please try again later";
+const TEMPORARILY_LOCKED: &str = "This identity auth method is temporarily locked, please try again later";

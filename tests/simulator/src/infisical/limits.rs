@@ -31,22 +31,12 @@ pub struct Limits {
 impl Limits {
     /// A self-hosted server of October 2024 in production mode (rate-limit.json).
     pub fn october_2024() -> Self {
-        Self {
-            reads: 60,
-            writes: 200,
-            total: None,
-            per_route: true,
-        }
+        Self { reads: 60, writes: 200, total: None, per_route: true }
     }
 
     /// Infisical Cloud's free plan.
     pub fn cloud_free() -> Self {
-        Self {
-            reads: 200,
-            writes: 90,
-            total: Some(600),
-            per_route: false,
-        }
+        Self { reads: 200, writes: 90, total: Some(600), per_route: false }
     }
 }
 
@@ -73,10 +63,7 @@ struct Standing {
 
 impl Meter {
     pub(crate) fn new(limits: Option<Limits>) -> Self {
-        Self {
-            limits,
-            counted: HashMap::new(),
-        }
+        Self { limits, counted: HashMap::new() }
     }
 
     /// Counts a request; none if nothing is limited.
@@ -95,12 +82,8 @@ impl Meter {
     }
 
     fn take(&mut self, name: &str, limit: u32, now: Timestamp) -> Standing {
-        let fresh = Allowance {
-            used: 0,
-            ends: now
-                .saturating_add(SignedDuration::from_mins(1))
-                .unwrap_or(Timestamp::MAX),
-        };
+        let fresh =
+            Allowance { used: 0, ends: now.saturating_add(SignedDuration::from_mins(1)).unwrap_or(Timestamp::MAX) };
         let allowance = self
             .counted
             .entry(name.to_owned())
@@ -128,24 +111,15 @@ impl Meter {
 /// The path without its ids: where the routes of memberships have them.
 fn route(path: &str) -> String {
     let segments = path.trim_end_matches('/').split('/').enumerate();
-    segments
-        .map(|(at, segment)| if at == 4 || at == 6 { "*" } else { segment })
-        .collect::<Vec<_>>()
-        .join("/")
+    segments.map(|(at, segment)| if at == 4 || at == 6 { "*" } else { segment }).collect::<Vec<_>>().join("/")
 }
 
 /// Lets a request through, or refuses it; says how the allowance stands in either case.
-pub(crate) async fn metered(
-    State(infisical): State<Infisical>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn metered(State(infisical): State<Infisical>, request: Request, next: Next) -> Response {
     let now = infisical.now();
     let standing = {
         let mut state = infisical.state();
-        state
-            .meter
-            .count(request.method(), request.uri().path(), now)
+        state.meter.count(request.method(), request.uri().path(), now)
     };
     let Some(standing) = standing else {
         return next.run(request).await;
@@ -157,9 +131,7 @@ pub(crate) async fn metered(
         next.run(request).await
     };
     let mut tell = |name: &'static str, value: i64| {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(name), HeaderValue::from(value));
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(value));
     };
     tell("x-ratelimit-limit", standing.limit.into());
     tell("x-ratelimit-remaining", standing.remaining.into());

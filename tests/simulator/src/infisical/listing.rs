@@ -25,23 +25,19 @@ impl Listing {
                 "offset" => listing.offset = number(name, value, 0, None, &mut issues).unwrap_or(0),
                 "orderBy" => listing.order_by_name = one_of(name, value, &["name"], &mut issues),
                 "orderDirection" => {
-                    listing.descending =
-                        one_of(name, value, &["asc", "desc"], &mut issues) && value == "desc";
+                    listing.descending = one_of(name, value, &["asc", "desc"], &mut issues) && value == "desc";
                 }
                 "search" => value.trim().to_lowercase().clone_into(&mut listing.search),
                 _ => {}
             }
         }
-        if issues.is_empty() {
-            Ok(listing)
-        } else {
-            Err(issues)
-        }
+        if issues.is_empty() { Ok(listing) } else { Err(issues) }
     }
 
     /// The rows that are wanted, each with its name, out of all; and how many there are without limit and offset.
     ///
     /// A limit takes its rows in the order of the names; what comes is in no promised order unless one was asked for.
+    /// Rows of equal names are lost and doubled between pages (`reference/infisical.md`, Speed).
     pub(crate) fn apply<T>(&self, rows: Vec<(String, T)>) -> (Vec<T>, usize) {
         let mut rows: Vec<(usize, String, T)> = rows
             .into_iter()
@@ -51,7 +47,11 @@ impl Listing {
             .collect();
         let total = rows.len();
         if self.limit.is_some() || self.order_by_name {
-            rows.sort_by(|(_, a, _), (_, b, _)| if self.descending { b.cmp(a) } else { a.cmp(b) });
+            rows.sort_by(|(a_at, a, _), (b_at, b, _)| {
+                let by_name = if self.descending { b.cmp(a) } else { a.cmp(b) };
+                // Nothing orders equal names, and one page's order need not be another's.
+                by_name.then_with(|| if self.offset > 0 { b_at.cmp(a_at) } else { a_at.cmp(b_at) })
+            });
         }
         if let Some(limit) = self.limit {
             rows = rows.into_iter().skip(self.offset).take(limit).collect();
@@ -64,19 +64,9 @@ impl Listing {
 }
 
 /// A number as JavaScript reads one: blanks are 0, what is none is NaN, a fraction is cut.
-fn number(
-    name: &str,
-    value: &str,
-    minimum: u32,
-    maximum: Option<u32>,
-    issues: &mut Vec<Value>,
-) -> Option<usize> {
+fn number(name: &str, value: &str, minimum: u32, maximum: Option<u32>, issues: &mut Vec<Value>) -> Option<usize> {
     let value = value.trim();
-    let number = if value.is_empty() {
-        0.0
-    } else {
-        value.parse().unwrap_or(f64::NAN)
-    };
+    let number = if value.is_empty() { 0.0 } else { value.parse().unwrap_or(f64::NAN) };
     if number.is_nan() {
         issues.push(json!({
             "code": "invalid_type", "expected": "number", "received": "nan", "path": [name],
@@ -92,11 +82,7 @@ fn number(
         issues.push(bound("too_big", "maximum", maximum, "less", name));
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "not negative; cut on purpose"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; cut on purpose")]
     Some(number as usize)
 }
 
@@ -110,11 +96,7 @@ fn bound(code: &str, bound: &str, value: u32, than: &str, name: &str) -> Value {
 fn one_of(name: &str, value: &str, options: &[&str], issues: &mut Vec<Value>) -> bool {
     let fits = options.contains(&value);
     if !fits {
-        let expected = options
-            .iter()
-            .map(|o| format!("'{o}'"))
-            .collect::<Vec<_>>()
-            .join(" | ");
+        let expected = options.iter().map(|o| format!("'{o}'")).collect::<Vec<_>>().join(" | ");
         issues.push(json!({
             "received": value, "code": "invalid_enum_value", "options": options, "path": [name],
             "message": format!("Invalid enum value. Expected {expected}, received '{value}'"),

@@ -30,10 +30,8 @@ use super::validation::{RoleInput, patch_roles, post_roles};
 /// The routes of this area. The real server takes a slash at the end (identity-extras.json, 31).
 pub(crate) fn routes() -> Router<Infisical> {
     let mut router = Router::new();
-    for base in [
-        "/api/v2/workspace/{project}/identity-memberships",
-        "/api/v1/projects/{project}/identity-memberships",
-    ] {
+    for base in ["/api/v2/workspace/{project}/identity-memberships", "/api/v1/projects/{project}/identity-memberships"]
+    {
         let one = get(get_one).post(create).patch(update).delete(remove);
         router = router
             .route(base, get(list))
@@ -46,24 +44,12 @@ pub(crate) fn routes() -> Router<Infisical> {
 
 impl Call {
     /// What the caller may do in the project, if it may do this.
-    fn may(
-        &self,
-        held: &Held,
-        project: &str,
-        action: &str,
-        now: Timestamp,
-    ) -> Result<Rights, Refusal> {
+    fn may(&self, held: &Held, project: &str, action: &str, now: Timestamp) -> Result<Rights, Refusal> {
         if self.errors.0 == ErrorStyle::Current && !held.projects.contains_key(project) {
             return Err(self.errors.missing_project(project));
         }
-        let rights = held
-            .rights_of(project, &self.caller, now)
-            .map_err(|why| self.errors.locked_out(why))?;
-        if rights.allow(&format!("identity:{action}")) {
-            Ok(rights)
-        } else {
-            Err(self.errors.may_not(action))
-        }
+        let rights = held.rights_of(project, &self.caller, now).map_err(|why| self.errors.locked_out(why))?;
+        if rights.allow(&format!("identity:{action}")) { Ok(rights) } else { Err(self.errors.may_not(action)) }
     }
 }
 
@@ -87,28 +73,14 @@ async fn list(
     call.may(&held, &project, "read", now)?;
     let rows = held
         .memberships
-        .iter()
-        .filter(|m| m.project == project)
-        .map(|m| {
-            (
-                held.identities
-                    .get(&m.identity)
-                    .map(|i| i.name.clone())
-                    .unwrap_or_default(),
-                m,
-            )
-        })
+        .of_project(&project)
+        .into_iter()
+        .map(|m| (held.identities.get(&m.identity).map(|i| i.name.clone()).unwrap_or_default(), m))
         .collect();
     let (rows, total) = listing.apply(rows);
     // A membership without any role is counted and not shown (identity-extras.json, 12).
-    let shown: Vec<Value> = rows
-        .into_iter()
-        .filter(|m| !m.rows.is_empty())
-        .map(|m| shown(&held, m))
-        .collect();
-    Ok(answered(
-        &json!({"identityMemberships": shown, "totalCount": total}),
-    ))
+    let shown: Vec<Value> = rows.into_iter().filter(|m| !m.rows.is_empty()).map(|m| shown(&held, m)).collect();
+    Ok(answered(&json!({"identityMemberships": shown, "totalCount": total})))
 }
 
 async fn get_one(
@@ -124,9 +96,7 @@ async fn get_one(
         .shown_membership(&project, &id)
         .filter(|m| !m.rows.is_empty())
         .ok_or_else(|| call.errors.membership_not_found(&identity))?;
-    Ok(answered(
-        &json!({"identityMembership": shown(&held, membership)}),
-    ))
+    Ok(answered(&json!({"identityMembership": shown(&held, membership)})))
 }
 
 async fn create(
@@ -141,7 +111,7 @@ async fn create(
         let held = infisical.state();
         let rights = call.may(&held, &project, "create", now)?;
         let id = identity_id(call.errors, &identity)?;
-        if held.memberships_of(&project, &id).next().is_some() {
+        if held.written_membership(&project, &id).is_some() {
             return Err(call.errors.already_a_member(&project, &identity));
         }
         if !held.identities.contains_key(&id) {
@@ -169,30 +139,27 @@ async fn update(
 ) -> Result<Response, Refusal> {
     let roles = valid(call.errors, patch_roles(&json_body(call.errors, &body)?))?;
     let now = infisical.now();
-    let (membership, replaced, rows) = {
+    let (id, membership, replaced, rows) = {
         let held = infisical.state();
         let rights = call.may(&held, &project, "edit", now)?;
         let id = identity_id(call.errors, &identity)?;
-        let membership = held.written_membership(&project, &id).ok_or_else(|| {
-            call.errors
-                .nobody_to_change(&project, &identity, held.identities.contains_key(&id))
-        })?;
+        let membership = held
+            .written_membership(&project, &id)
+            .ok_or_else(|| call.errors.nobody_to_change(&project, &identity, held.identities.contains_key(&id)))?;
         let rows = new_rows(&held, &call, &project, &rights, &roles, now)?;
         let replaced: BTreeSet<String> = membership.rows.iter().map(|row| row.id.clone()).collect();
-        (membership.id.clone(), replaced, rows)
+        let membership = membership.id.clone();
+        (id, membership, replaced, rows)
     };
     pause(call.faults.window).await;
     let mut held = infisical.state();
     // The rows have a foreign key to their membership, which a DELETE may have taken meanwhile.
-    let Some(written) = held.memberships.iter_mut().find(|m| m.id == membership) else {
+    let Some(written) = held.memberships.of_mut(&project, &id).iter_mut().find(|m| m.id == membership) else {
         return Err(call.errors.went_wrong("InternalServerError"));
     };
     // Deleted is what was there at the start: what another PATCH has inserted since stays, and the two unite.
     written.rows.retain(|row| !replaced.contains(&row.id));
-    let answer: Vec<Value> = rows
-        .iter()
-        .map(|row| written_role(&membership, row))
-        .collect();
+    let answer: Vec<Value> = rows.iter().map(|row| written_role(&membership, row)).collect();
     written.rows.extend(rows);
     Ok(answered(&json!({"roles": answer})))
 }
@@ -211,25 +178,22 @@ async fn remove(
         }
         let id = identity_id(call.errors, &identity)?;
         // October 2024 looks for the membership first: so a missing project is 404 here.
-        let membership = held.written_membership(&project, &id).ok_or_else(|| {
-            call.errors
-                .nobody_to_remove(&identity, held.identities.contains_key(&id))
-        })?;
+        let membership = held
+            .written_membership(&project, &id)
+            .ok_or_else(|| call.errors.nobody_to_remove(&identity, held.identities.contains_key(&id)))?;
         let rights = call.may(&held, &project, "delete", now)?;
         if current && call.caller == Caller::Identity(id.clone()) {
             return Err(call.errors.yourself());
         }
         // The one to be removed must have rights that can be looked up: a broken membership can't be removed.
-        let theirs = held
-            .rights_of_identity(&project, &id, now)
-            .map_err(|why| call.errors.locked_out(why))?;
+        let theirs = held.rights_of_identity(&project, &id, now).map_err(|why| call.errors.locked_out(why))?;
         if !rights.include(&theirs) {
             return Err(call.errors.more_privileged());
         }
         (id, bare(membership))
     };
     pause(call.faults.window).await;
-    match infisical.state().remove(&project, &id) {
+    match infisical.state().memberships.remove(&project, &id) {
         0 => Err(call.errors.went_wrong("InternalServerError")),
         _ => Ok(answered(&answer)),
     }
@@ -250,9 +214,7 @@ fn new_rows(
     let mut custom = BTreeSet::new();
     let mut twice = false;
     for input in roles {
-        let role = held
-            .role_of_slug(project, &input.slug)
-            .ok_or_else(|| errors.role_not_found(&input.slug))?;
+        let role = held.role_of_slug(project, &input.slug).ok_or_else(|| errors.role_not_found(&input.slug))?;
         // Sending a role that the target has already is no exception (`reference/infisical.md`, Three generations).
         if !rights.include(&held.rights_of_role(project, &role)) {
             return Err(errors.escalation(&input.slug));
@@ -264,21 +226,12 @@ fn new_rows(
             None => None,
             Some(t) => {
                 // No date: JavaScript throws when it is to be stored.
-                let end = time::plus(t.start, t.milliseconds)
-                    .ok_or_else(|| errors.went_wrong("InternalServerError"))?;
-                Some(Window {
-                    range: t.range.clone(),
-                    start: t.start,
-                    end,
-                })
+                let end =
+                    time::plus(t.start, t.milliseconds).ok_or_else(|| errors.went_wrong("InternalServerError"))?;
+                Some(Window { range: t.range.clone(), start: t.start, end })
             }
         };
-        rows.push(Row {
-            id: new_id(),
-            role,
-            window,
-            created: now,
-        });
+        rows.push(Row { id: new_id(), role, window, created: now });
     }
     if twice {
         return Err(errors.custom_role_twice());

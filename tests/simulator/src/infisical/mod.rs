@@ -12,6 +12,7 @@ mod memberships;
 mod rights;
 mod rows;
 mod state;
+mod store;
 mod time;
 mod validation;
 mod world;
@@ -32,9 +33,7 @@ pub use state::{ErrorStyle, Generations, Window};
 
 use crate::front::{Front, Provider};
 use crate::locked;
-pub use world::{
-    ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
-};
+pub use world::{ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld};
 
 use credentials::{Caller, Client, Secret, Token, seconds};
 use limits::Meter;
@@ -81,16 +80,12 @@ impl Provider for Infisical {
 
     fn caller_name(&self, headers: &HeaderMap) -> String {
         let state = self.state();
-        match auth::bearer(headers)
-            .and_then(|token| state.tokens.get(token))
-            .map(|token| &token.caller)
-        {
+        match auth::bearer(headers).and_then(|token| state.tokens.get(token)).map(|token| &token.caller) {
             None => String::new(),
             Some(Caller::Admin(name)) => name.clone(),
-            Some(Caller::Identity(id)) => state
-                .identities
-                .get(id)
-                .map_or_else(|| id.clone(), |identity| identity.name.clone()),
+            Some(Caller::Identity(id)) => {
+                state.identities.get(id).map_or_else(|| id.clone(), |identity| identity.name.clone())
+            }
         }
     }
 }
@@ -98,10 +93,7 @@ impl Provider for Infisical {
 /// The world.
 impl Infisical {
     pub(crate) fn new(front: Front) -> Self {
-        Self {
-            front,
-            state: Arc::default(),
-        }
+        Self { front, state: Arc::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -140,18 +132,8 @@ impl Infisical {
     /// Adds an identity to the organisation, or names it anew.
     pub fn add_identity(&self, id: &str, name: &str) {
         let mut state = self.state();
-        let auth_method = state
-            .identities
-            .get(id)
-            .and_then(|identity| identity.auth_method.clone());
-        state.identities.insert(
-            id.to_owned(),
-            Identity {
-                id: id.to_owned(),
-                name: name.to_owned(),
-                auth_method,
-            },
-        );
+        let auth_method = state.identities.get(id).and_then(|identity| identity.auth_method.clone());
+        state.identities.insert(id.to_owned(), Identity { id: id.to_owned(), name: name.to_owned(), auth_method });
     }
 
     /// Adds a custom role without any rights to a project and returns its id.
@@ -161,19 +143,8 @@ impl Infisical {
 
     /// Adds a custom role with a name and rights, such as `identity:read`, `identity:create`, `identity:edit`,
     /// `identity:delete`, `secrets:read`; returns its id.
-    pub fn add_custom_role_with(
-        &self,
-        project: &str,
-        slug: &str,
-        name: &str,
-        rights: &[&str],
-    ) -> String {
-        self.state().add_role(
-            project,
-            slug,
-            name,
-            rights.iter().map(|right| (*right).to_owned()),
-        )
+    pub fn add_custom_role_with(&self, project: &str, slug: &str, name: &str, rights: &[&str]) -> String {
+        self.state().add_role(project, slug, name, rights.iter().map(|right| (*right).to_owned()))
     }
 
     /// Adds a client of universal auth, or another secret to one. Its tokens live for 30 days.
@@ -193,27 +164,12 @@ impl Infisical {
         self.add_secret(client_id, secret, identity, uses, ends);
     }
 
-    fn add_secret(
-        &self,
-        client_id: &str,
-        secret: &str,
-        identity: &str,
-        uses: Option<u32>,
-        ends: Option<Timestamp>,
-    ) {
+    fn add_secret(&self, client_id: &str, secret: &str, identity: &str, uses: Option<u32>, ends: Option<Timestamp>) {
         let mut state = self.state();
         let known = state.identity(identity);
         known.auth_method = Some("universal-auth".to_owned());
-        let secret = Secret {
-            value: secret.to_owned(),
-            uses_left: uses,
-            ends,
-        };
-        if let Some(client) = state
-            .clients
-            .iter_mut()
-            .find(|client| client.id == client_id)
-        {
+        let secret = Secret { value: secret.to_owned(), uses_left: uses, ends };
+        if let Some(client) = state.clients.iter_mut().find(|client| client.id == client_id) {
             client.secrets.push(secret);
             return;
         }
@@ -230,12 +186,7 @@ impl Infisical {
 
     /// Sets how long the access tokens of a client live, and how long with renewals. Whole seconds.
     pub fn set_token_lives(&self, client_id: &str, ttl: Duration, max_ttl: Duration) {
-        if let Some(client) = self
-            .state()
-            .clients
-            .iter_mut()
-            .find(|client| client.id == client_id)
-        {
+        if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.ttl = seconds(ttl);
             client.max_ttl = seconds(max_ttl);
         }
@@ -243,12 +194,7 @@ impl Infisical {
 
     /// Takes a secret of a client away. Tokens that were made with it live on (identity-extras.json, 56).
     pub fn revoke_secret(&self, client_id: &str, secret: &str) {
-        if let Some(client) = self
-            .state()
-            .clients
-            .iter_mut()
-            .find(|client| client.id == client_id)
-        {
+        if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.secrets.retain(|s| s.value != secret);
         }
     }
@@ -258,36 +204,18 @@ impl Infisical {
         let mut state = self.state();
         state.identity(identity);
         let caller = Caller::Identity(identity.to_owned());
-        state.tokens.insert(
-            token.to_owned(),
-            Token {
-                caller,
-                life: None,
-                revoked: false,
-            },
-        );
+        state.tokens.insert(token.to_owned(), Token { caller, life: None, revoked: false });
     }
 
     /// Adds an access token of a person who may do everything.
     pub fn add_admin_token(&self, token: &str, name: &str) {
         let caller = Caller::Admin(name.to_owned());
-        self.state().tokens.insert(
-            token.to_owned(),
-            Token {
-                caller,
-                life: None,
-                revoked: false,
-            },
-        );
+        self.state().tokens.insert(token.to_owned(), Token { caller, life: None, revoked: false });
     }
 
     /// Makes an identity a member with these permanent roles: what it may do when it calls.
     pub fn set_caller_roles(&self, project: &str, identity: &str, roles: &[&str]) {
-        self.set_roles(
-            project,
-            identity,
-            roles.iter().map(|role| RoleRow::permanent(role)).collect(),
-        );
+        self.set_roles(project, identity, roles.iter().map(|role| RoleRow::permanent(role)).collect());
     }
 }
 
@@ -300,17 +228,12 @@ impl Infisical {
 
     /// How many memberships an identity has in a project.
     pub fn memberships_of(&self, project: &str, identity: &str) -> usize {
-        self.state().memberships_of(project, identity).count()
+        self.state().memberships.of(project, identity).len()
     }
 
     /// What access is really in force at an instant: the roles that are permanent or not at their end yet, over all
     /// memberships. A start counts for nothing; whoever holds the literal `custom` has nothing.
-    pub fn effective_roles(
-        &self,
-        project: &str,
-        identity: &str,
-        at: Timestamp,
-    ) -> BTreeSet<String> {
+    pub fn effective_roles(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
         self.state().effective(project, identity, at)
     }
 
@@ -322,24 +245,20 @@ impl Infisical {
 
 impl State {
     fn project(&mut self, id: &str) -> &mut Project {
-        self.projects
-            .entry(id.to_owned())
-            .or_insert_with(|| Project {
-                id: id.to_owned(),
-                slug: id.to_owned(),
-                name: id.to_owned(),
-                roles: Vec::new(),
-            })
+        self.projects.entry(id.to_owned()).or_insert_with(|| Project {
+            id: id.to_owned(),
+            slug: id.to_owned(),
+            name: id.to_owned(),
+            roles: Vec::new(),
+        })
     }
 
     fn identity(&mut self, id: &str) -> &mut Identity {
-        self.identities
-            .entry(id.to_owned())
-            .or_insert_with(|| Identity {
-                id: id.to_owned(),
-                name: id.to_owned(),
-                auth_method: None,
-            })
+        self.identities.entry(id.to_owned()).or_insert_with(|| Identity {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            auth_method: None,
+        })
     }
 
     pub(crate) fn add_role(
@@ -356,12 +275,7 @@ impl State {
             return role.id.clone();
         }
         let id = new_id();
-        roles.push(CustomRole {
-            id: id.clone(),
-            slug: slug.to_owned(),
-            name: name.to_owned(),
-            rights,
-        });
+        roles.push(CustomRole { id: id.clone(), slug: slug.to_owned(), name: name.to_owned(), rights });
         id
     }
 }

@@ -9,22 +9,10 @@ use super::credentials::Caller;
 use super::state::{State, StoredRole};
 
 /// What the built-in `viewer` may do. `other:read` stands for all that memberships have nothing to do with.
-const VIEWER: [&str; 5] = [
-    "identity:read",
-    "member:read",
-    "groups:read",
-    "secrets:read",
-    "other:read",
-];
+const VIEWER: [&str; 5] = ["identity:read", "member:read", "groups:read", "secrets:read", "other:read"];
 
 /// What the built-in `member` may do beyond that.
-const MEMBER: [&str; 5] = [
-    "identity:create",
-    "identity:edit",
-    "identity:delete",
-    "secrets:write",
-    "other:write",
-];
+const MEMBER: [&str; 5] = ["identity:create", "identity:edit", "identity:delete", "secrets:write", "other:write"];
 
 /// A set of rights in a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,11 +60,9 @@ impl State {
                 "viewer" => Rights::These(these(&VIEWER)),
                 _ => Rights::These(BTreeSet::new()),
             },
-            StoredRole::Custom(id) => Rights::These(
-                self.custom_role(project, id)
-                    .map(|role| role.rights.clone())
-                    .unwrap_or_default(),
-            ),
+            StoredRole::Custom(id) => {
+                Rights::These(self.custom_role(project, id).map(|role| role.rights.clone()).unwrap_or_default())
+            }
             StoredRole::LiteralCustom => Rights::These(BTreeSet::new()),
         }
     }
@@ -89,9 +75,7 @@ impl State {
         identity: &str,
         now: Timestamp,
     ) -> Result<Rights, LockedOut> {
-        let membership = self
-            .shown_membership(project, identity)
-            .ok_or(LockedOut::NotMember)?;
+        let membership = self.shown_membership(project, identity).ok_or(LockedOut::NotMember)?;
         if membership.rows.is_empty() {
             return Err(LockedOut::NotMember);
         }
@@ -109,12 +93,7 @@ impl State {
     }
 
     /// What a caller may do in a project now.
-    pub(crate) fn rights_of(
-        &self,
-        project: &str,
-        caller: &Caller,
-        now: Timestamp,
-    ) -> Result<Rights, LockedOut> {
+    pub(crate) fn rights_of(&self, project: &str, caller: &Caller, now: Timestamp) -> Result<Rights, LockedOut> {
         match caller {
             Caller::Identity(identity) => self.rights_of_identity(project, identity, now),
             Caller::Admin(_) if self.projects.contains_key(project) => Ok(Rights::All),

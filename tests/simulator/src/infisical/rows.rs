@@ -23,25 +23,16 @@ pub struct RoleRow {
 impl RoleRow {
     /// A permanent role.
     pub fn permanent(role: &str) -> Self {
-        Self {
-            id: String::new(),
-            role: role.to_owned(),
-            temporary: None,
-        }
+        Self { id: String::new(), role: role.to_owned(), temporary: None }
     }
 
-    /// A role from `start` for `range` (such as `2h`). A range that Infisical refuses ends at its start.
+    /// A role from `start`, cut to milliseconds, for `range` (such as `2h`). A range that Infisical refuses ends at
+    /// its start.
     pub fn temporary(role: &str, start: Timestamp, range: &str) -> Self {
+        let start = time::cut(start);
         let milliseconds = time::range_milliseconds(range).unwrap_or(0.0);
         let end = time::plus(start, milliseconds).unwrap_or(start);
-        Self {
-            temporary: Some(Window {
-                range: range.to_owned(),
-                start,
-                end,
-            }),
-            ..Self::permanent(role)
-        }
+        Self { temporary: Some(Window { range: range.to_owned(), start, end }), ..Self::permanent(role) }
     }
 }
 
@@ -52,16 +43,7 @@ impl State {
             Some(role) => role,
             None => StoredRole::Custom(self.add_role(project, &row.role, &row.role, [])),
         };
-        let id = if row.id.is_empty() {
-            new_id()
-        } else {
-            row.id.clone()
-        };
-        Row {
-            id,
-            role,
-            window: row.temporary.clone(),
-            created: now,
-        }
+        let id = if row.id.is_empty() { new_id() } else { row.id.clone() };
+        Row { id, role, window: row.temporary.clone(), created: now }
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::credentials::{Client, Token};
 use super::limits::Meter;
 use super::rows::RoleRow;
+use super::store::Memberships;
 
 /// The slugs of built-in roles that both generations of the server know (`reference/infisical.md`, Roles in
 /// answers). The literal `custom` is one of them: it is accepted, and stores a role without an id.
@@ -22,8 +23,7 @@ pub(crate) struct State {
     pub(crate) identities: BTreeMap<String, Identity>,
     pub(crate) clients: Vec<Client>,
     pub(crate) tokens: HashMap<String, Token>,
-    /// In the order in which they were made.
-    pub(crate) memberships: Vec<Membership>,
+    pub(crate) memberships: Memberships,
     pub(crate) meter: Meter,
 }
 
@@ -73,6 +73,8 @@ pub(crate) struct Identity {
 /// One membership of an identity in a project. Nothing stops an identity from having several
 /// (`reference/infisical.md`, PATCH and time).
 pub(crate) struct Membership {
+    /// Counts up; the table sets it.
+    pub(crate) serial: u64,
     pub(crate) id: String,
     pub(crate) project: String,
     pub(crate) identity: String,
@@ -119,11 +121,7 @@ impl Row {
 
 impl State {
     pub(crate) fn custom_role(&self, project: &str, id: &str) -> Option<&CustomRole> {
-        self.projects
-            .get(project)?
-            .roles
-            .iter()
-            .find(|role| role.id == id)
+        self.projects.get(project)?.roles.iter().find(|role| role.id == id)
     }
 
     /// What a slug means in a project.
@@ -134,12 +132,7 @@ impl State {
         if BUILT_IN.contains(&slug) {
             return Some(StoredRole::BuiltIn(slug.to_owned()));
         }
-        let role = self
-            .projects
-            .get(project)?
-            .roles
-            .iter()
-            .find(|role| role.slug == slug)?;
+        let role = self.projects.get(project)?.roles.iter().find(|role| role.slug == slug)?;
         Some(StoredRole::Custom(role.id.clone()))
     }
 
@@ -148,90 +141,52 @@ impl State {
         match role {
             StoredRole::BuiltIn(slug) => slug.clone(),
             StoredRole::LiteralCustom => "custom".to_owned(),
-            StoredRole::Custom(id) => self
-                .custom_role(project, id)
-                .map_or_else(|| id.clone(), |role| role.slug.clone()),
+            StoredRole::Custom(id) => {
+                self.custom_role(project, id).map_or_else(|| id.clone(), |role| role.slug.clone())
+            }
         }
-    }
-
-    /// An identity's memberships in a project, oldest first.
-    pub(crate) fn memberships_of<'a>(
-        &'a self,
-        project: &'a str,
-        identity: &'a str,
-    ) -> impl DoubleEndedIterator<Item = &'a Membership> {
-        self.memberships
-            .iter()
-            .filter(move |m| m.project == project && m.identity == identity)
     }
 
     /// The membership that PATCH and DELETE take when there are several. It need not be the one that GET shows
     /// (infisical/concurrency.json, several memberships of one identity).
     pub(crate) fn written_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships
-            .iter()
-            .find(|m| m.project == project && m.identity == identity)
+        self.memberships.of(project, identity).first()
     }
 
     /// The membership that GET shows, and whose roles are the identity's rights, when there are several.
     pub(crate) fn shown_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships
-            .iter()
-            .rfind(|m| m.project == project && m.identity == identity)
+        self.memberships.of(project, identity).last()
     }
 
-    /// Makes a membership and returns its id.
-    pub(crate) fn insert(
-        &mut self,
-        project: &str,
-        identity: &str,
-        rows: Vec<Row>,
-        now: Timestamp,
-    ) -> String {
-        let id = new_id();
-        self.memberships.push(Membership {
-            id: id.clone(),
+    /// Makes a membership.
+    pub(crate) fn insert(&mut self, project: &str, identity: &str, rows: Vec<Row>, now: Timestamp) {
+        self.memberships.insert(Membership {
+            serial: 0,
+            id: new_id(),
             project: project.to_owned(),
             identity: identity.to_owned(),
             created: now,
             rows,
         });
-        id
-    }
-
-    /// Takes all memberships of an identity in a project away; how many there were.
-    pub(crate) fn remove(&mut self, project: &str, identity: &str) -> usize {
-        let before = self.memberships.len();
-        self.memberships
-            .retain(|m| m.project != project || m.identity != identity);
-        before - self.memberships.len()
     }
 
     /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
     /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
     /// may do").
-    pub(crate) fn effective(
-        &self,
-        project: &str,
-        identity: &str,
-        at: Timestamp,
-    ) -> BTreeSet<String> {
-        let in_force = || {
-            self.memberships_of(project, identity)
-                .flat_map(|m| &m.rows)
-                .filter(|row| row.active(at))
-        };
+    pub(crate) fn effective(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
+        let in_force =
+            || self.memberships.of(project, identity).iter().flat_map(|m| &m.rows).filter(|row| row.active(at));
         if in_force().any(|row| row.role == StoredRole::LiteralCustom) {
             return BTreeSet::new();
         }
-        in_force()
-            .map(|row| self.slug_of(project, &row.role))
-            .collect()
+        in_force().map(|row| self.slug_of(project, &row.role)).collect()
     }
 
     /// The rows of all memberships of an identity, as a person would write them.
     pub(crate) fn rows(&self, project: &str, identity: &str) -> Vec<RoleRow> {
-        self.memberships_of(project, identity)
+        self.memberships
+            .of(project, identity)
+            .iter()
             .flat_map(|m| &m.rows)
             .map(|row| RoleRow {
                 id: row.id.clone(),

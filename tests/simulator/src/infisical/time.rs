@@ -12,9 +12,7 @@ pub(crate) fn range_milliseconds(range: &str) -> Option<f64> {
         return None;
     }
     let unsigned = range.strip_prefix('-').unwrap_or(range);
-    let digits = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, unit) = unsigned.split_at(digits);
     // The package wants digits after a dot and takes one dot at most.
     if number.is_empty() || number.ends_with('.') || number.matches('.').count() > 1 {
@@ -42,10 +40,7 @@ pub(crate) fn plus(start: Timestamp, milliseconds: f64) -> Option<Timestamp> {
     if end.abs() > LAST_DATE {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "bounded above, and JavaScript truncates too"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "bounded above, and JavaScript truncates too")]
     let end = end as i64;
     // Later than the year 9999 is a date in JavaScript, but none here.
     Some(Timestamp::from_millisecond(end).unwrap_or(Timestamp::MAX))
@@ -60,18 +55,11 @@ pub(crate) fn is_datetime(text: &str) -> bool {
         Some((seconds, fraction)) => (seconds, Some(fraction)),
         None => (text, None),
     };
-    let fraction_is_fine =
-        fraction.is_none_or(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
+    let fraction_is_fine = fraction.is_none_or(|f| !f.is_empty() && f.bytes().all(|b| b.is_ascii_digit()));
     let form = b"0000-00-00T00:00:00";
     fraction_is_fine
         && seconds.len() == form.len()
-        && seconds.bytes().zip(form).all(|(b, f)| {
-            if *f == b'0' {
-                b.is_ascii_digit()
-            } else {
-                b == *f
-            }
-        })
+        && seconds.bytes().zip(form).all(|(b, f)| if *f == b'0' { b.is_ascii_digit() } else { b == *f })
 }
 
 /// A start time of that form, its fraction cut to milliseconds. None: there is no such date.
@@ -88,8 +76,7 @@ pub(crate) fn written(at: Timestamp) -> String {
 /// Now, cut to what the server stores.
 pub(crate) fn cut(at: Timestamp) -> Timestamp {
     let nanoseconds = i64::from(at.subsec_nanosecond() % 1_000_000);
-    at.checked_sub(SignedDuration::from_nanos(nanoseconds))
-        .unwrap_or(at)
+    at.checked_sub(SignedDuration::from_nanos(nanoseconds)).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -116,9 +103,7 @@ mod tests {
         ] {
             assert_eq!(range_milliseconds(range), Some(milliseconds), "{range}");
         }
-        for range in [
-            "1mo", "1h30m", "abc", " 1h", "1e3", "", "1.", "1 h ", "1..5h",
-        ] {
+        for range in ["1mo", "1h30m", "abc", " 1h", "1e3", "", "1.", "1 h ", "1..5h"] {
             assert_eq!(range_milliseconds(range), None, "{range}");
         }
     }
@@ -128,19 +113,10 @@ mod tests {
         for good in ["2026-11-21T10:00:00Z", "2026-11-21T10:00:00.123456Z"] {
             assert!(is_datetime(good), "{good}");
         }
-        for bad in [
-            "2026-11-21T10:00:00+02:00",
-            "2026-11-21",
-            "2026-11-21T10:00Z",
-            "2026-11-21T10:00:00",
-            "",
-        ] {
+        for bad in ["2026-11-21T10:00:00+02:00", "2026-11-21", "2026-11-21T10:00Z", "2026-11-21T10:00:00", ""] {
             assert!(!is_datetime(bad), "{bad}");
         }
-        assert_eq!(
-            start("2026-11-21T10:00:00.123456Z").map(written).as_deref(),
-            Some("2026-11-21T10:00:00.123Z")
-        );
+        assert_eq!(start("2026-11-21T10:00:00.123456Z").map(written).as_deref(), Some("2026-11-21T10:00:00.123Z"));
         assert_eq!(start("2026-13-41T10:00:00Z"), None);
     }
 

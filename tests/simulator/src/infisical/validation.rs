@@ -49,27 +49,17 @@ pub(crate) fn post_roles(body: &Value) -> Result<Vec<RoleInput>, Invalid> {
         None => "no-access".to_owned(),
         Some(Value::String(role)) => role.clone(),
         Some(other) => {
-            return Err(Invalid::Issues(vec![wrong_type(
-                "string",
-                Some(other),
-                json!(["role"]),
-            )]));
+            return Err(Invalid::Issues(vec![wrong_type("string", Some(other), json!(["role"]))]));
         }
     };
     match fields.get("roles") {
-        None => Ok(vec![RoleInput {
-            slug: role,
-            temporary: None,
-        }]),
+        None => Ok(vec![RoleInput { slug: role, temporary: None }]),
         given => roles(given),
     }
 }
 
 /// The fields of a login or a renewal, which must be strings.
-pub(crate) fn strings<const N: usize>(
-    body: &Value,
-    names: [&str; N],
-) -> Result<[String; N], Invalid> {
+pub(crate) fn strings<const N: usize>(body: &Value, names: [&str; N]) -> Result<[String; N], Invalid> {
     let fields = object(body)?;
     let mut issues = Vec::new();
     let values = names.map(|name| match fields.get(name) {
@@ -79,25 +69,16 @@ pub(crate) fn strings<const N: usize>(
             String::new()
         }
     });
-    if issues.is_empty() {
-        Ok(values)
-    } else {
-        Err(Invalid::Issues(issues))
-    }
+    if issues.is_empty() { Ok(values) } else { Err(Invalid::Issues(issues)) }
 }
 
 fn object(body: &Value) -> Result<&Map<String, Value>, Invalid> {
-    body.as_object()
-        .ok_or_else(|| Invalid::Issues(vec![wrong_type("object", Some(body), json!([]))]))
+    body.as_object().ok_or_else(|| Invalid::Issues(vec![wrong_type("object", Some(body), json!([]))]))
 }
 
 fn roles(given: Option<&Value>) -> Result<Vec<RoleInput>, Invalid> {
     let Some(Value::Array(items)) = given else {
-        return Err(Invalid::Issues(vec![wrong_type(
-            "array",
-            given,
-            json!(["roles"]),
-        )]));
+        return Err(Invalid::Issues(vec![wrong_type("array", given, json!(["roles"]))]));
     };
     let mut roles = Vec::new();
     let mut issues = Vec::new();
@@ -108,11 +89,7 @@ fn roles(given: Option<&Value>) -> Result<Vec<RoleInput>, Invalid> {
             Err(Invalid::Crash) => return Err(Invalid::Crash),
         }
     }
-    if issues.is_empty() {
-        Ok(roles)
-    } else {
-        Err(Invalid::Issues(issues))
-    }
+    if issues.is_empty() { Ok(roles) } else { Err(Invalid::Issues(issues)) }
 }
 
 /// One role: a union of the permanent and the temporary form. The first that fits is taken, and unknown fields are
@@ -149,14 +126,7 @@ fn permanent(at: usize, item: &Value) -> Result<RoleInput, Vec<Value>> {
         None | Some(Value::Bool(false)) => {}
         Some(other) => issues.push(wrong_literal(false, Some(other), at)),
     }
-    if issues.is_empty() {
-        Ok(RoleInput {
-            slug,
-            temporary: None,
-        })
-    } else {
-        Err(issues)
-    }
+    if issues.is_empty() { Ok(RoleInput { slug, temporary: None }) } else { Err(issues) }
 }
 
 enum Broken {
@@ -167,11 +137,7 @@ enum Broken {
 
 fn temporary(at: usize, item: &Value) -> Result<RoleInput, Broken> {
     let Some(fields) = item.as_object() else {
-        return Err(Broken::Form(vec![wrong_type(
-            "object",
-            Some(item),
-            json!(["roles", at]),
-        )]));
+        return Err(Broken::Form(vec![wrong_type("object", Some(item), json!(["roles", at]))]));
     };
     let mut issues = Vec::new();
     let slug = string(fields, at, "role", &mut issues);
@@ -185,11 +151,7 @@ fn temporary(at: usize, item: &Value) -> Result<RoleInput, Broken> {
             "path": ["roles", at, "temporaryMode"],
             "message": format!("Invalid enum value. Expected 'relative', received '{mode}'"),
         })),
-        other => issues.push(wrong_type(
-            "'relative'",
-            other,
-            json!(["roles", at, "temporaryMode"]),
-        )),
+        other => issues.push(wrong_type("'relative'", other, json!(["roles", at, "temporaryMode"]))),
     }
     let range = string(fields, at, "temporaryRange", &mut issues);
     let start = string(fields, at, "temporaryAccessStartTime", &mut issues);
@@ -222,14 +184,7 @@ fn content(at: usize, slug: String, range: String, start: &str) -> Result<RoleIn
         return Err(Broken::Content(issues));
     };
     let start = time::start(start).ok_or(Broken::Crash)?;
-    Ok(RoleInput {
-        slug,
-        temporary: Some(TemporaryInput {
-            range,
-            start,
-            milliseconds,
-        }),
-    })
+    Ok(RoleInput { slug, temporary: Some(TemporaryInput { range, start, milliseconds }) })
 }
 
 fn string(fields: &Map<String, Value>, at: usize, name: &str, issues: &mut Vec<Value>) -> String {

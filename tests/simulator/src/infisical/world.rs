@@ -124,19 +124,12 @@ impl Infisical {
         }
         for identity in &world.identities {
             self.add_identity(&identity.id, &identity.name);
-            self.state()
-                .identity(&identity.id)
-                .auth_method
-                .clone_from(&identity.auth_method);
+            self.state().identity(&identity.id).auth_method.clone_from(&identity.auth_method);
         }
         for client in &world.clients {
             self.add_client(&client.client_id, &client.client_secret, &client.identity);
             let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-            self.set_token_lives(
-                &client.client_id,
-                seconds(client.token_ttl),
-                seconds(client.token_max_ttl),
-            );
+            self.set_token_lives(&client.client_id, seconds(client.token_ttl), seconds(client.token_max_ttl));
         }
         for (token, identity) in &world.tokens {
             self.add_token(token, identity);
@@ -145,11 +138,7 @@ impl Infisical {
             self.add_admin_token(token, name);
         }
         for membership in &world.memberships {
-            self.add_membership(
-                &membership.project,
-                &membership.identity,
-                membership.roles.clone(),
-            );
+            self.add_membership(&membership.project, &membership.identity, membership.roles.clone());
         }
     }
 
@@ -196,7 +185,7 @@ impl Infisical {
                     auth_method: identity.auth_method.clone(),
                 })
                 .collect(),
-            memberships: state.memberships.iter().map(membership).collect(),
+            memberships: state.memberships.all().map(membership).collect(),
             ..InfisicalWorld::default()
         }
     }

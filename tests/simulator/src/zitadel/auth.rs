@@ -26,60 +26,33 @@ impl FromRequestParts<Zitadel> for Call {
         let token = bearer(&parts.headers)?;
         let now = zitadel.now();
         let state = zitadel.state();
-        let pat = state
-            .pats
-            .get(token)
-            .filter(|pat| pat.ends.is_none_or(|end| now < end));
+        let pat = state.pats.get(token).filter(|pat| pat.ends.is_none_or(|end| now < end));
         let user = pat.map(|pat| &pat.user).ok_or_else(errors::bad_token)?;
-        let known = state
-            .live_user(user)
-            .filter(|user| user.active)
-            .ok_or_else(errors::bad_token)?;
+        let known = state.live_user(user).filter(|user| user.active).ok_or_else(errors::bad_token)?;
         let org = match org_header(&parts.headers) {
             None => known.org.clone(),
             Some(org) if state.orgs.contains_key(org) => org.to_owned(),
             Some(_) => return Err(errors::no_such_org()),
         };
-        let faults = parts
-            .extensions
-            .get::<Faults>()
-            .copied()
-            .unwrap_or_default();
-        Ok(Self {
-            user: user.clone(),
-            org,
-            faults,
-        })
+        let faults = parts.extensions.get::<Faults>().copied().unwrap_or_default();
+        Ok(Self { user: user.clone(), org, faults })
     }
 }
 
 impl Call {
     /// Refuses a caller who may not.
-    pub(crate) fn may(
-        &self,
-        state: &State,
-        permission: Permission,
-        project: Option<&str>,
-    ) -> Result<(), Refusal> {
-        state
-            .may(&self.user, &self.org, permission, project)
-            .map_err(errors::may_not)
+    pub(crate) fn may(&self, state: &State, permission: Permission, project: Option<&str>) -> Result<(), Refusal> {
+        state.may(&self.user, &self.org, permission, project).map_err(errors::may_not)
     }
 }
 
 /// The token: after `Bearer` in just these letters, blanks around it don't matter.
 fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
-    let header = headers
-        .get(AUTHORIZATION)
-        .and_then(|header| header.to_str().ok())
-        .unwrap_or_default();
+    let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or_default();
     if header.is_empty() {
         return Err(errors::no_authorization());
     }
-    header
-        .strip_prefix("Bearer ")
-        .map(str::trim)
-        .ok_or_else(errors::bad_authorization)
+    header.strip_prefix("Bearer ").map(str::trim).ok_or_else(errors::bad_authorization)
 }
 
 /// The organisation of the header: the first of two counts, an empty one is none, the gateway's form is taken too.
@@ -93,15 +66,6 @@ fn org_header(headers: &HeaderMap) -> Option<&str> {
 
 /// The name of who calls, for the log.
 pub(crate) fn caller_name(state: &State, headers: &HeaderMap) -> String {
-    let user = bearer(headers)
-        .ok()
-        .and_then(|token| state.pats.get(token))
-        .map(|pat| &pat.user);
-    user.map(|id| {
-        state
-            .users
-            .get(id)
-            .map_or_else(|| id.clone(), |user| user.display_name())
-    })
-    .unwrap_or_default()
+    let user = bearer(headers).ok().and_then(|token| state.pats.get(token)).map(|pat| &pat.user);
+    user.map(|id| state.users.get(id).map_or_else(|| id.clone(), |user| user.display_name())).unwrap_or_default()
 }

@@ -8,16 +8,10 @@ impl Zitadel {
     pub fn set_roles(&self, project: &str, user: &str, roles: &[&str]) {
         let now = self.now();
         let mut state = self.state();
-        let Some(org) = state
-            .projects
-            .get(project)
-            .map(|project| project.org.clone())
-        else {
+        let Some(org) = state.projects.get(project).map(|project| project.org.clone()) else {
             return;
         };
-        let member = state
-            .member(project, user, &org)
-            .filter(|member| member.exists);
+        let member = state.member(project, user, &org).filter(|member| member.exists);
         let (user, exists) = (user.to_owned(), member.is_some());
         let new: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
         let kind = match (exists, new.is_empty()) {
@@ -25,11 +19,7 @@ impl Zitadel {
             (true, true) => Kind::MemberRemoved { user },
             (true, false) if member.is_some_and(|member| member.roles == new) => return,
             (true, false) => Kind::MemberChanged { user, roles: new },
-            (false, false) => Kind::MemberAdded {
-                user,
-                org,
-                roles: new,
-            },
+            (false, false) => Kind::MemberAdded { user, org, roles: new },
         };
         // The unique constraint can only refuse what `member` has shown to be there.
         let _ = state.push(project, kind, false, now);
@@ -39,11 +29,7 @@ impl Zitadel {
     pub fn add_role(&self, project: &str, user: &str, role: &str) {
         let mut roles = self.roles(project, user);
         roles.push(role.to_owned());
-        self.set_roles(
-            project,
-            user,
-            &roles.iter().map(String::as_str).collect::<Vec<_>>(),
-        );
+        self.set_roles(project, user, &roles.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// Takes a role away from a member, and the last one with the membership; whether it had it.
@@ -53,11 +39,7 @@ impl Zitadel {
         roles.retain(|r| r != role);
         let removed = roles.len() < before;
         if removed {
-            self.set_roles(
-                project,
-                user,
-                &roles.iter().map(String::as_str).collect::<Vec<_>>(),
-            );
+            self.set_roles(project, user, &roles.iter().map(String::as_str).collect::<Vec<_>>());
         }
         removed
     }
@@ -97,12 +79,7 @@ impl Zitadel {
             return;
         };
         known.deleted = true;
-        state.push_global(
-            Kind::UserRemoved {
-                user: user.to_owned(),
-            },
-            now,
-        );
+        state.push_global(Kind::UserRemoved { user: user.to_owned() }, now);
         let member_of: Vec<String> = state
             .members
             .iter()
@@ -110,14 +87,7 @@ impl Zitadel {
             .map(|((project, _), _)| project.clone())
             .collect();
         for project in member_of {
-            let _ = state.push(
-                &project,
-                Kind::MemberCascadeRemoved {
-                    user: user.to_owned(),
-                },
-                false,
-                now,
-            );
+            let _ = state.push(&project, Kind::MemberCascadeRemoved { user: user.to_owned() }, false, now);
         }
     }
 
@@ -137,19 +107,12 @@ impl Zitadel {
             return;
         };
         known.deleted = true;
-        state.push_global(
-            Kind::OrgRemoved {
-                org: org.to_owned(),
-            },
-            now,
-        );
+        state.push_global(Kind::OrgRemoved { org: org.to_owned() }, now);
     }
 
     /// Revokes a personal access token, or all of a user's if that is who is named.
     pub fn revoke_token(&self, token_or_user: &str) {
         let mut state = self.state();
-        state
-            .pats
-            .retain(|token, pat| token != token_or_user && pat.user != token_or_user);
+        state.pats.retain(|token, pat| token != token_or_user && pat.user != token_or_user);
     }
 }

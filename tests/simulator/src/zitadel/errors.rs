@@ -38,29 +38,17 @@ impl IntoResponse for Refusal {
 /// A body as the server sends it.
 pub(crate) fn answered(body: &Value) -> Response {
     let mut response = Response::new(body.to_string().into());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 const fn with_id(status: u16, code: u8, text: String, id: &'static str) -> Refusal {
-    Refusal {
-        status,
-        code,
-        text,
-        id: Some(id),
-    }
+    Refusal { status, code, text, id: Some(id) }
 }
 
 /// What the gateway before the server refuses carries no id.
 const fn without_id(status: u16, code: u8, text: String) -> Refusal {
-    Refusal {
-        status,
-        code,
-        text,
-        id: None,
-    }
+    Refusal { status, code, text, id: None }
 }
 
 pub(crate) fn malformed(text: String) -> Refusal {
@@ -88,29 +76,14 @@ pub(crate) fn bad_token() -> Refusal {
 }
 
 pub(crate) fn no_such_org() -> Refusal {
-    with_id(
-        403,
-        7,
-        "Organisation doesn't exist".to_owned(),
-        "AUTH-Bs7Ds",
-    )
+    with_id(403, 7, "Organisation doesn't exist".to_owned(), "AUTH-Bs7Ds")
 }
 
 pub(crate) fn may_not(why: Refused) -> Refusal {
     match why {
         Refused::NoMembership => with_id(404, 5, "membership not found".to_owned(), "AUTHZ-cdgFk"),
-        Refused::NoPermission => with_id(
-            403,
-            7,
-            "No matching permissions found".to_owned(),
-            "AUTH-5mWD2",
-        ),
-        Refused::ElsewhereOnly => with_id(
-            403,
-            7,
-            "No matching permissions found".to_owned(),
-            "AUTH-3jknH",
-        ),
+        Refused::NoPermission => with_id(403, 7, "No matching permissions found".to_owned(), "AUTH-5mWD2"),
+        Refused::ElsewhereOnly => with_id(403, 7, "No matching permissions found".to_owned(), "AUTH-3jknH"),
     }
 }
 
@@ -126,21 +99,11 @@ pub(crate) fn invalid_member(id: &'static str) -> Refusal {
 
 /// PUT of the same roles, up to v3: the id of empty roles, under another code.
 pub(crate) fn unchanged() -> Refusal {
-    with_id(
-        400,
-        9,
-        "Errors.Project.Member.RolesNotChanged".to_owned(),
-        "PROJECT-LiaZi",
-    )
+    with_id(400, 9, "Errors.Project.Member.RolesNotChanged".to_owned(), "PROJECT-LiaZi")
 }
 
 pub(crate) fn no_user() -> Refusal {
-    with_id(
-        400,
-        9,
-        "User could not be found".to_owned(),
-        "COMMAND-uXHNj",
-    )
+    with_id(400, 9, "User could not be found".to_owned(), "COMMAND-uXHNj")
 }
 
 /// POST: no such project, or another organisation's.
@@ -149,12 +112,7 @@ pub(crate) fn no_project_to_add_to() -> Refusal {
 }
 
 pub(crate) fn member_exists() -> Refusal {
-    with_id(
-        409,
-        6,
-        "Project member already exists".to_owned(),
-        "PROJECT-PtXi1",
-    )
+    with_id(409, 6, "Project member already exists".to_owned(), "PROJECT-PtXi1")
 }
 
 /// POST that lost a race against another (zitadel/concurrency.json, 2).

@@ -65,10 +65,7 @@ impl Kind {
 
     /// Whether the unique constraint lets the member be added again.
     pub(crate) fn frees_the_member(&self) -> bool {
-        matches!(
-            self,
-            Self::MemberRemoved { .. } | Self::MemberCascadeRemoved { .. }
-        )
+        matches!(self, Self::MemberRemoved { .. } | Self::MemberCascadeRemoved { .. })
     }
 }
 
@@ -86,13 +83,7 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(org: String, at: Timestamp) -> Self {
-        Self {
-            org,
-            exists: false,
-            roles: Vec::new(),
-            sequence: 0,
-            changed: at,
-        }
+        Self { org, exists: false, roles: Vec::new(), sequence: 0, changed: at }
     }
 
     pub(crate) fn take(&mut self, kind: &Kind, sequence: u64, at: Timestamp) {

@@ -23,15 +23,9 @@ use super::wire::{Message, without_zeroes, write_details, written};
 pub(crate) fn routes() -> Router<Zitadel> {
     Router::new()
         .route("/management/v1/projects/members/roles/_search", post(roles))
-        .route(
-            "/management/v1/projects/{project}/members/_search",
-            post(list),
-        )
+        .route("/management/v1/projects/{project}/members/_search", post(list))
         .route("/management/v1/projects/{project}/members", post(create))
-        .route(
-            "/management/v1/projects/{project}/members/{user}",
-            put(update).delete(remove),
-        )
+        .route("/management/v1/projects/{project}/members/{user}", put(update).delete(remove))
 }
 
 /// The roles that a member can have. In the default organisation only the global ones are listed, though the others
@@ -61,19 +55,11 @@ async fn list(
     held.catch_up();
     call.may(&held, Permission::MemberRead, Some(&project))?;
     // Under another organisation: 200 and nothing.
-    let rows = held
-        .projection
-        .rows
-        .iter()
-        .filter(|row| row.project == project && row.org == call.org);
+    let rows = held.projection.of_project(&project).into_iter().filter(|row| row.org == call.org);
     let (rows, total) = search.apply(&held, rows);
     let total = (total > 0).then(|| total.to_string());
-    let details = without_zeroes(
-        json!({"totalResult": total, "viewTimestamp": written(held.projection.seen)}),
-    );
-    Ok(answered(&without_zeroes(
-        json!({"details": details, "result": rows}),
-    )))
+    let details = without_zeroes(json!({"totalResult": total, "viewTimestamp": written(held.projection.seen)}));
+    Ok(answered(&without_zeroes(json!({"details": details, "result": rows}))))
 }
 
 async fn create(
@@ -93,31 +79,17 @@ async fn create(
         bounded("AddProjectMemberRequest.UserId", &user)?;
         valid_roles(&held, &roles, "PROJECT-W8m4l", "PROJECT-3m9ds")?;
         held.live_user(&user).ok_or_else(errors::no_user)?;
-        held.live_project(&project, &call.org)
-            .ok_or_else(errors::no_project_to_add_to)?;
-        if held
-            .member(&project, &user, &call.org)
-            .is_some_and(|member| member.exists)
-        {
+        held.live_project(&project, &call.org).ok_or_else(errors::no_project_to_add_to)?;
+        if held.member(&project, &user, &call.org).is_some_and(|member| member.exists) {
             return Err(errors::member_exists());
         }
     }
     pause(&call).await;
     let mut held = zitadel.state();
-    let added = Kind::MemberAdded {
-        user,
-        org: call.org.clone(),
-        roles,
-    };
-    let (sequence, at) = held
-        .push(&project, added, call.faults.lost, now)
-        .map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(
-        sequence,
-        "creationDate",
-        at,
-        &call.org,
-    )))
+    let added = Kind::MemberAdded { user, org: call.org.clone(), roles };
+    let (sequence, at) =
+        held.push(&project, added, call.faults.lost, now).map_err(|_| errors::member_exists_by_now())?;
+    Ok(answered(&write_details(sequence, "creationDate", at, &call.org)))
 }
 
 /// Whether user and project exist is not looked at: a ghost is answered 200 (`reference/zitadel.md`, trap 1).
@@ -135,39 +107,21 @@ async fn update(
         call.may(&held, Permission::MemberWrite, Some(&project))?;
         bounded("UpdateProjectMemberRequest.UserId", &user)?;
         valid_roles(&held, &roles, "PROJECT-LiaZi", "PROJECT-3m9d")?;
-        let member = held
-            .member(&project, &user, &call.org)
-            .filter(|m| m.exists)
-            .ok_or_else(errors::no_member)?;
+        let member = held.member(&project, &user, &call.org).filter(|m| m.exists).ok_or_else(errors::no_member)?;
         // Lists are compared as they are, the order and repetitions among it.
         if member.roles == roles {
             if held.refuses_unchanged {
                 return Err(errors::unchanged());
             }
-            return Ok(answered(&write_details(
-                member.sequence,
-                "changeDate",
-                member.changed,
-                &call.org,
-            )));
+            return Ok(answered(&write_details(member.sequence, "changeDate", member.changed, &call.org)));
         }
     }
     pause(&call).await;
     let mut held = zitadel.state();
     let (sequence, at) = held
-        .push(
-            &project,
-            Kind::MemberChanged { user, roles },
-            call.faults.lost,
-            now,
-        )
+        .push(&project, Kind::MemberChanged { user, roles }, call.faults.lost, now)
         .map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(
-        sequence,
-        "changeDate",
-        at,
-        &call.org,
-    )))
+    Ok(answered(&write_details(sequence, "changeDate", at, &call.org)))
 }
 
 /// Always 200. What was not there is told by the missing sequence only, and after an earlier removal not even by that;
@@ -186,12 +140,7 @@ async fn remove(
         match held.member(&project, &user, &call.org) {
             None => return Ok(answered(&json!({"details": {"resourceOwner": call.org}}))),
             Some(member) if !member.exists => {
-                return Ok(answered(&write_details(
-                    member.sequence,
-                    "changeDate",
-                    member.changed,
-                    &call.org,
-                )));
+                return Ok(answered(&write_details(member.sequence, "changeDate", member.changed, &call.org)));
             }
             Some(_) => {}
         }
@@ -199,44 +148,23 @@ async fn remove(
     pause(&call).await;
     let mut held = zitadel.state();
     let (sequence, at) = held
-        .push(
-            &project,
-            Kind::MemberRemoved { user },
-            call.faults.lost,
-            now,
-        )
+        .push(&project, Kind::MemberRemoved { user }, call.faults.lost, now)
         .map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(
-        sequence,
-        "changeDate",
-        at,
-        &call.org,
-    )))
+    Ok(answered(&write_details(sequence, "changeDate", at, &call.org)))
 }
 
 fn bounded(field: &str, id: &str) -> Result<(), Refusal> {
     if (1..=200).contains(&id.chars().count()) {
         return Ok(());
     }
-    Err(errors::malformed(format!(
-        "invalid {field}: value length must be between 1 and 200 runes, inclusive"
-    )))
+    Err(errors::malformed(format!("invalid {field}: value length must be between 1 and 200 runes, inclusive")))
 }
 
-fn valid_roles(
-    held: &Held,
-    roles: &[String],
-    empty: &'static str,
-    unknown: &'static str,
-) -> Result<(), Refusal> {
+fn valid_roles(held: &Held, roles: &[String], empty: &'static str, unknown: &'static str) -> Result<(), Refusal> {
     if roles.is_empty() {
         return Err(errors::invalid_member(empty));
     }
-    if roles.iter().all(|role| held.is_project_role(role)) {
-        Ok(())
-    } else {
-        Err(errors::invalid_member(unknown))
-    }
+    if roles.iter().all(|role| held.is_project_role(role)) { Ok(()) } else { Err(errors::invalid_member(unknown)) }
 }
 
 async fn pause(call: &Call) {

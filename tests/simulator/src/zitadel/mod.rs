@@ -75,10 +75,7 @@ impl Provider for Zitadel {
 impl Zitadel {
     pub(crate) fn new(front: Front) -> Self {
         let state = State::new(cut(front.now()));
-        Self {
-            front,
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { front, state: Arc::new(Mutex::new(state)) }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -94,35 +91,17 @@ impl Zitadel {
         let sequence = if state.default_org.is_none() { 6 } else { 5 };
         state.default_org.get_or_insert_with(|| id.to_owned());
         let name = name.to_owned();
-        state.orgs.insert(
-            id.to_owned(),
-            Org {
-                name,
-                sequence,
-                created,
-                deleted: false,
-            },
-        );
+        state.orgs.insert(id.to_owned(), Org { name, sequence, created, deleted: false });
     }
 
     /// Adds a machine user.
     pub fn add_user(&self, id: &str, org: &str, name: &str) {
-        let kind = UserKind::Machine {
-            name: name.to_owned(),
-        };
+        let kind = UserKind::Machine { name: name.to_owned() };
         self.insert_user(id, org, name, kind);
     }
 
     /// Adds a person.
-    pub fn add_human(
-        &self,
-        id: &str,
-        org: &str,
-        user_name: &str,
-        first_name: &str,
-        last_name: &str,
-        email: &str,
-    ) {
+    pub fn add_human(&self, id: &str, org: &str, user_name: &str, first_name: &str, last_name: &str, email: &str) {
         let kind = UserKind::Human {
             first_name: first_name.to_owned(),
             last_name: last_name.to_owned(),
@@ -133,13 +112,7 @@ impl Zitadel {
 
     fn insert_user(&self, id: &str, org: &str, login_name: &str, kind: UserKind) {
         let login_name = Some(login_name.to_owned());
-        let user = User {
-            org: org.to_owned(),
-            kind,
-            login_name,
-            active: true,
-            deleted: false,
-        };
+        let user = User { org: org.to_owned(), kind, login_name, active: true, deleted: false };
         self.state().users.insert(id.to_owned(), user);
     }
 
@@ -175,32 +148,18 @@ impl Zitadel {
 
     /// Adds a personal access token of a user that doesn't end.
     pub fn add_pat(&self, token: &str, user: &str) {
-        self.state().pats.insert(
-            token.to_owned(),
-            Pat {
-                user: user.to_owned(),
-                ends: None,
-            },
-        );
+        self.state().pats.insert(token.to_owned(), Pat { user: user.to_owned(), ends: None });
     }
 
     /// Adds a personal access token of a user that ends.
     pub fn add_pat_until(&self, token: &str, user: &str, end: Timestamp) {
-        self.state().pats.insert(
-            token.to_owned(),
-            Pat {
-                user: user.to_owned(),
-                ends: Some(end),
-            },
-        );
+        self.state().pats.insert(token.to_owned(), Pat { user: user.to_owned(), ends: Some(end) });
     }
 
     /// Gives a user a role on the instance or in an organisation, such as `IAM_OWNER` or `ORG_OWNER`: what it may do
     /// when it calls. A role on a project is given by [`set_roles`](Self::set_roles).
     pub fn grant(&self, user: &str, scope: Scope, role: &str) {
-        self.state()
-            .grants
-            .push((user.to_owned(), scope, role.to_owned()));
+        self.state().grants.push((user.to_owned(), scope, role.to_owned()));
     }
 
     /// Adds a role to those that the instance has; it must begin with `PROJECT` to be taken for a member's.
@@ -219,6 +178,13 @@ impl Zitadel {
         self.state().lag = lag;
     }
 
+    /// Sets how many rows a search returns when no limit is asked for, and how many at most. The recorded version
+    /// returns all; from 4.20 on it is said to be 100 and 1000 (`reference/zitadel.md`, Management v1). What it does
+    /// beyond the most is not known: here the rows are cut.
+    pub fn set_page_limits(&self, default: usize, most: usize) {
+        self.state().page = (default, most);
+    }
+
     /// Sets how long search stands still when a row can't be inserted because it is still there, as after a lost
     /// DELETE and a POST; 10 s unless this says otherwise (zitadel/concurrency.json, 15 to 19).
     pub fn set_stuck_for(&self, duration: Duration) {
@@ -234,12 +200,8 @@ impl Zitadel {
         let Some(known) = state.projects.get(project) else {
             return Vec::new();
         };
-        let member = state
-            .member(project, user, &known.org)
-            .filter(|member| member.exists);
-        member
-            .map(|member| member.roles.clone())
-            .unwrap_or_default()
+        let member = state.member(project, user, &known.org).filter(|member| member.exists);
+        member.map(|member| member.roles.clone()).unwrap_or_default()
     }
 
     /// The roles of a member as search has them, in their order and with repetitions. Empty: no row. A user without a
@@ -247,11 +209,7 @@ impl Zitadel {
     pub fn projected_roles(&self, project: &str, user: &str) -> Vec<String> {
         let mut state = self.state();
         state.catch_up();
-        state
-            .projection
-            .row(project, user)
-            .map(|row| row.roles.clone())
-            .unwrap_or_default()
+        state.projection.row(project, user).map(|row| row.roles.clone()).unwrap_or_default()
     }
 
     /// How many memberships a user has in a project, as search has them: 0 or 1.
@@ -268,9 +226,6 @@ impl Zitadel {
 
     /// The last sequence of a project.
     pub fn sequence(&self, project: &str) -> u64 {
-        self.state()
-            .projects
-            .get(project)
-            .map_or(0, |project| project.sequence)
+        self.state().projects.get(project).map_or(0, |project| project.sequence)
     }
 }

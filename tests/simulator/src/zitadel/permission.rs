@@ -37,13 +37,7 @@ const READERS: [&str; 11] = [
     "PROJECT_OWNER_GLOBAL",
     "PROJECT_OWNER_VIEWER_GLOBAL",
 ];
-const WRITERS: [&str; 5] = [
-    "IAM_OWNER",
-    "IAM_ORG_MANAGER",
-    "ORG_OWNER",
-    "PROJECT_OWNER",
-    "PROJECT_OWNER_GLOBAL",
-];
+const WRITERS: [&str; 5] = ["IAM_OWNER", "IAM_ORG_MANAGER", "ORG_OWNER", "PROJECT_OWNER", "PROJECT_OWNER_GLOBAL"];
 const PROJECT_READERS: [&str; 2] = ["ORG_USER_MANAGER", "PROJECT_GRANT_OWNER"];
 
 impl Permission {
@@ -72,25 +66,20 @@ impl State {
                 && match scope {
                     Scope::Instance => true,
                     // Where an organisation is gone, so are the roles in it (organization-header.json, 41).
-                    Scope::Org(id) => {
-                        id == org && self.orgs.get(id).is_some_and(|org| !org.deleted)
-                    }
+                    Scope::Org(id) => id == org && self.orgs.get(id).is_some_and(|org| !org.deleted),
                 }
         });
         let mut anything = false;
+        let mut elsewhere = false;
         for (.., role) in wide {
             anything = true;
             if permission.held_by(role) {
                 return Ok(());
             }
+            // It may read projects that it made itself.
+            elsewhere |= role == "ORG_PROJECT_CREATOR" && permission == Permission::ProjectRead;
         }
-        let mut elsewhere = false;
-        for row in self
-            .projection
-            .rows
-            .iter()
-            .filter(|row| row.user == user && row.org == org)
-        {
+        for row in self.projection.of_user(user).filter(|row| row.org == org) {
             anything = true;
             if row.roles.iter().any(|role| permission.held_by(role)) {
                 if project.is_none_or(|project| project == row.project) {

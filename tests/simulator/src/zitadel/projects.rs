@@ -14,25 +14,15 @@ use super::wire::object_details;
 
 /// The routes of this area.
 pub(crate) fn routes() -> Router<Zitadel> {
-    Router::new()
-        .route("/management/v1/projects/{project}", get(project))
-        .route("/management/v1/orgs/me", get(my_org))
+    Router::new().route("/management/v1/projects/{project}", get(project)).route("/management/v1/orgs/me", get(my_org))
 }
 
 /// The guard against a wrong organisation: MANAG-SFf2a is another's project, QUERY-fk2fs none at all.
-async fn project(
-    State(zitadel): State<Zitadel>,
-    call: Call,
-    Path(id): Path<String>,
-) -> Result<Response, Refusal> {
+async fn project(State(zitadel): State<Zitadel>, call: Call, Path(id): Path<String>) -> Result<Response, Refusal> {
     let mut held = zitadel.state();
     held.catch_up();
     call.may(&held, Permission::ProjectRead, Some(&id))?;
-    let project = held
-        .projects
-        .get(&id)
-        .filter(|project| !project.deleted)
-        .ok_or_else(errors::no_project)?;
+    let project = held.projects.get(&id).filter(|project| !project.deleted).ok_or_else(errors::no_project)?;
     if project.org != call.org {
         return Err(errors::project_of_another_org());
     }

@@ -11,7 +11,7 @@ use super::wire::{Message, object_details, without_zeroes};
 pub(crate) struct Search {
     queries: Vec<Query>,
     offset: usize,
-    /// 0 means all.
+    /// 0 means the default.
     limit: usize,
 }
 
@@ -46,11 +46,7 @@ impl Search {
 
     /// The rows that fit, as they are shown, and how many fit in all: 0 past the end, because it is counted over the
     /// rows that are returned (project-members.json, 60).
-    pub(crate) fn apply<'a>(
-        &self,
-        state: &State,
-        rows: impl Iterator<Item = &'a MemberRow>,
-    ) -> (Vec<Value>, usize) {
+    pub(crate) fn apply<'a>(&self, state: &State, rows: impl Iterator<Item = &'a MemberRow>) -> (Vec<Value>, usize) {
         let fitting: Vec<(&MemberRow, &User, &str)> = rows
             .filter_map(|row| {
                 let user = state.users.get(&row.user)?;
@@ -59,11 +55,8 @@ impl Search {
             .filter(|(row, user, _)| self.queries.iter().all(|query| query.fits(row, user)))
             .collect();
         let total = fitting.len();
-        let limit = if self.limit == 0 {
-            usize::MAX
-        } else {
-            self.limit
-        };
+        let (default, most) = state.page;
+        let limit = if self.limit == 0 { default } else { self.limit.min(most) };
         let page: Vec<Value> = fitting
             .into_iter()
             .skip(self.offset)
@@ -79,17 +72,8 @@ impl Query {
     fn read(at: usize, query: &Value) -> Result<Self, Refusal> {
         let text = |kind: &str, field: &str| {
             let fields = query.get(kind)?;
-            let string = |name: &str| {
-                fields
-                    .get(name)
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            Some(Text {
-                wanted: string(field),
-                method: string("method"),
-            })
+            let string = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            Some(Text { wanted: string(field), method: string("method") })
         };
         if let Some(text) = text("userIdQuery", "userId") {
             return Ok(Self::UserId(text.wanted));
@@ -111,11 +95,9 @@ impl Query {
 
     fn fits(&self, row: &MemberRow, user: &User) -> bool {
         let (first, last, email) = match &user.kind {
-            UserKind::Human {
-                first_name,
-                last_name,
-                email,
-            } => (first_name.as_str(), last_name.as_str(), email.as_str()),
+            UserKind::Human { first_name, last_name, email } => {
+                (first_name.as_str(), last_name.as_str(), email.as_str())
+            }
             UserKind::Machine { .. } => ("", "", ""),
         };
         match self {
@@ -148,11 +130,7 @@ impl User {
     /// What a member's row calls the user.
     pub(crate) fn display_name(&self) -> String {
         match &self.kind {
-            UserKind::Human {
-                first_name,
-                last_name,
-                ..
-            } => format!("{first_name} {last_name}"),
+            UserKind::Human { first_name, last_name, .. } => format!("{first_name} {last_name}"),
             UserKind::Machine { name } => name.clone(),
         }
     }
@@ -160,16 +138,9 @@ impl User {
 
 fn shown(row: &MemberRow, user: &User, login_name: &str) -> Value {
     let (kind, first_name, last_name, email) = match &user.kind {
-        UserKind::Human {
-            first_name,
-            last_name,
-            email,
-        } => (
-            "TYPE_HUMAN",
-            first_name.as_str(),
-            last_name.as_str(),
-            email.as_str(),
-        ),
+        UserKind::Human { first_name, last_name, email } => {
+            ("TYPE_HUMAN", first_name.as_str(), last_name.as_str(), email.as_str())
+        }
         UserKind::Machine { .. } => ("TYPE_MACHINE", "", "", ""),
     };
     without_zeroes(json!({

@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) projection: Projection,
     /// How far search is behind.
     pub(crate) lag: Duration,
+    /// How many rows a search returns when no limit is asked for, and at most.
+    pub(crate) page: (usize, usize),
 }
 
 pub(crate) struct Org {
@@ -62,14 +64,8 @@ pub(crate) struct User {
 }
 
 pub(crate) enum UserKind {
-    Human {
-        first_name: String,
-        last_name: String,
-        email: String,
-    },
-    Machine {
-        name: String,
-    },
+    Human { first_name: String, last_name: String, email: String },
+    Machine { name: String },
 }
 
 pub(crate) struct Project {
@@ -119,13 +115,13 @@ impl State {
             reserved: HashSet::new(),
             projection: Projection::new(now),
             lag: Duration::ZERO,
+            page: (usize::MAX, usize::MAX),
         }
     }
 
     /// Whether the instance has such a role and takes it for a project's.
     pub(crate) fn is_project_role(&self, role: &str) -> bool {
-        PROJECT_ROLES.contains(&role)
-            || (role.starts_with("PROJECT") && self.more_roles.contains(role))
+        PROJECT_ROLES.contains(&role) || (role.starts_with("PROJECT") && self.more_roles.contains(role))
     }
 
     /// A user that was not deleted. Users of a deleted organisation are still found by the write side
@@ -136,16 +132,12 @@ impl State {
 
     /// A project of an organisation that was not deleted.
     pub(crate) fn live_project(&self, id: &str, org: &str) -> Option<&Project> {
-        self.projects
-            .get(id)
-            .filter(|project| !project.deleted && project.org == org)
+        self.projects.get(id).filter(|project| !project.deleted && project.org == org)
     }
 
     /// What the write side knows of a member under an organisation.
     pub(crate) fn member(&self, project: &str, user: &str, org: &str) -> Option<&Member> {
-        self.members
-            .get(&(project.to_owned(), user.to_owned()))
-            .filter(|member| member.org == org)
+        self.members.get(&(project.to_owned(), user.to_owned())).filter(|member| member.org == org)
     }
 
     /// Pushes an event of a project's aggregate; returns its sequence and time. A lost one is never seen by search.
@@ -178,52 +170,30 @@ impl State {
             if kind.frees_the_member() {
                 self.reserved.remove(&key);
             }
-            let member = self
-                .members
-                .entry(key)
-                .or_insert_with(|| Member::new(org, at));
+            let member = self.members.entry(key).or_insert_with(|| Member::new(org, at));
             member.take(&kind, sequence, at);
         }
-        self.events.push(Event {
-            project: project.to_owned(),
-            sequence,
-            at,
-            pushed: Instant::now(),
-            kind,
-            lost,
-        });
+        self.events.push(Event { project: project.to_owned(), sequence, at, pushed: Instant::now(), kind, lost });
         Ok((sequence, at))
     }
 
     /// Pushes an event that no aggregate of a project has: a user or an organisation went.
     pub(crate) fn push_global(&mut self, kind: Kind, now: Timestamp) {
         let at = self.next_time(now);
-        self.events.push(Event {
-            project: String::new(),
-            sequence: 1,
-            at,
-            pushed: Instant::now(),
-            kind,
-            lost: false,
-        });
+        self.events.push(Event { project: String::new(), sequence: 1, at, pushed: Instant::now(), kind, lost: false });
     }
 
     /// Lets search follow the events that are old enough.
     pub(crate) fn catch_up(&mut self) {
         let (events, users, lag) = (&self.events, &self.users, self.lag);
-        self.projection.catch_up(events, lag, |user| {
-            users.get(user).map(|user| user.org.clone())
-        });
+        self.projection.catch_up(events, lag, |user| users.get(user).map(|user| user.org.clone()));
     }
 
     /// Now in whole microseconds, and later than every event before.
     fn next_time(&self, now: Timestamp) -> Timestamp {
         let now = cut(now);
         match self.events.last() {
-            Some(last) if last.at >= now => last
-                .at
-                .checked_add(SignedDuration::from_micros(1))
-                .unwrap_or(last.at),
+            Some(last) if last.at >= now => last.at.checked_add(SignedDuration::from_micros(1)).unwrap_or(last.at),
             _ => now,
         }
     }

@@ -17,31 +17,19 @@ impl Message {
     pub(crate) fn read(body: &Bytes) -> Result<Self, Refusal> {
         let text = String::from_utf8_lossy(body).into_owned();
         if text.trim().is_empty() {
-            return Ok(Self {
-                text,
-                fields: Map::new(),
-            });
+            return Ok(Self { text, fields: Map::new() });
         }
         match serde_json::from_str(&text) {
             Ok(Value::Object(fields)) => Ok(Self { text, fields }),
-            Ok(_) => Err(malformed(
-                "proto:\u{a0}syntax error (line 1:1): unexpected token".to_owned(),
-            )),
+            Ok(_) => Err(malformed("proto:\u{a0}syntax error (line 1:1): unexpected token".to_owned())),
             Err(error) if error.is_eof() => Err(malformed("unexpected EOF".to_owned())),
-            Err(error) => Err(malformed(format!(
-                "invalid character (line {}:{})",
-                error.line(),
-                error.column()
-            ))),
+            Err(error) => Err(malformed(format!("invalid character (line {}:{})", error.line(), error.column()))),
         }
     }
 
     /// A field under either of its names, `userId` and `user_id`.
     fn field(&self, camel: &str, snake: &str) -> Option<&Value> {
-        self.fields
-            .get(camel)
-            .or_else(|| self.fields.get(snake))
-            .filter(|value| !value.is_null())
+        self.fields.get(camel).or_else(|| self.fields.get(snake)).filter(|value| !value.is_null())
     }
 
     /// A string; empty if it is not there.
@@ -86,12 +74,7 @@ impl Message {
     }
 
     /// A number that is not negative, given as one or as a string; 0 if it is not there.
-    pub(crate) fn number(
-        &self,
-        fields: &Map<String, Value>,
-        name: &str,
-        kind: &str,
-    ) -> Result<usize, Refusal> {
+    pub(crate) fn number(&self, fields: &Map<String, Value>, name: &str, kind: &str) -> Result<usize, Refusal> {
         let given = match fields.get(name) {
             None | Some(Value::Null) => return Ok(0),
             Some(given) => given,
@@ -101,21 +84,15 @@ impl Message {
             Value::String(text) => text.parse().ok(),
             _ => None,
         };
-        number
-            .and_then(|number| usize::try_from(number).ok())
-            .ok_or_else(|| {
-                let at = self.column_of(name);
-                malformed(format!(
-                    "proto:\u{a0}(line 1:{at}): invalid value for {kind} field {name}: {given}"
-                ))
-            })
+        number.and_then(|number| usize::try_from(number).ok()).ok_or_else(|| {
+            let at = self.column_of(name);
+            malformed(format!("proto:\u{a0}(line 1:{at}): invalid value for {kind} field {name}: {given}"))
+        })
     }
 
     fn unexpected(&self, name: &str, value: &Value) -> Refusal {
         let at = self.column_of(name);
-        malformed(format!(
-            "proto:\u{a0}syntax error (line 1:{at}): unexpected token {value}"
-        ))
+        malformed(format!("proto:\u{a0}syntax error (line 1:{at}): unexpected token {value}"))
     }
 
     /// Where the value of a field begins in the first line, the first column being 1.
@@ -124,21 +101,14 @@ impl Message {
         let Some(after) = self.text.find(&key).map(|at| at + key.len()) else {
             return 1;
         };
-        let blanks = self.text[after..]
-            .chars()
-            .take_while(|c| c.is_whitespace() || *c == ':')
-            .count();
+        let blanks = self.text[after..].chars().take_while(|c| c.is_whitespace() || *c == ':').count();
         after + blanks + 1
     }
 }
 
 /// A time as Go writes it in JSON: three or six digits after the point.
 pub(crate) fn written(at: Timestamp) -> String {
-    if at.subsec_microsecond() == 0 {
-        format!("{at:.3}")
-    } else {
-        format!("{at:.6}")
-    }
+    if at.subsec_microsecond() == 0 { format!("{at:.3}") } else { format!("{at:.6}") }
 }
 
 /// The details of a write: its sequence, its time under this name, the organisation.
@@ -147,12 +117,7 @@ pub(crate) fn write_details(sequence: u64, date: &str, at: Timestamp, org: &str)
 }
 
 /// The details of a thing.
-pub(crate) fn object_details(
-    sequence: u64,
-    created: Timestamp,
-    changed: Timestamp,
-    org: &str,
-) -> Value {
+pub(crate) fn object_details(sequence: u64, created: Timestamp, changed: Timestamp, org: &str) -> Value {
     json!({
         "sequence": sequence.to_string(),
         "creationDate": written(created),

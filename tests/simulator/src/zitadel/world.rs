@@ -102,14 +102,7 @@ impl Zitadel {
             if user.email.is_empty() {
                 self.add_user(&user.id, &user.org, &user.name);
             } else {
-                self.add_human(
-                    &user.id,
-                    &user.org,
-                    &user.name,
-                    &user.first_name,
-                    &user.last_name,
-                    &user.email,
-                );
+                self.add_human(&user.id, &user.org, &user.name, &user.first_name, &user.last_name, &user.email);
             }
         }
         for project in &world.projects {
@@ -134,38 +127,21 @@ impl Zitadel {
         let user = |(id, user): (&String, &super::state::User)| {
             let name = user.login_name.clone().unwrap_or_default();
             let (first_name, last_name, email) = match &user.kind {
-                UserKind::Human {
-                    first_name,
-                    last_name,
-                    email,
-                } => (first_name.clone(), last_name.clone(), email.clone()),
+                UserKind::Human { first_name, last_name, email } => {
+                    (first_name.clone(), last_name.clone(), email.clone())
+                }
                 UserKind::Machine { .. } => Default::default(),
             };
-            UserWorld {
-                id: id.clone(),
-                org: user.org.clone(),
-                name,
-                first_name,
-                last_name,
-                email,
-            }
+            UserWorld { id: id.clone(), org: user.org.clone(), name, first_name, last_name, email }
         };
         ZitadelWorld {
             orgs: state
                 .orgs
                 .iter()
                 .filter(|(_, org)| !org.deleted)
-                .map(|(id, org)| OrgWorld {
-                    id: id.clone(),
-                    name: org.name.clone(),
-                })
+                .map(|(id, org)| OrgWorld { id: id.clone(), name: org.name.clone() })
                 .collect(),
-            users: state
-                .users
-                .iter()
-                .filter(|(_, user)| !user.deleted)
-                .map(user)
-                .collect(),
+            users: state.users.iter().filter(|(_, user)| !user.deleted).map(user).collect(),
             projects: state
                 .projects
                 .iter()
@@ -180,16 +156,11 @@ impl Zitadel {
             grants: state
                 .grants
                 .iter()
-                .map(|(user, scope, role)| GrantWorld {
-                    user: user.clone(),
-                    scope: scope.clone(),
-                    role: role.clone(),
-                })
+                .map(|(user, scope, role)| GrantWorld { user: user.clone(), scope: scope.clone(), role: role.clone() })
                 .collect(),
             members: state
                 .projection
-                .rows
-                .iter()
+                .all()
                 .map(|row| MemberWorld {
                     project: row.project.clone(),
                     user: row.user.clone(),

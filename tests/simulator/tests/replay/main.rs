@@ -4,12 +4,7 @@
 //! what happened at the server between the exchanges, and which exchanges are not replayed, and why. Every other
 //! exchange must match: see `compare.rs`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test ends where something is wrong"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 
 mod compare;
 mod recording;
@@ -34,6 +29,11 @@ recordings! {
     infisical_temporary_grants: "infisical" "temporary-grants";
     infisical_auth: "infisical" "auth";
     infisical_identity_extras: "infisical" "identity-extras";
+    infisical_pagination: "infisical" "pagination";
+    infisical_rate_limit: "infisical" "rate-limit";
+    infisical_permissions: "infisical" "permissions";
     zitadel_project_members: "zitadel" "project-members";
     zitadel_organization_header: "zitadel" "organization-header";
+    zitadel_permissions: "zitadel" "permissions";
+    zitadel_concurrency: "zitadel" "concurrency";
 }

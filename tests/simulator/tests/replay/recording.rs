@@ -155,8 +155,6 @@ pub enum Change {
         path: String,
         body: Option<Value>,
     },
-    /// So many milliseconds really pass.
-    Wait(u64),
     /// How long search stands still for an event that can't be applied, in milliseconds.
     StuckFor(u64),
     SetRoles(MemberWorld),
@@ -169,9 +167,7 @@ pub enum Change {
 
 /// Reads a file below `tests/contracts`.
 pub fn contract<T: DeserializeOwned>(path: &str) -> T {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../contracts")
-        .join(path);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../contracts").join(path);
     let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -16,16 +16,10 @@ pub async fn replay(provider: &str, file: &str) {
     let recording: Recording = contract(&format!("{provider}/{file}.json"));
     let world: WorldFile = contract(&format!("{provider}/worlds/{file}.json"));
     let mut player = Player::start(provider, &world).await;
-    let mut specials: BTreeMap<usize, Special> = world
-        .exchanges
-        .into_iter()
-        .map(|special| (special.exchange, special))
-        .collect();
+    let mut specials: BTreeMap<usize, Special> =
+        world.exchanges.into_iter().map(|special| (special.exchange, special)).collect();
     for run in &world.left_out {
-        println!(
-            "left out  {provider}/{file} {} to {}: {}",
-            run.from, run.to, run.reason
-        );
+        println!("left out  {provider}/{file} {} to {}: {}", run.from, run.to, run.reason);
     }
     let mut failed = Vec::new();
     let (mut passed, mut steps, mut skipped) = (0, 0, 0);
@@ -43,11 +37,7 @@ pub async fn replay(provider: &str, file: &str) {
         if let Some(reason) = &special.skip {
             println!("left out  {title}: {reason}");
             skipped += 1;
-        } else if world
-            .left_out
-            .iter()
-            .any(|run| (run.from..=run.to).contains(&at))
-        {
+        } else if world.left_out.iter().any(|run| (run.from..=run.to).contains(&at)) {
             skipped += 1;
         } else if let Some(reason) = &special.step {
             println!("by hand   {title}: {reason}");
@@ -61,22 +51,13 @@ pub async fn replay(provider: &str, file: &str) {
             }
         }
     }
-    assert!(
-        specials.is_empty(),
-        "the world file names exchanges that are not there: {:?}",
-        specials.keys()
-    );
+    assert!(specials.is_empty(), "the world file names exchanges that are not there: {:?}", specials.keys());
     println!(
         "{provider}/{file}: {passed} as recorded, {} different, {steps} by hand, {skipped} left out, of {}",
         failed.len(),
         recording.exchanges.len()
     );
-    assert!(
-        failed.is_empty(),
-        "{} exchanges differ:\n{}",
-        failed.len(),
-        failed.join("\n")
-    );
+    assert!(failed.is_empty(), "{} exchanges differ:\n{}", failed.len(), failed.join("\n"));
 }
 
 struct Player {
@@ -97,14 +78,10 @@ impl Player {
         let offset = file.clock.duration_since(Timestamp::now());
         if is_infisical {
             simulator.infisical().set_clock_offset(offset);
-            simulator
-                .infisical()
-                .load(&serde_json::from_value(file.world.clone()).unwrap());
+            simulator.infisical().load(&serde_json::from_value(file.world.clone()).unwrap());
         } else {
             simulator.zitadel().set_clock_offset(offset);
-            simulator
-                .zitadel()
-                .load(&serde_json::from_value(file.world.clone()).unwrap());
+            simulator.zitadel().load(&serde_json::from_value(file.world.clone()).unwrap());
         }
         let mut bindings = Bindings::default();
         world_ids(&file.world, &mut |id| bindings.know(id));
@@ -122,11 +99,7 @@ impl Player {
     }
 
     fn front(&self) -> &Front {
-        if self.is_infisical {
-            self.simulator.infisical()
-        } else {
-            self.simulator.zitadel()
-        }
+        if self.is_infisical { self.simulator.infisical() } else { self.simulator.zitadel() }
     }
 
     async fn change(&self, change: &Change) {
@@ -139,46 +112,23 @@ impl Player {
             }
             Change::AddIdentity(identity) => infisical.add_identity(&identity.id, &identity.name),
             Change::DeleteIdentity(id) => infisical.delete_identity(id),
-            Change::AddSecret {
-                client,
-                secret,
-                identity,
-                uses,
-                seconds,
-            } => {
+            Change::AddSecret { client, secret, identity, uses, seconds } => {
                 let ends = seconds.map(|s| infisical.now() + SignedDuration::from_secs(s));
                 infisical.add_limited_secret(client, secret, identity, *uses, ends);
             }
             Change::RevokeSecret { client, secret } => infisical.revoke_secret(client, secret),
-            Change::SetIdentityRoles(m) => {
-                infisical.set_roles(&m.project, &m.identity, m.roles.clone())
-            }
+            Change::SetIdentityRoles(m) => infisical.set_roles(&m.project, &m.identity, m.roles.clone()),
             Change::RemoveIdentityMember { project, identity } => {
                 infisical.remove_member(project, identity);
             }
-            Change::AddIdentityMembers {
-                project,
-                prefix,
-                count,
-                digits,
-                role,
-            } => {
+            Change::AddIdentityMembers { project, prefix, count, digits, role } => {
                 for at in 1..=*count {
                     let id = uuid::Uuid::new_v4().to_string();
                     infisical.add_identity(&id, &numbered(prefix, at, *digits));
                     infisical.set_caller_roles(project, &id, &[role]);
                 }
             }
-            Change::AddMembers {
-                project,
-                org,
-                prefix,
-                suffix,
-                count,
-                digits,
-                role,
-                without_login_name,
-            } => {
+            Change::AddMembers { project, org, prefix, suffix, count, digits, role, without_login_name } => {
                 for at in 1..=*count {
                     let id = format!("9{at:017}");
                     let name = format!("{}{suffix}", numbered(prefix, at, *digits));
@@ -191,12 +141,7 @@ impl Player {
             }
             Change::SetLimits(limits) => infisical.set_limits(Some(*limits)),
             Change::Order(order) => self.front().order(order.clone()),
-            Change::Call {
-                times,
-                method,
-                path,
-                body,
-            } => {
+            Change::Call { times, method, path, body } => {
                 let special = Special::default();
                 for _ in 0..*times {
                     let url = format!("{}{path}", self.front().url());
@@ -209,9 +154,6 @@ impl Player {
                     }
                     request.send().await.unwrap();
                 }
-            }
-            Change::Wait(milliseconds) => {
-                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
             }
             Change::StuckFor(milliseconds) => {
                 zitadel.set_stuck_for(Duration::from_millis(*milliseconds));
@@ -229,57 +171,38 @@ impl Player {
         }
     }
 
-    async fn exchange(
-        &mut self,
-        exchange: &Exchange,
-        special: &Special,
-    ) -> Result<(), Vec<String>> {
+    async fn exchange(&mut self, exchange: &Exchange, special: &Special) -> Result<(), Vec<String>> {
         let sent = &exchange.request;
         let Some(token) = self.token(sent.authorization.as_deref(), special) else {
-            return Err(vec![format!(
-                "no caller is known for {:?}",
-                sent.authorization
-            )]);
+            return Err(vec![format!("no caller is known for {:?}", sent.authorization)]);
         };
         let method = sent.method.parse().unwrap();
         let url = format!("{}{}", self.front().url(), sent.path);
-        let mut request = self
-            .client
-            .request(method, url)
-            .headers(headers(&sent.headers));
+        let mut request = self.client.request(method, url).headers(headers(&sent.headers));
         if let Some(token) = &token {
             request = request.bearer_auth(token);
         }
         if let Some(raw) = &sent.raw_body {
-            request = request
-                .header(CONTENT_TYPE, "application/json")
-                .body(raw.clone());
+            request = request.header(CONTENT_TYPE, "application/json").body(raw.clone());
         } else if let Some(body) = &sent.body {
             let body = as_sent(&self.without_redactions(body, special));
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| vec![format!("no answer: {error}")])?;
+        let response = request.send().await.map_err(|error| vec![format!("no answer: {error}")])?;
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let text = response.text().await.unwrap();
         let got: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
         let mut differences = Vec::new();
         if status != exchange.response.status {
-            differences.push(format!(
-                "status: expected {}, got {status}",
-                exchange.response.status
-            ));
+            differences.push(format!("status: expected {}, got {status}", exchange.response.status));
         }
         for (name, expected) in &exchange.response.headers {
             let got = headers.get(name).and_then(|value| value.to_str().ok());
             // How many seconds are left depends on how fast the replay is.
             let counts_down = name == "retry-after" || name == "x-ratelimit-reset";
             let same = if counts_down {
-                got.and_then(|got| got.parse::<u32>().ok())
-                    .is_some_and(|got| (1..=60).contains(&got))
+                got.and_then(|got| got.parse::<u32>().ok()).is_some_and(|got| (1..=60).contains(&got))
             } else {
                 got == Some(expected)
             };
@@ -288,9 +211,7 @@ impl Player {
             }
         }
         let localised = |headers: &BTreeMap<String, String>| {
-            headers
-                .keys()
-                .any(|name| name.eq_ignore_ascii_case("accept-language"))
+            headers.keys().any(|name| name.eq_ignore_ascii_case("accept-language"))
         };
         let context = Context {
             aggregate: aggregate(&sent.path),
@@ -306,11 +227,7 @@ impl Player {
                 self.logins.insert(client.to_owned(), token.to_owned());
             }
         }
-        if differences.is_empty() {
-            Ok(())
-        } else {
-            Err(differences)
-        }
+        if differences.is_empty() { Ok(()) } else { Err(differences) }
     }
 
     /// The token of a call, `Some(None)` if there is none; nothing if nobody knows the caller.
@@ -351,8 +268,7 @@ fn headers(recorded: &Option<BTreeMap<String, String>>) -> HeaderMap {
 
 /// The project whose events share a sequence, or the path where there is none.
 fn aggregate(path: &str) -> &str {
-    path.split_once("/projects/")
-        .map_or(path, |(_, rest)| rest.split('/').next().unwrap_or(rest))
+    path.split_once("/projects/").map_or(path, |(_, rest)| rest.split('/').next().unwrap_or(rest))
 }
 
 /// JSON with the blanks that the recorder sent: error messages count columns.
@@ -366,10 +282,7 @@ fn as_sent(body: &Value) -> String {
             format!("{{{}}}", fields.join(", "))
         }
         Value::Array(items) => {
-            format!(
-                "[{}]",
-                items.iter().map(as_sent).collect::<Vec<_>>().join(", ")
-            )
+            format!("[{}]", items.iter().map(as_sent).collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }
@@ -377,11 +290,7 @@ fn as_sent(body: &Value) -> String {
 
 /// `m-`, 7, 5 → `m-00007`; no digits: the prefix alone.
 fn numbered(prefix: &str, number: usize, digits: usize) -> String {
-    if digits == 0 {
-        prefix.to_owned()
-    } else {
-        format!("{prefix}{number:0digits$}")
-    }
+    if digits == 0 { prefix.to_owned() } else { format!("{prefix}{number:0digits$}") }
 }
 
 /// The ids that a world gives to its projects, subjects and organisations.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use simulator::{RoleRow, Scope, Simulator};
@@ -51,10 +53,7 @@ impl Stage {
         zitadel.grant(OWNER, Scope::Instance, "IAM_OWNER");
         zitadel.add_pat("operator", OWNER);
         zitadel.add_pat("subject", USER);
-        Self {
-            simulator,
-            client: reqwest::Client::new(),
-        }
+        Self { simulator, client: reqwest::Client::new() }
     }
 
     /// The same, Infisical being that of October 2024.
@@ -67,89 +66,61 @@ impl Stage {
     /// Calls Infisical below the membership path of the first generation.
     pub async fn infisical(&self, method: Method, rest: &str, body: Value) -> Got {
         let path = format!("/api/v2/workspace/{PROJECT}/identity-memberships{rest}");
-        self.call(
-            self.simulator.infisical().url(),
-            "operator",
-            method,
-            &path,
-            body,
-        )
-        .await
+        self.call(self.simulator.infisical().url(), "operator", method, &path, body).await
     }
 
     pub async fn post(&self, body: Value) -> Got {
-        self.infisical(Method::POST, &format!("/{IDENTITY}"), body)
-            .await
+        self.infisical(Method::POST, &format!("/{IDENTITY}"), body).await
     }
 
     pub async fn patch(&self, body: Value) -> Got {
-        self.infisical(Method::PATCH, &format!("/{IDENTITY}"), body)
-            .await
+        self.infisical(Method::PATCH, &format!("/{IDENTITY}"), body).await
     }
 
     pub async fn delete(&self) -> Got {
-        self.infisical(Method::DELETE, &format!("/{IDENTITY}"), Value::Null)
-            .await
+        self.infisical(Method::DELETE, &format!("/{IDENTITY}"), Value::Null).await
     }
 
     pub async fn get(&self) -> Got {
-        self.infisical(Method::GET, &format!("/{IDENTITY}"), Value::Null)
-            .await
+        self.infisical(Method::GET, &format!("/{IDENTITY}"), Value::Null).await
+    }
+
+    /// Waits until Infisical has begun to handle a request of this method.
+    pub async fn arrived(&self, method: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.simulator.infisical().count(method, "") == 0 {
+            assert!(Instant::now() < deadline, "no {method} came");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It is written down when it arrives; a moment later it has read what it needs.
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
     /// Calls ZITADEL below the path of projects.
     pub async fn zitadel(&self, method: Method, rest: &str, body: Value) -> Got {
         let path = format!("/management/v1/projects{rest}");
-        self.call(
-            self.simulator.zitadel().url(),
-            "operator",
-            method,
-            &path,
-            body,
-        )
-        .await
+        self.call(self.simulator.zitadel().url(), "operator", method, &path, body).await
     }
 
     pub async fn put_member(&self, roles: &[&str]) -> Got {
-        self.zitadel(
-            Method::PUT,
-            &format!("/{SHOP}/members/{USER}"),
-            json!({"roles": roles}),
-        )
-        .await
+        self.zitadel(Method::PUT, &format!("/{SHOP}/members/{USER}"), json!({"roles": roles})).await
     }
 
     pub async fn post_member(&self, roles: &[&str]) -> Got {
         let body = json!({"userId": USER, "roles": roles});
-        self.zitadel(Method::POST, &format!("/{SHOP}/members"), body)
-            .await
+        self.zitadel(Method::POST, &format!("/{SHOP}/members"), body).await
     }
 
     pub async fn delete_member(&self) -> Got {
-        self.zitadel(
-            Method::DELETE,
-            &format!("/{SHOP}/members/{USER}"),
-            Value::Null,
-        )
-        .await
+        self.zitadel(Method::DELETE, &format!("/{SHOP}/members/{USER}"), Value::Null).await
     }
 
     pub async fn search(&self) -> Got {
-        self.zitadel(Method::POST, &format!("/{SHOP}/members/_search"), json!({}))
-            .await
+        self.zitadel(Method::POST, &format!("/{SHOP}/members/_search"), json!({})).await
     }
 
-    pub async fn call(
-        &self,
-        base: &str,
-        token: &str,
-        method: Method,
-        path: &str,
-        body: Value,
-    ) -> Got {
-        self.send(base, token, method, path, &[], body)
-            .await
-            .expect("an answer")
+    pub async fn call(&self, base: &str, token: &str, method: Method, path: &str, body: Value) -> Got {
+        self.send(base, token, method, path, &[], body).await.expect("an answer")
     }
 
     pub async fn send(
@@ -161,10 +132,7 @@ impl Stage {
         headers: &[(&str, &str)],
         body: Value,
     ) -> reqwest::Result<Got> {
-        let mut request = self
-            .client
-            .request(method, format!("{base}{path}"))
-            .bearer_auth(token);
+        let mut request = self.client.request(method, format!("{base}{path}")).bearer_auth(token);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -178,10 +146,7 @@ impl Stage {
 async fn got(response: Response) -> reqwest::Result<Got> {
     let status = response.status().as_u16();
     let text = response.text().await?;
-    Ok(Got {
-        status,
-        body: serde_json::from_str(&text).unwrap_or(Value::String(text)),
-    })
+    Ok(Got { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
 }
 
 /// A permanent role as it is sent.

@@ -1,0 +1,128 @@
+//! The permanent base: the built-in role that gives nothing, which a provider needs beside temporary roles
+//! (reference/infisical.md, "Errors": `Identity must have at least one permanent role`).
+
+use std::collections::BTreeSet;
+
+use super::verdict::last_to_end;
+use super::{View, plan, union_for};
+use crate::layers::{Layer, Phase, Union};
+use crate::member::{Change, Entry, Term};
+
+/// How far a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that is to be put right.
+    Whole,
+    /// Only what is ours goes; whatever else is there stays.
+    Removals,
+    /// As [`Extent::Removals`], and without what isn't ours.
+    Ours,
+}
+
+/// What becomes of the base.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    /// The base's entry in the list, if any.
+    pub entry: Option<Entry>,
+    /// The base alone is reason enough to write.
+    pub touched: bool,
+}
+
+/// Decides on the base beside `rest`, all other entries of a list. `losing`: a role of ours goes at the same time.
+///
+/// It stands where `rest` is temporary only. A base that isn't ours stays as well; one of ours that isn't needed any
+/// more goes with the next write: it gives nothing, and is no reason to write while a grant is in effect.
+pub(super) fn settle(
+    rest: &[Entry],
+    observed: &[Entry],
+    union: &Union,
+    view: &View<'_>,
+    losing: bool,
+    extent: Extent,
+) -> Base {
+    let Some(base) = view.capabilities.permanent_base else {
+        return Base::default();
+    };
+    let rows: Vec<&Entry> = observed.iter().filter(|entry| entry.role == base).collect();
+    if needed(rest) {
+        let there = rows.iter().find(|entry| entry.term == Term::Permanent);
+        let entry = there.map_or_else(|| Entry::permanent(base), |entry| (*entry).clone());
+        return Base { entry: Some(entry), touched: there.is_none() };
+    }
+    if union.kept.contains_key(base) || rows.is_empty() {
+        return Base::default();
+    }
+    let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
+    let stays = if foreign {
+        extent != Extent::Ours
+    } else {
+        union.held.contains_key(base) && !(rest.is_empty() && losing)
+    };
+    if stays {
+        return Base { entry: last_to_end(&rows).cloned(), touched: false };
+    }
+    let in_effect = !union.kept.is_empty() || !union.held.is_empty();
+    Base { entry: None, touched: rest.is_empty() || !in_effect }
+}
+
+fn needed(rest: &[Entry]) -> bool {
+    !rest.is_empty() && rest.iter().all(|entry| entry.term != Term::Permanent)
+}
+
+/// The base, where `layer` has to write it down as its own before it writes: either its next write puts it there, or
+/// another layer put it there and `layer` needs it as well. For layers of any phase.
+pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
+    let base = view.capabilities.permanent_base?;
+    // Looked at as it will be when what `record_before` says is written, so that one status write does for both.
+    let recorded = |known: &Layer| match known.uid == layer.uid {
+        true => Layer { managed: layer.record_before(view.now), ..layer.clone() },
+        false => known.clone(),
+    };
+    let layers: Vec<Layer> = layers.iter().map(recorded).collect();
+    let union = union_for(&layers, view);
+    if union.kept.contains_key(base) {
+        return None;
+    }
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let permanent = |entry: &Entry| entry.role == base && entry.term == Term::Permanent;
+    if union.ours.contains(base) {
+        let there = observed.iter().any(|entry| entry.role == base);
+        return (there && relies(layer, base, view)).then_some(base);
+    }
+    let plan = plan(&layers, view);
+    let adds = |change: &Change| change.outcome().iter().any(permanent) && !observed.iter().any(permanent);
+    plan.change().into_iter().chain(plan.fallbacks()).any(adds).then_some(base)
+}
+
+/// Whether what `layer` has or holds is temporary only, so that it needs the base.
+fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
+    let mut terms: Vec<Term> = layer.in_effect(view.now).map(|grant| grant.term).collect();
+    if layer.phase == Phase::Holds {
+        let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now));
+        terms.extend(held.map(|(_, term)| *term));
+    }
+    !terms.is_empty() && terms.iter().all(|term| *term != Term::Permanent)
+}
+
+/// The roles that the observation shows, for [`crate::layers::record_after`]: without the base where `layer` need not
+/// answer for it any more, because another layer that needs it has written it down, or because a layer that leaves
+/// leaves only foreign temporary roles behind, which can't be without it.
+pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();
+    let Some(base) = view.capabilities.permanent_base else {
+        return shown;
+    };
+    let union = union_for(layers, view);
+    if union.kept.contains_key(base) || relies(layer, base, view) {
+        return shown;
+    }
+    let others = || layers.iter().filter(|other| other.uid != layer.uid);
+    let heir = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
+    let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
+    let foreign = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
+    if heir || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
+        shown.remove(base);
+    }
+    shown
+}

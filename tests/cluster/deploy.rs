@@ -1,0 +1,169 @@
+//! What `deploy/` ships: it applies, gives the operator the rights that it uses and no others, and the examples fit the
+//! demo's world.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use k8s_openapi::ByteString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use simulator::worlds;
+
+use crate::support::{OPERATOR, assert_contains, operator_on, path, plane, with_namespace_on};
+
+/// Every document of `deploy/examples/`, in the order in which kubectl applies them.
+fn examples() -> Vec<Value> {
+    let mut files: Vec<_> = fs::read_dir(path("deploy/examples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+    texts
+        .flat_map(|text| {
+            let documents = serde_yaml_ng::Deserializer::from_str(&text).map(|d| Value::deserialize(d).unwrap());
+            documents.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_pod_of_the_deployment_passes_restricted_pod_security() {
+    let admin = plane().await.kubectl();
+    let namespace = format!("--namespace={}", OPERATOR.0);
+    let text = admin.ok(&["get", "deployment", "membership-operator", &namespace, "--output=json"]).await.unwrap();
+    let deployment: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
+    let enforced = admin.ok(&["get", "namespace", OPERATOR.0, "--output=jsonpath={.metadata.labels}"]).await.unwrap();
+    assert_contains(&enforced, r#""pod-security.kubernetes.io/enforce":"restricted""#);
+
+    let mut pod = deployment["spec"]["template"].clone();
+    pod["apiVersion"] = json!("v1");
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["name"] = json!("as-deployed");
+    admin.ok_with_input(&["create", &namespace, "--filename=-"], &pod.to_string()).await.unwrap();
+    // That the namespace really refuses what isn't restricted.
+    pod["metadata"]["name"] = json!("with-capabilities");
+    pod["spec"]["containers"][0]["securityContext"]["capabilities"] = json!({});
+    let refused = admin.run_with_input(&["create", &namespace, "--filename=-"], &pod.to_string()).await.unwrap();
+    assert_contains(&refused.stderr, "violates PodSecurity");
+}
+
+#[tokio::test]
+async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
+    let plane = plane().await;
+    let operator = operator_on(plane).await;
+    with_namespace_on(plane, async |ns| {
+        let allowed = async |verb: &str, resource: &str| {
+            let namespace = format!("--namespace={}", ns.name);
+            let answer = operator.run(&["auth", "can-i", verb, resource, &namespace]).await.unwrap();
+            answer.stdout.trim() == "yes"
+        };
+        let memberships = "projectmemberships.membership.dev";
+        let providers = "membershipproviders.membership.dev";
+        let (memberships_status, providers_status) = (&format!("{memberships}/status"), &format!("{providers}/status"));
+        for (verb, resource) in [
+            ("list", memberships),
+            ("watch", memberships),
+            ("patch", memberships),
+            ("patch", memberships_status),
+            ("list", providers),
+            ("watch", providers),
+            ("patch", providers_status),
+            ("create", "events.events.k8s.io"),
+            ("patch", "events.events.k8s.io"),
+        ] {
+            assert!(allowed(verb, resource).await, "the operator may not {verb} {resource}");
+        }
+        for (verb, resource) in [
+            ("create", memberships),
+            ("update", memberships),
+            ("delete", memberships),
+            ("update", memberships_status),
+            ("create", providers),
+            ("delete", providers),
+            ("get", "secrets"),
+            ("list", "secrets"),
+            ("watch", "secrets"),
+            ("get", "configmaps"),
+            ("list", "namespaces"),
+            ("create", "serviceaccounts/token"),
+            ("delete", "events.events.k8s.io"),
+            ("*", "*"),
+        ] {
+            assert!(!allowed(verb, resource).await, "the operator may {verb} {resource}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_lets_the_operator_read_its_secrets_by_name_only() {
+    let plane = plane().await;
+    let operator = operator_on(plane).await;
+    with_namespace_on(plane, async |ns| {
+        ns.ok(&["create", "secret", "generic", "infisical", "--from-literal=client-id=1"]).await;
+        let namespace = format!("--namespace={}", ns.name);
+        let read = ["get", "secret", "infisical", &namespace, "--output=name"];
+        assert_contains(&operator.run(&read).await.unwrap().stderr, "Forbidden");
+        // The command that the provider's condition says.
+        let account = format!("--serviceaccount={}:{}", OPERATOR.0, OPERATOR.1);
+        let role = "membership-operator-secrets";
+        ns.ok(&["create", "rolebinding", role, &format!("--clusterrole={role}"), &account]).await;
+        assert_eq!(operator.ok(&read).await.unwrap(), "secret/infisical\n");
+        assert_contains(&operator.run(&["get", "secrets", &namespace]).await.unwrap().stderr, "Forbidden");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_examples_apply_as_a_folder_and_again_change_nothing() {
+    let admin = plane().await.kubectl();
+    let examples = path("deploy/examples");
+    admin.ok(&["apply", "--filename", &examples]).await.unwrap();
+    let again = admin.ok(&["apply", "--filename", &examples]).await.unwrap();
+    let changed: Vec<&str> = again.lines().filter(|line| !line.ends_with(" unchanged")).collect();
+    assert_eq!(changed, Vec::<&str>::new());
+    admin.ok(&["delete", "--filename", &examples, "--wait=false"]).await.unwrap();
+}
+
+#[test]
+fn the_examples_name_what_the_demo_world_holds() {
+    let world = worlds::demo();
+    let ids = |kind: &str| -> BTreeSet<String> {
+        let infisical = &world.infisical;
+        let zitadel = &world.zitadel;
+        match kind {
+            "project" => infisical
+                .projects
+                .iter()
+                .map(|p| p.id.clone())
+                .chain(zitadel.projects.iter().map(|p| p.id.clone()))
+                .collect(),
+            _ => infisical
+                .identities
+                .iter()
+                .map(|i| i.id.clone())
+                .chain(zitadel.users.iter().map(|u| u.id.clone()))
+                .collect(),
+        }
+    };
+    let (projects, subjects) = (ids("project"), ids("subject"));
+    let examples = examples();
+    let of = |kind: &'static str| examples.iter().filter(move |example| example["kind"] == kind);
+    for example in of("ProjectMembership") {
+        assert_eq!(example["metadata"]["namespace"], "team-a", "{example}");
+        assert!(projects.contains(example["spec"]["project"]["id"].as_str().unwrap()), "{example}");
+        assert!(subjects.contains(example["spec"]["subject"]["id"].as_str().unwrap()), "{example}");
+        let provider = &example["spec"]["providerRef"]["name"];
+        assert!(of("MembershipProvider").any(|p| p["metadata"]["name"] == *provider), "{example}");
+    }
+    let secret = |name: &str, key: &str| {
+        let secret = of("Secret").find(|secret| secret["metadata"]["name"] == name).unwrap();
+        let bytes: ByteString = serde_json::from_value(secret["data"][key].clone()).unwrap();
+        String::from_utf8(bytes.0).unwrap()
+    };
+    let client = &world.infisical.clients[0];
+    assert_eq!(secret("infisical", "client-id"), client.client_id);
+    assert_eq!(secret("infisical", "client-secret"), client.client_secret);
+    assert!(world.zitadel.pats.contains_key(&secret("zitadel", "token")));
+    let zitadel = of("MembershipProvider").find(|p| p["metadata"]["name"] == "zitadel").unwrap();
+    assert_eq!(zitadel["spec"]["zitadel"]["organizationId"], world.zitadel.projects[0].org);
+}

@@ -1,0 +1,156 @@
+//! What users see with kubectl.
+
+use serde_json::{Value, json};
+
+use super::zitadel;
+use crate::support::{assert_contains, changed, membership, plane, provider, with_namespace};
+
+/// A table of kubectl as rows of cells; several spaces part the cells.
+fn table(text: &str) -> Vec<Vec<&str>> {
+    text.lines().map(|line| line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect()
+}
+
+fn ready(message: &str) -> Value {
+    json!([{"type": "Ready", "status": "True", "reason": "Converged", "message": message, "lastTransitionTime": "2026-12-01T08:00:00Z"}])
+}
+
+#[tokio::test]
+async fn kubectl_get_pm_shows_what_is_in_effect() {
+    with_namespace(async |ns| {
+        ns.apply(&[membership("ci")]).await;
+        let status = json!({
+            "observedGeneration": 1,
+            "conditions": ready("as declared"),
+            "activeRoles": "viewer, deployer",
+            "nextTransitionTime": "2026-12-01T10:00:00Z",
+        });
+        ns.set_status("pm/ci", &status).await;
+        let heads = ["NAME", "PROVIDER", "PROJECT", "SUBJECT", "ROLES", "READY", "NEXT", "AGE"];
+        let cells = [
+            "ci",
+            "infisical",
+            "6ec3d92b-3251-4084-9a12-ffb509a03ffc",
+            "24160fbf-24bd-49d7-95de-feb53df75187",
+            "viewer, deployer",
+            "True",
+            "2026-12-01T10:00:00Z",
+        ];
+        let narrow = ns.ok(&["get", "pm"]).await;
+        let rows = table(&narrow);
+        assert_eq!(rows[0], heads);
+        assert_eq!(rows[1][..7], cells);
+        let wide = ns.ok(&["get", "pm", "--output=wide"]).await;
+        let rows = table(&wide);
+        assert_eq!(rows[0], [&heads[..], &["MESSAGE"]].concat());
+        assert_eq!(rows[1].last(), Some(&"as declared"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kubectl_get_membershipproviders_shows_the_server() {
+    with_namespace(async |ns| {
+        ns.apply(&[provider("infisical"), zitadel(0)]).await;
+        let status =
+            json!({"observedGeneration": 1, "conditions": ready("signed in"), "api": "projects/v1", "memberships": 42});
+        ns.set_status("membershipprovider/infisical", &status).await;
+        let wide = ns.ok(&["get", "membershipproviders", "--output=wide"]).await;
+        let rows = table(&wide);
+        assert_eq!(rows[0], ["NAME", "URL", "API", "MEMBERSHIPS", "READY", "AGE", "MESSAGE"]);
+        assert_eq!(rows[1][..2], ["case-0", "https://auth.example.com"]);
+        assert_eq!(rows[2][..5], ["infisical", "https://app.infisical.com", "projects/v1", "42", "True"]);
+        assert_eq!(rows[2].last(), Some(&"signed in"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_category_lists_both_kinds() {
+    with_namespace(async |ns| {
+        ns.apply(&[membership("ci"), provider("infisical")]).await;
+        let names = ns.ok(&["get", "membership", "--output=name"]).await;
+        assert_eq!(names, "membershipprovider.membership.dev/infisical\nprojectmembership.membership.dev/ci\n");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn kubectl_explain_says_how_a_temporary_role_is_written() {
+    let kubectl = plane().await.kubectl();
+    let explain = async |field: &str| kubectl.ok(&["explain", field]).await.unwrap();
+    let temporary = explain("projectmembership.spec.roles.temporary").await;
+    let text = temporary.split_whitespace().collect::<Vec<_>>().join(" ");
+    for expected in [
+        "FIELD: temporary <Object>",
+        "It needs an end: duration, expirationTime, or both, in which case the earlier one counts.",
+        "To ask for a new window, set a new startTime.",
+        "duration <string> How long the role runs, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years.",
+        "expirationTime <string> When the role ends at the latest, as 2026-12-01T12:00:00Z",
+        "startTime <string> When the role starts, as 2026-12-01T08:00:00Z.",
+    ] {
+        assert_contains(&text, expected);
+    }
+    assert_contains(&explain("pm.spec.roleManagement").await, "ENUM:\n    Exclusive\n    Additive");
+}
+
+#[tokio::test]
+async fn every_field_has_a_text_for_kubectl_explain() {
+    fn undocumented(schema: &Value, path: &str, found: &mut Vec<String>) {
+        if schema["description"].as_str().is_none_or(|text| text.len() < 10) && path.contains('.') {
+            found.push(path.to_owned());
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            undocumented(property, &format!("{path}.{name}"), found);
+            for (name, item) in property["items"]["properties"].as_object().into_iter().flatten() {
+                undocumented(item, &format!("{path}.{name}"), found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for crd in membership_operator::crds::all() {
+        let crd = serde_json::to_value(crd).unwrap();
+        let kind = crd["spec"]["names"]["kind"].as_str().unwrap().to_owned();
+        undocumented(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind, &mut found);
+        assert!(!crd.to_string().contains("Auto-generated"), "{kind} has no text of its own");
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn applying_again_changes_nothing_and_the_diff_is_empty() {
+    with_namespace(async |ns| {
+        let mut objects = vec![membership("ci"), provider("infisical"), zitadel(0)];
+        objects[0] = changed(objects[0].clone(), "/spec/roles/1", json!({"role": "deployer", "temporary": {"duration": "2h", "startTime": "2026-12-01T08:00:00Z"}}));
+        ns.apply(&objects).await;
+        let generation = ns.get("pm/ci").await["metadata"]["generation"].clone();
+        ns.set_status("pm/ci", &json!({"observedGeneration": 1, "conditions": ready("")})).await;
+        assert_eq!(
+            ns.apply(&objects).await,
+            "projectmembership.membership.dev/ci unchanged\nmembershipprovider.membership.dev/infisical unchanged\nmembershipprovider.membership.dev/case-0 unchanged\n"
+        );
+        assert_eq!(ns.get("pm/ci").await["metadata"]["generation"], generation);
+        let text: String = objects.iter().map(|object| format!("{object}\n---\n")).collect();
+        let diff = ns.run(&["diff", "--filename=-"], &text).await;
+        assert!(diff.status.success() && diff.stdout.is_empty(), "{}{}", diff.stdout, diff.stderr);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_managers_who_apply_a_role_each_keep_both() {
+    with_namespace(async |ns| {
+        let apply = async |manager: &str, roles: Value| {
+            let object = changed(membership("shared"), "/spec/roles", roles).to_string();
+            let manager = format!("--field-manager={manager}");
+            let output = ns.run(&["apply", "--server-side", &manager, "--filename=-"], &object).await;
+            assert!(output.status.success(), "{}", output.stderr);
+        };
+        apply("git", json!([{"role": "viewer"}])).await;
+        apply("on-call", json!([{"role": "admin", "temporary": {"duration": "2h"}}])).await;
+        let both = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "2h"}}]);
+        assert_eq!(ns.get("pm/shared").await["spec"]["roles"], both);
+        apply("on-call", json!([{"role": "auditor"}])).await;
+        assert_eq!(ns.get("pm/shared").await["spec"]["roles"], json!([{"role": "viewer"}, {"role": "auditor"}]));
+    })
+    .await;
+}

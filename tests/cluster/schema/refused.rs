@@ -1,0 +1,281 @@
+//! Objects that are refused at apply time, each with the sentence that says what to write instead.
+
+use serde_json::{Value, json};
+
+use super::{numbered, provider_with, refusals, temporary, with, zitadel};
+use crate::support::{changed, membership, provider, with_namespace, without};
+
+const DURATION: &str = "write weeks, days, hours, minutes and seconds, whole numbers in this order and each at most once, as 1d, 90m or 1h30m";
+const NOTHING: &str = "this is a duration of nothing: write at least 1s";
+const TEN_YEARS: &str = "this is longer than ten years: write at most 3652d";
+const NO_END: &str = "a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out";
+const BACKWARDS: &str = "expirationTime must be after startTime: write a later expirationTime or an earlier startTime";
+const YEAR: &str = "write a year from 2000 to 2999; for a role without an end leave temporary out";
+const ROLE: &str = "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER): letters, digits, and - _ . : after the first";
+const ID: &str =
+    "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces";
+const NAME: &str = "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends";
+const URL: &str =
+    "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment";
+const ONE_SERVER: &str =
+    "write exactly one of infisical and zitadel: a second server needs a second MembershipProvider";
+const ONE_AUTH: &str = "write exactly one way to sign in: universalAuth or tokenSecretRef";
+const LIMIT: &str = "write at least 1, or leave the limit out";
+
+/// Applies them all, and fails for each that isn't refused at this field with this sentence.
+async fn expect_refused(cases: Vec<(Value, &str, &str)>) {
+    with_namespace(async |ns| {
+        let objects: Vec<Value> = cases.iter().map(|(object, ..)| object.clone()).collect();
+        let found = refusals(&ns, &objects).await;
+        let mut wrong = String::new();
+        for ((object, field, sentence), found) in cases.iter().zip(found) {
+            let at_field = found.contains(&format!("{field}: "));
+            if !(at_field && found.contains(sentence)) {
+                wrong += &format!("\n{}\n  expected: {field}: … {sentence}\n  there was: {found}\n", object["spec"]);
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_temporary_role_that_makes_no_sense_is_refused() {
+    let duration = |i, text: &str| temporary(i, json!({ "duration": text }));
+    let at = "spec.roles[0].temporary.duration";
+    let start = "2026-12-01T08:00:00Z";
+    expect_refused(vec![
+        (temporary(0, json!({})), "spec.roles[0].temporary", NO_END),
+        (temporary(1, json!({ "startTime": start })), "spec.roles[0].temporary", NO_END),
+        (
+            temporary(2, json!({"startTime": start, "expirationTime": start})),
+            "spec.roles[0].temporary.expirationTime",
+            BACKWARDS,
+        ),
+        (
+            // The same instant, written in two zones.
+            temporary(3, json!({"startTime": start, "expirationTime": "2026-12-01T09:00:00+01:00"})),
+            "spec.roles[0].temporary.expirationTime",
+            BACKWARDS,
+        ),
+        (
+            temporary(4, json!({"expirationTime": "9999-12-31T23:59:59Z"})),
+            "spec.roles[0].temporary.expirationTime",
+            YEAR,
+        ),
+        (
+            temporary(5, json!({"duration": "1h", "startTime": "1970-01-01T00:00:00Z"})),
+            "spec.roles[0].temporary.startTime",
+            YEAR,
+        ),
+        (
+            temporary(6, json!({"expirationTime": "tomorrow"})),
+            "spec.roles[0].temporary.expirationTime",
+            "must be of type date-time",
+        ),
+        (
+            temporary(7, json!({"expirationTime": "2026-12-01"})),
+            "spec.roles[0].temporary.expirationTime",
+            "must be of type date-time",
+        ),
+        // The API server's own check lets these two pass; the operator couldn't read them.
+        (
+            temporary(8, json!({"expirationTime": "2026-12-01T08:00:00x5Z"})),
+            "spec.roles[0].temporary.expirationTime",
+            "should match",
+        ),
+        (
+            temporary(9, json!({"expirationTime": "2026-12-01T08:00:00.1234567890Z"})),
+            "spec.roles[0].temporary.expirationTime",
+            "should match",
+        ),
+        (duration(10, ""), at, DURATION),
+        (duration(11, "2 hours"), at, DURATION),
+        (duration(12, "90"), at, DURATION),
+        (duration(13, "90min"), at, DURATION),
+        (duration(14, "1.5h"), at, DURATION),
+        (duration(15, "-1h"), at, DURATION),
+        (duration(16, "30m1h"), at, DURATION),
+        (duration(17, "1h1h"), at, DURATION),
+        (duration(18, "1H"), at, DURATION),
+        (duration(19, "P1D"), at, DURATION),
+        (duration(20, "100ms"), at, DURATION),
+        (duration(21, "1h\n"), at, DURATION),
+        (duration(22, "0s"), at, NOTHING),
+        (duration(23, "0w00d0h"), at, NOTHING),
+        (duration(24, "3653d"), at, TEN_YEARS),
+        (duration(25, "315576001s"), at, TEN_YEARS),
+        (duration(26, "521w5d12h1s"), at, TEN_YEARS),
+        (duration(27, "9999999999999999999999s"), at, TEN_YEARS),
+        (duration(28, "999999999w999999999d"), at, TEN_YEARS),
+        (duration(29, &"1".repeat(33)), at, "may not be more than 32"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_membership_that_cant_be_meant_is_refused() {
+    let roles: Vec<Value> = (0..33).map(|n| json!({"role": format!("role-{n}")})).collect();
+    let organization = "organizationId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id";
+    let digits = "write the organization's id, which is digits";
+    expect_refused(vec![
+        (
+            with(0, "/spec/roles/0/role", json!("custom")),
+            "spec.roles[0].role",
+            "\"custom\" is how Infisical marks every custom role, not a role: write the role's own slug",
+        ),
+        (with(1, "/spec/roles/0/role", json!("Web admins")), "spec.roles[0].role", ROLE),
+        (with(2, "/spec/roles/0/role", json!("")), "spec.roles[0].role", ROLE),
+        (with(3, "/spec/roles/0/role", json!("r".repeat(129))), "spec.roles[0].role", "may not be more than 128"),
+        (with(4, "/spec/roles", json!([])), "spec.roles", "should have at least 1 items"),
+        (with(5, "/spec/roles", json!(roles)), "spec.roles", "must have at most 32 items"),
+        (with(6, "/spec/roles/1/role", json!("viewer")), "spec.roles[1]", "Duplicate value"),
+        (without(membership(&numbered(7)), "/spec/roles"), "spec.roles", "Required value"),
+        (with(8, "/spec/project/organizationId", json!("123")), "spec.project.organizationId", organization),
+        (
+            changed(with(9, "/spec/project/id", json!("456")), "/spec/project/organizationId", json!("acme")),
+            "spec.project.organizationId",
+            digits,
+        ),
+        (with(10, "/spec/project/id", json!("../other")), "spec.project.id", ID),
+        (with(11, "/spec/project/id", json!("")), "spec.project.id", ID),
+        (with(12, "/spec/subject/id", json!("ada@example.com")), "spec.subject.id", ID),
+        (without(membership(&numbered(13)), "/spec/subject/id"), "spec.subject.id", "Required value"),
+        (without(membership(&numbered(14)), "/spec/subject/kind"), "spec.subject.kind", "Required value"),
+        (
+            with(15, "/spec/subject/kind", json!("Group")),
+            "spec.subject.kind",
+            "supported values: \"Identity\", \"User\"",
+        ),
+        (
+            with(16, "/spec/providerRef/kind", json!("ClusterMembershipProvider")),
+            "spec.providerRef.kind",
+            "supported values: \"MembershipProvider\"",
+        ),
+        (with(17, "/spec/providerRef/name", json!("Infisical")), "spec.providerRef.name", NAME),
+        (
+            with(18, "/spec/roleManagement", json!("exclusive")),
+            "spec.roleManagement",
+            "supported values: \"Exclusive\", \"Additive\"",
+        ),
+        (
+            with(19, "/spec/managementPolicy", json!("Delete")),
+            "spec.managementPolicy",
+            "supported values: \"Enforce\", \"Observe\"",
+        ),
+        (
+            with(20, "/spec/adoptionPolicy", json!("Always")),
+            "spec.adoptionPolicy",
+            "supported values: \"Adopt\", \"Refuse\"",
+        ),
+        (
+            with(21, "/spec/deletionPolicy", json!("Retain")),
+            "spec.deletionPolicy",
+            "supported values: \"Delete\", \"Orphan\"",
+        ),
+        (with(22, "/spec/resyncInterval", json!("10 minutes")), "spec.resyncInterval", DURATION),
+        (with(23, "/spec/resyncInterval", json!("0m")), "spec.resyncInterval", NOTHING),
+        (with(24, "/spec/resyncInterval", json!("11w3600d")), "spec.resyncInterval", TEN_YEARS),
+        (with(25, "/spec/justification", json!("x".repeat(513))), "spec.justification", "may not be more than 512"),
+        (with(26, "/spec/suspend", json!("yes")), "spec.suspend", "must be of type boolean"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_that_cant_be_meant_is_refused() {
+    let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
+    let reference = json!({"name": "infisical", "key": "token"});
+    let both = changed(zitadel(1), "/spec/infisical", provider("")["spec"]["infisical"].clone());
+    expect_refused(vec![
+        (provider_with(0, "/spec", json!({})), "spec", ONE_SERVER),
+        (both, "spec", ONE_SERVER),
+        (infisical(2, "auth", json!({})), "spec.infisical.auth", ONE_AUTH),
+        (infisical(3, "auth/tokenSecretRef", reference), "spec.infisical.auth", ONE_AUTH),
+        (
+            changed(zitadel(4), "/spec/zitadel/auth", json!({})),
+            "spec.zitadel.auth.personalAccessTokenSecretRef",
+            "Required value",
+        ),
+        (infisical(5, "url", json!("app.infisical.com")), "spec.infisical.url", URL),
+        (infisical(6, "url", json!("ftp://app.infisical.com")), "spec.infisical.url", URL),
+        (infisical(7, "url", json!("https://me:secret@app.infisical.com")), "spec.infisical.url", URL),
+        (infisical(8, "url", json!("https://app.infisical.com/?org=1")), "spec.infisical.url", URL),
+        (infisical(9, "url", json!("https://")), "spec.infisical.url", URL),
+        (infisical(10, "url", json!("https://app.infisical.com:https")), "spec.infisical.url", URL),
+        (
+            infisical(11, "url", json!(format!("https://{}", "a".repeat(512)))),
+            "spec.infisical.url",
+            "may not be more than 512",
+        ),
+        (changed(zitadel(12), "/spec/zitadel/url", json!("auth.example.com")), "spec.zitadel.url", URL),
+        (
+            changed(zitadel(13), "/spec/zitadel/organizationId", json!("acme.example")),
+            "spec.zitadel.organizationId",
+            "write the organization's id, which is digits",
+        ),
+        (
+            infisical(14, "auth/universalAuth/clientIdSecretRef/name", json!("My Secret")),
+            "spec.infisical.auth.universalAuth.clientIdSecretRef.name",
+            NAME,
+        ),
+        (
+            infisical(15, "auth/universalAuth/clientIdSecretRef/key", json!("client/id")),
+            "spec.infisical.auth.universalAuth.clientIdSecretRef.key",
+            "write a key of the Secret's data, as client-secret",
+        ),
+        (provider_with(16, "/spec/limits/readsPerMinute", json!(0)), "spec.limits.readsPerMinute", LIMIT),
+        (provider_with(17, "/spec/limits/writesPerMinute", json!(-5)), "spec.limits.writesPerMinute", LIMIT),
+        (provider_with(18, "/spec/limits/maxInFlight", json!(0)), "spec.limits.maxInFlight", LIMIT),
+        (
+            provider_with(19, "/spec/limits/maxInFlight", json!(1001)),
+            "spec.limits.maxInFlight",
+            "should be less than or equal to 1000",
+        ),
+        (provider_with(20, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn an_empty_temporary_is_no_permanent_grant() {
+    with_namespace(async |ns| {
+        let text = temporary(0, Value::Null).to_string();
+        // (Client-side `kubectl apply` drops a null before it sends the object.)
+        let output = ns.run(&["apply", "--server-side", "--filename=-"], &text).await;
+        crate::support::assert_contains(
+            &output.stderr,
+            "spec.roles[0].temporary: Invalid value: temporary is there and empty: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out",
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_field_that_doesnt_exist_is_refused_by_name() {
+    let cases = [
+        (with(0, "/spec/role", json!("viewer")), "spec.role"),
+        (with(1, "/spec/roles/0/duration", json!("2h")), "spec.roles[0].duration"),
+        // What later versions are to have isn't offered before it works.
+        (with(2, "/spec/project/name", json!("web")), "spec.project.name"),
+        (with(3, "/spec/project/grantId", json!("1")), "spec.project.grantId"),
+        (with(4, "/spec/subject/name", json!("ci")), "spec.subject.name"),
+        (provider_with(5, "/spec/allow", json!([])), "spec.allow"),
+        (provider_with(6, "/spec/caBundle", json!({})), "spec.caBundle"),
+        (provider_with(7, "/spec/infisical/inviteUsers", json!(true)), "spec.infisical.inviteUsers"),
+        (changed(zitadel(8), "/spec/zitadel/instanceHost", json!("a")), "spec.zitadel.instanceHost"),
+        (
+            provider_with(9, "/spec/infisical/auth/universalAuth/clientIdSecretRef/namespace", json!("other")),
+            "spec.infisical.auth.universalAuth.clientIdSecretRef.namespace",
+        ),
+    ];
+    with_namespace(async |ns| {
+        let objects: Vec<Value> = cases.iter().map(|(object, _)| object.clone()).collect();
+        let output = ns.try_apply(&objects).await;
+        for (_, field) in &cases {
+            crate::support::assert_contains(&output.stderr, &format!("unknown field {field:?}"));
+        }
+        assert_eq!(output.stdout, "", "nothing of it was applied");
+    })
+    .await;
+}

@@ -1,0 +1,80 @@
+//! The operator as a process of its own, under its own ServiceAccount with the rules of `deploy/`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use control_plane::{ControlPlane, Error, Server, free_port, http_get};
+
+/// Where `deploy/` puts it.
+pub const NAMESPACE: &str = "membership-system";
+/// Its ServiceAccount there.
+pub const ACCOUNT: &str = "membership-operator";
+
+/// A running operator. Dropping it ends it.
+pub struct Operator {
+    server: Server,
+    port: u16,
+}
+
+impl Operator {
+    /// Starts `binary` and waits until its caches are filled. `name` tells it apart from others on the control plane.
+    pub async fn start(plane: &ControlPlane, binary: &Path, name: &str) -> Result<Self, Error> {
+        Self::start_with(plane, binary, name, &[]).await
+    }
+
+    /// As [`Operator::start`], with more arguments.
+    pub async fn start_with(
+        plane: &ControlPlane,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
+        let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
+        let port = free_port()?;
+        let mut all = vec![
+            "run".to_owned(),
+            format!("--listen=127.0.0.1:{port}"),
+            "--log-format=human".to_owned(),
+            "--allow-http=127.0.0.1".to_owned(),
+            "--allow-address=127.0.0.0/8".to_owned(),
+        ];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        let kubeconfig = account.kubeconfig().display().to_string();
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug")];
+        let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
+        let ready = || async {
+            match http_get(port, "/readyz").await {
+                Ok(answer) if answer.contains(" 200 ") => Ok(()),
+                Ok(answer) => Err(answer),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        server.until_ready(Duration::from_secs(60), "/readyz", ready).await?;
+        Ok(Self { server, port })
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> String {
+        http_get(self.port, "/metrics").await.unwrap_or_else(|error| error.to_string())
+    }
+
+    /// The end of its log, for a test that failed.
+    pub fn log(&self) -> String {
+        self.server.end_of_log()
+    }
+
+    /// Where its log is.
+    pub fn log_file(&self) -> &Path {
+        self.server.log()
+    }
+
+    /// Stops it as a Pod is stopped: SIGTERM.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.server.stop(Duration::from_secs(30)).await
+    }
+
+    /// Kills it.
+    pub async fn kill(self) -> Result<(), Error> {
+        self.server.stop(Duration::ZERO).await
+    }
+}

@@ -1,0 +1,113 @@
+//! The Infisical client against the simulated server: signing in, finding the generation, every change, every fault.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test is to stop it")]
+
+mod changes;
+mod faults;
+mod raw;
+mod sign_in;
+mod urls;
+
+use std::sync::{Arc, Mutex};
+
+use membership_operator::api::SubjectKind;
+use membership_operator::api::provider::Limits;
+use membership_operator::member::{Entry, Project, Target};
+use membership_operator::provider::budget::{Budget, Kind, Lane};
+use membership_operator::provider::http::{Client, Endpoint, Observed, Observer, Policy};
+use membership_operator::provider::infisical::{Credentials, Infisical};
+use membership_operator::provider::{Permit, Urgency};
+use simulator::worlds::{self, INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_PROJECT};
+use simulator::{ErrorStyle, Generations, Simulator};
+
+/// A simulated server and a client of it.
+struct Stage {
+    simulator: Simulator,
+    infisical: Infisical,
+    lane: Lane,
+    observed: Arc<Seen>,
+}
+
+/// What the observer was told: method, route, code.
+#[derive(Default)]
+struct Seen(Mutex<Vec<(&'static str, &'static str, String)>>);
+
+impl Observer for Seen {
+    fn request(&self, observed: &Observed<'_>) {
+        self.0.lock().unwrap().push((observed.method, observed.route, observed.outcome.code()));
+    }
+}
+
+impl Stage {
+    /// The demo's server and the right credential.
+    async fn new() -> Self {
+        Self::with(universal_auth(INFISICAL_CLIENT_SECRET)).await
+    }
+
+    async fn with(credentials: Credentials) -> Self {
+        let simulator = Simulator::start().await.unwrap();
+        simulator.load(&worlds::demo());
+        let observed = Arc::new(Seen::default());
+        let endpoint = Endpoint::parse(simulator.infisical().url()).unwrap();
+        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials);
+        Self { simulator, infisical, lane: lane(), observed }
+    }
+
+    fn server(&self) -> &simulator::Infisical {
+        self.simulator.infisical()
+    }
+
+    async fn read(&self) -> Permit {
+        self.lane.permit(Kind::Read, Urgency::Resync, "team-a").await
+    }
+
+    async fn write(&self) -> Permit {
+        self.lane.permit(Kind::Write, Urgency::Grant, "team-a").await
+    }
+
+    /// The server as each of the generations that are known.
+    fn be(&self, generations: Generations, style: ErrorStyle) {
+        self.server().set_generations(generations);
+        self.server().set_error_style(style);
+    }
+
+    /// What the server holds: roles and ranges.
+    fn held(&self, identity: &str) -> Vec<(String, Option<String>)> {
+        let mut roles: Vec<_> = self
+            .server()
+            .roles(INFISICAL_PROJECT, identity)
+            .into_iter()
+            .map(|row| (row.role, row.temporary.map(|window| window.range)))
+            .collect();
+        roles.sort();
+        roles
+    }
+}
+
+fn universal_auth(secret: &str) -> Credentials {
+    Credentials::UniversalAuth { client_id: INFISICAL_CLIENT_ID.to_owned(), client_secret: secret.to_owned().into() }
+}
+
+fn client(observer: Arc<dyn Observer>) -> Client {
+    Client::new(Policy { allow_http: vec!["127.0.0.1".to_owned()], ..Policy::default() }, observer).unwrap()
+}
+
+fn lane() -> Lane {
+    Budget::new(false).lane("MembershipProvider/team-a/infisical".to_owned(), Limits::default())
+}
+
+fn web() -> Project {
+    Project { organization_id: None, id: INFISICAL_PROJECT.to_owned() }
+}
+
+fn target(identity: &str) -> Target {
+    Target { project: web(), subject_kind: SubjectKind::Identity, subject_id: identity.to_owned() }
+}
+
+fn permanent(roles: &[&str]) -> Vec<Entry> {
+    roles.iter().map(|&role| Entry::permanent(role)).collect()
+}
+
+fn held(roles: &[&str]) -> Vec<(String, Option<String>)> {
+    roles.iter().map(|&role| (role.to_owned(), None)).collect()
+}

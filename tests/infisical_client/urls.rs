@@ -1,0 +1,151 @@
+//! Where a credential is sent, and how much of an answer is taken.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use membership_operator::member::Change;
+use membership_operator::provider::budget::Kind;
+use membership_operator::provider::error::Effect;
+use membership_operator::provider::http::{Client, Endpoint, Policy, TIME_LIMIT};
+use membership_operator::provider::infisical::{Credentials, Infisical};
+use membership_operator::provider::{Error, Provider, Urgency};
+use simulator::worlds::INFISICAL_DEPLOYER;
+use tokio::io::AsyncWriteExt;
+
+use crate::raw::{self, Raw};
+use crate::{client, lane, permanent, target, web};
+
+fn with_token(client: &Client, url: &str) -> Infisical {
+    let token = Credentials::Token("eyJhbGciOiJIUzI1NiJ9.secret.token".to_owned().into());
+    Infisical::new(client, Endpoint::parse(url).unwrap(), token)
+}
+
+async fn list(infisical: &Infisical) -> Error {
+    let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    infisical.list(&permit, &web()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_a_credential() {
+    let elsewhere = Raw::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned()).await;
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nlocation: {}/login?code=0123456789\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            elsewhere.url
+        );
+        let server = Raw::answering(answer).await;
+        let error = list(&with_token(&client(Arc::new(())), &server.url)).await;
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("points to {}/login", elsewhere.url)), "{text}");
+        assert!(!text.contains("code="), "{text}");
+        assert_eq!(server.connections(), 1);
+    }
+    assert_eq!(elsewhere.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() {
+    let endless = |head: &'static str| {
+        Raw::start(move |mut stream| async move {
+            raw::request(&mut stream).await;
+            let _ = stream.write_all(head.as_bytes()).await;
+            let block = vec![b' '; 1 << 16];
+            while stream.write_all(&block).await.is_ok() {}
+        })
+    };
+    let announced = endless("HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await;
+    let began = Instant::now();
+    let error = list(&with_token(&client(Arc::new(())), &announced.url)).await;
+    assert!(error.to_string().contains("more than 64 MiB"), "{error}");
+    let unannounced = endless("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+    let error = list(&with_token(&client(Arc::new(())), &unannounced.url)).await;
+    assert!(error.to_string().contains("more than 64 MiB"), "{error}");
+    assert!(began.elapsed() < TIME_LIMIT, "cut off by size, not by time");
+}
+
+#[tokio::test]
+async fn an_answer_to_a_write_is_cut_off_at_a_mebibyte() {
+    let server = Raw::start(|mut stream| async move {
+        while raw::request(&mut stream).await.starts_with("GET") {
+            let body = r#"{"error":"NotFound","message":"Project with ID 'x' not found"}"#;
+            let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").await;
+        while stream.write_all(&[b' '; 1 << 12]).await.is_ok() {}
+    })
+    .await;
+    let infisical = with_token(&client(Arc::new(())), &server.url);
+    let permit = lane().permit(Kind::Write, Urgency::Grant, "team-a").await;
+    let change = Change::Create(permanent(&["viewer"]));
+    let error = infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &change).await.unwrap_err();
+    assert!(error.to_string().contains("more than 1 MiB"), "{error}");
+    assert_eq!(error.effect(), Effect::Unknown);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_ends_at_the_time_limit() {
+    let server = Raw::start(|mut stream| async move {
+        raw::request(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n{\"error\":\"NotFound\"}").await;
+        raw::request(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let infisical = with_token(&client(Arc::new(())), &server.url);
+    let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    assert!(infisical.verify(&permit).await.is_ok());
+    // The connection stands: from here on only the limit can end the wait.
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let error = infisical.list(&permit, &web()).await.unwrap_err();
+    assert_eq!(began.elapsed().as_secs(), TIME_LIMIT.as_secs());
+    assert!(error.to_string().contains("no whole answer in 30 s"), "{error}");
+}
+
+#[tokio::test]
+async fn a_namespaced_provider_reaches_no_loopback_address_by_whatever_name() {
+    let server = Raw::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned()).await;
+    let port = server.url.rsplit(':').next().unwrap().to_owned();
+    let names = ["127.0.0.1", "localhost", "localhost.", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]"];
+    let tenant = Policy {
+        allow_http: ["127.0.0.1", "localhost", "::1", "::ffff:7f00:1"].map(str::to_owned).into(),
+        restrict_addresses: true,
+        ..Policy::default()
+    };
+    let client = Client::new(tenant.clone(), Arc::new(())).unwrap();
+    for name in names {
+        let error = list(&with_token(&client, &format!("http://{name}:{port}"))).await;
+        assert!(matches!(&error, Error::Unreachable { effect: Effect::None, .. }), "{name}: {error:?}");
+        assert!(error.to_string().contains("--allow-address"), "{name}: {error}");
+    }
+    assert_eq!(server.connections(), 0);
+    let allowed = Policy { allow_address: vec!["127.0.0.0/8".parse().unwrap()], ..tenant };
+    let client = Client::new(allowed, Arc::new(())).unwrap();
+    let error = list(&with_token(&client, &format!("http://localhost:{port}"))).await;
+    assert!(error.to_string().contains("JSON of another shape"), "{error}");
+    assert!(server.connections() > 0);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_tls_or_to_nobody() {
+    let server = Raw::answering(String::new()).await;
+    let strict = Client::new(Policy::default(), Arc::new(())).unwrap();
+    let error = list(&with_token(&strict, &server.url)).await;
+    assert!(error.to_string().contains("--allow-http=127.0.0.1"), "{error}");
+    assert_eq!(server.connections(), 0);
+    let url = server.url.clone();
+    drop(server);
+    tokio::time::timeout(Duration::from_secs(5), async {
+        loop {
+            let error = list(&with_token(&client(Arc::new(())), &url)).await;
+            if error.to_string().contains("can't be reached") {
+                assert_eq!(error.effect(), Effect::None);
+                return;
+            }
+        }
+    })
+    .await
+    .unwrap();
+}

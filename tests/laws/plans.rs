@@ -1,0 +1,302 @@
+//! Laws of one plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use membership_operator::layers::{Layer, Phase, Union, record_after, union};
+use membership_operator::member::{Change, Entry, Term};
+use membership_operator::plan::{Plan, base_to_record, plan, shown};
+use proptest::prelude::*;
+
+use crate::generators::{Scene, layer, role, scene};
+use crate::model::{access, carried_out, no_longer};
+
+/// All that a plan may ever send.
+fn writes(plan: &Plan) -> Vec<&Change> {
+    plan.change().into_iter().chain(plan.fallbacks()).collect()
+}
+
+fn union_of(scene: &Scene) -> Union {
+    union(&scene.layers, &scene.refused, scene.now)
+}
+
+/// Nobody of ours has anything to do with the role.
+fn foreign(role: &str, union: &Union) -> bool {
+    !union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
+}
+
+/// What the subject holds when the plan is carried out.
+fn access_after(scene: &Scene, plan: &Plan) -> BTreeMap<String, Option<Timestamp>> {
+    let entries = plan.change().map_or(scene.entries(), Change::outcome);
+    access(entries).into_iter().map(|(role, end)| (role.to_owned(), end)).collect()
+}
+
+/// Everybody has written down what has to be.
+fn record(scene: &mut Scene) {
+    for index in 0..scene.layers.len() {
+        let base = base_to_record(&scene.layers[index], &scene.layers, &scene.view());
+        let layer = &mut scene.layers[index];
+        layer.managed = layer.record_before(scene.now);
+        if let Some(base) = base {
+            layer.managed.entry(base.to_owned()).or_insert(Term::Permanent);
+        }
+    }
+}
+
+/// An object that only ever looked on.
+fn observer() -> Layer {
+    Layer {
+        uid: "observer".to_owned(),
+        phase: Phase::Holds,
+        exclusive: true,
+        grants_unrecorded: true,
+        grants: Vec::new(),
+        managed: BTreeMap::new(),
+        carried: Vec::new(),
+    }
+}
+
+fn checked(scene: &Scene, change: &Change) -> Result<(), TestCaseError> {
+    let done = carried_out(change, scene.observed.as_ref(), scene.capabilities, &BTreeSet::new());
+    prop_assert!(done.is_ok(), "{:?} refused: {:?}", change, done);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_sent_that_the_provider_refuses_in_any_case(scene in scene()) {
+        let plan = plan(&scene.layers, &scene.view());
+        for change in writes(&plan) {
+            checked(&scene, change)?;
+        }
+    }
+
+    #[test]
+    fn a_role_of_ours_that_nobody_has_or_holds_is_in_nothing_that_is_sent(scene in scene()) {
+        let union = union_of(&scene);
+        let over = |entry: &&Entry| {
+            let role = &entry.role;
+            union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
+                && !scene.is_base(role)
+        };
+        let plan = plan(&scene.layers, &scene.view());
+        for change in writes(&plan) {
+            prop_assert_eq!(change.outcome().iter().find(over), None, "in {:?}", change);
+        }
+        if plan.change().is_none() {
+            prop_assert_eq!(scene.entries().iter().find(over), None, "left as it is");
+        }
+    }
+
+    #[test]
+    fn additive_leaves_foreign_entries_as_they_are(mut scene in scene()) {
+        for layer in &mut scene.layers {
+            layer.exclusive = false;
+            layer.grants_unrecorded = false;
+        }
+        let union = union_of(&scene);
+        let plan = plan(&scene.layers, &scene.view());
+        // The last thing that is tried is to do without them.
+        let but_the_last = plan.fallbacks().split_last().map_or(&[][..], |(_, rest)| rest);
+        for change in plan.change().into_iter().chain(but_the_last) {
+            for (role, end) in access(scene.entries()) {
+                if !foreign(role, &union) || (scene.is_base(role) && end.is_some()) {
+                    continue;
+                }
+                let sent: Vec<&Entry> = change.outcome().iter().filter(|entry| entry.role == role).collect();
+                prop_assert_eq!(sent.len(), 1, "{} in {:?}", role, change);
+                let shown: Vec<&Entry> = scene.entries().iter().filter(|entry| entry.role == role).collect();
+                prop_assert!(shown.contains(&sent[0]), "{:?} isn't among {:?}", sent[0], shown);
+                prop_assert_eq!(sent[0].term.end(), end);
+            }
+        }
+    }
+
+    #[test]
+    fn removals_sent_alone_leave_foreign_entries_as_they_are(scene in scene()) {
+        let union = union_of(&scene);
+        let plan = plan(&scene.layers, &scene.view());
+        if let [removals, _] = plan.fallbacks() {
+            let sent = access(removals.outcome());
+            for (role, end) in access(scene.entries()) {
+                if foreign(role, &union) && !(scene.is_base(role) && end.is_some()) {
+                    prop_assert_eq!(sent.get(role), Some(&end), "{} in {:?}", role, removals);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_killed_run_leaves_at_most_what_was_there_and_what_is_in_effect(scene in scene()) {
+        let union = union_of(&scene);
+        let before = access(scene.entries());
+        let plan = plan(&scene.layers, &scene.view());
+        for change in writes(&plan) {
+            for (role, end) in access(change.outcome()) {
+                let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
+                let in_effect = union.kept.get(role).is_some_and(|term| no_longer(end, term.end()));
+                let comes_back = union.carried.iter().any(|entry| entry.role == role && entry.term.end() == end);
+                prop_assert!(
+                    was_there || in_effect || comes_back || scene.is_base(role),
+                    "{role} until {end:?} by {change:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_was_written_down_is_granted(scene in scene()) {
+        let before = access(scene.entries());
+        let plan = plan(&scene.layers, &scene.view());
+        for change in writes(&plan) {
+            for (role, end) in access(change.outcome()) {
+                let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
+                let comes_back = scene.layers.iter().flat_map(|l| &l.carried).any(|e| e.role == role && e.term.end() == end);
+                let word = scene.layers.iter().any(|layer| {
+                    let unrecorded = layer.grants_unrecorded && end.is_none();
+                    let recorded = layer.managed.get(role).is_some_and(|term| no_longer(end, term.end()));
+                    layer.has_in_effect(role, scene.now) && (recorded || unrecorded)
+                });
+                prop_assert!(was_there || comes_back || word || scene.is_base(role), "{role} until {end:?} by {change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn planning_on_the_outcome_of_a_plan_gives_the_empty_plan(mut scene in scene()) {
+        record(&mut scene);
+        let first = plan(&scene.layers, &scene.view());
+        if let Some(change) = first.change() {
+            let done = carried_out(change, scene.observed.as_ref(), scene.capabilities, &BTreeSet::new());
+            scene.observed = done.unwrap();
+        }
+        let layers = scene.layers.clone();
+        for (index, layer) in layers.iter().enumerate() {
+            let others: Vec<Layer> = layers.iter().filter(|other| other.uid != layer.uid).cloned().collect();
+            let shown = shown(layer, &layers, &scene.view());
+            scene.layers[index].managed = record_after(layer, &others, &shown, scene.now);
+        }
+        let second = plan(&scene.layers, &scene.view());
+        prop_assert_eq!(second.change(), None, "after {:?}", first);
+    }
+
+    #[test]
+    fn the_union_and_the_plan_do_not_depend_on_the_order_of_objects(
+        (scene, shuffled) in scene().prop_flat_map(|s| (Just(s.clone()), Just(s.layers).prop_shuffle()))
+    ) {
+        prop_assert_eq!(union_of(&scene), union(&shuffled, &scene.refused, scene.now));
+        prop_assert_eq!(plan(&scene.layers, &scene.view()), plan(&shuffled, &scene.view()));
+    }
+
+    #[test]
+    fn an_unknown_role_beside_others_changes_no_other_roles_end(mut scene in scene(), unknown in role()) {
+        // The provider shows no role that it doesn't know.
+        if let Some(member) = &mut scene.observed {
+            member.entries.retain(|entry| entry.role != unknown);
+        }
+        for layer in &mut scene.layers {
+            layer.carried.retain(|entry| entry.role != unknown);
+        }
+        let mut without = scene.clone();
+        scene.refused.insert(unknown.clone());
+        for layer in &mut without.layers {
+            layer.grants.retain(|grant| grant.role != unknown);
+            layer.managed.remove(&unknown);
+        }
+        let others = |scene: &Scene| {
+            let mut access = access_after(scene, &plan(&scene.layers, &scene.view()));
+            access.retain(|role, _| *role != unknown && !scene.is_base(role));
+            access
+        };
+        prop_assert_eq!(others(&scene), others(&without));
+        let sends = |change: &&Change| change.outcome().iter().any(|entry| entry.role == unknown);
+        let plan = plan(&scene.layers, &scene.view());
+        if !scene.is_base(&unknown) {
+            prop_assert_eq!(writes(&plan).into_iter().find(sends), None);
+        }
+    }
+
+    #[test]
+    fn an_object_that_observes_from_the_start_changes_nothing(mut scene in scene()) {
+        let alone = Scene { layers: vec![observer()], ..scene.clone() };
+        prop_assert_eq!(plan(&alone.layers, &alone.view()).change(), None);
+        let without = plan(&scene.layers, &scene.view());
+        scene.layers.push(observer());
+        prop_assert_eq!(plan(&scene.layers, &scene.view()), without);
+    }
+
+    #[test]
+    fn objects_that_do_not_count_gain_nothing(mut scene in scene()) {
+        for layer in &mut scene.layers {
+            layer.phase = if layer.phase == Phase::Leaves { Phase::Leaves } else { Phase::Holds };
+            layer.carried.clear();
+        }
+        let before = access(scene.entries());
+        let plan = plan(&scene.layers, &scene.view());
+        prop_assert_eq!(plan.gained(), &[] as &[String]);
+        for change in writes(&plan) {
+            for (role, end) in access(change.outcome()) {
+                let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
+                prop_assert!(was_there || scene.is_base(role), "{role} until {end:?} by {change:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_neither_taken_away_nor_cut_short_of_its_end(scene in scene()) {
+        let union = union_of(&scene);
+        let after = access_after(&scene, &plan(&scene.layers, &scene.view()));
+        for (role, end) in access(scene.entries()) {
+            if let Some(held) = union.held.get(role).filter(|_| !scene.is_base(role)) {
+                let left = after.get(role);
+                let enough = left.is_some_and(|left| no_longer(held.end(), *left) || no_longer(end, *left));
+                prop_assert!(enough, "{role} was there until {end:?}, held until {:?}, left until {left:?}", held.end());
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_without_a_list_behind_it_carries_only_what_was_written_down(scene in scene()) {
+        let union = union_of(&scene);
+        let plan = plan(&scene.layers, &scene.view());
+        if let Some(change) = plan.change().filter(|_| !plan.needs_fresh()) {
+            prop_assert!(union.exclusive || *change != Change::Remove);
+            let strangers = change.outcome().iter().find(|entry| {
+                !union.granted.contains_key(&entry.role) && !scene.is_base(&entry.role)
+            });
+            prop_assert_eq!(strangers, None);
+        }
+    }
+
+    #[test]
+    fn what_a_plan_says_it_does_is_what_it_does(scene in scene()) {
+        let plan = plan(&scene.layers, &scene.view());
+        let (before, after) = (access(scene.entries()), access_after(&scene, &plan));
+        for (role, _) in plan.lost() {
+            prop_assert!(before.contains_key(role.as_str()) && !after.contains_key(role), "{role} isn't lost");
+        }
+        for role in plan.gained() {
+            let longer = !no_longer(after[role], before.get(role.as_str()).copied().unwrap_or(Some(Timestamp::MIN)));
+            prop_assert!(longer, "{role} isn't gained");
+        }
+        let gone = before.keys().filter(|role| !after.contains_key(**role) && !scene.is_base(role));
+        for role in gone {
+            prop_assert!(plan.lost().iter().any(|(lost, _)| lost == role), "{role} is lost in silence");
+        }
+        let come = after.keys().filter(|role| !before.contains_key(role.as_str()) && !scene.is_base(role));
+        for role in come {
+            prop_assert!(plan.gained().contains(role), "{role} is gained in silence");
+        }
+    }
+
+    #[test]
+    fn what_is_written_down_never_forgets_what_may_still_be_there(layer in layer(), others in prop::collection::vec(layer(), 0..3)) {
+        let now = crate::generators::now();
+        let all: BTreeSet<String> = layer.managed.keys().cloned().collect();
+        let after = record_after(&layer, &others, &all, now);
+        for role in layer.managed.keys().filter(|role| !after.contains_key(*role)) {
+            let answered_for = others.iter().any(|other| other.managed.contains_key(role) && other.phase != Phase::Leaves);
+            prop_assert!(answered_for, "{role} is shown and nobody answers for it");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The program: it serves the demo's world, or the one of a file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use simulator::worlds::{self, World};
+
+/// The program, running; killed when it is dropped.
+struct Running {
+    child: Child,
+    infisical: String,
+    zitadel: String,
+}
+
+impl Running {
+    fn new(more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_simulator"))
+            .args(["--infisical-port", "0", "--zitadel-port", "0"])
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut url = || lines.next().unwrap().unwrap().split_whitespace().last().unwrap().to_owned();
+        let (infisical, zitadel) = (url(), url());
+        Self { child, infisical, zitadel }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn client() -> reqwest::Client {
+    // The client wants a TLS provider to be chosen, although nothing here is TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+#[tokio::test]
+async fn the_demo_is_served_and_its_credentials_work() {
+    let running = Running::new(&[]);
+    let client = client();
+    let path = format!("/api/v1/projects/{}/identity-memberships", worlds::INFISICAL_PROJECT);
+    let request = client.get(format!("{}{path}", running.infisical)).bearer_auth(worlds::INFISICAL_TOKEN);
+    let listed: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(listed["totalCount"], 2, "{listed}");
+    let login = serde_json::json!({
+        "clientId": worlds::INFISICAL_CLIENT_ID,
+        "clientSecret": worlds::INFISICAL_CLIENT_SECRET,
+    });
+    let url = format!("{}/api/v1/auth/universal-auth/login", running.infisical);
+    assert_eq!(client.post(url).json(&login).send().await.unwrap().status().as_u16(), 200);
+    let url = format!(
+        "{}/management/v1/projects/{}/members/{}",
+        running.zitadel,
+        worlds::ZITADEL_PROJECT,
+        worlds::ZITADEL_GRACE
+    );
+    let roles = serde_json::json!({"roles": ["PROJECT_OWNER"]});
+    let put = client.put(url).bearer_auth(worlds::ZITADEL_TOKEN).json(&roles).send().await.unwrap();
+    assert_eq!(put.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_world_can_be_given_in_a_file() {
+    let mut world = World::default();
+    world.zitadel.orgs = worlds::demo().zitadel.orgs;
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("world.json");
+    std::fs::write(&file, serde_json::to_vec(&world).unwrap()).unwrap();
+    let running = Running::new(&["--world", file.to_str().unwrap()]);
+    let client = client();
+    let held = async |url: &str| {
+        let url = format!("{url}/_simulator/world");
+        client.get(url).send().await.unwrap().json::<Value>().await.unwrap()
+    };
+    assert_eq!(held(&running.infisical).await["projects"], serde_json::json!([]));
+    assert_eq!(held(&running.zitadel).await["orgs"].as_array().map(Vec::len), Some(2));
+}

@@ -1,0 +1,162 @@
+//! ZITADEL's client against the simulated server: each trap of reference/zitadel.md that concerns members, and every
+//! recorded answer of the calls that the client makes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails in a test is to stop it")]
+
+mod members;
+mod recordings;
+mod refusals;
+mod traps;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use membership_operator::api::SubjectKind;
+use membership_operator::api::provider::Limits;
+use membership_operator::member::{Change, Entry, Member, Project, Target};
+use membership_operator::provider::budget::{Budget, Kind, Lane};
+use membership_operator::provider::error::Effect;
+use membership_operator::provider::http::{Client, Endpoint, Policy};
+use membership_operator::provider::zitadel::Zitadel;
+use membership_operator::provider::{Error, Listing, Permit, Provider, Receipt, Urgency};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use simulator::worlds::{
+    ZITADEL_ADA as ADA, ZITADEL_DEPLOYER as DEPLOYER, ZITADEL_GRACE as GRACE, ZITADEL_ORG as OTHER_ORG,
+    ZITADEL_PROJECT as PROJECT, ZITADEL_PROJECT_ORG as ORG, ZITADEL_TOKEN as TOKEN, demo,
+};
+use simulator::{Answer, Fault, Order, Scope, Simulator};
+
+const OWNER: &str = "PROJECT_OWNER";
+const VIEWER: &str = "PROJECT_OWNER_VIEWER";
+
+/// A simulated instance with the demo's world, and the client of its operator.
+struct World {
+    simulator: Simulator,
+    zitadel: Zitadel,
+    lane: Lane,
+}
+
+impl World {
+    async fn start() -> Self {
+        let simulator = Simulator::start().await.unwrap();
+        simulator.load(&demo());
+        let zitadel = client(simulator.zitadel().url(), TOKEN);
+        let lane = Budget::new(true).lane("test".to_owned(), Limits::default());
+        Self { simulator, zitadel, lane }
+    }
+
+    fn server(&self) -> &simulator::Zitadel {
+        self.simulator.zitadel()
+    }
+
+    /// The client of another caller.
+    fn calling_as(mut self, token: &str) -> Self {
+        self.zitadel = client(self.server().url(), token);
+        self
+    }
+
+    async fn permit(&self) -> Permit {
+        self.lane.permit(Kind::Write, Urgency::Grant, "test").await
+    }
+
+    async fn list(&self, project: &Project) -> Result<Listing, Error> {
+        self.zitadel.list(&self.permit().await, project).await
+    }
+
+    async fn apply(&self, target: &Target, change: &Change) -> Result<Receipt, Error> {
+        self.zitadel.apply(&self.permit().await, target, change).await
+    }
+
+    async fn heal(&self, target: &Target, wanted: &Change) -> Result<Receipt, Error> {
+        let shown = self.shown(target).await;
+        self.zitadel.heal(&self.permit().await, target, wanted, shown.as_ref()).await
+    }
+
+    async fn explain_absence(&self, target: &Target) -> Result<(), Error> {
+        self.zitadel.explain_absence(&self.permit().await, target).await
+    }
+
+    /// What a list shows of a member.
+    async fn shown(&self, target: &Target) -> Option<Member> {
+        let listing = self.list(&target.project).await.unwrap();
+        listing.members.into_iter().find(|member| member.subject_id == target.subject_id)
+    }
+
+    fn order(&self, order: Order) {
+        self.server().order(order);
+    }
+
+    /// The lists of roles that were written since the requests were last cleared.
+    fn written(&self) -> Vec<Value> {
+        self.bodies().into_iter().filter_map(|mut body| Some(body.get_mut("roles")?.take())).collect()
+    }
+
+    /// The bodies that were sent since the requests were last cleared.
+    fn bodies(&self) -> Vec<Value> {
+        self.server().requests().iter().filter_map(|request| serde_json::from_str(&request.body).ok()).collect()
+    }
+
+    /// The calls since the requests were last cleared, as `PUT members`.
+    fn calls(&self) -> Vec<String> {
+        let requests = self.server().requests();
+        requests.iter().map(|request| format!("{} {}", request.method, place(&request.path))).collect()
+    }
+}
+
+fn place(path: &str) -> &str {
+    match () {
+        () if path.ends_with("_search") => "search",
+        () if path.contains("/members") => "members",
+        () if path.starts_with("/v2/users") => "v2 user",
+        () if path.contains("/users/") => "user",
+        () => "project",
+    }
+}
+
+fn client(url: &str, token: &str) -> Zitadel {
+    let policy = Policy { allow_http: vec!["127.0.0.1".to_owned()], ..Policy::default() };
+    let client = Client::new(policy, Arc::new(())).unwrap();
+    Zitadel::new(client, Endpoint::parse(url).unwrap(), SecretString::from(token.to_owned()))
+}
+
+fn project() -> Project {
+    Project { organization_id: Some(ORG.to_owned()), id: PROJECT.to_owned() }
+}
+
+fn under(organization: Option<&str>) -> Project {
+    Project { organization_id: organization.map(str::to_owned), ..project() }
+}
+
+fn target(user: &str) -> Target {
+    Target { project: project(), subject_kind: SubjectKind::User, subject_id: user.to_owned() }
+}
+
+fn create(roles: &[&str]) -> Change {
+    Change::Create(entries(roles))
+}
+
+fn replace(roles: &[&str]) -> Change {
+    Change::Replace(entries(roles))
+}
+
+fn entries(roles: &[&str]) -> Vec<Entry> {
+    roles.iter().map(|role| Entry::permanent(*role)).collect()
+}
+
+fn roles(member: Option<&Member>) -> Vec<&str> {
+    member.map(|member| member.entries.iter().map(|entry| entry.role.as_str()).collect()).unwrap_or_default()
+}
+
+/// An answer of the recordings, by the name of its exchange.
+fn recorded(file: &str, name: &str) -> Answer {
+    let exchange = exchanges(file).into_iter().find(|exchange| exchange["name"] == name);
+    let response = &exchange.unwrap_or_else(|| panic!("{file} has no exchange {name:?}"))["response"];
+    Answer::new(u16::try_from(response["status"].as_u64().unwrap()).unwrap(), response["body"].clone())
+}
+
+fn exchanges(file: &str) -> Vec<Value> {
+    let path = format!("{}/tests/contracts/zitadel/{file}.json", env!("CARGO_MANIFEST_DIR"));
+    let recording: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    recording["exchanges"].as_array().unwrap().clone()
+}

@@ -1,0 +1,158 @@
+//! Members, as they are created, changed, listed and removed.
+
+use super::*;
+
+#[tokio::test]
+async fn a_member_is_created_changed_listed_and_removed() {
+    let world = World::start().await;
+    let user = target(DEPLOYER);
+    let created = world.apply(&user, &create(&[OWNER])).await.unwrap();
+    let shown = world.shown(&user).await;
+    assert_eq!(roles(shown.as_ref()), [OWNER]);
+    assert_eq!(shown.unwrap().version, created.version, "the row's sequence is the write's");
+    let changed = world.apply(&user, &replace(&[VIEWER, OWNER])).await.unwrap();
+    assert!(changed.version > created.version);
+    assert_eq!(roles(world.shown(&user).await.as_ref()), [OWNER, VIEWER]);
+    let removed = world.apply(&user, &Change::Remove).await.unwrap();
+    assert!(removed.version > changed.version);
+    assert_eq!(world.shown(&user).await, None);
+    assert_eq!(
+        world.apply(&user, &Change::Remove).await.unwrap().version,
+        removed.version,
+        "a second time is no error"
+    );
+    world.apply(&user, &Change::Recreate(entries(&[VIEWER]))).await.unwrap();
+    assert_eq!(roles(world.shown(&user).await.as_ref()), [VIEWER]);
+}
+
+/// Trap 2.
+#[tokio::test]
+async fn the_order_of_roles_makes_no_event() {
+    let world = World::start().await;
+    let user = target(DEPLOYER);
+    let created = world.apply(&user, &create(&[VIEWER, OWNER, VIEWER])).await.unwrap();
+    let again = world.apply(&user, &replace(&[OWNER, VIEWER])).await.unwrap();
+    assert_eq!(again.version, created.version);
+    assert_eq!(world.written(), [json!([OWNER, VIEWER]), json!([OWNER, VIEWER])]);
+}
+
+/// v3 and before: 400/9 PROJECT-LiaZi, the id of an empty list.
+#[tokio::test]
+async fn a_server_that_refuses_an_unchanged_list_has_it_already() {
+    let world = World::start().await;
+    world.server().set_refuses_unchanged(true);
+    assert_eq!(world.apply(&target(GRACE), &replace(&[VIEWER])).await, Ok(Receipt { version: None }));
+}
+
+#[tokio::test]
+async fn without_an_organization_the_caller_s_own_is_meant() {
+    let world = World::start().await;
+    assert_eq!(world.list(&under(None)).await.unwrap().members.len(), 1, "the operator's own");
+    world.server().add_user("502", OTHER_ORG, "outsider");
+    world.server().add_pat("outsider-token", "502");
+    world.server().grant("502", Scope::Org(OTHER_ORG.to_owned()), "ORG_OWNER");
+    let world = world.calling_as("outsider-token");
+    let error = world.list(&under(None)).await.unwrap_err();
+    assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{error}");
+    let error = world.list(&project()).await.unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "AUTHZ-cdgFk: {error}");
+}
+
+#[tokio::test]
+async fn a_long_list_is_read_page_by_page() {
+    let world = World::start().await;
+    for user in 0..2_344 {
+        let id = (600_000 + user).to_string();
+        world.server().add_user(&id, ORG, &format!("bot-{user}"));
+        world.server().set_roles(PROJECT, &id, &[VIEWER]);
+    }
+    world.server().clear_requests();
+    let listing = world.list(&project()).await.unwrap();
+    assert_eq!((listing.members.len(), listing.partial), (2_345, false));
+    assert_eq!(world.server().count("POST", "_search"), 3);
+    let queries: Vec<Value> = world.bodies().iter().map(|body| body["query"].clone()).collect();
+    assert_eq!(
+        queries,
+        [
+            json!({"offset": "0", "limit": 1000}),
+            json!({"offset": "1000", "limit": 1000}),
+            json!({"offset": "2000", "limit": 1000}),
+        ]
+    );
+    // A page without its last row, and a first page that comes a second time.
+    world.order(Order::nth(3, Fault::PartialList { drop: 1 }).on("POST", "_search"));
+    assert!(!world.list(&project()).await.unwrap().partial, "the row that was left out is asked for again");
+    world.order(Order::nth(3, Fault::PartialList { drop: 1 }).on("POST", "_search"));
+    world.order(Order::nth(4, Fault::PartialList { drop: 1 }).on("POST", "_search"));
+    let listing = world.list(&project()).await.unwrap();
+    assert_eq!((listing.members.len(), listing.partial), (2_344, true));
+    let first = json!({"details": {"totalResult": "2345"}, "result": [{"userId": GRACE, "roles": [VIEWER]}]});
+    world.order(Order::nth(2, Fault::Status(Answer::new(200, first))).on("POST", "_search"));
+    assert!(world.list(&project()).await.unwrap().partial, "doubled");
+}
+
+#[tokio::test]
+async fn somebody_else_s_change_is_not_overwritten() {
+    let world = World::start().await;
+    let created = world.apply(&target(GRACE), &create(&[OWNER])).await;
+    assert!(matches!(created, Err(Error::Changed { .. })), "{created:?}");
+    assert_eq!(world.server().roles(PROJECT, GRACE), [VIEWER]);
+    let replaced = world.apply(&target(ADA), &replace(&[OWNER])).await;
+    assert!(matches!(replaced, Err(Error::Changed { .. })), "{replaced:?}");
+    assert!(world.server().roles(PROJECT, ADA).is_empty());
+}
+
+#[tokio::test]
+async fn a_member_that_search_is_late_to_show_is_not_taken_for_a_ghost() {
+    let world = World::start().await;
+    world.server().set_search_lag(Duration::from_millis(100));
+    world.server().set_roles(PROJECT, ADA, &[VIEWER]);
+    let created = world.apply(&target(ADA), &create(&[OWNER])).await;
+    assert!(matches!(created, Err(Error::Changed { .. })), "{created:?}");
+    assert_eq!(world.server().roles(PROJECT, ADA), [VIEWER]);
+}
+
+#[tokio::test]
+async fn an_owner_of_the_project_can_do_all_of_it() {
+    let world = World::start().await;
+    world.server().add_user("511", OTHER_ORG, "guest");
+    world.server().add_pat("guest-token", "511");
+    world.server().set_roles(PROJECT, "511", &[OWNER]);
+    let world = world.calling_as("guest-token");
+    let user = target(ADA);
+    world.apply(&user, &create(&[OWNER])).await.unwrap();
+    world.apply(&user, &replace(&[VIEWER])).await.unwrap();
+    assert_eq!(roles(world.shown(&user).await.as_ref()), [VIEWER]);
+    world.apply(&user, &Change::Remove).await.unwrap();
+    assert_eq!(world.shown(&user).await, None);
+    // And is Forbidden when it isn't owner any more.
+    world.server().set_roles(PROJECT, "511", &[VIEWER]);
+    let error = world.apply(&user, &create(&[OWNER])).await.unwrap_err();
+    assert!(matches!(error, Error::Forbidden { .. }), "{error}");
+    assert!(error.to_string().contains("PROJECT_OWNER"), "{error}");
+}
+
+#[tokio::test]
+async fn ids_that_are_none_are_never_sent() {
+    let world = World::start().await;
+    world.server().clear_requests();
+    let odd = "1/../../../admin";
+    assert!(matches!(world.list(&Project { id: odd.to_owned(), ..project() }).await, Err(Error::Rejected { .. })));
+    assert!(matches!(world.list(&under(Some("acme"))).await, Err(Error::Rejected { .. })));
+    for change in [create(&[OWNER]), replace(&[OWNER]), Change::Remove, create(&[])] {
+        let user = if change == create(&[]) { ADA } else { odd };
+        let applied = world.apply(&target(user), &change).await;
+        assert!(matches!(applied, Err(Error::Rejected { .. })), "{change:?}: {applied:?}");
+    }
+    assert_eq!(world.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_server_s_clock_is_noticed() {
+    let world = World::start().await;
+    assert_eq!(world.zitadel.clock_skew(), None);
+    world.server().set_clock_offset(jiff::SignedDuration::from_secs(300));
+    world.list(&project()).await.unwrap();
+    let skew = world.zitadel.clock_skew().unwrap();
+    assert!((298..=300).contains(&skew.as_secs()), "{skew}");
+}
