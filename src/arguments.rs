@@ -1,6 +1,7 @@
 //! The command line as typed, and what it means.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -24,7 +25,15 @@ pub enum Command {
     /// Run the controller.
     Run(Run),
     /// Print the CustomResourceDefinitions as YAML.
-    Crds,
+    Crds(Crds),
+}
+
+/// Where the CustomResourceDefinitions go.
+#[derive(Args, Debug)]
+pub struct Crds {
+    /// Write one file a kind into this folder instead.
+    #[arg(long, value_name = "FOLDER")]
+    pub directory: Option<PathBuf>,
 }
 
 /// How to run the controller.

@@ -1,5 +1,7 @@
 //! The CustomResourceDefinitions, as `kubectl apply` takes them.
 
+use std::path::Path;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -28,6 +30,19 @@ pub fn files() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
 pub fn yaml() -> Result<String, serde_yaml_ng::Error> {
     let documents: Vec<String> = files()?.into_iter().map(|(_, document)| document).collect();
     Ok(documents.join("---\n"))
+}
+
+/// Prints all definitions, or writes one file a kind into `directory`.
+pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
+    let Some(directory) = directory else {
+        print!("{}", yaml()?);
+        return Ok(());
+    };
+    for (name, document) in files()? {
+        let file = directory.join(name);
+        std::fs::write(&file, document).map_err(|error| format!("{} can't be written: {error}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Puts in what the derives can't say.

@@ -1,4 +1,42 @@
-//! The operator: one road from a declared membership to the provider and back.
+//! A Kubernetes operator that keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
+//!
+//! A change to a ProjectMembership, a grant that starts or ends, a tick of the resync: all take the same road.
+//!
+//! ```text
+//! watch ──► resolve ──► admit ──► permit ──► evaluate ──► observe ──► plan ──► act ──► confirm ──► report
+//!           provider    spec,     budget,    grants at    roster of   one      the     a list      status, event,
+//!           target      layers    one        `now`        the         change   write   begun       metric, next
+//!                                 writer                  project                      after it    edge
+//! ```
+//!
+//! | step | room | what is decided there |
+//! |---|---|---|
+//! | watch | [`controller`]`::watch`, [`controller::targets`] | who has to look again |
+//! | resolve | [`controller::resolve`], [`controller::connections`] | which server, which target, who leads |
+//! | admit | [`policy`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
+//! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |
+//! | evaluate | [`grants`] | which role runs from when to when |
+//! | observe | [`roster`] | what the provider holds: one list serves a project |
+//! | plan | [`plan`](mod@plan) | the one change that puts the difference right |
+//! | act | [`controller::act`], [`provider`] | sending it |
+//! | confirm | [`confirm`] | whether an observation shows it |
+//! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
+//!
+//! [`controller::reconcile`] is the driver and reads in this order.
+//!
+//! # What to know before changing anything
+//!
+//! - **The middle is pure.** [`policy`], [`grants`], [`layers`], [`plan`](mod@plan), [`confirm`] and [`status`] take
+//!   values and `now` and return values. Everything that is hard about temporary grants is decided there, and tested
+//!   in tables and properties (`tests/laws`).
+//! - **The types keep the order.** An [`policy::Admitted`] comes from [`policy::admit`] alone, a [`plan::Plan`] from
+//!   [`plan::plan`] alone.
+//! - **The target is the unit.** One pass at a time works on a subject in a project, and what it plans is the union of
+//!   all objects there. Each pass writes its own object's status only.
+//! - **Written down first.** What a pass is about to grant stands in `status.managedRoles` before the provider hears of
+//!   it, so that whoever comes after a crash knows what to take away.
+//! - **Confirmed, not believed.** A server's yes is pending until an observation that began after it shows it.
+//! - **Unknown is never empty.** A list that came back short removes nothing.
 
 pub mod api;
 pub mod arguments;

@@ -9,7 +9,7 @@ use membership_operator::{controller, crds, telemetry};
 #[tokio::main]
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().command {
-        Command::Crds => crds::yaml().map(|yaml| print!("{yaml}")).map_err(Into::into),
+        Command::Crds(to) => crds::print(to.directory.as_deref()),
         Command::Run(run) => {
             telemetry::logs(run.log_format);
             controller::run(run.config(), telemetry::stop_signal()).await.map_err(Into::into)

@@ -171,7 +171,13 @@ fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entr
     let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
     let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
     let mut missing: Vec<Entry> = granted.map(|(role, term)| Entry::new(role.clone(), *term)).collect();
-    let carried: Vec<&Entry> = union.carried.iter().filter(|entry| !entry.term.ended(view.now)).collect();
+    let is_base = |entry: &Entry| Some(entry.role.as_str()) == view.capabilities.permanent_base;
+    let base_there = view.observed.is_some_and(|member| member.entries.iter().any(is_base));
+    let comes_back = |entry: &&Entry| match is_base(entry) {
+        true => !base_there && entry.term == Term::Permanent,
+        false => !entry.term.ended(view.now),
+    };
+    let carried: Vec<&Entry> = union.carried.iter().filter(comes_back).collect();
     for role in carried.iter().map(|entry| entry.role.as_str()).collect::<BTreeSet<_>>() {
         let wanted = union.exclusive || union.ours.contains(role) || union.granted.contains_key(role);
         if wanted || present.contains(role) {

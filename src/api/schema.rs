@@ -100,8 +100,8 @@ pub fn duration(_: &mut SchemaGenerator) -> Schema {
             ),
             ("!self.matches('^(0+[wdhms])+$')", "this is a duration of nothing: write at least 1s"),
             (
-                // Ten digits of any unit are too long (and no number above is), so that int() can't overflow.
-                "!self.matches('[0-9]{10}') && int('0' + self.find('[0-9]+w').replace('w', '')) * 604800 \
+                // Ten digits of any unit are too long, and are looked at first, so that int() can't overflow.
+                "!self.matches('[1-9][0-9]{9}') && int('0' + self.find('[0-9]+w').replace('w', '')) * 604800 \
                  + int('0' + self.find('[0-9]+d').replace('d', '')) * 86400 \
                  + int('0' + self.find('[0-9]+h').replace('h', '')) * 3600 \
                  + int('0' + self.find('[0-9]+m').replace('m', '')) * 60 \

@@ -59,7 +59,9 @@ pub(super) fn settle(
         union.held.contains_key(base) && !(rest.is_empty() && losing)
     };
     if stays {
-        return Base { entry: last_to_end(&rows).cloned(), touched: false };
+        // A temporary base can't stand alone; somebody else's goes with the last role beside it.
+        let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);
+        return Base { entry: entry.cloned(), touched: false };
     }
     let in_effect = !union.kept.is_empty() || !union.held.is_empty();
     Base { entry: None, touched: rest.is_empty() || !in_effect }

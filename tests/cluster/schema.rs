@@ -2,6 +2,7 @@
 
 mod accepted;
 mod defaults;
+mod every_field;
 mod immutable;
 mod kubectl;
 mod refused;

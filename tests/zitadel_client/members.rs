@@ -41,7 +41,13 @@ async fn the_order_of_roles_makes_no_event() {
 async fn a_server_that_refuses_an_unchanged_list_has_it_already() {
     let world = World::start().await;
     world.server().set_refuses_unchanged(true);
-    assert_eq!(world.apply(&target(GRACE), &replace(&[VIEWER])).await, Ok(Receipt { version: None }));
+    let user = target(GRACE);
+    let shown = world.shown(&user).await.unwrap();
+    assert_eq!(world.apply(&user, &replace(&[VIEWER])).await, Ok(Receipt { version: shown.version }));
+    // Where search shows another list, the server has it and search has lost it: nothing is confirmed by that.
+    world.order(Order::next(Fault::LostWrite).on("PUT", ""));
+    world.apply(&user, &replace(&[OWNER])).await.unwrap();
+    assert_eq!(world.apply(&user, &replace(&[OWNER])).await, Ok(Receipt { version: None }));
 }
 
 #[tokio::test]

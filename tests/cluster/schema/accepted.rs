@@ -92,10 +92,25 @@ async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
 
 #[tokio::test]
 async fn the_api_server_and_the_operator_agree_on_durations() {
-    let taken = ["1s", "90m", "1h30m", "1w2d3h4m5s", "007d", "0h1s", "3652d12h", "521w5d12h", "315576000s", "87660h"];
+    let taken = [
+        "1s",
+        "90m",
+        "1h30m",
+        "1w2d3h4m5s",
+        "007d",
+        "0h1s",
+        "3652d12h",
+        "521w5d12h",
+        "315576000s",
+        "87660h",
+        "00000000000000000000000001s",
+    ];
     let objects = taken.iter().enumerate().map(|(i, text)| temporary(i, json!({ "duration": text }))).collect();
     expect_accepted(objects).await;
     for text in taken {
         assert!(Duration(text.to_owned()).seconds().is_ok(), "the operator doesn't take {text}");
+    }
+    for text in super::refused::DURATIONS.iter().flat_map(|(_, texts)| *texts) {
+        assert!(Duration((*text).to_owned()).seconds().is_err(), "the operator takes {text:?}");
     }
 }

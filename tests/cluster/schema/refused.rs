@@ -8,6 +8,15 @@ use crate::support::{changed, membership, provider, with_namespace, without};
 const DURATION: &str = "write weeks, days, hours, minutes and seconds, whole numbers in this order and each at most once, as 1d, 90m or 1h30m";
 const NOTHING: &str = "this is a duration of nothing: write at least 1s";
 const TEN_YEARS: &str = "this is longer than ten years: write at most 3652d";
+/// Durations that both the API server and the operator refuse, and what the API server says of them.
+pub const DURATIONS: &[(&str, &[&str])] = &[
+    (DURATION, &["", "2 hours", "90", "90min", "1.5h", "-1h", "30m1h", "1h1h", "1H", "P1D", "100ms", "1h\n", "h"]),
+    (NOTHING, &["0s", "0w00d0h"]),
+    (
+        TEN_YEARS,
+        &["3653d", "315576001s", "521w5d12h1s", "1000000000s", "9999999999999999999999s", "999999999w999999999d"],
+    ),
+];
 const NO_END: &str = "a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out";
 const BACKWARDS: &str = "expirationTime must be after startTime: write a later expirationTime or an earlier startTime";
 const YEAR: &str = "write a year from 2000 to 2999; for a role without an end leave temporary out";
@@ -15,6 +24,7 @@ const ROLE: &str = "write the role's slug (Infisical, as viewer) or its key (ZIT
 const ID: &str =
     "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces";
 const NAME: &str = "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends";
+const KEY: &str = "write a key of the Secret's data, as client-secret: letters, digits, and - _ .";
 const URL: &str =
     "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment";
 const ONE_SERVER: &str =
@@ -44,7 +54,7 @@ async fn a_temporary_role_that_makes_no_sense_is_refused() {
     let duration = |i, text: &str| temporary(i, json!({ "duration": text }));
     let at = "spec.roles[0].temporary.duration";
     let start = "2026-12-01T08:00:00Z";
-    expect_refused(vec![
+    let mut cases = vec![
         (temporary(0, json!({})), "spec.roles[0].temporary", NO_END),
         (temporary(1, json!({ "startTime": start })), "spec.roles[0].temporary", NO_END),
         (
@@ -89,28 +99,14 @@ async fn a_temporary_role_that_makes_no_sense_is_refused() {
             "spec.roles[0].temporary.expirationTime",
             "should match",
         ),
-        (duration(10, ""), at, DURATION),
-        (duration(11, "2 hours"), at, DURATION),
-        (duration(12, "90"), at, DURATION),
-        (duration(13, "90min"), at, DURATION),
-        (duration(14, "1.5h"), at, DURATION),
-        (duration(15, "-1h"), at, DURATION),
-        (duration(16, "30m1h"), at, DURATION),
-        (duration(17, "1h1h"), at, DURATION),
-        (duration(18, "1H"), at, DURATION),
-        (duration(19, "P1D"), at, DURATION),
-        (duration(20, "100ms"), at, DURATION),
-        (duration(21, "1h\n"), at, DURATION),
-        (duration(22, "0s"), at, NOTHING),
-        (duration(23, "0w00d0h"), at, NOTHING),
-        (duration(24, "3653d"), at, TEN_YEARS),
-        (duration(25, "315576001s"), at, TEN_YEARS),
-        (duration(26, "521w5d12h1s"), at, TEN_YEARS),
-        (duration(27, "9999999999999999999999s"), at, TEN_YEARS),
-        (duration(28, "999999999w999999999d"), at, TEN_YEARS),
-        (duration(29, &"1".repeat(33)), at, "may not be more than 32"),
-    ])
-    .await;
+        (duration(10, &"1".repeat(33)), at, "may not be more than 32"),
+    ];
+    for (sentence, texts) in DURATIONS {
+        for text in *texts {
+            cases.push((duration(cases.len(), text), at, sentence));
+        }
+    }
+    expect_refused(cases).await;
 }
 
 #[tokio::test]
@@ -187,11 +183,11 @@ async fn a_provider_that_cant_be_meant_is_refused() {
     let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
     let reference = json!({"name": "infisical", "key": "token"});
     let both = changed(zitadel(1), "/spec/infisical", provider("")["spec"]["infisical"].clone());
-    expect_refused(vec![
+    let mut cases = vec![
         (provider_with(0, "/spec", json!({})), "spec", ONE_SERVER),
         (both, "spec", ONE_SERVER),
         (infisical(2, "auth", json!({})), "spec.infisical.auth", ONE_AUTH),
-        (infisical(3, "auth/tokenSecretRef", reference), "spec.infisical.auth", ONE_AUTH),
+        (infisical(3, "auth/tokenSecretRef", reference.clone()), "spec.infisical.auth", ONE_AUTH),
         (
             changed(zitadel(4), "/spec/zitadel/auth", json!({})),
             "spec.zitadel.auth.personalAccessTokenSecretRef",
@@ -214,27 +210,34 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.zitadel.organizationId",
             "write the organization's id, which is digits",
         ),
+        (provider_with(14, "/spec/limits/readsPerMinute", json!(0)), "spec.limits.readsPerMinute", LIMIT),
+        (provider_with(15, "/spec/limits/writesPerMinute", json!(-5)), "spec.limits.writesPerMinute", LIMIT),
+        (provider_with(16, "/spec/limits/maxInFlight", json!(0)), "spec.limits.maxInFlight", LIMIT),
         (
-            infisical(14, "auth/universalAuth/clientIdSecretRef/name", json!("My Secret")),
-            "spec.infisical.auth.universalAuth.clientIdSecretRef.name",
-            NAME,
-        ),
-        (
-            infisical(15, "auth/universalAuth/clientIdSecretRef/key", json!("client/id")),
-            "spec.infisical.auth.universalAuth.clientIdSecretRef.key",
-            "write a key of the Secret's data, as client-secret",
-        ),
-        (provider_with(16, "/spec/limits/readsPerMinute", json!(0)), "spec.limits.readsPerMinute", LIMIT),
-        (provider_with(17, "/spec/limits/writesPerMinute", json!(-5)), "spec.limits.writesPerMinute", LIMIT),
-        (provider_with(18, "/spec/limits/maxInFlight", json!(0)), "spec.limits.maxInFlight", LIMIT),
-        (
-            provider_with(19, "/spec/limits/maxInFlight", json!(1001)),
+            provider_with(17, "/spec/limits/maxInFlight", json!(1001)),
             "spec.limits.maxInFlight",
             "should be less than or equal to 1000",
         ),
-        (provider_with(20, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
-    ])
-    .await;
+        (provider_with(18, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
+    ];
+    let universal = "spec.infisical.auth.universalAuth";
+    let references: [(Value, String); 4] = [
+        (provider(""), format!("{universal}.clientIdSecretRef")),
+        (provider(""), format!("{universal}.clientSecretSecretRef")),
+        (infisical(0, "auth", json!({"tokenSecretRef": reference})), "spec.infisical.auth.tokenSecretRef".to_owned()),
+        (zitadel(0), "spec.zitadel.auth.personalAccessTokenSecretRef".to_owned()),
+    ];
+    let fields: Vec<(&Value, String, &str, &str)> = references
+        .iter()
+        .flat_map(|(object, at)| {
+            [(object, format!("{at}.name"), "My Secret", NAME), (object, format!("{at}.key"), "client/id", KEY)]
+        })
+        .collect();
+    for (object, field, text, sentence) in &fields {
+        let object = changed((*object).clone(), &format!("/{}", field.replace('.', "/")), json!(text));
+        cases.push((changed(object, "/metadata/name", json!(numbered(cases.len()))), field, sentence));
+    }
+    expect_refused(cases).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,48 @@
+# `make` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help
+help: ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build the operator and the demo.
+	cargo build --bin membership-operator --example demo
+
+.PHONY: demo
+demo: build ## Start everything, show each promise as it happens, check it at the providers, stop everything.
+	@target/debug/examples/demo
+
+.PHONY: playground
+playground: build ## The same parts, left running until Ctrl-C, with the KUBECONFIG to use.
+	@target/debug/examples/demo --stay
+
+.PHONY: test
+test: ## Every test there is, the ones on a real control plane included.
+	@tests/run.sh
+
+.PHONY: check
+check: fmt-check clippy deny generated ## Format, lints, dependencies, generated files.
+
+.PHONY: fmt-check
+fmt-check: ## Whether the code is formatted.
+	cargo fmt --all --check
+
+.PHONY: clippy
+clippy: ## Lints, warnings denied.
+	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny: ## Whether dependencies, their licences and sources are allowed (needs cargo-deny).
+	cargo deny check bans licenses sources
+
+.PHONY: generate
+generate: ## Write crds/ anew from src/api/.
+	cargo run --quiet --bin membership-operator -- crds --directory crds
+
+.PHONY: generated
+generated: generate ## Whether crds/ is what src/api/ says.
+	@git diff --exit-code -- crds || { echo 'crds/ is stale: commit what `make generate` wrote'; exit 1; }
+	@test -z "$$(git status --porcelain -- crds)" || { git status --short -- crds; exit 1; }
