@@ -127,9 +127,9 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     let mut outcome: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays).chain(missing.iter().cloned()).collect();
     let base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
     let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
-    outcome.extend(base.entry);
     let unproven = unproven(observed, &union, view);
     let touched = !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != Fate::Stays);
+    base.put_into(&mut outcome);
     let change = change(outcome, touched || unproven, &union, view);
     let drift = drift(&verdicts, &union);
     let Some(change) = change else {
@@ -277,7 +277,7 @@ fn fallbacks(
     change: &Change,
 ) -> Vec<Change> {
     let as_change = |mut entries: Vec<Entry>, extent: Extent| {
-        entries.extend(settle(&entries, observed, union, view, true, extent).entry);
+        settle(&entries, observed, union, view, true, extent).put_into(&mut entries);
         match (entries.is_empty(), view.observed) {
             (true, _) => Change::Remove,
             (false, Some(member)) if member.memberships > 1 => Change::Recreate(entries),

@@ -140,6 +140,11 @@ impl Roster {
         Some(Ok(Sighting { member, as_of: listed.began, listed: true }))
     }
 
+    /// What was last known of `subject_id`, however long ago; the outer `None`: nothing.
+    pub fn known(&self, subject_id: &str) -> Option<Option<Member>> {
+        self.sighting(subject_id, None)?.ok().map(|sighting| sighting.member)
+    }
+
     async fn list<P: Provider>(&self, provider: &P, asker: Asker<'_>) -> Result<(), Error> {
         let permit = asker.lane.permit(Kind::Read, asker.urgency, asker.namespace).await;
         let began = Instant::now();

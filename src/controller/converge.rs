@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::act::{self, Sent};
@@ -16,6 +18,7 @@ use super::resolve::{Resolved, Scene, scene};
 use super::targets::Memory;
 use crate::api::membership::Drift;
 use crate::api::{ProjectMembership, Reason};
+use crate::layers::Phase;
 use crate::member::{Change, Member};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
@@ -25,7 +28,7 @@ use crate::status::Told;
 
 /// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
 const ROUNDS: u32 = 3;
-/// A list that a write relies on may be no older than this when the write is sent.
+/// A list that a write relies on began after the write was planned, and is no older than this when it is sent.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long after one list of a project the next may begin when it only confirms writes.
 pub const CONFIRM_SPACING: Duration = Duration::from_millis(250);
@@ -71,6 +74,8 @@ pub struct Pass<'a> {
     pub resolved: &'a Resolved,
     /// The namespace that is charged.
     pub namespace: &'a str,
+    /// How urgent it is to look.
+    pub urgency: Urgency,
 }
 
 /// What ends a pass early.
@@ -97,13 +102,18 @@ struct Look {
 impl Pass<'_> {
     /// Brings the target to what its layers come to. `not_before`: how old an observation may be.
     pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
-        let mut not_before = not_before.max(memory.not_before.take());
+        let mut not_before = not_before;
         let mut round = 0;
         let mut done: Option<Change> = None;
+        // Since when a change was planned that carries others' entries on the word of a list.
+        let mut planned: Option<Instant> = None;
         loop {
-            let look = match self.look(memory, not_before, Urgency::Resync).await? {
+            let object = self.ctx.latest(self.reference).ok_or(Stop::Gone)?;
+            let knock = self.ctx.targets.knock(&object);
+            let knocked = knock.notified();
+            let look = match self.look(memory, not_before).await? {
                 Ok(look) => look,
-                Err(error) => return self.failed(None, error),
+                Err(error) => return self.failed(error),
             };
             if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory).await? {
                 // What was written down is read again: only what the object says counts.
@@ -118,21 +128,26 @@ impl Pass<'_> {
                 memory.contested = 0;
                 return Ok(contested(look));
             }
-            if look.plan.needs_fresh() && look.sighting.as_of + FRESH < Instant::now() {
-                not_before = Some(Instant::now());
+            if look.plan.needs_fresh() && look.sighting.as_of < *planned.get_or_insert_with(Instant::now) {
+                not_before = planned;
                 continue;
             }
-            let Some(permit) = self.permit(memory, &look).await? else {
+            let Some(permit) = self.permit(memory, &look, &knock, knocked).await? else {
                 continue;
             };
             // Permit, then plan: what was decided before waiting may be over by now.
-            let look = match self.look(memory, not_before, Urgency::Resync).await? {
+            let look = match self.look(memory, not_before).await? {
                 Ok(look) => look,
-                Err(error) => return self.failed(None, error),
+                Err(error) => return self.failed(error),
             };
-            let stale = look.plan.needs_fresh() && look.sighting.as_of + FRESH < Instant::now();
-            let Some(change) = look.plan.change().filter(|_| !stale).cloned() else {
-                not_before = if stale { Some(Instant::now()) } else { not_before };
+            let now = Instant::now();
+            let stale = look.sighting.as_of < planned.unwrap_or(now) || look.sighting.as_of + FRESH < now;
+            if look.plan.needs_fresh() && stale {
+                planned = Some(now);
+                not_before = planned;
+                continue;
+            }
+            let Some(change) = look.plan.change().cloned() else {
                 continue;
             };
             match self.send(permit, &look, change.clone(), memory).await {
@@ -145,7 +160,7 @@ impl Pass<'_> {
                     round += 1;
                     not_before = Some(Instant::now());
                 }
-                Err(error) => return self.failed(Some(look), error),
+                Err(error) => return self.failed(error),
             }
         }
     }
@@ -155,11 +170,10 @@ impl Pass<'_> {
         &self,
         memory: &Memory,
         not_before: Option<Instant>,
-        urgency: Urgency,
     ) -> Result<Result<Look, Error>, Stop> {
         let connection = &self.resolved.connection;
         let roster = connection.rosters.of(&self.resolved.target.project);
-        let asker = self.asker(urgency, Duration::ZERO);
+        let asker = self.asker(self.urgency, Duration::ZERO);
         let sighting =
             match roster.observe(&connection.provider, asker, &self.resolved.target.subject_id, not_before).await {
                 Ok(sighting) => sighting,
@@ -175,29 +189,31 @@ impl Pass<'_> {
     }
 
     /// Waits for the provider's budget. `None`: something changed meanwhile, so that the plan must be made anew.
-    async fn permit(&self, memory: &Memory, look: &Look) -> Result<Option<Permit>, Stop> {
-        let urgency = self.urgency(look);
-        let knock = self.ctx.targets.knock(&look.scene.object);
+    async fn permit(
+        &self,
+        memory: &Memory,
+        look: &Look,
+        knock: &Notify,
+        knocked: Notified<'_>,
+    ) -> Result<Option<Permit>, Stop> {
+        let urgency = urgency_of(look);
         let mut waiting = pin!(self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace));
+        let mut knocked = pin!(knocked);
         loop {
-            let knocked = knock.notified();
             tokio::select! {
                 biased;
                 permit = &mut waiting => return Ok(Some(permit)),
                 () = sleep_until(next_edge(&look.scene), self.ctx.now()) => return Ok(None),
-                () = knocked => {
+                () = &mut knocked => {
+                    knocked.set(knock.notified());
                     // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.
-                    match self.look(memory, None, Urgency::Resync).await? {
-                        Ok(again) if again.plan.change().is_some() && self.urgency(&again) >= urgency => {}
+                    match self.look(memory, None).await? {
+                        Ok(again) if again.plan.change().is_some() && urgency_of(&again) >= urgency => {}
                         Ok(_) | Err(_) => return Ok(None),
                     }
                 }
             }
         }
-    }
-
-    fn urgency(&self, look: &Look) -> Urgency {
-        look.plan.urgency(record::settled(&look.scene.object))
     }
 
     async fn send(&self, permit: Permit, look: &Look, change: Change, memory: &mut Memory) -> Result<Sent, Error> {
@@ -257,12 +273,14 @@ impl Pass<'_> {
     }
 
     /// The provider refused or failed: says so, and when to try again.
-    fn failed(&self, look: Option<Look>, error: Error) -> Result<Outcome, Stop> {
-        let known = look.map(|look| look.sighting.member);
-        let scene = scene(self.ctx, self.reference, self.resolved, self.capabilities(), known.as_ref().and_then(Option::as_ref))
-            .ok_or(Stop::Gone)?;
+    fn failed(&self, error: Error) -> Result<Outcome, Stop> {
+        let roster = self.resolved.connection.rosters.of(&self.resolved.target.project);
+        let member = roster.known(&self.resolved.target.subject_id);
+        let observed = member.as_ref().and_then(Option::as_ref);
+        let scene =
+            scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;
         let due = scene.layers().iter().any(|layer| {
-            layer.phase == crate::layers::Phase::Leaves || layer.managed.values().any(|term| term.ended(scene.now))
+            layer.phase == Phase::Leaves || layer.managed.values().any(|term| term.ended(scene.now))
         });
         let again = match error.retry() {
             Retry::After(delay) => Again::After(delay),
@@ -271,11 +289,12 @@ impl Pass<'_> {
             Retry::Terminal => Again::AtEdge,
         };
         let told = match &scene.acting.aside {
-            Some(refusal) if !due => Told::new(refusal.reason, refusal.message.clone()),
+            Some(refusal) if !due && refusal.reason != Reason::Observed => {
+                Told::new(refusal.reason, refusal.message.clone())
+            }
             _ => Told::new(error.reason(), error.to_string()),
         };
-        // What the provider shows now isn't known: the write may have been carried out in part.
-        Ok(Outcome { scene, member: None, listed: None, drift: Vec::new(), told, error: Some(error), again })
+        Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), again })
     }
 }
 
@@ -303,6 +322,10 @@ fn contested(look: Look) -> Outcome {
         error: None,
         again: Again::AtEdge,
     }
+}
+
+fn urgency_of(look: &Look) -> Urgency {
+    look.plan.urgency(record::settled(&look.scene.object))
 }
 
 /// The next start or end of any layer.

@@ -18,7 +18,7 @@ use super::context::Context;
 use super::reconcile::Fault;
 use super::write;
 use crate::api::condition::Standing;
-use crate::api::provider::SecretKeyRef;
+use crate::api::provider::{Limits, SecretKeyRef};
 use crate::api::{MembershipProvider, MembershipProviderStatus, Reason};
 use crate::policy::Server;
 use crate::provider::budget::Kind;
@@ -147,7 +147,7 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     }
     let one_writer = spec.zitadel.is_some();
     let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
-    let lane = budget.lane(key.to_string(), spec.limits.clone().unwrap_or_default());
+    let lane = budget.lane(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
     let provider = credential.provider(checker.http.clone(), endpoint.clone());
     let connection = Arc::new(Connection {
         key: key.clone(),
@@ -162,6 +162,21 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     });
     checker.remember(key, print, connection.clone());
     Ok(connection)
+}
+
+/// The limits that are set, and for the known cloud hosts the ones of their smallest plan where none is
+/// (reference/infisical.md, "Auth and limits"; reference/zitadel.md, "Headers and limits").
+fn limits(mut set: Limits, endpoint: &str) -> Limits {
+    let host = endpoint.trim_start_matches("https://");
+    let (reads, writes) = match host {
+        "app.infisical.com" | "us.infisical.com" | "eu.infisical.com" => (Some(200), Some(90)),
+        // 50 requests a second, of either kind.
+        host if host.ends_with(".zitadel.cloud") => (Some(1500), Some(1500)),
+        _ => (None, None),
+    };
+    set.reads_per_minute = set.reads_per_minute.or(reads);
+    set.writes_per_minute = set.writes_per_minute.or(writes);
+    set
 }
 
 impl Checker {

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -21,7 +22,7 @@ use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{ABANDON, ProjectMembership};
 use crate::events::Happening;
 use crate::policy::Refusal;
-use crate::provider::Error;
+use crate::provider::{Error, Urgency};
 use crate::status::{self, Told};
 
 /// The longest wait after failures.
@@ -83,7 +84,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
-    let pass = Pass { ctx, reference, resolved: &resolved, namespace: &namespace };
+    let pass = Pass { ctx, reference, resolved: &resolved, namespace: &namespace, urgency: urgency(&object, ctx.now()) };
     let outcome = pass.converge(&mut memory, not_before).await?;
     report(ctx, &resolved, outcome, &mut memory).await
 }
@@ -99,6 +100,17 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
     let interval = interval(object, resolved);
     memory.refused.retain(|_, refused| refused.at.elapsed() < interval);
     Instant::now().checked_sub(interval)
+}
+
+/// How urgent it is to look at an object's target.
+fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let over = managed.filter_map(|role| role.expiration_time).any(|end| end <= now);
+    match () {
+        () if over || object.metadata.deletion_timestamp.is_some() => Urgency::Revoke,
+        () if !record::settled(object) => Urgency::Grant,
+        () => Urgency::Resync,
+    }
 }
 
 fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {

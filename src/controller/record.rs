@@ -14,6 +14,7 @@ use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{Plan, View, base_to_record, plan};
+use crate::provider::error::Effect;
 use crate::status::{self, Told};
 
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
@@ -26,8 +27,17 @@ pub async fn before_the_write(
     memory: &mut Memory,
 ) -> Result<bool, kube::Error> {
     let layer = &scene.acting.layer;
+    let carried = carried_by(plan, scene);
     if layer.phase != Phase::Counts {
-        return Ok(false);
+        if carried.is_empty() {
+            return Ok(false);
+        }
+        let status = ProjectMembershipStatus {
+            carried_roles: carried.iter().map(carried_role).collect(),
+            ..scene.object.status.clone().unwrap_or_default()
+        };
+        write::status(ctx, &scene.object, &status).await?;
+        return Ok(true);
     }
     let capabilities = scene.capabilities;
     let refused = not_asked_again(memory, scene);
@@ -37,7 +47,6 @@ pub async fn before_the_write(
     if let Some(base) = base_to_record(layer, &scene.layers(), &view) {
         record.entry(base.to_owned()).or_insert(Term::Permanent);
     }
-    let carried = carried_by(plan, scene);
     let must_record = (scene.acting.records_first && record != layer.managed) || !carried.is_empty();
     let mut object = scene.object.clone();
     let mut wrote = false;
@@ -88,9 +97,15 @@ fn status_before(
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
     let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &shown(observed), scene.now);
     let managed = status::managed_roles(record);
+    let conditions = if settled(&scene.object) {
+        // A start that comes as planned is no news: Ready doesn't flicker.
+        old.conditions.clone()
+    } else {
+        status::conditions(&old.conditions, &told, &[], generation, scene.now)
+    };
     ProjectMembershipStatus {
         observed_generation: generation,
-        conditions: status::conditions(&old.conditions, &told, &[], generation, scene.now),
+        conditions,
         target: Some(scene.target_status.clone()),
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, scene.now),
@@ -130,9 +145,11 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let others = scene.other_layers();
     let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
     let there = known.clone().unwrap_or_default();
-    let mut record = match &known {
-        Some(shown) => layers::record_after(layer, &others, shown, now),
-        None => scene.acting.layer.managed.clone(),
+    let mut record = match (&outcome.error, &known) {
+        (None, Some(shown)) => layers::record_after(layer, &others, shown, now),
+        // Nobody knows what was carried out: all of it may have been.
+        (Some(error), _) if error.effect() == Effect::Unknown => layer.record_before(now),
+        (Some(_) | None, _) => layer.managed.clone(),
     };
     // A start whose grant the provider has only ever refused was never one.
     let refused = |role: &String| memory.refused.contains_key(role) && !there.contains(role);

@@ -48,8 +48,6 @@ pub struct Memory {
     pub tentative: BTreeSet<(String, String)>,
     /// How often in a row each object's pass has failed.
     pub failures: HashMap<String, u32>,
-    /// An observation must be no older than this: somebody asked, or a write was lost.
-    pub not_before: Option<Instant>,
     /// Writes in a row that were undone before they were confirmed.
     pub contested: u32,
 }

@@ -46,8 +46,9 @@ pub(super) fn settle(
     let rows: Vec<&Entry> = observed.iter().filter(|entry| entry.role == base).collect();
     if needed(rest) {
         let there = rows.iter().find(|entry| entry.term == Term::Permanent);
+        // What stands without a base, as an older server let it, is no reason to write.
         let entry = there.map_or_else(|| Entry::permanent(base), |entry| (*entry).clone());
-        return Base { entry: Some(entry), touched: there.is_none() };
+        return Base { entry: Some(entry), touched: false };
     }
     if union.kept.contains_key(base) || rows.is_empty() {
         return Base::default();
@@ -65,6 +66,16 @@ pub(super) fn settle(
     }
     let in_effect = !union.kept.is_empty() || !union.held.is_empty();
     Base { entry: None, touched: rest.is_empty() || !in_effect }
+}
+
+impl Base {
+    /// Puts the base's entry into the list, in the place of any other of the role.
+    pub fn put_into(self, entries: &mut Vec<Entry>) {
+        if let Some(base) = self.entry {
+            entries.retain(|entry| entry.role != base.role);
+            entries.push(base);
+        }
+    }
 }
 
 fn needed(rest: &[Entry]) -> bool {
