@@ -33,6 +33,9 @@ impl Told {
     }
 }
 
+/// The most differences that a status lists (the schema's bound).
+pub const MOST_DRIFT: usize = 256;
+
 /// The conditions that say `told`: Ready always; Reconciling, Stalled and Drifted only while True.
 /// `lastTransitionTime` moves only when a status changes.
 pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {

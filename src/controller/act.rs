@@ -53,7 +53,8 @@ pub async fn carry_out(pass: &Pass<'_>, permit: Permit, before: Option<&Member>,
             Ok(Sent::LookAgain)
         }
         Err(error) => {
-            if error.effect() == Effect::Unknown {
+            // Of several requests the first may have been carried out.
+            if error.effect() == Effect::Unknown || matches!(change, Change::Recreate(_)) {
                 roster.doubt(&target.subject_id);
             }
             Err(error)

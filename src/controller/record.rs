@@ -178,7 +178,7 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
         roles,
         managed_roles: managed,
         carried_roles: carried,
-        drift: outcome.drift.clone(),
+        drift: outcome.drift.iter().take(status::MOST_DRIFT).cloned().collect(),
         last_handled_reconcile_at: asked(object).or(old.last_handled_reconcile_at),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::verdict::last_to_end;
 use super::{View, plan, union_for};
-use crate::layers::{Layer, Phase, Union};
+use crate::layers::{Layer, Phase, Union, takes_over};
 use crate::member::{Change, Entry, Term};
 
 /// How far a list goes.
@@ -100,7 +100,8 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Optio
     let permanent = |entry: &Entry| entry.role == base && entry.term == Term::Permanent;
     if union.ours.contains(base) {
         let there = observed.iter().any(|entry| entry.role == base);
-        return (there && relies(layer, base, view)).then_some(base);
+        let answered_for = layers.iter().any(|other| other.uid != layer.uid && takes_over(other, base, view.now));
+        return (there && !answered_for && relies(layer, base, view)).then_some(base);
     }
     let plan = plan(&layers, view);
     let adds = |change: &Change| change.outcome().iter().any(permanent) && !observed.iter().any(permanent);

@@ -11,7 +11,10 @@
 //! No operator runs on [`plane`]: it would change what the schema's tests look at. Tests with an operator share another
 //! one, started by [`start`]; [`with_namespace_on`] and [`operator_on`] are for any of them.
 
+// Said in full, because `tests/operator` takes this file in by its path.
+#[path = "support/namespace.rs"]
 mod namespace;
+#[path = "support/objects.rs"]
 mod objects;
 
 use std::path::PathBuf;
@@ -20,7 +23,9 @@ use std::time::{Duration, Instant};
 use control_plane::{Binaries, ControlPlane, Error, Kubectl, Options};
 use tokio::sync::OnceCell;
 
+#[allow(unused_imports, reason = "each of the two binaries uses its share")]
 pub use namespace::{Namespace, with_namespace, with_namespace_on};
+#[allow(unused_imports, reason = "each of the two binaries uses its share")]
 pub use objects::{changed, membership, provider, without};
 
 /// A deadline for what takes moments: it only shows when something is broken.

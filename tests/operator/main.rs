@@ -6,9 +6,20 @@
 // A test that can't go on ends there and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod api;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
+mod management;
+mod starts;
+mod subject;
+mod windows;
+mod adoption;
+mod deletion;
+mod drifting;
+mod layering;
+mod observing;
+mod suspension;
 mod roads;
 mod stage;
 #[path = "../cluster/support.rs"]

@@ -1,14 +1,17 @@
 //! A namespace with both providers ready, and the ways to look at what is in force there.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::Path;
 
 use control_plane::{ControlPlane, Options};
+use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulator::{Simulator, worlds};
 use tokio::sync::OnceCell;
 
+use crate::api::Api;
 use crate::operator::{ACCOUNT, NAMESPACE, Operator};
 use crate::support::{self, Namespace, SOON, eventually};
 
@@ -35,13 +38,27 @@ pub fn binary() -> &'static Path {
 pub struct Stage {
     /// The namespace.
     pub ns: Namespace,
+    /// The API server, for what is asked often.
+    pub api: Api,
     /// Both providers.
     pub simulator: Simulator,
 }
 
-/// Runs a test on a stage of its own. A test that fails shows the end of the operator's log.
+/// Runs a test on a stage of its own. A test that fails shows what the operator's log says of its namespace.
 pub async fn with_stage(test: impl AsyncFnOnce(Stage)) {
-    with_stage_on(&shared().await.0, test).await;
+    let (plane, operator) = shared().await;
+    with_stage_on(plane, async |stage| {
+        let namespace = stage.ns.name.clone();
+        if let Err(failure) = AssertUnwindSafe(test(stage)).catch_unwind().await {
+            let log = std::fs::read_to_string(operator.log_file()).unwrap_or_default();
+            // In the log a namespace stands before a dot, a slash or a quote.
+            let ours = |line: &&str| line.split(&namespace).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+            let lines: Vec<&str> = log.lines().filter(ours).collect();
+            eprintln!("--- the operator's log on {namespace} ---\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            resume_unwind(failure);
+        }
+    })
+    .await;
 }
 
 /// As [`with_stage`], on another control plane.
@@ -49,10 +66,11 @@ pub async fn with_stage_on(plane: &ControlPlane, test: impl AsyncFnOnce(Stage)) 
     support::with_namespace_on(plane, async |ns| {
         let simulator = Simulator::start().await.unwrap();
         simulator.load(&worlds::demo());
-        let stage = Stage { ns, simulator };
-        stage.ns.apply(&[stage.access_to_secrets()]).await;
-        stage.ns.apply(&stage.secrets()).await;
-        stage.ns.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
+        let api = Api::new(plane, &ns).await;
+        let stage = Stage { ns, api, simulator };
+        stage.api.apply(&[stage.access_to_secrets()]).await;
+        stage.api.apply(&stage.secrets()).await;
+        stage.api.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
         test(stage).await;
     })
     .await;
@@ -151,7 +169,7 @@ impl Stage {
     pub async fn says(&self, object: &str, type_: &str, status: &str, reason: &str) -> String {
         let expected = format!("{object}: {type_}={status} {reason}");
         let text = eventually(SOON, &expected, async || {
-            let found = self.ns.get(object).await;
+            let found = self.api.get(object).await;
             let conditions = found.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let condition = conditions.iter().find(|condition| condition["type"] == type_);
             let fits = condition.is_some_and(|c| c["status"] == status && c["reason"] == reason);
@@ -164,7 +182,7 @@ impl Stage {
     /// Waits until the object is Ready for the generation that it has.
     pub async fn ready(&self, object: &str) {
         eventually(SOON, &format!("{object} is Ready"), async || {
-            let found = self.ns.get(object).await;
+            let found = self.api.get(object).await;
             let conditions = found.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let ready = conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
             let current = found["status"]["observedGeneration"] == found["metadata"]["generation"];
@@ -175,7 +193,8 @@ impl Stage {
 
     /// Deletes an object and waits until it is gone.
     pub async fn delete(&self, object: &str) {
-        self.ns.ok(&["delete", object, "--timeout=30s"]).await;
+        self.api.ask_to_delete(object).await;
+        self.api.is_gone(object).await;
     }
 }
 

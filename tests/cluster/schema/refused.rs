@@ -219,6 +219,8 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "should be less than or equal to 1000",
         ),
         (provider_with(18, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
+        (provider_with(19, "/spec/resyncInterval", json!("0s")), "spec.resyncInterval", NOTHING),
+        (provider_with(20, "/spec/resyncInterval", json!("11w3600d")), "spec.resyncInterval", TEN_YEARS),
     ];
     let universal = "spec.infisical.auth.universalAuth";
     let references: [(Value, String); 4] = [

@@ -1,0 +1,111 @@
+//! The API server without kubectl, for what tests ask again and again: a process for each look would take longer than
+//! what is looked at.
+
+use axum::http::{Method, Request, header};
+use control_plane::ControlPlane;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+use crate::support::{Namespace, SOON, eventually};
+
+/// The API server as the administrator, in one namespace.
+#[derive(Clone)]
+pub struct Api {
+    client: Client,
+    namespace: String,
+}
+
+impl Api {
+    /// On a control plane, in a namespace.
+    pub async fn new(plane: &ControlPlane, ns: &Namespace) -> Self {
+        let kubeconfig = Kubeconfig::read_from(plane.admin_kubeconfig()).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Self { client: Client::try_from(config).unwrap(), namespace: ns.name.clone() }
+    }
+
+    /// Applies objects, on the server's side.
+    pub async fn apply(&self, objects: &[Value]) {
+        for object in objects {
+            let path = format!("{}?fieldManager=test&force=true", self.path_of(object));
+            self.request(Method::PATCH, &path, "application/apply-patch+yaml", object).await.unwrap();
+        }
+    }
+
+    /// An object as it is stored, as `pm/ci`.
+    pub async fn get(&self, object: &str) -> Value {
+        self.find(object).await.unwrap_or_else(|| panic!("there is no {object}"))
+    }
+
+    /// The same, where it may be gone.
+    pub async fn find(&self, object: &str) -> Option<Value> {
+        match self.request(Method::GET, &self.path(object), "application/json", &json!({})).await {
+            Ok(found) => Some(found),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => panic!("get {object}: {error}"),
+        }
+    }
+
+    /// Changes an object by a merge patch.
+    pub async fn merge(&self, object: &str, patch: &Value) {
+        self.request(Method::PATCH, &self.path(object), "application/merge-patch+json", patch).await.unwrap();
+    }
+
+    /// Changes an object's status by a merge patch.
+    pub async fn merge_status(&self, object: &str, patch: &Value) {
+        let path = format!("{}/status", self.path(object));
+        self.request(Method::PATCH, &path, "application/merge-patch+json", patch).await.unwrap();
+    }
+
+    /// Annotates an object.
+    pub async fn annotate(&self, object: &str, annotation: &str, value: &str) {
+        self.merge(object, &json!({"metadata": {"annotations": {annotation: value}}})).await;
+    }
+
+    /// Asks for an object's end, and waits for nothing.
+    pub async fn ask_to_delete(&self, object: &str) {
+        self.request(Method::DELETE, &self.path(object), "application/json", &json!({})).await.unwrap();
+    }
+
+    /// Waits until an object is gone.
+    pub async fn is_gone(&self, object: &str) {
+        eventually(SOON, &format!("{object} is gone"), async || match self.find(object).await {
+            None => Ok(()),
+            Some(there) => Err(format!("{:#}", there["status"])),
+        })
+        .await;
+    }
+
+    /// The events about an object, oldest first, as (type, reason, note).
+    pub async fn events(&self, object: &str) -> Vec<Value> {
+        let name = object.split_once('/').map_or(object, |(_, name)| name);
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", self.namespace);
+        let list = self.request(Method::GET, &path, "application/json", &json!({})).await.unwrap();
+        let events = list["items"].as_array().cloned().unwrap_or_default();
+        events.into_iter().filter(|event| event["regarding"]["name"] == name).collect()
+    }
+
+    async fn request(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
+        let body = if method == Method::GET { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind).body(body);
+        self.client.request(request.unwrap()).await
+    }
+
+    fn path_of(&self, object: &Value) -> String {
+        let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
+        self.path(&format!("{kind}/{}", object["metadata"]["name"].as_str().unwrap_or_default()))
+    }
+
+    fn path(&self, object: &str) -> String {
+        let (kind, name) = object.split_once('/').unwrap_or_else(|| panic!("{object} is no kind/name"));
+        let kinds = match kind {
+            "pm" | "projectmembership" => "apis/membership.dev/v1alpha1",
+            "membershipprovider" => "apis/membership.dev/v1alpha1",
+            "secret" => "api/v1",
+            "rolebinding" => "apis/rbac.authorization.k8s.io/v1",
+            _ => panic!("{kind}: unknown kind"),
+        };
+        let plural = if kind == "pm" { "projectmemberships".to_owned() } else { format!("{kind}s") };
+        format!("/{kinds}/namespaces/{}/{plural}/{name}", self.namespace)
+    }
+}

@@ -1,0 +1,46 @@
+//! A target in status that isn't the spec's: forged by whoever may write status, or left from another time.
+
+use serde_json::json;
+use simulator::worlds;
+
+use crate::stage::with_stage;
+use crate::support::{SOON, eventually};
+
+#[tokio::test]
+async fn a_forged_target_is_ignored_put_right_and_told() {
+    with_stage(async |stage| {
+        let forged = stage.both("forger");
+        let strangers = stage.both("victim");
+        for (subject, stranger) in forged.iter().zip(&strangers) {
+            let [a, b, ..] = subject.names();
+            let object = subject.object();
+            stranger.by_hand(&[b]);
+            stage.declare(subject, json!([{ "role": a }])).await;
+            stage.ready(&object).await;
+            let target = stage.api.get(&object).await["status"]["target"].clone();
+            let cases = [
+                ("subjectId", stranger.id.as_str()),
+                ("projectId", worlds::INFISICAL_OTHER_PROJECT),
+                ("endpoint", "https://stranger.example"),
+                ("provider", "MembershipProvider/elsewhere/stranger"),
+            ];
+            for (field, value) in cases {
+                stage.api.merge_status(&object, &json!({"status": {"target": {field: value}}})).await;
+                eventually(SOON, &format!("{object}: status.target.{field} is put right"), async || {
+                    let there = stage.api.get(&object).await["status"]["target"].clone();
+                    if there == target { Ok(()) } else { Err(format!("{there:#}")) }
+                })
+                .await;
+                stage.tells(&object, "Failed", value).await;
+                subject.has_now(&[a], field);
+                stranger.has_now(&[b], field);
+            }
+            stage.delete(&object).await;
+            subject.has_now(&[], "when its object is gone");
+            stranger.has_now(&[b], "when the object is gone");
+            assert!(stranger.writes().is_empty(), "the stranger was written to: {:#?}", stranger.writes());
+        }
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}

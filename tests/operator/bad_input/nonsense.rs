@@ -1,0 +1,203 @@
+//! A provider that answers nonsense, whatever it is asked: nothing is revoked on its word, it is asked again ever more
+//! rarely, and what is said of it can be shown to anybody.
+
+use jiff::SignedDuration;
+use serde_json::json;
+use simulator::{Answer, Fault, Order, worlds};
+
+use crate::evidence::{Call, assert_presentable, gaps, sees, writes};
+use crate::stage::with_stage;
+use crate::subject::{Subject, each};
+use crate::support::changed;
+
+/// An error that tries to get secrets, control characters and a lot of text into a status.
+fn noisy(status: u16) -> Fault {
+    let noise = format!(
+        "\u{1b}[31mboom\u{7}\r\n {} {} {} {}",
+        worlds::INFISICAL_CLIENT_SECRET,
+        worlds::INFISICAL_TOKEN,
+        worlds::ZITADEL_TOKEN,
+        "noise ".repeat(2000)
+    );
+    Fault::Status(Answer::new(status, json!({"statusCode": status, "code": 13, "message": noise, "error": noise})))
+}
+
+/// Answers that make no sense to whatever was asked. None of them is carried out.
+fn nonsense() -> Vec<(&'static str, Fault)> {
+    vec![
+        ("a web page with 200", Fault::Html),
+        ("nothing with 200", Fault::status(200)),
+        ("another shape with 200", Fault::Status(Answer::new(200, json!({"hello": "world"})))),
+        ("a list with 200", Fault::Status(Answer::new(200, json!([])))),
+        ("a noisy 500", noisy(500)),
+        ("a web page with 502", Fault::Status(Answer::new(502, json!("<html>bad gateway</html>")))),
+        ("a redirect", Fault::Status(Answer::new(302, json!(null)).header("location", "https://login.example/?token=x"))),
+        ("no answer", Fault::Reset),
+    ]
+}
+
+fn order(subject: &Subject, call: Call, fault: Fault) -> Order {
+    let (method, path) = subject.call(call);
+    Order::always(fault).on(method, &path)
+}
+
+#[tokio::test]
+async fn a_list_that_makes_no_sense_revokes_nothing() {
+    with_stage(async |stage| {
+        each(stage.both("listed"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let (object, front) = (subject.object(), stage.at(&subject));
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+            stage.ready(&object).await;
+            let written = writes(front).len();
+            let truncated = ("half of the list", Fault::Truncated);
+            for (case, fault) in nonsense().into_iter().chain([truncated]) {
+                front.order(order(&subject, Call::List, fault));
+                stage.reconcile_now(&object).await;
+                let message = stage.waits(&object, "Unreachable").await;
+                assert_presentable(&message);
+                subject.has_now(&[a, b], case);
+                front.clear_orders();
+                stage.ready(&object).await;
+                subject.has_now(&[a, b], case);
+                assert_eq!(writes(front).len(), written, "{}, {case}: {:#?}", subject.name, writes(front));
+            }
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_that_came_back_short_revokes_nothing() {
+    with_stage(async |stage| {
+        each(stage.both("short"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let (object, front) = (subject.object(), stage.at(&subject));
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+            stage.ready(&object).await;
+            front.order(order(&subject, Call::List, Fault::PartialList { drop: 100 }));
+            stage.reconcile_now(&object).await;
+            subject.has_now(&[a, b], "with an empty list");
+            front.clear_orders();
+            stage.reconcile_now(&object).await;
+            stage.ready(&object).await;
+            subject.has_now(&[a, b], "with the whole list again");
+            let removals = writes(front).into_iter().filter(|request| request.method == "DELETE").count();
+            assert_eq!(removals, 0, "{}: {:#?}", subject.name, writes(front));
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_that_is_answered_with_nonsense_is_tried_again_until_it_is_done() {
+    with_stage(async |stage| {
+        each(stage.both("written"), async |subject| {
+            let [a, _, c, _] = subject.names();
+            let (object, front) = (subject.object(), stage.at(&subject));
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&object).await;
+            let lists = [json!([{"role": a}, {"role": c}]), json!([{ "role": a }])];
+            for (index, (case, fault)) in nonsense().into_iter().enumerate() {
+                let (before, after): (&[&str], &[&str]) = if index % 2 == 0 { (&[a], &[a, c]) } else { (&[a, c], &[a]) };
+                front.order(order(&subject, Call::Change, fault));
+                stage.change(&subject, json!({"roles": lists[index % 2]})).await;
+                let message = stage.waits(&object, "Unreachable").await;
+                assert_presentable(&message);
+                subject.has_now(before, case);
+                front.clear_orders();
+                stage.ready(&object).await;
+                subject.has_now(after, case);
+            }
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_fails_is_tried_again_ever_more_rarely() {
+    with_stage(async |stage| {
+        each(stage.both("failing"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let front = stage.at(&subject);
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            front.order(order(&subject, Call::Change, noisy(500)));
+            stage.change(&subject, json!({"roles": [{"role": b}]})).await;
+            // The first write was the creation.
+            sees(&format!("{}: four attempts", subject.name), || subject.writes().len() >= 5).await;
+            let gaps = gaps(&subject.writes()[1..]);
+            let least = [450, 900, 1800].map(SignedDuration::from_millis);
+            assert!(gaps.iter().zip(least).all(|(gap, least)| *gap >= least), "{}: {gaps:?}", subject.name);
+            subject.has_now(&[a], "while every change fails");
+            front.clear_orders();
+            subject.has(&[b]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done() {
+    with_stage(async |stage| {
+        let cases: Vec<(Subject, &str, Fault)> = nonsense()
+            .into_iter()
+            .enumerate()
+            .flat_map(|(n, (case, fault))| stage.both(&format!("gone-{n}")).map(|subject| (subject, case, fault.clone())))
+            .collect();
+        each(cases.iter(), async |(subject, case, fault)| {
+            let [a, ..] = subject.names();
+            stage.declare(subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            stage.at(subject).order(order(subject, Call::Remove, fault.clone()));
+            stage.api.ask_to_delete(&subject.object()).await;
+            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            assert_presentable(&message);
+            subject.has_now(&[a], case);
+        })
+        .await;
+        stage.simulator.infisical().clear_orders();
+        stage.simulator.zitadel().clear_orders();
+        each(cases.iter(), async |(subject, case, _)| {
+            stage.api.is_gone(&subject.object()).await;
+            subject.has_now(&[], case);
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_answered_with_nonsense_is_told_by_the_provider() {
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        stage.says("membershipprovider/infisical", "Ready", "True", "Verified").await;
+        for (n, (case, fault)) in nonsense().into_iter().enumerate().filter(|(n, _)| [0, 2, 4, 7].contains(n)) {
+            let (provider, identity) = (format!("odd-{n}"), stage.identity(&format!("odd-{n}")));
+            identity.by_hand(&["auditor"]);
+            infisical.clear_requests();
+            infisical.order(Order::always(fault).on("POST", "/auth/universal-auth/login"));
+            stage.api.apply(&[changed(stage.infisical_provider(), "/metadata/name", json!(provider))]).await;
+            let object = identity.declares(json!([{"role": "viewer"}]));
+            stage.api.apply(&[changed(object, "/spec/providerRef/name", json!(provider))]).await;
+            let message = stage.says(&format!("membershipprovider/{provider}"), "Ready", "False", "Unreachable").await;
+            assert_presentable(&message);
+            assert_presentable(&stage.waits(&identity.object(), "ProviderNotReady").await);
+            identity.has_now(&["auditor"], case);
+            let logins = infisical.logins();
+            assert!(logins <= 4, "{case}: expected a few logins, there were {logins}");
+            infisical.clear_orders();
+            stage.ready(&identity.object()).await;
+            identity.has_now(&["viewer"], case);
+        }
+    })
+    .await;
+}

@@ -1,0 +1,98 @@
+//! How long a change by hand may live: resyncInterval, and the annotation that asks for a reconcile now.
+
+use serde_json::json;
+use simulator::RoleRow;
+
+use crate::stage::with_stage;
+use crate::subject::{each, in_seconds, with};
+
+#[tokio::test]
+async fn drift_is_put_right_within_the_objects_own_interval() {
+    with_stage(async |stage| {
+        each(stage.both("own"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            let object = subject.declares_with(json!([{"role": a}, {"role": b}]), json!({"resyncInterval": "1s"}));
+            stage.api.apply(&[object]).await;
+            subject.has(&[a, b]).await;
+            for by_hand in [&[a, b, c][..], &[a], &[c], &[]] {
+                stage.ready(&subject.object()).await;
+                subject.by_hand(by_hand);
+                subject.has(&[a, b]).await;
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_window_changed_by_hand_is_put_right() {
+    with_stage(async |stage| {
+        let subject = stage.identity("window");
+        let roles = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "1h"}}]);
+        stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
+        subject.has(&["viewer", "admin"]).await;
+        stage.ready(&subject.object()).await;
+        let (rows, end) = (subject.rows(), subject.end_of("admin").unwrap());
+        let tampered = [
+            vec![RoleRow::permanent("viewer"), RoleRow::permanent("admin")],
+            vec![RoleRow::permanent("viewer"), RoleRow::temporary("admin", in_seconds(0), "2h")],
+            vec![RoleRow::permanent("viewer"), RoleRow::temporary("admin", in_seconds(0), "1m")],
+            vec![RoleRow::temporary("viewer", in_seconds(0), "1h"), rows[1].clone()],
+        ];
+        for tampered in tampered {
+            subject.rows_by_hand(tampered.clone());
+            let permanent = |role: &str| subject.rows().iter().any(|row| row.role == role && row.temporary.is_none());
+            crate::support::eventually(crate::support::SOON, "viewer for good, admin until its end", async || {
+                let right = permanent("viewer") && subject.end_of("admin") == Some(end);
+                if right { Ok(()) } else { Err(format!("{:#?} from {tampered:#?}", subject.rows())) }
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn drift_is_put_right_within_the_providers_interval_where_the_object_names_none() {
+    with_stage(async |stage| {
+        for provider in [stage.infisical_provider(), stage.zitadel_provider()] {
+            stage.api.apply(&[with(provider, json!({"resyncInterval": "1s"}))]).await;
+        }
+        each(stage.both("default"), async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            stage.ready(&subject.object()).await;
+            subject.by_hand(&[b]);
+            subject.has(&[a]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_annotation_asks_for_a_reconcile_now() {
+    with_stage(async |stage| {
+        each(stage.both("asked"), async |subject| {
+            let [a, b, ..] = subject.names();
+            // The provider's interval is ten minutes.
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            stage.ready(&subject.object()).await;
+            for value in ["first", "second"] {
+                subject.by_hand(&[b]);
+                stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", value).await;
+                subject.has(&[a]).await;
+                crate::support::eventually(crate::support::SOON, "status.lastHandledReconcileAt", async || {
+                    let status = stage.api.get(&subject.object()).await["status"].clone();
+                    if status["lastHandledReconcileAt"] == value { Ok(()) } else { Err(format!("{status:#}")) }
+                })
+                .await;
+            }
+        })
+        .await;
+    })
+    .await;
+}

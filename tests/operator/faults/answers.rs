@@ -1,0 +1,62 @@
+//! Writes that were carried out and whose answers were lost.
+
+use serde_json::json;
+use simulator::{Answer, Fault, Order};
+
+use crate::evidence::Call;
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each};
+
+fn lost_answers() -> [(&'static str, Fault); 3] {
+    [
+        ("a connection that breaks", Fault::ResetAfter),
+        ("a gateway that gives up", Fault::StatusAfter(Answer::new(504, json!("<html>gateway timeout</html>")))),
+        ("half of an answer", Fault::Truncated),
+    ]
+}
+
+fn once(stage: &Stage, subject: &Subject, call: Call, fault: &Fault) {
+    let (method, path) = subject.call(call);
+    stage.at(subject).order(Order::next(fault.clone()).on(method, &path));
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
+    with_stage(async |stage| {
+        each(stage.both("answer"), async |first| {
+            for (n, (case, fault)) in lost_answers().into_iter().enumerate() {
+                let subject = match first.is_at_infisical() {
+                    true => stage.identity(&format!("answer-{n}")),
+                    false => stage.user(&format!("answer-{n}")),
+                };
+                let ([a, b, c, _], object) = (subject.names(), subject.object());
+                once(&stage, &subject, Call::Create, &fault);
+                stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+                stage.ready(&object).await;
+                subject.has_now(&[a, b], case);
+                subject.was_written(1, case);
+                let (granted, end) = (stage.role_is(&object, b, "Active").await, subject.end_of(b));
+
+                once(&stage, &subject, Call::Change, &fault);
+                let temporary = json!({"role": b, "temporary": {"duration": "1h"}});
+                stage.change(&subject, json!({"roles": [{"role": c}, temporary]})).await;
+                stage.ready(&object).await;
+                subject.has_now(&[b, c], case);
+                subject.was_written(2, case);
+                assert_eq!(stage.role_is(&object, b, "Active").await, granted, "{case}: the recorded window");
+                assert_eq!(subject.end_of(b), end, "{case}: the end at the provider");
+
+                once(&stage, &subject, Call::Remove, &fault);
+                stage.delete(&object).await;
+                subject.has_now(&[], case);
+                // Absence from a list proves nothing: the provider is asked once more, and its own answer counts.
+                let removals = subject.writes().len() - 2;
+                assert!(removals <= 2, "{}, {case}: {removals} removals: {:#?}", subject.name, subject.writes());
+                assert_eq!(subject.memberships(), 0, "{}, {case}", subject.name);
+            }
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}

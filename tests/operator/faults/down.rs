@@ -1,0 +1,41 @@
+//! A provider that is away.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use simulator::{Fault, Order};
+
+use crate::stage::with_stage;
+use crate::subject::{each, in_seconds, until};
+
+/// How long after a provider's return an end that is overdue may take: it is tried every few seconds.
+const RETURN: SignedDuration = SignedDuration::from_secs(8);
+
+#[tokio::test]
+async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_back() {
+    with_stage(async |stage| {
+        each(stage.both("away"), async |subject| {
+            let ([a, b, c, _], object, front) = (subject.names(), subject.object(), stage.at(&subject));
+            let end = in_seconds(6);
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
+            stage.ready(&object).await;
+            front.order(Order::always(Fault::Reset));
+            // Work that waits as well, and isn't as urgent.
+            stage.change(&subject, json!({"roles": [{"role": a}, {"role": b, "temporary": {"expirationTime": end}}, {"role": c}]})).await;
+            until(end + SignedDuration::from_secs(1)).await;
+            stage.waits(&object, "Unreachable").await;
+            if !subject.is_at_infisical() {
+                subject.has_now(&[a, b], "while the provider is away");
+            }
+            front.clear_orders();
+            let back = Timestamp::now();
+            let gone = subject.loses(b).await;
+            assert!(gone.duration_since(back) < RETURN, "{}: back at {back}, {b} ended at {gone}", subject.name);
+            subject.has(&[a, c]).await;
+            stage.ready(&object).await;
+            assert!(!subject.listed().contains(b), "{}: {b} is out of the list", subject.name);
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}

@@ -1,0 +1,172 @@
+//! Writes that ZITADEL answers with yes and never carries out (reference/zitadel.md, trap 4), shows late, or never shows.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulator::{Answer, Fault, Order};
+
+use crate::evidence::{Call, condition, is_ready};
+use crate::stage::{Stage, shared, with_stage};
+use crate::subject::{Subject, each};
+use crate::support::eventually;
+
+/// Several deadlines of five seconds pass before the operator gives up on a write.
+const AFTER_CURES: Duration = Duration::from_secs(60);
+
+async fn counted(name: &str) -> u64 {
+    let metrics = shared().await.1.metrics().await;
+    let of = |line: &str| line.strip_prefix(name)?.rsplit(' ').next()?.parse::<u64>().ok();
+    metrics.lines().filter_map(of).sum()
+}
+
+fn loses_the_next(stage: &Stage, subject: &Subject, call: Call) {
+    let (method, path) = subject.call(call);
+    stage.simulator.zitadel().order(Order::next(Fault::LostWrite).on(method, &path));
+}
+
+/// Waits until these roles are in force; until then the object may say no such thing.
+async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]) {
+    let expected = crate::stage::set(roles);
+    eventually(AFTER_CURES, &format!("{} holds {expected:?}", subject.name), async || {
+        let told = stage.api.find(&subject.object()).await;
+        let there = subject.holds();
+        if there == expected {
+            return Ok(());
+        }
+        match told {
+            Some(object) if object["metadata"]["deletionTimestamp"].is_null() => {
+                assert!(!is_ready(&object), "{}: {there:?} is in force, and the object says {:#}", subject.name, object["status"]);
+            }
+            Some(_) => {}
+            None => panic!("{}: {there:?} is in force, and the object is gone", subject.name),
+        }
+        Err(format!("{there:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_before() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        zitadel.set_stuck_for(Duration::from_millis(200));
+        let (granted, changed, revoked) = (stage.user("granted"), stage.user("changed"), stage.user("revoked"));
+        let [a, b, ..] = granted.names();
+        for user in [&changed, &revoked] {
+            stage.declare(user, json!([{ "role": a }])).await;
+            stage.ready(&user.object()).await;
+        }
+        let healed = counted("membership_writes_healed_total").await;
+        loses_the_next(&stage, &granted, Call::Create);
+        loses_the_next(&stage, &changed, Call::Change);
+        loses_the_next(&stage, &revoked, Call::Remove);
+        stage.declare(&granted, json!([{ "role": a }])).await;
+        stage.api.merge(&changed.object(), &json!({"spec": {"roles": [{"role": b}]}})).await;
+        stage.api.ask_to_delete(&revoked.object()).await;
+        each([(&granted, vec![a]), (&changed, vec![b]), (&revoked, vec![])], async |(user, roles)| {
+            is_told_only_when_true(&stage, user, &roles).await;
+        })
+        .await;
+        stage.ready_in_time(&granted.object()).await;
+        stage.ready_in_time(&changed.object()).await;
+        stage.api.is_gone(&revoked.object()).await;
+        let now = counted("membership_writes_healed_total").await;
+        assert!(now >= healed + 3, "expected three healed writes more than {healed}, there were {now}");
+        // Whatever moment a cure is cut short at: only what is wanted or still in force was written.
+        for (user, may) in [(&granted, vec![a]), (&changed, vec![a, b]), (&revoked, vec![a])] {
+            for write in user.writes() {
+                let body: Value = serde_json::from_str(&write.body).unwrap_or_default();
+                let roles = body["roles"].as_array().cloned().unwrap_or_default();
+                let strange = roles.iter().any(|role| !may.contains(&role.as_str().unwrap_or_default()));
+                assert!(!strange, "{}: only {may:?} may be written, there was {write:#?}", user.name);
+            }
+        }
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_that_is_not_carried_out_stays_visible_until_it_is() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        zitadel.set_stuck_for(Duration::from_millis(100));
+        let user = stage.user("stuck");
+        let [a, ..] = user.names();
+        stage.declare(&user, json!([{ "role": a }])).await;
+        stage.ready(&user.object()).await;
+        let (method, path) = user.call(Call::Remove);
+        zitadel.order(Order::always(Fault::LostWrite).on(method, &path));
+        let unrevoked = counted("membership_unrevoked_total").await;
+        stage.api.ask_to_delete(&user.object()).await;
+        eventually(AFTER_CURES, "Ready=False RevokeFailed, and the finalizer", async || {
+            let there = stage.api.get(&user.object()).await;
+            let ready = condition(&there, "Ready").cloned().unwrap_or_default();
+            let held = there["metadata"]["finalizers"] == json!(["membership.dev/revoke"]);
+            let told = ready["status"] == "False" && ready["reason"] == "RevokeFailed";
+            if held && told { Ok(()) } else { Err(format!("{there:#}")) }
+        })
+        .await;
+        user.has_now(&[a], "while the removal is lost again and again");
+        assert!(counted("membership_unrevoked_total").await > unrevoked, "it is counted");
+        zitadel.clear_orders();
+        eventually(AFTER_CURES, "the object is gone", async || match stage.api.find(&user.object()).await {
+            None => Ok(()),
+            Some(there) => Err(format!("{:#}", there["status"])),
+        })
+        .await;
+        user.has_now(&[], "when the object is gone");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_search_that_is_two_seconds_behind_makes_nothing_twice() {
+    with_stage(async |stage| {
+        let user = stage.user("late");
+        let [a, b, ..] = user.names();
+        stage.simulator.zitadel().set_search_lag(Duration::from_secs(2));
+        stage.declare(&user, json!([{ "role": a }])).await;
+        is_told_only_when_true(&stage, &user, &[a]).await;
+        stage.ready(&user.object()).await;
+        user.was_written(1, "the grant");
+        stage.api.merge(&user.object(), &json!({"spec": {"roles": [{"role": b}]}})).await;
+        is_told_only_when_true(&stage, &user, &[b]).await;
+        stage.ready(&user.object()).await;
+        user.was_written(2, "the change");
+        stage.api.ask_to_delete(&user.object()).await;
+        is_told_only_when_true(&stage, &user, &[]).await;
+        stage.api.is_gone(&user.object()).await;
+        user.was_written(3, "the revocation");
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_without_a_login_name_is_named_and_not_written_for_ever() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        let user = stage.user("nameless");
+        zitadel.lose_login_name(&user.id);
+        let shown = Answer::new(200, json!({"user": {"id": user.id, "state": "USER_STATE_ACTIVE"}}));
+        zitadel.order(Order::always(Fault::Status(shown)).on("GET", &format!("/users/{}", user.id)));
+        stage.declare(&user, json!([{"role": user.names()[0]}])).await;
+        eventually(AFTER_CURES, "Stalled MemberNotListed", async || {
+            let there = stage.api.get(&user.object()).await;
+            let stalled = condition(&there, "Stalled").cloned().unwrap_or_default();
+            let says = stalled["message"].as_str().unwrap_or_default().contains("login name");
+            if stalled["reason"] == "MemberNotListed" && says { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+        })
+        .await;
+        let written = user.writes().len();
+        // Somebody else's object is carried out meanwhile, and nothing more is written about this one.
+        let other = stage.user("named");
+        stage.declare(&other, json!([{"role": other.names()[0]}])).await;
+        stage.ready(&other.object()).await;
+        user.was_written(written, "when it was named");
+        stage.delete(&user.object()).await;
+        assert!(user.listed().is_empty(), "nothing is left behind: {:?}", user.listed());
+    })
+    .await;
+}

@@ -1,0 +1,85 @@
+//! ZITADEL's answers that look clean and aren't: ghosts, and a wrong organization (reference/zitadel.md, traps 1 and 3).
+
+use serde_json::json;
+use simulator::{Answer, Fault, Order, worlds};
+use std::time::Duration;
+
+use crate::evidence::condition;
+use crate::stage::with_stage;
+use crate::support::{assert_contains, changed, eventually};
+
+#[tokio::test]
+async fn a_revocation_under_a_wrong_organization_is_not_believed() {
+    with_stage(async |stage| {
+        let user = stage.user("elsewhere");
+        let [a, ..] = user.names();
+        stage.declare(&user, json!([{ "role": a }])).await;
+        stage.ready(&user.object()).await;
+        // The provider object is made anew, with an organization that the project isn't in.
+        stage.delete("membershipprovider/zitadel").await;
+        let wrong = changed(stage.zitadel_provider(), "/spec/zitadel/organizationId", json!(worlds::ZITADEL_ORG));
+        stage.api.ask_to_delete(&user.object()).await;
+        stage.says(&user.object(), "Ready", "False", "RevokeFailed").await;
+        stage.simulator.zitadel().grant(worlds::ZITADEL_OPERATOR, simulator::Scope::Instance, "IAM_OWNER");
+        stage.api.apply(&[wrong]).await;
+        stage.says("membershipprovider/zitadel", "Ready", "True", "Verified").await;
+        eventually(Duration::from_secs(20), "RevokeFailed that names the organization", async || {
+            let there = stage.api.get(&user.object()).await;
+            let ready = condition(&there, "Ready").cloned().unwrap_or_default();
+            let says = ready["message"].as_str().unwrap_or_default().contains("organizationId");
+            if ready["reason"] == "RevokeFailed" && says { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+        })
+        .await;
+        user.has_now(&[a], "under a wrong organization");
+        stage.delete("membershipprovider/zitadel").await;
+        stage.api.apply(&[stage.zitadel_provider()]).await;
+        stage.api.is_gone(&user.object()).await;
+        user.has_now(&[], "under the right one");
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grant_under_a_wrong_organization_says_which_field_to_set() {
+    with_stage(async |stage| {
+        stage.simulator.zitadel().grant(worlds::ZITADEL_OPERATOR, simulator::Scope::Instance, "IAM_OWNER");
+        let user = stage.user("astray");
+        let object = user.declares(json!([{"role": user.names()[0]}]));
+        stage.api.apply(&[changed(object, "/spec/project/organizationId", json!(worlds::ZITADEL_ORG))]).await;
+        let message = stage.is_stalled(&user.object(), "ProjectNotFound").await;
+        assert_contains(&message, "organizationId");
+        user.has_now(&[], "under a wrong organization");
+        stage.delete(&user.object()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_ghost_is_not_taken_for_a_member() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        let user = stage.user("ghost");
+        zitadel.add_org("400623435136379999", "partner");
+        zitadel.add_user(&user.id, "400623435136379999", "guest");
+        stage.declare(&user, json!([{"role": user.names()[0]}])).await;
+        stage.ready(&user.object()).await;
+        // Writes go on answering 200, and nothing of them is ever in force.
+        zitadel.delete_org("400623435136379999");
+        let missing = json!({"code": 5, "message": "User could not be found (QUERY-Dfbg2)", "details": [
+            {"@type": "type.googleapis.com/zitadel.v1.ErrorDetail", "id": "QUERY-Dfbg2", "message": "User could not be found"}]});
+        zitadel.order(Order::always(Fault::Status(Answer::new(404, missing))).on("GET", &format!("/users/{}", user.id)));
+        stage.api.annotate(&user.object(), "membership.dev/reconcile-at", "now").await;
+        eventually(Duration::from_secs(60), "Stalled SubjectNotFound", async || {
+            let there = stage.api.get(&user.object()).await;
+            let stalled = condition(&there, "Stalled").cloned().unwrap_or_default();
+            if stalled["reason"] == "SubjectNotFound" { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+        })
+        .await;
+        user.has_now(&[], "as a ghost");
+        let there = stage.api.get(&user.object()).await;
+        assert_eq!(there["status"]["activeRoles"], json!(""), "{:#}", there["status"]);
+        stage.delete(&user.object()).await;
+    })
+    .await;
+}

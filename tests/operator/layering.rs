@@ -1,0 +1,222 @@
+//! Several objects on one target are layers: what should be there is the union of those that count.
+
+use serde_json::{Value, json};
+
+use crate::stage::with_stage;
+use crate::subject::{LATE, each, in_seconds, time, until, with};
+
+#[tokio::test]
+async fn an_on_call_object_adds_its_role_beside_the_permanent_one_and_takes_it_along() {
+    with_stage(async |stage| {
+        each(stage.both("pair"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let (base, on_call) = (subject.object(), format!("on-call-{}", subject.name));
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            stage.api.apply(&[subject.layer(&on_call, json!([{"role": b, "temporary": {"duration": "4s"}}]))]).await;
+            subject.has(&[a, b]).await;
+            let object = format!("pm/{on_call}");
+            let end = time(&stage.role_is(&object, b, "Active").await["expirationTime"]);
+            stage.role_is(&base, a, "Active").await;
+            subject.ends(b, end, "the on-call role").await;
+            stage.role_is(&object, b, "Expired").await;
+            for object in [&base, &object] {
+                stage.says(object, "Ready", "True", "Converged").await;
+            }
+            subject.has_now(&[a], "after the on-call role's end");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_of_two_objects_is_shared_and_goes_with_the_second() {
+    with_stage(async |stage| {
+        each(stage.both("shared"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let (first, second) = (subject.object(), format!("pm/second-{}", subject.name));
+            stage.declare(&subject, json!([{"role": a}, {"role": b}])).await;
+            subject.has(&[a, b]).await;
+            stage.api.apply(&[subject.layer(&format!("second-{}", subject.name), json!([{"role": b}]))]).await;
+            for object in [&first, &second] {
+                stage.role_is(object, b, "Shared").await;
+                stage.says(object, "Ready", "True", "Converged").await;
+            }
+            stage.role_is(&first, a, "Active").await;
+            let written = subject.writes().len();
+            stage.delete(&first).await;
+            subject.has(&[b]).await;
+            let without = |write: &&simulator::Request| write.method == "DELETE" || !write.body.contains(b);
+            let writes = subject.writes();
+            let lost: Vec<_> = writes[written..].iter().filter(without).collect();
+            assert!(lost.is_empty(), "expected that {b} is never taken away in the hand-over, there was {lost:#?}");
+            stage.role_is(&second, b, "Active").await;
+            stage.delete(&second).await;
+            subject.has(&[]).await;
+            subject.is_member(0).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_several_ends_the_latest_counts() {
+    with_stage(async |stage| {
+        let cases = [("short-first", ["4s", "1h"]), ("long-first", ["1h", "4s"])];
+        let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
+        each(cases, async |(subject, (case, durations))| {
+            let [_, b, ..] = subject.names();
+            let mut ends = Vec::new();
+            for duration in durations {
+                let name = format!("{}-{duration}", subject.name);
+                stage.api.apply(&[subject.layer(&name, json!([{"role": b, "temporary": {"duration": duration}}]))]).await;
+                subject.has(&[b]).await;
+                stage.ready(&format!("pm/{name}")).await;
+                let status = stage.api.get(&format!("pm/{name}")).await["status"].clone();
+                ends.push(time(&status["roles"][0]["expirationTime"]));
+            }
+            let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+            stage.role_is(&format!("pm/{}-4s", subject.name), b, "Expired").await;
+            until(*first + LATE).await;
+            subject.has_now(&[b], &format!("{case}: after the first of two ends"));
+            stage.role_is(&format!("pm/{}-1h", subject.name), b, "Active").await;
+            if subject.is_at_infisical() {
+                assert_eq!(subject.end_of(b), Some(*last), "{case}");
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_longer_object_takes_its_end_along_and_the_shorter_ones_stands() {
+    with_stage(async |stage| {
+        each(stage.both("shorter"), async |subject| {
+            let [_, b, ..] = subject.names();
+            let layers = ["1h", "6s"].map(|duration| {
+                let name = format!("{}-{duration}", subject.name);
+                subject.layer(&name, json!([{"role": b, "temporary": {"duration": duration}}]))
+            });
+            stage.api.apply(&layers).await;
+            subject.has(&[b]).await;
+            let shorter = format!("pm/{}-6s", subject.name);
+            let end = time(&stage.role_is(&shorter, b, "Shared").await["expirationTime"]);
+            stage.delete(&format!("pm/{}-1h", subject.name)).await;
+            stage.role_is(&shorter, b, "Active").await;
+            subject.ends(b, end, "the shorter object's own end").await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
+    with_stage(async |stage| {
+        let cases: [(&str, Value, &str); 5] = [
+            ("suspended", json!({"suspend": true}), "Suspended"),
+            ("observing", json!({"managementPolicy": "Observe"}), "Observed"),
+            ("refused", json!({"adoptionPolicy": "Refuse"}), "AlreadyExists"),
+            ("unknown", json!({"roles": [{"role": "NOT_A_ROLE"}]}), "RoleNotFound"),
+            ("unprovided", json!({"providerRef": {"name": "nowhere"}}), "ProviderNotFound"),
+        ];
+        let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
+        each(cases, async |(subject, (case, fields, reason))| {
+            let [a, b, c, _] = subject.names();
+            let mut expected = vec![a];
+            if *case == "refused" {
+                subject.by_hand(&[c]);
+                expected.push(c);
+            }
+            let aside = format!("aside-{}", subject.name);
+            stage.api.apply(&[with(subject.layer(&aside, json!([{"role": b}, {"role": c}])), fields.clone())]).await;
+            let aside = format!("pm/{aside}");
+            stage.reason_is(&aside, reason).await;
+            // Additive, so that what `Refuse` refuses isn't cleared away.
+            let object = subject.declares_with(json!([{"role": a}]), json!({"roleManagement": "Additive"}));
+            stage.api.apply(&[object]).await;
+            subject.has(&expected).await;
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.reconcile_now(&aside).await;
+            stage.reason_is(&aside, reason).await;
+            subject.has_now(&expected, &format!("beside an object that is {reason}"));
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_scheduled_role_shields_no_foreign_one() {
+    with_stage(async |stage| {
+        each(stage.both("early"), async |subject| {
+            let [a, b, ..] = subject.names();
+            subject.by_hand(&[b]);
+            let temporary = json!({"startTime": in_seconds(3600), "duration": "1h"});
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": temporary}])).await;
+            subject.has(&[a]).await;
+            stage.role_is(&subject.object(), b, "Scheduled").await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_exclusive_object_is_enough() {
+    with_stage(async |stage| {
+        each(stage.both("mixed"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            subject.by_hand(&[c]);
+            let additive = json!({"roleManagement": "Additive"});
+            stage.api.apply(&[subject.declares_with(json!([{"role": a}]), additive)]).await;
+            subject.has(&[a, c]).await;
+            let exclusive = format!("exclusive-{}", subject.name);
+            stage.api.apply(&[subject.layer(&exclusive, json!([{"role": b}]))]).await;
+            subject.has(&[a, b]).await;
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_provider_objects_on_one_target_the_older_leads() {
+    with_stage(async |stage| {
+        // Both are ready, so that the older one is known when the younger one's object comes.
+        stage.provider_is_ready("infisical").await;
+        stage.provider_is_ready("zitadel").await;
+        for mut provider in [stage.infisical_provider(), stage.zitadel_provider()] {
+            let name = format!("{}-two", provider["metadata"]["name"].as_str().unwrap());
+            // Times of creation are whole seconds.
+            stage.past_the_creation_of(&provider).await;
+            provider["metadata"]["name"] = json!(name);
+            stage.api.apply(&[provider]).await;
+            stage.provider_is_ready(&name).await;
+        }
+        each(stage.both("led"), async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            let two = if subject.is_at_infisical() { "infisical-two" } else { "zitadel-two" };
+            let rival = format!("rival-{}", subject.name);
+            let object = with(subject.layer(&rival, json!([{"role": b}])), json!({"providerRef": {"name": two}}));
+            stage.api.apply(&[object]).await;
+            let rival = format!("pm/{rival}");
+            let message = stage.says(&rival, "Ready", "False", "Conflict").await;
+            assert!(!message.contains(&subject.name), "expected that nobody is named, there was: {message}");
+            stage.says(&rival, "Stalled", "True", "Conflict").await;
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            subject.has_now(&[a], "while another provider object's word doesn't count");
+            stage.delete(&subject.object()).await;
+            subject.has(&[b]).await;
+            stage.says(&rival, "Ready", "True", "Converged").await;
+        })
+        .await;
+    })
+    .await;
+}
