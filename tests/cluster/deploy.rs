@@ -73,10 +73,12 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             assert!(allowed(verb, resource).await, "the operator may not {verb} {resource}");
         }
         for (verb, resource) in [
+            ("get", memberships),
             ("create", memberships),
             ("update", memberships),
             ("delete", memberships),
             ("update", memberships_status),
+            ("patch", providers),
             ("create", providers),
             ("delete", providers),
             ("get", "secrets"),
