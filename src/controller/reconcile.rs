@@ -51,13 +51,17 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
 /// What to do after a fault: a conflict means that there is something newer to read already.
 pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
     match fault.0.as_ref() {
-        kube::Error::Api(status) if status.code == 409 => Action::requeue(Duration::from_millis(200)),
+        conflict if is_conflict(conflict) => Action::requeue(Duration::from_millis(200)),
         kube::Error::Api(status) if status.code == 404 => Action::await_change(),
         _ => {
             tracing::warn!(%fault, "a pass could not be finished");
             Action::requeue(Duration::from_secs(5))
         }
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
@@ -127,7 +131,13 @@ async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &m
     let new = record::status_after(&outcome, memory);
     tell_failure(ctx, &object, &outcome.told);
     tell_ignored_target(ctx, &object, &new);
-    write::status(ctx, &object, &new).await?;
+    if let Err(error) = write::status(ctx, &object, &new).await {
+        if is_conflict(&error) {
+            // The spec that the next pass reads may not speak any more of what was granted.
+            write::record(ctx, &object, &new).await?;
+        }
+        return Err(error.into());
+    }
     recheck_credential(ctx, resolved, &outcome);
     ctx.metrics.told(outcome.told.reason);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
@@ -221,6 +231,7 @@ async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal
         // A status that was lost stays so until a pass has looked at the provider.
         observed_generation: if started { generation } else { -1 },
         conditions,
+        last_handled_reconcile_at: record::asked(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     };
     write::status(ctx, object, &new).await?;

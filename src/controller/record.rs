@@ -13,7 +13,7 @@ use crate::api::membership::{CarriedRole, Drift, ManagedRole, ProjectMembershipS
 use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
-use crate::plan::{Plan, View, base_to_record, plan};
+use crate::plan::{self, Plan, View, base_to_record, plan};
 use crate::provider::error::Effect;
 use crate::status::{self, Told};
 
@@ -136,6 +136,13 @@ pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
     member.into_iter().flat_map(|member| &member.entries).map(|entry| entry.role.clone()).collect()
 }
 
+/// The roles of a row that the acting object has to answer for as long as they are there.
+pub fn answered_for(scene: &Scene, member: Option<&Member>) -> BTreeSet<String> {
+    let refused = BTreeSet::new();
+    let view = View { observed: member, capabilities: scene.capabilities, refused: &refused, now: scene.now };
+    plan::shown(&scene.acting.layer, &scene.layers(), &view)
+}
+
 /// The status after a pass.
 pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStatus {
     let scene = &outcome.scene;
@@ -145,8 +152,8 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let others = scene.other_layers();
     let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
     let there = known.clone().unwrap_or_default();
-    let mut record = match (&outcome.error, &known) {
-        (None, Some(shown)) => layers::record_after(layer, &others, shown, now),
+    let mut record = match (&outcome.error, &outcome.member) {
+        (None, Some(member)) => layers::record_after(layer, &others, &answered_for(scene, member.as_ref()), now),
         // Nobody knows what was carried out: all of it may have been.
         (Some(error), _) if error.effect() == Effect::Unknown => layer.record_before(now),
         (Some(_) | None, _) => layer.managed.clone(),

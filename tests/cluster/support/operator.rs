@@ -29,14 +29,23 @@ impl Operator {
         name: &str,
         arguments: &[&str],
     ) -> Result<Self, Error> {
+        let trusting = ["--allow-http=127.0.0.1", "--allow-address=127.0.0.0/8"];
+        Self::start_exactly(plane, binary, name, &[&trusting, arguments].concat()).await
+    }
+
+    /// As [`Operator::start`], with these arguments only: it trusts no address of this machine by itself.
+    pub async fn start_exactly(
+        plane: &ControlPlane,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
         let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
         let port = free_port()?;
         let mut all = vec![
             "run".to_owned(),
             format!("--listen=127.0.0.1:{port}"),
             "--log-format=human".to_owned(),
-            "--allow-http=127.0.0.1".to_owned(),
-            "--allow-address=127.0.0.0/8".to_owned(),
         ];
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let kubeconfig = account.kubeconfig().display().to_string();

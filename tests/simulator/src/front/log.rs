@@ -79,7 +79,8 @@ impl Request {
     }
 }
 
-fn path_matches(path: &str, pattern: &str) -> bool {
+/// Whether a path is as the pattern says: see [`Request::matches`].
+pub(crate) fn path_matches(path: &str, pattern: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return path.contains(pattern);
     };

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::log::path_matches;
+
 /// One rule: requests that match `method` and `path_contains` meet the fault `kind`, as often as `when` says.
 ///
 /// Every matching order counts and acts, in the order in which they were given; of several that answer
@@ -16,7 +18,7 @@ pub struct Order {
     /// The method, in capitals; none means any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// A part of the path (without the query); empty means any.
+    /// A part of the path (without the query), or all of it with `*` for any characters; empty means any.
     #[serde(default)]
     pub path_contains: String,
     /// Which of the matching requests are meant.
@@ -124,7 +126,7 @@ impl Order {
         Self { when: When::Nth(n), ..Self::always(kind) }
     }
 
-    /// Narrows the order to a method (empty: any) and a part of the path.
+    /// Narrows the order to a method (empty: any) and a path (as in [`Request::matches`](super::Request::matches)).
     #[must_use]
     pub fn on(mut self, method: &str, path_contains: &str) -> Self {
         self.method = (!method.is_empty()).then(|| method.to_ascii_uppercase());
@@ -242,7 +244,7 @@ impl Orders {
         let mut fate = Fate::default();
         for (order, met) in &mut self.0 {
             let matches = order.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
-                && path.contains(&order.path_contains);
+                && path_matches(path, &order.path_contains);
             if !matches {
                 continue;
             }

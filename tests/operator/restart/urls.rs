@@ -1,0 +1,45 @@
+//! URLs that the operator wasn't told to trust.
+
+use serde_json::json;
+
+use super::alone;
+use crate::evidence::assert_presentable;
+use crate::operator::Operator;
+use crate::stage::binary;
+use crate::support::{assert_contains, changed};
+
+#[tokio::test]
+async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_named() {
+    alone(async |plane, stage| {
+        let own = Operator::start_exactly(plane, binary(), "untrusting", &[]).await.unwrap();
+        let loopback = stage.simulator.infisical().url().replace("http://", "https://");
+        let cases = [
+            ("plain", stage.simulator.infisical().url().to_owned(), "InvalidSpec", "--allow-http=127.0.0.1"),
+            ("loopback", loopback, "InvalidSpec", "--allow-address=127.0.0.1"),
+            ("metadata", "https://169.254.169.254".to_owned(), "InvalidSpec", "--allow-address=169.254.169.254"),
+            ("decimal", "https://2130706433".to_owned(), "InvalidSpec", "--allow-address=127.0.0.1"),
+            ("mapped", "https://[::ffff:127.0.0.1]".to_owned(), "InvalidSpec", "--allow-address="),
+            // What a name leads to is only known when it is asked for.
+            ("named", "https://localhost:1".to_owned(), "Unreachable", "--allow-address="),
+        ];
+        stage.simulator.infisical().clear_requests();
+        for (name, url, reason, flag) in cases {
+            let provider = changed(stage.infisical_provider(), "/metadata/name", json!(name));
+            stage.api.apply(&[changed(provider, "/spec/infisical/url", json!(url))]).await;
+            let identity = stage.identity(name);
+            identity.by_hand(&["viewer"]);
+            let object = identity.declares(json!([{"role": "deployer"}]));
+            stage.api.apply(&[changed(object, "/spec/providerRef/name", json!(name))]).await;
+            let message = stage.says(&format!("membershipprovider/{name}"), "Ready", "False", reason).await;
+            assert_presentable(&message);
+            assert_contains(&message, flag);
+            let message = stage.waits(&identity.object(), "ProviderNotReady").await;
+            assert_contains(&message, flag);
+            identity.has_now(&["viewer"], name);
+        }
+        let asked = stage.simulator.infisical().requests();
+        assert!(asked.is_empty(), "nobody was called, but there was {asked:#?}");
+        own.stop().await.unwrap();
+    })
+    .await;
+}
