@@ -77,7 +77,9 @@ pub fn target(spec: &ProjectMembershipSpec, server: &Server) -> Result<Target, R
             uuid("spec.project.id", &spec.project.id)?;
             uuid("spec.subject.id", &spec.subject.id)?;
             if spec.project.organization_id.is_some() {
-                return Err(invalid("spec.project.organizationId is for ZITADEL; an Infisical project is found by its id alone: create the object again without it"));
+                return Err(invalid(
+                    "spec.project.organizationId is for ZITADEL; an Infisical project is found by its id alone: create the object again without it",
+                ));
             }
             (None, SubjectKind::Identity)
         }

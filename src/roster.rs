@@ -117,7 +117,7 @@ impl Roster {
     }
 
     /// What is known of `subject_id` as of `not_before`; `None`: not enough.
-    fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Sighting, Error>> {
+    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Sighting, Error>> {
         let state = self.state();
         let listed = state.listed?;
         let doubt = state.doubts.get(subject_id).copied();

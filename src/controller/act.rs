@@ -34,14 +34,26 @@ pub enum Sent {
     LookAgain,
 }
 
-/// Sends a change under its permit and waits until an observation shows it.
-pub async fn carry_out(pass: &Pass<'_>, permit: Permit, before: Option<&Member>, change: &Change) -> Result<Sent, Error> {
+/// Sends a change under its permit and waits until an observation shows it. `cure`: what is listed isn't what the
+/// provider believes in, so that the change is made by way of another.
+pub async fn carry_out(
+    pass: &Pass<'_>,
+    permit: Permit,
+    before: Option<&Member>,
+    change: &Change,
+    cure: bool,
+) -> Result<Sent, Error> {
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
-    let roster = connection.rosters.of(&target.project);
+    let roster = pass.roster();
     let urgency = permit.urgency();
     tracing::debug!(object = %pass.reference, ?target, ?change, ?before, "writing");
-    let answer = connection.provider.apply(&permit, target, change).await;
+    let answer = if cure {
+        pass.ctx.metrics.healed();
+        connection.provider.heal(&permit, target, change, before).await
+    } else {
+        connection.provider.apply(&permit, target, change).await
+    };
     drop(permit);
     match answer {
         Ok(receipt) => {
@@ -76,7 +88,7 @@ fn written(change: &Change, subject_id: &str, receipt: Receipt) -> Option<Member
 async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency: Urgency) -> Result<Sent, Error> {
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
-    let roster = connection.rosters.of(&target.project);
+    let roster = pass.roster();
     for healed in 0..=HEALS {
         let deadline = Instant::now() + DEADLINE;
         let mut pause = Duration::from_millis(20);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +24,7 @@ use crate::member::{Change, Member};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
 use crate::provider::{Error, Provider, Retry, Urgency};
-use crate::roster::{Asker, Sighting};
+use crate::roster::{Asker, Roster, Sighting};
 use crate::status::Told;
 
 /// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
@@ -105,6 +106,8 @@ impl Pass<'_> {
         let mut not_before = not_before;
         let mut round = 0;
         let mut done: Option<Change> = None;
+        // A change that met another member than the list shows.
+        let mut missed: Option<Change> = None;
         // Since when a change was planned that carries others' entries on the word of a list.
         let mut planned: Option<Instant> = None;
         loop {
@@ -135,10 +138,11 @@ impl Pass<'_> {
             let Some(permit) = self.permit(memory, &look, &knock, knocked).await? else {
                 continue;
             };
-            // Permit, then plan: what was decided before waiting may be over by now.
-            let look = match self.look(memory, not_before).await? {
-                Ok(look) => look,
-                Err(error) => return self.failed(error),
+            // Permit, then plan: what was decided before waiting may be over by now. Nothing is asked under the permit:
+            // a list needs one of its own, and those who wait for it may hold all there are.
+            let Some(look) = self.known(memory, not_before)? else {
+                drop(permit);
+                continue;
             };
             let now = Instant::now();
             let stale = look.sighting.as_of < planned.unwrap_or(now) || look.sighting.as_of + FRESH < now;
@@ -150,7 +154,11 @@ impl Pass<'_> {
             let Some(change) = look.plan.change().cloned() else {
                 continue;
             };
-            match self.send(permit, &look, change.clone(), memory).await {
+            // Met twice, with a list in between that shows the row all the same: a removal was lost before.
+            let cure = missed.as_ref().is_some_and(|missed| same(missed, &change))
+                && look.sighting.member.is_some()
+                && !self.capabilities().lists_are_current;
+            match self.send(permit, &look, change.clone(), cure, memory).await {
                 Ok(Sent::Confirmed) => done = Some(change),
                 Ok(Sent::Overtaken) => {
                     round += 1;
@@ -158,6 +166,7 @@ impl Pass<'_> {
                 }
                 Ok(Sent::LookAgain) => {
                     round += 1;
+                    missed = Some(change);
                     not_before = Some(Instant::now());
                 }
                 Err(error) => return self.failed(error),
@@ -166,26 +175,34 @@ impl Pass<'_> {
     }
 
     /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
-    async fn look(
-        &self,
-        memory: &Memory,
-        not_before: Option<Instant>,
-    ) -> Result<Result<Look, Error>, Stop> {
-        let connection = &self.resolved.connection;
-        let roster = connection.rosters.of(&self.resolved.target.project);
+    async fn look(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Result<Look, Error>, Stop> {
         let asker = self.asker(self.urgency, Duration::ZERO);
-        let sighting =
-            match roster.observe(&connection.provider, asker, &self.resolved.target.subject_id, not_before).await {
-                Ok(sighting) => sighting,
-                Err(error) => return Ok(Err(error)),
-            };
-        let capabilities = connection.provider.capabilities();
-        let scene = scene(self.ctx, self.reference, self.resolved, capabilities, sighting.member.as_ref())
-            .ok_or(Stop::Gone)?;
+        let provider = &self.resolved.connection.provider;
+        match self.roster().observe(provider, asker, &self.resolved.target.subject_id, not_before).await {
+            Ok(sighting) => Ok(Ok(self.planned(memory, sighting)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// As [`Pass::look`], on what is known already; `None`: that isn't enough.
+    fn known(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Option<Look>, Stop> {
+        let known = self.roster().sighting(&self.resolved.target.subject_id, not_before);
+        known.and_then(Result::ok).map(|sighting| self.planned(memory, sighting)).transpose()
+    }
+
+    fn planned(&self, memory: &Memory, sighting: Sighting) -> Result<Look, Stop> {
+        let capabilities = self.capabilities();
+        let observed = sighting.member.as_ref();
+        let scene = scene(self.ctx, self.reference, self.resolved, capabilities, observed).ok_or(Stop::Gone)?;
         let refused: BTreeSet<String> = memory.refused.keys().cloned().collect();
-        let view = View { observed: sighting.member.as_ref(), capabilities, refused: &refused, now: scene.now };
+        let view = View { observed, capabilities, refused: &refused, now: scene.now };
         let plan = plan(&scene.layers(), &view);
-        Ok(Ok(Look { scene, sighting, plan }))
+        Ok(Look { scene, sighting, plan })
+    }
+
+    /// What is known of the project's members.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.resolved.connection.rosters.of(&self.resolved.target.project)
     }
 
     /// Waits for the provider's budget. `None`: something changed meanwhile, so that the plan must be made anew.
@@ -216,8 +233,15 @@ impl Pass<'_> {
         }
     }
 
-    async fn send(&self, permit: Permit, look: &Look, change: Change, memory: &mut Memory) -> Result<Sent, Error> {
-        let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change).await;
+    async fn send(
+        &self,
+        permit: Permit,
+        look: &Look,
+        change: Change,
+        cure: bool,
+        memory: &mut Memory,
+    ) -> Result<Sent, Error> {
+        let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change, cure).await;
         match carried_out {
             Ok(sent) => {
                 for role in look.plan.gained() {
@@ -237,7 +261,7 @@ impl Pass<'_> {
                 for fallback in fallbacks {
                     let urgency = Urgency::Revoke;
                     let permit = self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace).await;
-                    if act::carry_out(self, permit, look.sighting.member.as_ref(), fallback).await.is_ok() {
+                    if act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await.is_ok() {
                         act::tell_losses(self.ctx, &look.scene, &look.plan);
                         break;
                     }
@@ -268,14 +292,13 @@ impl Pass<'_> {
     }
 
     fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {
-        let listed = self.resolved.connection.rosters.of(&self.resolved.target.project).began();
+        let listed = self.roster().began();
         Outcome { scene: look.scene, member: Some(look.sighting.member), listed, drift, told, error, again }
     }
 
     /// The provider refused or failed: says so, and when to try again.
     fn failed(&self, error: Error) -> Result<Outcome, Stop> {
-        let roster = self.resolved.connection.rosters.of(&self.resolved.target.project);
-        let member = roster.known(&self.resolved.target.subject_id);
+        let member = self.roster().known(&self.resolved.target.subject_id);
         let observed = member.as_ref().and_then(Option::as_ref);
         let scene =
             scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;

@@ -54,11 +54,8 @@ pub(super) fn settle(
         return Base::default();
     }
     let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
-    let stays = if foreign {
-        extent != Extent::Ours
-    } else {
-        union.held.contains_key(base) && !(rest.is_empty() && losing)
-    };
+    let stays =
+        if foreign { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
     if stays {
         // A temporary base can't stand alone; somebody else's goes with the last role beside it.
         let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);

@@ -157,7 +157,12 @@ fn world() -> impl Strategy<Value = World> {
 fn strangers(world: &World, hands: &[Step]) -> Vec<Entry> {
     let brought = hands.iter().any(|step| matches!(step, Step::Hand(Hand::Adds(entry)) if entry.role == "no-access"));
     let entries = world.member.iter().flat_map(|member| &member.entries);
-    entries.filter(|entry| ["auditor", "stranger"].contains(&entry.role.as_str()) || (brought && entry.role == "no-access")).cloned().collect()
+    entries
+        .filter(|entry| {
+            ["auditor", "stranger"].contains(&entry.role.as_str()) || (brought && entry.role == "no-access")
+        })
+        .cloned()
+        .collect()
 }
 
 proptest! {

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use membership_operator::api::membership::{
-    ProjectMembershipSpec, ProjectRef, ProviderKind, ProviderRef, RoleGrant, SubjectRef, Temporary,
-};
-use membership_operator::api::{Duration, SubjectKind};
+use membership_operator::api::Duration;
+use membership_operator::api::membership::{ProjectMembershipSpec, RoleGrant, Temporary};
 use membership_operator::grants::{Grant, Past, Starts, evaluate};
 use membership_operator::layers::{Layer, Phase};
 use membership_operator::member::{Term, Window};
@@ -14,24 +12,21 @@ use membership_operator::policy::admit;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use serde_json::json;
 
 use crate::generators::{minutes, now};
 
 /// A spec that asks for these roles.
 pub fn spec(roles: Vec<RoleGrant>) -> ProjectMembershipSpec {
-    ProjectMembershipSpec {
-        provider_ref: ProviderRef { kind: ProviderKind::MembershipProvider, name: "p".into() },
-        project: ProjectRef { id: "6ec3d92b-3251-4084-9a12-ffb509a03ffc".into(), organization_id: None },
-        subject: SubjectRef { kind: SubjectKind::Identity, id: "24160fbf-24bd-49d7-95de-feb53df75187".into() },
-        roles,
-        role_management: Default::default(),
-        management_policy: Default::default(),
-        adoption_policy: Default::default(),
-        deletion_policy: Default::default(),
-        resync_interval: None,
-        suspend: false,
-        justification: None,
-    }
+    let mut spec: ProjectMembershipSpec = serde_json::from_value(json!({
+        "providerRef": {"name": "infisical"},
+        "project": {"id": "6ec3d92b-3251-4084-9a12-ffb509a03ffc"},
+        "subject": {"kind": "Identity", "id": "24160fbf-24bd-49d7-95de-feb53df75187"},
+        "roles": [],
+    }))
+    .unwrap();
+    spec.roles = roles;
+    spec
 }
 
 /// Some way to declare a role that `admit` takes.
@@ -39,11 +34,8 @@ pub fn temporary() -> impl Strategy<Value = Option<Temporary>> {
     let duration = prop::sample::select(vec!["1m", "30m", "1h", "1h30m", "1d"]).prop_map(|d| Duration(d.to_owned()));
     let at = prop::sample::select(vec![-90, -1, 0, 1, 30, 45, 120]).prop_map(minutes);
     let fields = (option::weighted(0.7, duration), option::weighted(0.4, at.clone()), option::weighted(0.4, at));
-    let window = fields.prop_map(|(duration, start_time, expiration_time)| Temporary {
-        duration,
-        start_time,
-        expiration_time,
-    });
+    let window =
+        fields.prop_map(|(duration, start_time, expiration_time)| Temporary { duration, start_time, expiration_time });
     let admitted = |t: &Temporary| {
         (t.duration.is_some() || t.expiration_time.is_some())
             && t.start_time.zip(t.expiration_time).is_none_or(|(start, end)| start < end)

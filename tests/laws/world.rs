@@ -128,12 +128,7 @@ impl World {
     }
 
     fn view(&self) -> View<'_> {
-        View {
-            observed: self.member.as_ref(),
-            capabilities: self.capabilities,
-            refused: &self.refused,
-            now: self.now,
-        }
+        View { observed: self.member.as_ref(), capabilities: self.capabilities, refused: &self.refused, now: self.now }
     }
 
     /// One pass over object `index`, as `controller::converge` makes it.
@@ -215,7 +210,8 @@ impl World {
         let acting = acting(&layers, index);
         let others: Vec<Layer> = layers.iter().filter(|layer| layer.uid != acting.uid).cloned().collect();
         let record = record_after(&acting, &others, &shown(&acting, &layers, &self.view()), self.now);
-        let starts = if acting.phase == Phase::Counts { starts_of(&acting) } else { self.objects[index].starts.clone() };
+        let starts =
+            if acting.phase == Phase::Counts { starts_of(&acting) } else { self.objects[index].starts.clone() };
         let object = &mut self.objects[index];
         let changed = object.managed != record || object.starts != starts || !object.carried.is_empty();
         (object.managed, object.starts, object.seen) = (record, starts, true);

@@ -20,6 +20,14 @@ mod drifting;
 mod layering;
 mod observing;
 mod suspension;
+mod limits;
+mod ending;
+mod infisical;
+mod zitadel;
+mod conditions;
+mod reporting;
+mod telemetry;
+mod unchecked;
 mod roads;
 mod stage;
 #[path = "../cluster/support.rs"]

@@ -3,7 +3,7 @@
 use control_plane::ControlPlane;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulator::RoleRow;
+use simulator::{Fault, Order, RoleRow};
 
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, in_seconds, time, until};
@@ -229,6 +229,36 @@ async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_
             subject.has(&["admin"]).await;
             stage.ready(&subject.object()).await;
             assert_eq!(subject.end_of("admin"), Some(start + SECOND * 5400), "{case}: {:#?}", subject.rows());
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_while_a_grant_is_under_way_loses_neither_the_grant_nor_the_new_role() {
+    with_stage(async |stage| {
+        let slowly = Order::always(Fault::DelayAfter(std::time::Duration::from_secs(1)));
+        stage.simulator.infisical().order(slowly.clone().on("POST", "identity-memberships"));
+        stage.simulator.zitadel().order(slowly.on("POST", "/members"));
+        let cases = [("another-role", false), ("suspended", true)];
+        let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
+        each(cases, async |(subject, (case, suspend))| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            // The provider has carried it out, and the operator doesn't know yet.
+            let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]);
+            stage.change(&subject, json!({"roles": roles, "suspend": suspend})).await;
+            if *suspend {
+                stage.reason_is(&subject.object(), "Suspended").await;
+                subject.has_now(&[a], case);
+            } else {
+                subject.has(&[a, b]).await;
+                stage.role_is(&subject.object(), b, "Active").await;
+            }
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[], &format!("{case}: after its object was deleted"));
         })
         .await;
     })

@@ -328,6 +328,11 @@ pub fn time(value: &Value) -> Timestamp {
     value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no time"))
 }
 
+/// Whether a list in a status is empty, or was never written.
+pub fn is_empty(list: &Value) -> bool {
+    list.as_array().is_none_or(Vec::is_empty)
+}
+
 /// Waits until the clock shows `at`.
 pub async fn until(at: Timestamp) {
     let wait = at.duration_since(Timestamp::now());

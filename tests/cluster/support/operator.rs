@@ -45,11 +45,13 @@ impl Operator {
         let mut all = vec![
             "run".to_owned(),
             format!("--listen=127.0.0.1:{port}"),
-            "--log-format=human".to_owned(),
         ];
+        if !arguments.iter().any(|argument| argument.starts_with("--log-format")) {
+            all.push("--log-format=human".to_owned());
+        }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let kubeconfig = account.kubeconfig().display().to_string();
-        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug")];
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug"), ("NO_COLOR", "1")];
         let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
         let ready = || async {
             match http_get(port, "/readyz").await {
@@ -64,7 +66,12 @@ impl Operator {
 
     /// What `/metrics` says.
     pub async fn metrics(&self) -> String {
-        http_get(self.port, "/metrics").await.unwrap_or_else(|error| error.to_string())
+        self.answer("/metrics").await
+    }
+
+    /// The answer to GET, head and body.
+    pub async fn answer(&self, path: &str) -> String {
+        http_get(self.port, path).await.unwrap_or_else(|error| error.to_string())
     }
 
     /// The end of its log, for a test that failed.

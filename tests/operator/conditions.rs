@@ -1,0 +1,199 @@
+//! Conditions as the table in the API says: which are there, with which status, for each reason.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulator::{Answer, Fault, Order};
+
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each, with};
+use crate::support::{SOON, eventually};
+
+/// Waits until an object is told `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
+/// `beside` (Reconciling or Stalled) True for the same reason, and no other.
+async fn told(stage: &Stage, object: &str, reason: &str, ready: &str, beside: Option<&str>) -> Value {
+    stage.reason_is(object, reason).await;
+    let found = stage.api.get(object).await;
+    let (status, generation) = (&found["status"], &found["metadata"]["generation"]);
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let shown: Vec<String> = conditions
+        .iter()
+        .map(|c| format!("{}={} {}", c["type"], c["status"], c["reason"]).replace('"', ""))
+        .collect();
+    let mut expected = vec![format!("Ready={ready} {reason}")];
+    expected.extend(beside.map(|type_| format!("{type_}=True {reason}")));
+    assert_eq!(shown, expected, "{object}: {conditions:#?}");
+    for condition in &conditions {
+        assert_eq!(&condition["observedGeneration"], generation, "{object}: {condition:#}");
+        let message = condition["message"].as_str().unwrap_or_default();
+        assert!(!message.is_empty() && message.len() <= 1024, "{object}: {condition:#}");
+    }
+    assert_eq!(&status["observedGeneration"], generation, "{object}: {status:#}");
+    status.clone()
+}
+
+const FALSE: (&str, Option<&str>) = ("False", Some("Stalled"));
+const UNKNOWN: (&str, Option<&str>) = ("Unknown", Some("Reconciling"));
+
+#[tokio::test]
+async fn a_refusal_stalls_and_a_hindrance_reconciles() {
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        let on = |subject: &Subject, fault: Fault| infisical.order(Order::always(fault).on("POST", &subject.id));
+        let denied = |status: u16, error: &str| {
+            let body = json!({"reqId": "r", "statusCode": status, "error": error, "message": "no"});
+            Fault::Status(Answer::new(status, body))
+        };
+        let project = "00000000-0000-4000-8000-0000000000ff";
+        let missing = "00000000-0000-4000-8000-0000000000fe";
+        type Arrange<'a> = Box<dyn Fn(&Subject, Value) -> Value + 'a>;
+        let as_it_is = |object: Value| object;
+        let cases: Vec<(&str, (&str, Option<&str>), Arrange<'_>)> = vec![
+            ("Converged", ("True", None), Box::new(|_, object| as_it_is(object))),
+            ("Suspended", ("Unknown", None), Box::new(|_, object| with(object, json!({"suspend": true})))),
+            ("Observed", ("True", None), Box::new(|subject, object| {
+                subject.by_hand(&["viewer"]);
+                with(object, json!({"managementPolicy": "Observe"}))
+            })),
+            ("Unreachable", UNKNOWN, Box::new(|subject, object| {
+                on(subject, Fault::status(503));
+                object
+            })),
+            ("ProviderNotFound", UNKNOWN, Box::new(|_, object| with(object, json!({"providerRef": {"name": "nowhere"}})))),
+            ("ProviderNotReady", UNKNOWN, Box::new(|_, object| with(object, json!({"providerRef": {"name": "secretless"}})))),
+            ("InvalidSpec", FALSE, Box::new(|_, object| with(object, json!({"providerRef": {"name": "zitadel"}})))),
+            ("AlreadyExists", FALSE, Box::new(|subject, object| {
+                subject.by_hand(&["viewer"]);
+                with(object, json!({"adoptionPolicy": "Refuse"}))
+            })),
+            ("RoleNotFound", FALSE, Box::new(|_, object| with(object, json!({"roles": [{"role": "nobody-knows"}]})))),
+            ("SubjectNotFound", FALSE, Box::new(|_, object| {
+                with(object, json!({"subject": {"kind": "Identity", "id": missing}}))
+            })),
+            ("ProjectNotFound", FALSE, Box::new(|_, object| with(object, json!({"project": {"id": project}})))),
+            ("Forbidden", FALSE, Box::new(|subject, object| {
+                on(subject, denied(403, "PermissionDenied"));
+                object
+            })),
+            ("Rejected", FALSE, Box::new(|subject, object| {
+                on(subject, denied(400, "BadRequest"));
+                object
+            })),
+        ];
+        let mut secretless = stage.infisical_provider();
+        secretless["metadata"]["name"] = json!("secretless");
+        secretless["spec"]["infisical"]["auth"] = json!({"tokenSecretRef": {"name": "nowhere", "key": "token"}});
+        stage.api.apply(&[secretless]).await;
+        each(cases, async |(reason, (ready, beside), arrange)| {
+            let subject = stage.identity(&reason.to_lowercase());
+            let object = arrange(&subject, subject.declares(json!([{"role": "viewer"}])));
+            stage.api.apply(&[object]).await;
+            told(&stage, &subject.object(), reason, ready, beside).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_a_grant_is_under_way_the_object_is_progressing() {
+    with_stage(async |stage| {
+        let slowly = Order::always(Fault::Delay(Duration::from_secs(2)));
+        stage.simulator.infisical().order(slowly.clone().on("POST", "identity-memberships"));
+        stage.simulator.zitadel().order(slowly.on("PUT", "members"));
+        each(stage.both("slow"), async |subject| {
+            let [a, b, ..] = subject.names();
+            if !subject.is_at_infisical() {
+                subject.by_hand(&[b]);
+            }
+            stage.declare(&subject, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;
+            let status = told(&stage, &subject.object(), "Progressing", "Unknown", Some("Reconciling")).await;
+            // What it is about to grant is written down, and not yet said to be there.
+            assert_eq!(status["managedRoles"][0]["role"], a, "{status:#}");
+            assert_eq!(status["roles"][0]["state"], "Scheduled", "{status:#}");
+            subject.has(&[a]).await;
+            told(&stage, &subject.object(), "Converged", "True", None).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn waiting_turns_ready_false_after_five_minutes() {
+    with_stage(async |stage| {
+        let subject = stage.identity("patient");
+        let nowhere = json!({"providerRef": {"name": "nowhere"}});
+        stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), nowhere)]).await;
+        told(&stage, &subject.object(), "ProviderNotFound", "Unknown", Some("Reconciling")).await;
+        let mut conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
+        let ten_minutes_ago = crate::subject::in_seconds(-600);
+        for condition in conditions.as_array_mut().unwrap() {
+            condition["lastTransitionTime"] = json!(ten_minutes_ago);
+        }
+        stage.api.merge_status(&subject.object(), &json!({"status": {"conditions": conditions}})).await;
+        stage.says(&subject.object(), "Ready", "False", "ProviderNotFound").await;
+        // It is waiting all the same: somebody may still create the provider.
+        told(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
+        let mut provider = stage.infisical_provider();
+        provider["metadata"]["name"] = json!("nowhere");
+        stage.api.apply(&[provider]).await;
+        subject.has(&["viewer"]).await;
+        told(&stage, &subject.object(), "Converged", "True", None).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_transition_time_moves_only_when_the_status_changes() {
+    with_stage(async |stage| {
+        each(stage.both("steady"), async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            let transition = async || {
+                stage.api.get(&subject.object()).await["status"]["conditions"][0]["lastTransitionTime"].clone()
+            };
+            let first = transition().await;
+            crate::subject::until(crate::subject::time(&first) + jiff::SignedDuration::from_secs(2)).await;
+            stage.declare(&subject, json!([{"role": a}, {"role": b}])).await;
+            stage.is_seen(&subject.object()).await;
+            subject.has(&[a, b]).await;
+            stage.ready(&subject.object()).await;
+            assert_eq!(transition().await, first, "{}: Ready was True all the time", subject.name);
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
+    let limited = Fault::infisical_rate_limited(2);
+    let refused = Fault::Status(Answer::new(401, json!({"reqId": "r", "statusCode": 401, "error": "TokenError", "message": "no"})));
+    // Each has a stage of its own: the whole provider waits.
+    let limited = with_stage(async |stage| {
+        let subject = stage.identity("limited");
+        stage.simulator.infisical().order(Order::next_n(1, limited.clone()).on("POST", &subject.id));
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        told(&stage, &subject.object(), "RateLimited", "Unknown", Some("Reconciling")).await;
+        subject.has(&["viewer"]).await;
+        told(&stage, &subject.object(), "Converged", "True", None).await;
+    });
+    let refused = with_stage(async |stage| {
+        let subject = stage.identity("refused");
+        stage.simulator.infisical().order(Order::always(refused.clone()).on("POST", &subject.id));
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        eventually(SOON, "Unauthorized, or a provider that isn't ready for it", async || {
+            let status = stage.api.get(&subject.object()).await["status"].clone();
+            let ready = &status["conditions"][0];
+            let reason = ready["reason"].as_str().unwrap_or_default();
+            let waits = ["Unauthorized", "ProviderNotReady"].contains(&reason) && ready["status"] == "Unknown";
+            if waits && status["conditions"][1]["type"] == "Reconciling" { Ok(()) } else { Err(format!("{status:#}")) }
+        })
+        .await;
+        stage.simulator.infisical().clear_orders();
+        subject.has(&["viewer"]).await;
+    });
+    futures::future::join(limited, refused).await;
+}

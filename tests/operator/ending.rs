@@ -1,0 +1,121 @@
+//! An end is an end: whatever becomes of an object, what it granted ends at the instant that was written down.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::stage::with_stage;
+use crate::subject::{Subject, each, time};
+
+/// What happens to an object while its second role runs; the roles are named by the subject's own.
+type Change = fn(&Subject) -> Value;
+
+const CHANGES: [(&str, Change); 9] = [
+    ("suspended", |_| json!({"suspend": true})),
+    ("observing", |_| json!({"managementPolicy": "Observe"})),
+    ("suspended-without-it", |subject| json!({"suspend": true, "roles": [{"role": subject.names()[0]}]})),
+    ("observing-without-it", |subject| json!({"managementPolicy": "Observe", "roles": [{"role": subject.names()[0]}]})),
+    ("suspended-for-good", |subject| {
+        let [a, b, ..] = subject.names();
+        json!({"suspend": true, "roles": [{"role": a}, {"role": b}]})
+    }),
+    ("suspended-longer", |subject| {
+        let [a, b, ..] = subject.names();
+        json!({"suspend": true, "roles": [{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]})
+    }),
+    ("suspended-later", |subject| {
+        let [a, b, ..] = subject.names();
+        let temporary = json!({"startTime": crate::subject::in_seconds(0), "duration": "1h"});
+        json!({"suspend": true, "roles": [{"role": a}, {"role": b, "temporary": temporary}]})
+    }),
+    ("orphan", |_| json!({"suspend": true, "deletionPolicy": "Orphan"})),
+    ("beside-an-unknown-role", |subject| {
+        let [a, b, ..] = subject.names();
+        json!({"roles": [{"role": a}, {"role": b, "temporary": {"duration": "7s"}}, {"role": "NOT_A_ROLE"}]})
+    }),
+];
+
+#[tokio::test]
+async fn nothing_that_becomes_of_an_object_keeps_a_role_past_its_end() {
+    with_stage(async |stage| {
+        let cases = CHANGES.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
+        each(cases, async |(subject, (case, change))| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "7s"}}])).await;
+            subject.has(&[a, b]).await;
+            let role = stage.role_is(&subject.object(), b, "Active").await;
+            let end = time(&role["expirationTime"]);
+            assert_eq!(end, time(&role["startTime"]) + SignedDuration::from_secs(7));
+            stage.change(&subject, change(&subject)).await;
+            subject.ends(b, end, case).await;
+            subject.has_now(&[a], &format!("{case}: after the end"));
+            if subject.is_at_infisical() {
+                assert!(!subject.listed().contains(b), "{case}: {:#?}", subject.rows());
+            }
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_role_that_ended_under_suspend_is_not_put_back_by_the_old_spec() {
+    with_stage(async |stage| {
+        each(stage.both("resumed"), async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "5s"}}])).await;
+            subject.has(&[a, b]).await;
+            stage.change(&subject, json!({"suspend": true})).await;
+            stage.role_is(&subject.object(), b, "Expired").await;
+            let written = subject.writes().len();
+            stage.change(&subject, json!({"suspend": false})).await;
+            stage.ready(&subject.object()).await;
+            stage.reconcile_now(&subject.object()).await;
+            stage.role_is(&subject.object(), b, "Expired").await;
+            let since: Vec<_> = subject.writes().split_off(written);
+            assert!(since.iter().all(|write| !write.body.contains(b)), "{b} was sent again: {since:#?}");
+            subject.has(&[a]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_last_role_of_a_suspended_object_ends_with_the_membership() {
+    with_stage(async |stage| {
+        each(stage.both("last"), async |subject| {
+            let [_, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": b, "temporary": {"duration": "4s"}}])).await;
+            subject.has(&[b]).await;
+            stage.change(&subject, json!({"suspend": true})).await;
+            subject.is_member(0).await;
+            subject.has_now(&[], "after the only role's end");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
+    with_stage(async |stage| {
+        each(stage.both("foreign"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "5s"}}])).await;
+            subject.has(&[a, b]).await;
+            let end = time(&stage.role_is(&subject.object(), b, "Active").await["expirationTime"]);
+            stage.change(&subject, json!({"suspend": true})).await;
+            stage.reason_is(&subject.object(), "Suspended").await;
+            if subject.is_at_infisical() {
+                let rows = subject.rows().into_iter().chain([simulator::RoleRow::permanent(c)]).collect();
+                subject.rows_by_hand(rows);
+            } else {
+                subject.by_hand(&[a, b, c]);
+            }
+            subject.ends(b, end, "with a foreign role beside it").await;
+            subject.has_now(&[a, c], "an end is carried out as Additive would do it");
+        })
+        .await;
+    })
+    .await;
+}

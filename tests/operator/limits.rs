@@ -1,0 +1,64 @@
+//! limits: what the operator may ask of a server, and that a backlog of grants delays no revocation.
+
+use serde_json::json;
+
+use crate::stage::with_stage;
+use crate::subject::{Subject, with};
+use crate::support::{SOON, eventually};
+
+#[tokio::test]
+async fn writes_stay_within_the_limit_and_a_backlog_of_grants_delays_no_revocation() {
+    with_stage(async |stage| {
+        // Of four writes a minute one is kept for what takes access away.
+        let limits = json!({"limits": {"writesPerMinute": 4}});
+        stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
+        stage.provider_is_ready("infisical").await;
+        let subjects: Vec<Subject> = (0..6).map(|n| stage.identity(&format!("burst-{n}"))).collect();
+        let objects: Vec<_> = subjects.iter().map(|subject| subject.declares(json!([{"role": "viewer"}]))).collect();
+        stage.api.apply(&objects).await;
+        let written = || subjects.iter().map(|subject| subject.writes().len()).sum::<usize>();
+        let granted = || subjects.iter().filter(|subject| !subject.holds().is_empty()).collect::<Vec<_>>();
+        eventually(SOON, "three of six are granted", async || match granted().len() {
+            3 => Ok(()),
+            other => Err(format!("{other} are")),
+        })
+        .await;
+        let one = granted()[0].clone();
+        stage.ready(&one.object()).await;
+        stage.delete(&one.object()).await;
+        one.has_now(&[], "after it was revoked past three grants that wait");
+        // Reads aren't limited, and go on.
+        one.is_listed(0).await;
+        let waiting: Vec<&str> =
+            subjects.iter().filter(|subject| subject.writes().is_empty()).map(|subject| subject.name.as_str()).collect();
+        assert_eq!((written(), waiting.len()), (4, 3), "expected three grants and one revocation, {waiting:?} waiting");
+        // A grant that is no longer wanted leaves the queue: its object goes at once, without a write.
+        let last = format!("pm/{}", waiting[0]);
+        stage.delete(&last).await;
+        assert_eq!(written(), 4, "expected no write for {last}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn reads_stay_within_the_limit() {
+    with_stage(async |stage| {
+        // Checking the provider and one list take what a minute has for them.
+        stage.provider_is_ready("infisical").await;
+        let limits = json!({"limits": {"readsPerMinute": 5}});
+        stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
+        stage.provider_is_ready("infisical").await;
+        stage.simulator.infisical().clear_requests();
+        let subject = stage.identity("often");
+        let object = subject.declares_with(json!([{"role": "viewer"}]), json!({"resyncInterval": "1s"}));
+        stage.api.apply(&[object]).await;
+        // Another project's list has a budget of its own at the other provider: time passes there.
+        let clock = stage.user("clock");
+        let [a, ..] = clock.names();
+        stage.api.apply(&[clock.declares_with(json!([{"role": a}]), json!({"resyncInterval": "1s"}))]).await;
+        clock.is_listed(8).await;
+        let reads = stage.simulator.infisical().count("GET", "");
+        assert!(reads <= 5, "expected at most 5 reads in a minute, there were {reads}");
+    })
+    .await;
+}

@@ -1,0 +1,87 @@
+//! What is ZITADEL's own: the organization that is asked, the order of roles, one writer, no grant in the past.
+
+use serde_json::json;
+use simulator::worlds;
+
+use crate::stage::with_stage;
+use crate::subject::with;
+
+#[tokio::test]
+async fn the_organization_is_the_memberships_or_else_the_providers() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        // The operator may write in a second organization as well.
+        zitadel.add_project("400623430000000001", worlds::ZITADEL_ORG, "other");
+        zitadel.grant(worlds::ZITADEL_OPERATOR, simulator::Scope::Org(worlds::ZITADEL_ORG.to_owned()), "ORG_OWNER");
+        let (here, there) = (stage.user("here"), stage.user("there"));
+        let [a, ..] = here.names();
+        stage.declare(&here, json!([{"role": a}])).await;
+        let project = json!({"id": "400623430000000001", "organizationId": worlds::ZITADEL_ORG});
+        stage.api.apply(&[with(there.declares(json!([{"role": a}])), json!({"project": project}))]).await;
+        for (subject, organization) in [(&here, worlds::ZITADEL_PROJECT_ORG), (&there, worlds::ZITADEL_ORG)] {
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            let target = stage.api.get(&subject.object()).await["status"]["target"].clone();
+            assert_eq!(target["organizationId"], organization, "{target:#}");
+        }
+        here.has(&[a]).await;
+        assert_eq!(zitadel.roles("400623430000000001", &there.id), [a], "in the other organization's project");
+        stage.delete(&there.object()).await;
+        assert!(zitadel.roles("400623430000000001", &there.id).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_order_of_the_same_roles_is_no_difference() {
+    with_stage(async |stage| {
+        let subject = stage.user("order");
+        let [a, b, ..] = subject.names();
+        subject.by_hand(&[b, a]);
+        stage.declare(&subject, json!([{"role": a}, {"role": b}])).await;
+        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        subject.by_hand(&[a, b]);
+        stage.reconcile_now(&subject.object()).await;
+        assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_is_one_put_of_a_sorted_list() {
+    with_stage(async |stage| {
+        let subject = stage.user("put");
+        let [a, b, c, _] = subject.names();
+        subject.by_hand(&[c]);
+        stage.declare(&subject, json!([{"role": b}, {"role": a}])).await;
+        subject.has(&[a, b]).await;
+        stage.ready(&subject.object()).await;
+        let mut sorted = [a, b];
+        sorted.sort_unstable();
+        let writes = subject.writes();
+        let bodies: Vec<(&str, &str)> = writes.iter().map(|write| (write.method.as_str(), write.body.as_str())).collect();
+        assert_eq!(bodies, [("PUT", json!({"roles": sorted}).to_string().as_str())]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn there_is_one_write_at_a_time_on_an_instance() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        let delay = std::time::Duration::from_millis(300);
+        zitadel.order(simulator::Order::always(simulator::Fault::Delay(delay)).on("POST", "members"));
+        let subjects: Vec<_> = (0..4).map(|n| stage.user(&format!("row-{n}"))).collect();
+        let objects: Vec<_> =
+            subjects.iter().map(|subject| subject.declares(json!([{"role": subject.names()[0]}]))).collect();
+        stage.api.apply(&objects).await;
+        for subject in &subjects {
+            subject.has(&subject.names()[..1]).await;
+        }
+        let mut writes: Vec<_> = subjects.iter().flat_map(|subject| subject.writes()).map(|write| write.at).collect();
+        writes.sort_unstable();
+        let apart: Vec<_> = writes.windows(2).map(|pair| pair[1].duration_since(pair[0])).collect();
+        // Each takes 300 ms from its arrival on: none arrives while another is under way.
+        assert!(apart.iter().all(|apart| apart.as_millis() >= 300), "expected 300 ms between writes: {apart:?}");
+    })
+    .await;
+}
