@@ -88,8 +88,8 @@ impl Starts {
     }
 }
 
-/// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes times;
-/// declared times keep their milliseconds.
+/// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes
+/// times; declared times keep their milliseconds.
 pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
     let grant = |wanted: &crate::policy::Wanted| Grant {
         role: wanted.role.clone(),

@@ -51,6 +51,11 @@ impl Layer {
         self.grants.iter().filter(move |grant| counts && grant.in_effect(now))
     }
 
+    /// Whether the provider has refused none of the roles that it asks for.
+    fn is_known(&self, refused: &BTreeSet<String>) -> bool {
+        !self.grants.iter().any(|grant| refused.contains(&grant.role))
+    }
+
     /// Whether its word suffices to grant `grant`: it is written down, or needn't be.
     fn may_grant(&self, grant: &Grant) -> bool {
         self.managed.get(&grant.role) == Some(&grant.term) || (self.grants_unrecorded && grant.term == Term::Permanent)
@@ -78,7 +83,8 @@ pub struct Union {
     pub ours: BTreeSet<String>,
     /// Foreign entries that must come back.
     pub carried: Vec<Entry>,
-    /// Some layer that counts is Exclusive.
+    /// Some layer that counts is Exclusive, and the provider knows all its roles: one that it doesn't know may be
+    /// another's name misspelt, which then must not be taken away for it.
     pub exclusive: bool,
 }
 
@@ -91,7 +97,9 @@ pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Un
         held: BTreeMap::new(),
         ours: BTreeSet::new(),
         carried: Vec::new(),
-        exclusive: layers.iter().any(|layer| layer.phase == Phase::Counts && layer.exclusive),
+        exclusive: layers
+            .iter()
+            .any(|layer| layer.phase == Phase::Counts && layer.exclusive && layer.is_known(refused)),
     };
     for layer in layers {
         union.ours.extend(layer.managed.keys().cloned());

@@ -112,6 +112,10 @@ impl Roster {
             if let Some(error) = self.recent_failure(asked) {
                 return Err(error);
             }
+            if self.began().is_some_and(|began| Instant::now() < began + asker.spacing) {
+                // Another list began while this one waited for its turn.
+                continue;
+            }
             self.list(provider, asker).await?;
         }
     }

@@ -177,3 +177,6 @@ pub fn next_transition(roles: &[RoleStatus], managed: &[ManagedRole], now: Times
     let of_managed = managed.iter().flat_map(|role| [role.start_time, role.expiration_time]);
     of_roles.chain(of_managed).flatten().filter(|edge| *edge > now && *edge < Timestamp::MAX).min()
 }
+
+#[cfg(test)]
+mod tests;

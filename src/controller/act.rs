@@ -30,8 +30,10 @@ pub enum Sent {
     Confirmed,
     /// Something else was written since.
     Overtaken,
-    /// The member wasn't what it was taken for, or the plan has to be another: nothing was written.
+    /// The member wasn't what it was taken for: nothing was written.
     LookAgain,
+    /// The provider doesn't know a role of the list, which is left out from now on: nothing was written.
+    Learnt,
 }
 
 /// Sends a change under its permit and waits until an observation shows it. `cure`: what is listed isn't what the

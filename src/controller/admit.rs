@@ -138,10 +138,11 @@ pub fn refuse_adoption(
 /// The starts that the object may count from.
 fn starts(object: &ProjectMembership, status: &ProjectMembershipStatus, beside: &Beside<'_>) -> Starts {
     let finalized = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    let past = match (status.observed_generation, finalized) {
-        (-1, true) => Past::Lost,
-        (-1, false) => Past::New,
-        _ => Past::Recorded,
+    // The finalizer comes before the first write: without it nothing was ever done, whatever was waited for.
+    let past = match (finalized, status.observed_generation) {
+        (false, _) => Past::New,
+        (true, -1) => Past::Lost,
+        (true, _) => Past::Recorded,
     };
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));

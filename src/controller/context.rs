@@ -13,7 +13,7 @@ use super::connections::Connections;
 use super::targets::Targets;
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Readiness};
 
 /// Asks for a pass over one membership.
 pub type Wake = mpsc::UnboundedSender<ObjectRef<ProjectMembership>>;
@@ -26,7 +26,7 @@ pub struct Context {
     pub memberships: Store<ProjectMembership>,
     /// The provider objects, as last watched.
     pub providers: Store<MembershipProvider>,
-    /// What we wrote and the watch hasn't shown yet.
+    /// What we wrote.
     pub written: Written,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
@@ -36,6 +36,8 @@ pub struct Context {
     pub wake: Wake,
     /// The way to ask for a check of a provider object.
     pub wake_provider: mpsc::UnboundedSender<ObjectRef<MembershipProvider>>,
+    /// Whether the caches are filled.
+    pub readiness: Readiness,
     /// Where events go.
     pub events: Events,
     /// What is counted.
@@ -60,21 +62,62 @@ impl Context {
     }
 }
 
-/// The answers to our own writes, until the watch has caught up.
+/// Our own writes, by the objects' uids.
 ///
-/// The watch lags behind: without this a pass right after a write would take the object for what it was before, and
-/// write it again.
+/// The watch lags behind: without their answers a pass right after a write would take the object for what it was before,
+/// and write it again. And what it then shows of them is no reason to look again: what fails would be tried again at
+/// once, because its status says that it failed.
 #[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<String, Arc<ProjectMembership>>>);
+pub struct Written(Mutex<HashMap<String, Own>>);
+
+#[derive(Debug, Default)]
+struct Own {
+    /// What the last write made.
+    revision: Option<u64>,
+    /// Its answer, until the watch shows it.
+    object: Option<Arc<ProjectMembership>>,
+    /// A write is under way; what the watch has shown since it began.
+    under_way: Option<Vec<u64>>,
+}
 
 impl Written {
+    /// A write to the object with this uid begins. It ends with [`Written::ended`].
+    pub fn begins(&self, uid: &str) {
+        self.lock().entry(uid.to_owned()).or_default().under_way = Some(Vec::new());
+    }
+
+    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown another
+    /// change meanwhile, which nobody has looked at.
+    pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
+        let mut written = self.lock();
+        let own = written.entry(uid.to_owned()).or_default();
+        own.revision = answer.map(revision).or(own.revision);
+        own.under_way.take().is_some_and(|shown| shown.iter().any(|shown| Some(*shown) != own.revision))
+    }
+
     /// Remembers what a write answered.
     pub fn remember(&self, object: ProjectMembership) -> Arc<ProjectMembership> {
         let object = Arc::new(object);
         if let Some(uid) = object.uid() {
-            self.lock().insert(uid, object.clone());
+            self.lock().entry(uid).or_default().object = Some(object.clone());
         }
         object
+    }
+
+    /// Whether what the watch shows of an object is our own last write, or comes while one is under way: whoever made
+    /// that one looks when it has ended.
+    pub fn is_own(&self, shown: &ObjectMeta) -> bool {
+        let mut written = self.lock();
+        let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
+            return false;
+        };
+        match &mut own.under_way {
+            Some(since) => {
+                since.push(revision(shown));
+                true
+            }
+            None => own.revision == Some(revision(shown)),
+        }
     }
 
     /// Forgets an object that is gone.
@@ -87,17 +130,19 @@ impl Written {
             return watched;
         };
         let mut written = self.lock();
-        match written.get(&uid) {
+        let Some(own) = written.get_mut(&uid) else {
+            return watched;
+        };
+        match &own.object {
             Some(ours) if revision(&ours.metadata) > revision(&watched.metadata) => ours.clone(),
-            Some(_) => {
-                written.remove(&uid);
+            Some(_) | None => {
+                own.object = None;
                 watched
             }
-            None => watched,
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<ProjectMembership>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Own>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,13 +16,14 @@ use super::act::{self, Sent};
 use super::context::Context;
 use super::record;
 use super::resolve::{Resolved, Scene, scene};
-use super::targets::Memory;
+use super::targets::{Granted, Memory};
 use crate::api::membership::Drift;
 use crate::api::{ProjectMembership, Reason};
 use crate::layers::Phase;
 use crate::member::{Change, Member};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
+use crate::provider::error::Effect;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::roster::{Asker, Roster, Sighting};
 use crate::status::Told;
@@ -103,7 +104,8 @@ struct Look {
 impl Pass<'_> {
     /// Brings the target to what its layers come to. `not_before`: how old an observation may be.
     pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
-        let mut not_before = not_before;
+        // A list that was asked for and failed is still asked for: an older one is no answer.
+        let mut not_before = not_before.max(memory.unanswered);
         let mut round = 0;
         let mut done: Option<Change> = None;
         // A change that met another member than the list shows.
@@ -112,12 +114,17 @@ impl Pass<'_> {
         let mut planned: Option<Instant> = None;
         loop {
             let object = self.ctx.latest(self.reference).ok_or(Stop::Gone)?;
+            let object = record::after_an_edit(self.ctx, object, memory).await?;
             let knock = self.ctx.targets.knock(&object);
             let knocked = knock.notified();
             let look = match self.look(memory, not_before).await? {
                 Ok(look) => look,
-                Err(error) => return self.failed(error),
+                Err(error) => {
+                    memory.unanswered = not_before;
+                    return self.failed(error);
+                }
             };
+            memory.unanswered = None;
             if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory).await? {
                 // What was written down is read again: only what the object says counts.
                 continue;
@@ -164,6 +171,8 @@ impl Pass<'_> {
                     round += 1;
                     memory.contested += 1;
                 }
+                // Each time another role, so that this has an end.
+                Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
                     round += 1;
                     missed = Some(change);
@@ -241,7 +250,14 @@ impl Pass<'_> {
         cure: bool,
         memory: &mut Memory,
     ) -> Result<Sent, Error> {
+        let (uid, granted) = granted(&look.scene);
+        if !look.scene.acting.records_first {
+            memory.granted.insert(uid.clone(), granted);
+        }
         let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change, cure).await;
+        if carried_out.as_ref().is_err_and(|error| error.effect() == Effect::None) {
+            memory.granted.remove(&uid);
+        }
         match carried_out {
             Ok(sent) => {
                 for role in look.plan.gained() {
@@ -254,7 +270,7 @@ impl Pass<'_> {
             }
             Err(error) => {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
-                    return Ok(Sent::LookAgain);
+                    return Ok(Sent::Learnt);
                 }
                 // The list was refused for good: what is to go goes all the same, alone.
                 let fallbacks = if error.retry() == Retry::Terminal { look.plan.fallbacks() } else { &[] };
@@ -345,6 +361,13 @@ fn contested(look: Look) -> Outcome {
         error: None,
         again: Again::AtEdge,
     }
+}
+
+/// What the acting object manages once its grants are carried out.
+fn granted(scene: &Scene) -> (String, Granted) {
+    let layer = &scene.acting.layer;
+    let generation = scene.object.metadata.generation.unwrap_or_default();
+    (layer.uid.clone(), Granted { generation, record: layer.record_before(scene.now) })
 }
 
 fn urgency_of(look: &Look) -> Urgency {

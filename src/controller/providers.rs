@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -51,6 +52,10 @@ pub struct Made {
 /// One look at a provider object.
 pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let ctx = &checker.ctx;
+    if !ctx.readiness.is_ready() {
+        // How many memberships use it isn't known yet. It is looked at when the caches are filled.
+        return Ok(Action::await_change());
+    }
     let key = ProviderKey::of(&object);
     if object.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
@@ -353,7 +358,14 @@ async fn say(
         Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let patch = json!({"metadata": {"uid": object.metadata.uid}, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await.map(drop)
+    let uid = object.uid().unwrap_or_default();
+    ctx.written.begins(&uid);
+    let answer = api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await;
+    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
+        // Somebody else's change came in between.
+        let _ = ctx.wake_provider.send(ObjectRef::from_obj(object));
+    }
+    answer.map(drop)
 }
 
 /// A provider that isn't usable is not ready at once: nothing of its memberships can be said to wait only.

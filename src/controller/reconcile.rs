@@ -18,10 +18,11 @@ use super::resolve::{Resolved, Unresolved, is_finalized, resolve};
 use super::targets::Memory;
 use super::write;
 use crate::api::condition::Standing;
-use crate::api::membership::ProjectMembershipStatus;
+use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership};
 use crate::events::Happening;
 use crate::policy::Refusal;
+use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
 use crate::status::{self, Told};
 
@@ -51,17 +52,13 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
 /// What to do after a fault: a conflict means that there is something newer to read already.
 pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
     match fault.0.as_ref() {
-        conflict if is_conflict(conflict) => Action::requeue(Duration::from_millis(200)),
+        kube::Error::Api(status) if status.code == 409 => Action::requeue(Duration::from_millis(200)),
         kube::Error::Api(status) if status.code == 404 => Action::await_change(),
         _ => {
             tracing::warn!(%fault, "a pass could not be finished");
             Action::requeue(Duration::from_secs(5))
         }
     }
-}
-
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
@@ -83,6 +80,8 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     let mut memory = cell.lock().await;
     // Waiting for the target may have taken a while.
     let object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    let object = record::after_an_edit(ctx, object, &mut memory).await?;
+    tell_ignored_target(ctx, &object, &resolved);
     let namespace = object.namespace().unwrap_or_default();
     let not_before = oldest_view(&object, &resolved, &mut memory);
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
@@ -130,14 +129,8 @@ async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &m
     }
     let new = record::status_after(&outcome, memory);
     tell_failure(ctx, &object, &outcome.told);
-    tell_ignored_target(ctx, &object, &new);
-    if let Err(error) = write::status(ctx, &object, &new).await {
-        if is_conflict(&error) {
-            // The spec that the next pass reads may not speak any more of what was granted.
-            write::record(ctx, &object, &new).await?;
-        }
-        return Err(error.into());
-    }
+    write::status(ctx, &object, &new).await?;
+    memory.granted.remove(&outcome.scene.acting.layer.uid);
     recheck_credential(ctx, resolved, &outcome);
     ctx.metrics.told(outcome.told.reason);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
@@ -161,19 +154,36 @@ fn tell_failure(ctx: &Context, object: &ProjectMembership, told: &Told) {
     }
 }
 
-/// A target in status that isn't what the spec names was forged, or is another object's: it is ignored, and said so.
-fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, new: &ProjectMembershipStatus) {
-    let old = object.status.as_ref().and_then(|status| status.target.as_ref());
-    if let (Some(old), Some(new)) = (old, &new.target)
-        && old != new
-    {
-        let message = format!(
-            "status.target spoke of subject {} in project {} and is ignored: the spec names subject {} in project {}",
-            old.subject_id, old.project_id, new.subject_id, new.project_id
-        );
+/// A target in status that isn't what the spec and its provider name was forged, or is of another time: it is ignored,
+/// and said so.
+fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) {
+    let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
+        return;
+    };
+    let named = record::target_status(resolved);
+    let (said, named) = (fields(said), fields(&named));
+    let differs: Vec<String> = (said.iter().zip(&named))
+        .filter(|(said, named)| said != named)
+        // Whoever may forge it may write anything.
+        .map(|((field, said), (_, named))| format!("{field} is {:?}, not {named:?}", text::filtered(said, &[])))
+        .collect();
+    if !differs.is_empty() {
+        let message = format!("status.target is not what the spec names and is ignored: {}", differs.join("; "));
         tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
         ctx.events.tell(object, Happening::Failed, &[message], None);
     }
+}
+
+fn fields(target: &TargetStatus) -> [(&'static str, String); 6] {
+    let TargetStatus { provider, endpoint, organization_id, project_id, subject_kind, subject_id } = target;
+    [
+        ("provider", provider.clone()),
+        ("endpoint", endpoint.clone()),
+        ("organizationId", organization_id.clone().unwrap_or_default()),
+        ("projectId", project_id.clone()),
+        ("subjectKind", format!("{subject_kind:?}")),
+        ("subjectId", subject_id.clone()),
+    ]
 }
 
 /// When to look again: at the next edge, when the view grows too old, when patience ends, or when a failure may be over.

@@ -1,6 +1,7 @@
 //! What an object has to have written down before its grants are carried out, and what its status says afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -62,6 +63,27 @@ pub async fn before_the_write(
         wrote = true;
     }
     Ok(wrote)
+}
+
+/// Writes down what was granted on the word of a spec that has been changed since: the new one may say nothing of it.
+pub async fn after_an_edit(
+    ctx: &Context,
+    object: Arc<ProjectMembership>,
+    memory: &mut Memory,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    let uid = object.uid().unwrap_or_default();
+    let Some(granted) = memory.granted.get(&uid).filter(|g| Some(g.generation) != object.metadata.generation) else {
+        return Ok(object);
+    };
+    let old = object.status.clone().unwrap_or_default();
+    let status = ProjectMembershipStatus {
+        observed_generation: old.observed_generation.max(granted.generation),
+        managed_roles: status::managed_roles(&granted.record),
+        ..old
+    };
+    let object = write::status(ctx, &object, &status).await?;
+    memory.granted.remove(&uid);
+    Ok(object)
 }
 
 /// Roles that the provider refused and that no spec has asked for since. A changed spec asks again.

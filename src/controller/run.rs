@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, future};
+use futures::{FutureExt, Stream, StreamExt, future};
 use jiff::Timestamp;
 use kube::core::error_boundary::DeserializeGuard;
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::Event;
-use kube::runtime::{Controller, controller};
-use kube::{Api, Client};
+use kube::runtime::{Controller, controller, watcher};
+use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 
@@ -87,6 +87,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         connections: Default::default(),
         wake,
         wake_provider,
+        readiness: readiness.clone(),
         events,
         metrics: metrics.clone(),
     });
@@ -97,7 +98,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         move |event: &Event<MembershipProvider>| provider_event(&checker, event)
     };
     let provider_stream = watch::objects(Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()), providers_writer, metrics.clone(), saw_provider);
-    let checking = Controller::for_stream(provider_stream, providers.clone())
+    let checking = Controller::for_stream(by_others(provider_stream, ctx.clone()), providers.clone())
         .with_config(controller::Config::default().debounce(Duration::ZERO))
         .reconcile_on(receiver(woken_providers))
         .graceful_shutdown_on(stopped.clone())
@@ -109,7 +110,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
     };
     let membership_stream = watch::objects(Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()), memberships_writer, metrics, saw_membership);
-    let reconciling = Controller::for_stream(membership_stream, memberships.clone())
+    let reconciling = Controller::for_stream(by_others(membership_stream, ctx.clone()), memberships.clone())
         .reconcile_on(receiver(woken))
         .graceful_shutdown_on(stopped.clone())
         .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
@@ -119,7 +120,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let _ = providers.wait_until_ready().await;
         reconciling.await;
     };
-    let ready = announce(memberships, providers.clone(), readiness);
+    let ready = announce(ctx.clone());
     let clock = watch_clock(ctx.clone());
 
     let work = async { tokio::join!(checking, reconciling) };
@@ -149,7 +150,18 @@ async fn kubernetes() -> Result<Client, RunError> {
     Ok(Client::try_from(config)?)
 }
 
-fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl futures::Stream<Item = T> + Send {
+/// The objects that somebody else changed, or that are seen for the first time.
+fn by_others<K: Resource + Send>(
+    objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
+    ctx: Arc<Context>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
+    objects.filter(move |object| {
+        let own = object.as_ref().is_ok_and(|object| ctx.written.is_own(object.meta()));
+        future::ready(!own)
+    })
+}
+
+fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
     futures::stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
@@ -170,6 +182,9 @@ fn provider_fault(_: Arc<MembershipProvider>, fault: &reconcile::Fault, _: Arc<C
 fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
     if let Event::Delete(object) = event {
         let key = ProviderKey::of(object);
+        if let Some(uid) = &object.metadata.uid {
+            checker.ctx.written.forget(uid);
+        }
         checker.forget(&key);
         for membership in of_provider(&checker.ctx, &key) {
             checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
@@ -196,11 +211,16 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
     others.iter().for_each(|other| ctx.wake(other));
 }
 
-async fn announce(memberships: Store<ProjectMembership>, providers: Store<MembershipProvider>, readiness: Readiness) {
+async fn announce(ctx: Arc<Context>) {
+    let Context { memberships, providers, readiness, .. } = &*ctx;
     let filled = async { tokio::join!(memberships.wait_until_ready(), providers.wait_until_ready()) };
     if let (Ok(()), Ok(())) = filled.await {
         readiness.ready();
         tracing::info!(memberships = memberships.len(), providers = providers.len(), "the caches are filled");
+        for provider in providers.state() {
+            // The receiver lives as long as the controller.
+            let _ = ctx.wake_provider.send(ObjectRef::from_obj(provider.as_ref()));
+        }
     }
     future::pending().await
 }

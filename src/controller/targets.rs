@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::api::{ProjectMembership, SubjectKind};
-use crate::member::Target;
+use crate::member::{Target, Term};
 
 /// What objects must share to share a target. The provider is left out: which server it stands for may not be known
 /// yet, and two provider objects of one server must find each other.
@@ -46,10 +46,24 @@ pub struct Memory {
     pub refused: BTreeMap<String, Refused>,
     /// Starts that were written down and whose grant the provider has only ever refused.
     pub tentative: BTreeSet<(String, String)>,
+    /// What was granted on an object's word without having been written down, until its status speaks of it: an edit in
+    /// between may leave nothing of it in the spec.
+    pub granted: BTreeMap<String, Granted>,
     /// How often in a row each object's pass has failed.
     pub failures: HashMap<String, u32>,
+    /// A list that began no earlier than this was asked for, and failed.
+    pub unanswered: Option<Instant>,
     /// Writes in a row that were undone before they were confirmed.
     pub contested: u32,
+}
+
+/// What an object's spec alone told.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The generation of that spec.
+    pub generation: i64,
+    /// All that the object manages with it.
+    pub record: BTreeMap<String, Term>,
 }
 
 /// A role that the provider said doesn't exist.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
@@ -15,9 +15,6 @@ use crate::api::{FINALIZER, ProjectMembership};
 
 /// The name under which fields are owned.
 pub const MANAGER: &str = "membership-operator";
-
-/// How often an object may be changed while something about it has to be written down.
-const CHANGES: u32 = 10;
 
 /// Writes a status; where it says what the object says already, nothing is sent.
 pub async fn status(
@@ -34,34 +31,9 @@ pub async fn status(
         "metadata": {"resourceVersion": object.metadata.resource_version, "uid": object.metadata.uid},
         "status": difference,
     });
-    let written = api(ctx, object)
-        .patch_status(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(patch))
-        .await?;
-    Ok(ctx.written.remember(written))
-}
-
-/// Writes down what an object manages although somebody changed it meanwhile: it is read again until that succeeds.
-/// Nobody else writes `managedRoles` while the pass holds the target.
-pub async fn record(
-    ctx: &Context,
-    object: &Arc<ProjectMembership>,
-    status: &ProjectMembershipStatus,
-) -> Result<(), kube::Error> {
-    let by_name = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-    for _ in 0..CHANGES {
-        let found = api(ctx, object).list(&by_name).await?.items.into_iter().next();
-        let Some(current) = found.filter(|current| current.uid() == object.uid()) else {
-            return Ok(());
-        };
-        let mut recorded = current.status.clone().unwrap_or_default();
-        recorded.observed_generation = recorded.observed_generation.max(status.observed_generation);
-        recorded.managed_roles.clone_from(&status.managed_roles);
-        match self::status(ctx, &Arc::new(current), &recorded).await {
-            Err(kube::Error::Api(answer)) if answer.code == 409 => {}
-            outcome => return outcome.map(drop),
-        }
-    }
-    Ok(())
+    let (api, name) = (api(ctx, object), object.name_any());
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    own(ctx, object, api.patch_status(&name, &params, &Patch::Merge(patch))).await
 }
 
 /// Adds our finalizer.
@@ -104,10 +76,24 @@ async fn finalizers_are(
         ..kube::api::ObjectMeta::default()
     };
     let patch = metadata.into_request_partial::<ProjectMembership>();
-    let written = api(ctx, object)
-        .patch(&object.name_any(), &PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(patch))
-        .await?;
-    Ok(ctx.written.remember(written))
+    let (api, name) = (api(ctx, object), object.name_any());
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    own(ctx, object, api.patch(&name, &params, &Patch::Merge(patch))).await
+}
+
+/// Makes a write known as our own, and looks again where somebody else's change came in between.
+async fn own(
+    ctx: &Context,
+    object: &ProjectMembership,
+    write: impl Future<Output = Result<ProjectMembership, kube::Error>>,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    let uid = object.uid().unwrap_or_default();
+    ctx.written.begins(&uid);
+    let answer = write.await;
+    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
+        ctx.wake(&reference(object));
+    }
+    answer.map(|written| ctx.written.remember(written))
 }
 
 fn api(ctx: &Context, object: &ProjectMembership) -> Api<ProjectMembership> {

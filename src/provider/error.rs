@@ -142,7 +142,8 @@ impl Error {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Unreachable { effect, .. } => *effect,
-            Self::Unconfirmed { .. } => Effect::Unknown,
+            // Both were answered with yes.
+            Self::Unconfirmed { .. } | Self::MemberNotListed { .. } => Effect::Unknown,
             Self::RateLimited { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
@@ -150,7 +151,6 @@ impl Error {
             | Self::SubjectNotFound { .. }
             | Self::ProjectNotFound { .. }
             | Self::Changed { .. }
-            | Self::MemberNotListed { .. }
             | Self::Rejected { .. } => Effect::None,
         }
     }

@@ -157,14 +157,17 @@ impl Server {
             Ok(prepared) => self.exchange(prepared, &request, context).await,
         };
         watch.observed.outcome = outcome;
-        tracing::debug!(
-            endpoint = %self.endpoint,
-            method = watch.observed.method,
-            route = watch.observed.route,
-            code = outcome.code(),
-            %request_id,
-            "request"
-        );
+        // The request's id stands here and in no message: a condition that names another one after each try would be
+        // written after each try.
+        let Observed { method, route, .. } = watch.observed;
+        match outcome {
+            Outcome::Answered(..400) => {
+                tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, "request");
+            }
+            _ => {
+                tracing::info!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, "request");
+            }
+        }
         if let Ok(answer) = &result
             && (answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some())
         {

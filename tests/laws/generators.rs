@@ -50,6 +50,12 @@ fn instant() -> impl Strategy<Value = Timestamp> {
     prop::sample::select(vec![-120, -60, -30, -1, 0, 1, 30, 60, 120]).prop_map(minutes)
 }
 
+/// A window that is open now.
+fn open() -> impl Strategy<Value = Window> {
+    let (start, end) = (prop::sample::select(vec![-120, -1, 0]), prop::sample::select(vec![1, 30, 60, 120]));
+    (start, end).prop_map(|(start, end)| Window { start: minutes(start), end: minutes(end) })
+}
+
 /// A role that is declared, shown, or both.
 pub fn role() -> impl Strategy<Value = String> {
     prop_oneof![4 => Just("deployer"), 4 => Just("viewer"), 2 => Just("admin"), 2 => Just("no-access")]
@@ -60,7 +66,8 @@ pub fn role() -> impl Strategy<Value = String> {
 pub fn term() -> impl Strategy<Value = Term> {
     prop_oneof![
         2 => Just(Term::Permanent),
-        5 => (instant(), instant()).prop_map(|(start, end)| Term::Temporary(Window { start, end })),
+        4 => open().prop_map(Term::Temporary),
+        2 => (instant(), instant()).prop_map(|(start, end)| Term::Temporary(Window { start, end })),
     ]
 }
 

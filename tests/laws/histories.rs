@@ -4,13 +4,15 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use membership_operator::api::Duration;
 use membership_operator::api::membership::Temporary;
-use membership_operator::member::{Entry, Term, Window};
-use proptest::collection::vec;
+use membership_operator::member::{Capabilities, Entry, Term, Window};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
 use proptest::prelude::*;
 
-use crate::generators::{capabilities, member, minutes, now, shown_as, without_ends};
-use crate::model::access;
+use crate::generators::{INFISICAL, capabilities, member, minutes, now, shown_as, without_ends};
+use crate::model::{access, no_longer};
 use crate::starts::temporary;
 use crate::world::{Killed, Object, World};
 
@@ -44,7 +46,7 @@ fn ours() -> impl Strategy<Value = String> {
 }
 
 fn declared() -> impl Strategy<Value = Vec<(String, Option<Temporary>)>> {
-    prop::collection::btree_map(ours(), temporary(), 1..3).prop_map(|roles| roles.into_iter().collect())
+    btree_map(ours(), temporary(), 1..3).prop_map(|roles| roles.into_iter().collect())
 }
 
 fn killed() -> impl Strategy<Value = Killed> {
@@ -142,15 +144,19 @@ fn by_hand(world: &mut World, hand: Hand) {
     }
 }
 
-fn world() -> impl Strategy<Value = World> {
-    capabilities().prop_map(|capabilities| World {
+fn world_of(capabilities: Capabilities) -> World {
+    World {
         objects: Vec::new(),
         member: None,
         capabilities,
         unknown: BTreeSet::from(["typo".to_owned()]),
         refused: BTreeSet::new(),
         now: now(),
-    })
+    }
+}
+
+fn world() -> impl Strategy<Value = World> {
+    capabilities().prop_map(world_of)
 }
 
 /// What is there of roles that no object ever declared; of the base only what others brought.
@@ -179,7 +185,8 @@ proptest! {
         let strangers = strangers(&world, &steps);
         // Strangers' temporary roles can't stand without the base.
         let needed = !strangers.is_empty() && strangers.iter().all(|entry| entry.term != Term::Permanent);
-        let ours: Vec<_> = left.iter().filter(|e| !strangers.contains(e) && !(needed && e.role == "no-access")).collect();
+        let theirs = |entry: &Entry| strangers.contains(entry) || (needed && entry.role == "no-access");
+        let ours: Vec<&Entry> = left.iter().filter(|entry| !theirs(entry)).collect();
         prop_assert!(ours.is_empty(), "left: {ours:?} in {left:?}");
     }
 
@@ -191,11 +198,30 @@ proptest! {
         world.settle();
         let strangers = strangers(&world, &steps);
         let entries = world.member.iter().flat_map(|member| &member.entries).cloned().collect::<Vec<_>>();
-        for (role, _) in access(&entries).into_iter().filter(|(role, _)| *role != "no-access") {
-            let mut here = world.objects.iter().filter(|object| !object.gone && !object.deleted);
-            let unended = here.any(|object| object.managed.get(role).is_some_and(|term| !term.ended(world.now)));
+        for (role, end) in access(&entries).into_iter().filter(|(role, _)| *role != "no-access") {
+            let here = world.objects.iter().filter(|object| !object.gone && !object.deleted);
+            let mut unended = here.filter_map(|object| object.managed.get(role)).filter(|term| !term.ended(world.now));
+            let until = |term: &Term| !world.capabilities.enforces_expiry || no_longer(end, term.end());
             let stranger = strangers.iter().any(|entry| entry.role == role);
-            prop_assert!(unended || stranger, "{role} is nobody's: {world:#?}");
+            prop_assert!(stranger || unended.any(until), "{role} until {end:?} is nobody's: {world:#?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_effect_is_there_at_rest(mut world in world(), steps in vec(step(), 1..25)) {
+        for step in steps {
+            take(&mut world, step);
+        }
+        world.settle();
+        let gone = world.objects.iter().all(|object| object.gone == object.deleted);
+        prop_assert!(gone, "who left isn't gone: {world:#?}");
+        let entries = world.member.iter().flat_map(|member| &member.entries).cloned().collect::<Vec<_>>();
+        let there = access(&entries);
+        for grant in world.in_effect().iter().filter(|grant| !world.unknown.contains(&grant.role)) {
+            let end = there.get(grant.role.as_str());
+            let shows_ends = world.capabilities.enforces_expiry;
+            let enough = end.is_some_and(|end| no_longer(grant.term.end(), *end) || !shows_ends);
+            prop_assert!(enough, "{grant:?} is there until {end:?}: {world:#?}");
         }
     }
 
@@ -215,7 +241,8 @@ proptest! {
             let mut there = strangers(&world, &[]);
             // What a healing took out is on its way back.
             let carried: Vec<Entry> = world.objects.iter().flat_map(|object| object.carried.clone()).collect();
-            there.extend(carried.into_iter().filter(|entry| world.member.is_none() && !there.contains(entry)).collect::<Vec<_>>());
+            let out = carried.into_iter().filter(|entry| world.member.is_none() && !there.contains(entry));
+            there.extend(out.collect::<Vec<_>>());
             if hand {
                 expected = distinct(&there);
             }
@@ -228,6 +255,66 @@ proptest! {
         let there = strangers(&world, &[]);
         let missing = expected.iter().find(|entry| !there.contains(entry));
         prop_assert_eq!(missing, None, "{:#?}", world);
+    }
+}
+
+/// Objects that ask for temporary roles only, all of them in effect.
+fn temporary_objects() -> impl Strategy<Value = Vec<Object>> {
+    let minutes = prop::sample::select(vec!["1m", "1h", "1d"])
+        .prop_map(|length| Temporary { duration: Some(Duration(length.to_owned())), ..Temporary::default() });
+    let roles = btree_map(prop::sample::select(vec!["viewer", "deployer"]), minutes, 1..3);
+    let object = roles.prop_map(|roles| {
+        Object::new(roles.into_iter().map(|(role, temporary)| (role.to_owned(), Some(temporary))).collect(), false)
+    });
+    vec(object, 1..4)
+}
+
+proptest! {
+    #[test]
+    fn a_healing_killed_half_way_gives_strangers_back_what_they_had(
+        objects in temporary_objects(),
+        ends in btree_map(prop::sample::select(vec!["auditor", "stranger"]), option::of(1_i64..600), 1..3),
+        set_aside in any::<bool>(),
+    ) {
+        let term = |end: Option<i64>| end.map_or(Term::Permanent, |end| {
+            Term::Temporary(Window { start: minutes(-1), end: minutes(end) })
+        });
+        let mut strangers: Vec<Entry> = vec![Entry::permanent("owner")];
+        strangers.extend(ends.into_iter().map(|(role, end)| shown_as(Entry::new(role, term(end)))));
+        let mut world = World { objects, member: Some(member(strangers.clone(), 2)), ..world_of(INFISICAL) };
+        world.pass(0, Killed::BetweenDeleteAndCreate);
+        prop_assert_eq!(&world.member, &None);
+        world.objects[0].aside = set_aside;
+        world.settle();
+        let there = world.member.map_or(Vec::new(), |member| member.entries);
+        let missing = strangers.iter().find(|entry| !there.contains(entry));
+        prop_assert_eq!(missing, None, "in {:?}", there);
+    }
+
+    #[test]
+    fn the_base_keeps_nobody_from_leaving(
+        objects in temporary_objects(),
+        guest in option::of(1_i64..600),
+        order in any::<[bool; 3]>(),
+    ) {
+        let mut world = World { objects, ..world_of(INFISICAL) };
+        world.settle();
+        let window = |end| Term::Temporary(Window { start: minutes(-1), end: minutes(end) });
+        let stranger = guest.map(|end| shown_as(Entry::new("stranger", window(end))));
+        if let Some(stranger) = &stranger {
+            by_hand(&mut world, Hand::Adds(stranger.clone()));
+        }
+        for (object, leaves) in world.objects.iter_mut().zip(order) {
+            object.deleted = leaves;
+        }
+        world.settle();
+        prop_assert!(world.objects.iter().all(|object| object.gone == object.deleted), "{world:#?}");
+        world.objects.iter_mut().for_each(|object| object.deleted = true);
+        world.settle();
+        prop_assert!(world.objects.iter().all(|object| object.gone), "{world:#?}");
+        let left: Vec<Entry> = world.member.map_or(Vec::new(), |member| member.entries);
+        let expected = stranger.map_or(Vec::new(), |guest| vec![guest, Entry::permanent("no-access")]);
+        prop_assert_eq!(left, expected);
     }
 }
 

@@ -121,10 +121,11 @@ proptest! {
                     prop_assert_eq!(layer.record_before(now), status.managed.clone());
                 }
                 Step::Pass { admitted: true } => {
-                    let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: declared.clone() }])).unwrap();
-                    let grants = evaluate(&admitted, &status.starts(), now);
+                    let roles = vec![RoleGrant { role: "r".into(), temporary: declared.clone() }];
+                    let grants = evaluate(&admit(&spec(roles)).unwrap(), &status.starts(), now);
                     if let Some((said, until)) = word.clone().filter(|(said, _)| *said == declared) {
-                        prop_assert!(!later(end(&grants), until), "{said:?} ran until {until:?}, now until {:?}", end(&grants));
+                        let now_until = end(&grants);
+                        prop_assert!(!later(now_until, until), "{said:?} ran until {until:?}, now until {now_until:?}");
                     }
                     let layer = status.layer(Phase::Counts, grants.clone());
                     status = Status { roles: grants.clone(), managed: layer.record_before(now) };

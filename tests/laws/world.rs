@@ -223,6 +223,12 @@ impl World {
         changed
     }
 
+    /// The grants in effect of all objects that count.
+    pub fn in_effect(&self) -> Vec<Grant> {
+        let layers: Vec<Layer> = self.here().map(|(index, object)| self.layer(index, object)).collect();
+        layers.iter().flat_map(|layer| layer.in_effect(self.now)).cloned().collect()
+    }
+
     /// Passes over all objects until nothing changes any more.
     pub fn settle(&mut self) {
         for _ in 0..10 {

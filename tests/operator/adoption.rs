@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::stage::with_stage;
-use crate::subject::{each, with};
+use crate::subject::{each, time, with};
 
 #[tokio::test]
 async fn adopting_makes_a_role_that_was_there_ours() {
@@ -29,8 +29,8 @@ async fn a_temporary_role_that_was_there_for_good_ends_once_it_is_adopted() {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[a, b]);
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "4s"}}])).await;
-            let end = &stage.role_is(&subject.object(), b, "Active").await["expirationTime"];
-            subject.ends(b, crate::subject::time(end), "adopted").await;
+            let end = time(&stage.role_is(&subject.object(), b, "Active").await["expirationTime"]);
+            subject.ends(b, end, "adopted").await;
             subject.has_now(&[a], "after the adopted role's end");
         })
         .await;
@@ -111,7 +111,8 @@ async fn what_another_of_our_objects_granted_is_no_reason_to_refuse() {
             stage.declare(&subject, temporary).await;
             subject.has(&[a]).await;
             let second = format!("second-{}", subject.name);
-            let object = with(subject.layer(&second, json!([{"role": a}, {"role": b}])), json!({"adoptionPolicy": "Refuse"}));
+            let object =
+                with(subject.layer(&second, json!([{"role": a}, {"role": b}])), json!({"adoptionPolicy": "Refuse"}));
             stage.api.apply(&[object]).await;
             stage.says(&format!("pm/{second}"), "Ready", "True", "Converged").await;
             subject.has(&[a, b]).await;

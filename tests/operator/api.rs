@@ -76,7 +76,7 @@ impl Api {
         .await;
     }
 
-    /// The events about an object, oldest first, as (type, reason, note).
+    /// The events about an object.
     pub async fn events(&self, object: &str) -> Vec<Value> {
         let name = object.split_once('/').map_or(object, |(_, name)| name);
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", self.namespace);
@@ -99,8 +99,7 @@ impl Api {
     fn path(&self, object: &str) -> String {
         let (kind, name) = object.split_once('/').unwrap_or_else(|| panic!("{object} is no kind/name"));
         let kinds = match kind {
-            "pm" | "projectmembership" => "apis/membership.dev/v1alpha1",
-            "membershipprovider" => "apis/membership.dev/v1alpha1",
+            "pm" | "projectmembership" | "membershipprovider" => "apis/membership.dev/v1alpha1",
             "secret" => "api/v1",
             "rolebinding" => "apis/rbac.authorization.k8s.io/v1",
             _ => panic!("{kind}: unknown kind"),

@@ -5,6 +5,7 @@ use simulator::RoleRow;
 
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
+use crate::support::{SOON, eventually};
 
 #[tokio::test]
 async fn drift_is_put_right_within_the_objects_own_interval() {
@@ -43,7 +44,7 @@ async fn a_window_changed_by_hand_is_put_right() {
         for tampered in tampered {
             subject.rows_by_hand(tampered.clone());
             let permanent = |role: &str| subject.rows().iter().any(|row| row.role == role && row.temporary.is_none());
-            crate::support::eventually(crate::support::SOON, "viewer for good, admin until its end", async || {
+            eventually(SOON, "viewer for good, admin until its end", async || {
                 let right = permanent("viewer") && subject.end_of("admin") == Some(end);
                 if right { Ok(()) } else { Err(format!("{:#?} from {tampered:#?}", subject.rows())) }
             })
@@ -85,7 +86,7 @@ async fn the_annotation_asks_for_a_reconcile_now() {
                 subject.by_hand(&[b]);
                 stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", value).await;
                 subject.has(&[a]).await;
-                crate::support::eventually(crate::support::SOON, "status.lastHandledReconcileAt", async || {
+                eventually(SOON, "status.lastHandledReconcileAt", async || {
                     let status = stage.api.get(&subject.object()).await["status"].clone();
                     if status["lastHandledReconcileAt"] == value { Ok(()) } else { Err(format!("{status:#}")) }
                 })

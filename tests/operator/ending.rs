@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::stage::with_stage;
-use crate::subject::{Subject, each, time};
+use crate::subject::{Subject, each, in_seconds, time};
 
 /// What happens to an object while its second role runs; the roles are named by the subject's own.
 type Change = fn(&Subject) -> Value;
@@ -24,7 +24,7 @@ const CHANGES: [(&str, Change); 9] = [
     }),
     ("suspended-later", |subject| {
         let [a, b, ..] = subject.names();
-        let temporary = json!({"startTime": crate::subject::in_seconds(0), "duration": "1h"});
+        let temporary = json!({"startTime": in_seconds(0), "duration": "1h"});
         json!({"suspend": true, "roles": [{"role": a}, {"role": b, "temporary": temporary}]})
     }),
     ("orphan", |_| json!({"suspend": true, "deletionPolicy": "Orphan"})),

@@ -71,7 +71,10 @@ async fn of_several_ends_the_latest_counts() {
             let mut ends = Vec::new();
             for duration in durations {
                 let name = format!("{}-{duration}", subject.name);
-                stage.api.apply(&[subject.layer(&name, json!([{"role": b, "temporary": {"duration": duration}}]))]).await;
+                stage
+                    .api
+                    .apply(&[subject.layer(&name, json!([{"role": b, "temporary": {"duration": duration}}]))])
+                    .await;
                 subject.has(&[b]).await;
                 stage.ready(&format!("pm/{name}")).await;
                 let status = stage.api.get(&format!("pm/{name}")).await["status"].clone();

@@ -6,30 +6,30 @@
 // A test that can't go on ends there and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod adoption;
 mod api;
+mod conditions;
+mod deletion;
+mod drifting;
+mod ending;
+mod infisical;
+mod layering;
+mod limits;
+mod management;
+mod observing;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
-mod management;
-mod starts;
-mod subject;
-mod windows;
-mod adoption;
-mod deletion;
-mod drifting;
-mod layering;
-mod observing;
-mod suspension;
-mod limits;
-mod ending;
-mod infisical;
-mod zitadel;
-mod conditions;
 mod reporting;
-mod telemetry;
-mod unchecked;
 mod roads;
 mod stage;
+mod starts;
+mod subject;
 #[path = "../cluster/support.rs"]
 #[allow(dead_code, reason = "the schema's tests use the rest")]
 mod support;
+mod suspension;
+mod telemetry;
+mod unchecked;
+mod windows;
+mod zitadel;

@@ -52,9 +52,14 @@ pub async fn with_stage(test: impl AsyncFnOnce(Stage)) {
         if let Err(failure) = AssertUnwindSafe(test(stage)).catch_unwind().await {
             let log = std::fs::read_to_string(operator.log_file()).unwrap_or_default();
             // In the log a namespace stands before a dot, a slash or a quote.
-            let ours = |line: &&str| line.split(&namespace).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+            let ours = |line: &&str| {
+                line.split(&namespace).skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+            };
             let lines: Vec<&str> = log.lines().filter(ours).collect();
-            eprintln!("--- the operator's log on {namespace} ---\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            eprintln!(
+                "--- the operator's log on {namespace} ---\n{}",
+                lines[lines.len().saturating_sub(60)..].join("\n")
+            );
             resume_unwind(failure);
         }
     })
@@ -91,7 +96,10 @@ impl Stage {
     pub fn secrets(&self) -> [Value; 2] {
         let secret = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         [
-            secret("infisical", json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": worlds::INFISICAL_CLIENT_SECRET, "token": worlds::INFISICAL_TOKEN})),
+            secret(
+                "infisical",
+                json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": worlds::INFISICAL_CLIENT_SECRET, "token": worlds::INFISICAL_TOKEN}),
+            ),
             secret("zitadel", json!({"token": worlds::ZITADEL_TOKEN})),
         ]
     }
@@ -173,7 +181,11 @@ impl Stage {
             let conditions = found.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
             let condition = conditions.iter().find(|condition| condition["type"] == type_);
             let fits = condition.is_some_and(|c| c["status"] == status && c["reason"] == reason);
-            if fits { Ok(condition.map(|c| c["message"].as_str().unwrap_or_default().to_owned())) } else { Err(format!("{conditions:#?}")) }
+            if fits {
+                Ok(condition.map(|c| c["message"].as_str().unwrap_or_default().to_owned()))
+            } else {
+                Err(format!("{conditions:#?}"))
+            }
         })
         .await;
         text.unwrap_or_default()

@@ -13,7 +13,8 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// The operator's writes about an object, from the API server's audit log: when each was answered, and what it was.
 fn written_down(plane: &ControlPlane, stage: &Stage, object: &str) -> Vec<(Timestamp, String)> {
     let log = std::fs::read_to_string(plane.audit().path()).unwrap();
-    let events = log.lines().filter(|line| line.contains(&stage.ns.name)).filter_map(|line| serde_json::from_str(line).ok());
+    let events =
+        log.lines().filter(|line| line.contains(&stage.ns.name)).filter_map(|line| serde_json::from_str(line).ok());
     let about = |event: &Value| {
         event["objectRef"]["namespace"] == stage.ns.name.as_str()
             && event["objectRef"]["name"] == object
@@ -41,7 +42,8 @@ async fn a_start_is_written_down_before_the_first_write_to_the_provider() {
             subject.has(&[b]).await;
             let granted = subject.writes()[0].at;
             let written = written_down(&shared().await.0, &stage, &subject.name);
-            let before: Vec<&str> = written.iter().filter(|(at, _)| *at < granted).map(|(_, what)| what.as_str()).collect();
+            let before: Vec<&str> =
+                written.iter().filter(|(at, _)| *at < granted).map(|(_, what)| what.as_str()).collect();
             assert_eq!(
                 before,
                 ["status", "object"],
@@ -213,12 +215,25 @@ async fn a_role_taken_out_and_put_back_is_a_new_request() {
 async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_for_history() {
     with_stage(async |stage| {
         let minutes = |minutes: i64| in_seconds(-60 * minutes);
-        let cases = [("open", minutes(10), true), ("closed", minutes(120), false)];
-        each(cases, async |(case, began, adopted)| {
+        let cases = [
+            ("open", "infisical", minutes(10), true),
+            ("closed", "infisical", minutes(120), false),
+            ("open-and-waiting", "later", minutes(10), true),
+        ];
+        each(cases, async |(case, provider, began, adopted)| {
             let subject = stage.identity(case);
             subject.rows_by_hand(vec![RoleRow::temporary("admin", began, "1h")]);
             let before = Timestamp::now();
-            stage.declare(&subject, json!([{"role": "admin", "temporary": {"duration": "90m"}}])).await;
+            let roles = json!([{"role": "admin", "temporary": {"duration": "90m"}}]);
+            let fields = json!({"providerRef": {"name": provider}});
+            stage.api.apply(&[subject.declares_with(roles, fields)]).await;
+            if provider == "later" {
+                // It only waited, so it is new all the same.
+                stage.reason_is(&subject.object(), "ProviderNotFound").await;
+                let mut later = stage.infisical_provider();
+                later["metadata"]["name"] = json!(provider);
+                stage.api.apply(&[later]).await;
+            }
             let role = stage.role_is(&subject.object(), "admin", "Active").await;
             let start = time(&role["startTime"]);
             if adopted {

@@ -220,7 +220,12 @@ impl Subject {
     async fn sees(&self, expected: &str, is: impl Fn() -> bool) -> Timestamp {
         let deadline = Timestamp::now() + SignedDuration::try_from(SOON).unwrap();
         while !is() {
-            assert!(Timestamp::now() < deadline, "expected: {expected}\nthere was: {:?}\nafter {:#?}", self.holds(), self.writes());
+            assert!(
+                Timestamp::now() < deadline,
+                "expected: {expected}\nthere was: {:?}\nafter {:#?}",
+                self.holds(),
+                self.writes()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Timestamp::now()

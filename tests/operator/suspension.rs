@@ -63,6 +63,32 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
 }
 
 #[tokio::test]
+async fn ready_keeps_its_last_value_while_suspended() {
+    with_stage(async |stage| {
+        let cases = [
+            ("kept-true", "viewer", "infisical", "Converged", "True"),
+            ("kept-false", "nobody-knows", "infisical", "RoleNotFound", "False"),
+            ("kept-unknown", "viewer", "nowhere", "ProviderNotFound", "Unknown"),
+        ];
+        each(cases, async |(case, role, provider, reason, status)| {
+            let subject = stage.identity(case);
+            let fields = json!({"providerRef": {"name": provider}});
+            stage.api.apply(&[subject.declares_with(json!([{ "role": role }]), fields)]).await;
+            let before = stage.reason_is(&subject.object(), reason).await;
+            assert_eq!(before["status"], status, "{before:#}");
+            stage.change(&subject, json!({"suspend": true})).await;
+            let suspended = stage.reason_is(&subject.object(), "Suspended").await;
+            assert_eq!(suspended["status"], status, "{case}: {suspended:#}");
+            assert_eq!(suspended["lastTransitionTime"], before["lastTransitionTime"], "{case}: {suspended:#}");
+            let conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
+            assert_eq!(conditions.as_array().map(Vec::len), Some(1), "{case}: {conditions:#}");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_suspended_object_granted_still_ends() {
     with_stage(async |stage| {
         each(stage.both("ending"), async |subject| {

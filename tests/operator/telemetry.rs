@@ -30,9 +30,10 @@ async fn grows(name: &str, labels: &[&str], to: f64) {
 async fn metrics_count_requests_by_provider_route_and_code() {
     with_stage(async |stage| {
         let requests = "membership_provider_requests_total";
+        let identity = "route=\"/api/v1/projects/{project}/identity-memberships/{identity}\"";
         let written = [
-            ["provider=\"Infisical\"", "method=\"POST\"", "identity-memberships/{identity}\"", "code=\"200\""],
-            ["provider=\"Infisical\"", "method=\"DELETE\"", "identity-memberships/{identity}\"", "code=\"200\""],
+            ["provider=\"Infisical\"", "method=\"POST\"", identity, "code=\"200\""],
+            ["provider=\"Infisical\"", "method=\"DELETE\"", identity, "code=\"200\""],
             ["provider=\"ZITADEL\"", "method=\"POST\"", "/projects/{project}/members\"", "code=\"200\""],
             ["provider=\"ZITADEL\"", "method=\"DELETE\"", "/members/{user}\"", "code=\"200\""],
         ];

@@ -94,7 +94,7 @@ async fn an_object_with_an_invalid_spec_blocks_nobody_and_revokes_what_it_grante
             subject.has(&[a, b]).await;
             stage.says(&format!("pm/{other}"), "Ready", "True", "Converged").await;
             // The good spec comes back.
-            stage.declare(&subject, json!([{"role": a}])).await;
+            apply_unchecked(&stage, &subject, json!({"roles": [{"role": a}]})).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
             apply_unchecked(&stage, &subject, json!({"roles": [{"role": "custom"}]})).await;
             stage.reason_is(&subject.object(), "InvalidSpec").await;

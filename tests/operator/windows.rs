@@ -31,7 +31,6 @@ async fn the_earlier_of_duration_and_expiration_time_is_the_end() {
     with_stage(async |stage| {
         let soon = in_seconds(5);
         let hour_ago = in_seconds(-3600);
-        let end_of = |start: Timestamp, seconds: i64| start + SignedDuration::from_secs(seconds);
         type Case = (&'static str, Value, fn(Timestamp, Timestamp) -> Timestamp);
         let cases: [Case; 4] = [
             ("duration-first", json!({"duration": "4s", "expirationTime": in_seconds(3600)}), |start, _| {
@@ -43,7 +42,6 @@ async fn the_earlier_of_duration_and_expiration_time_is_the_end() {
             }),
             ("start-and-expiration", json!({"startTime": hour_ago, "expirationTime": soon}), |_, soon| soon),
         ];
-        assert!(end_of(hour_ago, 3605) > Timestamp::now());
         let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
         each(cases, async |(subject, (case, temporary, end))| {
             let [_, b, ..] = subject.names();

@@ -73,6 +73,13 @@ fn one_exclusive_object_that_counts_is_enough_and_one_set_aside_is_not() {
 }
 
 #[test]
+fn an_exclusive_object_with_a_role_that_the_provider_does_not_know_takes_nothing_from_strangers() {
+    let layer = exclusive(counts("a", &[BASE, ("typo", GOOD)]));
+    let observed = row(&[BASE, ("stranger", GOOD)]);
+    assert_eq!(planned_without(&[layer], &observed, INFISICAL, &["typo"]).change, None);
+}
+
+#[test]
 fn several_rows_of_a_role_of_ours_become_one() {
     let layer = counts("a", &[BASE, ("r", until("14:00"))]);
     let one = replace(&[BASE, ("r", until("14:00"))]);

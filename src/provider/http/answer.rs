@@ -21,7 +21,7 @@ pub struct Context {
     pub method: &'static str,
     /// The path's pattern.
     pub route: &'static str,
-    /// The request's own id, sent as `x-request-id`.
+    /// The request's own id, sent as `x-request-id`. For logs only.
     pub request_id: String,
     /// Whether the request changes something.
     pub writes: bool,
@@ -35,9 +35,9 @@ impl Context {
 
     /// [`Error::Unreachable`] with `what` happened and the place.
     pub fn unreachable(&self, what: &str, effect: Effect) -> Error {
-        let Self { provider, endpoint, method, route, request_id, .. } = self;
+        let Self { provider, endpoint, method, route, .. } = self;
         Error::Unreachable {
-            message: format!("{provider} at {endpoint} {what} ({method} {route}, request {request_id})"),
+            message: format!("{provider} at {endpoint} {what} ({method} {route})"),
             effect,
         }
     }

@@ -200,11 +200,10 @@ fn refused_login(answer: &Answer) -> Error {
         None => Error::Unauthorized {
             message: format!(
                 "Infisical at {} refuses the sign-in ({}: {}): check the client id and secret under Access Control → \
-                 Identities → Universal Auth, whether the secret is over or used up, and its trusted addresses (request {})",
+                 Identities → Universal Auth, whether the secret is over or used up, and its trusted addresses",
                 answer.context.endpoint,
                 answer.status,
-                answer.said(),
-                answer.context.request_id
+                answer.said()
             ),
         },
     }

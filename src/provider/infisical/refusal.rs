@@ -161,8 +161,8 @@ fn rate_limited(answer: &Answer) -> Error {
     let wait = answer.retry_after.map_or_else(String::new, |wait| format!(", to wait {} s", wait.as_secs()));
     Error::RateLimited {
         message: format!(
-            "Infisical at {} answers {}: too many requests{wait} (request {}): see spec.limits",
-            answer.context.endpoint, answer.status, answer.context.request_id
+            "Infisical at {} answers {}: too many requests{wait}: see spec.limits",
+            answer.context.endpoint, answer.status
         ),
         after: answer.retry_after,
     }
@@ -312,10 +312,9 @@ impl Words<'_> {
         let said = if self.said.is_empty() { &self.error } else { &self.said };
         Error::Rejected {
             message: format!(
-                "Infisical refuses the request for project {project} ({} {}){hint} (request {})",
+                "Infisical refuses the request for project {project} ({} {}){hint}",
                 self.answer.status,
-                self.answer.filtered(said),
-                self.answer.context.request_id
+                self.answer.filtered(said)
             ),
         }
     }

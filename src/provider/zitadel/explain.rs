@@ -77,13 +77,12 @@ impl<'a> Asked<'a> {
     }
 
     fn unknown_role(&self) -> Error {
-        // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles), and of one there
-        // is no doubt.
-        let bad: Vec<&String> = self.roles.iter().filter(|role| !role.starts_with("PROJECT")).collect();
-        let role = match (self.roles, bad.as_slice()) {
-            ([only], _) => Some(only.clone()),
-            (_, [only]) => Some((*only).clone()),
-            _ => None,
+        // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles): of several such the
+        // first is named, and the others when their turn comes.
+        let bad = self.roles.iter().find(|role| !role.starts_with("PROJECT"));
+        let role = match self.roles {
+            [only] => Some(only.clone()),
+            _ => bad.cloned(),
         };
         let which = match &role {
             Some(role) => format!("{role:?} is no role"),

@@ -6,8 +6,7 @@
 use serde::{Deserialize, Deserializer};
 
 /// What a write answers.
-#[derive(Deserialize, Debug, Default)]
-#[serde(default)]
+#[derive(Deserialize, Debug)]
 pub struct Write {
     pub details: Details,
 }
@@ -23,11 +22,11 @@ pub struct Details {
     pub resource_owner: String,
 }
 
-/// A page of members.
-#[derive(Deserialize, Debug, Default)]
-#[serde(default)]
+/// A page of members. An empty one has its details all the same; without them it is no answer of ZITADEL's.
+#[derive(Deserialize, Debug)]
 pub struct Page {
     pub details: PageDetails,
+    #[serde(default)]
     pub result: Vec<Row>,
 }
 

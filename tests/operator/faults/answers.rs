@@ -39,9 +39,9 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
 
                 once(&stage, &subject, Call::Change, &fault);
                 let temporary = json!({"role": b, "temporary": {"duration": "1h"}});
-                stage.change(&subject, json!({"roles": [{"role": c}, temporary]})).await;
+                stage.change(&subject, json!({"roles": [{"role": a}, {"role": c}, temporary]})).await;
                 stage.ready(&object).await;
-                subject.has_now(&[b, c], case);
+                subject.has_now(&[a, b, c], case);
                 subject.was_written(2, case);
                 assert_eq!(stage.role_is(&object, b, "Active").await, granted, "{case}: the recorded window");
                 assert_eq!(subject.end_of(b), end, "{case}: the end at the provider");

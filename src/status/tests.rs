@@ -1,0 +1,118 @@
+use jiff::SignedDuration;
+
+use super::*;
+use crate::api::membership::DriftKind;
+
+const NOW: &str = "2026-11-21T12:00:00Z";
+
+fn at(seconds: i64) -> Timestamp {
+    NOW.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+fn say(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
+    conditions(old, &Told::new(reason, "what to do"), &[], 7, now)
+}
+
+/// Each condition in short: its type, its status, and since when.
+fn brief(conditions: &[Condition]) -> Vec<(&str, &str, i64)> {
+    let since = |c: &Condition| c.last_transition_time.0.duration_since(at(0)).as_secs();
+    conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), since(c))).collect()
+}
+
+#[test]
+fn every_reason_has_its_conditions() {
+    use Reason::*;
+    let waiting = [
+        Progressing, Unconfirmed, RateLimited, Unreachable, ProviderNotFound, ProviderNotReady, Unauthorized,
+    ];
+    let stalled = [
+        InvalidSpec, NotAllowed, Conflict, AlreadyExists, RoleNotFound, SubjectNotFound, ProjectNotFound,
+        MemberNotListed, Forbidden, Rejected, Contested,
+    ];
+    let cases = (waiting.map(|reason| (reason, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)])).into_iter())
+        .chain(stalled.map(|reason| (reason, vec![("Ready", "False", 0), ("Stalled", "True", 0)])))
+        .chain([Converged, Observed].map(|reason| (reason, vec![("Ready", "True", 0)])))
+        .chain([(Suspended, vec![("Ready", "Unknown", 0)])])
+        .chain([(RevokeFailed, vec![("Ready", "False", 0), ("Reconciling", "True", 0)])]);
+    for (reason, expected) in cases {
+        let found = say(&[], reason, at(0));
+        assert_eq!(brief(&found), expected, "{reason}");
+        for condition in &found {
+            assert_eq!(condition.reason, reason.to_string());
+            assert_eq!((condition.message.as_str(), condition.observed_generation), ("what to do", Some(7)), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_transition_time_moves_only_with_the_status() {
+    use Reason::*;
+    // What is said, when, and the conditions that then stand.
+    type Step = (Reason, i64, Vec<(&'static str, &'static str, i64)>);
+    let steps: Vec<Step> = vec![
+        (ProviderNotFound, 0, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)]),
+        (Unreachable, 10, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)]),
+        (Converged, 20, vec![("Ready", "True", 20)]),
+        (Converged, 30, vec![("Ready", "True", 20)]),
+        (Suspended, 40, vec![("Ready", "True", 20)]),
+        (Observed, 50, vec![("Ready", "True", 20)]),
+        (RoleNotFound, 60, vec![("Ready", "False", 60), ("Stalled", "True", 60)]),
+        (InvalidSpec, 70, vec![("Ready", "False", 60), ("Stalled", "True", 60)]),
+        (Suspended, 80, vec![("Ready", "False", 60)]),
+        (Converged, 90, vec![("Ready", "True", 90)]),
+        (RevokeFailed, 100, vec![("Ready", "False", 100), ("Reconciling", "True", 100)]),
+        (RevokeFailed, 110, vec![("Ready", "False", 100), ("Reconciling", "True", 100)]),
+    ];
+    let mut conditions = Vec::new();
+    for (reason, seconds, expected) in steps {
+        conditions = say(&conditions, reason, at(seconds));
+        assert_eq!(brief(&conditions), expected, "{reason} after {seconds} s");
+    }
+}
+
+#[test]
+fn who_waits_is_ready_unknown_for_five_minutes_and_then_false() {
+    let patience = PATIENCE_SECONDS;
+    assert_eq!(patience, 300);
+    let began = say(&[], Reason::ProviderNotFound, at(0));
+    assert_eq!(patience_ends(&began), Some(at(patience)));
+    for (seconds, ready, since) in [(1, "Unknown", 0), (patience - 1, "Unknown", 0), (patience, "False", patience)] {
+        let found = say(&began, Reason::ProviderNotFound, at(seconds));
+        assert_eq!(brief(&found), [("Ready", ready, since), ("Reconciling", "True", 0)], "after {seconds} s");
+    }
+    // The wait goes on, whatever for: it is as old as its beginning.
+    let other = say(&say(&began, Reason::Unreachable, at(200)), Reason::RateLimited, at(299));
+    assert_eq!(brief(&other), [("Ready", "Unknown", 0), ("Reconciling", "True", 0)]);
+    let failed = say(&other, Reason::RateLimited, at(310));
+    assert_eq!(brief(&failed), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
+    assert_eq!(patience_ends(&failed), None, "nothing changes any more by waiting");
+    let still = say(&failed, Reason::Unreachable, at(900));
+    assert_eq!(brief(&still), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
+    // Who was ready, or stalled over something else, has five minutes of his own.
+    for before in [Reason::Converged, Reason::RoleNotFound] {
+        let found = say(&say(&[], before, at(0)), Reason::Unreachable, at(1000));
+        assert_eq!(brief(&found), [("Ready", "Unknown", 1000), ("Reconciling", "True", 1000)], "{before}");
+    }
+}
+
+#[test]
+fn drift_is_a_condition_only_while_there_is_any() {
+    let drift = [
+        Drift { role: "admin".to_owned(), kind: DriftKind::Unexpected },
+        Drift { role: "viewer".to_owned(), kind: DriftKind::Missing },
+    ];
+    let told = Told::new(Reason::Observed, "");
+    let found = conditions(&[], &told, &drift, 1, at(0));
+    assert_eq!(brief(&found), [("Ready", "True", 0), ("Drifted", "True", 0)]);
+    assert_eq!(found[1].message, "Unexpected \"admin\", Missing \"viewer\"");
+    assert_eq!(brief(&conditions(&found, &told, &drift[..1], 1, at(60)))[1], ("Drifted", "True", 0));
+    assert_eq!(brief(&conditions(&found, &told, &[], 1, at(60))), [("Ready", "True", 0)]);
+}
+
+#[test]
+fn a_message_is_cut_at_a_character() {
+    let told = Told::new(Reason::Unreachable, "é".repeat(3000));
+    for condition in conditions(&[], &told, &[], 1, at(0)) {
+        assert_eq!(condition.message.chars().count(), 1024, "{}", condition.type_);
+    }
+}
