@@ -268,7 +268,10 @@ fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
     }
 }
 
-/// The removals alone, then the removals without what isn't ours.
+/// How many foreign roles are left out one at a time before all of them are.
+const ONE_BY_ONE: usize = 4;
+
+/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all.
 fn fallbacks(
     verdicts: &[Verdict<'_>],
     observed: &[Entry],
@@ -287,7 +290,12 @@ fn fallbacks(
     let alone: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays_where_nothing_is_gained).collect();
     let ours = |entry: &&Entry| union.kept.contains_key(&entry.role) || union.held.contains_key(&entry.role);
     let without_others: Vec<Entry> = alone.iter().filter(ours).cloned().collect();
-    let mut fallbacks = vec![as_change(alone, Extent::Removals), as_change(without_others, Extent::Ours)];
+    let others: BTreeSet<&str> = alone.iter().filter(|e| !ours(e)).map(|e| e.role.as_str()).collect();
+    let each = if (2..=ONE_BY_ONE).contains(&others.len()) { others } else { BTreeSet::new() };
+    let without = |role: &&str| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
+    let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];
+    fallbacks.extend(each.iter().map(|role| as_change(without(role), Extent::Removals)));
+    fallbacks.push(as_change(without_others, Extent::Ours));
     fallbacks.dedup();
     fallbacks.retain(|fallback| fallback != change);
     fallbacks

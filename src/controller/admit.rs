@@ -168,7 +168,9 @@ fn add_unrecorded(
     managed: &mut BTreeMap<String, Term>,
 ) {
     let generation = object.metadata.generation.unwrap_or_default();
-    let never_acted = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
+    let onlooker = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
+    // Our finalizer is put on by a pass that is about to grant: without a status it acted before it looked on.
+    let never_acted = onlooker && status.observed_generation != -1;
     if never_acted || status.observed_generation >= generation - 1 {
         return;
     }

@@ -272,20 +272,34 @@ impl Pass<'_> {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
                     return Ok(Sent::Learnt);
                 }
-                // The list was refused for good: what is to go goes all the same, alone.
-                let fallbacks = if error.retry() == Retry::Terminal { look.plan.fallbacks() } else { &[] };
-                for fallback in fallbacks {
-                    let urgency = Urgency::Revoke;
-                    let permit = self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace).await;
-                    if act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await.is_ok() {
-                        act::tell_losses(self.ctx, &look.scene, &look.plan);
-                        break;
-                    }
-                    self.ctx.metrics.unrevoked(error.reason());
+                if error.retry() == Retry::Terminal {
+                    self.fall_back(memory, look, &error).await?;
                 }
                 Err(error)
             }
         }
+    }
+
+    /// The list was refused for good: what is to go goes all the same, alone.
+    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> Result<(), Error> {
+        // What is sent then carries others' entries on the word of the list.
+        let fresh = match look.plan.fallbacks_need_fresh() {
+            true => self.look(memory, Some(Instant::now())).await.ok().transpose()?,
+            false => None,
+        };
+        let look = fresh.as_ref().unwrap_or(look);
+        for fallback in look.plan.fallbacks() {
+            let lane = &self.resolved.connection.lane;
+            let permit = lane.permit(Kind::Write, Urgency::Revoke, self.namespace).await;
+            match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
+                Ok(Sent::Confirmed | Sent::Overtaken) => {
+                    act::tell_losses(self.ctx, &look.scene, &look.plan);
+                    return Ok(());
+                }
+                Ok(Sent::LookAgain | Sent::Learnt) | Err(_) => self.ctx.metrics.unrevoked(error.reason()),
+            }
+        }
+        Ok(())
     }
 
     /// Who asks for a list.

@@ -150,7 +150,7 @@ fn tell_failure(ctx: &Context, object: &ProjectMembership, told: &Told) {
     let failing = matches!(told.reason.standing(), Standing::Stalled | Standing::Failing);
     if failing && before.is_none_or(|ready| ready.reason != told.reason.to_string()) {
         tracing::warn!(namespace = object.namespace(), name = object.name_any(), reason = %told.reason, "{}", told.message);
-        ctx.events.tell(object, Happening::Failed, &[told.message.clone()], object.spec.justification.as_deref());
+        ctx.events.tell(object, Happening::Failed, std::slice::from_ref(&told.message), object.spec.justification.as_deref());
     }
 }
 

@@ -28,33 +28,23 @@ pub async fn before_the_write(
     memory: &mut Memory,
 ) -> Result<bool, kube::Error> {
     let layer = &scene.acting.layer;
-    let carried = carried_by(plan, scene);
-    if layer.phase != Phase::Counts {
-        if carried.is_empty() {
-            return Ok(false);
-        }
-        let status = ProjectMembershipStatus {
-            carried_roles: carried.iter().map(carried_role).collect(),
-            ..scene.object.status.clone().unwrap_or_default()
-        };
-        write::status(ctx, &scene.object, &status).await?;
-        return Ok(true);
-    }
-    let capabilities = scene.capabilities;
-    let refused = not_asked_again(memory, scene);
-    let view = View { observed, capabilities, refused: &refused, now: scene.now };
-    let mut record = layer.record_before(scene.now);
+    let counts = layer.phase == Phase::Counts;
+    let refused = if counts { not_asked_again(memory, scene) } else { memory.refused.keys().cloned().collect() };
+    let view = View { observed, capabilities: scene.capabilities, refused: &refused, now: scene.now };
+    let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
     record.retain(|role, _| !refused.contains(role) || layer.managed.contains_key(role));
-    if let Some(base) = base_to_record(layer, &scene.layers(), &view) {
-        record.entry(base.to_owned()).or_insert(Term::Permanent);
-    }
-    let must_record = (scene.acting.records_first && record != layer.managed) || !carried.is_empty();
+    // Whoever puts the base there answers for it, or it would stay when the last role goes.
+    let base = base_to_record(layer, &scene.layers(), &view).filter(|base| !layer.managed.contains_key(*base));
+    record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
+    let carried = carried_by(plan, scene);
+    let grants = counts && scene.acting.records_first && record != layer.managed;
     let mut object = scene.object.clone();
     let mut wrote = false;
-    if must_record {
-        let new_starts = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+    if grants || base.is_some() || !carried.is_empty() {
+        let new_starts =
+            record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
         memory.tentative.extend(new_starts.map(|(role, _)| (layer.uid.clone(), role.clone())));
-        let status = status_before(scene, &record, carried, observed);
+        let status = status_before(scene, &record, &carried, observed);
         object = write::status(ctx, &object, &status).await?;
         wrote = true;
     }
@@ -98,27 +88,40 @@ fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
 
 /// Foreign entries that a healing takes out for a moment, and that aren't written down yet.
 fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
-    let Some(Change::Recreate(entries)) = plan.change() else {
-        return Vec::new();
-    };
+    let healing = |change: &Change| matches!(change, Change::Recreate(_));
     let layers = scene.layers();
-    let ours = |entry: &Entry| layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, scene.now));
+    let ours = |entry: &Entry| {
+        layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, scene.now))
+    };
     let written = |entry: &Entry| scene.acting.layer.carried.contains(entry);
-    let foreign: Vec<Entry> = entries.iter().filter(|entry| !ours(entry)).cloned().collect();
+    let mut foreign: Vec<Entry> = Vec::new();
+    for change in plan.change().into_iter().chain(plan.fallbacks()).filter(|change| healing(change)) {
+        for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
+            if !foreign.contains(entry) {
+                foreign.push(entry.clone());
+            }
+        }
+    }
     if foreign.iter().all(written) { Vec::new() } else { foreign }
 }
 
+/// The status before a write. What an object that doesn't count says otherwise stays.
 fn status_before(
     scene: &Scene,
     record: &BTreeMap<String, Term>,
-    carried: Vec<Entry>,
+    carried: &[Entry],
     observed: Option<&Member>,
 ) -> ProjectMembershipStatus {
     let old = scene.object.status.clone().unwrap_or_default();
+    let managed = status::managed_roles(record);
+    let carried_roles =
+        if carried.is_empty() { old.carried_roles.clone() } else { carried.iter().map(carried_role).collect() };
+    if scene.acting.layer.phase != Phase::Counts {
+        return ProjectMembershipStatus { managed_roles: managed, carried_roles, ..old };
+    }
     let generation = scene.object.metadata.generation.unwrap_or_default();
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
     let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &shown(observed), scene.now);
-    let managed = status::managed_roles(record);
     let conditions = if settled(&scene.object) {
         // A start that comes as planned is no news: Ready doesn't flicker.
         old.conditions.clone()
@@ -133,7 +136,7 @@ fn status_before(
         next_transition_time: status::next_transition(&roles, &managed, scene.now),
         roles,
         managed_roles: managed,
-        carried_roles: if carried.is_empty() { old.carried_roles } else { carried.iter().map(carried_role).collect() },
+        carried_roles,
         drift: Vec::new(),
         last_handled_reconcile_at: old.last_handled_reconcile_at,
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
@@ -131,5 +131,5 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
 
 /// A reference to an object, as the store keys it.
 pub fn reference(object: &ProjectMembership) -> ObjectRef<ProjectMembership> {
-    ObjectRef::from_obj_with(object, <ProjectMembership as Resource>::DynamicType::default())
+    ObjectRef::from_obj(object)
 }

@@ -293,6 +293,18 @@ fn a_refused_change_leaves_the_removals_to_be_sent_alone_and_then_without_strang
 }
 
 #[test]
+fn the_foreign_role_in_the_way_is_looked_for_one_by_one() {
+    let ours = layer("a", Phase::Counts, &[("viewer", GOOD)], &[("viewer", GOOD), ("old", GOOD)]);
+    let observed = row(&[("viewer", GOOD), ("old", GOOD), ("admin", GOOD), ("auditor", GOOD)]);
+    let plan = planned(&[ours], &observed, INFISICAL);
+    assert_eq!(plan.change, replace(&[("viewer", GOOD), ("admin", GOOD), ("auditor", GOOD)]));
+    let without_admin = replace(&[("viewer", GOOD), ("auditor", GOOD)]);
+    let without_auditor = replace(&[("viewer", GOOD), ("admin", GOOD)]);
+    let without_both = replace(&[("viewer", GOOD)]);
+    assert_eq!(plan.fallbacks, [without_admin, without_auditor, without_both].map(Option::unwrap));
+}
+
+#[test]
 fn a_change_that_takes_nothing_of_ours_has_nothing_to_fall_back_to() {
     let plan = planned(&[exclusive(counts("a", &[("viewer", GOOD)]))], &row(&[("admin", GOOD)]), INFISICAL);
     assert_eq!((plan.change, plan.fallbacks), (replace(&[("viewer", GOOD)]), Vec::new()));

@@ -1,12 +1,12 @@
-//! Tests with an operator of their own: it is killed, stopped, started without its flags, or its API server goes away.
+//! Tests with an operator of their own: it is killed, started without its flags, or its API server goes away.
 //!
-//! They share a second control plane and take turns on it: an operator acts on all namespaces.
+//! They share a second control plane and take turns on it, since an operator acts on all namespaces. What is killed is
+//! killed once for all tests of `killed`.
 
-mod apiserver;
 mod killed;
-mod started;
 mod undecodable;
 mod urls;
+mod without_apiserver;
 
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -16,15 +16,20 @@ use crate::operator::Operator;
 use crate::stage::{Stage, binary, with_stage_on};
 use crate::support;
 
-static PLANE: OnceCell<(ControlPlane, Mutex<u32>)> = OnceCell::const_new();
+static PLANE: OnceCell<(ControlPlane, Mutex<()>)> = OnceCell::const_new();
 
-/// A test's turn: a stage on a control plane on which no operator runs yet, and nothing is left of other tests.
-async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
-    let start = async || (support::start(Options::default()).await.unwrap(), Mutex::new(0));
+/// A turn on the control plane: no operator runs on it yet, and nothing is left of other tests.
+async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
+    let start = async || (support::start(Options::default()).await.unwrap(), Mutex::new(()));
     let (plane, turn) = PLANE.get_or_init(start).await;
     let _turn = turn.lock().await;
     sweep(plane).await;
-    with_stage_on(plane, async |stage| test(plane, stage).await).await;
+    test(plane).await;
+}
+
+/// A turn with a stage.
+async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
+    turn(async |plane| with_stage_on(plane, async |stage| test(plane, stage).await).await).await;
 }
 
 /// An operator of the test's own.
@@ -34,18 +39,17 @@ async fn operator(plane: &ControlPlane) -> Operator {
 
 /// Takes away what another test has left, finalizers and all. Its providers are gone.
 async fn sweep(plane: &ControlPlane) {
+    const KINDS: &str = "projectmemberships,membershipproviders";
     let kubectl = plane.kubectl();
-    for kind in ["projectmemberships", "membershipproviders"] {
-        let list = kubectl.ok(&["get", kind, "--all-namespaces", "--output=json"]).await.unwrap();
-        let list: Value = serde_json::from_str(&list).unwrap();
-        for object in list["items"].as_array().into_iter().flatten() {
-            let (namespace, name) = (&object["metadata"]["namespace"], &object["metadata"]["name"]);
-            let (namespace, name) = (namespace.as_str().unwrap_or_default(), name.as_str().unwrap_or_default());
-            let nothing = json!({"metadata": {"finalizers": null}}).to_string();
-            let at = ["--namespace", namespace];
-            kubectl.ok(&[&at[..], &["patch", kind, name, "--type=merge", "--patch", &nothing]].concat()).await.unwrap();
-            let delete = ["delete", kind, name, "--ignore-not-found"];
-            kubectl.ok(&[&at[..], &delete].concat()).await.unwrap();
-        }
+    kubectl.ok(&["delete", KINDS, "--all", "--all-namespaces", "--wait=false"]).await.unwrap();
+    let left = kubectl.ok(&["get", KINDS, "--all-namespaces", "--output=json"]).await.unwrap();
+    let left: Value = serde_json::from_str(&left).unwrap();
+    for object in left["items"].as_array().into_iter().flatten() {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+        let kind = object["kind"].as_str().unwrap_or_default();
+        let nothing = json!({"metadata": {"finalizers": null}}).to_string();
+        let namespace = format!("--namespace={}", text("namespace"));
+        let patch = ["patch", kind, text("name"), &namespace, "--type=merge", "--patch", &nothing];
+        kubectl.ok(&patch).await.unwrap();
     }
 }

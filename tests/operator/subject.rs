@@ -205,6 +205,15 @@ impl Subject {
         self.sees(&format!("{} holds {role} no more", self.name), || !self.holds().contains(role)).await
     }
 
+    /// Fails unless a role is in force all the time until `at`.
+    pub async fn keeps(&self, role: &str, at: Timestamp, case: &str) {
+        while Timestamp::now() < at {
+            let there = self.holds();
+            assert!(there.contains(role), "{}, {case}: {role} is to stay, there was {there:?}", self.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Fails unless a role ends at `end`, and is taken out of the provider's list soon after.
     pub async fn ends(&self, role: &str, end: Timestamp, case: &str) {
         let gone = self.loses(role).await;

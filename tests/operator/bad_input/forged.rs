@@ -4,6 +4,7 @@ use serde_json::json;
 use simulator::worlds;
 
 use crate::stage::with_stage;
+use crate::subject::each;
 use crate::support::{SOON, eventually};
 
 #[tokio::test]
@@ -11,7 +12,7 @@ async fn a_forged_target_is_ignored_put_right_and_told() {
     with_stage(async |stage| {
         let forged = stage.both("forger");
         let strangers = stage.both("victim");
-        for (subject, stranger) in forged.iter().zip(&strangers) {
+        each(forged.iter().zip(&strangers), async |(subject, stranger)| {
             let [a, b, ..] = subject.names();
             let object = subject.object();
             stranger.by_hand(&[b]);
@@ -39,7 +40,8 @@ async fn a_forged_target_is_ignored_put_right_and_told() {
             subject.has_now(&[], "when its object is gone");
             stranger.has_now(&[b], "when the object is gone");
             assert!(stranger.writes().is_empty(), "the stranger was written to: {:#?}", stranger.writes());
-        }
+        })
+        .await;
         stage.strangers_keep_their_rights();
     })
     .await;

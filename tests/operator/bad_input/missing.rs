@@ -163,11 +163,12 @@ async fn a_project_that_is_deleted_later_stalls_its_objects_and_lets_them_go() {
         .await;
         stage.simulator.infisical().delete_project(worlds::INFISICAL_PROJECT);
         stage.simulator.zitadel().delete_project(worlds::ZITADEL_PROJECT);
-        for object in ["pm/later-infisical", "pm/later-zitadel"] {
+        each(["pm/later-infisical", "pm/later-zitadel"], async |object| {
             stage.reconcile_now(object).await;
             stage.is_stalled(object, "ProjectNotFound").await;
             stage.delete(object).await;
-        }
+        })
+        .await;
     })
     .await;
 }

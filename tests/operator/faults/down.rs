@@ -15,7 +15,7 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
     with_stage(async |stage| {
         each(stage.both("away"), async |subject| {
             let ([a, b, c, _], object, front) = (subject.names(), subject.object(), stage.at(&subject));
-            let end = in_seconds(6);
+            let end = in_seconds(4);
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
             stage.ready(&object).await;
             front.order(Order::always(Fault::Reset));

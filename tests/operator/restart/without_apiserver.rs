@@ -10,17 +10,17 @@ use crate::subject::{each, in_seconds, until};
 async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {
     alone(async |plane, stage| {
         let own = operator(plane).await;
-        let end = in_seconds(10);
+        let end = in_seconds(5);
         let subjects = stage.both("cut-off");
         for subject in &subjects {
             let [a, b, ..] = subject.names();
             stage.declare(subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
             stage.ready(&subject.object()).await;
         }
-        plane.stop_apiserver().await.unwrap();
+        let t0=std::time::Instant::now(); plane.kill_apiserver().await.unwrap(); eprintln!("KILLED {:?}",t0.elapsed());
         until(end).await;
         each(&subjects, async |subject| subject.ends(subject.names()[1], end, "without the API server").await).await;
-        plane.start_apiserver().await.unwrap();
+        let t=std::time::Instant::now(); plane.start_apiserver().await.unwrap(); eprintln!("STARTED {:?}",t.elapsed());
         let after = stage.both("after");
         each(subjects.iter().chain(&after), async |subject| {
             let [a, b, c, _] = subject.names();
@@ -34,7 +34,7 @@ async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {
             subject.has_now(&[a, c], "with the API server back");
         })
         .await;
-        own.stop().await.unwrap();
+        eprintln!("ALL {:?}",t.elapsed()); own.stop().await.unwrap();
     })
     .await;
 }

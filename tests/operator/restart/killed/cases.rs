@@ -1,0 +1,176 @@
+//! What else a kill may meet.
+
+use std::time::Duration;
+
+use control_plane::ControlPlane;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use simulator::{Fault, Order, worlds};
+
+use super::Steps;
+use super::gap::HELD;
+use crate::evidence::{Call, operator_writes, sees, writes};
+use crate::stage::{Stage, set};
+use crate::subject::{each, in_seconds, until};
+use crate::support::{changed, eventually};
+
+/// A removal that the provider has carried out and hasn't answered.
+pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
+    let subjects = stage.both("leaving");
+    steps.arranged().await;
+    for subject in &subjects {
+        stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+        stage.ready(&subject.object()).await;
+        let (method, path) = subject.call(Call::Remove);
+        stage.at(subject).order(Order::always(Fault::DelayAfter(HELD)).on(method, &path));
+        stage.api.ask_to_delete(&subject.object()).await;
+    }
+    for subject in &subjects {
+        subject.has(&[]).await;
+    }
+    steps.reached().await;
+    for subject in &subjects {
+        let there = stage.api.get(&subject.object()).await;
+        assert_eq!(there["metadata"]["finalizers"], json!(["membership.dev/revoke"]), "{}", subject.name);
+        stage.at(subject).clear_orders();
+    }
+    steps.mended().await;
+    for subject in &subjects {
+        stage.api.is_gone(&subject.object()).await;
+        let removals = subject.writes().into_iter().filter(|request| request.method == "DELETE").count();
+        assert!(removals <= 2, "{}: asked once more for the provider's own word: {:#?}", subject.name, subject.writes());
+        assert_eq!(subject.memberships(), 0, "{}", subject.name);
+    }
+    steps.done().await;
+}
+
+/// The first of two writes that cure a lost one.
+pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
+    let user = stage.user("cured");
+    let ([a, b, ..], zitadel) = (user.names(), stage.simulator.zitadel());
+    steps.arranged().await;
+    stage.declare(&user, json!([{ "role": a }])).await;
+    stage.ready(&user.object()).await;
+    let (method, path) = user.call(Call::Change);
+    zitadel.order(Order::nth(1, Fault::LostWrite).on(method, &path));
+    zitadel.order(Order::nth(2, Fault::DelayAfter(HELD)).on(method, &path));
+    stage.api.merge(&user.object(), &json!({"spec": {"roles": [{"role": b}]}})).await;
+    sees("the first write of the cure", || zitadel.count(method, &path) == 2).await;
+    steps.reached().await;
+    zitadel.clear_orders();
+    let between = user.holds();
+    assert!(between.is_subset(&set(&[a, b])), "only what was there or is wanted: {between:?}");
+    steps.mended().await;
+    user.has(&[b]).await;
+    stage.ready(&user.object()).await;
+    user.has_now(&[b], "when the object is Ready");
+    stage.delete(&user.object()).await;
+    user.has_now(&[], "when the object is gone");
+    steps.done().await;
+}
+
+/// An end that comes while no operator runs.
+pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
+    let subjects = stage.both("down");
+    steps.arranged().await;
+    let end = in_seconds(10);
+    for subject in &subjects {
+        let [a, b, ..] = subject.names();
+        stage.declare(subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
+        stage.ready(&subject.object()).await;
+    }
+    steps.reached().await;
+    let [identity, user] = &subjects;
+    let met = user.holds();
+    until(end).await;
+    identity.has_now(&[identity.names()[0]], "Infisical ends it by itself");
+    user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing by itself");
+    steps.mended().await;
+    let started = Timestamp::now();
+    each(&subjects, async |subject| {
+        let [a, b, ..] = subject.names();
+        let gone = subject.loses(b).await;
+        let took = gone.duration_since(started);
+        assert!(took < SignedDuration::from_secs(8), "{}: {b} was gone {took:#} after the start", subject.name);
+        stage.role_is(&subject.object(), b, "Expired").await;
+        subject.has_now(&[a], "after the end");
+        assert!(!subject.listed().contains(b), "{}: the ended row is removed", subject.name);
+    })
+    .await;
+    steps.done().await;
+}
+
+/// A target in status that somebody forges while no operator runs, of an object that is deleted then.
+pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
+    let (subjects, strangers) = (stage.both("own"), stage.both("stranger"));
+    steps.arranged().await;
+    for subject in &subjects {
+        stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+        stage.ready(&subject.object()).await;
+    }
+    steps.reached().await;
+    for (subject, stranger) in subjects.iter().zip(&strangers) {
+        stranger.by_hand(&[stranger.names()[0]]);
+        let forged = json!({"subjectId": stranger.id, "endpoint": "https://stranger.example"});
+        stage.api.merge_status(&subject.object(), &json!({"status": {"target": forged}})).await;
+        stage.api.ask_to_delete(&subject.object()).await;
+    }
+    steps.mended().await;
+    for (subject, stranger) in subjects.iter().zip(&strangers) {
+        stage.api.is_gone(&subject.object()).await;
+        stage.tells(&subject.object(), "Failed", &stranger.id).await;
+        stage.tells(&subject.object(), "Failed", "https://stranger.example").await;
+        subject.has_now(&[], "when its object is gone");
+        stranger.has_now(&[stranger.names()[0]], "whom the forged target spoke of");
+        assert!(stranger.writes().is_empty(), "the stranger was written to: {:#?}", stranger.writes());
+    }
+    steps.done().await;
+}
+
+/// Objects that have converged, in three projects.
+pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
+    let (infisical, zitadel) = (stage.simulator.infisical(), stage.simulator.zitadel());
+    let mut objects = Vec::new();
+    for n in 0..6 {
+        for subject in stage.both(&format!("still-{n}")) {
+            let [a, b, ..] = subject.names();
+            let project = match (n % 2, subject.is_at_infisical()) {
+                (1, true) => worlds::INFISICAL_OTHER_PROJECT,
+                (_, true) => worlds::INFISICAL_PROJECT,
+                (_, false) => worlds::ZITADEL_PROJECT,
+            };
+            let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]);
+            stage.api.apply(&[changed(subject.declares(roles), "/spec/project/id", json!(project))]).await;
+            objects.push(subject.object());
+        }
+    }
+    steps.arranged().await;
+    for object in &objects {
+        stage.ready(object).await;
+    }
+    // How many memberships a provider has is counted when it is looked at.
+    for provider in ["membershipprovider/infisical", "membershipprovider/zitadel"] {
+        stage.api.annotate(provider, "example.com/asked", "now").await;
+        eventually(Duration::from_secs(20), &format!("{provider} counts its memberships"), async || {
+            let status = stage.api.get(provider).await["status"].clone();
+            if status["memberships"] == 6 { Ok(()) } else { Err(format!("{status:#}")) }
+        })
+        .await;
+    }
+    steps.reached().await;
+    let mark = plane.audit().mark().unwrap();
+    infisical.clear_requests();
+    zitadel.clear_requests();
+    steps.mended().await;
+    let lists = |project: &str| infisical.count("GET", &format!("/api/*/{project}/identity-memberships"));
+    let of_zitadel = || zitadel.count("POST", "*/members/_search");
+    let projects = [worlds::INFISICAL_PROJECT, worlds::INFISICAL_OTHER_PROJECT];
+    sees("each project is listed", || projects.iter().all(|project| lists(project) > 0) && of_zitadel() > 0).await;
+    // The other cases take their time, and then the operator is stopped: after that nothing is under way any more.
+    steps.done().await;
+    let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
+    assert!(events.is_empty(), "nothing is written to Kubernetes, there was {events:#?}");
+    assert!(writes(infisical).is_empty() && writes(zitadel).is_empty(), "nor to a provider");
+    assert_eq!(projects.map(lists), [1, 1], "lists of the projects at Infisical");
+    assert_eq!(of_zitadel(), 1, "lists of the project at ZITADEL");
+}
