@@ -83,11 +83,17 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     Reading { layer, admitted, aside, records_first }
 }
 
+/// That an object is suspended, if it is.
+pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
+    let message = "spec.suspend is true: nothing is granted or repaired; what has been granted still ends";
+    object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
+}
+
 /// Why an object that isn't being deleted doesn't count.
 fn aside(object: &ProjectMembership, admission: &Result<Admitted, Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
-    if object.spec.suspend {
-        return because(Reason::Suspended, "spec.suspend is true: nothing is granted or repaired; what has been granted still ends");
+    if let Some(suspended) = suspended(object) {
+        return Some(suspended);
     }
     if let Err(refusal) = admission {
         return Some(refusal.clone());

@@ -10,6 +10,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
+use super::admit;
 use super::cleanup;
 use super::context::Context;
 use super::converge::{Again, Outcome, Pass, Stop};
@@ -210,8 +211,9 @@ pub fn next_look(
     };
     let now = ctx.now();
     let edges = [new.next_transition_time, status::patience_ends(&new.conditions)];
-    let edges = edges.into_iter().flatten().filter(|edge| *edge > now);
-    let edge = edges.filter_map(|edge| Duration::try_from(edge.duration_since(now)).ok()).min();
+    // One that has passed since the scene was read is due now: nobody else would come back for it.
+    let edges = edges.into_iter().flatten().filter(|edge| *edge > scene.now);
+    let edge = edges.map(|edge| Duration::try_from(edge.duration_since(now)).unwrap_or_default()).min();
     edge.map_or(look, |edge| look.min(edge))
 }
 
@@ -230,11 +232,16 @@ async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal
     if object.metadata.deletion_timestamp.is_some() {
         return cleanup::without_provider(ctx, object, refusal).await;
     }
-    let told = Told::new(refusal.reason, refusal.message.clone());
+    let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
+    let ends: Vec<Timestamp> = old.managed_roles.iter().filter_map(|role| role.expiration_time).collect();
+    // Who is suspended waits for no provider, unless an end is due.
+    let suspended = admit::suspended(object).filter(|_| ends.iter().all(|end| *end > now));
+    let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
+    let told = Told::new(reason, message);
     let generation = object.metadata.generation.unwrap_or_default();
-    let conditions = status::conditions(&old.conditions, &told, &[], generation, ctx.now());
-    let patience = status::patience_ends(&conditions);
+    let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
+    let edge = ends.into_iter().chain(status::patience_ends(&conditions)).filter(|edge| *edge > now).min();
     tell_failure(ctx, object, &told);
     let started = old.observed_generation != -1 || !is_finalized(object);
     let new = ProjectMembershipStatus {
@@ -246,7 +253,7 @@ async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal
     };
     write::status(ctx, object, &new).await?;
     ctx.metrics.told(told.reason);
-    // The provider's check wakes its memberships; what is left is the moment when patience ends.
-    let until = patience.and_then(|at| Duration::try_from(at.duration_since(ctx.now())).ok());
+    // The provider's check wakes its memberships; what is left are the moments when an end is due or patience is over.
+    let until = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     Ok(until.map_or_else(Action::await_change, Action::requeue))
 }

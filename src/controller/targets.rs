@@ -39,7 +39,8 @@ pub struct Spot {
     pub target: Target,
 }
 
-/// What is remembered of a target between passes. All of it may be lost: it makes passes cheaper or kinder, never right.
+/// What is remembered of a target between passes. All of it may be lost: it makes passes cheaper or kinder, never right
+/// (`granted` matters only to who edits an object in the moment between a write and its status).
 #[derive(Debug, Default)]
 pub struct Memory {
     /// Roles that the provider said don't exist, and for which specs it was asked.

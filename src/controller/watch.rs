@@ -3,16 +3,48 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, future};
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::telemetry::Metrics;
+
+/// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
+/// object meanwhile would wait for the end of its access.
+struct Reconnect(Duration);
+
+impl Reconnect {
+    const FIRST: Duration = Duration::from_millis(800);
+    const LONGEST: Duration = Duration::from_secs(5);
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
+impl Iterator for Reconnect {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = (self.0 * 2).min(Self::LONGEST);
+        Some(std::mem::replace(&mut self.0, next))
+    }
+}
+
+impl Backoff for Reconnect {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
 /// each event when the store shows it.
@@ -27,7 +59,7 @@ where
     K::DynamicType: Hash + Eq + Clone,
 {
     watch(api, watcher::Config::default())
-        .default_backoff()
+        .backoff(Reconnect::default())
         .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)

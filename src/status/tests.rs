@@ -22,12 +22,20 @@ fn brief(conditions: &[Condition]) -> Vec<(&str, &str, i64)> {
 #[test]
 fn every_reason_has_its_conditions() {
     use Reason::*;
-    let waiting = [
-        Progressing, Unconfirmed, RateLimited, Unreachable, ProviderNotFound, ProviderNotReady, Unauthorized,
-    ];
+    let waiting =
+        [Progressing, Unconfirmed, RateLimited, Unreachable, ProviderNotFound, ProviderNotReady, Unauthorized];
     let stalled = [
-        InvalidSpec, NotAllowed, Conflict, AlreadyExists, RoleNotFound, SubjectNotFound, ProjectNotFound,
-        MemberNotListed, Forbidden, Rejected, Contested,
+        InvalidSpec,
+        NotAllowed,
+        Conflict,
+        AlreadyExists,
+        RoleNotFound,
+        SubjectNotFound,
+        ProjectNotFound,
+        MemberNotListed,
+        Forbidden,
+        Rejected,
+        Contested,
     ];
     let cases = (waiting.map(|reason| (reason, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)])).into_iter())
         .chain(stalled.map(|reason| (reason, vec![("Ready", "False", 0), ("Stalled", "True", 0)])))
@@ -39,7 +47,11 @@ fn every_reason_has_its_conditions() {
         assert_eq!(brief(&found), expected, "{reason}");
         for condition in &found {
             assert_eq!(condition.reason, reason.to_string());
-            assert_eq!((condition.message.as_str(), condition.observed_generation), ("what to do", Some(7)), "{reason}");
+            assert_eq!(
+                (condition.message.as_str(), condition.observed_generation),
+                ("what to do", Some(7)),
+                "{reason}"
+            );
         }
     }
 }

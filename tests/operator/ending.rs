@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::stage::with_stage;
-use crate::subject::{Subject, each, in_seconds, time};
+use crate::subject::{Subject, each, in_seconds, time, until};
 
 /// What happens to an object while its second role runs; the roles are named by the subject's own.
 type Change = fn(&Subject) -> Value;
@@ -116,6 +116,25 @@ async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
             subject.has_now(&[a, c], "an end is carried out as Additive would do it");
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
+    with_stage(async |stage| {
+        let end = in_seconds(7);
+        let subjects: Vec<_> = (0..24).map(|n| stage.user(&format!("looked-at-{n}"))).collect();
+        let roles = |subject: &Subject| json!([{"role": subject.names()[0], "temporary": {"expirationTime": end}}]);
+        stage.api.apply(&subjects.iter().map(|subject| subject.declares(roles(subject))).collect::<Vec<_>>()).await;
+        each(&subjects, async |subject| subject.has(&subject.names()[..1]).await).await;
+        // Each is looked at in another moment before the end, so that for some it falls between look and report.
+        each(subjects.iter().zip(0..), async |(subject, n)| {
+            until(end - SignedDuration::from_millis(5 + 8 * n)).await;
+            stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", "just before the end").await;
+        })
+        .await;
+        each(&subjects, async |subject| subject.ends(subject.names()[0], end, "looked at").await).await;
     })
     .await;
 }

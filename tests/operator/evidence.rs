@@ -134,7 +134,11 @@ pub fn is_ready(object: &Value) -> bool {
 /// Fails unless a message may stand in a status: bounded, visible, without secrets.
 #[track_caller]
 pub fn assert_presentable(message: &str) {
-    assert!(!message.is_empty() && message.chars().count() <= 1024, "{} characters: {message}", message.chars().count());
+    assert!(
+        !message.is_empty() && message.chars().count() <= 1024,
+        "{} characters: {message}",
+        message.chars().count()
+    );
     assert!(!message.chars().any(char::is_control), "control characters: {message:?}");
     for secret in [worlds::INFISICAL_CLIENT_SECRET, worlds::INFISICAL_TOKEN, worlds::ZITADEL_TOKEN] {
         assert!(!message.contains(secret), "a secret: {message}");

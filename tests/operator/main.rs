@@ -8,10 +8,13 @@
 
 mod adoption;
 mod api;
+mod bad_input;
 mod conditions;
 mod deletion;
 mod drifting;
 mod ending;
+mod evidence;
+mod faults;
 mod infisical;
 mod layering;
 mod limits;
@@ -21,9 +24,11 @@ mod observing;
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
 mod reporting;
+mod restart;
 mod roads;
 mod stage;
 mod starts;
+mod steady;
 mod subject;
 #[path = "../cluster/support.rs"]
 #[allow(dead_code, reason = "the schema's tests use the rest")]

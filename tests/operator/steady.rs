@@ -93,7 +93,11 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
         for (number, (subject, _)) in objects.iter().enumerate() {
             let most = if number % 2 == 0 { 2 } else { 3 };
             let writes = written(&stage, plane, mark, &subject.name);
-            assert!(writes.len() <= most, "{}: at most {most} writes to Kubernetes, there were {writes:#?}", subject.name);
+            assert!(
+                writes.len() <= most,
+                "{}: at most {most} writes to Kubernetes, there were {writes:#?}",
+                subject.name
+            );
             subject.was_written(1, "to converge");
         }
         for (project, lists) in lists(&stage) {
@@ -122,7 +126,11 @@ async fn stays_as_it_is(stage: &Stage, objects: &[(Subject, Value)]) {
     let has_lists = |times: usize| lists(stage).iter().all(|(_, lists)| lists.len() >= times);
     let wait = async |times: usize| {
         eventually(Duration::from_secs(30), &format!("{times} lists of each project"), async || {
-            if has_lists(times) { Ok(()) } else { Err(format!("{:?}", lists(stage).iter().map(|(_, l)| l.len()).collect::<Vec<_>>())) }
+            if has_lists(times) {
+                Ok(())
+            } else {
+                Err(format!("{:?}", lists(stage).iter().map(|(_, l)| l.len()).collect::<Vec<_>>()))
+            }
         })
         .await;
     };

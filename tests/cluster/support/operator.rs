@@ -42,16 +42,14 @@ impl Operator {
     ) -> Result<Self, Error> {
         let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
         let port = free_port()?;
-        let mut all = vec![
-            "run".to_owned(),
-            format!("--listen=127.0.0.1:{port}"),
-        ];
+        let mut all = vec!["run".to_owned(), format!("--listen=127.0.0.1:{port}")];
         if !arguments.iter().any(|argument| argument.starts_with("--log-format")) {
             all.push("--log-format=human".to_owned());
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let kubeconfig = account.kubeconfig().display().to_string();
-        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug"), ("NO_COLOR", "1")];
+        let environment =
+            [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug"), ("NO_COLOR", "1")];
         let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
         let ready = || async {
             match http_get(port, "/readyz").await {

@@ -11,7 +11,11 @@ use crate::support::{assert_contains, changed};
 
 /// Role names that the subject's provider doesn't have.
 fn unknown(subject: &Subject) -> [&'static str; 4] {
-    if subject.is_at_infisical() { ["deployr", "reader", "ops", "root"] } else { ["OWNER", "VIEWER", "ADMIN", "EDITOR"] }
+    if subject.is_at_infisical() {
+        ["deployr", "reader", "ops", "root"]
+    } else {
+        ["OWNER", "VIEWER", "ADMIN", "EDITOR"]
+    }
 }
 
 #[tokio::test]

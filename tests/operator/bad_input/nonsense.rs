@@ -27,7 +27,10 @@ fn nonsense(subject: &Subject) -> Vec<(&'static str, Fault)> {
         ("a list with 200", Fault::Status(Answer::new(200, json!([])))),
         ("a noisy 500", noisy(subject)),
         ("a web page with 502", Fault::Status(Answer::new(502, json!("<html>bad gateway</html>")))),
-        ("a redirect", Fault::Status(Answer::new(302, json!(null)).header("location", "https://login.example/?token=x"))),
+        (
+            "a redirect",
+            Fault::Status(Answer::new(302, json!(null)).header("location", "https://login.example/?token=x")),
+        ),
         ("no answer", Fault::Reset),
     ]
 }
@@ -66,6 +69,25 @@ async fn a_list_that_makes_no_sense_revokes_nothing() {
 }
 
 #[tokio::test]
+async fn a_list_that_was_asked_for_and_failed_is_asked_for_again_and_no_older_one_believed() {
+    with_stage(async |stage| {
+        each(stage.both("asked"), async |subject| {
+            let (object, front) = (subject.object(), stage.at(&subject));
+            stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
+            stage.ready(&object).await;
+            front.order(order(&subject, Call::List, noisy(&subject)));
+            stage.reconcile_now(&object).await;
+            subject.is_listed(2).await;
+            stage.waits(&object, "Unreachable").await;
+            front.clear_orders();
+            stage.ready(&object).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_list_that_came_back_short_revokes_nothing() {
     with_stage(async |stage| {
         each(stage.both("short"), async |subject| {
@@ -99,7 +121,8 @@ async fn a_write_that_is_answered_with_nonsense_is_tried_again_until_it_is_done(
             stage.ready(&object).await;
             let lists = [json!([{"role": a}, {"role": c}]), json!([{ "role": a }])];
             for (index, (case, fault)) in nonsense(&subject).into_iter().enumerate() {
-                let (before, after): (&[&str], &[&str]) = if index % 2 == 0 { (&[a], &[a, c]) } else { (&[a, c], &[a]) };
+                let (before, after): (&[&str], &[&str]) =
+                    if index % 2 == 0 { (&[a], &[a, c]) } else { (&[a, c], &[a]) };
                 front.order(order(&subject, Call::Change, fault));
                 stage.change(&subject, json!({"roles": lists[index % 2]})).await;
                 let message = stage.waits(&object, "Unreachable").await;

@@ -13,7 +13,10 @@ async fn a_membership_applied_before_its_provider_waits_and_then_converges() {
             let [a, b, ..] = subject.names();
             let later = format!("later-{}", subject.name);
             subject.by_hand(&[b]);
-            stage.api.apply(&[changed(subject.declares(json!([{ "role": a }])), "/spec/providerRef/name", json!(later))]).await;
+            stage
+                .api
+                .apply(&[changed(subject.declares(json!([{ "role": a }])), "/spec/providerRef/name", json!(later))])
+                .await;
             let message = stage.waits(&subject.object(), "ProviderNotFound").await;
             assert_contains(&message, &later);
             subject.has_now(&[b], "before the provider is there");
@@ -21,7 +24,8 @@ async fn a_membership_applied_before_its_provider_waits_and_then_converges() {
             let events = stage.api.events(&subject.object()).await;
             assert!(events.is_empty(), "waiting is no failure, but there was {events:#?}");
 
-            let provider = if subject.is_at_infisical() { stage.infisical_provider() } else { stage.zitadel_provider() };
+            let provider =
+                if subject.is_at_infisical() { stage.infisical_provider() } else { stage.zitadel_provider() };
             stage.api.apply(&[changed(provider, "/metadata/name", json!(later))]).await;
             stage.ready(&subject.object()).await;
             subject.has_now(&[a], "when the provider is there");

@@ -20,7 +20,12 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
             stage.ready(&object).await;
             front.order(Order::always(Fault::Reset));
             // Work that waits as well, and isn't as urgent.
-            stage.change(&subject, json!({"roles": [{"role": a}, {"role": b, "temporary": {"expirationTime": end}}, {"role": c}]})).await;
+            stage
+                .change(
+                    &subject,
+                    json!({"roles": [{"role": a}, {"role": b, "temporary": {"expirationTime": end}}, {"role": c}]}),
+                )
+                .await;
             until(end + SignedDuration::from_secs(1)).await;
             stage.waits(&object, "Unreachable").await;
             if !subject.is_at_infisical() {

@@ -68,7 +68,11 @@ async fn who_is_told_to_wait_waits() {
             let told = subject.writes()[0].at;
             let since: Vec<_> = front.requests().into_iter().filter(|request| request.at > told).collect();
             let first = since.first().map(|request| request.at.duration_since(told)).unwrap_or_default();
-            assert!(first >= SignedDuration::from_secs(wait), "{}: told to wait {wait} s, asked after {first:#}: {since:#?}", subject.name);
+            assert!(
+                first >= SignedDuration::from_secs(wait),
+                "{}: told to wait {wait} s, asked after {first:#}: {since:#?}",
+                subject.name
+            );
             subject.was_written(2, "refused once, then carried out");
         })
         .await;
@@ -84,7 +88,8 @@ async fn a_removal_that_is_refused_over_a_foreign_entry_happens_all_the_same() {
         // It may do all that a member may, and no more: to send an admin's role again is more.
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["member"]);
         let subject = stage.identity("watched");
-        let object = subject.declares_with(json!([{"role": "viewer"}, {"role": "deployer"}]), json!({"roleManagement": "Additive"}));
+        let object = subject
+            .declares_with(json!([{"role": "viewer"}, {"role": "deployer"}]), json!({"roleManagement": "Additive"}));
         stage.api.apply(&[object]).await;
         stage.ready(&subject.object()).await;
         infisical.add_role(worlds::INFISICAL_PROJECT, &subject.id, simulator::RoleRow::permanent("admin"));

@@ -35,7 +35,12 @@ async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]
         }
         match told {
             Some(object) if object["metadata"]["deletionTimestamp"].is_null() => {
-                assert!(!is_ready(&object), "{}: {there:?} is in force, and the object says {:#}", subject.name, object["status"]);
+                assert!(
+                    !is_ready(&object),
+                    "{}: {there:?} is in force, and the object says {:#}",
+                    subject.name,
+                    object["status"]
+                );
             }
             Some(_) => {}
             None => panic!("{}: {there:?} is in force, and the object is gone", subject.name),

@@ -40,7 +40,10 @@ async fn two_lists_that_infisical_united_are_noticed_and_put_right() {
         stage.ready(&subject.object()).await;
         infisical.order(Order::next_n(2, Fault::Window(Duration::from_millis(400))).on("PATCH", &subject.id));
         infisical.order(Order::next(Fault::DelayAfter(Duration::from_millis(400))).on("PATCH", &subject.id));
-        stage.api.merge(&subject.object(), &json!({"spec": {"roles": [{"role": "viewer"}, {"role": "deployer"}]}})).await;
+        stage
+            .api
+            .merge(&subject.object(), &json!({"spec": {"roles": [{"role": "viewer"}, {"role": "deployer"}]}}))
+            .await;
         sees("the operator's PATCH", || infisical.count("PATCH", &subject.id) == 1).await;
         let (infisical, identity) = (infisical.clone(), subject.clone());
         let united = async move { sees("admin and deployer united", || identity.holds().len() == 3).await };

@@ -32,11 +32,11 @@ enum Case {
 }
 
 const CASES: [Case; 10] = [
-    Case::Granting(Gap::BeforeFinalizer),
-    Case::Granting(Gap::BeforeWrite),
-    Case::Granting(Gap::BeforeAnswer),
-    Case::Granting(Gap::BeforeConfirmation),
-    Case::Granting(Gap::BeforeStatus),
+    Case::Granting(Gap::Finalizer),
+    Case::Granting(Gap::Write),
+    Case::Granting(Gap::Answer),
+    Case::Granting(Gap::Confirmation),
+    Case::Granting(Gap::Status),
     Case::Revoking,
     Case::Curing,
     Case::Ending,
@@ -139,27 +139,27 @@ async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), S
 
 #[tokio::test]
 async fn killed_between_status_and_finalizer_it_goes_on() {
-    holds(Case::Granting(Gap::BeforeFinalizer)).await;
+    holds(Case::Granting(Gap::Finalizer)).await;
 }
 
 #[tokio::test]
 async fn killed_between_finalizer_and_write_it_goes_on() {
-    holds(Case::Granting(Gap::BeforeWrite)).await;
+    holds(Case::Granting(Gap::Write)).await;
 }
 
 #[tokio::test]
 async fn killed_before_a_write_is_answered_it_writes_it_no_second_time() {
-    holds(Case::Granting(Gap::BeforeAnswer)).await;
+    holds(Case::Granting(Gap::Answer)).await;
 }
 
 #[tokio::test]
 async fn killed_before_a_write_is_confirmed_it_writes_it_no_second_time() {
-    holds(Case::Granting(Gap::BeforeConfirmation)).await;
+    holds(Case::Granting(Gap::Confirmation)).await;
 }
 
 #[tokio::test]
 async fn killed_before_the_last_status_it_writes_only_that() {
-    holds(Case::Granting(Gap::BeforeStatus)).await;
+    holds(Case::Granting(Gap::Status)).await;
 }
 
 #[tokio::test]

@@ -38,7 +38,12 @@ pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
     for subject in &subjects {
         stage.api.is_gone(&subject.object()).await;
         let removals = subject.writes().into_iter().filter(|request| request.method == "DELETE").count();
-        assert!(removals <= 2, "{}: asked once more for the provider's own word: {:#?}", subject.name, subject.writes());
+        assert!(
+            removals <= 2,
+            "{}: asked once more for the provider's own word: {:#?}",
+            subject.name,
+            subject.writes()
+        );
         assert_eq!(subject.memberships(), 0, "{}", subject.name);
     }
     steps.done().await;

@@ -16,19 +16,19 @@ use crate::support::{SOON, eventually};
 /// Longer than it takes until the kill, shorter than the operator waits for an answer.
 pub const HELD: Duration = Duration::from_secs(25);
 
-/// Where the operator is killed.
+/// Before which step the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gap {
     /// The status is written, the finalizer isn't.
-    BeforeFinalizer,
+    Finalizer,
     /// The finalizer is there, the provider has done nothing.
-    BeforeWrite,
+    Write,
     /// The provider has carried the write out, and hasn't answered.
-    BeforeAnswer,
+    Answer,
     /// The write was answered, and no list has shown it.
-    BeforeConfirmation,
+    Confirmation,
     /// The write is confirmed, and the status doesn't say so.
-    BeforeStatus,
+    Status,
 }
 
 /// What the API server refuses in one namespace, so that the operator stays in a gap.
@@ -43,12 +43,12 @@ struct Refusal {
 impl Gap {
     fn refusal(self) -> Option<Refusal> {
         match self {
-            Self::BeforeFinalizer => Some(Refusal {
+            Self::Finalizer => Some(Refusal {
                 resource: "projectmemberships",
                 expression: "!has(object.metadata.finalizers)",
                 probe: json!({"metadata": {"finalizers": ["membership.dev/revoke"]}}),
             }),
-            Self::BeforeStatus => Some(Refusal {
+            Self::Status => Some(Refusal {
                 resource: "projectmemberships/status",
                 expression: "!has(object.status.conditions) \
                              || !object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')",
@@ -56,7 +56,7 @@ impl Gap {
                     {"type": "Ready", "status": "True", "reason": "Probe", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
                 ]}}),
             }),
-            Self::BeforeWrite | Self::BeforeAnswer | Self::BeforeConfirmation => None,
+            Self::Write | Self::Answer | Self::Confirmation => None,
         }
     }
 
@@ -65,11 +65,11 @@ impl Gap {
         let (method, path) = subject.call(Call::Create);
         let (list_method, list) = subject.call(Call::List);
         match self {
-            Self::BeforeWrite => front.order(Order::always(Fault::Reset).on(method, &path)),
-            Self::BeforeAnswer => front.order(Order::always(Fault::DelayAfter(HELD)).on(method, &path)),
+            Self::Write => front.order(Order::always(Fault::Reset).on(method, &path)),
+            Self::Answer => front.order(Order::always(Fault::DelayAfter(HELD)).on(method, &path)),
             // The first list is the one that the plan was made on.
-            Self::BeforeConfirmation => front.order(Order::nth(2, Fault::Delay(HELD)).on(list_method, &list)),
-            Self::BeforeFinalizer | Self::BeforeStatus => {}
+            Self::Confirmation => front.order(Order::nth(2, Fault::Delay(HELD)).on(list_method, &list)),
+            Self::Finalizer | Self::Status => {}
         }
     }
 
@@ -82,11 +82,11 @@ impl Gap {
         };
         let all = |is: &dyn Fn(&Subject) -> bool| subjects.iter().all(is);
         let reached = || match self {
-            Self::BeforeFinalizer => refused() == 2,
-            Self::BeforeWrite => all(&|subject| !subject.writes().is_empty()),
-            Self::BeforeAnswer => all(&|subject| !subject.holds().is_empty()),
-            Self::BeforeConfirmation => all(&|subject| !subject.carried_out().is_empty() && subject.lists() >= 2),
-            Self::BeforeStatus => all(&|subject| !subject.holds().is_empty()) && refused() == 2,
+            Self::Finalizer => refused() == 2,
+            Self::Write => all(&|subject| !subject.writes().is_empty()),
+            Self::Answer => all(&|subject| !subject.holds().is_empty()),
+            Self::Confirmation => all(&|subject| !subject.carried_out().is_empty() && subject.lists() >= 2),
+            Self::Status => all(&|subject| !subject.holds().is_empty()) && refused() == 2,
         };
         eventually(SOON, &format!("the operator is in the gap {self:?}"), async || {
             if reached() { Ok(()) } else { Err(format!("{:#?}", operator_writes(plane, mark, &stage.ns.name))) }
@@ -186,7 +186,7 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
         assert_eq!(there, *recorded, "{}, killed {gap:?}: a recorded start stays", subject.name);
         // What was carried out before the kill, answered or not, isn't written again.
         let again = subject.writes().len() - written;
-        let expected = usize::from(matches!(gap, Gap::BeforeFinalizer | Gap::BeforeWrite));
+        let expected = usize::from(matches!(gap, Gap::Finalizer | Gap::Write));
         assert_eq!(again, expected, "{}, killed {gap:?}: {:#?}", subject.name, subject.writes());
         assert_eq!(subject.memberships(), 1, "{}, killed {gap:?}", subject.name);
         stage.delete(&subject.object()).await;
