@@ -28,14 +28,22 @@ pub fn confirmation(
     let same = key(entries, capabilities) == key(change.outcome(), capabilities)
         && shown.is_none_or(|member| member.memberships == 1);
     if capabilities.lists_are_current {
-        return if same && (shown.is_some() != (*change == Change::Remove)) { Confirmation::Shown } else { Confirmation::Overtaken };
+        return if same && (shown.is_some() != (*change == Change::Remove)) {
+            Confirmation::Shown
+        } else {
+            Confirmation::Overtaken
+        };
     }
     let Some(member) = shown else {
         return if *change == Change::Remove { Confirmation::Shown } else { Confirmation::NotYet };
     };
     match (member.version, receipt.version) {
         (Some(shown), Some(written)) if shown > written => {
-            if same { Confirmation::Shown } else { Confirmation::Overtaken }
+            if same {
+                Confirmation::Shown
+            } else {
+                Confirmation::Overtaken
+            }
         }
         (Some(shown), Some(written)) if shown == written && same && *change != Change::Remove => Confirmation::Shown,
         _ => Confirmation::NotYet,

@@ -25,8 +25,6 @@ pub struct Sighting {
     pub member: Option<Member>,
     /// The instant from which on this is known: when the list began, or when our write ended.
     pub as_of: Instant,
-    /// It is what a list showed, not what our own write should have made.
-    pub listed: bool,
 }
 
 /// Who asks for a list, and how urgently.
@@ -47,8 +45,8 @@ pub struct Asker<'a> {
 pub struct Roster {
     project: Project,
     state: Mutex<State>,
-    /// Held while a list is under way.
-    listing: tokio::sync::Mutex<()>,
+    /// Held while a list is under way: one for those who hurry, so that they don't wait with the others for a budget.
+    listing: [tokio::sync::Mutex<()>; 2],
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +75,7 @@ struct Written {
 impl Roster {
     /// A roster that was never listed.
     pub fn new(project: Project) -> Self {
-        Self { project, state: Mutex::default(), listing: tokio::sync::Mutex::new(()) }
+        Self { project, state: Mutex::default(), listing: Default::default() }
     }
 
     /// When the list that it shows began; `None`: never listed.
@@ -105,7 +103,8 @@ impl Roster {
             if let Some(began) = self.began() {
                 tokio::time::sleep_until(began + asker.spacing).await;
             }
-            let _one = self.listing.lock().await;
+            let [ordinary, hurried] = &self.listing;
+            let _one = if asker.urgency == Urgency::Revoke { hurried.lock().await } else { ordinary.lock().await };
             if let Some(sighting) = self.sighting(subject_id, not_before) {
                 return sighting;
             }
@@ -129,7 +128,7 @@ impl Roster {
             return None;
         }
         if let Some(written) = state.written.get(subject_id) {
-            return Some(Ok(Sighting { member: written.member.clone(), as_of: written.ended, listed: false }));
+            return Some(Ok(Sighting { member: written.member.clone(), as_of: written.ended }));
         }
         let member = state.rows.get(subject_id).cloned();
         if member.is_none() && listed.partial {
@@ -141,7 +140,7 @@ impl Roster {
                 effect: Effect::None,
             }));
         }
-        Some(Ok(Sighting { member, as_of: listed.began, listed: true }))
+        Some(Ok(Sighting { member, as_of: listed.began }))
     }
 
     /// What was last known of `subject_id`, however long ago; the outer `None`: nothing.
@@ -194,6 +193,9 @@ impl Roster {
 
 impl State {
     fn take(&mut self, listing: Listing, began: Instant) {
+        if self.listed.is_some_and(|known| known.began > began) {
+            return;
+        }
         self.rows = listing.members.into_iter().map(|member| (member.subject_id.clone(), member)).collect();
         self.listed = Some(Listed { began, partial: listing.partial });
         self.failed = None;
@@ -210,9 +212,9 @@ impl Rosters {
     /// The roster of a project.
     pub fn of(&self, project: &Project) -> std::sync::Arc<Roster> {
         let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rosters
-            .entry(project.clone())
-            .or_insert_with(|| std::sync::Arc::new(Roster::new(project.clone())))
-            .clone()
+        rosters.entry(project.clone()).or_insert_with(|| std::sync::Arc::new(Roster::new(project.clone()))).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

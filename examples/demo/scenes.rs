@@ -66,7 +66,8 @@ async fn apply_again(stage: &Stage, checks: &mut Checks) {
     scene("2. kubectl apply of the same files again: nothing is written");
     // What is still being told of the first time isn't this scene's.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let writes = || stage.infisical().requests().iter().chain(&stage.zitadel().requests()).filter(|r| is_write(r)).count();
+    let writes =
+        || stage.infisical().requests().iter().chain(&stage.zitadel().requests()).filter(|r| is_write(r)).count();
     let (before, mark) = (writes(), stage.plane.audit().mark().unwrap());
     let mut said = String::new();
     for file in PERMANENT {
@@ -113,7 +114,9 @@ async fn temporary(stage: &Stage, checks: &mut Checks) {
     let (reporter, ada) = (worlds::INFISICAL_REPORTER, worlds::ZITADEL_ADA);
     stage.apply_example(TEMPORARY).await;
     stage.apply(&hotfix(), "hotfix.yaml").await;
-    checks.becomes("Infisical: reporter is auditor", LIMIT, true, || infisical(stage, reporter).contains("auditor")).await;
+    checks
+        .becomes("Infisical: reporter is auditor", LIMIT, true, || infisical(stage, reporter).contains("auditor"))
+        .await;
     checks.becomes("ZITADEL: Ada is PROJECT_OWNER", LIMIT, roles(&["PROJECT_OWNER"]), || zitadel(stage, ada)).await;
     stage.kubectl(&["get", "pm", "reporter", "hotfix"]).await;
     ends(stage, checks, "hotfix", "ZITADEL: Ada", || zitadel(stage, ada).is_empty()).await;
@@ -132,7 +135,9 @@ async fn ends(stage: &Stage, checks: &mut Checks, object: &str, who: &str, gone:
         Ok(end) => {
             let late = Timestamp::now().duration_since(end).as_secs_f64();
             let in_time = (0.0..1.0).contains(&late);
-            checks.is(&format!("{who}: gone {late:.3} s after the end"), in_time, || "before it, or a second late".to_owned());
+            checks.is(&format!("{who}: gone {late:.3} s after the end"), in_time, || {
+                "before it, or a second late".to_owned()
+            });
         }
         Err(error) => checks.is("its end is in status", false, || error.to_string()),
     }
@@ -158,9 +163,14 @@ async fn drift(stage: &Stage, checks: &mut Checks) {
     stage.infisical().add_role(worlds::INFISICAL_PROJECT, deployer, RoleRow::permanent("admin"));
     let began = Instant::now();
     let by_hand = infisical(stage, deployer);
-    checks.is("Infisical: somebody made ci-deployer admin by hand", by_hand.contains("admin"), || format!("{by_hand:?}"));
-    checks.becomes("Infisical: ci-deployer is deployer again", LIMIT, roles(&["deployer"]), || infisical(stage, deployer)).await;
-    checks.is("within the resync interval of 2 s", began.elapsed() < Duration::from_secs(4), || format!("{:?}", began.elapsed()));
+    checks
+        .is("Infisical: somebody made ci-deployer admin by hand", by_hand.contains("admin"), || format!("{by_hand:?}"));
+    checks
+        .becomes("Infisical: ci-deployer is deployer again", LIMIT, roles(&["deployer"]), || infisical(stage, deployer))
+        .await;
+    checks.is("within the resync interval of 2 s", began.elapsed() < Duration::from_secs(4), || {
+        format!("{:?}", began.elapsed())
+    });
     let events = ["get", "events", "--field-selector=reason=Drifted", "--output=jsonpath={.items[*].message}"];
     let said = stage.wait_for(&events, "nobody declares it").await;
     checks.is("an event tells of it", said.contains("admin"), || said);
@@ -172,7 +182,11 @@ async fn delete(stage: &Stage, checks: &mut Checks) {
     checks.is("Infisical: ci-deployer holds nothing", infisical(stage, worlds::INFISICAL_DEPLOYER).is_empty(), || {
         format!("{:?}", infisical(stage, worlds::INFISICAL_DEPLOYER))
     });
-    checks.is("Infisical: no membership is left of what we made", stage.infisical().memberships_of(worlds::INFISICAL_PROJECT, worlds::INFISICAL_DEPLOYER) == 0, || "one is there".to_owned());
+    checks.is(
+        "Infisical: no membership is left of what we made",
+        stage.infisical().memberships_of(worlds::INFISICAL_PROJECT, worlds::INFISICAL_DEPLOYER) == 0,
+        || "one is there".to_owned(),
+    );
     checks.is("ZITADEL: ci-deployer holds nothing", zitadel(stage, worlds::ZITADEL_DEPLOYER).is_empty(), || {
         format!("{:?}", zitadel(stage, worlds::ZITADEL_DEPLOYER))
     });

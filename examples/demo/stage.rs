@@ -48,7 +48,11 @@ impl Stage {
             Err(_) => Simulator::start().await.expect("two free ports"),
         };
         simulator.load(&worlds::demo());
-        println!("  Infisical (simulated) at {}, ZITADEL (simulated) at {}", simulator.infisical().url(), simulator.zitadel().url());
+        println!(
+            "  Infisical (simulated) at {}, ZITADEL (simulated) at {}",
+            simulator.infisical().url(),
+            simulator.zitadel().url()
+        );
 
         let kubectl = plane.kubectl();
         show(&kubectl, &["apply", "--filename", &path("crds")]).await?;
@@ -114,7 +118,8 @@ impl Stage {
         println!("  $ kubectl apply -f {name}");
         let arguments = ["--namespace", NAMESPACE, "apply", "--filename", "-"];
         let output = self.plane.kubectl().run_with_input(&arguments, text).await;
-        let said = output.map_or_else(|error| error.to_string(), |output| format!("{}{}", output.stdout, output.stderr));
+        let said =
+            output.map_or_else(|error| error.to_string(), |output| format!("{}{}", output.stdout, output.stderr));
         said.lines().for_each(|line| println!("    {line}"));
         said
     }

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const HEALS: u32 = 2;
 
 /// What became of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// An observation that began after it shows it.
     Confirmed,
@@ -34,6 +34,10 @@ pub enum Sent {
     LookAgain,
     /// The provider doesn't know a role of the list, which is left out from now on: nothing was written.
     Learnt,
+    /// The provider said yes, and no observation could show it: it may be in force or not.
+    Unshown(Error),
+    /// The change was refused with this error, and what was to go went alone.
+    Removed(Error),
 }
 
 /// Sends a change under its permit and waits until an observation shows it. `cure`: what is listed isn't what the
@@ -60,7 +64,10 @@ pub async fn carry_out(
     match answer {
         Ok(receipt) => {
             roster.wrote(&target.subject_id, written(change, &target.subject_id, receipt));
-            confirm(pass, change, receipt, urgency).await
+            Ok(confirm(pass, change, receipt, urgency).await.unwrap_or_else(|error| {
+                roster.doubt(&target.subject_id);
+                Sent::Unshown(error)
+            }))
         }
         Err(Error::Changed { .. }) => {
             roster.doubt(&target.subject_id);
@@ -120,7 +127,6 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             connection.provider.explain_absence(&permit, target).await?;
         }
     }
-    roster.doubt(&target.subject_id);
     Err(Error::Unconfirmed {
         message: format!(
             "the provider answered the write with yes, but {} s and {HEALS} repairs later its list of project {} doesn't show it; trying again",
@@ -152,7 +158,9 @@ pub fn learn(memory: &mut Memory, scene: &Scene, plan: &Plan, change: &Change, e
             learnt = true;
             Refused { message: message.clone(), at: Instant::now(), asked_by: Default::default() }
         });
-        refused.asked_by.insert((scene.object.uid().unwrap_or_default(), scene.object.metadata.generation.unwrap_or_default()));
+        refused
+            .asked_by
+            .insert((scene.object.uid().unwrap_or_default(), scene.object.metadata.generation.unwrap_or_default()));
     }
     learnt
 }
@@ -170,7 +178,9 @@ pub fn tell(ctx: &Context, scene: &Scene, plan: &Plan) {
 
 /// Tells which roles went, and measures how late an end was.
 pub fn tell_losses(ctx: &Context, scene: &Scene, plan: &Plan) {
-    let of = |wanted: Loss| plan.lost().iter().filter(|(_, loss)| *loss == wanted).map(|(role, _)| role.clone()).collect::<Vec<_>>();
+    let of = |wanted: Loss| {
+        plan.lost().iter().filter(|(_, loss)| *loss == wanted).map(|(role, _)| role.clone()).collect::<Vec<_>>()
+    };
     tell_roles(ctx, scene, Happening::Revoked, &of(Loss::Revoked));
     tell_roles(ctx, scene, Happening::Expired, &of(Loss::Expired));
     tell_roles(ctx, scene, Happening::DriftedAway, &of(Loss::Unexpected));

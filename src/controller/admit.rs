@@ -61,7 +61,8 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     };
     let records_first = object.spec.role_management == RoleManagement::Additive
         || object.spec.adoption_policy == AdoptionPolicy::Refuse
-        || grants.iter().any(|grant| grant.term != Term::Permanent);
+        || grants.iter().any(|grant| grant.term != Term::Permanent)
+        || claimed(object, &status, &grants);
     let mut managed = managed(&status.managed_roles);
     if deleting {
         if !records_first {
@@ -141,6 +142,13 @@ pub fn refuse_adoption(
     });
 }
 
+/// Whether the status speaks of this very spec already and not of all its grants, as after a failed pass: then the
+/// spec can't stand in any more for what isn't written down.
+fn claimed(object: &ProjectMembership, status: &ProjectMembershipStatus, grants: &[grants::Grant]) -> bool {
+    let recorded = |role: &String| status.managed_roles.iter().any(|managed| managed.role == *role);
+    Some(status.observed_generation) == object.metadata.generation && !grants.iter().all(|grant| recorded(&grant.role))
+}
+
 /// The starts that the object may count from.
 fn starts(object: &ProjectMembership, status: &ProjectMembershipStatus, beside: &Beside<'_>) -> Starts {
     let finalized = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
@@ -189,10 +197,9 @@ fn add_unrecorded(
 pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
     let term = |role: &ManagedRole| match (role.start_time, role.expiration_time) {
         (None, None) => Term::Permanent,
-        (start, end) => Term::Temporary(Window {
-            start: start.unwrap_or(Timestamp::MIN),
-            end: end.unwrap_or(Timestamp::MAX),
-        }),
+        (start, end) => {
+            Term::Temporary(Window { start: start.unwrap_or(Timestamp::MIN), end: end.unwrap_or(Timestamp::MAX) })
+        }
     };
     roles.iter().map(|role| (role.role.clone(), term(role))).collect()
 }

@@ -28,7 +28,8 @@ const HEIR: Duration = Duration::from_secs(1);
 /// Whether an object that is being deleted holds nothing at the provider, so that it needn't be asked.
 pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> bool {
     let capabilities = resolved.connection.provider.capabilities();
-    scene(ctx, reference, resolved, capabilities, None).is_some_and(|scene| scene.acting.layer.managed.is_empty())
+    scene(ctx, reference, resolved, capabilities, None)
+        .is_some_and(|scene| scene.acting.layer.managed.is_empty() && scene.acting.layer.carried.is_empty())
 }
 
 /// Lets the object go.
@@ -44,7 +45,12 @@ pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &R
 pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
     let roles: Vec<String> = managed.map(|role| role.role.clone()).collect();
-    tracing::warn!(namespace = object.namespace(), name = object.name_any(), roles = roles.join(", "), "abandoned: the access stays at the provider");
+    tracing::warn!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        roles = roles.join(", "),
+        "abandoned: the access stays at the provider"
+    );
     ctx.events.tell(object, Happening::Abandoned, &roles, object.spec.justification.as_deref());
     ctx.metrics.abandoned();
     write::remove_finalizer(ctx, object).await?;
@@ -61,7 +67,11 @@ pub async fn finish(
     let object = outcome.scene.object.clone();
     let others = outcome.scene.other_layers();
     if let Some(Error::ProjectNotFound { gone: true, .. }) = outcome.error {
-        tracing::info!(namespace = object.namespace(), name = object.name_any(), "the project is gone, and the access with it");
+        tracing::info!(
+            namespace = object.namespace(),
+            name = object.name_any(),
+            "the project is gone, and the access with it"
+        );
         return let_go(ctx, &object, resolved).await;
     }
     if let (None, Some(member)) = (&outcome.error, &outcome.member) {
@@ -78,14 +88,16 @@ pub async fn finish(
     }
     let message = match &outcome.error {
         Some(error) => format!("the access couldn't be revoked yet: {error}"),
-        None => "another object on this target takes over some of the roles: waiting until it has written them down".to_owned(),
+        None if waiting.is_empty() => format!("the access couldn't be revoked yet: {}", outcome.told.message),
+        None => "another object on this target takes over some of the roles: waiting until it has written them down"
+            .to_owned(),
     };
-    outcome.told = Told::new(Reason::RevokeFailed, message);
-    if outcome.error.is_some() {
-        ctx.metrics.unrevoked(Reason::RevokeFailed);
+    if waiting.is_empty() || outcome.error.is_some() {
+        ctx.metrics.unrevoked(outcome.told.reason);
     } else {
         outcome.again = Again::After(HEIR);
     }
+    outcome.told = Told::new(Reason::RevokeFailed, message);
     let new = record::status_after(&outcome, memory);
     write::status(ctx, &object, &new).await?;
     recheck_credential(ctx, resolved, &outcome);
@@ -105,14 +117,17 @@ pub async fn without_provider(
     let spoken_of = old.observed_generation >= object.metadata.generation.unwrap_or_default() - 1;
     let only_permanent = managed.values().all(|term| *term == Term::Permanent);
     let nothing = managed.is_empty() && spoken_of && old.carried_roles.is_empty();
-    if nothing || (orphaned && only_permanent) {
+    if nothing || (orphaned && only_permanent && old.carried_roles.is_empty()) {
         write::remove_finalizer(ctx, object).await?;
         return Ok(Action::await_change());
     }
     let generation = object.metadata.generation.unwrap_or_default();
     let told = Told::new(
         Reason::RevokeFailed,
-        format!("the access can't be revoked: {}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind", refusal.message),
+        format!(
+            "the access can't be revoked: {}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind",
+            refusal.message
+        ),
     );
     let conditions = status::conditions(&old.conditions, &told, &[], generation, ctx.now());
     let new = ProjectMembershipStatus { conditions, ..old };

@@ -10,8 +10,8 @@ use kube::ResourceExt;
 use crate::api::membership::ProviderKind;
 use crate::api::{MembershipProvider, ProjectMembership, Reason};
 use crate::policy::Server;
-use crate::provider::budget::{Budget, Lane};
 use crate::provider::AnyProvider;
+use crate::provider::budget::{Budget, Lane};
 use crate::roster::Rosters;
 
 /// A provider object's key: kind, namespace, name.
@@ -92,7 +92,7 @@ pub enum Link {
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
-    budgets: Mutex<HashMap<String, Budget>>,
+    budgets: Mutex<HashMap<(String, bool), Budget>>,
 }
 
 impl Connections {
@@ -111,10 +111,10 @@ impl Connections {
         self.links().remove(key);
     }
 
-    /// The budget of a server, shared by all provider objects that name it.
+    /// The budget of a server, shared by all provider objects that name it as the same kind of server.
     pub fn budget(&self, endpoint: &str, one_writer: bool) -> Budget {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry(endpoint.to_owned()).or_insert_with(|| Budget::new(one_writer)).clone()
+        budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| Budget::new(one_writer)).clone()
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, Link>> {

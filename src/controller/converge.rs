@@ -62,6 +62,8 @@ pub struct Outcome {
     pub told: Told,
     /// The provider's refusal or failure, where one ended the pass.
     pub error: Option<Error>,
+    /// The provider refused the change, and what was to go went alone.
+    pub removed: bool,
     /// When to look again.
     pub again: Again,
 }
@@ -121,11 +123,13 @@ impl Pass<'_> {
                 Ok(look) => look,
                 Err(error) => {
                     memory.unanswered = not_before;
-                    return self.failed(error);
+                    return self.failed(error, false);
                 }
             };
             memory.unanswered = None;
-            if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory).await? {
+            if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory)
+                .await?
+            {
                 // What was written down is read again: only what the object says counts.
                 continue;
             }
@@ -148,17 +152,19 @@ impl Pass<'_> {
             // Permit, then plan: what was decided before waiting may be over by now. Nothing is asked under the permit:
             // a list needs one of its own, and those who wait for it may hold all there are.
             let Some(look) = self.known(memory, not_before)? else {
-                drop(permit);
+                permit.unused();
                 continue;
             };
             let now = Instant::now();
             let stale = look.sighting.as_of < planned.unwrap_or(now) || look.sighting.as_of + FRESH < now;
             if look.plan.needs_fresh() && stale {
+                permit.unused();
                 planned = Some(now);
                 not_before = planned;
                 continue;
             }
             let Some(change) = look.plan.change().cloned() else {
+                permit.unused();
                 continue;
             };
             // Met twice, with a list in between that shows the row all the same: a removal was lost before.
@@ -171,6 +177,8 @@ impl Pass<'_> {
                     round += 1;
                     memory.contested += 1;
                 }
+                Ok(Sent::Unshown(error)) => return self.failed(error, false),
+                Ok(Sent::Removed(error)) => return self.failed(error, true),
                 // Each time another role, so that this has an end.
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
@@ -178,7 +186,7 @@ impl Pass<'_> {
                     missed = Some(change);
                     not_before = Some(Instant::now());
                 }
-                Err(error) => return self.failed(error),
+                Err(error) => return self.failed(error, false),
             }
         }
     }
@@ -233,9 +241,9 @@ impl Pass<'_> {
                 () = &mut knocked => {
                     knocked.set(knock.notified());
                     // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.
-                    match self.look(memory, None).await? {
-                        Ok(again) if again.plan.change().is_some() && urgency_of(&again) >= urgency => {}
-                        Ok(_) | Err(_) => return Ok(None),
+                    match self.known(memory, None)? {
+                        Some(again) if again.plan.change().is_some() && urgency_of(&again) >= urgency => {}
+                        Some(_) | None => return Ok(None),
                     }
                 }
             }
@@ -272,34 +280,52 @@ impl Pass<'_> {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
                     return Ok(Sent::Learnt);
                 }
-                if error.retry() == Retry::Terminal {
-                    self.fall_back(memory, look, &error).await?;
+                if error.retry() == Retry::Terminal && self.fall_back(memory, look, &error).await {
+                    return Ok(Sent::Removed(error));
                 }
                 Err(error)
             }
         }
     }
 
-    /// The list was refused for good: what is to go goes all the same, alone.
-    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> Result<(), Error> {
-        // What is sent then carries others' entries on the word of the list.
-        let fresh = match look.plan.fallbacks_need_fresh() {
-            true => self.look(memory, Some(Instant::now())).await.ok().transpose()?,
-            false => None,
-        };
-        let look = fresh.as_ref().unwrap_or(look);
-        for fallback in look.plan.fallbacks() {
+    /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
+    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> bool {
+        let mut since = Instant::now();
+        for attempt in 0..look.plan.fallbacks().len() {
+            // What is sent carries others' entries on the word of the list.
+            let Ok(Ok(look)) = self.look(memory, Some(since)).await else {
+                return false;
+            };
+            if look.plan.fallbacks().is_empty() {
+                return false;
+            }
             let lane = &self.resolved.connection.lane;
             let permit = lane.permit(Kind::Write, Urgency::Revoke, self.namespace).await;
+            let look = match self.known(memory, Some(since)) {
+                Ok(Some(look)) if look.sighting.as_of + FRESH >= Instant::now() => look,
+                Ok(_) | Err(_) => {
+                    permit.unused();
+                    since = Instant::now();
+                    continue;
+                }
+            };
+            let Some(fallback) = look.plan.fallbacks().get(attempt) else {
+                permit.unused();
+                return false;
+            };
             match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
                 Ok(Sent::Confirmed | Sent::Overtaken) => {
                     act::tell_losses(self.ctx, &look.scene, &look.plan);
-                    return Ok(());
+                    return true;
                 }
-                Ok(Sent::LookAgain | Sent::Learnt) | Err(_) => self.ctx.metrics.unrevoked(error.reason()),
+                // It may be in force: what is tried next would take strangers' roles for nothing.
+                Ok(Sent::Unshown(_)) => return false,
+                Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {
+                    self.ctx.metrics.unrevoked(error.reason());
+                }
             }
         }
-        Ok(())
+        false
     }
 
     /// Who asks for a list.
@@ -311,10 +337,12 @@ impl Pass<'_> {
         let told = match &look.scene.acting.aside {
             Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
             None => record::refused_role(&look.scene, memory)
+                .or_else(|| record::skewed_role(&look.scene))
                 .unwrap_or_else(|| Told::new(Reason::Converged, "the provider holds what is declared")),
         };
         let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());
-        self.outcome(look, told, drift, None, Again::AtEdge)
+        let again = if told.reason == Reason::Progressing { Again::Backoff } else { Again::AtEdge };
+        self.outcome(look, told, drift, None, again)
     }
 
     fn capabilities(&self) -> crate::member::Capabilities {
@@ -323,17 +351,28 @@ impl Pass<'_> {
 
     fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {
         let listed = self.roster().began();
-        Outcome { scene: look.scene, member: Some(look.sighting.member), listed, drift, told, error, again }
+        Outcome {
+            scene: look.scene,
+            member: Some(look.sighting.member),
+            listed,
+            drift,
+            told,
+            error,
+            removed: false,
+            again,
+        }
     }
 
     /// The provider refused or failed: says so, and when to try again.
-    fn failed(&self, error: Error) -> Result<Outcome, Stop> {
+    /// `removed`: what was to go has gone all the same.
+    fn failed(&self, error: Error, removed: bool) -> Result<Outcome, Stop> {
         let member = self.roster().known(&self.resolved.target.subject_id);
         let observed = member.as_ref().and_then(Option::as_ref);
-        let scene =
-            scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;
+        let scene = scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;
+        let there = record::shown(observed);
         let due = scene.layers().iter().any(|layer| {
-            layer.phase == Phase::Leaves || layer.managed.values().any(|term| term.ended(scene.now))
+            let over = layer.managed.iter().filter(|(_, term)| layer.phase == Phase::Leaves || term.ended(scene.now));
+            over.into_iter().any(|(role, _)| !removed || there.contains(role))
         });
         let again = match error.retry() {
             Retry::After(delay) => Again::After(delay),
@@ -347,7 +386,7 @@ impl Pass<'_> {
             }
             _ => Told::new(error.reason(), error.to_string()),
         };
-        Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), again })
+        Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), removed, again })
     }
 }
 
@@ -363,6 +402,7 @@ fn same(a: &Change, b: &Change) -> bool {
 
 fn contested(look: Look) -> Outcome {
     let drift = look.plan.drift().to_vec();
+    let due = look.plan.urgency(true) == Urgency::Revoke;
     Outcome {
         scene: look.scene,
         member: Some(look.sighting.member),
@@ -370,10 +410,11 @@ fn contested(look: Look) -> Outcome {
         drift,
         told: Told::new(
             Reason::Contested,
-            "another writer changed this member each time before our write was confirmed: find out who else manages it; trying again at the next resync",
+            "another writer changed this member each time before our write was confirmed: find out who else manages it; trying again by itself",
         ),
         error: None,
-        again: Again::AtEdge,
+        removed: false,
+        again: if due { Again::Soon } else { Again::AtEdge },
     }
 }
 
@@ -391,7 +432,8 @@ fn urgency_of(look: &Look) -> Urgency {
 /// The next start or end of any layer.
 fn next_edge(scene: &Scene) -> Option<Timestamp> {
     let layers = scene.layers();
-    let terms: Vec<_> = layers.iter().flat_map(|l| l.grants.iter().map(|g| g.term).chain(l.managed.values().copied())).collect();
+    let terms: Vec<_> =
+        layers.iter().flat_map(|l| l.grants.iter().map(|g| g.term).chain(l.managed.values().copied())).collect();
     crate::grants::next_edge(&terms, scene.now)
 }
 

@@ -14,7 +14,7 @@ pub mod record;
 pub mod resolve;
 pub mod run;
 pub mod targets;
-pub mod write;
 mod watch;
+pub mod write;
 
 pub use run::{Config, RunError, run};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
@@ -64,7 +64,13 @@ pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Re
     let (link, verified, retry) = match connect(&checker, &object, &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
-            (Link::Failed { reason: told.reason, message: told.message }, None, wait(failures))
+            // The API server that doesn't answer for a moment takes nothing from a credential that works.
+            let working = ctx.connections.get(&key).filter(|link| matches!(link, Link::Ready(_)));
+            let link = match working {
+                Some(link) if told.reason == Reason::Unreachable => link,
+                _ => Link::Failed { reason: told.reason, message: told.message },
+            };
+            (link, None, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
@@ -211,6 +217,16 @@ impl Checker {
         }
     }
 
+    /// After a relist: the provider objects that went unseen.
+    pub fn forget_missing(&self) -> Vec<ProviderKey> {
+        let known: Vec<ProviderKey> = self.made().keys().cloned().collect();
+        let there =
+            |key: &ProviderKey| self.ctx.providers.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some();
+        let missing: Vec<ProviderKey> = known.into_iter().filter(|key| !there(key)).collect();
+        missing.iter().for_each(|key| self.forget(key));
+        missing
+    }
+
     /// What stands under this name was made of another object.
     pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
         let other = self.made().get(key).is_some_and(|made| made.connection.uid != uid);
@@ -311,8 +327,9 @@ impl Secrets<'_> {
             return Err(missing(format!("Secret {name:?} in namespace {namespace:?} has no key {key:?}: add it")));
         };
         let text = std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty());
-        text.map(|text| SecretString::from(text.to_owned()))
-            .ok_or_else(|| missing(format!("key {key:?} of Secret {name:?} in namespace {namespace:?} is empty or not text")))
+        text.map(|text| SecretString::from(text.to_owned())).ok_or_else(|| {
+            missing(format!("key {key:?} of Secret {name:?} in namespace {namespace:?} is empty or not text"))
+        })
     }
 }
 
@@ -354,8 +371,7 @@ async fn say(
     let Some(difference) = write::difference(&old, &new) else {
         return Ok(());
     };
-    let api: Api<MembershipProvider> =
-        Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
+    let api: Api<MembershipProvider> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let patch = json!({"metadata": {"uid": object.metadata.uid}, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
     let uid = object.uid().unwrap_or_default();

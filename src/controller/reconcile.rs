@@ -88,7 +88,8 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
-    let pass = Pass { ctx, reference, resolved: &resolved, namespace: &namespace, urgency: urgency(&object, ctx.now()) };
+    let pass =
+        Pass { ctx, reference, resolved: &resolved, namespace: &namespace, urgency: urgency(&object, ctx.now()) };
     let outcome = pass.converge(&mut memory, not_before).await?;
     report(ctx, &resolved, outcome, &mut memory).await
 }
@@ -151,7 +152,12 @@ fn tell_failure(ctx: &Context, object: &ProjectMembership, told: &Told) {
     let failing = matches!(told.reason.standing(), Standing::Stalled | Standing::Failing);
     if failing && before.is_none_or(|ready| ready.reason != told.reason.to_string()) {
         tracing::warn!(namespace = object.namespace(), name = object.name_any(), reason = %told.reason, "{}", told.message);
-        ctx.events.tell(object, Happening::Failed, std::slice::from_ref(&told.message), object.spec.justification.as_deref());
+        ctx.events.tell(
+            object,
+            Happening::Failed,
+            std::slice::from_ref(&told.message),
+            object.spec.justification.as_deref(),
+        );
     }
 }
 

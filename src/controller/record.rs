@@ -32,7 +32,10 @@ pub async fn before_the_write(
     let refused = if counts { not_asked_again(memory, scene) } else { memory.refused.keys().cloned().collect() };
     let view = View { observed, capabilities: scene.capabilities, refused: &refused, now: scene.now };
     let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
-    record.retain(|role, _| !refused.contains(role) || layer.managed.contains_key(role));
+    record.retain(|role, term| {
+        let begins = !refused.contains(role) && !(scene.skew.is_some() && *term != Term::Permanent);
+        begins || layer.managed.contains_key(role)
+    });
     // Whoever puts the base there answers for it, or it would stay when the last role goes.
     let base = base_to_record(layer, &scene.layers(), &view).filter(|base| !layer.managed.contains_key(*base));
     record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
@@ -41,8 +44,13 @@ pub async fn before_the_write(
     let mut object = scene.object.clone();
     let mut wrote = false;
     if grants || base.is_some() || !carried.is_empty() {
-        let new_starts =
-            record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        let started = |role: &String| {
+            let mut known = scene.object.status.iter().flat_map(|status| &status.roles);
+            known.any(|known| known.role == *role && known.start_time.is_some())
+        };
+        let new_starts = record
+            .iter()
+            .filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role) && !started(role));
         memory.tentative.extend(new_starts.map(|(role, _)| (layer.uid.clone(), role.clone())));
         let status = status_before(scene, &record, &carried, observed);
         object = write::status(ctx, &object, &status).await?;
@@ -177,8 +185,15 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let others = scene.other_layers();
     let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
     let there = known.clone().unwrap_or_default();
+    let settled_after =
+        |member: &Option<Member>| layers::record_after(layer, &others, &answered_for(scene, member.as_ref()), now);
     let mut record = match (&outcome.error, &outcome.member) {
-        (None, Some(member)) => layers::record_after(layer, &others, &answered_for(scene, member.as_ref()), now),
+        // Granted on the spec's word, and nobody could see whether it is in force.
+        (Some(_), _) if memory.granted.contains_key(&layer.uid) => {
+            memory.granted.get(&layer.uid).map(|granted| granted.record.clone()).unwrap_or_default()
+        }
+        (Some(_), Some(member)) if outcome.removed => settled_after(member),
+        (None, Some(member)) => settled_after(member),
         // Nobody knows what was carried out: all of it may have been.
         (Some(error), _) if error.effect() == Effect::Unknown => layer.record_before(now),
         (Some(_) | None, _) => layer.managed.clone(),
@@ -197,10 +212,9 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
         (role.start_time, role.expiration_time) = (None, None);
     }
     let managed: Vec<ManagedRole> = status::managed_roles(&record);
-    let carried = match outcome.again {
-        super::converge::Again::AtEdge if outcome.error.is_none() => Vec::new(),
-        _ => old.carried_roles.clone(),
-    };
+    // What a healing took out is back when nothing differs any more.
+    let at_rest = outcome.error.is_none() && outcome.told.reason != Reason::Contested;
+    let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
     ProjectMembershipStatus {
         observed_generation: generation,
         conditions: status::conditions(&old.conditions, &outcome.told, &outcome.drift, generation, now),
@@ -229,10 +243,30 @@ pub fn settled(object: &ProjectMembership) -> bool {
     ready && Some(status.observed_generation) == object.metadata.generation
 }
 
+/// What to say of temporary roles that aren't begun because two clocks disagree.
+pub fn skewed_role(scene: &Scene) -> Option<Told> {
+    let skew = scene.skew?;
+    let waits = |grant: &crate::grants::Grant| {
+        grant.term != Term::Permanent && !scene.acting.layer.managed.contains_key(&grant.role)
+    };
+    scene.acting.layer.in_effect(scene.now).any(waits).then(|| {
+        Told::new(
+            Reason::Progressing,
+            format!(
+                "the provider's clock is {} s off the operator's, so that no temporary role is begun: set both clocks right",
+                skew.as_secs()
+            ),
+        )
+    })
+}
+
 /// What to say of a declared role that the provider doesn't know.
 pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
     let declared = scene.acting.layer.in_effect(scene.now);
-    declared.filter_map(|grant| memory.refused.get(&grant.role)).map(|r| Told::new(Reason::RoleNotFound, r.message.clone())).next()
+    declared
+        .filter_map(|grant| memory.refused.get(&grant.role))
+        .map(|r| Told::new(Reason::RoleNotFound, r.message.clone()))
+        .next()
 }
 
 /// What differs and is left so: for an object that only observes, against what its declaration would come to.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::Timestamp;
-use kube::runtime::reflector::ObjectRef;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey};
@@ -20,6 +21,9 @@ use crate::member::{Capabilities, Member, Target};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
 
+/// How far two clocks may be apart before no temporary grant is begun any more.
+const SKEW: Duration = Duration::from_secs(30);
+
 /// What an object's references stand for.
 #[derive(Clone)]
 pub struct Resolved {
@@ -31,8 +35,12 @@ pub struct Resolved {
 
 impl Resolved {
     /// Whose roles at which server.
+    ///
+    /// The organization isn't part of it: a project has one, and whether an object writes it down changes nothing.
     pub fn spot(&self) -> Spot {
-        Spot { endpoint: self.connection.endpoint.clone(), target: self.target.clone() }
+        let mut target = self.target.clone();
+        target.project.organization_id = None;
+        Spot { endpoint: self.connection.endpoint.clone(), target }
     }
 }
 
@@ -54,7 +62,7 @@ impl From<Refusal> for Unresolved {
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
     let reference = ObjectRef::new(&key.name).within(&key.namespace);
-    if ctx.providers.get(&reference).is_none() {
+    let Some(provider) = ctx.providers.get(&reference) else {
         return Err(Unresolved::Refused(Refusal {
             reason: Reason::ProviderNotFound,
             message: format!(
@@ -62,9 +70,13 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
                 key.kind, key.name, key.namespace
             ),
         }));
-    }
+    };
     match ctx.connections.get(&key) {
         None => Err(Unresolved::Checking),
+        // Another object stands under the name now.
+        Some(Link::Ready(connection)) if Some(&connection.uid) != provider.metadata.uid.as_ref() => {
+            Err(Unresolved::Checking)
+        }
         Some(Link::Failed { reason, message }) => Err(Unresolved::Refused(Refusal {
             reason: Reason::ProviderNotReady,
             message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
@@ -88,6 +100,8 @@ pub struct Scene {
     pub other_objects: Vec<ObjectRef<ProjectMembership>>,
     /// What the provider can and needs.
     pub capabilities: Capabilities,
+    /// How far the provider's clock is off ours, where that is too far to begin a temporary grant.
+    pub skew: Option<SignedDuration>,
     /// The target, as status says it.
     pub target_status: TargetStatus,
     /// The instant that all this is for.
@@ -153,7 +167,8 @@ pub fn scene(
     let acting = readings.next()?;
     let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
     let target_status = super::record::target_status(resolved);
-    Some(Scene { object, acting, others: readings.collect(), other_objects, capabilities, target_status, now })
+    let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
+    Some(Scene { object, acting, others: readings.collect(), other_objects, capabilities, skew, target_status, now })
 }
 
 fn written_down(object: &ProjectMembership) -> BTreeSet<String> {
@@ -172,7 +187,7 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
 
 /// Objects share a plan when they name the same provider object: one credential must not write on another's word.
 fn same_plan(a: &Resolved, b: &Resolved) -> bool {
-    a.connection.uid == b.connection.uid && a.target == b.target
+    a.connection.uid == b.connection.uid && a.spot() == b.spot()
 }
 
 /// Whether the acting object's provider object leads on this target: of those with an object that counts, the older.
@@ -187,7 +202,9 @@ fn leads(
     !kin.iter().any(|other| {
         let rival = resolve(ctx, other).ok().filter(|r| r.spot() == resolved.spot() && !same_plan(r, resolved));
         rival.is_some_and(|rival| {
-            (rival.connection.created, &rival.connection.uid) < ours && other.uid() != object.uid() && counts(other, &rival, now)
+            (rival.connection.created, &rival.connection.uid) < ours
+                && other.uid() != object.uid()
+                && counts(other, &rival, now)
         })
     })
 }
@@ -201,5 +218,6 @@ fn counts(object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bo
         led: false,
         now,
     };
-    object.spec.management_policy == ManagementPolicy::Enforce && admit::read(object, &beside).layer.phase == Phase::Counts
+    object.spec.management_policy == ManagementPolicy::Enforce
+        && admit::read(object, &beside).layer.phase == Phase::Counts
 }

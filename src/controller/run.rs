@@ -97,7 +97,12 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let checker = checker.clone();
         move |event: &Event<MembershipProvider>| provider_event(&checker, event)
     };
-    let provider_stream = watch::objects(Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()), providers_writer, metrics.clone(), saw_provider);
+    let provider_stream = watch::objects(
+        Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()),
+        providers_writer,
+        metrics.clone(),
+        saw_provider,
+    );
     let checking = Controller::for_stream(by_others(provider_stream, ctx.clone()), providers.clone())
         .with_config(controller::Config::default().debounce(Duration::ZERO))
         .reconcile_on(receiver(woken_providers))
@@ -109,7 +114,12 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let ctx = ctx.clone();
         move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
     };
-    let membership_stream = watch::objects(Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()), memberships_writer, metrics, saw_membership);
+    let membership_stream = watch::objects(
+        Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()),
+        memberships_writer,
+        metrics,
+        saw_membership,
+    );
     let reconciling = Controller::for_stream(by_others(membership_stream, ctx.clone()), memberships.clone())
         .reconcile_on(receiver(woken))
         .graceful_shutdown_on(stopped.clone())
@@ -190,6 +200,11 @@ fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
             checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
         }
     }
+    if let Event::InitDone = event {
+        for key in checker.forget_missing() {
+            of_provider(&checker.ctx, &key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
+        }
+    }
     if let Event::Apply(object) | Event::InitApply(object) = event {
         // A provider object under an old name may be another one.
         let key = ProviderKey::of(object);
@@ -206,7 +221,9 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
             }
             ctx.targets.lost(object)
         }
-        Event::Init | Event::InitDone => Vec::new(),
+        // What was deleted while the watch was broken off is told by nobody.
+        Event::InitDone => ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some()),
+        Event::Init => Vec::new(),
     };
     others.iter().for_each(|other| ctx.wake(other));
 }

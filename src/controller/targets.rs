@@ -132,6 +132,27 @@ impl Targets {
         index.others(&kin, &key)
     }
 
+    /// After a relist: objects that went unseen, by what `is_there` says of their names. Returns the others on their
+    /// targets.
+    pub fn lost_unseen(
+        &self,
+        is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool,
+    ) -> Vec<ObjectRef<ProjectMembership>> {
+        let mut index = self.index();
+        let gone: Vec<(Key, Kin)> = (index.seen.iter())
+            .filter(|((namespace, name), _)| !is_there(&ObjectRef::new(name).within(namespace)))
+            .map(|(key, seen)| (key.clone(), seen.kin.clone()))
+            .collect();
+        let mut others = Vec::new();
+        for (key, kin) in gone {
+            index.seen.remove(&key);
+            index.knock(&kin);
+            index.drop_from(&kin, &key);
+            others.extend(index.others(&kin, &key));
+        }
+        others
+    }
+
     /// Tells when something on `object`'s target changes: a pass that waits for its turn looks again then, so that a
     /// revocation doesn't wait behind a grant.
     pub fn knock(&self, object: &ProjectMembership) -> Arc<Notify> {

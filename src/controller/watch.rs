@@ -81,7 +81,7 @@ fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, me
                 namespace = invalid.metadata.namespace,
                 name = invalid.metadata.name,
                 error = invalid.error,
-                "this object can't be read and is left alone: mend it, or delete it"
+                "this object can't be read: nothing of it is carried out until it is mended, its deletion neither"
             );
             None
         }

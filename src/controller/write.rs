@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use kube::runtime::reflector::ObjectRef;
-use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;

@@ -124,10 +124,9 @@ impl Error {
     /// When to try again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. }
-            | Self::Unauthorized { .. }
-            | Self::Changed { .. }
-            | Self::Unconfirmed { .. } => Retry::Backoff,
+            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Changed { .. } | Self::Unconfirmed { .. } => {
+                Retry::Backoff
+            }
             Self::RateLimited { after, .. } => after.map_or(Retry::Backoff, Retry::After),
             Self::Forbidden { .. }
             | Self::RoleNotFound { .. }

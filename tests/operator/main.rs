@@ -36,5 +36,6 @@ mod support;
 mod suspension;
 mod telemetry;
 mod unchecked;
+mod unproven;
 mod windows;
 mod zitadel;

@@ -201,6 +201,11 @@ impl Permit {
         self.shared.lock().queue.charge(self.lane, self.kind, now());
     }
 
+    /// Gives the permit back: nothing was sent under it, so that it doesn't count against the minute's limit.
+    pub fn unused(self) {
+        self.shared.lock().queue.refund(self.lane, self.kind);
+    }
+
     /// Lets no request of the lane begin for this long. Of several pauses the longest counts.
     pub fn pause(&self, length: Duration) {
         // Far beyond any Retry-After, and no overflow: a year.

@@ -161,6 +161,13 @@ impl Queue {
         }
     }
 
+    /// A request that was granted was never sent; that it ended is said besides.
+    pub fn refund(&mut self, lane: LaneId, kind: Kind) {
+        if let Some(meter) = self.lanes.get_mut(&lane) {
+            meter.refund(kind);
+        }
+    }
+
     /// No request of the lane begins before `until`. Of several pauses the longest counts.
     pub fn pause(&mut self, lane: LaneId, until: Instant) {
         if let Some(meter) = self.lanes.get_mut(&lane) {

@@ -75,6 +75,14 @@ impl Meter {
         }
     }
 
+    /// A request that was to begin was never sent.
+    pub fn refund(&mut self, kind: Kind) {
+        match kind {
+            Kind::Read => self.reads.refund(),
+            Kind::Write => self.writes.refund(),
+        }
+    }
+
     /// A request ends.
     pub fn end(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);

@@ -148,3 +148,13 @@ async fn many_at_once_never_exceed_the_limit_and_all_are_served() {
     timeout(Duration::from_secs(30), all).await.expect("all are served");
     assert_eq!(lane.waiting(), [0; 4]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_given_back_unused_does_not_count() {
+    let lane = Budget::new(false).lane("p".to_owned(), limited(1));
+    write(&lane, Urgency::Revoke).await.unused();
+    let again = timeout(Duration::from_secs(1), write(&lane, Urgency::Revoke)).await;
+    assert!(again.is_ok(), "the minute's only write is still to be had");
+    drop(again);
+    assert!(timeout(Duration::from_secs(1), write(&lane, Urgency::Revoke)).await.is_err(), "now it is taken");
+}

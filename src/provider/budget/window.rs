@@ -21,6 +21,11 @@ impl Window {
         self.began.push_back(now);
     }
 
+    /// A request that was counted last was never sent.
+    pub fn refund(&mut self) {
+        self.began.pop_back();
+    }
+
     /// When another request may begin so that at most `limit` (1 or more) began in any 60 seconds: `None` means at once.
     pub fn next_at(&self, limit: usize, now: Instant) -> Option<Instant> {
         // The request that must have left the window: after it, fewer than `limit` are in it.

@@ -36,10 +36,7 @@ impl Context {
     /// [`Error::Unreachable`] with `what` happened and the place.
     pub fn unreachable(&self, what: &str, effect: Effect) -> Error {
         let Self { provider, endpoint, method, route, .. } = self;
-        Error::Unreachable {
-            message: format!("{provider} at {endpoint} {what} ({method} {route})"),
-            effect,
-        }
+        Error::Unreachable { message: format!("{provider} at {endpoint} {what} ({method} {route})"), effect }
     }
 }
 

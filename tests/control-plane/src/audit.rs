@@ -166,23 +166,13 @@ impl Event {
     /// has. It counts when it is accepted (a watch that runs has no other line
     /// yet), everything else when it is done.
     fn parse(line: &str) -> Result<Option<Self>, Error> {
-        let value: Value =
-            serde_json::from_str(line).map_err(|_| Error::AuditLine(line.trim().into()))?;
-        let text = |pointer| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let value: Value = serde_json::from_str(line).map_err(|_| Error::AuditLine(line.trim().into()))?;
+        let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let verb = text("/verb");
         if (verb == "watch") != (text("/stage") == "ResponseStarted") {
             return Ok(None);
         }
-        let code = value
-            .pointer("/responseStatus/code")
-            .and_then(Value::as_u64)
-            .unwrap_or(0);
+        let code = value.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0);
         Ok(Some(Self {
             verb,
             user: text("/user/username"),
@@ -201,12 +191,7 @@ impl Event {
     /// `get /readyz`.
     #[must_use]
     pub fn request(&self) -> String {
-        let Self {
-            verb,
-            resource,
-            subresource,
-            ..
-        } = self;
+        let Self { verb, resource, subresource, .. } = self;
         match (resource.is_empty(), subresource.is_empty()) {
             (true, _) => format!("{verb} {}", self.uri.split('?').next().unwrap_or_default()),
             (false, true) => format!("{verb} {resource}"),
@@ -226,13 +211,7 @@ const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollect
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            namespace,
-            name,
-            code,
-            user,
-            ..
-        } = self;
+        let Self { namespace, name, code, user, .. } = self;
         write!(f, "{} {namespace}/{name} → {code} ({user})", self.request())
     }
 }
@@ -304,20 +283,13 @@ impl Filter {
     /// Whether an event is as this filter says.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
-        let is = |wanted: &Option<String>, value: &str| {
-            wanted.as_ref().is_none_or(|wanted| wanted == value)
-        };
+        let is = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
         is(&self.user, &event.user)
-            && self
-                .user_agent
-                .as_ref()
-                .is_none_or(|prefix| event.user_agent.starts_with(prefix))
+            && self.user_agent.as_ref().is_none_or(|prefix| event.user_agent.starts_with(prefix))
             && (self.verbs.is_empty() || self.verbs.contains(&event.verb))
             && is(&self.resource, &event.resource)
             && is(&self.subresource, &event.subresource)
             && is(&self.namespace, &event.namespace)
-            && self
-                .refused
-                .is_none_or(|refused| refused == (event.code >= 400))
+            && self.refused.is_none_or(|refused| refused == (event.code >= 400))
     }
 }

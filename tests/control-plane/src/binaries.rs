@@ -54,15 +54,8 @@ impl Binaries {
         let dir = dir.into();
         // Servers run with this as the program's path from wherever they are.
         let dir = std::path::absolute(&dir).unwrap_or(dir);
-        let missing: Vec<_> = NEEDED
-            .into_iter()
-            .filter(|name| !dir.join(name).is_file())
-            .collect();
-        if missing.is_empty() {
-            Ok(Self { dir })
-        } else {
-            Err(Error::MissingBinaries { dir, missing })
-        }
+        let missing: Vec<_> = NEEDED.into_iter().filter(|name| !dir.join(name).is_file()).collect();
+        if missing.is_empty() { Ok(Self { dir }) } else { Err(Error::MissingBinaries { dir, missing }) }
     }
 
     /// The folder.
@@ -90,10 +83,7 @@ impl Binaries {
         if path.is_file() {
             Ok(path)
         } else {
-            Err(Error::MissingBinaries {
-                dir: self.dir.clone(),
-                missing: vec![CONTROLLER_MANAGER],
-            })
+            Err(Error::MissingBinaries { dir: self.dir.clone(), missing: vec![CONTROLLER_MANAGER] })
         }
     }
 
@@ -115,28 +105,18 @@ impl Binaries {
         go_build::into(&partial, progress)?;
         remove(&dir)?;
         fs::rename(&partial, &dir).doing(|| format!("create {}", dir.display()))?;
-        progress(&format!(
-            "control plane: all built in {} s, kept in {}",
-            began.elapsed().as_secs(),
-            dir.display()
-        ));
+        progress(&format!("control plane: all built in {} s, kept in {}", began.elapsed().as_secs(), dir.display()));
         Self::in_dir(dir)
     }
 }
 
 /// Where built binaries are kept, of all versions.
 fn cache() -> Result<PathBuf, Error> {
-    let of = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let of = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     of("XDG_CACHE_HOME")
         .or_else(|| of("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("membership-operator/control-plane"))
-        .ok_or(Error::State(
-            "neither XDG_CACHE_HOME nor HOME is set: nowhere to keep binaries",
-        ))
+        .ok_or(Error::State("neither XDG_CACHE_HOME nor HOME is set: nowhere to keep binaries"))
 }
 
 /// Waits until nobody else builds. The lock ends with the file that is

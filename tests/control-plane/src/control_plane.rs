@@ -86,31 +86,20 @@ impl ControlPlane {
 
         let (etcd, etcd_url) = launch::etcd(binaries, &options, &dir).await?;
         let token = random_token()?;
-        write(
-            &dir.join("tokens.csv"),
-            &format!("{token},admin,admin,system:masters\n"),
-        )?;
+        write(&dir.join("tokens.csv"), &format!("{token},admin,admin,system:masters\n"))?;
         write(&dir.join("audit-policy.yaml"), audit::POLICY)?;
 
         let mut attempt = 1;
         let (apiserver, cluster, port) = loop {
             let port = options.port.map_or_else(free_port, Ok)?;
             let url = format!("https://127.0.0.1:{port}");
-            let cluster = Cluster {
-                kubectl: binaries.kubectl(),
-                dir: dir.clone(),
-                url,
-            };
+            let cluster = Cluster { kubectl: binaries.kubectl(), dir: dir.clone(), url };
             let cluster = Arc::new(cluster);
             let admin = cluster.kubeconfig("admin", &token, "default")?;
             let kubectl = Kubectl::new(Arc::clone(&cluster), admin);
             match launch::apiserver(binaries, &options, &dir, &etcd_url, port, &kubectl).await {
                 Ok(server) => break (server, cluster, port),
-                Err(error)
-                    if port_was_taken(&error)
-                        && options.port.is_none()
-                        && attempt < launch::PORT_ATTEMPTS =>
-                {
+                Err(error) if port_was_taken(&error) && options.port.is_none() && attempt < launch::PORT_ATTEMPTS => {
                     attempt += 1;
                 }
                 Err(error) => return Err(error),
@@ -123,11 +112,7 @@ impl ControlPlane {
             cluster,
             etcd_url,
             port,
-            servers: Mutex::new(Servers {
-                controller_manager: None,
-                apiserver: Some(apiserver),
-                etcd,
-            }),
+            servers: Mutex::new(Servers { controller_manager: None, apiserver: Some(apiserver), etcd }),
             janitor,
             options,
         };
@@ -193,24 +178,16 @@ impl ControlPlane {
         let arguments = [
             format!("--kubeconfig={}", self.admin_kubeconfig.display()),
             format!("--controllers={CONTROLLERS}"),
-            format!(
-                "--root-ca-file={}",
-                self.dir().join("pki/apiserver.crt").display()
-            ),
+            format!("--root-ca-file={}", self.dir().join("pki/apiserver.crt").display()),
             "--leader-elect=false".into(),
             "--secure-port=0".into(),
         ];
         let program = self.binaries.controller_manager()?;
-        let mut server =
-            Server::start("kube-controller-manager", self.dir(), &program, &arguments, &[])?;
+        let mut server = Server::start("kube-controller-manager", self.dir(), &program, &arguments, &[])?;
         let kubectl = self.kubectl();
         server
             .until_ready(READY, "ServiceAccount default", || async {
-                get(
-                    &kubectl,
-                    "/api/v1/namespaces/default/serviceaccounts/default",
-                )
-                .await
+                get(&kubectl, "/api/v1/namespaces/default/serviceaccounts/default").await
             })
             .await?;
         servers.controller_manager = Some(server);
@@ -239,10 +216,7 @@ impl ControlPlane {
 
     async fn end_apiserver(&self, grace: Duration) -> Result<(), Error> {
         let server = self.servers.lock().await.apiserver.take();
-        server
-            .ok_or(Error::State("the API server doesn't run"))?
-            .stop(grace)
-            .await
+        server.ok_or(Error::State("the API server doesn't run"))?.stop(grace).await
     }
 
     /// Starts the API server again, on the same port and data, and returns when
@@ -256,16 +230,9 @@ impl ControlPlane {
         if servers.apiserver.is_some() {
             return Err(Error::State("the API server runs already"));
         }
-        let Self {
-            binaries,
-            options,
-            etcd_url,
-            port,
-            ..
-        } = self;
+        let Self { binaries, options, etcd_url, port, .. } = self;
         let kubectl = self.kubectl();
-        let started =
-            launch::apiserver(binaries, options, self.dir(), etcd_url, *port, &kubectl).await?;
+        let started = launch::apiserver(binaries, options, self.dir(), etcd_url, *port, &kubectl).await?;
         servers.apiserver = Some(started);
         Ok(())
     }
@@ -276,15 +243,8 @@ impl ControlPlane {
     ///
     /// [`Error::TooSlow`] if something doesn't end.
     pub async fn stop(self) -> Result<(), Error> {
-        let Servers {
-            controller_manager,
-            apiserver,
-            etcd,
-        } = self.servers.into_inner();
-        for server in [controller_manager, apiserver, Some(etcd)]
-            .into_iter()
-            .flatten()
-        {
+        let Servers { controller_manager, apiserver, etcd } = self.servers.into_inner();
+        for server in [controller_manager, apiserver, Some(etcd)].into_iter().flatten() {
             server.stop(GRACE).await?;
         }
         self.janitor.sweep().await

@@ -78,23 +78,12 @@ impl fmt::Display for Error {
             Self::Build { binary, output } => {
                 write!(f, "`go build` of {binary} failed:\n{output}")
             }
-            Self::Exited {
-                server,
-                status,
-                log,
-            } => {
+            Self::Exited { server, status, log } => {
                 write!(f, "{server} ended ({status}); the end of its log:\n{log}")
             }
-            Self::TooSlow {
-                server,
-                after,
-                waiting_for,
-                log,
-            } => write!(
-                f,
-                "{server}: waited {:.1} s for {waiting_for}; the end of its log:\n{log}",
-                after.as_secs_f64()
-            ),
+            Self::TooSlow { server, after, waiting_for, log } => {
+                write!(f, "{server}: waited {:.1} s for {waiting_for}; the end of its log:\n{log}", after.as_secs_f64())
+            }
             Self::Kubectl { arguments, output } => write!(
                 f,
                 "`kubectl {arguments}` failed ({})\nstdout: {}\nstderr: {}",
@@ -123,9 +112,6 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Io {
-            doing: what(),
-            source,
-        })
+        self.map_err(|source| Error::Io { doing: what(), source })
     }
 }

@@ -18,18 +18,12 @@ const PACKAGES: [(&str, &str); 4] = [
     ("etcd", "go.etcd.io/etcd/server/v3"),
     ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    (
-        "kube-controller-manager",
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-    ),
+    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
 ];
 
 /// The packages that hold a version of Kubernetes: what `/version` says, and
 /// what clients say in their user agent.
-const VERSIONED: [&str; 2] = [
-    "k8s.io/component-base/version",
-    "k8s.io/client-go/pkg/version",
-];
+const VERSIONED: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 /// A line is shown at least this often while a step runs.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -37,29 +31,17 @@ const HEARTBEAT: Duration = Duration::from_secs(20);
 /// Name of the folder that holds what these modules, built this way for this
 /// machine, come to. (FNV-1a: std's hasher may change with the compiler.)
 pub(crate) fn key() -> String {
-    let recipe = [
-        GO_MOD,
-        GO_SUM,
-        &flags(),
-        std::env::consts::OS,
-        std::env::consts::ARCH,
-    ];
+    let recipe = [GO_MOD, GO_SUM, &flags(), std::env::consts::OS, std::env::consts::ARCH];
     let hash = recipe
         .iter()
         .flat_map(|part| part.bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{}-{hash:016x}", version_of("k8s.io/kubernetes"))
 }
 
 /// Builds all binaries into `dir`, which mustn't exist.
 pub(crate) fn into(dir: &Path, progress: &dyn Fn(&str)) -> Result<(), Error> {
-    match Command::new("go")
-        .arg("version")
-        .stdout(Stdio::null())
-        .status()
-    {
+    match Command::new("go").arg("version").stdout(Stdio::null()).status() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::State(
                 "the control plane is built with Go, and there is no `go` on the PATH: install \
@@ -83,35 +65,18 @@ pub(crate) fn into(dir: &Path, progress: &dyn Fn(&str)) -> Result<(), Error> {
         version_of("go.etcd.io/etcd/server/v3"),
     ));
     for (i, (binary, package)) in PACKAGES.into_iter().enumerate() {
-        let step = format!(
-            "control plane: step {} of {}, {binary}",
-            i + 1,
-            PACKAGES.len()
-        );
+        let step = format!("control plane: step {} of {}, {binary}", i + 1, PACKAGES.len());
         build(dir, binary, package, &step, progress)?;
     }
     Ok(())
 }
 
-fn build(
-    dir: &Path,
-    binary: &'static str,
-    package: &str,
-    step: &str,
-    progress: &dyn Fn(&str),
-) -> Result<(), Error> {
+fn build(dir: &Path, binary: &'static str, package: &str, step: &str, progress: &dyn Fn(&str)) -> Result<(), Error> {
     progress(&format!("{step}: building"));
     let began = Instant::now();
     // A step of minutes has to end with us, too.
     let mut go = watchdog::command(&dir.join("building"), Path::new("go"))?
-        .args([
-            "build",
-            "-v",
-            "-mod=readonly",
-            "-trimpath",
-            "-buildvcs=false",
-            "-ldflags",
-        ])
+        .args(["build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags"])
         .args([&flags(), "-o", binary, package])
         .current_dir(dir)
         .env("CGO_ENABLED", "0")
@@ -139,10 +104,7 @@ fn build(
     drop(leash);
     if !status.success() {
         let tail = output.len().saturating_sub(20);
-        return Err(Error::Build {
-            binary,
-            output: output.split_off(tail).join("\n"),
-        });
+        return Err(Error::Build { binary, output: output.split_off(tail).join("\n") });
     }
     progress(&format!("{step}: built in {} s", began.elapsed().as_secs()));
     Ok(())
@@ -182,10 +144,6 @@ mod tests {
     fn versions_are_read_from_go_mod() {
         assert_eq!(version_of("k8s.io/kubernetes"), "v1.36.3");
         assert_eq!(version_of("go.etcd.io/etcd/server/v3"), "v3.6.8");
-        assert!(
-            flags().contains("-X k8s.io/component-base/version.gitMinor=36"),
-            "{}",
-            flags()
-        );
+        assert!(flags().contains("-X k8s.io/component-base/version.gitMinor=36"), "{}", flags());
     }
 }

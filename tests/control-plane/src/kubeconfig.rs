@@ -11,13 +11,7 @@ use crate::error::{Doing, Error};
 
 /// Writes a kubeconfig that only its owner can read, as JSON (which is YAML),
 /// so that nothing needs quoting.
-pub(crate) fn write(
-    path: &Path,
-    url: &str,
-    authority: &Path,
-    token: &str,
-    namespace: &str,
-) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, url: &str, authority: &Path, token: &str, namespace: &str) -> Result<(), Error> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",

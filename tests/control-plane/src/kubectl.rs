@@ -25,12 +25,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Writes a kubeconfig with `token` to `<dir>/<name>.kubeconfig`.
-    pub(crate) fn kubeconfig(
-        &self,
-        name: &str,
-        token: &str,
-        namespace: &str,
-    ) -> Result<PathBuf, Error> {
+    pub(crate) fn kubeconfig(&self, name: &str, token: &str, namespace: &str) -> Result<PathBuf, Error> {
         let path = self.dir.join(format!("{name}.kubeconfig"));
         // The API server makes its certificate itself, and puts the authority
         // that signed it into the same file.
@@ -65,10 +60,7 @@ pub struct Output {
 
 impl Kubectl {
     pub(crate) fn new(cluster: Arc<Cluster>, kubeconfig: PathBuf) -> Self {
-        Self {
-            cluster,
-            kubeconfig,
-        }
+        Self { cluster, kubeconfig }
     }
 
     /// The kubeconfig that is used, for another client to be the same user.
@@ -95,10 +87,7 @@ impl Kubectl {
         let doing = || format!("run kubectl {}", arguments.join(" "));
         let mut child = Command::new(&self.cluster.kubectl)
             .args([flag("--kubeconfig=", &self.kubeconfig)])
-            .args([flag(
-                "--cache-dir=",
-                &self.cluster.dir.join("kubectl-cache"),
-            )])
+            .args([flag("--cache-dir=", &self.cluster.dir.join("kubectl-cache"))])
             .args(arguments)
             .env_remove("KUBECONFIG")
             .env("KUBECTL_KUBERC", "false")
@@ -144,10 +133,7 @@ impl Kubectl {
         if output.status.success() {
             Ok(output.stdout)
         } else {
-            Err(Error::Kubectl {
-                arguments: arguments.join(" "),
-                output,
-            })
+            Err(Error::Kubectl { arguments: arguments.join(" "), output })
         }
     }
 
@@ -158,8 +144,7 @@ impl Kubectl {
     ///
     /// As [`Kubectl::ok`].
     pub async fn apply(&self, yaml: &str) -> Result<String, Error> {
-        self.ok_with_input(&["apply", "--server-side", "--filename=-"], yaml)
-            .await
+        self.ok_with_input(&["apply", "--server-side", "--filename=-"], yaml).await
     }
 
     /// kubectl as a ServiceAccount, which must exist, with a real token of one
@@ -169,8 +154,7 @@ impl Kubectl {
     ///
     /// As [`Kubectl::ok`]: `serviceaccounts "…" not found`, for instance.
     pub async fn as_service_account(&self, namespace: &str, name: &str) -> Result<Self, Error> {
-        self.as_service_account_for(namespace, name, Duration::from_secs(3600))
-            .await
+        self.as_service_account_for(namespace, name, Duration::from_secs(3600)).await
     }
 
     /// As [`Kubectl::as_service_account`], with a token that is valid for
@@ -179,23 +163,13 @@ impl Kubectl {
     /// # Errors
     ///
     /// As [`Kubectl::as_service_account`].
-    pub async fn as_service_account_for(
-        &self,
-        namespace: &str,
-        name: &str,
-        lifetime: Duration,
-    ) -> Result<Self, Error> {
+    pub async fn as_service_account_for(&self, namespace: &str, name: &str, lifetime: Duration) -> Result<Self, Error> {
         let lifetime = format!("--duration={}s", lifetime.as_secs());
         let namespaced = format!("--namespace={namespace}");
-        let token = self
-            .ok(&["create", "token", name, &namespaced, &lifetime])
-            .await?;
+        let token = self.ok(&["create", "token", name, &namespaced, &lifetime]).await?;
         let file = format!("{namespace}.{name}");
         let kubeconfig = self.cluster.kubeconfig(&file, token.trim(), namespace)?;
-        Ok(Self {
-            cluster: Arc::clone(&self.cluster),
-            kubeconfig,
-        })
+        Ok(Self { cluster: Arc::clone(&self.cluster), kubeconfig })
     }
 }
 

@@ -16,11 +16,7 @@ pub(crate) const READY: Duration = Duration::from_secs(120);
 pub(crate) const PORT_ATTEMPTS: u32 = 5;
 
 /// Starts etcd and waits until it is healthy; returns it with its URL.
-pub(crate) async fn etcd(
-    binaries: &Binaries,
-    options: &Options,
-    dir: &Path,
-) -> Result<(Server, String), Error> {
+pub(crate) async fn etcd(binaries: &Binaries, options: &Options, dir: &Path) -> Result<(Server, String), Error> {
     let mut attempt = 1;
     loop {
         let (port, peer) = (free_port()?, free_port()?);
@@ -85,10 +81,7 @@ pub(crate) async fn apiserver(
         "--authorization-mode=RBAC".into(),
         format!("--token-auth-file={}", dir.join("tokens.csv").display()),
         "--service-cluster-ip-range=10.0.0.0/24".into(),
-        format!(
-            "--audit-policy-file={}",
-            dir.join("audit-policy.yaml").display()
-        ),
+        format!("--audit-policy-file={}", dir.join("audit-policy.yaml").display()),
         format!("--audit-log-path={}", audit_log(dir).display()),
         // Written before the answer is complete, so that counts are exact; one
         // file, so that a mark stays one (by default a new one each 100 MB).
@@ -101,9 +94,7 @@ pub(crate) async fn apiserver(
         .until_ready(READY, "/readyz", || async {
             // kubectl costs more than a look whether anybody listens.
             let address = ("127.0.0.1", port);
-            tokio::net::TcpStream::connect(address)
-                .await
-                .map_err(|error| error.to_string())?;
+            tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
             get(kubectl, "/readyz").await?;
             get(kubectl, "/api/v1/namespaces/default").await
         })

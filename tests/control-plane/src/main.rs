@@ -36,19 +36,10 @@ async fn run(command: Command) -> Result<(), Error> {
         println!("{}", binaries.dir().display());
         return Ok(());
     };
-    let options = Options {
-        controller_manager,
-        ..Options::default()
-    };
+    let options = Options { controller_manager, ..Options::default() };
     let plane = ControlPlane::start(&binaries, options).await?;
     println!("export KUBECONFIG={}", plane.admin_kubeconfig().display());
-    eprintln!(
-        "{} is ready; Ctrl-C ends it and removes its data",
-        plane.url()
-    );
-    tokio::signal::ctrl_c().await.map_err(|source| Error::Io {
-        doing: "wait for Ctrl-C".into(),
-        source,
-    })?;
+    eprintln!("{} is ready; Ctrl-C ends it and removes its data", plane.url());
+    tokio::signal::ctrl_c().await.map_err(|source| Error::Io { doing: "wait for Ctrl-C".into(), source })?;
     plane.stop().await
 }

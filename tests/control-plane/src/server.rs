@@ -47,9 +47,8 @@ impl Server {
         let name = name.into();
         let log = dir.join(format!("{name}.log"));
         let open = || OpenOptions::new().create(true).append(true).open(&log);
-        let (stdout, stderr) = open()
-            .and_then(|file| Ok((file.try_clone()?, file)))
-            .doing(|| format!("write {}", log.display()))?;
+        let (stdout, stderr) =
+            open().and_then(|file| Ok((file.try_clone()?, file))).doing(|| format!("write {}", log.display()))?;
         let mut watchdog = watchdog::command(&dir.join(watchdog::RUNNING).join(&name), program)?
             .args(arguments)
             .envs(environment.iter().copied())
@@ -57,16 +56,8 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .doing(|| format!("start {name}"))?;
-        let leash = watchdog
-            .stdin
-            .take()
-            .ok_or(Error::State("a watchdog has no stdin"))?;
-        Ok(Self {
-            name,
-            log,
-            watchdog,
-            leash,
-        })
+        let leash = watchdog.stdin.take().ok_or(Error::State("a watchdog has no stdin"))?;
+        Ok(Self { name, log, watchdog, leash })
     }
 
     /// Asks `probe` again and again until it is content.
@@ -83,17 +74,9 @@ impl Server {
     ) -> Result<(), Error> {
         let began = Instant::now();
         loop {
-            if let Some(status) = self
-                .watchdog
-                .try_wait()
-                .doing(|| format!("wait for {}", self.name))?
-            {
+            if let Some(status) = self.watchdog.try_wait().doing(|| format!("wait for {}", self.name))? {
                 let (status, log) = (status.to_string(), self.end_of_log());
-                return Err(Error::Exited {
-                    server: self.name.clone(),
-                    status,
-                    log,
-                });
+                return Err(Error::Exited { server: self.name.clone(), status, log });
             }
             let seen = match tokio::time::timeout(ATTEMPT, probe()).await {
                 Ok(Ok(())) => return Ok(()),
@@ -118,12 +101,7 @@ impl Server {
         watchdog::end(&mut self.leash, grace);
         let began = Instant::now();
         let limit = grace + Duration::from_secs(5);
-        while self
-            .watchdog
-            .try_wait()
-            .doing(|| format!("wait for {}", self.name))?
-            .is_none()
-        {
+        while self.watchdog.try_wait().doing(|| format!("wait for {}", self.name))?.is_none() {
             if began.elapsed() > limit {
                 return Err(Error::TooSlow {
                     server: self.name.clone(),
@@ -147,9 +125,7 @@ impl Server {
     #[must_use]
     pub fn end_of_log(&self) -> String {
         let log = fs::read(&self.log).unwrap_or_default();
-        let tail = log
-            .get(log.len().saturating_sub(4_000)..)
-            .unwrap_or_default();
+        let tail = log.get(log.len().saturating_sub(4_000)..).unwrap_or_default();
         String::from_utf8_lossy(tail).into_owned()
     }
 }
@@ -179,9 +155,7 @@ pub(crate) fn port_was_taken(error: &Error) -> bool {
 /// The connection's.
 pub async fn http_get(port: u16, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
-        .await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

@@ -80,18 +80,10 @@ impl Janitor {
     pub(crate) fn of(dir: &Path) -> Result<Self, Error> {
         let marks = dir.join(RUNNING);
         fs::create_dir_all(&marks).doing(|| format!("create {}", marks.display()))?;
-        let mut shell = shell(SWEEP)
-            .arg(dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .doing(|| "start sh".into())?;
+        let mut shell =
+            shell(SWEEP).arg(dir).stdout(Stdio::null()).stderr(Stdio::null()).spawn().doing(|| "start sh".into())?;
         let leash = shell.stdin.take().ok_or(Error::State("sh has no stdin"))?;
-        Ok(Self {
-            dir: dir.into(),
-            shell,
-            leash,
-        })
+        Ok(Self { dir: dir.into(), shell, leash })
     }
 
     /// Waits until the folder is gone. The servers must have been stopped.
@@ -99,12 +91,7 @@ impl Janitor {
         drop(self.leash);
         let limit = Duration::from_secs(15);
         let began = Instant::now();
-        while self
-            .shell
-            .try_wait()
-            .doing(|| "wait for sh".into())?
-            .is_none()
-        {
+        while self.shell.try_wait().doing(|| "wait for sh".into())?.is_none() {
             if began.elapsed() > limit {
                 return Err(Error::TooSlow {
                     server: "janitor".into(),
@@ -131,9 +118,6 @@ pub(crate) fn end(leash: &mut ChildStdin, grace: Duration) {
 /// only us and we stop the servers in their order.
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
-    command
-        .args(["-c", script, "watchdog"])
-        .stdin(Stdio::piped())
-        .process_group(0);
+    command.args(["-c", script, "watchdog"]).stdin(Stdio::piped()).process_group(0);
     command
 }

@@ -34,10 +34,7 @@ fn fake(dir: &Path, names: &[&str]) {
 fn kubebuilder_assets_comes_before_the_cache() {
     let dir = tempfile::tempdir().unwrap();
     fake(dir.path(), &["etcd", "kube-apiserver", "kubectl"]);
-    let output = build()
-        .env("KUBEBUILDER_ASSETS", dir.path())
-        .output()
-        .unwrap();
+    let output = build().env("KUBEBUILDER_ASSETS", dir.path()).output().unwrap();
     assert_eq!(text(&output.stdout), dir.path().to_str().unwrap());
 }
 
@@ -45,17 +42,10 @@ fn kubebuilder_assets_comes_before_the_cache() {
 fn a_folder_that_lacks_binaries_is_refused_by_their_names() {
     let dir = tempfile::tempdir().unwrap();
     fake(dir.path(), &["kubectl"]);
-    let output = build()
-        .env("KUBEBUILDER_ASSETS", dir.path())
-        .output()
-        .unwrap();
+    let output = build().env("KUBEBUILDER_ASSETS", dir.path()).output().unwrap();
     assert!(!output.status.success());
     let wanted = format!("{} lacks etcd, kube-apiserver: ", dir.path().display());
-    assert!(
-        text(&output.stderr).contains(&wanted),
-        "{}",
-        text(&output.stderr)
-    );
+    assert!(text(&output.stderr).contains(&wanted), "{}", text(&output.stderr));
 }
 
 #[tokio::test]
@@ -66,10 +56,7 @@ async fn a_missing_controller_manager_is_told_when_it_is_asked_for() {
         std::os::unix::fs::symlink(real.dir().join(name), dir.path().join(name)).unwrap();
     }
     let binaries = Binaries::in_dir(dir.path()).unwrap();
-    let options = Options {
-        controller_manager: true,
-        ..Options::default()
-    };
+    let options = Options { controller_manager: true, ..Options::default() };
     let error = ControlPlane::start(&binaries, options).await.unwrap_err();
     assert!(
         matches!(&error, Error::MissingBinaries { missing, .. } if missing == &["kube-controller-manager"]),
@@ -85,11 +72,7 @@ fn with_fake_go(script: &str) -> (tempfile::TempDir, Command) {
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let go = bin.join("go");
-    fs::write(
-        &go,
-        format!("#!/bin/sh\n[ \"$1\" = version ] && exit\n{script}\n"),
-    )
-    .unwrap();
+    fs::write(&go, format!("#!/bin/sh\n[ \"$1\" = version ] && exit\n{script}\n")).unwrap();
     fs::set_permissions(&go, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = build();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
@@ -113,21 +96,12 @@ fn what_was_built_is_not_built_again() {
     let (dir, mut command) = with_fake_go(BUILDS);
     let first = command.output().unwrap();
     let built = succeeded(&first);
-    for name in [
-        "etcd",
-        "kube-apiserver",
-        "kubectl",
-        "kube-controller-manager",
-    ] {
+    for name in ["etcd", "kube-apiserver", "kubectl", "kube-controller-manager"] {
         assert!(Path::new(&built).join(name).is_file(), "{name}");
     }
     let began = Instant::now();
     let again = command.output().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(succeeded(&again), built);
     assert_eq!(text(&again.stderr), "", "no word about building");
     let calls = fs::read_to_string(dir.path().join("calls")).unwrap();
@@ -137,12 +111,7 @@ fn what_was_built_is_not_built_again() {
 #[test]
 fn two_at_once_build_once() {
     let (dir, mut command) = with_fake_go(BUILDS);
-    let mut run = || {
-        command
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
+    let mut run = || command.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let (one, two) = (run(), run());
     let one = succeeded(&one.wait_with_output().unwrap());
     let two = succeeded(&two.wait_with_output().unwrap());
@@ -158,16 +127,9 @@ fn a_build_that_fails_says_why_and_leaves_no_half() {
     let output = command.output().unwrap();
     assert!(!output.status.success());
     let told = text(&output.stderr);
-    assert!(
-        told.contains("step 1 of 4, etcd") && told.contains("no space left"),
-        "{told}"
-    );
+    assert!(told.contains("step 1 of 4, etcd") && told.contains("no space left"), "{told}");
     // The same cache with a go that works.
-    fs::write(
-        dir.path().join("bin/go"),
-        format!("#!/bin/sh\n[ $1 = version ] && exit\n{BUILDS}"),
-    )
-    .unwrap();
+    fs::write(dir.path().join("bin/go"), format!("#!/bin/sh\n[ $1 = version ] && exit\n{BUILDS}")).unwrap();
     succeeded(&command.output().unwrap());
     let calls = fs::read_to_string(dir.path().join("calls")).unwrap();
     assert_eq!(calls.lines().count(), 4, "nothing of the first try counts");
@@ -183,14 +145,8 @@ async fn a_build_ends_with_the_process_that_wanted_it() {
         !pid.trim().is_empty() && Path::new("/proc").join(pid.trim()).exists()
     };
     let limit = Duration::from_secs(20);
-    eventually(limit, async || {
-        runs().then_some(()).ok_or_else(|| "no go".into())
-    })
-    .await;
+    eventually(limit, async || runs().then_some(()).ok_or_else(|| "no go".into())).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    eventually(limit, async || {
-        (!runs()).then_some(()).ok_or_else(|| "go runs".into())
-    })
-    .await;
+    eventually(limit, async || (!runs()).then_some(()).ok_or_else(|| "go runs".into())).await;
 }

@@ -13,37 +13,18 @@ async fn namespaces_go_away_and_what_is_owned_goes_with_its_owner() {
     let plane = plane().await.unwrap();
     let kubectl = plane.kubectl();
     kubectl.ok(&["create", "namespace", "brief"]).await.unwrap();
-    kubectl
-        .ok(&["create", "configmap", "inside", "--namespace=brief"])
-        .await
-        .unwrap();
-    kubectl
-        .ok(&["delete", "namespace", "brief", "--wait=false"])
-        .await
-        .unwrap();
-    let phase = [
-        "get",
-        "namespace",
-        "brief",
-        "--output=jsonpath={.status.phase}",
-    ];
+    kubectl.ok(&["create", "configmap", "inside", "--namespace=brief"]).await.unwrap();
+    kubectl.ok(&["delete", "namespace", "brief", "--wait=false"]).await.unwrap();
+    let phase = ["get", "namespace", "brief", "--output=jsonpath={.status.phase}"];
     assert_eq!(kubectl.ok(&phase).await.unwrap(), "Terminating");
 
     plane.start_controller_manager().await.unwrap();
     // A second time nothing happens.
     plane.start_controller_manager().await.unwrap();
-    kubectl
-        .ok(&["wait", "--for=delete", "namespace/brief", "--timeout=60s"])
-        .await
-        .unwrap();
+    kubectl.ok(&["wait", "--for=delete", "namespace/brief", "--timeout=60s"]).await.unwrap();
 
     kubectl.ok(&["create", "configmap", "owner"]).await.unwrap();
-    let uid = kubectl.ok(&[
-        "get",
-        "configmap",
-        "owner",
-        "--output=jsonpath={.metadata.uid}",
-    ]);
+    let uid = kubectl.ok(&["get", "configmap", "owner", "--output=jsonpath={.metadata.uid}"]);
     let owned = format!(
         "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: owned, ownerReferences: [
           {{apiVersion: v1, kind: ConfigMap, name: owner, uid: {}}}]}}}}",
@@ -53,11 +34,7 @@ async fn namespaces_go_away_and_what_is_owned_goes_with_its_owner() {
     kubectl.ok(&["delete", "configmap", "owner"]).await.unwrap();
     eventually(Duration::from_secs(60), async || {
         let owned = kubectl.run(&["get", "configmap", "owned"]).await.unwrap();
-        if owned.stderr.contains("not found") {
-            Ok(())
-        } else {
-            Err(owned.stdout)
-        }
+        if owned.stderr.contains("not found") { Ok(()) } else { Err(owned.stdout) }
     })
     .await;
 }
