@@ -253,8 +253,9 @@ pub fn skewed_role(scene: &Scene) -> Option<Told> {
         Told::new(
             Reason::Progressing,
             format!(
-                "the provider's clock is {} s off the operator's, so that no temporary role is begun: set both clocks right",
-                skew.as_secs()
+                "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
+                // To the half minute, so that the message stays the same from pass to pass.
+                (skew.unsigned_abs().as_secs() + 15) / 30 * 30
             ),
         )
     })

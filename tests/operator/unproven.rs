@@ -48,7 +48,7 @@ async fn no_temporary_role_is_begun_while_two_clocks_disagree() {
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
         eventually(SOON, "Ready says that the clocks disagree", async || {
             let message = stage.says("pm/ci", "Ready", "Unknown", "Progressing").await;
-            if message.contains("clock is 300 s off") { Ok(()) } else { Err(message) }
+            if message.contains("clock is about 300 s off") { Ok(()) } else { Err(message) }
         })
         .await;
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
