@@ -75,7 +75,7 @@ pub async fn finish(
         return let_go(ctx, &object, resolved).await;
     }
     if let (None, Some(member)) = (&outcome.error, &outcome.member) {
-        let shown = record::answered_for(&outcome.scene, member.as_ref());
+        let shown = record::answered_for(&outcome.scene, member.as_ref(), memory);
         if layers::record_after(&outcome.scene.acting.layer, &others, &shown, outcome.scene.now).is_empty() {
             return let_go(ctx, &object, resolved).await;
         }

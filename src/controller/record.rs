@@ -130,8 +130,8 @@ fn status_before(
     let generation = scene.object.metadata.generation.unwrap_or_default();
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
     let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &shown(observed), scene.now);
-    let conditions = if settled(&scene.object) {
-        // A start that comes as planned is no news: Ready doesn't flicker.
+    let conditions = if old.observed_generation == generation && !old.conditions.is_empty() {
+        // A start that comes as planned is no news, nor is another try: Ready doesn't flicker.
         old.conditions.clone()
     } else {
         status::conditions(&old.conditions, &told, &[], generation, scene.now)
@@ -170,8 +170,8 @@ pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
 }
 
 /// The roles of a row that the acting object has to answer for as long as they are there.
-pub fn answered_for(scene: &Scene, member: Option<&Member>) -> BTreeSet<String> {
-    let refused = BTreeSet::new();
+pub fn answered_for(scene: &Scene, member: Option<&Member>, memory: &Memory) -> BTreeSet<String> {
+    let refused = memory.refused.keys().cloned().collect();
     let view = View { observed: member, capabilities: scene.capabilities, refused: &refused, now: scene.now };
     plan::shown(&scene.acting.layer, &scene.layers(), &view)
 }
@@ -185,8 +185,9 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let others = scene.other_layers();
     let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
     let there = known.clone().unwrap_or_default();
-    let settled_after =
-        |member: &Option<Member>| layers::record_after(layer, &others, &answered_for(scene, member.as_ref()), now);
+    let settled_after = |member: &Option<Member>| {
+        layers::record_after(layer, &others, &answered_for(scene, member.as_ref(), memory), now)
+    };
     let mut record = match (&outcome.error, &outcome.member) {
         // Granted on the spec's word, and nobody could see whether it is in force.
         (Some(_), _) if memory.granted.contains_key(&layer.uid) => {

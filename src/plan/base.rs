@@ -105,9 +105,11 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Optio
     plan.change().into_iter().chain(plan.fallbacks()).any(adds).then_some(base)
 }
 
-/// Whether what `layer` has or holds is temporary only, so that it needs the base.
+/// Whether what `layer` has or holds is temporary only, so that it needs the base. A role that the provider refused is
+/// had by nobody.
 fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
-    let mut terms: Vec<Term> = layer.in_effect(view.now).map(|grant| grant.term).collect();
+    let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
+    let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
     if layer.phase == Phase::Holds {
         let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now));
         terms.extend(held.map(|(_, term)| *term));

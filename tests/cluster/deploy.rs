@@ -53,7 +53,11 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
     with_namespace_on(plane, async |ns| {
         let allowed = async |verb: &str, resource: &str| {
             let namespace = format!("--namespace={}", ns.name);
-            let answer = operator.run(&["auth", "can-i", verb, resource, &namespace]).await.unwrap();
+            // `kind/status` would be an object of the name `status`.
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            let subresource = format!("--subresource={subresource}");
+            let arguments = ["auth", "can-i", verb, resource, &subresource, &namespace];
+            let answer = operator.run(&arguments).await.unwrap();
             answer.stdout.trim() == "yes"
         };
         let memberships = "projectmemberships.membership.dev";

@@ -103,9 +103,13 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
         for (project, lists) in lists(&stage) {
             let gaps = gaps(&lists);
             let took: SignedDuration = gaps.iter().sum();
-            let most = 2 + took.as_millis() / CONFIRM_SPACING.as_millis();
+            // The first may arrive late by as much as the machine is busy; `roster` has the exact promise.
+            let most = 4 + took.as_millis() / CONFIRM_SPACING.as_millis();
             let count = i128::try_from(lists.len()).unwrap();
-            assert!((1..=most).contains(&count), "{project}: one list, and one a confirm interval: {gaps:?}");
+            assert!(
+                (1..=most).contains(&count),
+                "{project}: one list, and one a confirm interval: {gaps:?} {lists:#?}"
+            );
         }
 
         stays_as_it_is(&stage, &objects).await;

@@ -73,13 +73,16 @@ async fn a_ghost_is_not_taken_for_a_member() {
         eventually(Duration::from_secs(60), "Stalled SubjectNotFound", async || {
             let there = stage.api.get(&user.object()).await;
             let stalled = condition(&there, "Stalled").cloned().unwrap_or_default();
-            let told = stalled["reason"] == "SubjectNotFound" && there["status"]["activeRoles"] == "";
-            if told { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+            if stalled["reason"] == "SubjectNotFound" { Ok(()) } else { Err(format!("{:#}", there["status"])) }
         })
         .await;
         let ghostly = user.carried_out().iter().filter(|request| request.method == "PUT").count();
         assert_eq!(ghostly, 1, "the server said yes to one: {:#?}", user.writes());
         user.has_now(&[], "as a ghost");
+        stage.reconcile_now(&user.object()).await;
+        stage.is_stalled(&user.object(), "SubjectNotFound").await;
+        let status = stage.api.get(&user.object()).await["status"].clone();
+        assert_eq!(status["activeRoles"], "", "{status:#}");
         stage.delete(&user.object()).await;
     })
     .await;
