@@ -33,7 +33,7 @@ pub async fn before_the_write(
     let view = View { observed, capabilities: scene.capabilities, refused: &refused, now: scene.now };
     let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
     record.retain(|role, term| {
-        let begins = !refused.contains(role) && !(scene.skew.is_some() && *term != Term::Permanent);
+        let begins = !refused.contains(role) && (scene.skew.is_none() || *term == Term::Permanent);
         begins || layer.managed.contains_key(role)
     });
     // Whoever puts the base there answers for it, or it would stay when the last role goes.

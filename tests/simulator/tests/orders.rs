@@ -163,7 +163,8 @@ async fn an_order_meets_the_nth_or_the_next_n_that_match() {
 #[tokio::test]
 async fn a_request_is_carried_out_though_the_client_gave_up() {
     let stage = Stage::new().await;
-    let delay = Fault::Delay(Duration::from_millis(500));
+    // Long enough for a busy machine to look in between.
+    let delay = Fault::Delay(Duration::from_secs(2));
     stage.simulator.infisical().order(Order::next(delay));
     tokio::select! {
         _ = post(&stage) => panic!("answered before the delay was over"),
