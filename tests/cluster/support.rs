@@ -29,7 +29,7 @@ pub use namespace::{Namespace, with_namespace, with_namespace_on};
 pub use objects::{changed, membership, provider, without};
 
 /// A deadline for what takes moments: it only shows when something is broken.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// The operator's own namespace and ServiceAccount, as `deploy/` names them.
 pub const OPERATOR: (&str, &str) = ("membership-system", "membership-operator");
