@@ -61,21 +61,22 @@ fn key(entries: &[Entry], capabilities: Capabilities) -> Vec<(&str, Option<i64>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::SubjectKind;
 
     const INFISICAL: Capabilities = Capabilities {
         enforces_expiry: true,
         permanent_base: Some("no-access"),
         one_writer: false,
         lists_are_current: true,
-        subject_kinds: &[SubjectKind::Identity],
+        creation_role: None,
+        invites: false,
     };
     const ZITADEL: Capabilities = Capabilities {
         enforces_expiry: false,
         permanent_base: None,
         one_writer: true,
         lists_are_current: false,
-        subject_kinds: &[SubjectKind::User],
+        creation_role: None,
+        invites: false,
     };
 
     fn row(roles: &[&str], version: Option<u64>, memberships: u32) -> Option<Member> {

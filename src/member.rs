@@ -115,6 +115,8 @@ pub struct Project {
     pub organization_id: Option<String>,
     /// The project's id, in the provider's normal form (a UUID in lower case).
     pub id: String,
+    /// ZITADEL: the grant of the project to another organization, whose members are meant instead of the project's own.
+    pub grant_id: Option<String>,
 }
 
 /// Whose roles, and where: the unit of work.
@@ -162,8 +164,12 @@ pub struct Capabilities {
     pub one_writer: bool,
     /// A row that a list shows is what is in force; where false, only a write's own answer is.
     pub lists_are_current: bool,
-    /// The kinds of subjects it knows.
-    pub subject_kinds: &'static [SubjectKind],
+    /// Adding a member may leave it with this role until the next write, whatever was asked for (reference/infisical.md,
+    /// "Users and groups": October 2024 makes every new user a `member`). It is written down as ours before.
+    pub creation_role: Option<&'static str>,
+    /// A subject that the provider doesn't know in the project may be brought in by name
+    /// ([`crate::provider::Provider::invite`]).
+    pub invites: bool,
 }
 
 /// What a request is for, the most urgent first.

@@ -12,7 +12,7 @@ use crate::member::{Project, Target};
 /// Which server the membership's provider object names: what the schema can't see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// Infisical: subjects are identities, ids are UUIDs.
+    /// Infisical: subjects are identities, users and groups, ids are UUIDs.
     Infisical,
     /// ZITADEL: subjects are users, ids are digits; `organization_id` is the provider object's default.
     Zitadel {
@@ -68,45 +68,78 @@ impl Admitted {
     }
 }
 
-/// The target that a spec's ids name, in the provider's normal form.
+/// Ids that an object's names were found to stand for; a field that the spec gives as an id is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// Of `project.name`.
+    pub project_id: Option<String>,
+    /// Of `subject.name`.
+    pub subject_id: Option<String>,
+}
+
+/// The target that a spec's references stand for, in the provider's normal form; `None`: a name of it has yet to be
+/// looked up.
 ///
 /// It depends on immutable fields only, so that an object whose roles are refused can still have its access ended.
-pub fn target(spec: &ProjectMembershipSpec, server: &Server) -> Result<Target, Refusal> {
-    let (organization_id, kind) = match server {
-        Server::Infisical => {
-            uuid("spec.project.id", &spec.project.id)?;
-            uuid("spec.subject.id", &spec.subject.id)?;
-            if spec.project.organization_id.is_some() {
-                return Err(invalid(
-                    "spec.project.organizationId is for ZITADEL; an Infisical project is found by its id alone: create the object again without it",
-                ));
-            }
-            (None, SubjectKind::Identity)
+pub fn target(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Target>, Refusal> {
+    let project = project(spec, server, pinned)?;
+    let kind = spec.subject.kind;
+    match (server, kind) {
+        (Server::Infisical, _) | (Server::Zitadel { .. }, SubjectKind::User) => {}
+        (Server::Zitadel { .. }, kind) => {
+            return Err(invalid(&format!(
+                "spec.subject.kind is {kind:?}, but ZITADEL knows User only: create the object again with kind User"
+            )));
         }
-        Server::Zitadel { organization_id } => {
-            digits("spec.project.id", &spec.project.id)?;
-            digits("spec.subject.id", &spec.subject.id)?;
-            if let Some(id) = &spec.project.organization_id {
-                digits("spec.project.organizationId", id)?;
-            }
-            (spec.project.organization_id.clone().or_else(|| organization_id.clone()), SubjectKind::User)
-        }
-    };
-    if spec.subject.kind != kind {
-        return Err(invalid(&format!(
-            "spec.subject.kind is {:?}, but {} knows {kind:?} only: create the object again with kind {kind:?}",
-            spec.subject.kind,
-            match server {
-                Server::Infisical => "Infisical",
-                Server::Zitadel { .. } => "ZITADEL",
-            }
-        )));
     }
-    Ok(Target {
-        project: Project { organization_id, id: spec.project.id.to_ascii_lowercase() },
-        subject_kind: kind,
-        subject_id: spec.subject.id.to_ascii_lowercase(),
-    })
+    let Some(subject_id) = spec.subject.id.as_ref().or(pinned.subject_id.as_ref()) else {
+        return Ok(None);
+    };
+    server.check_id("spec.subject.id", subject_id)?;
+    let subject_id = subject_id.to_ascii_lowercase();
+    Ok(project.map(|project| Target { project, subject_kind: kind, subject_id }))
+}
+
+/// The project of [`target`].
+pub fn project(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Project>, Refusal> {
+    let organization_id = organization_id(spec, server)?;
+    if let (Server::Infisical, Some(_)) = (server, &spec.project.grant_id) {
+        return Err(invalid(
+            "spec.project.grantId is for ZITADEL; Infisical has no project grants: create the object again without it",
+        ));
+    }
+    if let Some(id) = &spec.project.grant_id {
+        server.check_id("spec.project.grantId", id)?;
+    }
+    let Some(id) = spec.project.id.as_ref().or(pinned.project_id.as_ref()) else {
+        return Ok(None);
+    };
+    server.check_id("spec.project.id", id)?;
+    Ok(Some(Project { organization_id, id: id.to_ascii_lowercase(), grant_id: spec.project.grant_id.clone() }))
+}
+
+/// The organization that the project is looked for in: the spec's, or else the provider object's.
+pub fn organization_id(spec: &ProjectMembershipSpec, server: &Server) -> Result<Option<String>, Refusal> {
+    match (server, &spec.project.organization_id) {
+        (Server::Infisical, None) => Ok(None),
+        (Server::Infisical, Some(_)) => Err(invalid(
+            "spec.project.organizationId is for ZITADEL; an Infisical project is found without it: create the object again without it",
+        )),
+        (Server::Zitadel { organization_id }, None) => Ok(organization_id.clone()),
+        (Server::Zitadel { .. }, Some(id)) => {
+            server.check_id("spec.project.organizationId", id)?;
+            Ok(Some(id.clone()))
+        }
+    }
+}
+
+impl Server {
+    fn check_id(&self, field: &str, id: &str) -> Result<(), Refusal> {
+        match self {
+            Self::Infisical => uuid(field, id),
+            Self::Zitadel { .. } => digits(field, id),
+        }
+    }
 }
 
 /// Looks at everything in a spec that can be wrong although the API server took it.
@@ -172,7 +205,7 @@ fn uuid(field: &str, id: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(invalid(&format!(
-        "{field} is {id:?}, but Infisical's ids are UUIDs: copy the id from the settings page, not the name or slug, and create the object again"
+        "{field} is {id:?}, but Infisical's ids are UUIDs: copy the id from the settings page, or write the name as name, and create the object again"
     )))
 }
 
@@ -181,7 +214,7 @@ fn digits(field: &str, id: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(invalid(&format!(
-        "{field} is {id:?}, but ZITADEL's ids are digits: copy the resource id from the console, and create the object again"
+        "{field} is {id:?}, but ZITADEL's ids are digits: copy the resource id from the console, or write the name as name, and create the object again"
     )))
 }
 

@@ -5,11 +5,12 @@
 //! A write updates its row in place, and a list that began before the write ended doesn't replace that row.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::api::SubjectKind;
 use crate::member::{Member, Project};
 use crate::provider::budget::{Kind, Lane};
 use crate::provider::error::Effect;
@@ -40,10 +41,11 @@ pub struct Asker<'a> {
     pub spacing: Duration,
 }
 
-/// The members of one project.
+/// The members of one kind of one project.
 #[derive(Debug)]
 pub struct Roster {
     project: Project,
+    kind: SubjectKind,
     state: Mutex<State>,
     /// Held while a list is under way: one for those who hurry, so that they don't wait with the others for a budget.
     listing: [tokio::sync::Mutex<()>; 2],
@@ -74,8 +76,8 @@ struct Written {
 
 impl Roster {
     /// A roster that was never listed.
-    pub fn new(project: Project) -> Self {
-        Self { project, state: Mutex::default(), listing: Default::default() }
+    pub fn new(project: Project, kind: SubjectKind) -> Self {
+        Self { project, kind, state: Mutex::default(), listing: Default::default() }
     }
 
     /// When the list that it shows began; `None`: never listed.
@@ -151,7 +153,7 @@ impl Roster {
     async fn list<P: Provider>(&self, provider: &P, asker: Asker<'_>) -> Result<(), Error> {
         let permit = asker.lane.permit(Kind::Read, asker.urgency, asker.namespace).await;
         let began = Instant::now();
-        let listing = provider.list(&permit, &self.project).await;
+        let listing = provider.list(&permit, &self.project, self.kind).await;
         let mut state = self.state();
         match listing {
             Ok(listing) => {
@@ -206,13 +208,14 @@ impl State {
 
 /// The rosters of one connection.
 #[derive(Debug, Default)]
-pub struct Rosters(Mutex<HashMap<Project, std::sync::Arc<Roster>>>);
+pub struct Rosters(Mutex<HashMap<(Project, SubjectKind), Arc<Roster>>>);
 
 impl Rosters {
-    /// The roster of a project.
-    pub fn of(&self, project: &Project) -> std::sync::Arc<Roster> {
+    /// The roster of a project's members of one kind.
+    pub fn of(&self, project: &Project, kind: SubjectKind) -> Arc<Roster> {
         let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rosters.entry(project.clone()).or_insert_with(|| std::sync::Arc::new(Roster::new(project.clone()))).clone()
+        let new = || Arc::new(Roster::new(project.clone(), kind));
+        rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
     }
 }
 

@@ -27,8 +27,8 @@ pub use status::{
     derive = "PartialEq",
     doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.",
     printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project.id"),
-    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject.id"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project['id','name']"),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject['id','name']"),
     printcolumn(
         name = "Roles",
         type_ = "string",
@@ -56,7 +56,7 @@ pub use status::{
         .message("providerRef can't be changed: delete this object and create one for the other provider")
         .field_path(".providerRef"),
     validation = Rule::new("self.project == oldSelf.project")
-        .message("project can't be changed, nor organizationId added or taken out: delete this object and create one for the other project")
+        .message("project can't be changed, nor one of its fields added or taken out: delete this object and create one for the other project")
         .field_path(".project"),
     validation = Rule::new("self.subject == oldSelf.subject")
         .message("subject can't be changed: delete this object and create one for the other subject")
@@ -124,33 +124,64 @@ pub enum ProviderKind {
     MembershipProvider,
 }
 
-/// Names a project at the provider.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+/// Names a project at the provider: by id or by name.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
-    validation = Rule::new("!has(self.organizationId) || self.id.matches('^[0-9]+$')")
+    validation = Rule::new("has(self.id) != has(self.name)")
+        .message("write exactly one of project.id and project.name"),
+    validation = Rule::new("!has(self.organizationId) || !has(self.id) || self.id.matches('^[0-9]+$')")
         .message("organizationId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id")
-        .field_path(".organizationId")
+        .field_path(".organizationId"),
+    validation = Rule::new("!has(self.grantId) || !has(self.id) || self.id.matches('^[0-9]+$')")
+        .message("grantId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id")
+        .field_path(".grantId")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectRef {
     /// The project's id. Infisical: a UUID (Project Settings, Copy Project ID). ZITADEL: digits (the project's Resource Id).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::id")]
-    pub id: String,
+    pub id: Option<String>,
+    /// Instead of the id: Infisical's project slug, or the name of a ZITADEL project, in its organization.
+    ///
+    /// A name is looked up once and what it stands for is kept in status.target: renaming the project later, or giving
+    /// its name to another one, changes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::project_name")]
+    pub name: Option<String>,
     /// ZITADEL only: the organization that owns the project. Unset: the provider's organizationId.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_id")]
     pub organization_id: Option<String>,
+    /// ZITADEL only: the grant of the project to another organization, whose members are meant instead of the project's
+    /// own (PROJECT_GRANT_OWNER, PROJECT_GRANT_OWNER_VIEWER).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::grant_id")]
+    pub grant_id: Option<String>,
 }
 
-/// Names who holds the roles.
+/// Names who holds the roles: by id or by name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
+#[x_kube(
+    validation = Rule::new("has(self.id) != has(self.name)")
+        .message("write exactly one of subject.id and subject.name")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct SubjectRef {
-    /// What the subject is. Infisical: Identity, a machine identity. ZITADEL: User, human or machine.
+    /// What the subject is. Infisical: Identity (a machine identity), User or Group. ZITADEL: User, human or machine.
     pub kind: SubjectKind,
-    /// The subject's id at the provider. Infisical: a UUID. ZITADEL: digits.
+    /// The subject's id at the provider. Infisical: a UUID (of a user, not of its membership). ZITADEL: digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::id")]
-    pub id: String,
+    pub id: Option<String>,
+    /// Instead of the id. Infisical: the identity's name, the user's e-mail or username, the group's slug. ZITADEL: the
+    /// user's name, login name or e-mail.
+    ///
+    /// A name is looked up once and whom it stands for is kept in status.target: whoever gets the name later inherits
+    /// nothing. When the subject is gone, delete this object and create it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::subject_name")]
+    pub name: Option<String>,
 }
 
 /// The kinds of subjects.
@@ -158,8 +189,10 @@ pub struct SubjectRef {
 pub enum SubjectKind {
     /// A machine identity of Infisical.
     Identity,
-    /// A user of ZITADEL, human or machine.
+    /// A user: of Infisical, or of ZITADEL, human or machine.
     User,
+    /// A group of users of Infisical.
+    Group,
 }
 
 /// One role, for good or for a while.

@@ -12,6 +12,8 @@ const ROLE: u32 = 128;
 const ID: u32 = 64;
 /// The longest name of an object in Kubernetes.
 const NAME: u32 = 253;
+/// The longest name at a provider: ZITADEL takes 200 characters, Infisical fewer.
+const PROVIDER_NAME: u32 = 200;
 /// The longest URL.
 const URL: u32 = 512;
 /// The longest text in status: several bounds above put together.
@@ -41,6 +43,31 @@ pub fn id(_: &mut SchemaGenerator) -> Schema {
         &[(
             "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",
             "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces",
+        )],
+    )
+}
+
+/// A project's name at ZITADEL or slug at Infisical.
+pub fn project_name(_: &mut SchemaGenerator) -> Schema {
+    name(
+        "write the project's slug (Infisical, as web-a1b2) or its name (ZITADEL): 1 to 200 characters on one line, no space at either end",
+    )
+}
+
+/// A subject's name.
+pub fn subject_name(_: &mut SchemaGenerator) -> Schema {
+    name(
+        "write the identity's name, the user's e-mail or username, or the group's slug: 1 to 200 characters on one line, no space at either end",
+    )
+}
+
+/// The id of one of ZITADEL's project grants.
+pub fn grant_id(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ID,
+        &[(
+            "self.matches('^[0-9]+$')",
+            "write the project grant's id, which is digits, as \"400625178359247910\" in quotes: not the organization's",
         )],
     )
 }
@@ -218,6 +245,10 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
             },
         },
     })
+}
+
+fn name(sentence: &str) -> Schema {
+    string(PROVIDER_NAME, &[("self.matches('^[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$')", sentence)])
 }
 
 fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {

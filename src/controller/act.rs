@@ -52,13 +52,14 @@ pub async fn carry_out(
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
     let roster = pass.roster();
+    let name = pass.name();
     let urgency = permit.urgency();
     tracing::debug!(object = %pass.reference, ?target, ?change, ?before, "writing");
     let answer = if cure {
         pass.ctx.metrics.healed();
-        connection.provider.heal(&permit, target, change, before).await
+        connection.provider.heal(&permit, target, name, change, before).await
     } else {
-        connection.provider.apply(&permit, target, change).await
+        connection.provider.apply(&permit, target, name, change).await
     };
     drop(permit);
     match answer {
@@ -105,7 +106,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
         let shown = loop {
             let asker = pass.asker(urgency, CONFIRM_SPACING);
             let sighting = roster.observe(&connection.provider, asker, &target.subject_id, Some(not_before)).await?;
-            match confirmation(change, receipt, sighting.member.as_ref(), connection.provider.capabilities()) {
+            match confirmation(change, receipt, sighting.member.as_ref(), pass.capabilities()) {
                 Confirmation::Shown => return Ok(Sent::Confirmed),
                 Confirmation::Overtaken => return Ok(Sent::Overtaken),
                 Confirmation::NotYet if Instant::now() >= deadline => break sighting.member,
@@ -119,7 +120,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             pass.ctx.metrics.healed();
             tracing::warn!(object = %pass.reference, ?target, "the provider answered a write with yes and doesn't show it: writing it again another way");
             let permit = connection.lane.permit(Kind::Write, urgency, pass.namespace).await;
-            receipt = connection.provider.heal(&permit, target, change, shown.as_ref()).await?;
+            receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
             roster.wrote(&target.subject_id, written(change, &target.subject_id, receipt));
         } else if shown.is_none() && *change != Change::Remove {
@@ -201,8 +202,8 @@ fn tell_roles(ctx: &Context, scene: &Scene, happening: Happening, roles: &[Strin
     tracing::info!(
         namespace = object.namespace().unwrap_or_default(),
         name = object.name_any(),
-        project = object.spec.project.id,
-        subject = object.spec.subject.id,
+        project = scene.target_status.project_id,
+        subject = scene.target_status.subject_id,
         roles = roles.join(", "),
         justification,
         "{}",

@@ -19,7 +19,7 @@ use crate::events::Happening;
 use crate::layers;
 use crate::member::Term;
 use crate::policy::Refusal;
-use crate::provider::{Error, Provider};
+use crate::provider::Error;
 use crate::status::{self, Told};
 
 /// How soon to ask again whether an heir has written down what it takes over.
@@ -27,7 +27,7 @@ const HEIR: Duration = Duration::from_secs(1);
 
 /// Whether an object that is being deleted holds nothing at the provider, so that it needn't be asked.
 pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> bool {
-    let capabilities = resolved.connection.provider.capabilities();
+    let capabilities = resolved.capabilities();
     scene(ctx, reference, resolved, capabilities, None)
         .is_some_and(|scene| scene.acting.layer.managed.is_empty() && scene.acting.layer.carried.is_empty())
 }
@@ -104,6 +104,22 @@ pub async fn finish(
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
 }
 
+/// Whether an object's own status says that it holds nothing at the provider.
+pub fn never_acted(object: &ProjectMembership) -> bool {
+    let generation = object.metadata.generation.unwrap_or_default();
+    object.status.as_ref().is_some_and(|status| {
+        status.observed_generation >= generation - 1
+            && status.managed_roles.is_empty()
+            && status.carried_roles.is_empty()
+    })
+}
+
+/// Takes the finalizer off an object that holds nothing.
+pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
+    write::remove_finalizer(ctx, object).await?;
+    Ok(Action::await_change())
+}
+
 /// An object that is being deleted and whose provider isn't to be had: the finalizer stays and Ready says why, unless
 /// there is nothing to revoke or everything is let go of.
 pub async fn without_provider(
@@ -114,12 +130,9 @@ pub async fn without_provider(
     let old = object.status.clone().unwrap_or_default();
     let managed = admit::managed(&old.managed_roles);
     let orphaned = object.spec.deletion_policy == DeletionPolicy::Orphan;
-    let spoken_of = old.observed_generation >= object.metadata.generation.unwrap_or_default() - 1;
     let only_permanent = managed.values().all(|term| *term == Term::Permanent);
-    let nothing = managed.is_empty() && spoken_of && old.carried_roles.is_empty();
-    if nothing || (orphaned && only_permanent && old.carried_roles.is_empty()) {
-        write::remove_finalizer(ctx, object).await?;
-        return Ok(Action::await_change());
+    if never_acted(object) || (orphaned && only_permanent && old.carried_roles.is_empty()) {
+        return release(ctx, object).await;
     }
     let generation = object.metadata.generation.unwrap_or_default();
     let told = Told::new(

@@ -20,11 +20,11 @@ use super::targets::{Granted, Memory};
 use crate::api::membership::Drift;
 use crate::api::{ProjectMembership, Reason};
 use crate::layers::Phase;
-use crate::member::{Change, Member};
+use crate::member::{Capabilities, Change, Member};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
-use crate::provider::{Error, Provider, Retry, Urgency};
+use crate::provider::{Error, Retry, Urgency};
 use crate::roster::{Asker, Roster, Sighting};
 use crate::status::Told;
 
@@ -80,6 +80,8 @@ pub struct Pass<'a> {
     pub namespace: &'a str,
     /// How urgent it is to look.
     pub urgency: Urgency,
+    /// What the object calls its subject, where it names it.
+    pub name: Option<String>,
 }
 
 /// What ends a pass early.
@@ -219,7 +221,8 @@ impl Pass<'_> {
 
     /// What is known of the project's members.
     pub fn roster(&self) -> Arc<Roster> {
-        self.resolved.connection.rosters.of(&self.resolved.target.project)
+        let target = &self.resolved.target;
+        self.resolved.connection.rosters.of(&target.project, target.subject_kind)
     }
 
     /// Waits for the provider's budget. `None`: something changed meanwhile, so that the plan must be made anew.
@@ -345,8 +348,14 @@ impl Pass<'_> {
         self.outcome(look, told, drift, None, again)
     }
 
-    fn capabilities(&self) -> crate::member::Capabilities {
-        self.resolved.connection.provider.capabilities()
+    /// What the provider can and needs for this kind of subject.
+    pub fn capabilities(&self) -> Capabilities {
+        self.resolved.capabilities()
+    }
+
+    /// What the acting object calls its subject, where it names it.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {

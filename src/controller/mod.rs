@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod connections;
 pub mod context;
 pub mod converge;
+pub mod names;
 pub mod providers;
 pub mod reconcile;
 pub mod record;

@@ -12,15 +12,17 @@ use tokio::time::Instant;
 
 use super::admit;
 use super::cleanup;
+use super::connections::Connection;
 use super::context::Context;
 use super::converge::{Again, Outcome, Pass, Stop};
+use super::names::{self, Lookup};
 use super::record;
 use super::resolve::{Resolved, Unresolved, is_finalized, resolve};
 use super::targets::Memory;
 use super::write;
 use crate::api::condition::Standing;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
-use crate::api::{ABANDON, ProjectMembership};
+use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::events::Happening;
 use crate::policy::Refusal;
 use crate::provider::http::text;
@@ -75,7 +77,8 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     let resolved = match resolve(ctx, &object) {
         Ok(resolved) => resolved,
         Err(Unresolved::Checking) => return Ok(Action::await_change()),
-        Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal).await,
+        Err(Unresolved::Named(connection)) => return names_first(ctx, &object, &connection).await,
+        Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
     let cell = ctx.targets.cell(&resolved.spot());
     let mut memory = cell.lock().await;
@@ -88,8 +91,14 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
-    let pass =
-        Pass { ctx, reference, resolved: &resolved, namespace: &namespace, urgency: urgency(&object, ctx.now()) };
+    let pass = Pass {
+        ctx,
+        reference,
+        resolved: &resolved,
+        namespace: &namespace,
+        urgency: urgency(&object, ctx.now()),
+        name: object.spec.subject.name.clone(),
+    };
     let outcome = pass.converge(&mut memory, not_before).await?;
     report(ctx, &resolved, outcome, &mut memory).await
 }
@@ -181,13 +190,14 @@ fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, resolved: &Res
     }
 }
 
-fn fields(target: &TargetStatus) -> [(&'static str, String); 6] {
-    let TargetStatus { provider, endpoint, organization_id, project_id, subject_kind, subject_id } = target;
+fn fields(target: &TargetStatus) -> [(&'static str, String); 7] {
+    let TargetStatus { provider, endpoint, organization_id, project_id, grant_id, subject_kind, subject_id } = target;
     [
         ("provider", provider.clone()),
         ("endpoint", endpoint.clone()),
         ("organizationId", organization_id.clone().unwrap_or_default()),
         ("projectId", project_id.clone()),
+        ("grantId", grant_id.clone().unwrap_or_default()),
         ("subjectKind", format!("{subject_kind:?}")),
         ("subjectId", subject_id.clone()),
     ]
@@ -233,8 +243,40 @@ fn backoff(memory: &mut Memory, uid: &str, longest: Duration) -> Duration {
     wait.mul_f64(0.95 + (hasher.finish() % 100) as f64 / 1000.0)
 }
 
+/// An object with a name that has yet to be looked up.
+async fn names_first(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Action, Stop> {
+    if object.metadata.deletion_timestamp.is_some() && cleanup::never_acted(object) {
+        return cleanup::release(ctx, object).await;
+    }
+    match names::look_up(ctx, object, connection).await? {
+        Lookup::Found => Ok(Action::requeue(Duration::ZERO)),
+        Lookup::Later => {
+            let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
+            let edge = object.status.as_ref().and_then(|status| status.next_transition_time);
+            let until = edge.map(|edge| Duration::try_from(edge.duration_since(ctx.now())).unwrap_or_default());
+            Ok(until.map_or_else(Action::await_change, Action::requeue))
+        }
+        Lookup::Refused { refusal, retry } => {
+            let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
+            // It was never known, and nobody by that name is there: what was to be revoked is nobody's.
+            let nobody = matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
+            if object.metadata.deletion_timestamp.is_some() && nobody {
+                return cleanup::release(ctx, &object).await;
+            }
+            let retry = retry.and_then(|retry| names::retry_after(retry, ctx.targets.not_found(&object)));
+            waits(ctx, &object, &refusal, Some(retry.unwrap_or(connection.resync))).await
+        }
+    }
+}
+
 /// An object whose provider or target isn't to be had: nothing is done at the provider, and the status says why.
-async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal) -> Result<Action, Stop> {
+/// `again`: when to look again, where nobody wakes it.
+async fn waits(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    refusal: &Refusal,
+    again: Option<Duration>,
+) -> Result<Action, Stop> {
     if object.metadata.deletion_timestamp.is_some() {
         return cleanup::without_provider(ctx, object, refusal).await;
     }
@@ -260,6 +302,6 @@ async fn waits(ctx: &Context, object: &Arc<ProjectMembership>, refusal: &Refusal
     write::status(ctx, object, &new).await?;
     ctx.metrics.told(told.reason);
     // The provider's check wakes its memberships; what is left are the moments when an end is due or patience is over.
-    let until = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    let until = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).into_iter().chain(again).min();
     Ok(until.map_or_else(Action::await_change, Action::requeue))
 }

@@ -40,10 +40,16 @@ pub async fn before_the_write(
     let base = base_to_record(layer, &scene.layers(), &view).filter(|base| !layer.managed.contains_key(*base));
     record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
     let carried = carried_by(plan, scene);
+    // Whom a name stands for is written down before anything is granted to them.
+    let named = counts && !record.is_empty() && !is_pinned(scene);
+    // What adding a member may leave behind is ours to take away.
+    let created = matches!(plan.change(), Some(Change::Create(_) | Change::Recreate(_)));
+    let leaves = scene.capabilities.creation_role.filter(|role| created && !layer.managed.contains_key(*role));
+    record.extend(leaves.map(|role| (role.to_owned(), Term::Permanent)));
     let grants = counts && scene.acting.records_first && record != layer.managed;
     let mut object = scene.object.clone();
     let mut wrote = false;
-    if grants || base.is_some() || !carried.is_empty() {
+    if grants || named || leaves.is_some() || base.is_some() || !carried.is_empty() {
         let started = |role: &String| {
             let mut known = scene.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == *role && known.start_time.is_some())
@@ -61,6 +67,13 @@ pub async fn before_the_write(
         wrote = true;
     }
     Ok(wrote)
+}
+
+/// Whether what the object's names stand for is in its status, or it has none.
+fn is_pinned(scene: &Scene) -> bool {
+    let spec = &scene.object.spec;
+    let named = spec.project.name.is_some() || spec.subject.name.is_some();
+    !named || scene.object.status.as_ref().is_some_and(|status| status.target.is_some())
 }
 
 /// Writes down what was granted on the word of a spec that has been changed since: the new one may say nothing of it.
@@ -293,6 +306,7 @@ pub fn target_status(resolved: &super::resolve::Resolved) -> TargetStatus {
         endpoint: resolved.connection.endpoint.clone(),
         organization_id: target.project.organization_id.clone(),
         project_id: target.project.id.clone(),
+        grant_id: target.project.grant_id.clone(),
         subject_kind: target.subject_kind,
         subject_id: target.subject_id.clone(),
     }

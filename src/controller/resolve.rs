@@ -20,6 +20,7 @@ use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Member, Target};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
+use crate::provider::http::text;
 
 /// How far two clocks may be apart before no temporary grant is begun any more.
 const SKEW: Duration = Duration::from_secs(30);
@@ -34,6 +35,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// What the provider can and needs for this kind of subject.
+    pub fn capabilities(&self) -> Capabilities {
+        self.connection.provider.capabilities(self.target.subject_kind)
+    }
+
     /// Whose roles at which server.
     ///
     /// The organization isn't part of it: a project has one, and whether an object writes it down changes nothing.
@@ -48,6 +54,8 @@ impl Resolved {
 pub enum Unresolved {
     /// The provider object is being checked for the first time: it wakes its memberships when that is done.
     Checking,
+    /// A name of the object has yet to be looked up through this connection.
+    Named(Arc<Connection>),
     /// Something is missing or wrong.
     Refused(Refusal),
 }
@@ -82,9 +90,28 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
             message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
         })),
         Some(Link::Ready(connection)) => {
-            let target = policy::target(&object.spec, &connection.server)?;
-            Ok(Resolved { connection, target })
+            told_by_another(object, &connection)?;
+            match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))? {
+                Some(target) => Ok(Resolved { connection, target }),
+                None => Err(Unresolved::Named(connection)),
+            }
         }
+    }
+}
+
+/// What names stand for at one server they don't stand for at another, and they are never looked up again.
+fn told_by_another(object: &ProjectMembership, connection: &Connection) -> Result<(), Refusal> {
+    let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
+    match object.status.as_ref().and_then(|status| status.target.as_ref()) {
+        Some(target) if named && target.endpoint != connection.endpoint => Err(Refusal {
+            reason: Reason::InvalidSpec,
+            message: format!(
+                "the names were looked up at {:?}, and the provider object now stands for {}: delete this object and create it again",
+                text::filtered(&target.endpoint, &[]),
+                connection.endpoint
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -211,13 +238,7 @@ fn leads(
 
 fn counts(object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
     let nobody = BTreeSet::new();
-    let beside = Beside {
-        capabilities: resolved.connection.provider.capabilities(),
-        observed: None,
-        others: &nobody,
-        led: false,
-        now,
-    };
+    let beside = Beside { capabilities: resolved.capabilities(), observed: None, others: &nobody, led: false, now };
     object.spec.management_policy == ManagementPolicy::Enforce
         && admit::read(object, &beside).layer.phase == Phase::Counts
 }

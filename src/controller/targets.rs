@@ -8,25 +8,32 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, SubjectKind};
 use crate::member::{Target, Term};
+use crate::policy::Pinned;
 
 /// What objects must share to share a target. The provider is left out: which server it stands for may not be known
 /// yet, and two provider objects of one server must find each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kin {
     project_id: String,
+    grant_id: Option<String>,
     subject_kind: SubjectKind,
     subject_id: String,
 }
 
 impl Kin {
-    fn of(object: &ProjectMembership) -> Self {
-        Self {
-            project_id: object.spec.project.id.to_ascii_lowercase(),
-            subject_kind: object.spec.subject.kind,
-            subject_id: object.spec.subject.id.to_ascii_lowercase(),
-        }
+    /// `None`: a name of the object has yet to be looked up.
+    fn of(object: &ProjectMembership, pinned: &Pinned) -> Option<Self> {
+        let ProjectRef { id: project_id, grant_id, .. } = &object.spec.project;
+        let SubjectRef { id: subject_id, kind, .. } = &object.spec.subject;
+        Some(Self {
+            project_id: project_id.as_ref().or(pinned.project_id.as_ref())?.to_ascii_lowercase(),
+            grant_id: grant_id.clone(),
+            subject_kind: *kind,
+            subject_id: subject_id.as_ref().or(pinned.subject_id.as_ref())?.to_ascii_lowercase(),
+        })
     }
 }
 
@@ -90,46 +97,57 @@ struct Index {
     objects: HashMap<Kin, BTreeSet<Key>>,
     knocks: HashMap<Kin, Arc<Notify>>,
     seen: HashMap<Key, Seen>,
+    /// What names were found to stand for, by the objects' uids, until a status says it.
+    found: HashMap<String, Pinned>,
+    /// How often in a row looking an object's names up has failed.
+    failed: HashMap<String, u32>,
 }
 
 type Key = (String, String);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
-    kin: Kin,
+    kin: Option<Kin>,
     print: u64,
 }
 
 impl Targets {
     /// Takes in what the watch shows of an object. Returns the others on its target if they should look again.
     pub fn saw(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
-        let key = key_of(object);
-        let seen = Seen { kin: Kin::of(object), print: print_of(object) };
+        self.index().take_in(object)
+    }
+
+    /// What the object's names stand for, as far as they were looked up: what its status says is kept for good.
+    pub fn pinned(&self, object: &ProjectMembership) -> Pinned {
+        self.index().pinned(object)
+    }
+
+    /// What the object's names were found to stand for. Returns the others on its target.
+    pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> Vec<ObjectRef<ProjectMembership>> {
         let mut index = self.index();
-        let known = index.seen.get(&key);
-        if known == Some(&seen) {
-            return Vec::new();
-        }
-        // An object deleted and created again under its name may speak of another target.
-        let moved = known.filter(|known| known.kin != seen.kin).map(|known| known.kin.clone());
-        if let Some(moved) = moved {
-            index.drop_from(&moved, &key);
-        }
-        index.objects.entry(seen.kin.clone()).or_default().insert(key.clone());
-        let kin = seen.kin.clone();
-        index.seen.insert(key.clone(), seen);
-        index.knock(&kin);
-        index.others(&kin, &key)
+        let uid = object.uid().unwrap_or_default();
+        index.failed.remove(&uid);
+        index.found.insert(uid, found);
+        index.take_in(object)
+    }
+
+    /// Looking the object's names up has failed once more. Returns how often in a row it had before.
+    pub fn not_found(&self, object: &ProjectMembership) -> u32 {
+        let mut index = self.index();
+        let failures = index.failed.entry(object.uid().unwrap_or_default()).or_default();
+        *failures += 1;
+        *failures - 1
     }
 
     /// The object is gone. Returns the others on its target.
     pub fn lost(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
-        let (key, kin) = (key_of(object), Kin::of(object));
+        let key = key_of(object);
         let mut index = self.index();
-        index.seen.remove(&key);
-        index.knock(&kin);
-        index.drop_from(&kin, &key);
-        index.others(&kin, &key)
+        let kin = index.seen.remove(&key).and_then(|seen| seen.kin);
+        let uid = object.uid().unwrap_or_default();
+        index.found.remove(&uid);
+        index.failed.remove(&uid);
+        kin.map_or_else(Vec::new, |kin| index.leave(&kin, &key))
     }
 
     /// After a relist: objects that went unseen, by what `is_there` says of their names. Returns the others on their
@@ -139,16 +157,14 @@ impl Targets {
         is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool,
     ) -> Vec<ObjectRef<ProjectMembership>> {
         let mut index = self.index();
-        let gone: Vec<(Key, Kin)> = (index.seen.iter())
+        let gone: Vec<(Key, Option<Kin>)> = (index.seen.iter())
             .filter(|((namespace, name), _)| !is_there(&ObjectRef::new(name).within(namespace)))
             .map(|(key, seen)| (key.clone(), seen.kin.clone()))
             .collect();
         let mut others = Vec::new();
         for (key, kin) in gone {
             index.seen.remove(&key);
-            index.knock(&kin);
-            index.drop_from(&kin, &key);
-            others.extend(index.others(&kin, &key));
+            others.extend(kin.map_or_else(Vec::new, |kin| index.leave(&kin, &key)));
         }
         others
     }
@@ -156,13 +172,17 @@ impl Targets {
     /// Tells when something on `object`'s target changes: a pass that waits for its turn looks again then, so that a
     /// revocation doesn't wait behind a grant.
     pub fn knock(&self, object: &ProjectMembership) -> Arc<Notify> {
-        self.index().knocks.entry(Kin::of(object)).or_default().clone()
+        let mut index = self.index();
+        match index.kin(object) {
+            Some(kin) => index.knocks.entry(kin).or_default().clone(),
+            None => Arc::default(),
+        }
     }
 
     /// All objects that may share `object`'s target, itself included.
     pub fn kin(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let index = self.index();
-        let keys = index.objects.get(&Kin::of(object));
+        let keys = index.kin(object).and_then(|kin| index.objects.get(&kin));
         keys.into_iter().flatten().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
     }
 
@@ -183,6 +203,48 @@ impl Targets {
 }
 
 impl Index {
+    fn pinned(&self, object: &ProjectMembership) -> Pinned {
+        let target = object.status.as_ref().and_then(|status| status.target.as_ref());
+        match target {
+            Some(target) => {
+                Pinned { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
+            }
+            None => object.uid().and_then(|uid| self.found.get(&uid).cloned()).unwrap_or_default(),
+        }
+    }
+
+    fn kin(&self, object: &ProjectMembership) -> Option<Kin> {
+        Kin::of(object, &self.pinned(object))
+    }
+
+    fn take_in(&mut self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+        let key = key_of(object);
+        let seen = Seen { kin: self.kin(object), print: print_of(object) };
+        let known = self.seen.get(&key);
+        if known == Some(&seen) {
+            return Vec::new();
+        }
+        // An object deleted and created again under its name may speak of another target.
+        let moved = known.filter(|known| known.kin != seen.kin).and_then(|known| known.kin.clone());
+        if let Some(moved) = moved {
+            self.drop_from(&moved, &key);
+        }
+        let kin = seen.kin.clone();
+        self.seen.insert(key.clone(), seen);
+        let Some(kin) = kin else {
+            return Vec::new();
+        };
+        self.objects.entry(kin.clone()).or_default().insert(key.clone());
+        self.knock(&kin);
+        self.others(&kin, &key)
+    }
+
+    fn leave(&mut self, kin: &Kin, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
+        self.knock(kin);
+        self.drop_from(kin, key);
+        self.others(kin, key)
+    }
+
     fn knock(&self, kin: &Kin) {
         if let Some(knock) = self.knocks.get(kin) {
             knock.notify_waiters();

@@ -4,7 +4,6 @@ mod base;
 mod several;
 
 use super::*;
-use crate::api::SubjectKind;
 use crate::grants::Grant;
 use crate::layers::Phase;
 use crate::member::{Verbatim, Window};
@@ -14,14 +13,16 @@ const INFISICAL: Capabilities = Capabilities {
     permanent_base: Some("no-access"),
     one_writer: false,
     lists_are_current: true,
-    subject_kinds: &[SubjectKind::Identity],
+    creation_role: None,
+    invites: false,
 };
 const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
     one_writer: true,
     lists_are_current: false,
-    subject_kinds: &[SubjectKind::User],
+    creation_role: None,
+    invites: false,
 };
 
 fn at(time: &str) -> Timestamp {

@@ -106,17 +106,17 @@ fn ids_of_infisical_are_compared_in_lower_case() {
         "subject": {"kind": "Identity", "id": IDENTITY.to_uppercase()},
     }));
     let expected = Target {
-        project: Project { organization_id: None, id: PROJECT.to_owned() },
+        project: Project { organization_id: None, id: PROJECT.to_owned(), grant_id: None },
         subject_kind: SubjectKind::Identity,
         subject_id: IDENTITY.to_owned(),
     };
-    assert_eq!(target(&spec, &Server::Infisical), Ok(expected));
+    assert_eq!(target(&spec, &Server::Infisical, &Pinned::default()), Ok(Some(expected)));
 }
 
 #[test]
 fn a_memberships_organization_goes_before_the_providers() {
     let organization = |spec: &ProjectMembershipSpec, server: &Server| {
-        target(spec, server).map(|target| target.project.organization_id)
+        target(spec, server, &Pinned::default()).map(|target| target.and_then(|target| target.project.organization_id))
     };
     let own = zitadel(json!({"project": {"id": "331", "organizationId": "70"}}));
     assert_eq!(organization(&own, &zitadel_server()), Ok(Some("70".to_owned())));
@@ -126,8 +126,8 @@ fn a_memberships_organization_goes_before_the_providers() {
 
 #[test]
 fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
-    let uuid = "copy the id from the settings page, not the name or slug, and create the object again";
-    let digits = "copy the resource id from the console, and create the object again";
+    let uuid = "copy the id from the settings page, or write the name as name, and create the object again";
+    let digits = "copy the resource id from the console, or write the name as name, and create the object again";
     let infisical = Server::Infisical;
     for (spec, server, message) in [
         (
@@ -143,12 +143,22 @@ fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
         (
             spec(json!({"project": {"id": PROJECT, "organizationId": "69"}})),
             &infisical,
-            "spec.project.organizationId is for ZITADEL; an Infisical project is found by its id alone: create the object again without it".to_owned(),
+            "spec.project.organizationId is for ZITADEL; an Infisical project is found without it: create the object again without it".to_owned(),
         ),
         (
-            spec(json!({"subject": {"kind": "User", "id": IDENTITY}})),
+            spec(json!({"project": {"id": PROJECT, "grantId": "69"}})),
             &infisical,
-            "spec.subject.kind is User, but Infisical knows Identity only: create the object again with kind Identity".to_owned(),
+            "spec.project.grantId is for ZITADEL; Infisical has no project grants: create the object again without it".to_owned(),
+        ),
+        (
+            zitadel(json!({"project": {"id": "331", "grantId": "a"}})),
+            &zitadel_server(),
+            format!("spec.project.grantId is \"a\", but ZITADEL's ids are digits: {digits}"),
+        ),
+        (
+            zitadel(json!({"subject": {"kind": "Group", "name": "ops"}})),
+            &zitadel_server(),
+            "spec.subject.kind is Group, but ZITADEL knows User only: create the object again with kind User".to_owned(),
         ),
         (
             zitadel(json!({"project": {"id": PROJECT}})),
@@ -171,6 +181,25 @@ fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
             "spec.subject.kind is Identity, but ZITADEL knows User only: create the object again with kind User".to_owned(),
         ),
     ] {
-        assert_eq!(target(&spec, server), Err(Refusal { reason: Reason::InvalidSpec, message }));
+        assert_eq!(target(&spec, server, &Pinned::default()), Err(Refusal { reason: Reason::InvalidSpec, message }));
     }
+}
+
+#[test]
+fn what_a_name_stands_for_is_taken_from_what_was_pinned_and_an_id_from_the_spec() {
+    let pinned = Pinned { project_id: Some(PROJECT.to_owned()), subject_id: Some(IDENTITY.to_owned()) };
+    let subject = json!({"kind": "Identity", "name": "ci-deployer"});
+    let named = spec(json!({"project": {"name": "web"}, "subject": subject}));
+    let found = target(&named, &Server::Infisical, &pinned).unwrap().unwrap();
+    assert_eq!((found.project.id.as_str(), found.subject_id.as_str()), (PROJECT, IDENTITY));
+    for missing in [Pinned { subject_id: None, ..pinned.clone() }, Pinned { project_id: None, ..pinned.clone() }] {
+        assert_eq!(target(&named, &Server::Infisical, &missing), Ok(None));
+    }
+    let other = Pinned { project_id: Some(IDENTITY.to_owned()), subject_id: Some(PROJECT.to_owned()) };
+    let by_id = spec(json!({"project": {"id": PROJECT}, "subject": {"kind": "Identity", "id": IDENTITY}}));
+    let found = target(&by_id, &Server::Infisical, &other).unwrap().unwrap();
+    assert_eq!((found.project.id.as_str(), found.subject_id.as_str()), (PROJECT, IDENTITY));
+    // What was found is no id of this server: never called.
+    let odd = Pinned { subject_id: Some("../x".to_owned()), ..pinned };
+    assert!(target(&named, &Server::Infisical, &odd).is_err());
 }

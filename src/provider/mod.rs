@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 pub use budget::{Budget, Permit, Urgency};
 pub use error::{Error, Retry};
 
+use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 
 /// What [`Provider::verify`] found.
@@ -42,35 +43,81 @@ pub struct Receipt {
 
 /// A provider of project memberships.
 pub trait Provider: Send + Sync {
-    /// What it can and needs. Known after [`Provider::verify`].
-    fn capabilities(&self) -> Capabilities;
+    /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
+    fn capabilities(&self, kind: SubjectKind) -> Capabilities;
 
     /// Signs in and finds out, by reads that change nothing, which generation of the API the server has.
     fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
 
-    /// Lists the members of a project, all pages.
+    /// The ids of all projects with exactly this name (Infisical: slug; ZITADEL: name, in the organization or, without
+    /// one, in the credential's own). None and several are answers too.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] where the credential may not look it up.
+    fn find_project(
+        &self,
+        permit: &Permit,
+        name: &str,
+        organization_id: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// The ids of all subjects of this kind with exactly this name that could be members of the project (Infisical:
+    /// the identity's name, the user's e-mail or username, the group's slug; ZITADEL: the user's name, login name or
+    /// e-mail). What the server answers is compared with what was asked for: its filters match more.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] where the credential may not look it up.
+    fn find_subject(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        kind: SubjectKind,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// Brings a user into the project by name and returns the user's id. Only where [`Capabilities::invites`]. The new
+    /// member has no rights when this returns; when it is cut short it may have [`Capabilities::creation_role`].
+    fn invite(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        name: &str,
+    ) -> impl Future<Output = Result<String, Error>> + Send;
+
+    /// Lists the members of this kind of a project, all pages.
     ///
     /// An empty list is returned only where the project is known to exist and to be looked at rightly
     /// (reference/zitadel.md, trap 3: a wrong organization is answered with an empty list).
-    fn list(&self, permit: &Permit, project: &Project) -> impl Future<Output = Result<Listing, Error>> + Send;
+    fn list(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        kind: SubjectKind,
+    ) -> impl Future<Output = Result<Listing, Error>> + Send;
 
     /// Carries out a change. `Ok` is the server's own word, not yet proof (see [`crate::roster`]).
     ///
     /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
     /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`.
+    ///
+    /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Whoever is
+    /// found under it counts only with the target's own id.
     fn apply(
         &self,
         permit: &Permit,
         target: &Target,
+        name: Option<&str>,
         change: &Change,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send;
 
     /// Cures a write that was answered with yes and never carried out. It writes only roles of `wanted` or `shown`,
-    /// whatever moment it is cut short at. `shown` is what an observation after the write shows.
+    /// whatever moment it is cut short at. `shown` is what an observation after the write shows, `name` as in
+    /// [`Provider::apply`].
     fn heal(
         &self,
         permit: &Permit,
         target: &Target,
+        name: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send;
@@ -103,30 +150,60 @@ macro_rules! whichever {
 }
 
 impl Provider for AnyProvider {
-    fn capabilities(&self) -> Capabilities {
-        whichever!(self, provider => provider.capabilities())
+    fn capabilities(&self, kind: SubjectKind) -> Capabilities {
+        whichever!(self, provider => provider.capabilities(kind))
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
         whichever!(self, provider => provider.verify(permit).await)
     }
 
-    async fn list(&self, permit: &Permit, project: &Project) -> Result<Listing, Error> {
-        whichever!(self, provider => provider.list(permit, project).await)
+    async fn find_project(
+        &self,
+        permit: &Permit,
+        name: &str,
+        organization_id: Option<&str>,
+    ) -> Result<Vec<String>, Error> {
+        whichever!(self, provider => provider.find_project(permit, name, organization_id).await)
     }
 
-    async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
-        whichever!(self, provider => provider.apply(permit, target, change).await)
+    async fn find_subject(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        kind: SubjectKind,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
+        whichever!(self, provider => provider.find_subject(permit, project, kind, name).await)
+    }
+
+    async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
+        whichever!(self, provider => provider.invite(permit, project, name).await)
+    }
+
+    async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
+        whichever!(self, provider => provider.list(permit, project, kind).await)
+    }
+
+    async fn apply(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        name: Option<&str>,
+        change: &Change,
+    ) -> Result<Receipt, Error> {
+        whichever!(self, provider => provider.apply(permit, target, name, change).await)
     }
 
     async fn heal(
         &self,
         permit: &Permit,
         target: &Target,
+        name: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
     ) -> Result<Receipt, Error> {
-        whichever!(self, provider => provider.heal(permit, target, wanted, shown).await)
+        whichever!(self, provider => provider.heal(permit, target, name, wanted, shown).await)
     }
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {

@@ -24,17 +24,18 @@ struct Lists {
 }
 
 impl Provider for Lists {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {
             enforces_expiry: false,
             permanent_base: None,
             one_writer: false,
             lists_are_current: true,
-            subject_kinds: &[SubjectKind::User],
+            creation_role: None,
+            invites: false,
         }
     }
 
-    async fn list(&self, _: &Permit, _: &Project) -> Result<Listing, Error> {
+    async fn list(&self, _: &Permit, _: &Project, _: SubjectKind) -> Result<Listing, Error> {
         assert_eq!(self.under_way.fetch_add(1, Ordering::SeqCst), 0, "two lists of one project at once");
         self.began.lock().unwrap().push(Instant::now());
         tokio::time::sleep(LIST).await;
@@ -46,11 +47,30 @@ impl Provider for Lists {
         unreachable!()
     }
 
-    async fn apply(&self, _: &Permit, _: &Target, _: &Change) -> Result<Receipt, Error> {
+    async fn find_project(&self, _: &Permit, _: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
         unreachable!()
     }
 
-    async fn heal(&self, _: &Permit, _: &Target, _: &Change, _: Option<&Member>) -> Result<Receipt, Error> {
+    async fn find_subject(&self, _: &Permit, _: &Project, _: SubjectKind, _: &str) -> Result<Vec<String>, Error> {
+        unreachable!()
+    }
+
+    async fn invite(&self, _: &Permit, _: &Project, _: &str) -> Result<String, Error> {
+        unreachable!()
+    }
+
+    async fn apply(&self, _: &Permit, _: &Target, _: Option<&str>, _: &Change) -> Result<Receipt, Error> {
+        unreachable!()
+    }
+
+    async fn heal(
+        &self,
+        _: &Permit,
+        _: &Target,
+        _: Option<&str>,
+        _: &Change,
+        _: Option<&Member>,
+    ) -> Result<Receipt, Error> {
         unreachable!()
     }
 
@@ -73,7 +93,8 @@ struct World {
 impl World {
     fn new(answers: Vec<Result<Listing, Error>>) -> Arc<Self> {
         let provider = Lists { answers: Mutex::new(answers.into()), ..Lists::default() };
-        let roster = Roster::new(Project { organization_id: None, id: "p".to_owned() });
+        let roster =
+            Roster::new(Project { organization_id: None, id: "p".to_owned(), grant_id: None }, SubjectKind::User);
         let lane = Budget::new(false).lane("test".to_owned(), Limits::default());
         Arc::new(Self { provider, roster, lane, began: Instant::now() })
     }

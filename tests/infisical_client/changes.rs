@@ -17,12 +17,12 @@ const SERVERS: [(Generations, ErrorStyle); 3] = [
 
 async fn apply(stage: &Stage, identity: &str, change: Change) -> Result<Receipt, Error> {
     let permit = stage.write().await;
-    stage.infisical.apply(&permit, &target(identity), &change).await
+    stage.infisical.apply(&permit, &target(identity), None, &change).await
 }
 
 async fn member(stage: &Stage, identity: &str) -> Option<Member> {
     let permit = stage.read().await;
-    let listing = stage.infisical.list(&permit, &web()).await.unwrap();
+    let listing = stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap();
     assert!(!listing.partial);
     listing.members.into_iter().find(|member| member.subject_id == identity)
 }
@@ -77,13 +77,13 @@ async fn a_list_of_temporary_roles_only_gets_its_base_where_the_server_wants_one
     stage.be(Generations::G1, ErrorStyle::Current);
     let permit = stage.read().await;
     stage.infisical.verify(&permit).await.unwrap();
-    assert_eq!(stage.infisical.capabilities().permanent_base, None);
+    assert_eq!(stage.infisical.capabilities(SubjectKind::Identity).permanent_base, None);
     let start = stage.server().now();
     let end = start.checked_add(SignedDuration::from_secs(3600)).unwrap();
     let mut entries = vec![Entry::new("viewer", Term::Temporary(Window { start, end }))];
     let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(entries.clone())).await.unwrap_err();
     assert!(matches!(error, Error::Changed { .. }), "{error:?}");
-    assert_eq!(stage.infisical.capabilities().permanent_base, Some("no-access"));
+    assert_eq!(stage.infisical.capabilities(SubjectKind::Identity).permanent_base, Some("no-access"));
     let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(entries.clone())).await.unwrap_err();
     assert!(matches!(&error, Error::Rejected { message } if message.contains("no-access")), "{error:?}");
     entries.push(Entry::permanent("no-access"));
@@ -134,7 +134,7 @@ async fn several_memberships_of_one_identity_are_one_row_and_become_one() {
         assert_eq!(roles, ["admin", "member", "viewer"]);
         let permit = stage.write().await;
         let wanted = Change::Replace(permanent(&["viewer"]));
-        stage.infisical.heal(&permit, &target(subject), &wanted, Some(&shown)).await.unwrap();
+        stage.infisical.heal(&permit, &target(subject), None, &wanted, Some(&shown)).await.unwrap();
         assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 1);
         assert_eq!(stage.held(subject), held(&["viewer"]));
         assert_eq!(stage.server().count("PATCH", ""), 0, "a PATCH would write one of them");
@@ -161,9 +161,9 @@ async fn refusals_have_one_reason_whatever_the_server() {
             "{say}: {error:?}"
         );
         assert!(error.to_string().contains("check the slug under Access Control → Roles"), "{error}");
-        let elsewhere = Project { organization_id: None, id: unknown.to_owned() };
+        let elsewhere = Project { organization_id: None, id: unknown.to_owned(), grant_id: None };
         let permit = stage.read().await;
-        let error = stage.infisical.list(&permit, &elsewhere).await.unwrap_err();
+        let error = stage.infisical.list(&permit, &elsewhere, SubjectKind::Identity).await.unwrap_err();
         let gone = style == ErrorStyle::Current;
         assert!(matches!(error, Error::ProjectNotFound { gone: g, .. } if g == gone), "{say}: {error:?}");
         stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["viewer"]);
@@ -184,20 +184,20 @@ async fn what_would_be_answered_with_500_is_not_sent() {
     let permit = stage.write().await;
     let create = Change::Create(permanent(&["viewer"]));
     for id in ["not-a-uuid", "", "6ec3d92b32514084 9a12ffb509a03ffc", "{6ec3d92b-3251-4084-9a12-ffb509a03ffc}"] {
-        let error = stage.infisical.apply(&permit, &target(id), &create).await.unwrap_err();
+        let error = stage.infisical.apply(&permit, &target(id), None, &create).await.unwrap_err();
         assert!(matches!(error, Error::SubjectNotFound { .. }), "{error:?}");
-        let nowhere = Project { organization_id: None, id: id.to_owned() };
-        let error = stage.infisical.list(&permit, &nowhere).await.unwrap_err();
+        let nowhere = Project { organization_id: None, id: id.to_owned(), grant_id: None };
+        let error = stage.infisical.list(&permit, &nowhere, SubjectKind::Identity).await.unwrap_err();
         assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{error:?}");
     }
     let user = Target { subject_kind: SubjectKind::User, ..target(INFISICAL_DEPLOYER) };
-    assert!(matches!(stage.infisical.apply(&permit, &user, &create).await, Err(Error::Rejected { .. })));
+    assert!(matches!(stage.infisical.apply(&permit, &user, None, &create).await, Err(Error::Rejected { .. })));
     let custom = Change::Create(permanent(&["custom"]));
-    let refused = stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &custom).await;
+    let refused = stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &custom).await;
     assert!(matches!(refused, Err(Error::Rejected { .. })));
     assert_eq!(stage.server().requests().len(), 0);
     let upper = target(&INFISICAL_DEPLOYER.to_uppercase());
-    stage.infisical.apply(&permit, &upper, &create).await.unwrap();
+    stage.infisical.apply(&permit, &upper, None, &create).await.unwrap();
     assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["viewer"]));
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use membership_operator::api::SubjectKind;
 use membership_operator::member::Change;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::TIME_LIMIT;
@@ -32,10 +33,10 @@ async fn a_list_is_never_read_as_empty() {
         let permit = stage.read().await;
         stage.infisical.verify(&permit).await.unwrap();
         stage.server().order(Order::next(fault.clone()).on("GET", INFISICAL_PROJECT));
-        let error = stage.infisical.list(&permit, &web()).await.unwrap_err();
+        let error = stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { effect: Effect::None, .. }), "{fault:?}: {error:?}");
         assert!(!error.to_string().contains("<html>"), "{fault:?}: {error}");
-        assert_eq!(stage.infisical.list(&permit, &web()).await.unwrap().members.len(), 2);
+        assert_eq!(stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap().members.len(), 2);
     }
 }
 
@@ -56,7 +57,7 @@ async fn a_write_without_an_answer_is_in_doubt() {
             stage.infisical.verify(&permit).await.unwrap();
             stage.server().order(Order::next(fault.clone()).on(method, INFISICAL_ON_CALL));
             let change = if method == "PATCH" { Change::Replace(permanent(&["member"])) } else { Change::Remove };
-            let outcome = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &change).await;
+            let outcome = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &change).await;
             if method == "DELETE" && carried_out {
                 // The removal was carried out, and the server was asked: there is nothing left.
                 assert!(outcome.is_ok(), "{fault:?}: {outcome:?}");
@@ -79,11 +80,11 @@ async fn an_identity_made_anew_after_its_removal_is_in_doubt_until_its_answer_co
     let recreate = Change::Recreate(permanent(&["viewer"]));
     for fault in [Fault::Reset, Fault::infisical_rate_limited(1)] {
         stage.server().order(Order::next(fault.clone()).on("POST", "identity-memberships"));
-        let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &recreate).await.unwrap_err();
+        let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &recreate).await.unwrap_err();
         assert_eq!(error.effect(), Effect::Unknown, "{fault:?}: {error:?}");
         assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_ON_CALL), 0);
     }
-    stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &recreate).await.unwrap();
+    stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &recreate).await.unwrap();
     assert_eq!(stage.held(INFISICAL_ON_CALL), held(&["viewer"]));
 }
 
@@ -96,7 +97,7 @@ async fn a_rate_limit_says_when_and_pauses_the_lane() {
         stage.infisical.verify(&permit).await.unwrap();
         stage.server().order(Order::next(fault).on("POST", "identity-memberships"));
         let change = Change::Create(permanent(&["viewer"]));
-        match stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &change).await {
+        match stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await {
             Err(Error::RateLimited { after, .. }) => assert_eq!(after, Some(Duration::from_secs(seconds))),
             other => panic!("{other:?}"),
         }
@@ -111,10 +112,10 @@ async fn a_list_that_lacks_rows_shows_the_others() {
     let stage = Stage::new().await;
     stage.server().order(Order::next(Fault::PartialList { drop: 1 }).on("GET", INFISICAL_PROJECT));
     let permit = stage.read().await;
-    assert_eq!(stage.infisical.list(&permit, &web()).await.unwrap().members.len(), 1);
+    assert_eq!(stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap().members.len(), 1);
     // The server's own word keeps the missing row from being made a second time.
     let create = Change::Create(permanent(&["admin"]));
-    let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &create).await.unwrap_err();
+    let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &create).await.unwrap_err();
     assert!(matches!(error, Error::Changed { .. }), "{error:?}");
     assert_eq!(stage.held(INFISICAL_ON_CALL), held(&["viewer"]));
 }
@@ -139,7 +140,7 @@ async fn each_request_is_counted_once_by_method_route_and_code() {
     stage.infisical.verify(&permit).await.unwrap();
     stage.server().order(Order::next(Fault::Reset).on("PATCH", ""));
     let replace = Change::Replace(permanent(&["member"]));
-    let _ = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &replace).await;
+    let _ = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &replace).await;
     let seen = stage.observed.0.lock().unwrap().clone();
     let list = "/api/v1/projects/{project}/identity-memberships";
     let one = "/api/v1/projects/{project}/identity-memberships/{identity}";
@@ -159,7 +160,7 @@ async fn a_change_of_several_requests_takes_no_longer_than_one() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let recreate = Change::Recreate(permanent(&["viewer"]));
-    let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), &recreate).await.unwrap_err();
+    let error = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &recreate).await.unwrap_err();
     assert!(began.elapsed() < TIME_LIMIT + Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(error.effect(), Effect::Unknown);
 }

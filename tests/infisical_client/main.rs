@@ -97,7 +97,7 @@ fn lane() -> Lane {
 }
 
 fn web() -> Project {
-    Project { organization_id: None, id: INFISICAL_PROJECT.to_owned() }
+    Project { organization_id: None, id: INFISICAL_PROJECT.to_owned(), grant_id: None }
 }
 
 fn target(identity: &str) -> Target {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use membership_operator::api::SubjectKind;
 use membership_operator::member::Change;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{
@@ -17,7 +18,7 @@ const LOGIN: &str = "universal-auth/login";
 async fn lists(stage: &Stage, calls: usize) -> Vec<Result<usize, Error>> {
     let list = |_| async {
         let permit = stage.read().await;
-        stage.infisical.list(&permit, &web()).await.map(|listing| listing.members.len())
+        stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
     };
     futures::future::join_all((0..calls).map(list)).await
 }
@@ -94,7 +95,7 @@ async fn a_token_that_ended_or_was_revoked_is_replaced_by_one_login() {
         stage.server().set_clock_offset(SignedDuration::from_hours(3));
         let permit = stage.write().await;
         let change = Change::Create(permanent(&["viewer"]));
-        assert!(stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &change).await.is_ok(), "{style:?}");
+        assert!(stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await.is_ok(), "{style:?}");
         assert_eq!(stage.server().logins(), 3, "{style:?}");
         assert_eq!(stage.server().memberships_of(&web().id, INFISICAL_DEPLOYER), 1, "{style:?}");
     }
@@ -170,7 +171,7 @@ async fn the_generation_is_found_by_reads_that_change_nothing() {
         stage.be(generations, style);
         let permit = stage.read().await;
         assert_eq!(stage.infisical.verify(&permit).await.unwrap().api, api);
-        assert_eq!(stage.infisical.capabilities().permanent_base, base);
+        assert_eq!(stage.infisical.capabilities(SubjectKind::Identity).permanent_base, base);
         let writes: Vec<_> = stage.server().requests().into_iter().filter(|r| r.method != "GET").collect();
         assert_eq!(writes.len(), 1, "{writes:?}");
         assert_eq!(stage.server().count("POST", LOGIN), 1);
@@ -187,9 +188,9 @@ async fn a_route_that_has_gone_is_looked_for_once() {
     assert_eq!(lists(&stage, 1).await, [Ok(2)]);
     let permit = stage.write().await;
     let change = Change::Create(permanent(&["viewer"]));
-    stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &change).await.unwrap();
+    stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await.unwrap();
     assert_eq!(stage.server().count("GET", "/api/v1/projects"), 3, "verify, the list, the probe: then never again");
-    assert_eq!(stage.infisical.capabilities().permanent_base, None);
+    assert_eq!(stage.infisical.capabilities(SubjectKind::Identity).permanent_base, None);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use membership_operator::api::SubjectKind;
 use membership_operator::member::Change;
 use membership_operator::provider::budget::Kind;
 use membership_operator::provider::error::Effect;
@@ -22,7 +23,7 @@ fn with_token(client: &Client, url: &str) -> Infisical {
 
 async fn list(infisical: &Infisical) -> Error {
     let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
-    infisical.list(&permit, &web()).await.unwrap_err()
+    infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -79,7 +80,7 @@ async fn an_answer_to_a_write_is_cut_off_at_a_mebibyte() {
     let infisical = with_token(&client(Arc::new(())), &server.url);
     let permit = lane().permit(Kind::Write, Urgency::Grant, "team-a").await;
     let change = Change::Create(permanent(&["viewer"]));
-    let error = infisical.apply(&permit, &target(INFISICAL_DEPLOYER), &change).await.unwrap_err();
+    let error = infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await.unwrap_err();
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
     assert_eq!(error.effect(), Effect::Unknown);
 }
@@ -99,7 +100,7 @@ async fn an_answer_that_never_comes_ends_at_the_time_limit() {
     // The connection stands: from here on only the limit can end the wait.
     tokio::time::pause();
     let began = tokio::time::Instant::now();
-    let error = infisical.list(&permit, &web()).await.unwrap_err();
+    let error = infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err();
     assert_eq!(began.elapsed().as_secs(), TIME_LIMIT.as_secs());
     assert!(error.to_string().contains("no whole answer in 30 s"), "{error}");
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use membership_operator::api::SubjectKind;
 use membership_operator::grants::Grant;
 use membership_operator::layers::{Layer, Phase};
 use membership_operator::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
@@ -18,7 +17,8 @@ pub const INFISICAL: Capabilities = Capabilities {
     permanent_base: Some("no-access"),
     one_writer: false,
     lists_are_current: true,
-    subject_kinds: &[SubjectKind::Identity],
+    creation_role: None,
+    invites: false,
 };
 /// Infisical of October 2024: temporary roles may stand alone.
 pub const INFISICAL_2024: Capabilities = Capabilities { permanent_base: None, ..INFISICAL };
@@ -28,7 +28,8 @@ pub const ZITADEL: Capabilities = Capabilities {
     permanent_base: None,
     one_writer: true,
     lists_are_current: false,
-    subject_kinds: &[SubjectKind::User],
+    creation_role: None,
+    invites: false,
 };
 
 /// Any provider.

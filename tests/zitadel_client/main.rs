@@ -61,16 +61,16 @@ impl World {
     }
 
     async fn list(&self, project: &Project) -> Result<Listing, Error> {
-        self.zitadel.list(&self.permit().await, project).await
+        self.zitadel.list(&self.permit().await, project, SubjectKind::User).await
     }
 
     async fn apply(&self, target: &Target, change: &Change) -> Result<Receipt, Error> {
-        self.zitadel.apply(&self.permit().await, target, change).await
+        self.zitadel.apply(&self.permit().await, target, None, change).await
     }
 
     async fn heal(&self, target: &Target, wanted: &Change) -> Result<Receipt, Error> {
         let shown = self.shown(target).await;
-        self.zitadel.heal(&self.permit().await, target, wanted, shown.as_ref()).await
+        self.zitadel.heal(&self.permit().await, target, None, wanted, shown.as_ref()).await
     }
 
     async fn explain_absence(&self, target: &Target) -> Result<(), Error> {
@@ -121,7 +121,7 @@ fn client(url: &str, token: &str) -> Zitadel {
 }
 
 fn project() -> Project {
-    Project { organization_id: Some(ORG.to_owned()), id: PROJECT.to_owned() }
+    Project { organization_id: Some(ORG.to_owned()), id: PROJECT.to_owned(), grant_id: None }
 }
 
 fn under(organization: Option<&str>) -> Project {

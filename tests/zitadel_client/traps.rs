@@ -180,7 +180,7 @@ async fn every_further_write_of_a_cure_is_charged() {
     let shown = world.shown(&user).await;
     world.lane = Budget::new(true).lane("test".to_owned(), limits);
     let permit = world.permit().await;
-    world.zitadel.heal(&permit, &user, &replace(&[OWNER]), shown.as_ref()).await.unwrap();
+    world.zitadel.heal(&permit, &user, None, &replace(&[OWNER]), shown.as_ref()).await.unwrap();
     drop(permit);
     let next = world.lane.permit(Kind::Write, Urgency::Revoke, "test");
     assert!(tokio::time::timeout(Duration::from_millis(100), next).await.is_err(), "two writes took the whole minute");

@@ -98,6 +98,10 @@ pub struct TargetStatus {
     /// The project's id.
     #[schemars(schema_with = "schema::status_text")]
     pub project_id: String,
+    /// ZITADEL: the grant of the project whose members are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub grant_id: Option<String>,
     /// The subject's kind.
     pub subject_kind: SubjectKind,
     /// The subject's id.

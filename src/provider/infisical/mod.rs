@@ -184,14 +184,14 @@ impl Infisical {
     /// A server that only has the old path may refuse a list of temporary roles only all the same: from then on the base
     /// is asked for, and the change planned again with it.
     fn only_temporary(&self, error: Error) -> Error {
-        let known = self.capabilities().permanent_base.is_some();
+        let known = self.capabilities(SubjectKind::Identity).permanent_base.is_some();
         self.wants_permanent.store(true, Ordering::Relaxed);
         if known { error } else { Error::Changed { message: error.to_string() } }
     }
 }
 
 impl Provider for Infisical {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: SubjectKind) -> Capabilities {
         // October 2024 takes a list of temporary roles only; whoever has the newer path refuses it
         // (reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
         let old = *self.found() == Some(Generation::G1) && !self.wants_permanent.load(Ordering::Relaxed);
@@ -200,7 +200,8 @@ impl Provider for Infisical {
             permanent_base: if old { None } else { Some(NO_ACCESS) },
             one_writer: false,
             lists_are_current: true,
-            subject_kinds: &[SubjectKind::Identity],
+            creation_role: None,
+            invites: false,
         }
     }
 
@@ -210,7 +211,19 @@ impl Provider for Infisical {
         Ok(Verified { api: generation.name() })
     }
 
-    async fn list(&self, permit: &Permit, project: &Project) -> Result<Listing, Error> {
+    async fn find_project(&self, _: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
+        Err(Error::Rejected { message: format!("project {name:?} can't be looked up: write its id") })
+    }
+
+    async fn find_subject(&self, _: &Permit, _: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
+        Err(Error::Rejected { message: format!("{kind:?} {name:?} can't be looked up: write its id") })
+    }
+
+    async fn invite(&self, _: &Permit, _: &Project, name: &str) -> Result<String, Error> {
+        Err(Error::Rejected { message: format!("{name:?} can't be invited") })
+    }
+
+    async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
         let project = identity::project_id(project)?;
         let asked = Asked { operation: Operation::List, project: &project, subject: "", roles: &[] };
         // One request without limit: pages lose and double rows (reference/infisical.md, "Speed").
@@ -218,7 +231,13 @@ impl Provider for Infisical {
         Ok(answer.json::<Memberships>()?.fold(&project))
     }
 
-    async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
+    async fn apply(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        _: Option<&str>,
+        change: &Change,
+    ) -> Result<Receipt, Error> {
         let turn = Turn::new(permit);
         let membership = Membership::new(self, &turn, target)?;
         // A change may take several requests. As a whole it takes no longer than one: whoever checked before that there
@@ -242,6 +261,7 @@ impl Provider for Infisical {
         &self,
         permit: &Permit,
         target: &Target,
+        name: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
     ) -> Result<Receipt, Error> {
@@ -252,7 +272,7 @@ impl Provider for Infisical {
             Some(member) if member.memberships > 1 => Change::Recreate(entries),
             Some(_) => Change::Replace(entries),
         };
-        self.apply(permit, target, &again).await
+        self.apply(permit, target, name, &again).await
     }
 
     /// Lists are never stale here, and nothing that was taken isn't listed.

@@ -40,10 +40,10 @@ impl<'a> Asked<'a> {
     pub fn place(&self) -> String {
         match self.project {
             None => format!("ZITADEL at {}", self.endpoint),
-            Some(Project { id, organization_id: None }) => {
+            Some(Project { id, organization_id: None, .. }) => {
                 format!("project {id} of the credential's own organization at {}", self.endpoint)
             }
-            Some(Project { id, organization_id: Some(organization) }) => {
+            Some(Project { id, organization_id: Some(organization), .. }) => {
                 format!("project {id} of organization {organization} at {}", self.endpoint)
             }
         }

@@ -19,7 +19,7 @@ pub fn check_target(target: &Target) -> Result<(), Error> {
     check_project(&target.project)?;
     match target.subject_kind {
         SubjectKind::User => check("user", "subject.id", &target.subject_id),
-        kind @ SubjectKind::Identity => Err(Error::Rejected {
+        kind @ (SubjectKind::Identity | SubjectKind::Group) => Err(Error::Rejected {
             message: format!("ZITADEL has no subjects of kind {kind:?}: use subject.kind User, for machine users too"),
         }),
     }
@@ -59,7 +59,11 @@ mod tests {
     #[test]
     fn all_ids_of_a_target_are_checked() {
         let target = |organization: Option<&str>, project: &str, user: &str| Target {
-            project: Project { organization_id: organization.map(str::to_owned), id: project.to_owned() },
+            project: Project {
+                organization_id: organization.map(str::to_owned),
+                id: project.to_owned(),
+                grant_id: None,
+            },
             subject_kind: SubjectKind::User,
             subject_id: user.to_owned(),
         };

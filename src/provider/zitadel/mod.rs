@@ -58,14 +58,15 @@ impl Zitadel {
 }
 
 impl Provider for Zitadel {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {
             // "Nothing in a member has an expiry" (reference/zitadel.md, Replacement and expiry).
             enforces_expiry: false,
             permanent_base: None,
             one_writer: true,
             lists_are_current: false,
-            subject_kinds: &[SubjectKind::User],
+            creation_role: None,
+            invites: false,
         }
     }
 
@@ -85,12 +86,30 @@ impl Provider for Zitadel {
         refused.map_or(Ok(Verified { api: MANAGEMENT_V1 }), Err)
     }
 
-    async fn list(&self, permit: &Permit, project: &Project) -> Result<Listing, Error> {
+    async fn find_project(&self, _: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
+        Err(Error::Rejected { message: format!("project {name:?} can't be looked up: write its id") })
+    }
+
+    async fn find_subject(&self, _: &Permit, _: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
+        Err(Error::Rejected { message: format!("{kind:?} {name:?} can't be looked up: write its id") })
+    }
+
+    async fn invite(&self, _: &Permit, _: &Project, name: &str) -> Result<String, Error> {
+        Err(Error::Rejected { message: format!("{name:?} can't be invited") })
+    }
+
+    async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
         ids::check_project(project)?;
         list::list(&self.calls(permit, project), project).await
     }
 
-    async fn apply(&self, permit: &Permit, target: &Target, change: &Change) -> Result<Receipt, Error> {
+    async fn apply(
+        &self,
+        permit: &Permit,
+        target: &Target,
+        _: Option<&str>,
+        change: &Change,
+    ) -> Result<Receipt, Error> {
         let calls = self.calls(permit, &target.project);
         flow::apply(&self.members(&calls, target)?, change).await
     }
@@ -99,6 +118,7 @@ impl Provider for Zitadel {
         &self,
         permit: &Permit,
         target: &Target,
+        _: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
     ) -> Result<Receipt, Error> {

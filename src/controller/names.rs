@@ -1,0 +1,240 @@
+//! Names are looked up once: what they stand for is kept, and never looked up again by itself. A rename moves no
+//! rights, and whoever gets a name later inherits none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::admit::{self, Beside, Reading};
+use super::connections::Connection;
+use super::context::Context;
+use super::converge::Stop;
+use super::resolve::is_finalized;
+use super::write;
+use crate::api::membership::ProjectMembershipStatus;
+use crate::api::{ProjectMembership, Reason, SubjectKind};
+use crate::layers::Phase;
+use crate::member::{Project, Term};
+use crate::policy::{self, Pinned, Refusal};
+use crate::provider::budget::Kind;
+use crate::provider::error::Effect;
+use crate::provider::{Error, Provider, Retry, Urgency};
+use crate::status::{self, Told};
+
+/// What looking an object's names up came to.
+pub enum Lookup {
+    /// All of them are known now.
+    Found,
+    /// The user isn't in the project, and is brought in when the first role starts.
+    Later,
+    /// They aren't, for this reason.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// When another try may help; `None`: on a change, and at the resync.
+        retry: Option<Retry>,
+    },
+}
+
+impl From<Refusal> for Lookup {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { refusal, retry: None }
+    }
+}
+
+impl From<Error> for Lookup {
+    fn from(error: Error) -> Self {
+        let refusal = Refusal { reason: error.reason(), message: error.to_string() };
+        let retry = Some(error.retry()).filter(|retry| *retry != Retry::Terminal);
+        Self::Refused { refusal, retry }
+    }
+}
+
+/// Why a lookup ends early.
+enum Ended {
+    With(Lookup),
+    Stopped(Stop),
+}
+
+impl<T: Into<Lookup>> From<T> for Ended {
+    fn from(lookup: T) -> Self {
+        Self::With(lookup.into())
+    }
+}
+
+/// Looks up what the object names, through its provider, and keeps it.
+pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Lookup, Stop> {
+    match found(ctx, object, connection).await {
+        Ok(pinned) => {
+            tracing::info!(
+                namespace = object.namespace(),
+                name = object.name_any(),
+                project = pinned.project_id,
+                subject = pinned.subject_id,
+                "names looked up"
+            );
+            ctx.targets.pin(object, pinned).iter().for_each(|other| ctx.wake(other));
+            Ok(Lookup::Found)
+        }
+        Err(Ended::With(lookup)) => Ok(lookup),
+        Err(Ended::Stopped(stop)) => Err(stop),
+    }
+}
+
+async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Pinned, Ended> {
+    let (spec, server) = (&object.spec, &connection.server);
+    let deleting = object.metadata.deletion_timestamp.is_some();
+    if !deleting {
+        // Nothing is to be done for it yet.
+        admit::suspended(object).map_or(Ok(()), Err)?;
+        policy::admit(spec)?;
+    }
+    let mut pinned = ctx.targets.pinned(object);
+    let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
+    let namespace = object.namespace().unwrap_or_default();
+    let permit = async || connection.lane.permit(Kind::Read, urgency, &namespace).await;
+    if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
+        let organization = policy::organization_id(spec, server)?;
+        let ids = connection.provider.find_project(&permit().await, name, organization.as_deref()).await?;
+        pinned.project_id = Some(one_project(ids, name)?);
+    }
+    let Some(project) = policy::project(spec, server, &pinned)? else {
+        return Ok(pinned);
+    };
+    if let (None, None, Some(name)) = (&spec.subject.id, &pinned.subject_id, &spec.subject.name) {
+        // That its kind is one that the provider knows is looked at first.
+        policy::target(spec, server, &pinned)?;
+        let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
+        let invites = connection.provider.capabilities(spec.subject.kind).invites && !deleting;
+        pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
+            Ok(id) => id,
+            Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, &project, name).await?,
+            Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(refusal.into()),
+        });
+    }
+    Ok(pinned)
+}
+
+enum NotOne {
+    None(Refusal),
+    Several(Refusal),
+}
+
+fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
+    let count = ids.len();
+    let refused = |message| Refusal { reason: Reason::ProjectNotFound, message };
+    match <[String; 1]>::try_from(ids) {
+        Ok([id]) => Ok(id),
+        Err(_) if count == 0 => Err(refused(format!(
+            "there is no project named {name:?} that the provider's credential can see: check project.name (Infisical: the slug; ZITADEL: the name, in the organization of organizationId), or write project.id"
+        ))),
+        Err(_) => Err(refused(format!("{count} projects are named {name:?}: create the object again with project.id"))),
+    }
+}
+
+fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
+    let count = ids.len();
+    let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
+    match <[String; 1]>::try_from(ids) {
+        Ok([id]) => Ok(id),
+        Err(_) if count == 0 => Err(NotOne::None(refused(format!(
+            "there is no {kind:?} named {name:?} that the provider's credential can see from project {}: check subject.name, or write subject.id",
+            project.id
+        )))),
+        Err(_) => Err(NotOne::Several(refused(format!(
+            "{count} subjects of kind {kind:?} are named {name:?}: create the object again with subject.id"
+        )))),
+    }
+}
+
+/// Brings a user into the project who isn't there yet, when a role starts. What the server may leave the user with
+/// when this is cut short is written down first, and the finalizer is there to end it.
+async fn bring_in(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+    project: &Project,
+    name: &str,
+) -> Result<String, Ended> {
+    let now = ctx.now();
+    let capabilities = connection.provider.capabilities(SubjectKind::User);
+    let beside = Beside { capabilities, observed: None, others: &BTreeSet::new(), led: false, now };
+    let reading = admit::read(object, &beside);
+    if let Some(aside) = &reading.aside {
+        return Err(aside.clone().into());
+    }
+    if reading.layer.phase != Phase::Counts || reading.layer.in_effect(now).next().is_none() {
+        say_scheduled(ctx, object, &reading).await?;
+        return Err(Lookup::Later.into());
+    }
+    let before = object.status.clone().unwrap_or_default();
+    let mut record = reading.layer.record_before(now);
+    record.extend(capabilities.creation_role.map(|role| (role.to_owned(), Term::Permanent)));
+    let told = Told::new(Reason::Progressing, format!("{name:?} is brought into project {}", project.id));
+    let status = status_of(ctx, object, &reading, &record, &told);
+    let object = write::status(ctx, object, &status).await.map_err(stopped)?;
+    if !is_finalized(&object) {
+        write::add_finalizer(ctx, &object).await.map_err(stopped)?;
+    }
+    let namespace = object.namespace().unwrap_or_default();
+    let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;
+    let invited = connection.provider.invite(&permit, project, name).await;
+    if let Err(error) = &invited
+        && error.effect() == Effect::None
+        && let Some(object) = ctx.latest(&write::reference(&object))
+    {
+        // Nothing was granted: a start that was written down for it was none.
+        let managed = before.managed_roles.clone();
+        let roles = before.roles.clone();
+        let after = object.status.clone().unwrap_or_default();
+        let after = ProjectMembershipStatus { managed_roles: managed, roles, ..after };
+        write::status(ctx, &object, &after).await.map_err(stopped)?;
+    }
+    Ok(invited?)
+}
+
+async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: &Reading) -> Result<(), Ended> {
+    let told =
+        Told::new(Reason::Converged, "no role is in effect: the user is brought into the project when one starts");
+    let status = status_of(ctx, object, reading, &reading.layer.managed, &told);
+    write::status(ctx, object, &status).await.map(drop).map_err(stopped)
+}
+
+fn status_of(
+    ctx: &Context,
+    object: &ProjectMembership,
+    reading: &Reading,
+    record: &BTreeMap<String, Term>,
+    told: &Told,
+) -> ProjectMembershipStatus {
+    let now = ctx.now();
+    let old = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let roles = status::roles(&reading.layer, &[], &BTreeSet::new(), now);
+    let managed = status::managed_roles(record);
+    ProjectMembershipStatus {
+        observed_generation: generation,
+        conditions: status::conditions(&old.conditions, told, &[], generation, now),
+        active_roles: status::active_roles(&roles),
+        next_transition_time: status::next_transition(&roles, &managed, now),
+        roles,
+        managed_roles: managed,
+        last_handled_reconcile_at: super::record::asked(object).or(old.last_handled_reconcile_at.clone()),
+        ..old
+    }
+}
+
+fn stopped(error: kube::Error) -> Ended {
+    Ended::Stopped(error.into())
+}
+
+/// How long to wait before names are looked up again: a second, doubling up to five minutes, or as the provider says.
+pub fn retry_after(retry: Retry, failures: u32) -> Option<Duration> {
+    match retry {
+        Retry::Terminal => None,
+        Retry::After(delay) => Some(delay),
+        Retry::Backoff => Some(Duration::from_secs(1 << failures.min(8)).min(Duration::from_secs(300))),
+    }
+}
