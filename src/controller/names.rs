@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::admit::{self, Beside, Reading};
 use super::connections::Connection;
 use super::context::Context;
-use super::converge::Stop;
+use super::outcome::Stop;
 use super::resolve::is_finalized;
 use super::write;
 use crate::api::membership::ProjectMembershipStatus;
@@ -75,7 +75,8 @@ pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection:
                 subject = pinned.subject_id,
                 "names looked up"
             );
-            ctx.targets.pin(object, pinned).iter().for_each(|other| ctx.wake(other));
+            let others = ctx.targets.pin(object, pinned);
+            others.iter().filter(|other| !ctx.apart(object, other)).for_each(|other| ctx.wake(other));
             Ok(Lookup::Found)
         }
         Err(Ended::With(lookup)) => Ok(lookup),
