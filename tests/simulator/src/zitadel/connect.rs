@@ -37,7 +37,7 @@ where
 
 /// A request message of this name.
 pub(crate) fn read(body: &Bytes, package: &str, name: &str) -> Result<Message, Refusal> {
-    let before = format!("unmarshal message: unmarshal into *{package}.{name}: proto: ");
+    let before = format!("unmarshal message: unmarshal into *{package}.{name}: proto:\u{a0}");
     Message::read(body).map_err(|refusal| refusal.after(&before))
 }
 

@@ -155,10 +155,14 @@ impl Projection {
         self.rows.get(resource)?.get(user)
     }
 
-    /// The rows of a project or a grant in the order in which they were inserted. The real table promises none.
+    /// The rows of a project in the order in which they were inserted, those of a grant by user, as both were recorded
+    /// (project-grant-members.json, 43 and 44). The real tables promise no order.
     pub(crate) fn of(&self, resource: &Resource) -> Vec<&MemberRow> {
         let mut rows: Vec<&MemberRow> = self.rows.get(resource).into_iter().flat_map(HashMap::values).collect();
-        rows.sort_unstable_by_key(|row| row.serial);
+        match resource.grant {
+            None => rows.sort_unstable_by_key(|row| row.serial),
+            Some(_) => rows.sort_unstable_by(|one, other| one.user.cmp(&other.user)),
+        }
         rows
     }
 

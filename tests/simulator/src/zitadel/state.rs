@@ -163,7 +163,7 @@ impl State {
             members: HashMap::new(),
             reserved: HashSet::new(),
             projection: Projection::new(now),
-            last: now,
+            last: Timestamp::MIN,
             lag: Duration::ZERO,
             page: (usize::MAX, usize::MAX),
         }
