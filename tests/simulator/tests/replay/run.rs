@@ -117,7 +117,7 @@ impl Player {
                 infisical.add_limited_secret(client, secret, identity, *uses, ends);
             }
             Change::RevokeSecret { client, secret } => infisical.revoke_secret(client, secret),
-            Change::SetIdentityRoles(m) => infisical.set_roles(&m.project, &m.identity, m.roles.clone()),
+            Change::SetIdentityRoles(m) => infisical.set_roles(&m.project, &m.subject, m.roles.clone()),
             Change::RemoveIdentityMember { project, identity } => {
                 infisical.remove_member(project, identity);
             }
