@@ -11,6 +11,7 @@ pub mod converge;
 pub mod providers;
 pub mod reconcile;
 pub mod record;
+mod references;
 pub mod resolve;
 pub mod run;
 pub mod targets;
