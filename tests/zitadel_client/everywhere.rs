@@ -238,6 +238,42 @@ async fn a_ghost_of_a_deleted_user_is_a_subject_that_is_gone() {
     }
 }
 
+/// Trap 1: adding one says "exists", search shows nobody.
+#[tokio::test]
+async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
+    for place in Place::all().await {
+        let Place { name, world, owner, viewer, .. } = &place;
+        world.server().add_org("500", "partner");
+        world.server().add_user("501", "500", "guest");
+        let user = place.user("501");
+        world.apply(&user, &create(&[owner])).await.unwrap();
+        world.server().delete_org("500");
+        world.server().clear_requests();
+        world.apply(&user, &create(&[viewer])).await.expect("the server says yes");
+        let writes = world.server().requests().iter().filter(|request| request.body.contains("roles")).count();
+        assert_eq!((writes, world.calls().len()), (2, 4), "{name}: {:?}", world.calls());
+        assert_eq!(world.shown(&user).await, None, "{name}");
+    }
+}
+
+/// Trap 1: the project is gone, and PUT of a former member goes on answering 200.
+#[tokio::test]
+async fn a_ghost_of_a_deleted_project_is_no_member_of_a_project_that_is_there() {
+    for place in Place::all().await {
+        let Place { name, world, project, owner, viewer, .. } = &place;
+        if project.grant_id.is_some() {
+            // Not recorded of grants.
+            continue;
+        }
+        world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
+        world.apply(&place.user(place.other), &create(&[owner])).await.unwrap();
+        world.server().delete_project(PROJECT);
+        world.apply(&place.user(place.other), &replace(&[viewer])).await.expect("the server says yes");
+        let error = world.list(project).await.unwrap_err();
+        assert!(matches!(error, Error::ProjectNotFound { gone: true, .. }), "{name}: {error}");
+    }
+}
+
 /// Trap 5.
 #[tokio::test]
 async fn a_member_that_search_will_never_show_is_named() {
