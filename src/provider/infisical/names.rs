@@ -120,7 +120,7 @@ impl Infisical {
     /// project.
     async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
-        match self.ask(turn, &asked, || route::groups()).await {
+        match self.ask(turn, &asked, route::groups).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.json()?;
                 Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
