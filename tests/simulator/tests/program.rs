@@ -84,3 +84,32 @@ async fn a_world_can_be_given_in_a_file() {
     assert_eq!(held(&running.infisical).await["projects"], serde_json::json!([]));
     assert_eq!(held(&running.zitadel).await["orgs"].as_array().map(Vec::len), Some(2));
 }
+
+#[tokio::test]
+async fn members_of_every_kind_can_be_meddled_with_by_hand() {
+    let running = Running::new(&["--infisical", "now"]);
+    let client = client();
+    let control = |path: &str| format!("{}/_simulator/{path}", running.infisical);
+    let get = async |path: &str| client.get(control(path)).send().await.unwrap().json::<Value>().await.unwrap();
+    let post = async |path: &str, body: Value| client.post(control(path)).json(&body).send().await.unwrap().status();
+    let delete = async |path: &str| client.delete(control(path)).send().await.unwrap().status();
+    let project = worlds::INFISICAL_PROJECT;
+    assert_eq!(get("server").await["generations"], "all");
+    for (subject, kind) in [(worlds::INFISICAL_ADA, "users"), (worlds::INFISICAL_OPS, "groups")] {
+        let set = serde_json::json!({"project": project, "subject": subject, "roles": [{"role": "viewer"}]});
+        assert_eq!(post("roles", set).await, 204);
+        let query = format!("project={project}&subject={subject}");
+        assert_eq!(get(&format!("effective?{query}")).await["roles"], serde_json::json!(["viewer"]));
+        assert_eq!(get(&format!("roles?{query}")).await["memberships"], 1);
+        assert_eq!(post(&format!("{kind}/{subject}"), serde_json::json!({"name": "another"})).await, 204);
+        assert!(get("world").await[kind].to_string().contains("another"));
+        assert_eq!(delete(&format!("{kind}/{subject}")).await, 204);
+        assert_eq!(get(&format!("roles?{query}")).await["memberships"], 0);
+    }
+    let identity = worlds::INFISICAL_OPERATOR;
+    assert_eq!(post("org-roles", serde_json::json!({"subject": identity, "role": "no-access"})).await, 204);
+    let groups = client.get(format!("{}/api/v1/groups", running.infisical)).bearer_auth(worlds::INFISICAL_TOKEN);
+    assert_eq!(groups.send().await.unwrap().status(), 403);
+    assert_eq!(get("mails").await["count"], 0);
+    assert_eq!(delete("nonsense/1").await, 404);
+}

@@ -131,6 +131,11 @@ impl Infisical {
         self.state().rows(project, subject)
     }
 
+    /// The ids of a subject's memberships in a project, oldest first.
+    pub fn membership_ids(&self, project: &str, subject: &str) -> Vec<String> {
+        self.state().memberships.of(project, subject).iter().map(|membership| membership.id.clone()).collect()
+    }
+
     /// How many memberships a subject has in a project.
     pub fn memberships_of(&self, project: &str, subject: &str) -> usize {
         self.state().memberships.of(project, subject).len()

@@ -23,16 +23,20 @@ impl Infisical {
         self.state().style = style;
     }
 
+    /// Sets both.
+    pub fn be(&self, generations: Generations, style: ErrorStyle) {
+        self.set_generations(generations);
+        self.set_error_style(style);
+    }
+
     /// Makes it the server of October 2024, as recorded: only the first generation, and its errors.
     pub fn be_october_2024(&self) {
-        self.set_generations(Generations::G1);
-        self.set_error_style(ErrorStyle::October2024);
+        self.be(Generations::G1, ErrorStyle::October2024);
     }
 
     /// Makes it a server of today: all generations and the current errors.
     pub fn be_current(&self) {
-        self.set_generations(Generations::All);
-        self.set_error_style(ErrorStyle::Current);
+        self.be(Generations::All, ErrorStyle::Current);
     }
 
     /// Sets how many requests a minute are let through; none: all of them.
