@@ -273,14 +273,11 @@ impl Credential {
         match self {
             Self::UniversalAuth { client_id, client_secret } => {
                 let credentials = infisical::Credentials::UniversalAuth { client_id, client_secret };
-                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials, false))
+                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials))
             }
-            Self::Token(token) => AnyProvider::Infisical(infisical::Infisical::new(
-                &http,
-                endpoint,
-                infisical::Credentials::Token(token),
-                false,
-            )),
+            Self::Token(token) => {
+                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, infisical::Credentials::Token(token)))
+            }
             Self::PersonalAccessToken(token) => AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, token)),
         }
     }

@@ -72,7 +72,7 @@ impl Stage {
         simulator.load(&worlds::demo());
         let observed = Arc::new(Seen::default());
         let endpoint = Endpoint::parse(simulator.infisical().url()).unwrap();
-        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials, invite_users);
+        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials).inviting_users(invite_users);
         Self { simulator, infisical, lane: lane(), observed }
     }
 
