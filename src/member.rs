@@ -144,6 +144,17 @@ pub enum Change {
     Remove,
 }
 
+impl Capabilities {
+    /// Roles that somebody who is brought in may be left with, and whoever brings them in answers for.
+    pub fn left_by_an_invitation(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let roles = [self.creation_role, self.permanent_base];
+        roles.into_iter().flatten().filter({
+            let invites = self.invites;
+            move |_| invites
+        })
+    }
+}
+
 impl Change {
     /// The list that stands when the change is done; empty where the membership is gone.
     pub fn outcome(&self) -> &[Entry] {

@@ -173,7 +173,7 @@ async fn bring_in(
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = reading.layer.record_before(now);
-    record.extend(capabilities.creation_role.map(|role| (role.to_owned(), Term::Permanent)));
+    record.extend(capabilities.left_by_an_invitation().map(|role| (role.to_owned(), Term::Permanent)));
     let told = Told::new(Reason::Progressing, format!("{name:?} is brought into project {}", project.id));
     let status = status_of(ctx, object, &reading, &record, &told);
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;

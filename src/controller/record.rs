@@ -44,12 +44,13 @@ pub async fn before_the_write(
     let named = counts && !record.is_empty() && !is_pinned(scene);
     // What adding a member may leave behind is ours to take away.
     let created = matches!(plan.change(), Some(Change::Create(_) | Change::Recreate(_)));
-    let leaves = scene.capabilities.creation_role.filter(|role| created && !layer.managed.contains_key(*role));
-    record.extend(leaves.map(|role| (role.to_owned(), Term::Permanent)));
+    let left = scene.capabilities.left_by_an_invitation().filter(|role| created && !layer.managed.contains_key(*role));
+    let left: Vec<&str> = left.collect();
+    record.extend(left.iter().map(|role| ((*role).to_owned(), Term::Permanent)));
     let grants = counts && scene.acting.records_first && record != layer.managed;
     let mut object = scene.object.clone();
     let mut wrote = false;
-    if grants || named || leaves.is_some() || base.is_some() || !carried.is_empty() {
+    if grants || named || !left.is_empty() || base.is_some() || !carried.is_empty() {
         let started = |role: &String| {
             let mut known = scene.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == *role && known.start_time.is_some())
