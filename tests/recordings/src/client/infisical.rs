@@ -1,0 +1,202 @@
+//! Scenes of Infisical.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use membership_operator::member::Project;
+use membership_operator::provider::Provider;
+use membership_operator::provider::http::Endpoint;
+use membership_operator::provider::infisical::{Credentials, Infisical};
+use serde_json::{Value, json};
+
+use super::{Bench, Scene, error, operation, permit};
+use crate::expected::Drive;
+use crate::path::parameter;
+use crate::recording::Exchange;
+use crate::server::{Answer, Asked};
+
+const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
+const SUBJECT: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
+const MEMBERSHIP: &str = "8215268c-f7c6-4620-93a0-35227c73ea2f";
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const ORGANIZATION: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
+/// The name of a subject whose name isn't part of the request.
+const NAME: &str = "dora@acme.example";
+
+/// The values of the path; where the client would refuse to send one (no UUID), a stand-in.
+pub fn values(recorded: &BTreeMap<String, String>, exchange: &Exchange) -> BTreeMap<String, String> {
+    let mut values = recorded.clone();
+    for (name, stand_in) in
+        [("project", PROJECT), ("subject", SUBJECT), ("membership", MEMBERSHIP), ("organization", ORGANIZATION)]
+    {
+        let value = values.entry(name.to_owned()).or_insert_with(|| stand_in.to_owned());
+        *value = if is_uuid(value) { value.to_lowercase() } else { stand_in.to_owned() };
+    }
+    // Whom the answer speaks of, where the path doesn't say.
+    let told = [&exchange.response.body["memberships"][0], &exchange.response.body["membership"]];
+    if let Some(id) = told.into_iter().find_map(|row| row["userId"].as_str())
+        && !recorded.contains_key("subject")
+    {
+        values.insert("subject".to_owned(), id.to_owned());
+    }
+    values
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 8 | 13 | 18 | 23) { byte == b'-' } else { byte.is_ascii_hexdigit() })
+}
+
+/// The name that is looked for: the one of the request, else that of the first row of the answer.
+pub fn name(values: &BTreeMap<String, String>, exchange: &Exchange) -> String {
+    let body = &exchange.response.body;
+    let sent = |field: &str| {
+        let value = exchange.request.body.as_ref()?.get(field)?;
+        value.as_str().or(value[0].as_str()).map(str::to_owned)
+    };
+    let row = ["groupMemberships", "workspaces"].iter().find_map(|list| body[list].get(0)).or(body.get(0));
+    let told = row.and_then(|row| row["slug"].as_str().or(row["group"]["slug"].as_str())).map(str::to_owned);
+    values
+        .get("slug")
+        .cloned()
+        .or_else(|| parameter(&exchange.request.path, "search"))
+        .or_else(|| sent("username"))
+        .or_else(|| sent("emails"))
+        .or_else(|| sent("usernames"))
+        .or(told)
+        .unwrap_or_else(|| NAME.to_owned())
+}
+
+/// Plays the client's part.
+pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
+    let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
+    let infisical = Infisical::new(&bench.client, endpoint, credentials(scene.drive));
+    match scene.drive {
+        Drive::SignIn | Drive::SignInKubernetes | Drive::SignInOidc => sign_in(bench, &infisical, scene).await,
+        _ => {
+            let project = Project { organization_id: None, id: scene.value("project").to_owned(), grant_id: None };
+            operation::run(&infisical, scene, project, scene.value("subject").to_owned(), "viewer").await
+        }
+    }
+}
+
+fn credentials(drive: Drive) -> Credentials {
+    match drive {
+        Drive::SignIn => Credentials::UniversalAuth {
+            client_id: "client".to_owned(),
+            client_secret: "secret-of-the-client".to_owned().into(),
+        },
+        _ => Credentials::Token("token-of-the-operator".to_owned().into()),
+    }
+}
+
+/// Signs in, and goes on using the token: for how long shows in when the client signs in again.
+async fn sign_in(bench: &Bench, infisical: &Infisical, scene: &Scene<'_>) -> String {
+    if let Err(refused) = infisical.verify(&permit(false).await).await {
+        return error(&refused);
+    }
+    let logins = || bench.server.asked().0.iter().filter(|asked| asked.path.ends_with("/login")).count();
+    let used =
+        bench.server.asked().0.iter().rev().map(|asked| asked.authorization.clone()).find(|used| !used.is_empty());
+    let token = used.unwrap_or_default().trim_start_matches("Bearer ").to_owned();
+    let life = scene.exchange.response.body["expiresIn"].as_u64().unwrap_or_default();
+    let mut seen = vec![logins()];
+    for wait in [life / 2, life - life / 2] {
+        super::pass(Duration::from_secs(wait)).await;
+        if let Err(refused) = infisical.verify(&permit(false).await).await {
+            return error(&refused);
+        }
+        seen.push(logins());
+    }
+    // One for the first, none at half of its life, another one at its end.
+    let life = if seen == [1, 1, 2] { format!("{life} s") } else { format!("another time than {life} s: {seen:?}") };
+    format!("signed in with {token:?} for {life}")
+}
+
+/// What a healthy server of October 2024 answers to everything but the recorded request. It has one member, whom the
+/// scene is about; `served`: how often the recorded answer was given before.
+pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
+    let [project, subject, membership] = ["project", "subject", "membership"].map(|name| scene.value(name).to_owned());
+    let (name, drive, mut there) = (scene.name.clone(), scene.drive, scene.is_member() || scene.drive == Drive::Look);
+    // A recording of a newer path is of a server that has lost it: it was there until then.
+    let newer = scene.pattern.fill(&BTreeMap::new()).starts_with("/api/v1/projects/");
+    move |asked, served| {
+        let path = asked.path.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let row = |id: &str, inner: &str| {
+            json!({"id": membership, id: subject, "projectId": project, "roles": [role("viewer")],
+                   inner: {"id": subject, "name": name, "slug": name, "email": name, "username": name}})
+        };
+        let rows = |id: &str, inner: &str| if there { json!([row(id, inner)]) } else { json!([]) };
+        let plain = json!({"id": membership, "projectId": project});
+        let body = match (asked.method.as_str(), parts.as_slice()) {
+            ("POST", [.., "auth", _, "login"]) => {
+                json!({"accessToken": "another-token", "expiresIn": 7200, "accessTokenMaxTTL": 7200, "tokenType": "Bearer"})
+            }
+            (_, ["api", "v1", "projects", ..]) if !newer || served > 0 => return Some(no_route(asked)),
+            ("GET", [.., p, "identity-memberships"]) if *p == NOBODY => {
+                return Some(refused(
+                    403,
+                    "Identity is not a member of the specified project",
+                    "You are not allowed to access this resource",
+                ));
+            }
+            (_, ["api", "v1", "projects", p, ..]) if *p == NOBODY => {
+                return Some(refused(
+                    403,
+                    "You are not member of this project",
+                    "You are not allowed to access this resource",
+                ));
+            }
+            ("GET", [.., "identity-memberships"]) => {
+                let rows = rows("identityId", "identity");
+                json!({"totalCount": rows.as_array().map(Vec::len), "identityMemberships": rows})
+            }
+            ("POST", [.., "identity-memberships", _]) if drive == Drive::Look => {
+                return Some(refused(400, "BadRequest", "Identity with id x already exists in project with id y"));
+            }
+            ("GET", [.., "identity-memberships", _]) => json!({"identityMembership": row("identityId", "identity")}),
+            ("POST" | "DELETE", [.., "identity-memberships", _]) => json!({"identityMembership": plain}),
+            ("POST", [.., "groups", _]) if drive == Drive::Look => {
+                return Some(refused(400, "BadRequest", "Group with ID x already exists in project with id y"));
+            }
+            ("GET", [.., "workspace", _, "groups"]) => json!({"groupMemberships": rows("groupId", "group")}),
+            ("GET", [.., "groups", _]) => json!({"groupMembership": row("groupId", "group")}),
+            ("POST" | "DELETE", [.., "groups", _]) => json!({"groupMembership": plain}),
+            ("GET", [.., "workspace", _, "memberships"]) => json!({"memberships": rows("userId", "user")}),
+            ("POST", [.., "memberships", "details"]) if there => json!({"membership": row("userId", "user")}),
+            ("POST", [.., "memberships", "details"]) => {
+                return Some(refused(404, "NotFound", "Project membership not found for user x"));
+            }
+            ("POST", [.., "memberships"]) => {
+                there = true;
+                json!({"memberships": [{"id": membership, "userId": subject, "projectId": project}]})
+            }
+            ("DELETE", [.., "memberships", _]) => json!({"membership": plain}),
+            ("PATCH", [.., "identity-memberships" | "groups" | "memberships", _]) => json!({"roles": [role("viewer")]}),
+            ("GET", ["api", "v2", "workspace", _] | ["api", "v1", "workspace", _]) => {
+                json!({"workspace": {"id": project, "slug": name, "orgId": ORGANIZATION}, "id": project, "slug": name, "name": name, "orgId": ORGANIZATION})
+            }
+            ("GET", [.., "organizations", _, "workspaces"]) => json!({"workspaces": []}),
+            _ => return None,
+        };
+        Some(Answer::json(200, &body))
+    }
+}
+
+fn role(slug: &str) -> Value {
+    json!({"id": MEMBERSHIP, "role": slug, "customRoleId": null, "customRoleSlug": null, "isTemporary": false,
+           "temporaryMode": null, "temporaryRange": null, "temporaryAccessStartTime": null, "temporaryAccessEndTime": null})
+}
+
+fn refused(status: u16, name: &str, message: &str) -> Answer {
+    Answer::json(status, &json!({"statusCode": status, "message": message, "error": name}))
+}
+
+/// With a space: the words of the HTTP framework (reference/infisical.md, "Three generations").
+fn no_route(asked: &Asked) -> Answer {
+    refused(404, "Not Found", &format!("Route {}:{} not found", asked.method, asked.path))
+}
