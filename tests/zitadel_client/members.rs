@@ -1,5 +1,6 @@
 //! Members, as they are created, changed, listed and removed.
 
+use simulator::ServerGeneration;
 use super::*;
 
 #[tokio::test]
@@ -40,7 +41,7 @@ async fn the_order_of_roles_makes_no_event() {
 #[tokio::test]
 async fn a_server_that_refuses_an_unchanged_list_has_it_already() {
     let world = World::start().await;
-    world.server().set_refuses_unchanged(true);
+    world.server().set_generation(ServerGeneration::V3);
     let user = target(GRACE);
     let shown = world.shown(&user).await.unwrap();
     assert_eq!(world.apply(&user, &replace(&[VIEWER])).await, Ok(Receipt { version: shown.version }));

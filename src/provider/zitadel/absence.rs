@@ -1,5 +1,6 @@
 //! Why a member that the server took isn't listed.
 
+use super::api::Api;
 use super::calls::Calls;
 use super::explain::{self, Asked};
 use super::refusal::{Meaning, Refusal};
@@ -14,29 +15,28 @@ const USER: &str = "/management/v1/users/{user}";
 const USER_V2: &str = "/v2/users/{user}";
 
 /// Looks at the user: it may be gone (trap 1) or have no login name (trap 5). Where the credential may not read users,
-/// nothing speaks against it: an owner of a project may not.
-pub async fn explain(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
+/// nothing speaks against it. A project or a grant that is gone is told by its list, which is empty then.
+pub async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
     let asked = Asked::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
-    let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
-    if answer.is_success() {
-        return judge(&answer, target);
+    if api == Api::ManagementV1 {
+        let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
+        if Refusal::read(&answer).meaning() != Meaning::UserElsewhere {
+            return judge(&answer, target, &asked);
+        }
     }
-    let refusal = Refusal::read(&answer);
-    match refusal.meaning() {
-        Meaning::NoUser => Err(asked.no_user()),
-        Meaning::UserElsewhere => elsewhere(calls, target).await,
-        Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),
-        _ => Err(explain::error(&asked, &answer, &refusal)),
-    }
-}
-
-/// A user of another organization: v2 shows it to those who may read users there. Its refusals prove nothing.
-async fn elsewhere(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
     let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
-    if answer.is_success() { judge(&answer, target) } else { Ok(()) }
+    judge(&answer, target, &asked)
 }
 
-fn judge(answer: &Answer, target: &Target) -> Result<(), Error> {
+fn judge(answer: &Answer, target: &Target, asked: &Asked<'_>) -> Result<(), Error> {
+    if !answer.is_success() {
+        let refusal = Refusal::read(answer);
+        return match refusal.meaning() {
+            Meaning::NoUser => Err(asked.no_user()),
+            Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),
+            _ => Err(explain::error(asked, answer, &refusal)),
+        };
+    }
     let user = answer.json::<wire::UserById>()?.user;
     if user.id != target.subject_id {
         return Err(answer.nonsense("another user than was asked for"));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
+use super::refusal::{Meaning, Refusal};
 use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
 use crate::provider::{Error, Permit};
 
@@ -36,12 +37,19 @@ pub struct Calls<'a> {
     organization: Option<&'a str>,
     /// Whether the request that the permit stands for was sent.
     begun: AtomicBool,
+    /// Whether an answer said that a route isn't served.
+    route_gone: AtomicBool,
 }
 
 impl<'a> Calls<'a> {
     /// None yet. Without an organization the caller's own is meant.
     pub fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
-        Self { connection, permit, organization, begun: AtomicBool::new(false) }
+        Self { connection, permit, organization, begun: AtomicBool::new(false), route_gone: AtomicBool::new(false) }
+    }
+
+    /// Whether an answer said that its route isn't served.
+    pub fn route_is_gone(&self) -> bool {
+        self.route_gone.load(Ordering::Relaxed)
     }
 
     /// Where they go.
@@ -63,6 +71,10 @@ impl<'a> Calls<'a> {
         if self.begun.swap(true, Ordering::Relaxed) {
             self.permit.charge();
         }
-        self.connection.server.call(self.permit, request.bearer(&self.connection.token)).await
+        let answer = self.connection.server.call(self.permit, request.bearer(&self.connection.token)).await?;
+        if !answer.is_success() && Refusal::read(&answer).meaning() == Meaning::NotHere {
+            self.route_gone.store(true, Ordering::Relaxed);
+        }
+        Ok(answer)
     }
 }

@@ -36,17 +36,88 @@ impl<'a> Asked<'a> {
         Self { roles, ..self }
     }
 
-    /// `project 1 of organization 2 at https://…`
+    /// `project 1 of organization 2 at https://…`, `grant 3 of project 1 (organization 2) at https://…`
     pub fn place(&self) -> String {
-        match self.project {
-            None => format!("ZITADEL at {}", self.endpoint),
-            Some(Project { id, organization_id: None, .. }) => {
-                format!("project {id} of the credential's own organization at {}", self.endpoint)
-            }
-            Some(Project { id, organization_id: Some(organization), .. }) => {
-                format!("project {id} of organization {organization} at {}", self.endpoint)
-            }
+        let Some(Project { id, organization_id, grant_id }) = self.project else {
+            return format!("ZITADEL at {}", self.endpoint);
+        };
+        let organization = organization_id
+            .as_ref()
+            .map_or_else(|| "the credential's own organization".to_owned(), |id| format!("organization {id}"));
+        match grant_id {
+            None => format!("project {id} of {organization} at {}", self.endpoint),
+            // It may be the organization that made the grant or the one that was given it.
+            Some(grant) => format!("grant {grant} of project {id} ({organization}) at {}", self.endpoint),
         }
+    }
+
+    /// What the credential's user needs.
+    fn cure(&self) -> &'static str {
+        match self.project.map(|project| &project.grant_id) {
+            // Permission is checked in the organization that the project is granted to (reference, "Grant members differ").
+            Some(Some(_)) => {
+                "make its user PROJECT_GRANT_OWNER of the grant, or ORG_OWNER of the organization that the project is \
+                 granted to"
+            }
+            Some(None) | None => "make its user PROJECT_OWNER of the project",
+        }
+    }
+
+    /// The rights don't suffice: the list has rows that aren't shown.
+    pub fn hidden(&self) -> Error {
+        let message = format!(
+            "the credential may not read the members of {}: ZITADEL counts some and shows none; {}",
+            self.place(),
+            self.cure()
+        );
+        Error::Forbidden { message }
+    }
+
+    /// The grant is none of the organization asked for, which neither made it nor was given it.
+    pub fn grant_elsewhere(&self) -> Error {
+        let message = format!(
+            "{} isn't there for this organization: set organizationId to the organization that owns the project or to the \
+             one that it is granted to, and check project.grantId",
+            self.place()
+        );
+        Error::ProjectNotFound { gone: false, message }
+    }
+
+    /// The organization was given the project by another grant than the one asked for.
+    pub fn another_grant(&self, found: &str) -> Error {
+        let found = text::bounded(&text::filtered(found, &[]), 40);
+        let message = format!("{} is another one, {found}: check project.grantId", self.place());
+        Error::ProjectNotFound { gone: false, message }
+    }
+
+    /// The grant is another project's.
+    pub fn of_another_project(&self, found: &str) -> Error {
+        let found = text::bounded(&text::filtered(found, &[]), 40);
+        let message = format!(
+            "{} isn't one of this project but of project {found}: check project.grantId and project.id",
+            self.place()
+        );
+        Error::ProjectNotFound { gone: false, message }
+    }
+
+    /// None of the grants that the project has is known to be this one.
+    pub fn unknown_grant(&self) -> Error {
+        let message = format!(
+            "{} can't be told from the project's other grants: ZITADEL's v2 names a grant by the organization that the \
+             project is granted to; set organizationId to that one",
+            self.place()
+        );
+        Error::ProjectNotFound { gone: false, message }
+    }
+
+    /// There is no such grant, whatever the organization.
+    pub fn no_grant(&self) -> Error {
+        let message = format!(
+            "there is no {}: it was removed, its project or the organization that it was made to was deleted, or \
+             project.grantId isn't its id",
+            self.place()
+        );
+        Error::ProjectNotFound { gone: true, message }
     }
 
     /// The project belongs to another organization than the one asked for.
@@ -77,9 +148,15 @@ impl<'a> Asked<'a> {
     }
 
     fn unknown_role(&self) -> Error {
+        let (prefix, known) = match self.project.map(|project| &project.grant_id) {
+            Some(Some(_)) => ("PROJECT_GRANT", "PROJECT_GRANT_OWNER, PROJECT_GRANT_OWNER_VIEWER"),
+            Some(None) | None => {
+                ("PROJECT", "PROJECT_OWNER, PROJECT_OWNER_VIEWER, PROJECT_OWNER_GLOBAL, PROJECT_OWNER_VIEWER_GLOBAL")
+            }
+        };
         // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles): of several such the
         // first is named, and the others when their turn comes.
-        let bad = self.roles.iter().find(|role| !role.starts_with("PROJECT"));
+        let bad = self.roles.iter().find(|role| !role.starts_with(prefix));
         let role = match self.roles {
             [only] => Some(only.clone()),
             _ => bad.cloned(),
@@ -90,9 +167,8 @@ impl<'a> Asked<'a> {
         };
         let which = text::bounded(&text::filtered(&which, &[]), 200);
         let message = format!(
-            "{which} that a member of {} can have: roles of members are PROJECT_OWNER, PROJECT_OWNER_VIEWER, \
-             PROJECT_OWNER_GLOBAL, PROJECT_OWNER_VIEWER_GLOBAL and what the instance configures besides; a project's own \
-             application roles are given by user grants (authorizations), which members aren't",
+            "{which} that a member of {} can have: roles of members are {known} and what the instance configures besides; \
+             a project's own application roles are given by user grants (authorizations), which members aren't",
             self.place()
         );
         Error::RoleNotFound { role, message }
@@ -125,7 +201,13 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             gone: true,
             message: format!("there is no {place}: it was deleted, or project.id isn't its id"),
         },
+        Meaning::NoGrantHere => Error::ProjectNotFound {
+            gone: false,
+            message: format!("there is no {place}: check project.grantId, project.id and organizationId"),
+        },
         Meaning::ProjectElsewhere => asked.elsewhere(),
+        Meaning::NoGrant => asked.no_grant(),
+        Meaning::GrantElsewhere => asked.grant_elsewhere(),
         Meaning::NoOrganization => Error::ProjectNotFound {
             gone: false,
             message: format!(
@@ -139,14 +221,13 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
         }
         Meaning::NoMembership => Error::Forbidden {
             message: format!(
-                "the credential has no role in or for {place} ({id}): make its user PROJECT_OWNER of the project, or set \
-                 organizationId to the organization that owns it"
+                "the credential has no role in or for {place} ({id}): {}, or set organizationId to the organization that \
+                 it has one in",
+                asked.cure()
             ),
         },
         Meaning::NoPermission { by_server: true } => Error::Forbidden {
-            message: format!(
-                "the credential's rights don't suffice for {place} ({id}): make its user PROJECT_OWNER of the project"
-            ),
+            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.cure()),
         },
         Meaning::NoPermission { by_server: false } => Error::Forbidden {
             message: format!(
@@ -174,7 +255,7 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }
         Meaning::NotHere => {
-            let what = "has no instance for this host, or no management API there: check the URL (the host must be one of \
+            let what = "has no instance for this host, or no such API there: check the URL (the host must be one of \
                         the instance's domains) and what stands before it";
             answer.context.unreachable(what, Effect::None)
         }

@@ -11,14 +11,26 @@ const MOST_DIGITS: usize = 20;
 /// Checks a project's ids.
 pub fn check_project(project: &Project) -> Result<(), Error> {
     check("project", "project.id", &project.id)?;
-    project.organization_id.as_deref().map_or(Ok(()), |id| check("organization", "organizationId", id))
+    check_organization(project.organization_id.as_deref())?;
+    project.grant_id.as_deref().map_or(Ok(()), |id| check("project grant", "project.grantId", id))
+}
+
+/// Checks an organization's id, where one is named.
+pub fn check_organization(id: Option<&str>) -> Result<(), Error> {
+    id.map_or(Ok(()), |id| check("organization", "organizationId", id))
 }
 
 /// Checks a target's ids and its subject's kind.
 pub fn check_target(target: &Target) -> Result<(), Error> {
     check_project(&target.project)?;
-    match target.subject_kind {
-        SubjectKind::User => check("user", "subject.id", &target.subject_id),
+    check_kind(target.subject_kind)?;
+    check("user", "subject.id", &target.subject_id)
+}
+
+/// Checks that a subject is of a kind that can be a member.
+pub fn check_kind(kind: SubjectKind) -> Result<(), Error> {
+    match kind {
+        SubjectKind::User => Ok(()),
         kind @ (SubjectKind::Identity | SubjectKind::Group) => Err(Error::Rejected {
             message: format!("ZITADEL has no subjects of kind {kind:?}: use subject.kind User, for machine users too"),
         }),
@@ -73,6 +85,13 @@ mod tests {
             (target(Some("acme"), "2", "3"), "organizationId"),
             (target(None, "shop", "3"), "project.id"),
             (target(None, "2", "ada"), "subject.id"),
+            (
+                Target {
+                    project: Project { grant_id: Some("x".to_owned()), ..target(None, "2", "3").project },
+                    ..target(None, "2", "3")
+                },
+                "grantId",
+            ),
             (Target { subject_kind: SubjectKind::Identity, ..target(None, "2", "3") }, "subject.kind"),
         ] {
             assert!(check_target(&target).unwrap_err().to_string().contains(field), "{target:?}");

@@ -1,143 +1,139 @@
-//! The members of a project, page by page.
+//! The members of a project, page by page, whichever API shows them.
 //!
 //! Nothing promises an order (reference/zitadel.md, Management v1), so pages may shift under writes: a list whose rows
 //! don't add up to what it says of itself is partial.
 
 use std::collections::HashSet;
 
-use serde_json::json;
-
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::owner::{self, Whereabouts};
-use super::refusal::Refusal;
-use super::wire::{Page, Row};
-use crate::member::{Entry, Member, Project};
-use crate::provider::http::{Method, Request};
+use crate::member::{Entry, Member};
 use crate::provider::{Error, Listing};
 
-pub(super) const SEARCH: &str = "/management/v1/projects/{project}/members/_search";
-
-/// Rows a page: the most that newer versions are said to give. Without a limit some give all and others 100.
-const PAGE: usize = 1000;
+/// Rows a page: the most that v2 and newer versions of v1 give. Without a limit some give all and others 100.
+pub const PAGE: usize = 1000;
 
 /// More pages than that are no list of members but a server that never ends.
 const MOST_PAGES: usize = 1000;
 
-/// Lists a project's members. Nobody there is believed only of a project that is known to be there.
-pub async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
-    let mut rows = Rows::default();
-    for _ in 0..MOST_PAGES {
-        let query = json!({"query": {"offset": rows.taken.to_string(), "limit": PAGE}});
-        let page = search(calls, project, &query).await?;
-        if !rows.take(page) {
-            return match rows.finish() {
-                listing if listing.members.is_empty() && !listing.partial => believe_empty(calls, project).await,
-                listing => Ok(listing),
-            };
+/// What is known of a project, or of the grant of it that is meant.
+#[derive(Debug)]
+pub enum Whereabouts {
+    /// It is there, under the organization asked for.
+    Here,
+    /// The credential may not look. What would have been said of it.
+    Unknown(Error),
+}
+
+impl Whereabouts {
+    /// It is there; otherwise why that isn't known.
+    pub fn known(self) -> Result<(), Error> {
+        match self {
+            Self::Here => Ok(()),
+            Self::Unknown(error) => Err(error),
         }
     }
-    Ok(Listing { partial: true, ..rows.finish() })
-}
 
-/// One user's row, where search shows it.
-pub async fn find(calls: &Calls<'_>, project: &Project, user: &str) -> Result<Option<Member>, Error> {
-    let query = json!({"query": {"limit": PAGE}, "queries": [{"userIdQuery": {"userId": user}}]});
-    let page = search(calls, project, &query).await?;
-    // What came back is compared with what was asked: a query that a version doesn't know answers with everybody.
-    Ok(page.result.into_iter().find(|row| row.user_id == user).map(member))
-}
-
-async fn search(calls: &Calls<'_>, project: &Project, query: &serde_json::Value) -> Result<Page, Error> {
-    let request = Request::new(Method::Post, SEARCH).id(&project.id).json(query).reads().list();
-    let answer = calls.send(request).await?;
-    let asked = Asked::of_project(calls.endpoint(), project);
-    if !answer.is_success() {
-        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
-    }
-    let page: Page = answer.json()?;
-    match page.result.iter().any(|row| owner::is_elsewhere(project, &row.details)) {
-        true => Err(asked.elsewhere()),
-        false => Ok(page),
+    /// The empty list of it, which is believed only where it is known to be there.
+    pub fn nobody(self) -> Listing {
+        Listing { members: Vec::new(), partial: matches!(self, Self::Unknown(_)) }
     }
 }
 
-async fn believe_empty(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
-    let partial = match owner::locate(calls, project).await? {
-        Whereabouts::Here => false,
-        Whereabouts::Unknown(_) => true,
-    };
-    Ok(Listing { members: Vec::new(), partial })
+/// A page as it came.
+#[derive(Debug)]
+pub struct Page {
+    /// How many rows there are on all pages; 0 past the end.
+    pub total: u64,
+    /// The rows; `None`: one of something else than was asked for.
+    pub rows: Vec<Option<Member>>,
+    /// How far behind it the next page begins: at least as many as there are rows.
+    pub step: usize,
 }
 
 /// The rows so far.
 #[derive(Debug, Default)]
-struct Rows {
+pub struct Rows {
     members: Vec<Member>,
     seen: HashSet<String>,
-    /// Rows that came, doubled ones among them: the next offset.
-    taken: usize,
+    /// Rows that came, doubled and strange ones among them.
+    came: usize,
+    /// Where the next page begins.
+    offset: usize,
     /// How many there are, as the last page that knew said.
     total: Option<u64>,
     /// The pages don't fit together.
     shifted: bool,
+    /// Pages that came.
+    pages: usize,
+    /// The last page was the last.
+    ended: bool,
 }
 
 impl Rows {
-    /// Takes a page; whether there is another.
-    fn take(&mut self, page: Page) -> bool {
-        let (total, rows) = (page.details.total_result, page.result.len());
+    /// Where the next page begins; `None`: there are no more.
+    pub fn next_page(&self) -> Option<usize> {
+        (!self.ended && self.pages < MOST_PAGES).then_some(self.offset)
+    }
+
+    /// The server counts rows, and none came.
+    pub fn are_hidden(&self) -> bool {
+        self.came == 0 && self.total.is_some_and(|total| total > 0)
+    }
+
+    /// Takes a page.
+    pub fn take(&mut self, page: Page) {
+        let came = page.rows.len();
         // Past the end the total is left out: only a page with rows, or the first, says anything by it.
-        if rows > 0 || self.total.is_none() {
-            self.shifted |= self.total.is_some_and(|before| before != total);
-            self.total = Some(total);
+        if came > 0 || self.total.is_none() {
+            self.shifted |= self.total.is_some_and(|before| before != page.total);
+            self.total = Some(page.total);
         }
-        let before = self.members.len();
-        for row in page.result {
-            if self.seen.insert(row.user_id.clone()) {
-                self.members.push(member(row));
-            } else {
-                self.shifted = true;
+        // Rows that the credential may not see are left out of their page, which is short then.
+        let mut progress = page.step > came;
+        for row in page.rows {
+            match row {
+                None => progress = true,
+                Some(member) if self.seen.insert(member.subject_id.clone()) => {
+                    progress = true;
+                    self.members.push(member);
+                }
+                Some(_) => self.shifted = true,
             }
         }
-        self.taken += rows;
-        self.members.len() > before && !self.is_complete()
+        self.came += came;
+        self.offset += page.step;
+        self.pages += 1;
+        let before_end = u64::try_from(self.offset).is_ok_and(|offset| self.total.is_some_and(|total| offset < total));
+        self.ended = !(progress && before_end);
     }
 
-    fn finish(self) -> Listing {
-        let partial = self.shifted || !self.is_complete();
-        Listing { members: self.members, partial }
-    }
-
-    fn is_complete(&self) -> bool {
-        u64::try_from(self.taken).is_ok_and(|taken| Some(taken) == self.total)
+    /// The list, and whether it is all of it.
+    pub fn finish(self) -> Listing {
+        let complete = u64::try_from(self.came).is_ok_and(|came| Some(came) == self.total);
+        Listing { members: self.members, partial: self.shifted || !self.ended || !complete }
     }
 }
 
 /// A row as a member. A role that stands twice in it (what a cure may leave behind) counts once.
-fn member(row: Row) -> Member {
-    let mut entries: Vec<Entry> = Vec::with_capacity(row.roles.len());
-    for role in row.roles {
+pub fn member(user: String, roles: Vec<String>, version: Option<u64>) -> Member {
+    let mut entries: Vec<Entry> = Vec::with_capacity(roles.len());
+    for role in roles {
         if entries.iter().all(|entry| entry.role != role) {
             entries.push(Entry::permanent(role));
         }
     }
-    let version = (row.details.sequence > 0).then_some(row.details.sequence);
-    Member { subject_id: row.user_id, entries, memberships: 1, version }
+    Member { subject_id: user, entries, memberships: 1, version }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::zitadel::wire::{Details, PageDetails};
+
+    fn row(user: u32) -> Member {
+        member(user.to_string(), vec!["PROJECT_OWNER".to_owned()], Some(7))
+    }
 
     fn page(total: u64, users: &[u32]) -> Page {
-        let row = |user: &u32| Row {
-            user_id: user.to_string(),
-            details: Details { sequence: 7, resource_owner: "1".to_owned() },
-            roles: vec!["PROJECT_OWNER".to_owned()],
-        };
-        Page { details: PageDetails { total_result: total }, result: users.iter().map(row).collect() }
+        Page { total, rows: users.iter().map(|user| Some(row(*user))).collect(), step: users.len() }
     }
 
     #[test]
@@ -155,8 +151,8 @@ mod tests {
             ("shifted: doubled on the next page", vec![(4, vec![1, 2]), (4, vec![2, 3])], 2, 3, true),
             ("somebody came in between", vec![(3, vec![1, 2]), (4, vec![3, 4])], 2, 4, true),
             ("somebody went in between", vec![(4, vec![1, 2]), (3, vec![4])], 2, 3, true),
-            ("more rows than it says", vec![(1, vec![1, 2]), (0, vec![])], 2, 2, true),
-            ("rows and no total", vec![(0, vec![1]), (0, vec![])], 2, 1, true),
+            ("more rows than it says", vec![(1, vec![1, 2])], 1, 2, true),
+            ("rows and no total", vec![(0, vec![1])], 1, 1, true),
             ("a total and no rows", vec![(6, vec![])], 1, 0, true),
             ("the same page for ever", vec![(9, vec![1, 2]), (9, vec![1, 2])], 2, 2, true),
         ];
@@ -165,7 +161,8 @@ mod tests {
             let mut taken = 0;
             for (total, users) in &pages {
                 taken += 1;
-                if !rows.take(page(*total, users)) {
+                rows.take(page(*total, users));
+                if rows.next_page().is_none() {
                     break;
                 }
             }
@@ -175,15 +172,33 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_hidden_make_pages_short_and_the_list_partial() {
+        let mut rows = Rows::default();
+        rows.take(Page { step: 2, ..page(3, &[]) });
+        assert!(rows.are_hidden());
+        assert_eq!(rows.next_page(), Some(2), "the second page may have one to be seen");
+        rows.take(Page { step: 2, ..page(3, &[3]) });
+        assert_eq!((rows.next_page(), rows.are_hidden()), (None, false));
+        let listing = rows.finish();
+        assert_eq!((listing.members, listing.partial), (vec![row(3)], true));
+    }
+
+    #[test]
+    fn rows_of_something_else_are_no_members() {
+        let mut rows = Rows::default();
+        let of_two = |rows| Page { total: 4, rows, step: 2 };
+        rows.take(of_two(vec![None, None]));
+        assert_eq!(rows.next_page(), Some(2));
+        rows.take(of_two(vec![None, Some(row(1))]));
+        assert_eq!(rows.next_page(), None);
+        assert_eq!(rows.finish(), Listing { members: vec![row(1)], partial: false });
+    }
+
+    #[test]
     fn a_role_given_twice_is_one_role() {
         let roles = ["PROJECT_OWNER_VIEWER", "PROJECT_OWNER", "PROJECT_OWNER_VIEWER"].map(str::to_owned).to_vec();
-        let row = Row { user_id: "3".to_owned(), details: Details::default(), roles };
-        let expected = Member {
-            subject_id: "3".to_owned(),
-            entries: vec![Entry::permanent("PROJECT_OWNER_VIEWER"), Entry::permanent("PROJECT_OWNER")],
-            memberships: 1,
-            version: None,
-        };
-        assert_eq!(member(row), expected);
+        let entries = vec![Entry::permanent("PROJECT_OWNER_VIEWER"), Entry::permanent("PROJECT_OWNER")];
+        let expected = Member { subject_id: "3".to_owned(), entries, memberships: 1, version: None };
+        assert_eq!(member("3".to_owned(), roles, None), expected);
     }
 }

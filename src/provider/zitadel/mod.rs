@@ -1,59 +1,96 @@
-//! ZITADEL: the members of projects, by the management API v1 (reference/zitadel.md).
+//! ZITADEL: the members of projects and of project grants (reference/zitadel.md).
 //!
-//! What a member is written with ([`project_members`]) is kept apart from how a write is made to hold ([`flow`]) and
-//! how one is cured that was answered with yes and never carried out ([`heal`]): another API, or members of project
-//! grants, is one more [`flow::Members`]. What the server's answers mean is decided in one place, [`refusal`], and put
-//! into words in another, [`explain`].
+//! What a member is written with, by management v1 ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is
+//! made to hold ([`flow`]) and how one is cured that was answered with yes and never carried out ([`heal`]): each API is
+//! one [`flow::Members`], and [`api`] finds out which of them is served. What the server's answers mean is decided in one
+//! place, [`refusal`], and put into words in another, [`explain`].
 
 mod absence;
+mod api;
 mod calls;
 mod explain;
 mod flow;
 mod heal;
 mod ids;
 mod list;
-mod owner;
-mod project_members;
+mod names;
 mod refusal;
+mod v1;
+mod v2;
 mod wire;
 
 use jiff::SignedDuration;
 use secrecy::SecretString;
-use serde_json::json;
 
-use super::http::{Client, Endpoint, Method, Request};
+use super::http::{Client, Endpoint};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
+use api::Api;
 use calls::{Calls, Connection};
-use explain::Asked;
-use project_members::ProjectMembers;
-use refusal::{Meaning, Refusal};
-
-/// The API that is spoken, for `status.api`.
-const MANAGEMENT_V1: &str = "management/v1";
-
-/// The roles that a project member can have; a read that changes nothing.
-const ROLES: &str = "/management/v1/projects/members/roles/_search";
 
 /// One ZITADEL instance, as one credential sees it.
 pub struct Zitadel {
     connection: Connection,
+    api: api::Found,
+    /// v2: which organizations grants are made to.
+    granted_to: v2::GrantedTo,
 }
 
 impl Zitadel {
     /// An instance and the personal access token of one of its machine users.
     pub fn new(client: Client, endpoint: Endpoint, token: SecretString) -> Self {
-        Self { connection: Connection::new(&client, endpoint, token) }
+        let connection = Connection::new(&client, endpoint, token);
+        Self { connection, api: api::Found::default(), granted_to: v2::GrantedTo::default() }
     }
 
     fn calls<'a>(&'a self, permit: &'a Permit, project: &'a Project) -> Calls<'a> {
         Calls::new(&self.connection, permit, project.organization_id.as_deref())
     }
 
-    fn members<'a>(&self, calls: &'a Calls<'a>, target: &'a Target) -> Result<ProjectMembers<'a>, Error> {
-        ids::check_target(target)?;
-        Ok(ProjectMembers::new(calls, target))
+    /// Where an answer said that a route is gone, the API is looked for again before the next call.
+    fn noticing<T>(&self, calls: &Calls<'_>, result: Result<T, Error>) -> Result<T, Error> {
+        if result.is_err() && calls.route_is_gone() {
+            self.api.forget();
+        }
+        result
+    }
+
+    async fn list_members(&self, calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
+        match self.api.get(calls).await? {
+            Api::ManagementV1 => v1::list(calls, project).await,
+            Api::InternalPermissionV2 => {
+                let resource = self.granted_to.resource(calls, project).await?;
+                v2::list(calls, project, &resource).await
+            }
+        }
+    }
+
+    /// Does something with the member that a target names, by whichever API is served.
+    async fn with_member(&self, calls: &Calls<'_>, target: &Target, what: What<'_>) -> Result<Receipt, Error> {
+        match self.api.get(calls).await? {
+            Api::ManagementV1 => what.on(&v1::ManagementMember::new(calls, target)).await,
+            Api::InternalPermissionV2 => {
+                let resource = self.granted_to.resource(calls, &target.project).await?;
+                what.on(&v2::Administrator::new(calls, target, &resource)).await
+            }
+        }
+    }
+}
+
+/// What is to be done with a member.
+#[derive(Clone, Copy)]
+enum What<'a> {
+    Apply(&'a Change),
+    Heal(&'a Change, Option<&'a Member>),
+}
+
+impl What<'_> {
+    async fn on(self, member: &impl flow::Members) -> Result<Receipt, Error> {
+        match self {
+            Self::Apply(change) => flow::apply(member, change).await,
+            Self::Heal(wanted, shown) => heal::heal(member, wanted, shown).await,
+        }
     }
 }
 
@@ -70,37 +107,45 @@ impl Provider for Zitadel {
         }
     }
 
-    /// A token that the server takes is all that can be verified without naming a project: an owner of one project may
-    /// have no right in its own organization, and is told so by 403 or AUTHZ-cdgFk (permissions.json).
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        let calls = Calls::new(&self.connection, permit, None);
-        let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
-        let refused = if answer.is_success() {
-            answer.json::<wire::Roles>()?;
-            None
-        } else {
-            let refusal = Refusal::read(&answer);
-            let taken = matches!(refusal.meaning(), Meaning::NoMembership | Meaning::NoPermission { by_server: true });
-            (!taken).then(|| explain::error(&Asked::of_instance(calls.endpoint()), &answer, &refusal))
-        };
-        refused.map_or(Ok(Verified { api: MANAGEMENT_V1 }), Err)
+        let api = self.api.look(&Calls::new(&self.connection, permit, None)).await?;
+        Ok(Verified { api: api.name() })
     }
 
-    async fn find_project(&self, _: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
-        Err(Error::Rejected { message: format!("project {name:?} can't be looked up: write its id") })
+    async fn find_project(
+        &self,
+        permit: &Permit,
+        name: &str,
+        organization_id: Option<&str>,
+    ) -> Result<Vec<String>, Error> {
+        ids::check_organization(organization_id)?;
+        let calls = Calls::new(&self.connection, permit, organization_id);
+        let found = async { names::projects(&calls, self.api.get(&calls).await?, name, organization_id).await };
+        self.noticing(&calls, found.await)
     }
 
-    async fn find_subject(&self, _: &Permit, _: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
-        Err(Error::Rejected { message: format!("{kind:?} {name:?} can't be looked up: write its id") })
+    async fn find_subject(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        kind: SubjectKind,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
+        ids::check_project(project)?;
+        ids::check_kind(kind)?;
+        let calls = self.calls(permit, project);
+        let found = async { names::users(&calls, self.api.get(&calls).await?, name).await };
+        self.noticing(&calls, found.await)
     }
 
     async fn invite(&self, _: &Permit, _: &Project, name: &str) -> Result<String, Error> {
-        Err(Error::Rejected { message: format!("{name:?} can't be invited") })
+        Err(Error::Rejected { message: format!("{name:?} can't be invited to ZITADEL: create the user there") })
     }
 
     async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
         ids::check_project(project)?;
-        list::list(&self.calls(permit, project), project).await
+        let calls = self.calls(permit, project);
+        self.noticing(&calls, self.list_members(&calls, project).await)
     }
 
     async fn apply(
@@ -110,8 +155,9 @@ impl Provider for Zitadel {
         _: Option<&str>,
         change: &Change,
     ) -> Result<Receipt, Error> {
+        ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        flow::apply(&self.members(&calls, target)?, change).await
+        self.noticing(&calls, self.with_member(&calls, target, What::Apply(change)).await)
     }
 
     async fn heal(
@@ -122,13 +168,16 @@ impl Provider for Zitadel {
         wanted: &Change,
         shown: Option<&Member>,
     ) -> Result<Receipt, Error> {
+        ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        heal::heal(&self.members(&calls, target)?, wanted, shown).await
+        self.noticing(&calls, self.with_member(&calls, target, What::Heal(wanted, shown)).await)
     }
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
         ids::check_target(target)?;
-        absence::explain(&self.calls(permit, &target.project), target).await
+        let calls = self.calls(permit, &target.project);
+        let explained = async { absence::explain(&calls, self.api.get(&calls).await?, target).await };
+        self.noticing(&calls, explained.await)
     }
 
     fn clock_skew(&self) -> Option<SignedDuration> {

@@ -1,4 +1,5 @@
-//! The JSON of the management API v1, as far as it is read.
+//! The JSON of ZITADEL's APIs, as far as it is read: of management v1, and of what v2 shares with it. The rest of v2 is
+//! in `v2::wire`.
 //!
 //! Numbers of 64 bits are strings, and whatever is zero, empty or false is left out (reference/zitadel.md, Management
 //! v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
@@ -71,40 +72,134 @@ pub struct ProjectView {
     pub details: Details,
 }
 
+/// A grant of a project by its id, as the organization that made it or the one that was given it sees it.
+#[derive(Deserialize, Debug)]
+pub struct GrantById {
+    #[serde(rename = "projectGrant", alias = "grantedProject")]
+    pub grant: GrantView,
+}
+
+/// A grant of a project.
+#[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantView {
+    pub grant_id: String,
+    pub project_id: String,
+}
+
+/// A page of projects, found by their name.
+#[derive(Deserialize, Debug)]
+pub struct Projects {
+    /// Without them it is no answer of ZITADEL's.
+    #[serde(rename = "details")]
+    pub _details: PageDetails,
+    #[serde(default)]
+    pub result: Vec<NamedProject>,
+}
+
+/// A project with its name.
+#[derive(Deserialize, Debug)]
+pub struct NamedProject {
+    pub id: String,
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// A page of users, in v1 and v2.
+#[derive(Deserialize, Debug)]
+pub struct Users {
+    pub details: PageDetails,
+    #[serde(default)]
+    pub result: Vec<UserView>,
+}
+
 /// A user by its id, in v1 and v2.
 #[derive(Deserialize, Debug)]
 pub struct UserById {
     pub user: UserView,
 }
 
-/// A user. Its id is `id` in v1 and `userId` in v2.
+/// A user. Its id is `id` in v1 and `userId` in v2, its name `userName` in v1 and `username` in v2.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct UserView {
     #[serde(alias = "userId")]
     pub id: String,
+    #[serde(default, alias = "username")]
+    pub user_name: String,
     #[serde(default)]
     pub login_names: Vec<String>,
+    /// A machine user has none.
+    #[serde(default)]
+    pub human: Human,
 }
 
-/// A refusal.
+/// What only people have.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct Human {
+    pub email: Email,
+}
+
+/// A person's e-mail address; not unique.
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct Email {
+    pub email: String,
+}
+
+/// A refusal, of v1 or v2.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
 pub struct Refused {
-    /// The gRPC code.
+    /// The gRPC code; in v2 a word, which reads as 0.
+    #[serde(deserialize_with = "code")]
     pub code: i64,
-    pub details: Vec<RefusedDetail>,
+    message: String,
+    details: Vec<RefusedDetail>,
 }
 
 /// Why. The message may be localised, the id never is.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub struct RefusedDetail {
-    pub id: String,
-    pub message: String,
+struct RefusedDetail {
+    id: String,
+    message: String,
+    /// v2: what the detail says, in JSON; `value` says the same in protobuf.
+    debug: Option<Box<RefusedDetail>>,
 }
 
-fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+impl Refused {
+    /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
+    /// the message, in any language.
+    pub fn id(&self) -> Option<&str> {
+        let told = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
+        told.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
+    }
+
+    /// Whether a detail speaks of `what`.
+    pub fn speaks_of(&self, what: &str) -> bool {
+        self.details().any(|detail| detail.message.contains(what))
+    }
+
+    fn details(&self) -> impl Iterator<Item = &RefusedDetail> {
+        self.details.iter().map(|detail| detail.debug.as_deref().unwrap_or(detail))
+    }
+}
+
+/// Whether it looks like `PROJECT-D8JxR`.
+fn is_id(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    text.split_once('-').is_some_and(|(kind, rest)| part(kind) && part(rest) && kind == kind.to_ascii_uppercase())
+}
+
+fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    Ok(serde_json::Value::deserialize(deserializer)?.as_i64().unwrap_or_default())
+}
+
+pub fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Form {
@@ -145,5 +240,29 @@ mod tests {
         let row: Row = serde_json::from_str(r#"{"userId":"1"}"#).unwrap();
         assert_eq!((row.details.sequence, row.roles.len()), (0, 0));
         assert!(serde_json::from_str::<Row>("{}").is_err(), "a row of nobody makes no sense");
+    }
+
+    #[test]
+    fn the_id_of_a_refusal_is_found_in_either_api() {
+        for (json, id) in [
+            (
+                r#"{"code":5,"message":"x (A-b)","details":[{"@type":"t","id":"PROJECT-D8JxR","message":"x"}]}"#,
+                "PROJECT-D8JxR",
+            ),
+            (
+                r#"{"code":"not_found","message":"x","details":[{"type":"t","value":"Cg","debug":{"id":"PROJECT-37fug"}}]}"#,
+                "PROJECT-37fug",
+            ),
+            (
+                r#"{"code":"not_found","message":"x (AUTHZ-cdgFk)","details":[{"type":"t","value":"Cg"}]}"#,
+                "AUTHZ-cdgFk",
+            ),
+            (r#"{"code":5,"message":"Not Found"}"#, ""),
+            (r#"{"code":2,"message":"duplicate key (SQLSTATE 23505) ()","details":[{"message":"x"}]}"#, ""),
+            (r#"{"code":3,"message":"invalid (value: 1-)"}"#, ""),
+        ] {
+            let refused: Refused = serde_json::from_str(json).unwrap();
+            assert_eq!(refused.id().unwrap_or_default(), id, "{json}");
+        }
     }
 }

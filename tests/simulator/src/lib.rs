@@ -19,7 +19,8 @@
 //! One module per API area; state is kept apart from HTTP:
 //! - `front`: the port, the clock, the orders, the log, `/_simulator`: the same for both
 //! - `infisical`: its state, who calls, what a role may do, identity memberships
-//! - `zitadel`: its event store, its projection, who calls, members, projects and organisations
+//! - `zitadel`: its event store, its projection, who calls and what it may, members of projects and of grants by either
+//!   API, names, signing in
 //! - [`worlds`]: worlds as JSON, and the one of the demo
 
 mod front;
@@ -31,7 +32,7 @@ mod zitadel;
 pub use front::{Answer, Fault, Front, Order, Request, When};
 pub use infisical::{ErrorStyle, Generations, Infisical, Limits, RoleRow, Window};
 pub use simulator::Simulator;
-pub use zitadel::{Scope, Zitadel};
+pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use simulator::Simulator;
 use simulator::worlds::{self, World};
+use simulator::{ServerGeneration, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Infisical and ZITADEL in memory, answering as the real servers do, on 127.0.0.1.
@@ -21,6 +21,10 @@ struct Args {
     /// A world in JSON; without one it is the demo's.
     #[arg(long)]
     world: Option<PathBuf>,
+    /// What ZITADEL is like: v3 has no v2 API, v2-only no members in management v1. Without it the world says, or it is
+    /// v4, which has both.
+    #[arg(long)]
+    zitadel_generation: Option<ServerGeneration>,
 }
 
 #[tokio::main]
@@ -43,6 +47,9 @@ async fn run(args: Args) -> Result<(), String> {
         .await
         .map_err(|error| format!("can't listen: {error}"))?;
     simulator.load(&world);
+    if let Some(generation) = args.zitadel_generation {
+        simulator.zitadel().set_generation(generation);
+    }
     println!("Infisical {}\nZITADEL   {}", simulator.infisical().url(), simulator.zitadel().url());
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     tokio::select! {

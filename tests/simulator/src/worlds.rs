@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Scope;
+mod zitadel_demo;
+
+pub use zitadel_demo::*;
 
 /// The forms of Infisical's part.
 pub mod infisical {
@@ -15,7 +17,10 @@ pub mod infisical {
 
 /// The forms of ZITADEL's part.
 pub mod zitadel {
-    pub use crate::zitadel::{GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld};
+    pub use crate::zitadel::{
+        ClientWorld, GrantWorld, KeyWorld, MemberWorld, OrgWorld, ProjectGrantWorld, ProjectWorld, UserWorld,
+        ZitadelWorld,
+    };
 }
 
 /// What both providers hold.
@@ -46,23 +51,6 @@ pub const INFISICAL_CLIENT_ID: &str = "ccce6593-1ade-42ec-a45f-561fa7257243";
 pub const INFISICAL_CLIENT_SECRET: &str = "demo-client-secret";
 /// The operator's static access token.
 pub const INFISICAL_TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.demo.operator";
-
-/// The demo's ZITADEL organisation, the instance's default one.
-pub const ZITADEL_ORG: &str = "400623100078656550";
-/// The demo's second ZITADEL organisation, `acme`, which the project is in.
-pub const ZITADEL_PROJECT_ORG: &str = "400623435136371750";
-/// The demo's ZITADEL project, `shop`.
-pub const ZITADEL_PROJECT: &str = "400623434683386918";
-/// The machine user that the operator signs in as: owner of the organisation `acme`.
-pub const ZITADEL_OPERATOR: &str = "400623100079180838";
-/// The machine user `ci-deployer`, a member of nothing yet.
-pub const ZITADEL_DEPLOYER: &str = "400623434716941350";
-/// The person Ada Lovelace, a member of nothing yet.
-pub const ZITADEL_ADA: &str = "400623434800827430";
-/// The person Grace Hopper, PROJECT_OWNER_VIEWER before any operator came.
-pub const ZITADEL_GRACE: &str = "400623435086040102";
-/// The operator's personal access token.
-pub const ZITADEL_TOKEN: &str = "demo-personal-access-token";
 
 /// The world of the playground: a project or two at each provider, some subjects, and the operator's own credentials.
 /// Its ids are the constants of this module.
@@ -124,50 +112,5 @@ fn demo_infisical() -> infisical::InfisicalWorld {
             membership(INFISICAL_OTHER_PROJECT, INFISICAL_OPERATOR, "admin"),
             membership(INFISICAL_PROJECT, INFISICAL_ON_CALL, "viewer"),
         ],
-    }
-}
-
-fn demo_zitadel() -> zitadel::ZitadelWorld {
-    use zitadel::{GrantWorld, MemberWorld, OrgWorld, ProjectWorld, UserWorld, ZitadelWorld};
-
-    let org = |id: &str, name: &str| OrgWorld { id: id.to_owned(), name: name.to_owned() };
-    let machine = |id: &str, name: &str| UserWorld {
-        id: id.to_owned(),
-        org: ZITADEL_PROJECT_ORG.to_owned(),
-        name: name.to_owned(),
-        ..UserWorld::default()
-    };
-    let person = |id: &str, first_name: &str, last_name: &str| UserWorld {
-        id: id.to_owned(),
-        org: ZITADEL_PROJECT_ORG.to_owned(),
-        name: first_name.to_lowercase(),
-        first_name: first_name.to_owned(),
-        last_name: last_name.to_owned(),
-        email: format!("{}@acme.example", first_name.to_lowercase()),
-    };
-    ZitadelWorld {
-        orgs: vec![org(ZITADEL_ORG, "ZITADEL"), org(ZITADEL_PROJECT_ORG, "acme")],
-        users: vec![
-            machine(ZITADEL_OPERATOR, "membership-operator"),
-            machine(ZITADEL_DEPLOYER, "ci-deployer"),
-            person(ZITADEL_ADA, "Ada", "Lovelace"),
-            person(ZITADEL_GRACE, "Grace", "Hopper"),
-        ],
-        projects: vec![ProjectWorld {
-            id: ZITADEL_PROJECT.to_owned(),
-            org: ZITADEL_PROJECT_ORG.to_owned(),
-            name: "shop".to_owned(),
-        }],
-        pats: BTreeMap::from([(ZITADEL_TOKEN.to_owned(), ZITADEL_OPERATOR.to_owned())]),
-        grants: vec![GrantWorld {
-            user: ZITADEL_OPERATOR.to_owned(),
-            scope: Scope::Org(ZITADEL_PROJECT_ORG.to_owned()),
-            role: "ORG_OWNER".to_owned(),
-        }],
-        members: vec![MemberWorld {
-            project: ZITADEL_PROJECT.to_owned(),
-            user: ZITADEL_GRACE.to_owned(),
-            roles: vec!["PROJECT_OWNER_VIEWER".to_owned()],
-        }],
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{Fault, Order, Scope};
+use simulator::{Fault, Order, Scope, ServerGeneration};
 use support::{ORG, OTHER_ORG, OWNER, SHOP, Stage, USER, list};
 
 const OWNS: &str = "PROJECT_OWNER";
@@ -46,7 +46,7 @@ async fn an_identical_put_makes_no_event() {
 #[tokio::test]
 async fn an_identical_put_is_refused_up_to_v3() {
     let stage = Stage::new().await;
-    stage.simulator.zitadel().set_refuses_unchanged(true);
+    stage.simulator.zitadel().set_generation(ServerGeneration::V3);
     stage.post_member(&[OWNS]).await;
     let same = stage.put_member(&[OWNS]).await;
     assert_eq!((same.status, &same.body["code"], id(&same)), (400, &json!(9), "PROJECT-LiaZi"));

@@ -28,6 +28,12 @@ pub(crate) fn generic(front: Front) -> Router {
 /// A control request that makes no sense, and why.
 pub(crate) struct Nonsense(String);
 
+impl Nonsense {
+    pub(crate) fn new(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
 impl IntoResponse for Nonsense {
     fn into_response(self) -> Response {
         (StatusCode::BAD_REQUEST, Json(json!({"error": self.0}))).into_response()

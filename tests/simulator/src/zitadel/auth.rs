@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use super::Zitadel;
 use super::errors::{self, Refusal};
 use super::permission::Permission;
-use super::state::State;
+use super::state::{State, UserState};
 use crate::front::Faults;
 
 /// A call by a known user in an organisation that exists, or did.
@@ -26,23 +26,35 @@ impl FromRequestParts<Zitadel> for Call {
         let token = bearer(&parts.headers)?;
         let now = zitadel.now();
         let state = zitadel.state();
-        let pat = state.pats.get(token).filter(|pat| pat.ends.is_none_or(|end| now < end));
-        let user = pat.map(|pat| &pat.user).ok_or_else(errors::bad_token)?;
-        let known = state.live_user(user).filter(|user| user.active).ok_or_else(errors::bad_token)?;
+        let user = state.credentials.user_of(token, now).ok_or_else(errors::bad_token)?;
+        let known = state.live_user(user).filter(|user| user.state != UserState::Inactive);
+        let known = known.ok_or_else(errors::bad_token)?;
         let org = match org_header(&parts.headers) {
             None => known.org.clone(),
             Some(org) if state.orgs.contains_key(org) => org.to_owned(),
             Some(_) => return Err(errors::no_such_org()),
         };
         let faults = parts.extensions.get::<Faults>().copied().unwrap_or_default();
-        Ok(Self { user: user.clone(), org, faults })
+        Ok(Self { user: user.to_owned(), org, faults })
     }
 }
 
 impl Call {
+    /// Refuses a caller who may not, by what is known now.
+    pub(crate) fn allowed(
+        &self,
+        zitadel: &Zitadel,
+        permission: Permission,
+        thing: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let mut held = zitadel.state();
+        held.catch_up();
+        self.may(&held, permission, thing)
+    }
+
     /// Refuses a caller who may not.
-    pub(crate) fn may(&self, state: &State, permission: Permission, project: Option<&str>) -> Result<(), Refusal> {
-        state.may(&self.user, &self.org, permission, project).map_err(errors::may_not)
+    pub(crate) fn may(&self, state: &State, permission: Permission, thing: Option<&str>) -> Result<(), Refusal> {
+        state.may(&self.user, &self.org, permission, thing).map_err(errors::may_not)
     }
 }
 
@@ -66,6 +78,7 @@ fn org_header(headers: &HeaderMap) -> Option<&str> {
 
 /// The name of who calls, for the log.
 pub(crate) fn caller_name(state: &State, headers: &HeaderMap) -> String {
-    let user = bearer(headers).ok().and_then(|token| state.pats.get(token)).map(|pat| &pat.user);
+    let token = bearer(headers).ok().and_then(|token| state.credentials.tokens.get(token));
+    let user = token.map(|token| &token.user);
     user.map(|id| state.users.get(id).map_or_else(|| id.clone(), |user| user.display_name())).unwrap_or_default()
 }

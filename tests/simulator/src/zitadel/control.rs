@@ -9,37 +9,80 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Zitadel;
-use super::world::{MemberWorld, ZitadelWorld};
+use super::events::Resource;
+use super::world::{GrantWorld, MemberWorld, ZitadelWorld};
+use super::{Scope, ServerGeneration, Zitadel};
 use crate::front::{Nonsense, parsed};
 
-/// `world`, `roles`, `effective`, `lag`, and what can be deleted.
+/// `world`, `roles`, `effective`, `rights`, `lag`, `generation`, and what can be changed or deleted by hand.
 pub(crate) fn routes() -> Router<Zitadel> {
     Router::new()
         .route("/world", get(world).post(add_world))
         .route("/roles", get(roles).post(set_roles).delete(remove_member))
         .route("/effective", get(effective))
+        .route("/rights", post(grant).delete(take_rights))
         .route("/lag", post(set_lag))
-        .route("/projects/{id}", delete(delete_project))
-        .route("/users/{id}", delete(delete_user))
+        .route("/generation", get(generation).post(set_generation))
+        .route("/projects/{id}", delete(delete_project).patch(change_project))
+        .route("/grants/{id}", delete(delete_grant))
+        .route("/users/{id}", delete(delete_user).patch(change_user))
         .route("/orgs/{id}", delete(delete_org))
         .route("/tokens/{token}", delete(revoke_token))
+        .route("/keys/{id}", delete(remove_key))
+        .route("/secrets/{user}", delete(remove_secret))
 }
 
 #[derive(Deserialize)]
 struct Target {
     project: String,
+    grant: Option<String>,
     subject: String,
     at: Option<Timestamp>,
+}
+
+impl Target {
+    fn resource(&self) -> Resource {
+        Resource::new(&self.project, self.grant.as_deref())
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Lag {
     milliseconds: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Generation {
+    generation: ServerGeneration,
+}
+
+/// Whose rights: all on the instance, or with an `org` all in that one.
+#[derive(Deserialize)]
+struct Holder {
+    user: String,
+    org: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserChange {
+    name: Option<String>,
+    email: Option<String>,
+    active: Option<bool>,
+    /// Only `false`: search then leaves the user out for ever.
+    login_name: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectChange {
+    name: Option<String>,
+    active: Option<bool>,
 }
 
 async fn world(State(zitadel): State<Zitadel>) -> Response {
@@ -53,8 +96,8 @@ async fn add_world(State(zitadel): State<Zitadel>, body: Bytes) -> Result<Respon
 
 async fn roles(State(zitadel): State<Zitadel>, Query(target): Query<Target>) -> Response {
     Json(json!({
-        "written": zitadel.roles(&target.project, &target.subject),
-        "shown": zitadel.projected_roles(&target.project, &target.subject),
+        "written": zitadel.roles(target.resource(), &target.subject),
+        "shown": zitadel.projected_roles(target.resource(), &target.subject),
     }))
     .into_response()
 }
@@ -62,18 +105,18 @@ async fn roles(State(zitadel): State<Zitadel>, Query(target): Query<Target>) -> 
 async fn set_roles(State(zitadel): State<Zitadel>, body: Bytes) -> Result<StatusCode, Nonsense> {
     let set: MemberWorld = parsed(&body)?;
     let roles: Vec<&str> = set.roles.iter().map(String::as_str).collect();
-    zitadel.set_roles(&set.project, &set.user, &roles);
+    zitadel.set_roles(set.resource(), &set.user, &roles);
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn remove_member(State(zitadel): State<Zitadel>, Query(target): Query<Target>) -> StatusCode {
-    zitadel.remove_member(&target.project, &target.subject);
+    zitadel.remove_member(target.resource(), &target.subject);
     StatusCode::NO_CONTENT
 }
 
 async fn effective(State(zitadel): State<Zitadel>, Query(target): Query<Target>) -> Response {
     let at = target.at.unwrap_or_else(|| zitadel.now());
-    let roles = zitadel.effective_roles(&target.project, &target.subject, at);
+    let roles = zitadel.effective_roles(target.resource(), &target.subject, at);
     Json(json!({"at": at, "roles": roles})).into_response()
 }
 
@@ -81,6 +124,84 @@ async fn set_lag(State(zitadel): State<Zitadel>, body: Bytes) -> Result<StatusCo
     let lag: Lag = parsed(&body)?;
     zitadel.set_search_lag(Duration::from_millis(lag.milliseconds));
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn grant(State(zitadel): State<Zitadel>, body: Bytes) -> Result<StatusCode, Nonsense> {
+    let right: GrantWorld = parsed(&body)?;
+    zitadel.grant(&right.user, right.scope, &right.role);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn take_rights(State(zitadel): State<Zitadel>, Query(holder): Query<Holder>) -> StatusCode {
+    let scope = holder.org.map_or(Scope::Instance, Scope::Org);
+    zitadel.take_rights(&holder.user, &scope);
+    StatusCode::NO_CONTENT
+}
+
+async fn generation(State(zitadel): State<Zitadel>) -> Response {
+    Json(Generation { generation: zitadel.generation() }).into_response()
+}
+
+async fn set_generation(State(zitadel): State<Zitadel>, body: Bytes) -> Result<Response, Nonsense> {
+    zitadel.set_generation(parsed::<Generation>(&body)?.generation);
+    Ok(generation(State(zitadel)).await)
+}
+
+async fn change_user(
+    State(zitadel): State<Zitadel>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Nonsense> {
+    let change: UserChange = parsed(&body)?;
+    if let Some(name) = change.name {
+        zitadel.rename_user(&id, &name);
+    }
+    if let Some(email) = change.email {
+        zitadel.set_email(&id, &email);
+    }
+    match change.active {
+        Some(true) => zitadel.reactivate_user(&id),
+        Some(false) => zitadel.deactivate_user(&id),
+        None => {}
+    }
+    match change.login_name {
+        Some(false) => zitadel.lose_login_name(&id),
+        Some(true) => return Err(Nonsense::new("a login name comes with a user name: send \"name\"")),
+        None => {}
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn change_project(
+    State(zitadel): State<Zitadel>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Nonsense> {
+    let change: ProjectChange = parsed(&body)?;
+    if let Some(name) = change.name {
+        zitadel.rename_project(&id, &name);
+    }
+    match change.active {
+        Some(true) => return Err(Nonsense::new("a project can be deactivated by hand, not made active again")),
+        Some(false) => zitadel.deactivate_project(&id),
+        None => {}
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_grant(State(zitadel): State<Zitadel>, Path(id): Path<String>) -> StatusCode {
+    zitadel.delete_project_grant(&id);
+    StatusCode::NO_CONTENT
+}
+
+async fn remove_key(State(zitadel): State<Zitadel>, Path(id): Path<String>) -> StatusCode {
+    zitadel.remove_key(&id);
+    StatusCode::NO_CONTENT
+}
+
+async fn remove_secret(State(zitadel): State<Zitadel>, Path(user): Path<String>) -> StatusCode {
+    zitadel.remove_client_secret(&user);
+    StatusCode::NO_CONTENT
 }
 
 async fn delete_project(State(zitadel): State<Zitadel>, Path(id): Path<String>) -> StatusCode {

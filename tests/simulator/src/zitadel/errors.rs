@@ -1,19 +1,33 @@
 //! How ZITADEL refuses (`reference/zitadel.md`, Management v1): a gRPC code, a text that may be localised, and an id
 //! that isn't.
 
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::permission::Refused;
 
-/// A refusal, ready to be sent.
+/// A refusal, ready to be sent in the form of REST; [`connect`](super::connect) sends the same in its own.
+#[derive(Clone)]
 pub(crate) struct Refusal {
-    status: u16,
-    code: u8,
-    text: String,
-    id: Option<&'static str>,
+    pub(crate) status: u16,
+    pub(crate) code: u8,
+    pub(crate) text: String,
+    pub(crate) id: Option<&'static str>,
+}
+
+impl Refusal {
+    /// The text with the id behind it, as it is shown.
+    pub(crate) fn message(&self) -> String {
+        self.id.map_or_else(|| self.text.clone(), |id| format!("{} ({id})", self.text))
+    }
+
+    /// The same refusal with something before its text.
+    pub(crate) fn after(mut self, before: &str) -> Self {
+        self.text.insert_str(0, before);
+        self
+    }
 }
 
 impl IntoResponse for Refusal {
@@ -22,7 +36,7 @@ impl IntoResponse for Refusal {
             None => json!({"code": self.code, "message": self.text}),
             Some(id) => json!({
                 "code": self.code,
-                "message": format!("{} ({id})", self.text),
+                "message": self.message(),
                 "details": [{
                     "@type": "type.googleapis.com/zitadel.v1.ErrorDetail",
                     "id": id,
@@ -31,7 +45,14 @@ impl IntoResponse for Refusal {
             }),
         };
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, answered(&body)).into_response()
+        let mut response = (status, answered(&body)).into_response();
+        if status == StatusCode::UNAUTHORIZED
+            && let Ok(message) = HeaderValue::from_str(&self.message())
+        {
+            response.headers_mut().insert(WWW_AUTHENTICATE, message);
+        }
+        response.extensions_mut().insert(self);
+        response
     }
 }
 
@@ -79,6 +100,7 @@ pub(crate) fn no_such_org() -> Refusal {
     with_id(403, 7, "Organisation doesn't exist".to_owned(), "AUTH-Bs7Ds")
 }
 
+/// What stands before the methods of management v1 refuses.
 pub(crate) fn may_not(why: Refused) -> Refusal {
     match why {
         Refused::NoMembership => with_id(404, 5, "membership not found".to_owned(), "AUTHZ-cdgFk"),
@@ -87,9 +109,44 @@ pub(crate) fn may_not(why: Refused) -> Refusal {
     }
 }
 
+/// A method itself refuses, which is where v2 looks at rights (permissions.json, `summary`).
+pub(crate) fn method_may_not(why: Refused) -> Refusal {
+    let id = match why {
+        Refused::NoMembership => return may_not(why),
+        Refused::NoPermission => "AUTH-AWfge",
+        Refused::ElsewhereOnly => "AUTH-Swrgg2",
+    };
+    with_id(403, 7, "No matching permissions found".to_owned(), id)
+}
+
 /// PUT: the only answer that means "POST it".
 pub(crate) fn no_member() -> Refusal {
     with_id(404, 5, "Errors.NotFound".to_owned(), "PROJECT-D8JxR")
+}
+
+/// PUT of a grant's member that is none.
+pub(crate) fn no_grant_member() -> Refusal {
+    with_id(404, 5, "Errors.NotFound".to_owned(), "PROJECT-37fug")
+}
+
+/// POST of a grant's member that is one already: the id and the code of "not found" (project-grant-members.json, 10).
+pub(crate) fn grant_member_exists() -> Refusal {
+    with_id(404, 5, "Errors.AlreadyExists".to_owned(), "PROJECT-37fug")
+}
+
+/// POST of a grant's member, without such a grant (project-grant-members.json, 37 and 38).
+pub(crate) fn no_grant_to_add_to() -> Refusal {
+    with_id(404, 5, "Project Grant not found".to_owned(), "PROJECT-D8JxR")
+}
+
+/// GET of a grant under an organisation that has nothing to do with it.
+pub(crate) fn grant_of_another_org(id: &'static str) -> Refusal {
+    with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), id)
+}
+
+/// GET of a grant that isn't there: `ProjectGrantByID` in ZITADEL's `internal/query/project_grant.go`.
+pub(crate) fn no_grant() -> Refusal {
+    with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), "QUERY-n93fi")
 }
 
 /// Empty or unknown roles.
@@ -97,9 +154,44 @@ pub(crate) fn invalid_member(id: &'static str) -> Refusal {
     with_id(400, 3, "Project member is invalid".to_owned(), id)
 }
 
+/// Empty or unknown roles of a grant's member.
+pub(crate) fn invalid_grant_member(id: &'static str) -> Refusal {
+    with_id(400, 3, "Errors.Project.Grant.Member.Invalid".to_owned(), id)
+}
+
+/// v2: no resource that can have administrators.
+pub(crate) fn no_resource(id: &'static str) -> Refusal {
+    with_id(400, 3, "Errors.Invalid.Argument".to_owned(), id)
+}
+
+/// v2: more rows than a page can have.
+pub(crate) fn limit_exceeded() -> Refusal {
+    with_id(400, 3, "Limit exceeded".to_owned(), "QUERY-4M0fs")
+}
+
+/// GET of a user that isn't there.
+pub(crate) fn user_not_found() -> Refusal {
+    with_id(404, 5, "User could not be found".to_owned(), "QUERY-Dfbg2")
+}
+
+/// GET of a user that is another organisation's.
+pub(crate) fn user_of_another_org() -> Refusal {
+    with_id(404, 5, "User could not be found".to_owned(), "MANAG-fpo4B")
+}
+
+/// The instance that a request is for can't be told (auth.json, 80 and 89).
+pub(crate) fn no_instance(text: String) -> Refusal {
+    without_id(404, 5, text)
+}
+
 /// PUT of the same roles, up to v3: the id of empty roles, under another code.
 pub(crate) fn unchanged() -> Refusal {
     with_id(400, 9, "Errors.Project.Member.RolesNotChanged".to_owned(), "PROJECT-LiaZi")
+}
+
+/// The same of a grant's member: ZITADEL's `internal/command/project_grant_member.go` of that time.
+pub(crate) fn grant_unchanged() -> Refusal {
+    with_id(400, 9, "Errors.Project.Member.RolesNotChanged".to_owned(), "PROJECT-2n8vx")
 }
 
 pub(crate) fn no_user() -> Refusal {
@@ -118,6 +210,12 @@ pub(crate) fn member_exists() -> Refusal {
 /// POST that lost a race against another (zitadel/concurrency.json, 2).
 pub(crate) fn member_exists_by_now() -> Refusal {
     with_id(409, 6, "Member already exists".to_owned(), "V3-DKcYh")
+}
+
+/// POST of a grant's member that is one already, under another organisation's header than the owning one's
+/// (project-grant-members.json, 9).
+pub(crate) fn grant_member_exists_by_now() -> Refusal {
+    with_id(409, 6, "Project member already exists".to_owned(), "V3-DKcYh")
 }
 
 /// GET of a project that is missing or deleted.

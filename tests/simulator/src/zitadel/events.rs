@@ -4,10 +4,52 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+/// What somebody is a member of: a project, or a grant of it to another organisation. A project's id alone, or the ids
+/// of both, will do for one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource {
+    /// The project's id.
+    pub project: String,
+    /// The grant's id, where it is not the project itself.
+    pub grant: Option<String>,
+}
+
+impl Resource {
+    /// A project, or a grant of it.
+    pub fn new(project: &str, grant: Option<&str>) -> Self {
+        Self { project: project.to_owned(), grant: grant.map(str::to_owned) }
+    }
+}
+
+impl From<&str> for Resource {
+    fn from(project: &str) -> Self {
+        Self::new(project, None)
+    }
+}
+
+impl From<&String> for Resource {
+    fn from(project: &String) -> Self {
+        Self::new(project, None)
+    }
+}
+
+impl From<(&str, &str)> for Resource {
+    fn from((project, grant): (&str, &str)) -> Self {
+        Self::new(project, Some(grant))
+    }
+}
+
+impl From<&Resource> for Resource {
+    fn from(resource: &Resource) -> Self {
+        resource.clone()
+    }
+}
+
 /// One event of a project, or of the instance.
 pub(crate) struct Event {
-    /// The project whose aggregate it belongs to; empty for events of users and organisations.
-    pub(crate) project: String,
+    /// Whose event it is: the project's aggregate, and for a member what it is a member of. Without a project it is an
+    /// event of a user or an organisation.
+    pub(crate) resource: Resource,
     pub(crate) sequence: u64,
     pub(crate) at: Timestamp,
     /// When it was pushed, by a clock that nobody moves: search is behind this.
@@ -22,9 +64,17 @@ pub(crate) enum Kind {
     ProjectAdded,
     ProjectDeactivated,
     ProjectRemoved,
+    ProjectRenamed,
+    GrantAdded,
+    GrantDeactivated,
+    GrantReactivated,
+    GrantRemoved,
     MemberAdded {
         user: String,
+        /// The project's organisation.
         org: String,
+        /// The organisation that the project is granted to, for a grant's member.
+        granted_org: Option<String>,
         roles: Vec<String>,
     },
     MemberChanged {
@@ -34,8 +84,8 @@ pub(crate) enum Kind {
     MemberRemoved {
         user: String,
     },
-    /// The user was deleted. The write side does not count it as a removal: that is the ghost
-    /// (project-members.json, 89).
+    /// The user was deleted. For a project's member the write side does not count it as a removal: that is the ghost
+    /// (project-members.json, 89). For a grant's it does (project-grant-members.json, 60).
     MemberCascadeRemoved {
         user: String,
     },
@@ -58,9 +108,24 @@ impl Kind {
             Self::ProjectAdded
             | Self::ProjectDeactivated
             | Self::ProjectRemoved
+            | Self::ProjectRenamed
+            | Self::GrantAdded
+            | Self::GrantDeactivated
+            | Self::GrantReactivated
+            | Self::GrantRemoved
             | Self::UserRemoved { .. }
             | Self::OrgRemoved { .. } => None,
         }
+    }
+
+    /// Whether it changes the project itself: what GET of the project shows.
+    pub(crate) fn is_of_the_project(&self) -> bool {
+        matches!(self, Self::ProjectAdded | Self::ProjectDeactivated | Self::ProjectRemoved | Self::ProjectRenamed)
+    }
+
+    /// Whether it changes a grant itself: what GET of the grant shows.
+    pub(crate) fn is_of_the_grant(&self) -> bool {
+        matches!(self, Self::GrantAdded | Self::GrantDeactivated | Self::GrantReactivated | Self::GrantRemoved)
     }
 
     /// Whether the unique constraint lets the member be added again.
@@ -86,7 +151,7 @@ impl Member {
         Self { org, exists: false, roles: Vec::new(), sequence: 0, changed: at }
     }
 
-    pub(crate) fn take(&mut self, kind: &Kind, sequence: u64, at: Timestamp) {
+    pub(crate) fn take(&mut self, kind: &Kind, of_grant: bool, sequence: u64, at: Timestamp) {
         self.sequence = sequence;
         self.changed = at;
         match kind {
@@ -94,16 +159,14 @@ impl Member {
                 self.exists = true;
                 self.roles.clone_from(roles);
             }
-            Kind::MemberRemoved { .. } => {
-                self.exists = false;
-                self.roles.clear();
-            }
-            Kind::MemberCascadeRemoved { .. }
-            | Kind::ProjectAdded
-            | Kind::ProjectDeactivated
-            | Kind::ProjectRemoved
-            | Kind::UserRemoved { .. }
-            | Kind::OrgRemoved { .. } => {}
+            Kind::MemberRemoved { .. } => self.end(),
+            Kind::MemberCascadeRemoved { .. } if of_grant => self.end(),
+            _ => {}
         }
+    }
+
+    fn end(&mut self) {
+        self.exists = false;
+        self.roles.clear();
     }
 }

@@ -1,7 +1,4 @@
 //! Members of projects, management v1 (project-members.json, organization-header.json).
-//!
-//! Writes decide from the events, search reads the projection: that is why a PUT can answer 200 for a member that
-//! search never shows.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -12,12 +9,13 @@ use serde_json::json;
 
 use super::Zitadel;
 use super::auth::Call;
-use super::errors::{self, Refusal, answered};
-use super::events::Kind;
+use super::commands::Command;
+use super::errors::{Refusal, answered};
+use super::events::Resource;
 use super::permission::Permission;
 use super::search;
-use super::state::{PROJECT_ROLES, State as Held};
-use super::wire::{Message, without_zeroes, write_details, written};
+use super::state::PROJECT_ROLES;
+use super::wire::{Message, bounded, list_details, without_zeroes, write_details};
 
 /// The routes of this area.
 pub(crate) fn routes() -> Router<Zitadel> {
@@ -50,16 +48,14 @@ async fn list(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let message = Message::read(&body)?;
-    let search = search::Search::read(&message)?;
+    let search = search::Search::read(&message, "ListProjectMembersRequest")?;
     let mut held = zitadel.state();
     held.catch_up();
     call.may(&held, Permission::MemberRead, Some(&project))?;
     // Under another organisation: 200 and nothing.
-    let rows = held.projection.of_project(&project).into_iter().filter(|row| row.org == call.org);
+    let rows = held.projection.of(&Resource::from(&project)).into_iter().filter(|row| row.org == call.org);
     let (rows, total) = search.apply(&held, rows);
-    let total = (total > 0).then(|| total.to_string());
-    let details = without_zeroes(json!({"totalResult": total, "viewTimestamp": written(held.projection.seen)}));
-    Ok(answered(&without_zeroes(json!({"details": details, "result": rows}))))
+    Ok(answered(&without_zeroes(json!({"details": list_details(total, held.projection.seen), "result": rows}))))
 }
 
 async fn create(
@@ -71,28 +67,12 @@ async fn create(
     let message = Message::read(&body)?;
     let user = message.string("userId", "user_id")?;
     let roles = message.strings("roles")?;
-    let now = zitadel.now();
-    {
-        let mut held = zitadel.state();
-        held.catch_up();
-        call.may(&held, Permission::MemberWrite, Some(&project))?;
-        bounded("AddProjectMemberRequest.UserId", &user)?;
-        valid_roles(&held, &roles, "PROJECT-W8m4l", "PROJECT-3m9ds")?;
-        held.live_user(&user).ok_or_else(errors::no_user)?;
-        held.live_project(&project, &call.org).ok_or_else(errors::no_project_to_add_to)?;
-        if held.member(&project, &user, &call.org).is_some_and(|member| member.exists) {
-            return Err(errors::member_exists());
-        }
-    }
-    pause(&call).await;
-    let mut held = zitadel.state();
-    let added = Kind::MemberAdded { user, org: call.org.clone(), roles };
-    let (sequence, at) =
-        held.push(&project, added, call.faults.lost, now).map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(sequence, "creationDate", at, &call.org)))
+    call.allowed(&zitadel, Permission::MemberWrite, Some(&project))?;
+    bounded("AddProjectMemberRequest.UserId", &user)?;
+    let written = command(&zitadel, &call, &project, &user).add(roles).await?;
+    Ok(answered(&write_details(&written, "creationDate")))
 }
 
-/// Whether user and project exist is not looked at: a ghost is answered 200 (`reference/zitadel.md`, trap 1).
 async fn update(
     State(zitadel): State<Zitadel>,
     call: Call,
@@ -100,28 +80,10 @@ async fn update(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let roles = Message::read(&body)?.strings("roles")?;
-    let now = zitadel.now();
-    {
-        let mut held = zitadel.state();
-        held.catch_up();
-        call.may(&held, Permission::MemberWrite, Some(&project))?;
-        bounded("UpdateProjectMemberRequest.UserId", &user)?;
-        valid_roles(&held, &roles, "PROJECT-LiaZi", "PROJECT-3m9d")?;
-        let member = held.member(&project, &user, &call.org).filter(|m| m.exists).ok_or_else(errors::no_member)?;
-        // Lists are compared as they are, the order and repetitions among it.
-        if member.roles == roles {
-            if held.refuses_unchanged {
-                return Err(errors::unchanged());
-            }
-            return Ok(answered(&write_details(member.sequence, "changeDate", member.changed, &call.org)));
-        }
-    }
-    pause(&call).await;
-    let mut held = zitadel.state();
-    let (sequence, at) = held
-        .push(&project, Kind::MemberChanged { user, roles }, call.faults.lost, now)
-        .map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(sequence, "changeDate", at, &call.org)))
+    call.allowed(&zitadel, Permission::MemberWrite, Some(&project))?;
+    bounded("UpdateProjectMemberRequest.UserId", &user)?;
+    let written = command(&zitadel, &call, &project, &user).change(roles).await?;
+    Ok(answered(&write_details(&written, "changeDate")))
 }
 
 /// Always 200. What was not there is told by the missing sequence only, and after an earlier removal not even by that;
@@ -131,44 +93,15 @@ async fn remove(
     call: Call,
     Path((project, user)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let now = zitadel.now();
-    {
-        let mut held = zitadel.state();
-        held.catch_up();
-        call.may(&held, Permission::MemberDelete, Some(&project))?;
-        bounded("RemoveProjectMemberRequest.UserId", &user)?;
-        match held.member(&project, &user, &call.org) {
-            None => return Ok(answered(&json!({"details": {"resourceOwner": call.org}}))),
-            Some(member) if !member.exists => {
-                return Ok(answered(&write_details(member.sequence, "changeDate", member.changed, &call.org)));
-            }
-            Some(_) => {}
-        }
-    }
-    pause(&call).await;
-    let mut held = zitadel.state();
-    let (sequence, at) = held
-        .push(&project, Kind::MemberRemoved { user }, call.faults.lost, now)
-        .map_err(|_| errors::member_exists_by_now())?;
-    Ok(answered(&write_details(sequence, "changeDate", at, &call.org)))
+    call.allowed(&zitadel, Permission::MemberDelete, Some(&project))?;
+    bounded("RemoveProjectMemberRequest.UserId", &user)?;
+    let written = command(&zitadel, &call, &project, &user).remove().await?;
+    Ok(answered(&match written {
+        Some(written) => write_details(&written, "changeDate"),
+        None => json!({"details": {"resourceOwner": call.org}}),
+    }))
 }
 
-fn bounded(field: &str, id: &str) -> Result<(), Refusal> {
-    if (1..=200).contains(&id.chars().count()) {
-        return Ok(());
-    }
-    Err(errors::malformed(format!("invalid {field}: value length must be between 1 and 200 runes, inclusive")))
-}
-
-fn valid_roles(held: &Held, roles: &[String], empty: &'static str, unknown: &'static str) -> Result<(), Refusal> {
-    if roles.is_empty() {
-        return Err(errors::invalid_member(empty));
-    }
-    if roles.iter().all(|role| held.is_project_role(role)) { Ok(()) } else { Err(errors::invalid_member(unknown)) }
-}
-
-async fn pause(call: &Call) {
-    if !call.faults.window.is_zero() {
-        tokio::time::sleep(call.faults.window).await;
-    }
+fn command<'a>(zitadel: &'a Zitadel, call: &'a Call, project: &str, user: &str) -> Command<'a> {
+    Command { zitadel, call, resource: Resource::from(project), user: user.to_owned(), org: Some(&call.org) }
 }

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::events::{Event, Kind};
+use super::events::{Event, Kind, Resource};
 
 /// How long an event that can't be applied holds up all that come after it (zitadel/concurrency.json, 15).
 const STUCK_FOR: Duration = Duration::from_secs(10);
 
-/// The table of project members.
+/// The table of the members of projects and of their grants.
 pub(crate) struct Projection {
-    rows: BTreeMap<String, HashMap<String, MemberRow>>,
-    /// Which projects a user is in: an index.
-    projects_of: HashMap<String, BTreeSet<String>>,
+    rows: BTreeMap<Resource, HashMap<String, MemberRow>>,
+    /// What a user is a member of: an index.
+    resources_of: HashMap<String, BTreeSet<Resource>>,
     inserted: u64,
     /// The time of the last event that was looked at.
     pub(crate) seen: Timestamp,
@@ -29,9 +29,11 @@ pub(crate) struct Projection {
 pub(crate) struct MemberRow {
     /// Counts up with the insertions.
     serial: u64,
-    pub(crate) project: String,
+    pub(crate) resource: Resource,
     /// The project's organisation.
     pub(crate) org: String,
+    /// The organisation that the project is granted to, for a grant's member.
+    pub(crate) granted_org: Option<String>,
     pub(crate) user: String,
     /// The user's organisation.
     pub(crate) user_org: String,
@@ -45,7 +47,7 @@ impl Projection {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             rows: BTreeMap::new(),
-            projects_of: HashMap::new(),
+            resources_of: HashMap::new(),
             inserted: 0,
             seen: now,
             position: 0,
@@ -77,15 +79,16 @@ impl Projection {
     /// Applies an event; false if it can't be: the row to insert is there already.
     fn apply(&mut self, event: &Event, org_of_user: impl Fn(&str) -> Option<String>) -> bool {
         match &event.kind {
-            Kind::MemberAdded { user, org, roles } => {
-                if self.row(&event.project, user).is_some() {
+            Kind::MemberAdded { user, org, granted_org, roles } => {
+                if self.row(&event.resource, user).is_some() {
                     return false;
                 }
                 self.inserted += 1;
                 self.insert(MemberRow {
                     serial: self.inserted,
-                    project: event.project.clone(),
+                    resource: event.resource.clone(),
                     org: org.clone(),
+                    granted_org: granted_org.clone(),
                     user: user.clone(),
                     user_org: org_of_user(user).unwrap_or_default(),
                     roles: roles.clone(),
@@ -96,70 +99,81 @@ impl Projection {
             }
             Kind::MemberChanged { user, roles } => {
                 // Without a row nothing happens: a ghost stays one.
-                if let Some(row) = self.rows.get_mut(&event.project).and_then(|of| of.get_mut(user)) {
+                if let Some(row) = self.rows.get_mut(&event.resource).and_then(|of| of.get_mut(user)) {
                     row.roles.clone_from(roles);
                     row.sequence = event.sequence;
                     row.changed = event.at;
                 }
             }
             Kind::MemberRemoved { user } | Kind::MemberCascadeRemoved { user } => {
-                self.remove(&event.project, user);
+                self.remove(&event.resource, user);
             }
-            Kind::ProjectRemoved => self.remove_where(|row| row.project == event.project),
+            Kind::ProjectRemoved => self.remove_where(|row| row.resource.project == event.resource.project),
+            Kind::GrantRemoved => self.remove_where(|row| row.resource == event.resource),
             Kind::UserRemoved { user } => self.remove_where(|row| row.user == *user),
-            Kind::OrgRemoved { org } => self.remove_where(|row| row.org == *org || row.user_org == *org),
-            Kind::ProjectAdded | Kind::ProjectDeactivated => {}
+            Kind::OrgRemoved { org } => self
+                .remove_where(|row| row.org == *org || row.user_org == *org || row.granted_org.as_deref() == Some(org)),
+            Kind::ProjectAdded
+            | Kind::ProjectDeactivated
+            | Kind::ProjectRenamed
+            | Kind::GrantAdded
+            | Kind::GrantDeactivated
+            | Kind::GrantReactivated => {}
         }
         true
     }
 
     fn insert(&mut self, row: MemberRow) {
-        self.projects_of.entry(row.user.clone()).or_default().insert(row.project.clone());
-        self.rows.entry(row.project.clone()).or_default().insert(row.user.clone(), row);
+        self.resources_of.entry(row.user.clone()).or_default().insert(row.resource.clone());
+        self.rows.entry(row.resource.clone()).or_default().insert(row.user.clone(), row);
     }
 
-    fn remove(&mut self, project: &str, user: &str) {
-        if let Some(of) = self.rows.get_mut(project) {
+    fn remove(&mut self, resource: &Resource, user: &str) {
+        if let Some(of) = self.rows.get_mut(resource) {
             of.remove(user);
         }
-        if let Some(projects) = self.projects_of.get_mut(user) {
-            projects.remove(project);
+        if let Some(resources) = self.resources_of.get_mut(user) {
+            resources.remove(resource);
         }
     }
 
     fn remove_where(&mut self, goes: impl Fn(&MemberRow) -> bool) {
-        let gone: Vec<(String, String)> = self
+        let gone: Vec<(Resource, String)> = self
             .rows
             .values()
             .flat_map(HashMap::values)
             .filter(|row| goes(row))
-            .map(|row| (row.project.clone(), row.user.clone()))
+            .map(|row| (row.resource.clone(), row.user.clone()))
             .collect();
-        for (project, user) in gone {
-            self.remove(&project, &user);
+        for (resource, user) in gone {
+            self.remove(&resource, &user);
         }
     }
 
     /// The row of a member.
-    pub(crate) fn row(&self, project: &str, user: &str) -> Option<&MemberRow> {
-        self.rows.get(project)?.get(user)
+    pub(crate) fn row(&self, resource: &Resource, user: &str) -> Option<&MemberRow> {
+        self.rows.get(resource)?.get(user)
     }
 
-    /// The rows of a project in the order in which they were inserted. The real table promises none.
-    pub(crate) fn of_project(&self, project: &str) -> Vec<&MemberRow> {
-        let mut rows: Vec<&MemberRow> = self.rows.get(project).into_iter().flat_map(HashMap::values).collect();
-        rows.sort_unstable_by_key(|row| row.serial);
+    /// The rows of a project in the order in which they were inserted, those of a grant by user, as both were recorded
+    /// (project-grant-members.json, 43 and 44). The real tables promise no order.
+    pub(crate) fn of(&self, resource: &Resource) -> Vec<&MemberRow> {
+        let mut rows: Vec<&MemberRow> = self.rows.get(resource).into_iter().flat_map(HashMap::values).collect();
+        match resource.grant {
+            None => rows.sort_unstable_by_key(|row| row.serial),
+            Some(_) => rows.sort_unstable_by(|one, other| one.user.cmp(&other.user)),
+        }
         rows
     }
 
     /// The rows of a user.
     pub(crate) fn of_user(&self, user: &str) -> impl Iterator<Item = &MemberRow> {
-        let projects = self.projects_of.get(user).into_iter().flatten();
-        projects.filter_map(move |project| self.row(project, user))
+        let resources = self.resources_of.get(user).into_iter().flatten();
+        resources.filter_map(move |resource| self.row(resource, user))
     }
 
-    /// All rows, by project.
+    /// All rows, by project and grant.
     pub(crate) fn all(&self) -> impl Iterator<Item = &MemberRow> {
-        self.rows.keys().flat_map(|project| self.of_project(project))
+        self.rows.keys().flat_map(|resource| self.of(resource))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::errors::{Refusal, malformed};
 use super::projection::MemberRow;
 use super::state::{State, User, UserKind};
+use super::text::Text;
 use super::wire::{Message, object_details, without_zeroes};
 
 /// What is searched for: all queries must fit. There is no order; `asc` is ignored.
@@ -22,20 +23,16 @@ enum Query {
     Email(Text),
 }
 
-struct Text {
-    wanted: String,
-    method: String,
-}
-
 impl Search {
-    pub(crate) fn read(message: &Message) -> Result<Self, Refusal> {
+    /// Reads a search of this name, such as `ListProjectMembersRequest`.
+    pub(crate) fn read(message: &Message, request: &str) -> Result<Self, Refusal> {
         let empty = Map::new();
         let page = message.object("query")?.unwrap_or(&empty);
         let queries = message
             .list("queries")?
             .iter()
             .enumerate()
-            .map(|(at, query)| Query::read(at, query))
+            .map(|(at, query)| Query::read(request, at, query))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             queries,
@@ -69,14 +66,11 @@ impl Search {
 }
 
 impl Query {
-    fn read(at: usize, query: &Value) -> Result<Self, Refusal> {
-        let text = |kind: &str, field: &str| {
-            let fields = query.get(kind)?;
-            let string = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            Some(Text { wanted: string(field), method: string("method") })
-        };
-        if let Some(text) = text("userIdQuery", "userId") {
-            return Ok(Self::UserId(text.wanted));
+    fn read(request: &str, at: usize, query: &Value) -> Result<Self, Refusal> {
+        let text = |kind: &str, field: &str| query.get(kind).map(|query| Text::read(query, field));
+        if let Some(query) = query.get("userIdQuery") {
+            let id = query.get("userId").and_then(Value::as_str).unwrap_or_default();
+            return Ok(Self::UserId(id.to_owned()));
         }
         if let Some(text) = text("firstNameQuery", "firstName") {
             return Ok(Self::FirstName(text));
@@ -88,7 +82,7 @@ impl Query {
             return Ok(Self::Email(text));
         }
         Err(malformed(format!(
-            "invalid ListProjectMembersRequest.Queries[{at}]: embedded message failed validation | \
+            "invalid {request}.Queries[{at}]: embedded message failed validation | \
              caused by: invalid SearchQuery.Query: value is required"
         )))
     }
@@ -105,23 +99,6 @@ impl Query {
             Self::FirstName(text) => text.fits(first),
             Self::LastName(text) => text.fits(last),
             Self::Email(text) => text.fits(email),
-        }
-    }
-}
-
-impl Text {
-    /// An unknown method means equality; an empty text with "contains" fits everybody.
-    fn fits(&self, value: &str) -> bool {
-        let (value_lower, wanted_lower) = (value.to_lowercase(), self.wanted.to_lowercase());
-        match self.method.as_str() {
-            "TEXT_QUERY_METHOD_EQUALS_IGNORE_CASE" => value_lower == wanted_lower,
-            "TEXT_QUERY_METHOD_STARTS_WITH" => value.starts_with(&self.wanted),
-            "TEXT_QUERY_METHOD_STARTS_WITH_IGNORE_CASE" => value_lower.starts_with(&wanted_lower),
-            "TEXT_QUERY_METHOD_CONTAINS" => value.contains(&self.wanted),
-            "TEXT_QUERY_METHOD_CONTAINS_IGNORE_CASE" => value_lower.contains(&wanted_lower),
-            "TEXT_QUERY_METHOD_ENDS_WITH" => value.ends_with(&self.wanted),
-            "TEXT_QUERY_METHOD_ENDS_WITH_IGNORE_CASE" => value_lower.ends_with(&wanted_lower),
-            _ => value == self.wanted,
         }
     }
 }

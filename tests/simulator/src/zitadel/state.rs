@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::events::{Event, Kind, Member};
+use super::credentials::Credentials;
+use super::events::{Event, Kind, Member, Resource};
 use super::projection::Projection;
 
 /// The roles that an instance has by default and that pass as a project member's: the server only looks for the
@@ -26,21 +27,25 @@ pub(crate) struct State {
     pub(crate) default_org: Option<String>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) projects: BTreeMap<String, Project>,
-    /// Personal access tokens: token → whose.
-    pub(crate) pats: HashMap<String, Pat>,
+    /// Grants of projects to other organisations, by their ids.
+    pub(crate) grants: BTreeMap<String, ProjectGrant>,
+    pub(crate) credentials: Credentials,
+    /// The host names of the instance; none: whatever a request says is taken for it.
+    pub(crate) domains: Vec<String>,
+    pub(crate) generation: ServerGeneration,
     /// Roles of users on the instance and in organisations.
-    pub(crate) grants: Vec<(String, Scope, String)>,
+    pub(crate) rights: Vec<Right>,
     /// Roles that the instance has beyond the default ones.
     pub(crate) more_roles: BTreeSet<String>,
-    /// Whether a PUT of the same roles is refused, as up to v3.
-    pub(crate) refuses_unchanged: bool,
     /// All events in the order in which they were pushed.
     pub(crate) events: Vec<Event>,
-    /// What the write side knows of the members: (project, user) → member.
-    pub(crate) members: HashMap<(String, String), Member>,
+    /// What the write side knows of the members: (project or grant, user) → member.
+    pub(crate) members: HashMap<(Resource, String), Member>,
     /// The unique constraint on members.
-    pub(crate) reserved: HashSet<(String, String)>,
+    pub(crate) reserved: HashSet<(Resource, String)>,
     pub(crate) projection: Projection,
+    /// The last time that was given to anything: each is later than the one before.
+    pub(crate) last: Timestamp,
     /// How far search is behind.
     pub(crate) lag: Duration,
     /// How many rows a search returns when no limit is asked for, and at most.
@@ -49,6 +54,9 @@ pub(crate) struct State {
 
 pub(crate) struct Org {
     pub(crate) name: String,
+    /// The domain policy userLoginMustBeDomain: login names end in `@` and the domain, and user names need be unique
+    /// in the organisation only (name-resolution.json, 52 to 55).
+    pub(crate) names_end_in_domain: bool,
     pub(crate) sequence: u64,
     pub(crate) created: Timestamp,
     pub(crate) deleted: bool,
@@ -57,10 +65,14 @@ pub(crate) struct Org {
 pub(crate) struct User {
     pub(crate) org: String,
     pub(crate) kind: UserKind,
+    pub(crate) user_name: String,
     /// None: the user that search leaves out for ever (`reference/zitadel.md`, trap 5).
     pub(crate) login_name: Option<String>,
-    pub(crate) active: bool,
+    pub(crate) state: UserState,
     pub(crate) deleted: bool,
+    pub(crate) sequence: u64,
+    pub(crate) created: Timestamp,
+    pub(crate) changed: Timestamp,
 }
 
 pub(crate) enum UserKind {
@@ -68,12 +80,20 @@ pub(crate) enum UserKind {
     Machine { name: String },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UserState {
+    Active,
+    /// A person that hasn't set itself up yet.
+    Initial,
+    Inactive,
+}
+
 pub(crate) struct Project {
     pub(crate) org: String,
     pub(crate) name: String,
-    /// The last sequence of its events; members' events share it.
+    /// The last sequence of its events; those of its grants and members share it.
     pub(crate) sequence: u64,
-    /// The sequence and time of the last event that is not a member's: what GET shows.
+    /// The sequence and time of the last event of the project itself: what GET shows.
     pub(crate) own_sequence: u64,
     pub(crate) created: Timestamp,
     pub(crate) changed: Timestamp,
@@ -81,9 +101,36 @@ pub(crate) struct Project {
     pub(crate) deleted: bool,
 }
 
-pub(crate) struct Pat {
+pub(crate) struct ProjectGrant {
+    pub(crate) project: String,
+    /// The organisation that the project is granted to.
+    pub(crate) granted_org: String,
+    pub(crate) sequence: u64,
+    pub(crate) created: Timestamp,
+    pub(crate) changed: Timestamp,
+    pub(crate) active: bool,
+    pub(crate) deleted: bool,
+}
+
+/// A role of a user outside projects.
+pub(crate) struct Right {
     pub(crate) user: String,
-    pub(crate) ends: Option<Timestamp>,
+    pub(crate) scope: Scope,
+    pub(crate) role: String,
+    pub(crate) created: Timestamp,
+}
+
+/// What a server of some age offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "camelCase")]
+pub enum ServerGeneration {
+    /// Management v1 only, and a PUT of the roles that are there already is refused.
+    V3,
+    /// Management v1 and v2.
+    #[default]
+    V4,
+    /// Without the member routes of management v1, which are deprecated since v4.1.
+    V2Only,
 }
 
 /// Where a role of a user holds.
@@ -106,14 +153,17 @@ impl State {
             default_org: None,
             users: BTreeMap::new(),
             projects: BTreeMap::new(),
-            pats: HashMap::new(),
-            grants: Vec::new(),
+            grants: BTreeMap::new(),
+            credentials: Credentials::default(),
+            domains: Vec::new(),
+            generation: ServerGeneration::default(),
+            rights: Vec::new(),
             more_roles: BTreeSet::new(),
-            refuses_unchanged: false,
             events: Vec::new(),
             members: HashMap::new(),
             reserved: HashSet::new(),
             projection: Projection::new(now),
+            last: Timestamp::MIN,
             lag: Duration::ZERO,
             page: (usize::MAX, usize::MAX),
         }
@@ -130,34 +180,48 @@ impl State {
         self.users.get(id).filter(|user| !user.deleted)
     }
 
-    /// A project of an organisation that was not deleted.
-    pub(crate) fn live_project(&self, id: &str, org: &str) -> Option<&Project> {
-        self.projects.get(id).filter(|project| !project.deleted && project.org == org)
+    /// Whether the instance has such a role and takes it for a grant's.
+    pub(crate) fn is_grant_role(&self, role: &str) -> bool {
+        role.starts_with("PROJECT_GRANT") && self.is_project_role(role)
     }
 
-    /// What the write side knows of a member under an organisation.
-    pub(crate) fn member(&self, project: &str, user: &str, org: &str) -> Option<&Member> {
-        self.members.get(&(project.to_owned(), user.to_owned())).filter(|member| member.org == org)
+    /// A grant of a project that was not removed, neither by itself nor with its project or organisation.
+    pub(crate) fn live_grant(&self, id: &str) -> Option<&ProjectGrant> {
+        let grant = self.grants.get(id).filter(|grant| !grant.deleted)?;
+        let lives = self.projects.get(&grant.project).is_some_and(|project| !project.deleted)
+            && self.orgs.get(&grant.granted_org).is_some_and(|org| !org.deleted);
+        lives.then_some(grant)
+    }
+
+    /// The organisation of a project, deleted or not; empty if there never was one.
+    pub(crate) fn org_of_project(&self, project: &str) -> String {
+        self.projects.get(project).map(|project| project.org.clone()).unwrap_or_default()
+    }
+
+    /// What the write side knows of a member.
+    pub(crate) fn member(&self, resource: &Resource, user: &str) -> Option<&Member> {
+        self.members.get(&(resource.clone(), user.to_owned()))
     }
 
     /// Pushes an event of a project's aggregate; returns its sequence and time. A lost one is never seen by search.
     pub(crate) fn push(
         &mut self,
-        project: &str,
+        resource: &Resource,
         kind: Kind,
         lost: bool,
         now: Timestamp,
     ) -> Result<(u64, Timestamp), Duplicate> {
         if let Kind::MemberAdded { user, .. } = &kind
-            && !self.reserved.insert((project.to_owned(), user.clone()))
+            && !self.reserved.insert((resource.clone(), user.clone()))
         {
             return Err(Duplicate);
         }
         let at = self.next_time(now);
-        let (sequence, org) = match self.projects.get_mut(project) {
+        self.last = at;
+        let (sequence, org) = match self.projects.get_mut(&resource.project) {
             Some(aggregate) => {
                 aggregate.sequence += 1;
-                if kind.user().is_none() {
+                if kind.is_of_the_project() {
                     aggregate.own_sequence = aggregate.sequence;
                     aggregate.changed = at;
                 }
@@ -165,22 +229,49 @@ impl State {
             }
             None => (1, String::new()),
         };
+        if let Some(grant) = resource.grant.as_ref().and_then(|grant| self.grants.get_mut(grant))
+            && kind.is_of_the_grant()
+        {
+            grant.sequence = sequence;
+            grant.changed = at;
+        }
         if let Some(user) = kind.user() {
-            let key = (project.to_owned(), user.to_owned());
+            let key = (resource.clone(), user.to_owned());
             if kind.frees_the_member() {
                 self.reserved.remove(&key);
             }
             let member = self.members.entry(key).or_insert_with(|| Member::new(org, at));
-            member.take(&kind, sequence, at);
+            member.take(&kind, resource.grant.is_some(), sequence, at);
         }
-        self.events.push(Event { project: project.to_owned(), sequence, at, pushed: Instant::now(), kind, lost });
+        match kind {
+            // The write side forgets the members of what is gone: of a grant (project-grant-members.json, 64 to 66),
+            // and of the grants of a project, not of the project itself: those become ghosts.
+            Kind::GrantRemoved => self.members.retain(|(of, _), _| of != resource),
+            Kind::ProjectRemoved => {
+                self.members.retain(|(of, _), _| of.project != resource.project || of.grant.is_none());
+            }
+            _ => {}
+        }
+        self.events.push(Event { resource: resource.clone(), sequence, at, pushed: Instant::now(), kind, lost });
         Ok((sequence, at))
     }
 
     /// Pushes an event that no aggregate of a project has: a user or an organisation went.
     pub(crate) fn push_global(&mut self, kind: Kind, now: Timestamp) {
         let at = self.next_time(now);
-        self.events.push(Event { project: String::new(), sequence: 1, at, pushed: Instant::now(), kind, lost: false });
+        self.last = at;
+        let resource = Resource::new("", None);
+        self.events.push(Event { resource, sequence: 1, at, pushed: Instant::now(), kind, lost: false });
+    }
+
+    /// Notes that a user was changed.
+    pub(crate) fn touch_user(&mut self, user: &str, now: Timestamp) {
+        let at = self.next_time(now);
+        self.last = at;
+        if let Some(user) = self.users.get_mut(user) {
+            user.sequence += 1;
+            user.changed = at;
+        }
     }
 
     /// Lets search follow the events that are old enough.
@@ -189,13 +280,25 @@ impl State {
         self.projection.catch_up(events, lag, |user| users.get(user).map(|user| user.org.clone()));
     }
 
-    /// Now in whole microseconds, and later than every event before.
-    fn next_time(&self, now: Timestamp) -> Timestamp {
-        let now = cut(now);
-        match self.events.last() {
-            Some(last) if last.at >= now => last.at.checked_add(SignedDuration::from_micros(1)).unwrap_or(last.at),
-            _ => now,
+    /// The login name that a user of this name gets in an organisation.
+    pub(crate) fn login_name(&self, org: &str, user_name: &str) -> String {
+        match self.orgs.get(org).filter(|org| org.names_end_in_domain) {
+            Some(org) => format!("{user_name}@{}", org.domain()),
+            None => user_name.to_owned(),
         }
+    }
+
+    /// Now in whole microseconds, and later than every time before.
+    pub(crate) fn next_time(&self, now: Timestamp) -> Timestamp {
+        let now = cut(now);
+        if self.last < now { now } else { self.last.checked_add(SignedDuration::from_micros(1)).unwrap_or(self.last) }
+    }
+}
+
+impl Org {
+    /// Its domain, made from its name.
+    pub(crate) fn domain(&self) -> String {
+        format!("{}.zitadel.test", self.name.to_lowercase())
     }
 }
 

@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::commands::Written;
 use super::errors::{Refusal, malformed};
 
 /// A request's body. Nothing at all is an empty message; unknown fields are ignored; the content type is not looked
@@ -112,8 +113,22 @@ pub(crate) fn written(at: Timestamp) -> String {
 }
 
 /// The details of a write: its sequence, its time under this name, the organisation.
-pub(crate) fn write_details(sequence: u64, date: &str, at: Timestamp, org: &str) -> Value {
-    json!({"details": {"sequence": sequence.to_string(), date: written(at), "resourceOwner": org}})
+pub(crate) fn write_details(write: &Written, date: &str) -> Value {
+    json!({"details": {"sequence": write.sequence.to_string(), date: written(write.at), "resourceOwner": write.org}})
+}
+
+/// The details of a list: how many there are in all, and how far the projection was.
+pub(crate) fn list_details(total: usize, seen: Timestamp) -> Value {
+    let total = (total > 0).then(|| total.to_string());
+    without_zeroes(json!({"totalResult": total, "viewTimestamp": written(seen)}))
+}
+
+/// That an id has 1 to 200 characters; `field` as the server calls it.
+pub(crate) fn bounded(field: &str, id: &str) -> Result<(), Refusal> {
+    if (1..=200).contains(&id.chars().count()) {
+        return Ok(());
+    }
+    Err(malformed(format!("invalid {field}: value length must be between 1 and 200 runes, inclusive")))
 }
 
 /// The details of a thing.

@@ -23,6 +23,8 @@ pub struct Context<'a> {
     pub aggregate: &'a str,
     /// The recording is cut: so many rows came.
     pub cut: Option<usize>,
+    /// The recording has only some of the fields.
+    pub shortened: bool,
     /// The texts of errors are localised and not compared.
     pub any_text: bool,
     /// The rows were asked for in an order.
@@ -71,6 +73,8 @@ fn value(
     match (expected, got) {
         (Value::Object(expected), Value::Object(got)) => object(context, bindings, place, expected, got),
         (Value::Array(expected), Value::Array(got)) => array(context, bindings, place, expected, got),
+        // A list of which the recorder kept nothing but a note: "… 23 rows of every resource".
+        (Value::String(_), Value::Array(got)) if context.cut == Some(got.len()) => Ok(()),
         (expected, got) if expected == got => Ok(()),
         (expected, got) => place.differs(expected, got),
     }
@@ -97,7 +101,8 @@ fn object(
             }
         }
     }
-    for (name, got) in got.iter().filter(|(name, _)| !expected.contains_key(*name)) {
+    let unexpected = got.iter().filter(|(name, _)| !expected.contains_key(*name) && !context.shortened);
+    for (name, got) in unexpected {
         differences.push(format!("{}.{name}: expected nothing, got {got}", place.path));
     }
     if differences.is_empty() { Ok(()) } else { Err(differences) }
@@ -115,13 +120,15 @@ fn field(
         return value(context, bindings, place, expected, got);
     };
     let same = match name {
-        "id" | "identityId" | "userId" | "customRoleId" | "projectMembershipId" => bindings.same_id(e, g),
+        "id" | "identityId" | "userId" | "projectId" | "grantId" | "customRoleId" | "projectMembershipId" => {
+            bindings.same_id(e, g)
+        }
         "sequence" => bindings.same_sequence(context.aggregate, e, g),
-        "createdAt" | "updatedAt" | "creationDate" | "changeDate" => {
+        "createdAt" | "updatedAt" | "creationDate" | "changeDate" | "deletionDate" => {
             is_like_time(e, g) && bindings.same_time(&place.owner, e, g)
         }
-        "viewTimestamp" => g.parse::<Timestamp>().is_ok(),
-        "accessToken" => !g.is_empty(),
+        "viewTimestamp" | "timestamp" => g.parse::<Timestamp>().is_ok(),
+        "accessToken" | "access_token" | "id_token" => !g.is_empty(),
         "message" if context.any_text => true,
         _ => e == g,
     };

@@ -9,6 +9,7 @@
 mod compare;
 mod recording;
 mod run;
+mod zitadel;
 
 use run::replay;
 
@@ -34,6 +35,10 @@ recordings! {
     infisical_permissions: "infisical" "permissions";
     zitadel_project_members: "zitadel" "project-members";
     zitadel_organization_header: "zitadel" "organization-header";
+    zitadel_project_grant_members: "zitadel" "project-grant-members";
+    zitadel_internal_permissions_v2: "zitadel" "internal-permissions-v2";
+    zitadel_auth: "zitadel" "auth";
+    zitadel_name_resolution: "zitadel" "name-resolution";
     zitadel_permissions: "zitadel" "permissions";
     zitadel_concurrency: "zitadel" "concurrency";
 }

@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use simulator::worlds::infisical::{IdentityWorld, MembershipWorld};
 use simulator::worlds::zitadel::MemberWorld;
+
+use crate::zitadel::{ByHand, SignIn};
 use simulator::{Limits, Order};
 
 #[derive(Deserialize)]
@@ -36,6 +38,9 @@ pub struct Sent {
     /// Where the body was no JSON.
     #[serde(default)]
     pub raw_body: Option<String>,
+    /// Where the body was a form.
+    #[serde(default)]
+    pub form: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +58,8 @@ pub struct WorldFile {
     pub clock: Timestamp,
     /// Whose token an `authorization` of the recording means; null is no token.
     pub callers: BTreeMap<String, Option<Caller>>,
+    /// The `Host` of the requests that name none.
+    pub host: Option<String>,
     /// What the server holds before the first exchange.
     pub world: Value,
     /// Runs of exchanges that are not replayed: other areas of the API.
@@ -94,7 +101,13 @@ pub struct Special {
     /// What happened at the server before.
     #[serde(default)]
     pub before: Vec<Change>,
-    /// Another token than the authorization says.
+    /// How a sign-in at ZITADEL is made, since assertions and secrets are redacted.
+    #[serde(default)]
+    pub sign_in: SignIn,
+    /// The recording has only some of the fields of the answer.
+    #[serde(default)]
+    pub shortened: bool,
+    /// Another token than the authorization says; also one that was kept from a sign-in.
     pub caller: Option<String>,
     /// What stands in place of a redacted client secret.
     pub client_secret: Option<String>,
@@ -155,6 +168,7 @@ pub enum Change {
         path: String,
         body: Option<Value>,
     },
+    Zitadel(ByHand),
     /// How long search stands still for an event that can't be applied, in milliseconds.
     StuckFor(u64),
     SetRoles(MemberWorld),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use simulator::{Front, Simulator};
 
 use crate::compare::{Bindings, Context, compare};
 use crate::recording::{Caller, Change, Exchange, Recording, Special, WorldFile, contract};
+use crate::zitadel;
 
 /// Replays a recording; fails with what differs, exchange by exchange.
 pub async fn replay(provider: &str, file: &str) {
@@ -68,6 +69,9 @@ struct Player {
     /// client id → the token of its last login.
     logins: BTreeMap<String, String>,
     last_token: String,
+    /// Tokens of sign-ins at ZITADEL, by the names that the world file gives them.
+    kept: BTreeMap<String, String>,
+    host: Option<String>,
     bindings: Bindings,
 }
 
@@ -94,6 +98,8 @@ impl Player {
             callers: file.callers.clone(),
             logins: BTreeMap::new(),
             last_token: String::new(),
+            kept: BTreeMap::new(),
+            host: file.host.clone(),
             bindings,
         }
     }
@@ -155,12 +161,13 @@ impl Player {
                     request.send().await.unwrap();
                 }
             }
+            Change::Zitadel(change) => change.make(zitadel),
             Change::StuckFor(milliseconds) => {
                 zitadel.set_stuck_for(Duration::from_millis(*milliseconds));
             }
             Change::SetRoles(m) => {
                 let roles: Vec<&str> = m.roles.iter().map(String::as_str).collect();
-                zitadel.set_roles(&m.project, &m.user, &roles);
+                zitadel.set_roles(m.resource(), &m.user, &roles);
             }
             Change::DeactivateUser(id) => zitadel.deactivate_user(id),
             Change::DeactivateProject(id) => zitadel.deactivate_project(id),
@@ -178,11 +185,20 @@ impl Player {
         };
         let method = sent.method.parse().unwrap();
         let url = format!("{}{}", self.front().url(), sent.path);
-        let mut request = self.client.request(method, url).headers(headers(&sent.headers));
-        if let Some(token) = &token {
+        let mut headers = headers(&sent.headers, token.as_deref().unwrap_or_default());
+        if let Some(host) = &self.host {
+            headers.entry(HOST).or_insert(HeaderValue::from_str(host).unwrap());
+        }
+        let mut request = self.client.request(method, url).headers(headers);
+        if let Some(client) = zitadel::basic_client(sent.authorization.as_deref()) {
+            request = request.basic_auth(client, Some(special.sign_in.secret()));
+        } else if let Some(token) = token.as_ref().filter(|_| sent.authorization.is_some()) {
             request = request.bearer_auth(token);
         }
-        if let Some(raw) = &sent.raw_body {
+        if let Some(form) = &sent.form {
+            let now = self.front().now();
+            request = request.body(zitadel::filled(form, &special.sign_in, now));
+        } else if let Some(raw) = &sent.raw_body {
             request = request.header(CONTENT_TYPE, "application/json").body(raw.clone());
         } else if let Some(body) = &sent.body {
             let body = as_sent(&self.without_redactions(body, special));
@@ -217,6 +233,7 @@ impl Player {
             aggregate: aggregate(&sent.path),
             cut: special.cut,
             ordered: sent.path.contains("orderBy="),
+            shortened: special.shortened,
             any_text: sent.headers.as_ref().is_some_and(localised),
         };
         let compared = compare(&context, &mut self.bindings, &exchange.response.body, &got);
@@ -227,13 +244,19 @@ impl Player {
                 self.logins.insert(client.to_owned(), token.to_owned());
             }
         }
+        if let (Some(token), Some(name)) = (got["access_token"].as_str(), &special.sign_in.keep) {
+            self.kept.insert(name.clone(), token.to_owned());
+        }
         if differences.is_empty() { Ok(()) } else { Err(differences) }
     }
 
     /// The token of a call, `Some(None)` if there is none; nothing if nobody knows the caller.
     fn token(&self, authorization: Option<&str>, special: &Special) -> Option<Option<String>> {
         if let Some(token) = &special.caller {
-            return Some(Some(token.clone()));
+            return Some(Some(self.kept.get(token).unwrap_or(token).clone()));
+        }
+        if zitadel::basic_client(authorization).is_some() {
+            return Some(None);
         }
         match self.callers.get(authorization.unwrap_or("none"))? {
             None => Some(None),
@@ -254,11 +277,11 @@ impl Player {
     }
 }
 
-/// The recorded headers; two values of one are written with "and" between them.
-fn headers(recorded: &Option<BTreeMap<String, String>>) -> HeaderMap {
+/// The recorded headers; two values of one are written with "and" between them, a token is redacted.
+fn headers(recorded: &Option<BTreeMap<String, String>>, token: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in recorded.iter().flatten() {
-        for value in values.split(" and ") {
+        for value in values.replace("<redacted>", token).split(" and ") {
             let value = HeaderValue::from_str(value).unwrap();
             headers.append(HeaderName::try_from(name.as_str()).unwrap(), value);
         }

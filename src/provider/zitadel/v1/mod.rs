@@ -1,29 +1,59 @@
-//! Members of projects by the management API v1.
+//! Members of projects and of project grants by the management API v1.
+//!
+//! Both are written and read the same way at different paths; what their answers mean differs in ids only, which
+//! [`Refusal`] knows.
+
+mod owner;
+mod search;
 
 use serde_json::json;
 
 use super::calls::Calls;
 use super::explain::{self, Asked};
 use super::flow::{self, Members, Refused};
-use super::list;
-use super::owner::{self, Whereabouts};
 use super::refusal::{Meaning, Refusal};
 use super::wire;
-use crate::member::{Member, Target};
+use crate::member::{Member, Project, Target};
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::{Error, Receipt};
 
-const MEMBERS: &str = "/management/v1/projects/{project}/members";
-const MEMBER: &str = "/management/v1/projects/{project}/members/{user}";
+pub use search::list;
 
-/// One member of a project.
-pub struct ProjectMembers<'a> {
+/// Where the members of a project are.
+struct Routes {
+    members: &'static str,
+    member: &'static str,
+    search: &'static str,
+}
+
+const OF_PROJECTS: Routes = Routes {
+    members: "/management/v1/projects/{project}/members",
+    member: "/management/v1/projects/{project}/members/{user}",
+    search: "/management/v1/projects/{project}/members/_search",
+};
+
+const OF_GRANTS: Routes = Routes {
+    members: "/management/v1/projects/{project}/grants/{grant}/members",
+    member: "/management/v1/projects/{project}/grants/{grant}/members/{user}",
+    search: "/management/v1/projects/{project}/grants/{grant}/members/_search",
+};
+
+/// A request for members of a project, or of the grant of it that is meant.
+fn request(method: Method, route: fn(&Routes) -> &'static str, project: &Project) -> Request<'_> {
+    match &project.grant_id {
+        None => Request::new(method, route(&OF_PROJECTS)).id(&project.id),
+        Some(grant) => Request::new(method, route(&OF_GRANTS)).id(&project.id).id(grant),
+    }
+}
+
+/// One member of a project or of a project grant.
+pub struct ManagementMember<'a> {
     calls: &'a Calls<'a>,
     target: &'a Target,
 }
 
-impl<'a> ProjectMembers<'a> {
+impl<'a> ManagementMember<'a> {
     /// The member that a target names; its ids are checked.
     pub fn new(calls: &'a Calls<'a>, target: &'a Target) -> Self {
         Self { calls, target }
@@ -57,20 +87,20 @@ impl<'a> ProjectMembers<'a> {
     }
 }
 
-impl Members for ProjectMembers<'_> {
+impl Members for ManagementMember<'_> {
     async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
         let Target { project, subject_id: user, .. } = self.target;
         let body = json!({"userId": user, "roles": roles});
-        let answer = self.calls.send(Request::new(Method::Post, MEMBERS).id(&project.id).json(&body)).await?;
+        let answer = self.calls.send(request(Method::Post, |routes| routes.members, project).json(&body)).await?;
         if answer.is_success() {
             return Ok(self.receipt(&answer)?);
         }
-        let refusal = Refusal::read(&answer);
+        let refusal = Refusal::of_adding(&answer);
         let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::AMember => Err(Refused::AMember(error)),
-            Meaning::NoProjectHere => {
-                // Missing, or another organization's: the answer doesn't tell, the project itself does.
+            Meaning::NoProjectHere | Meaning::NoGrantHere => {
+                // Missing, or another organization's: the answer doesn't tell, the project or the grant itself does.
                 owner::locate(self.calls, project).await?;
                 Err(error.into())
             }
@@ -80,7 +110,7 @@ impl Members for ProjectMembers<'_> {
 
     async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
         let Target { project, subject_id: user, .. } = self.target;
-        let request = Request::new(Method::Put, MEMBER).id(&project.id).id(user).json(&json!({"roles": roles}));
+        let request = request(Method::Put, |routes| routes.member, project).id(user).json(&json!({"roles": roles}));
         let answer = self.calls.send(request).await?;
         if answer.is_success() {
             return Ok(self.receipt(&answer)?);
@@ -96,23 +126,21 @@ impl Members for ProjectMembers<'_> {
 
     async fn remove(&self) -> Result<Receipt, Error> {
         let Target { project, subject_id: user, .. } = self.target;
-        let answer = self.calls.send(Request::new(Method::Delete, MEMBER).id(&project.id).id(user)).await?;
+        let answer = self.calls.send(request(Method::Delete, |routes| routes.member, project).id(user)).await?;
         if !answer.is_success() {
             return Err(explain::error(&self.asked(), &answer, &Refusal::read(&answer)));
         }
         let receipt = self.receipt(&answer)?;
         if receipt.version.is_none() {
-            // Nothing was found, and the same is said of a member of another organization's project (trap 3).
-            match owner::locate(self.calls, project).await? {
-                Whereabouts::Here => {}
-                Whereabouts::Unknown(error) => return Err(error),
-            }
+            // Nothing was found, and the same is said of a member of another organization's project (trap 3) and of a
+            // grant that is gone.
+            owner::locate(self.calls, project).await?.known()?;
         }
         Ok(receipt)
     }
 
     async fn find(&self) -> Result<Option<Member>, Error> {
-        list::find(self.calls, &self.target.project, &self.target.subject_id).await
+        search::find(self.calls, &self.target.project, &self.target.subject_id).await
     }
 
     /// v1 doesn't mind a role that is given twice, and takes it for another list (reference/zitadel.md, trap 2).

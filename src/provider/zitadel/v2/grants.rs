@@ -1,0 +1,91 @@
+//! Which organization a grant is made to: v2 names grants by it, and shows their ids only in the rows of their
+//! administrators (internal-permissions-v2.json, "grant: list" and "grant: grantId instead of organizationId").
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::resource::Resource;
+use super::{list, owner, wire};
+use crate::member::Project;
+use crate::provider::Error;
+use crate::provider::http::{Method, Request};
+use crate::provider::zitadel::calls::Calls;
+use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::list::{PAGE, Whereabouts};
+use crate::provider::zitadel::refusal::Refusal;
+
+/// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
+const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
+
+/// How many organizations are asked for their administrators to find a grant.
+const MOST_ASKED: usize = 20;
+
+/// The organizations that grants were found to be made to, by grant; that never changes.
+#[derive(Debug, Default)]
+pub struct GrantedTo(Mutex<HashMap<String, String>>);
+
+impl GrantedTo {
+    /// What the members of `project` are administrators of.
+    pub async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
+        let Some(grant) = &project.grant_id else {
+            return Ok(Resource::project(project));
+        };
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(grant).cloned();
+        let organization = match known {
+            Some(organization) => organization,
+            None => {
+                let found = find(calls, project, grant).await?;
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(grant.clone(), found.clone());
+                found
+            }
+        };
+        Ok(Resource::grant(project, organization))
+    }
+}
+
+/// The organizations that a project is granted to.
+#[derive(Debug)]
+pub struct Granted {
+    pub organizations: Vec<String>,
+    /// None is hidden.
+    pub complete: bool,
+}
+
+/// Asks for the organizations that a project is granted to.
+pub async fn of(calls: &Calls<'_>, project: &Project) -> Result<Granted, Error> {
+    let filters = json!([{"inProjectIdsFilter": {"ids": [project.id]}}]);
+    let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
+    let answer = calls.send_about_none(Request::new(Method::Post, GRANTS).json(&body).reads().list()).await?;
+    if !answer.is_success() {
+        let asked = Asked::of_project(calls.endpoint(), project);
+        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
+    }
+    let page: wire::Grants = answer.json()?;
+    let complete = u64::try_from(page.project_grants.len()).is_ok_and(|rows| rows == page.pagination.total_result);
+    let ours = page.project_grants.into_iter().filter(|grant| grant.project_id == project.id);
+    Ok(Granted { organizations: ours.map(|grant| grant.granted_organization_id).collect(), complete })
+}
+
+/// `organizationId` may be the organization that the project is granted to, or the one that owns it: then the grant is
+/// known by its administrators.
+async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<String, Error> {
+    let granted = of(calls, project).await?;
+    if let Some(organization) = &project.organization_id
+        && granted.organizations.contains(organization)
+    {
+        return Ok(organization.clone());
+    }
+    if granted.organizations.is_empty()
+        && let Whereabouts::Unknown(error) = owner::no_grant(calls, project, granted.complete).await?
+    {
+        return Err(error);
+    }
+    for organization in granted.organizations.into_iter().take(MOST_ASKED) {
+        if list::grant_id(calls, project, &organization).await?.is_some_and(|found| found == grant) {
+            return Ok(organization);
+        }
+    }
+    Err(Asked::of_project(calls.endpoint(), project).unknown_grant())
+}

@@ -1,0 +1,126 @@
+//! Members of projects and of project grants by v2, which calls them administrators: Connect with JSON
+//! (reference/zitadel.md, v2).
+//!
+//! The organization is taken from the project, so that no header is sent. There are no sequences: a write is known by
+//! its date, in microseconds since 1970, which is how precisely ZITADEL's database keeps it. All events of one project
+//! have the database's clock, so that a later write has a later date.
+
+mod grants;
+mod list;
+mod owner;
+mod resource;
+mod wire;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::calls::Calls;
+use super::explain::{self, Asked};
+use super::flow::{Members, Refused};
+use super::refusal::{Meaning, Refusal};
+use crate::member::{Member, Target};
+use crate::provider::http::{Answer, Method, Request};
+use crate::provider::{Error, Receipt};
+
+pub use self::grants::GrantedTo;
+pub use self::list::{check, knock, list};
+pub use self::resource::Resource;
+pub use self::wire::{Project as NamedProject, Projects};
+
+const CREATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/CreateAdministrator";
+const UPDATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/UpdateAdministrator";
+const DELETE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/DeleteAdministrator";
+
+/// A version of a row.
+fn version(date: Timestamp) -> Option<u64> {
+    u64::try_from(date.as_microsecond()).ok()
+}
+
+/// One administrator of a project or a project grant.
+pub struct Administrator<'a> {
+    calls: &'a Calls<'a>,
+    target: &'a Target,
+    resource: &'a Resource<'a>,
+}
+
+impl<'a> Administrator<'a> {
+    /// The member of `resource` that a target names; its ids are checked.
+    pub fn new(calls: &'a Calls<'a>, target: &'a Target, resource: &'a Resource<'a>) -> Self {
+        Self { calls, target, resource }
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
+    }
+
+    async fn send(&self, route: &'static str, roles: Option<&[String]>) -> Result<Answer, Error> {
+        let mut body = json!({"userId": self.target.subject_id, "resource": self.resource.json()});
+        if let (Some(roles), Some(body)) = (roles, body.as_object_mut()) {
+            body.insert("roles".to_owned(), json!(roles));
+        }
+        self.calls.send_about_none(Request::new(Method::Post, route).json(&body)).await
+    }
+
+    /// What was written, by its date.
+    fn receipt(answer: &Answer) -> Result<Receipt, Error> {
+        match answer.json::<wire::Written>()?.date {
+            Some(date) => Ok(Receipt { version: version(date) }),
+            None => Err(answer.nonsense("no date of what was written")),
+        }
+    }
+}
+
+impl Members for Administrator<'_> {
+    async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
+        let answer = self.send(CREATE, Some(roles)).await?;
+        if answer.is_success() {
+            return Ok(Self::receipt(&answer)?);
+        }
+        let refusal = Refusal::of_adding(&answer);
+        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        match refusal.meaning() {
+            Meaning::AMember => Err(Refused::AMember(error)),
+            Meaning::NoProjectHere | Meaning::NoGrantHere => {
+                owner::locate(self.calls, &self.target.project, self.resource).await?;
+                Err(error.into())
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
+        let answer = self.send(UPDATE, Some(roles)).await?;
+        if answer.is_success() {
+            return Ok(Self::receipt(&answer)?);
+        }
+        let refusal = Refusal::read(&answer);
+        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        match refusal.meaning() {
+            Meaning::NotAMember => Err(Refused::NotAMember(error)),
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn remove(&self) -> Result<Receipt, Error> {
+        let answer = self.send(DELETE, None).await?;
+        if !answer.is_success() {
+            return Err(explain::error(&self.asked(), &answer, &Refusal::read(&answer)));
+        }
+        let date = answer.json::<wire::Written>()?.date;
+        if date.is_none() {
+            // Nothing was found, and the same is said to who may not remove anybody (internal-permissions-v2.json, "no
+            // rights: delete of one who is not an administrator") and of a project that is gone.
+            owner::locate(self.calls, &self.target.project, self.resource).await?.known()?;
+        }
+        Ok(Receipt { version: date.and_then(version) })
+    }
+
+    async fn find(&self) -> Result<Option<Member>, Error> {
+        list::find(self.calls, &self.target.project, self.resource, &self.target.subject_id).await
+    }
+
+    /// Roles may not be repeated; the order of several makes another list.
+    fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
+        (roles.len() > 1).then(|| roles.iter().rev().cloned().collect())
+    }
+}
