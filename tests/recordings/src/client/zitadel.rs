@@ -24,13 +24,14 @@ const NOTHING: &str = "999999999999999999";
 pub fn values(recorded: &BTreeMap<String, String>, exchange: &Exchange) -> BTreeMap<String, String> {
     let mut values = recorded.clone();
     let body = exchange.request.body.clone().unwrap_or_default();
-    let resource = resource(&body);
+    let resource = &resource(&body);
     let grant = &resource["projectGrant"];
+    let named = organization(exchange).or_else(|| grant["organizationId"].as_str().map(str::to_owned));
     let shown = &exchange.response.body["administrators"][0]["projectGrant"]["id"];
     for (name, told, stand_in) in [
-        ("project", resource["projectId"].as_str().or(grant["projectId"].as_str()), PROJECT),
+        ("project", [resource, grant, &body].iter().find_map(|of| of["projectId"].as_str()), PROJECT),
         ("grant", shown.as_str().or(grant.is_object().then_some(GRANT)), ""),
-        ("organization", organization(exchange).as_deref().or(grant["organizationId"].as_str()), ""),
+        ("organization", named.as_deref().or(grant.is_object().then_some(ORGANIZATION)), ""),
         ("user", body["userId"].as_str(), USER),
     ] {
         let value = values.entry(name.to_owned()).or_insert_with(|| told.unwrap_or(stand_in).to_owned());
@@ -54,7 +55,7 @@ fn is_id(text: &str) -> bool {
 
 /// The name that is looked for: the first one of the request's queries.
 pub fn name(exchange: &Exchange) -> String {
-    let fields = ["name", "userName", "loginName", "emailAddress", "projectName", "displayName"];
+    let fields = ["name", "userName", "loginName", "emailAddress", "email", "projectName", "displayName"];
     let mut next: Vec<&Value> = exchange.request.body.iter().collect();
     while let Some(value) = next.pop() {
         match value {
@@ -91,7 +92,7 @@ pub fn is_knock(asked: &Asked) -> bool {
 /// Whether the scene is of the newer API: then the older one isn't served.
 fn is_v2(scene: &Scene<'_>) -> bool {
     let path = scene.pattern.fill(&BTreeMap::new());
-    path.starts_with("/zitadel.") || path.starts_with("/v2/users/")
+    path.starts_with("/zitadel.") || path.starts_with("/v2/users")
 }
 
 /// Plays the client's part.
@@ -116,6 +117,8 @@ pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer>
     let project = scene.value("project").to_owned();
     let organization = if organization.is_empty() { ORGANIZATION.to_owned() } else { organization };
     let (drive, v2) = (scene.drive, is_v2(scene));
+    // A grant as the organization sees it that was given it: to the other path it is another's.
+    let given = scene.pattern.fill(&BTreeMap::new()).contains("/granted_projects/");
     // Who can't be added because he is there, is there.
     let there = scene.is_member()
         || ["PROJECT-37fug", "PROJECT-PtXi1", "V3-DKcYh"].contains(&error_of(scene.exchange).as_str());
@@ -150,6 +153,9 @@ pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer>
             ("POST", [.., "members"]) | ("PUT" | "DELETE", [.., "members", _]) => json!({"details": details}),
             ("GET", ["management", "v1", "projects", id]) => {
                 json!({"project": {"id": id, "details": {"sequence": "1", "resourceOwner": organization}, "name": "shop"}})
+            }
+            ("GET", ["management", "v1", "projects", _, "grants", _]) if given => {
+                return Some(refused(404, 5, "Errors.ProjectGrant.NotFound (MANAG-d3g31)", "MANAG-d3g31"));
             }
             ("GET", ["management", "v1", kind, id, "grants", of]) => {
                 let found = json!({"projectId": id, "grantId": of, "grantedOrgId": organization, "details": details});
