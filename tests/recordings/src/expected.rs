@@ -247,12 +247,28 @@ impl Expected {
         self.left_out.iter().position(|row| row.requests.iter().any(fits))
     }
 
+    /// How many rows there are: rules, exceptions, what is left out.
+    pub fn rows(&self) -> usize {
+        self.rules.len() + self.exceptions.len() + self.left_out.len()
+    }
+
     /// How a row is named in a report.
     pub fn row(&self, row: usize) -> String {
-        match self.rules.get(row) {
-            Some(rule) => format!("rule {} ({} {:?})", row + 1, rule.calls.join(", "), rule.status),
-            None => format!("exception for {}", self.exceptions[row - self.rules.len()].exchange),
+        let exception = row.checked_sub(self.rules.len());
+        let left_out = exception.and_then(|at| at.checked_sub(self.exceptions.len()));
+        match (self.rules.get(row), exception.and_then(|at| self.exceptions.get(at)), left_out) {
+            (Some(rule), _, _) => format!("rule {} ({} {})", row + 1, rule.calls.join(", "), rule.status),
+            (_, Some(exception), _) => format!("exception for {}", exception.exchange),
+            (_, _, Some(at)) => format!("leftOut row {} ({})", at + 1, self.left_out[at].title()),
+            _ => "a row that isn't there".to_owned(),
         }
+    }
+}
+
+impl LeftOut {
+    /// What it leaves out.
+    pub fn title(&self) -> String {
+        self.requests.iter().chain(&self.exchanges).map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 }
 
