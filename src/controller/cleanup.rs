@@ -8,7 +8,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
-use super::converge::{Again, Outcome, Stop};
+use super::outcome::{Again, Outcome, Stop};
 use super::reconcile::{next_look, recheck_credential};
 use super::resolve::{Resolved, scene};
 use super::targets::Memory;

@@ -9,7 +9,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
-use super::connections::Connections;
+use super::connections::{Connections, Link, ProviderKey};
 use super::targets::Targets;
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
@@ -53,6 +53,16 @@ impl Context {
     /// The newest version that we know of: what the watch showed or what our own last write answered.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         self.memberships.get(reference).map(|watched| self.written.newer(watched))
+    }
+
+    /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
+    pub fn apart(&self, object: &ProjectMembership, other: &ObjectRef<ProjectMembership>) -> bool {
+        let endpoint = |object: &ProjectMembership| match self.connections.get(&ProviderKey::named_by(object)) {
+            Some(Link::Ready(connection)) => Some(connection.endpoint.clone()),
+            Some(Link::Failed { .. }) | None => None,
+        };
+        let other = self.memberships.get(other).and_then(|other| endpoint(&other));
+        matches!((endpoint(object), other), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
     /// Asks for a pass over a membership.

@@ -14,19 +14,17 @@ use tokio::time::Instant;
 
 use super::act::{self, Sent};
 use super::context::Context;
+use super::outcome::{Outcome, Stop, contested};
 use super::record;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
-use crate::api::membership::Drift;
-use crate::api::{ProjectMembership, Reason};
-use crate::layers::Phase;
-use crate::member::{Capabilities, Change, Member};
+use crate::api::ProjectMembership;
+use crate::member::{Capabilities, Change};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
 use crate::provider::{Error, Retry, Urgency};
 use crate::roster::{Asker, Roster, Sighting};
-use crate::status::Told;
 
 /// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
 const ROUNDS: u32 = 3;
@@ -34,39 +32,6 @@ const ROUNDS: u32 = 3;
 const FRESH: Duration = Duration::from_secs(5);
 /// How long after one list of a project the next may begin when it only confirms writes.
 pub const CONFIRM_SPACING: Duration = Duration::from_millis(250);
-
-/// When to look again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// At the next edge or the resync.
-    AtEdge,
-    /// Soon, then ever later.
-    Backoff,
-    /// As [`Again::Backoff`], but every few seconds at the latest: an end or a revocation is due.
-    Soon,
-    /// After this time.
-    After(Duration),
-}
-
-/// What a pass came to.
-pub struct Outcome {
-    /// The objects on the target as last read.
-    pub scene: Scene,
-    /// The provider's row, where it is known; the inner `None`: there is none.
-    pub member: Option<Option<Member>>,
-    /// When the list behind it began.
-    pub listed: Option<Instant>,
-    /// What differs and was left so.
-    pub drift: Vec<Drift>,
-    /// Why the object is or isn't ready.
-    pub told: Told,
-    /// The provider's refusal or failure, where one ended the pass.
-    pub error: Option<Error>,
-    /// The provider refused the change, and what was to go went alone.
-    pub removed: bool,
-    /// When to look again.
-    pub again: Again,
-}
 
 /// A pass over one target on behalf of one object.
 pub struct Pass<'a> {
@@ -84,30 +49,20 @@ pub struct Pass<'a> {
     pub name: Option<String>,
 }
 
-/// What ends a pass early.
-pub enum Stop {
-    /// The acting object is gone.
-    Gone,
-    /// The API server refused or failed a write.
-    Kubernetes(Box<kube::Error>),
-}
-
-impl From<kube::Error> for Stop {
-    fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(Box::new(error))
-    }
-}
-
 /// What one look came to.
-struct Look {
-    scene: Scene,
-    sighting: Sighting,
-    plan: Plan,
+pub struct Look {
+    /// The objects on the target.
+    pub scene: Scene,
+    /// The provider's row.
+    pub sighting: Sighting,
+    /// What differs.
+    pub plan: Plan,
 }
 
 impl Pass<'_> {
     /// Brings the target to what its layers come to. `not_before`: how old an observation may be.
     pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
+        let asked_since = not_before;
         // A list that was asked for and failed is still asked for: an older one is no answer.
         let mut not_before = not_before.max(memory.unanswered);
         let mut round = 0;
@@ -139,6 +94,11 @@ impl Pass<'_> {
                 // What was asked for because a list isn't proof has been answered.
                 memory.contested = 0;
                 return Ok(self.settled(look, memory));
+            }
+            if round == 0
+                && let Some((error, removed)) = self.refused_before(memory, &look, asked_since)
+            {
+                return self.failed(error, removed);
             }
             if round >= ROUNDS || memory.contested >= ROUNDS {
                 memory.contested = 0;
@@ -179,8 +139,8 @@ impl Pass<'_> {
                     round += 1;
                     memory.contested += 1;
                 }
-                Ok(Sent::Unshown(error)) => return self.failed(error, false),
-                Ok(Sent::Removed(error)) => return self.failed(error, true),
+                Ok(Sent::Unshown(error)) => return self.stalled(memory, &look, change, error, false),
+                Ok(Sent::Removed(error)) => return self.stalled(memory, &look, change, error, true),
                 // Each time another role, so that this has an end.
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
@@ -188,7 +148,7 @@ impl Pass<'_> {
                     missed = Some(change);
                     not_before = Some(Instant::now());
                 }
-                Err(error) => return self.failed(error, false),
+                Err(error) => return self.stalled(memory, &look, change, error, false),
             }
         }
     }
@@ -271,6 +231,7 @@ impl Pass<'_> {
         }
         match carried_out {
             Ok(sent) => {
+                memory.stalled.clear();
                 for role in look.plan.gained() {
                     memory.tentative.retain(|(_, tentative)| tentative != role);
                 }
@@ -336,18 +297,6 @@ impl Pass<'_> {
         Asker { lane: &self.resolved.connection.lane, urgency, namespace: self.namespace, spacing }
     }
 
-    fn settled(&self, look: Look, memory: &Memory) -> Outcome {
-        let told = match &look.scene.acting.aside {
-            Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
-            None => record::refused_role(&look.scene, memory)
-                .or_else(|| record::skewed_role(&look.scene))
-                .unwrap_or_else(|| Told::new(Reason::Converged, "the provider holds what is declared")),
-        };
-        let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());
-        let again = if told.reason == Reason::Progressing { Again::Backoff } else { Again::AtEdge };
-        self.outcome(look, told, drift, None, again)
-    }
-
     /// What the provider can and needs for this kind of subject.
     pub fn capabilities(&self) -> Capabilities {
         self.resolved.capabilities()
@@ -356,46 +305,6 @@ impl Pass<'_> {
     /// What the acting object calls its subject, where it names it.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {
-        let listed = self.roster().began();
-        Outcome {
-            scene: look.scene,
-            member: Some(look.sighting.member),
-            listed,
-            drift,
-            told,
-            error,
-            removed: false,
-            again,
-        }
-    }
-
-    /// The provider refused or failed: says so, and when to try again.
-    /// `removed`: what was to go has gone all the same.
-    fn failed(&self, error: Error, removed: bool) -> Result<Outcome, Stop> {
-        let member = self.roster().known(&self.resolved.target.subject_id);
-        let observed = member.as_ref().and_then(Option::as_ref);
-        let scene = scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;
-        let there = record::shown(observed);
-        let due = scene.layers().iter().any(|layer| {
-            let over = layer.managed.iter().filter(|(_, term)| layer.phase == Phase::Leaves || term.ended(scene.now));
-            over.into_iter().any(|(role, _)| !removed || there.contains(role))
-        });
-        let again = match error.retry() {
-            Retry::After(delay) => Again::After(delay),
-            Retry::Backoff | Retry::Terminal if due => Again::Soon,
-            Retry::Backoff => Again::Backoff,
-            Retry::Terminal => Again::AtEdge,
-        };
-        let told = match &scene.acting.aside {
-            Some(refusal) if !due && refusal.reason != Reason::Observed => {
-                Told::new(refusal.reason, refusal.message.clone())
-            }
-            _ => Told::new(error.reason(), error.to_string()),
-        };
-        Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), removed, again })
     }
 }
 
@@ -409,24 +318,6 @@ fn same(a: &Change, b: &Change) -> bool {
     key(a) == key(b)
 }
 
-fn contested(look: Look) -> Outcome {
-    let drift = look.plan.drift().to_vec();
-    let due = look.plan.urgency(true) == Urgency::Revoke;
-    Outcome {
-        scene: look.scene,
-        member: Some(look.sighting.member),
-        listed: None,
-        drift,
-        told: Told::new(
-            Reason::Contested,
-            "another writer changed this member each time before our write was confirmed: find out who else manages it; trying again by itself",
-        ),
-        error: None,
-        removed: false,
-        again: if due { Again::Soon } else { Again::AtEdge },
-    }
-}
-
 /// What the acting object manages once its grants are carried out.
 fn granted(scene: &Scene) -> (String, Granted) {
     let layer = &scene.acting.layer;
@@ -434,7 +325,8 @@ fn granted(scene: &Scene) -> (String, Granted) {
     (layer.uid.clone(), Granted { generation, record: layer.record_before(scene.now) })
 }
 
-fn urgency_of(look: &Look) -> Urgency {
+/// How urgent what a look came to is.
+pub fn urgency_of(look: &Look) -> Urgency {
     look.plan.urgency(record::settled(&look.scene.object))
 }
 

@@ -9,6 +9,7 @@ pub mod connections;
 pub mod context;
 pub mod converge;
 pub mod names;
+pub mod outcome;
 pub mod providers;
 pub mod reconcile;
 pub mod record;

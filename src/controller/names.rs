@@ -10,11 +10,11 @@ use kube::ResourceExt;
 use super::admit::{self, Beside, Reading};
 use super::connections::Connection;
 use super::context::Context;
-use super::converge::Stop;
+use super::outcome::Stop;
 use super::resolve::is_finalized;
 use super::write;
 use crate::api::membership::ProjectMembershipStatus;
-use crate::api::{ProjectMembership, Reason, SubjectKind};
+use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
 use crate::layers::Phase;
 use crate::member::{Project, Term};
 use crate::policy::{self, Pinned, Refusal};
@@ -75,7 +75,8 @@ pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection:
                 subject = pinned.subject_id,
                 "names looked up"
             );
-            ctx.targets.pin(object, pinned).iter().for_each(|other| ctx.wake(other));
+            let others = ctx.targets.pin(object, pinned);
+            others.iter().filter(|other| !ctx.apart(object, other)).for_each(|other| ctx.wake(other));
             Ok(Lookup::Found)
         }
         Err(Ended::With(lookup)) => Ok(lookup),
@@ -107,7 +108,8 @@ async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Conn
         // That its kind is one that the provider knows is looked at first.
         policy::target(spec, server, &pinned)?;
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
-        let invites = connection.provider.capabilities(spec.subject.kind).invites && !deleting;
+        let enforces = spec.management_policy == ManagementPolicy::Enforce && !deleting;
+        let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
         pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
             Ok(id) => id,
             Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, &project, name).await?,

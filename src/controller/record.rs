@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::converge::Outcome;
+use super::outcome::Outcome;
 use super::resolve::{Scene, is_finalized};
 use super::targets::Memory;
 use super::write;

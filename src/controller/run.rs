@@ -213,13 +213,17 @@ fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
 }
 
 fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
+    let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
+        others.retain(|other| !ctx.apart(object, other));
+        others
+    };
     let others = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.targets.saw(object),
+        Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);
             }
-            ctx.targets.lost(object)
+            concerned(object, ctx.targets.lost(object))
         }
         // What was deleted while the watch was broken off is told by nobody.
         Event::InitDone => ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some()),

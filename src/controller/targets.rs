@@ -1,17 +1,19 @@
 //! The target as the unit of work: which objects speak of it, one pass at a time, and what is remembered between passes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::connections::Connection;
 use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, SubjectKind};
-use crate::member::{Target, Term};
+use crate::member::{Change, Target, Term};
 use crate::policy::Pinned;
+use crate::provider::Error;
 
 /// What objects must share to share a target. The provider is left out: which server it stands for may not be known
 /// yet, and two provider objects of one server must find each other.
@@ -61,6 +63,8 @@ pub struct Memory {
     pub failures: HashMap<String, u32>,
     /// A list that began no earlier than this was asked for, and failed.
     pub unanswered: Option<Instant>,
+    /// The change that the provider refused for good to each object: it isn't asked again by whoever happens to look.
+    pub stalled: HashMap<String, Stalled>,
     /// Writes in a row that were undone before they were confirmed.
     pub contested: u32,
 }
@@ -72,6 +76,23 @@ pub struct Granted {
     pub generation: i64,
     /// All that the object manages with it.
     pub record: BTreeMap<String, Term>,
+}
+
+/// A change that the provider refused for good.
+#[derive(Clone, Debug)]
+pub struct Stalled {
+    /// The generation of the spec that asked for it.
+    pub generation: i64,
+    /// What was asked for.
+    pub change: Change,
+    /// The refusal.
+    pub error: Error,
+    /// What was to go went alone.
+    pub removed: bool,
+    /// With which connection it was asked for: another credential may do more.
+    pub connection: Weak<Connection>,
+    /// When.
+    pub at: Instant,
 }
 
 /// A role that the provider said doesn't exist.

@@ -1,7 +1,7 @@
 //! Members, as they are created, changed, listed and removed.
 
-use simulator::ServerGeneration;
 use super::*;
+use simulator::ServerGeneration;
 
 #[tokio::test]
 async fn a_member_is_created_changed_listed_and_removed() {

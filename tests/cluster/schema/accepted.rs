@@ -59,6 +59,10 @@ async fn every_membership_that_can_be_meant_is_accepted_and_readable() {
         changed(with(8, "/spec/roleManagement", Value::Null), "/spec/suspend", Value::Null),
         with(9, "/spec/justification", json!("two\nlines")),
         with(10, "/spec/resyncInterval", json!("30s")),
+        with(11, "/spec/subject", json!({"kind": "User", "name": "Ada.Lovelace+ops@example.com"})),
+        with(12, "/spec/subject", json!({"kind": "Group", "name": "ops-h-l-wv"})),
+        with(13, "/spec/project", json!({"name": "Über den Wolken (2)", "organizationId": "6", "grantId": "7"})),
+        with(14, "/spec/project", json!({"name": "ü".repeat(200)})),
     ];
     for stored in expect_accepted(objects).await {
         let read: ProjectMembership = serde_json::from_value(stored.clone()).unwrap();

@@ -6,7 +6,7 @@ use super::{numbered, provider_with, refusals, with, zitadel};
 use crate::support::{changed, membership, provider, with_namespace, without};
 
 const PROVIDER: &str = "spec.providerRef: Invalid value: providerRef can't be changed: delete this object and create one for the other provider";
-const PROJECT: &str = "spec.project: Invalid value: project can't be changed, nor organizationId added or taken out: delete this object and create one for the other project";
+const PROJECT: &str = "spec.project: Invalid value: project can't be changed, nor one of its fields added or taken out: delete this object and create one for the other project";
 const SUBJECT: &str =
     "spec.subject: Invalid value: subject can't be changed: delete this object and create one for the other subject";
 const KIND: &str =
@@ -36,6 +36,7 @@ async fn expect_after(cases: Vec<(Value, Value, &str)>) {
 async fn what_a_membership_is_about_cant_be_changed() {
     let plain = |i| membership(&numbered(i));
     let digits = |i| with(i, "/spec/project/id", json!("456"));
+    let named = |i, name: &str| with(i, "/spec/subject", json!({"kind": "User", "name": name}));
     let organization = "/spec/project/organizationId";
     let in_organization = |i| changed(digits(i), organization, json!("123"));
     expect_after(vec![
@@ -46,6 +47,10 @@ async fn what_a_membership_is_about_cant_be_changed() {
         (in_organization(4), changed(digits(4), organization, json!("789")), PROJECT),
         (plain(5), with(5, "/spec/subject/id", json!("other")), SUBJECT),
         (plain(6), with(6, "/spec/subject/kind", json!("User")), SUBJECT),
+        (digits(13), changed(digits(13), "/spec/project/grantId", json!("789")), PROJECT),
+        (plain(14), with(14, "/spec/project", json!({"name": "web"})), PROJECT),
+        (named(15, "ada@example.com"), named(15, "bob@example.com"), SUBJECT),
+        (named(16, "ada@example.com"), plain(16), SUBJECT),
         // The default, written out.
         (plain(7), with(7, "/spec/providerRef/kind", json!("MembershipProvider")), ""),
         (plain(8), with(8, "/spec/roles", json!([{"role": "admin", "temporary": {"duration": "1h"}}])), ""),

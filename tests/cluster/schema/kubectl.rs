@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::zitadel;
+use super::{with, zitadel};
 use crate::support::{assert_contains, changed, membership, plane, provider, with_namespace};
 
 /// A table of kubectl as rows of cells; several spaces part the cells.
@@ -43,6 +43,10 @@ async fn kubectl_get_pm_shows_what_is_in_effect() {
         let rows = table(&wide);
         assert_eq!(rows[0], [&heads[..], &["MESSAGE"]].concat());
         assert_eq!(rows[1].last(), Some(&"as declared"));
+        let named = with(0, "/spec/project", json!({"name": "web-a1b2"}));
+        ns.apply(&[changed(named, "/spec/subject", json!({"kind": "Group", "name": "ops"}))]).await;
+        let narrow = ns.ok(&["get", "pm", "case-0"]).await;
+        assert_eq!(table(&narrow)[1][..4], ["case-0", "infisical", "web-a1b2", "ops"]);
     })
     .await;
 }

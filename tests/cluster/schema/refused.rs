@@ -136,12 +136,45 @@ async fn a_membership_that_cant_be_meant_is_refused() {
         (with(10, "/spec/project/id", json!("../other")), "spec.project.id", ID),
         (with(11, "/spec/project/id", json!("")), "spec.project.id", ID),
         (with(12, "/spec/subject/id", json!("ada@example.com")), "spec.subject.id", ID),
-        (without(membership(&numbered(13)), "/spec/subject/id"), "spec.subject.id", "Required value"),
+        (
+            without(membership(&numbered(13)), "/spec/subject/id"),
+            "spec.subject",
+            "exactly one of subject.id and subject.name",
+        ),
         (without(membership(&numbered(14)), "/spec/subject/kind"), "spec.subject.kind", "Required value"),
         (
-            with(15, "/spec/subject/kind", json!("Group")),
+            with(15, "/spec/subject/kind", json!("Robot")),
             "spec.subject.kind",
-            "supported values: \"Identity\", \"User\"",
+            "supported values: \"Identity\", \"User\", \"Group\"",
+        ),
+        (
+            with(117, "/spec/subject/name", json!("ci-deployer")),
+            "spec.subject",
+            "write exactly one of subject.id and subject.name",
+        ),
+        (
+            with(118, "/spec/project/name", json!("web")),
+            "spec.project",
+            "write exactly one of project.id and project.name",
+        ),
+        (with(119, "/spec/project", json!({})), "spec.project", "write exactly one of project.id and project.name"),
+        (
+            with(120, "/spec/project/grantId", json!("123")),
+            "spec.project.grantId",
+            "grantId is for ZITADEL, whose project ids are digits",
+        ),
+        (
+            with(121, "/spec/project", json!({"name": "shop", "grantId": "acme"})),
+            "spec.project.grantId",
+            "write the project grant's id, which is digits",
+        ),
+        (with(122, "/spec/project", json!({"name": " web"})), "spec.project.name", "no space at either end"),
+        (with(123, "/spec/project", json!({"name": ""})), "spec.project.name", "1 to 200 characters on one line"),
+        (with(124, "/spec/subject", json!({"kind": "User", "name": "a\nb"})), "spec.subject.name", "on one line"),
+        (
+            with(125, "/spec/subject", json!({"kind": "User", "name": "a".repeat(201)})),
+            "spec.subject.name",
+            "may not be more than 200",
         ),
         (
             with(16, "/spec/providerRef/kind", json!("ClusterMembershipProvider")),
@@ -261,10 +294,9 @@ async fn a_field_that_doesnt_exist_is_refused_by_name() {
     let cases = [
         (with(0, "/spec/role", json!("viewer")), "spec.role"),
         (with(1, "/spec/roles/0/duration", json!("2h")), "spec.roles[0].duration"),
+        (with(2, "/spec/project/slug", json!("web")), "spec.project.slug"),
+        (with(3, "/spec/subject/email", json!("ada@example.com")), "spec.subject.email"),
         // What later versions are to have isn't offered before it works.
-        (with(2, "/spec/project/name", json!("web")), "spec.project.name"),
-        (with(3, "/spec/project/grantId", json!("1")), "spec.project.grantId"),
-        (with(4, "/spec/subject/name", json!("ci")), "spec.subject.name"),
         (provider_with(5, "/spec/allow", json!([])), "spec.allow"),
         (provider_with(6, "/spec/caBundle", json!({})), "spec.caBundle"),
         (provider_with(7, "/spec/infisical/inviteUsers", json!(true)), "spec.infisical.inviteUsers"),

@@ -64,9 +64,9 @@ async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
                 ["spec.subject.id is \"ada\"", "digits"],
             ),
             (
-                changed(stage.identity("kind").declares(viewer()), "/spec/subject/kind", json!("User")),
+                changed(stage.user("kind").declares(owner()), "/spec/subject/kind", json!("Identity")),
                 "InvalidSpec",
-                ["spec.subject.kind is User", "kind Identity"],
+                ["spec.subject.kind is Identity", "kind User"],
             ),
         ];
         stage.api.apply(&cases.iter().map(|(object, ..)| object.clone()).collect::<Vec<_>>()).await;

@@ -18,7 +18,7 @@
 //!
 //! One module per API area; state is kept apart from HTTP:
 //! - `front`: the port, the clock, the orders, the log, `/_simulator`: the same for both
-//! - `infisical`: its state, who calls, what a role may do, identity memberships
+//! - `infisical`: its state, who calls and signs in, what a role may do, memberships of identities, users and groups
 //! - `zitadel`: its event store, its projection, who calls and what it may, members of projects and of grants by either
 //!   API, names, signing in
 //! - [`worlds`]: worlds as JSON, and the one of the demo
@@ -30,7 +30,9 @@ pub mod worlds;
 mod zitadel;
 
 pub use front::{Answer, Fault, Front, Order, Request, When};
-pub use infisical::{ErrorStyle, Generations, Infisical, Limits, RoleRow, Window};
+pub use infisical::{
+    ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow, Window,
+};
 pub use simulator::Simulator;
 pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use simulator::worlds::{self, World};
-use simulator::{ServerGeneration, Simulator};
+use simulator::{ErrorStyle, Generations, ServerGeneration, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Infisical and ZITADEL in memory, answering as the real servers do, on 127.0.0.1.
@@ -25,6 +25,24 @@ struct Args {
     /// v4, which has both.
     #[arg(long)]
     zitadel_generation: Option<ServerGeneration>,
+    /// How old Infisical is; without it as the world says, or of 2025.
+    #[arg(long)]
+    infisical: Option<Age>,
+}
+
+/// How old a simulated Infisical is.
+#[derive(Clone, Copy, ValueEnum)]
+enum Age {
+    /// Only the paths below /workspace, and the errors of October 2024.
+    #[value(name = "october-2024")]
+    October2024,
+    /// The paths of September 2025 too, and the current errors.
+    #[value(name = "2025")]
+    Of2025,
+    /// All generations of the paths, and the current errors.
+    Now,
+    /// Only the newest generation of the paths.
+    Newest,
 }
 
 #[tokio::main]
@@ -49,6 +67,14 @@ async fn run(args: Args) -> Result<(), String> {
     simulator.load(&world);
     if let Some(generation) = args.zitadel_generation {
         simulator.zitadel().set_generation(generation);
+    }
+    let infisical = simulator.infisical();
+    match args.infisical {
+        None => {}
+        Some(Age::October2024) => infisical.be_october_2024(),
+        Some(Age::Of2025) => infisical.be(Generations::G1AndG2, ErrorStyle::Current),
+        Some(Age::Now) => infisical.be(Generations::All, ErrorStyle::Current),
+        Some(Age::Newest) => infisical.be(Generations::G3, ErrorStyle::Current),
     }
     println!("Infisical {}\nZITADEL   {}", simulator.infisical().url(), simulator.zitadel().url());
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::OrgRole;
+
 mod zitadel_demo;
 
 pub use zitadel_demo::*;
@@ -11,7 +13,8 @@ pub use zitadel_demo::*;
 /// The forms of Infisical's part.
 pub mod infisical {
     pub use crate::infisical::{
-        ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
+        ClientWorld, ClusterWorld, CustomRoleWorld, GroupWorld, IdentityWorld, InfisicalWorld, MembershipWorld,
+        ProjectWorld, SeatWorld, UserWorld,
     };
 }
 
@@ -33,7 +36,7 @@ pub struct World {
     pub zitadel: zitadel::ZitadelWorld,
 }
 
-/// The demo's Infisical project, `web`.
+/// The demo's Infisical project, named Web.
 pub const INFISICAL_PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 /// The demo's second Infisical project, `billing`.
 pub const INFISICAL_OTHER_PROJECT: &str = "f0158193-48e8-406a-bfe9-dac61e775704";
@@ -45,6 +48,19 @@ pub const INFISICAL_DEPLOYER: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
 pub const INFISICAL_REPORTER: &str = "c7e4e5d3-f44e-42c0-b7cd-f56f9b698566";
 /// The identity `on-call`, viewer of `web` before any operator came.
 pub const INFISICAL_ON_CALL: &str = "399d7a52-b368-49a8-a7e4-754884bbb5a2";
+/// The user Ada Lovelace, a member of nothing yet.
+pub const INFISICAL_ADA: &str = "887a2772-9d1d-4eb3-8005-26255afced48";
+/// Her e-mail address, which is her username.
+pub const INFISICAL_ADA_EMAIL: &str = "ada@acme.example";
+/// The group Ops, which Ada is in; a member of nothing yet.
+pub const INFISICAL_OPS: &str = "866559bf-fa52-4244-ac16-9deea4ce350d";
+/// The name of that group.
+pub const INFISICAL_OPS_NAME: &str = "Ops";
+/// The slug of the project `web`: its name in a ProjectMembership. A server of October 2024 takes none under five
+/// characters.
+pub const INFISICAL_PROJECT_SLUG: &str = "web-shop";
+/// The organisation of all this.
+pub const INFISICAL_ORG: &str = crate::infisical::DEFAULT_ORG;
 /// The operator's client id for universal auth.
 pub const INFISICAL_CLIENT_ID: &str = "ccce6593-1ade-42ec-a45f-561fa7257243";
 /// The operator's client secret for universal auth.
@@ -59,7 +75,10 @@ pub fn demo() -> World {
 }
 
 fn demo_infisical() -> infisical::InfisicalWorld {
-    use infisical::{ClientWorld, CustomRoleWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld};
+    use infisical::{
+        ClientWorld, CustomRoleWorld, GroupWorld, IdentityWorld, InfisicalWorld, MembershipWorld, ProjectWorld,
+        UserWorld,
+    };
 
     let role = |slug: &str, name: &str, rights: &[&str]| CustomRoleWorld {
         slug: slug.to_owned(),
@@ -70,6 +89,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
         id: id.to_owned(),
         slug: slug.to_owned(),
         name: name.to_owned(),
+        org: None,
         custom_roles: vec![
             role("deployer", "Deployer", &["secrets:read", "secrets:write"]),
             role("auditor", "Auditor", &["identity:read", "secrets:read"]),
@@ -79,17 +99,20 @@ fn demo_infisical() -> infisical::InfisicalWorld {
         id: id.to_owned(),
         name: name.to_owned(),
         auth_method: auth_method.map(str::to_owned),
+        org: None,
+        // The operator may look names up, and only it.
+        org_role: if auth_method.is_some() { OrgRole::Member } else { OrgRole::NoAccess },
     };
-    let membership = |project: &str, identity: &str, role: &str| MembershipWorld {
+    let membership = |project: &str, subject: &str, role: &str| MembershipWorld {
         project: project.to_owned(),
-        identity: identity.to_owned(),
+        subject: subject.to_owned(),
         roles: vec![crate::RoleRow::permanent(role)],
     };
     InfisicalWorld {
         generations: None,
         error_style: None,
         projects: vec![
-            project(INFISICAL_PROJECT, "web", "Web"),
+            project(INFISICAL_PROJECT, INFISICAL_PROJECT_SLUG, "Web"),
             project(INFISICAL_OTHER_PROJECT, "billing", "Billing"),
         ],
         identities: vec![
@@ -98,6 +121,20 @@ fn demo_infisical() -> infisical::InfisicalWorld {
             identity(INFISICAL_REPORTER, "reporter", None),
             identity(INFISICAL_ON_CALL, "on-call", None),
         ],
+        users: vec![UserWorld {
+            id: INFISICAL_ADA.to_owned(),
+            email: INFISICAL_ADA_EMAIL.to_owned(),
+            first_name: Some("Ada".to_owned()),
+            last_name: Some("Lovelace".to_owned()),
+            seats: None,
+        }],
+        groups: vec![GroupWorld {
+            id: INFISICAL_OPS.to_owned(),
+            slug: "ops".to_owned(),
+            name: INFISICAL_OPS_NAME.to_owned(),
+            org: None,
+            users: vec![INFISICAL_ADA.to_owned()],
+        }],
         clients: vec![ClientWorld {
             client_id: INFISICAL_CLIENT_ID.to_owned(),
             client_secret: INFISICAL_CLIENT_SECRET.to_owned(),
@@ -112,5 +149,6 @@ fn demo_infisical() -> infisical::InfisicalWorld {
             membership(INFISICAL_OTHER_PROJECT, INFISICAL_OPERATOR, "admin"),
             membership(INFISICAL_PROJECT, INFISICAL_ON_CALL, "viewer"),
         ],
+        ..InfisicalWorld::default()
     }
 }

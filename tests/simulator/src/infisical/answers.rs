@@ -1,39 +1,139 @@
-//! The bodies of answers about memberships, field by field as recorded (membership-lifecycle.json).
+//! The bodies of answers about memberships, field by field as recorded (membership-lifecycle.json,
+//! user-memberships.json, group-memberships.json); of the newer paths as their documentation and source say.
 
 use serde_json::{Value, json};
 
+use super::errors::Errors;
 use super::state::{Membership, Row, State, StoredRole};
+use super::subjects::{Identity, Kind};
 use super::time::written;
 
-/// A membership as GET and the list show it.
-pub(crate) fn shown(state: &State, membership: &Membership) -> Value {
-    let identity = state.identities.get(&membership.identity);
+/// What stands in place of a user's key: nobody looks at it.
+const PUBLIC_KEY: &str = "simulated-public-key";
+
+/// An identity's membership as GET and the list show it, on the first two generations.
+pub(crate) fn shown(state: &State, errors: Errors, membership: &Membership) -> Value {
+    let identity = state.identities.get(&membership.subject);
     let project = state.projects.get(&membership.project);
-    json!({
+    let mut shown = json!({
         "id": membership.id,
-        "identityId": membership.identity,
+        "identityId": membership.subject,
         "createdAt": written(membership.created),
         // A PATCH does not touch it.
         "updatedAt": written(membership.created),
-        "roles": membership.rows.iter().map(|row| shown_role(state, membership, row)).collect::<Vec<_>>(),
+        "roles": shown_roles(state, membership),
+        "identity": {"name": identity.map(|i| &i.name), "id": membership.subject},
+        "project": {"name": project.map(|p| &p.name), "id": membership.project},
+    });
+    let (name, methods) = auth_method(errors, identity);
+    shown["identity"][name] = methods;
+    shown
+}
+
+/// How an identity signs in: one method in October 2024, a list since.
+pub(crate) fn auth_method(errors: Errors, identity: Option<&Identity>) -> (&'static str, Value) {
+    let method = identity.and_then(|identity| identity.auth_method.as_deref());
+    if errors.current() {
+        return ("authMethods", method.into_iter().collect::<Vec<_>>().into());
+    }
+    ("authMethod", method.into())
+}
+
+/// An identity's membership as GET shows it on the third generation: without `identityId` and `project`.
+pub(crate) fn newest(state: &State, membership: &Membership) -> Value {
+    let identity = state.identities.get(&membership.subject);
+    json!({
+        "id": membership.id,
+        "createdAt": written(membership.created),
+        "updatedAt": written(membership.created),
+        "roles": shown_roles(state, membership),
         "identity": {
             "name": identity.map(|i| &i.name),
-            "id": membership.identity,
-            "authMethod": identity.and_then(|i| i.auth_method.as_ref()),
+            "id": membership.subject,
+            "orgId": identity.map(|i| &i.org),
+            "projectId": null,
+            "authMethods": identity.and_then(|i| i.auth_method.as_deref()).into_iter().collect::<Vec<_>>(),
+            "metadata": [],
         },
-        "project": {"name": project.map(|p| &p.name), "id": membership.project},
+        "lastLoginAuthMethod": null,
+        "lastLoginTime": null,
     })
 }
 
-fn shown_role(state: &State, membership: &Membership, row: &Row) -> Value {
-    let custom = match &row.role {
-        StoredRole::Custom(id) => state.custom_role(&membership.project, id),
-        _ => None,
+/// The same in the list, whose roles have no `customRoleId` and no `customRoleName` (`findIdentities` selects neither).
+pub(crate) fn newest_in_list(state: &State, membership: &Membership) -> Value {
+    let mut shown = newest(state, membership);
+    for role in shown["roles"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        role.remove("customRoleId");
+        role.remove("customRoleName");
+    }
+    shown
+}
+
+/// A user's membership as October 2024 shows it.
+pub(crate) fn shown_user(state: &State, membership: &Membership) -> Value {
+    let user = state.users.get(&membership.subject);
+    json!({
+        "id": membership.id,
+        "userId": membership.subject,
+        "projectId": membership.project,
+        "user": {
+            "email": user.map(|u| &u.email),
+            "firstName": user.and_then(|u| u.first_name.as_ref()),
+            "lastName": user.and_then(|u| u.last_name.as_ref()),
+            "id": membership.subject,
+            "publicKey": PUBLIC_KEY,
+        },
+        "roles": shown_roles(state, membership),
+    })
+}
+
+/// A user's membership as the current server shows it, everywhere but in `details`.
+pub(crate) fn shown_user_now(state: &State, membership: &Membership) -> Value {
+    let mut shown = shown_user(state, membership);
+    shown["createdAt"] = written(membership.created).into();
+    shown["user"]["username"] = state.users.get(&membership.subject).map(|user| user.username.as_str()).into();
+    shown
+}
+
+/// A group's membership as GET and the list show it, but on the newest path.
+pub(crate) fn shown_group(state: &State, membership: &Membership) -> Value {
+    let group = state.groups.get(&membership.subject);
+    json!({
+        "id": membership.id,
+        "groupId": membership.subject,
+        "createdAt": written(membership.created),
+        "updatedAt": written(membership.created),
+        "roles": shown_roles(state, membership),
+        "group": {"name": group.map(|g| &g.name), "id": membership.subject, "slug": group.map(|g| &g.slug)},
+    })
+}
+
+/// A group's membership on the newest path
+/// (infisical.com/docs/api-reference/endpoints/project-group-memberships/list).
+pub(crate) fn newest_group(state: &State, membership: &Membership) -> Value {
+    let mut shown = shown_group(state, membership);
+    shown["projectId"] = membership.project.as_str().into();
+    shown["group"]["orgId"] = state.groups.get(&membership.subject).map(|group| group.org.as_str()).into();
+    for (role, row) in shown["roles"].as_array_mut().into_iter().flatten().zip(&membership.rows) {
+        role["createdAt"] = written(row.created).into();
+        role["updatedAt"] = written(row.created).into();
+    }
+    shown
+}
+
+fn shown_roles(state: &State, membership: &Membership) -> Value {
+    let shown = |row: &Row| {
+        let custom = match &row.role {
+            StoredRole::Custom(id) => state.custom_role(&membership.project, id),
+            _ => None,
+        };
+        let mut role = common(row);
+        role["customRoleName"] = custom.map(|role| role.name.as_str()).into();
+        role["customRoleSlug"] = custom.map(|role| role.slug.as_str()).into();
+        role
     };
-    let mut role = common(row);
-    role["customRoleName"] = custom.map(|role| role.name.as_str()).into();
-    role["customRoleSlug"] = custom.map(|role| role.slug.as_str()).into();
-    role
+    membership.rows.iter().map(shown).collect()
 }
 
 /// A row as PATCH answers it: without the slug of a custom role.
@@ -66,11 +166,17 @@ fn common(row: &Row) -> Value {
 
 /// A membership as POST and DELETE answer it: without roles.
 pub(crate) fn bare(membership: &Membership) -> Value {
-    json!({"identityMembership": {
+    let mut bare = json!({
         "id": membership.id,
         "projectId": membership.project,
-        "identityId": membership.identity,
         "createdAt": written(membership.created),
         "updatedAt": written(membership.created),
-    }})
+    });
+    let subject = match membership.kind {
+        Kind::Identity => "identityId",
+        Kind::User => "userId",
+        Kind::Group => "groupId",
+    };
+    bare[subject] = membership.subject.as_str().into();
+    bare
 }

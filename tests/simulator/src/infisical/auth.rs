@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Infisical;
 use super::credentials::{Caller, Denied, Granted};
 use super::errors::{Errors, Refusal, answered};
-use super::state::{ErrorStyle, Generations};
+use super::state::ErrorStyle;
 use super::validation::{self, Invalid};
 use crate::front::Faults;
 
@@ -40,7 +40,7 @@ impl FromRequestParts<Infisical> for Call {
             let state = infisical.state();
             (state.style, state.generations)
         };
-        if generations == Generations::G1 && parts.uri.path().starts_with("/api/v1/projects/") {
+        if !generations.have(parts.uri.path()) {
             return Err(no_route(&parts.method, &parts.uri));
         }
         let errors = Errors(style);
@@ -48,7 +48,7 @@ impl FromRequestParts<Infisical> for Call {
             None => Err(Denied::Missing),
             Some(token) => {
                 let now = infisical.now();
-                infisical.state().look_up(token, now)
+                infisical.state().used(token, now)
             }
         }
         .map_err(|denied| errors.denied(denied))?;
@@ -108,7 +108,8 @@ async fn renew(State(infisical): State<Infisical>, body: Bytes) -> Result<Respon
     granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
 }
 
-fn grant(granted: &Granted) -> Response {
+/// The answer to a sign-in that went well.
+pub(crate) fn grant(granted: &Granted) -> Response {
     answered(&json!({
         "accessToken": granted.token,
         "expiresIn": granted.ttl,

@@ -1,73 +1,56 @@
-//! Changes by hand: somebody at the dashboard. What is named and not there is made.
+//! Changes by hand: somebody at the dashboard. What is named and not there is made. Members are named by their id, be
+//! they identities, users or groups; an unknown one becomes an identity.
 
 use super::credentials::Caller;
 use super::rows::RoleRow;
+use super::subjects::{Mail, OrgRole, Seat};
 use super::{Infisical, time};
 
+/// Roles of members.
 impl Infisical {
-    /// Makes these the roles of an identity in a project: of its first membership, which is made if there is none.
-    pub fn set_roles(&self, project: &str, identity: &str, roles: Vec<RoleRow>) {
+    /// Makes these the roles of a subject in a project: of its first membership, which is made if there is none.
+    pub fn set_roles(&self, project: &str, subject: &str, roles: Vec<RoleRow>) {
         let now = time::cut(self.now());
         let mut state = self.state();
-        state.project(project);
-        state.identity(identity);
+        state.make_sure_of(project, subject, now);
         let rows: Vec<_> = roles.iter().map(|role| state.stored(project, role, now)).collect();
-        match state.memberships.of_mut(project, identity).first_mut() {
+        match state.memberships.of_mut(project, subject).first_mut() {
             Some(membership) => membership.rows = rows,
-            None => state.insert(project, identity, rows, now),
+            None => state.insert(project, subject, rows, now),
         }
     }
 
-    /// Adds a role to what an identity has.
-    pub fn add_role(&self, project: &str, identity: &str, role: RoleRow) {
-        let mut roles = self.roles(project, identity);
+    /// Adds a role to what a subject has.
+    pub fn add_role(&self, project: &str, subject: &str, role: RoleRow) {
+        let mut roles = self.roles(project, subject);
         roles.push(role);
-        self.set_roles(project, identity, roles);
+        self.set_roles(project, subject, roles);
     }
 
-    /// Takes every row of a role away from an identity; whether it had any. The membership stays.
-    pub fn remove_role(&self, project: &str, identity: &str, role: &str) -> bool {
-        let mut roles = self.roles(project, identity);
+    /// Takes every row of a role away from a subject; whether it had any. The membership stays.
+    pub fn remove_role(&self, project: &str, subject: &str, role: &str) -> bool {
+        let mut roles = self.roles(project, subject);
         let before = roles.len();
         roles.retain(|row| row.role != role);
         let removed = roles.len() < before;
         if removed {
-            self.set_roles(project, identity, roles);
+            self.set_roles(project, subject, roles);
         }
         removed
     }
 
-    /// Makes one membership more of an identity that may have some: what concurrent POSTs leave behind.
-    pub fn add_membership(&self, project: &str, identity: &str, roles: Vec<RoleRow>) {
+    /// Makes one membership more of a subject that may have some: what concurrent POSTs leave behind.
+    pub fn add_membership(&self, project: &str, subject: &str, roles: Vec<RoleRow>) {
         let now = time::cut(self.now());
         let mut state = self.state();
-        state.project(project);
-        state.identity(identity);
+        state.make_sure_of(project, subject, now);
         let rows = roles.iter().map(|role| state.stored(project, role, now)).collect();
-        state.insert(project, identity, rows, now);
+        state.insert(project, subject, rows, now);
     }
 
-    /// Takes all memberships of an identity in a project away; whether there were any.
-    pub fn remove_member(&self, project: &str, identity: &str) -> bool {
-        self.state().memberships.remove(project, identity) > 0
-    }
-
-    /// Deletes a project with its memberships.
-    pub fn delete_project(&self, project: &str) {
-        let mut state = self.state();
-        state.projects.remove(project);
-        state.memberships.remove_project(project);
-    }
-
-    /// Deletes an identity with its memberships, clients and tokens (identity-extras.json, 59 to 65).
-    pub fn delete_identity(&self, identity: &str) {
-        let mut state = self.state();
-        state.identities.remove(identity);
-        state.memberships.remove_identity(identity);
-        state.clients.retain(|client| client.identity != identity);
-        for token in state.tokens.values_mut() {
-            token.revoked |= token.caller == Caller::Identity(identity.to_owned());
-        }
+    /// Takes all memberships of a subject in a project away; whether there were any.
+    pub fn remove_member(&self, project: &str, subject: &str) -> bool {
+        self.state().memberships.remove(project, subject) > 0
     }
 
     /// Deletes a custom role with its rows.
@@ -79,23 +62,135 @@ impl Infisical {
         for membership in state.memberships.of_project_mut(project) {
             membership.rows.retain(|row| row.role != role);
         }
-        state.project(project).roles.retain(|role| role.slug != slug);
+        let now = time::cut(self.now());
+        state.project(project, now).roles.retain(|role| role.slug != slug);
     }
 
     /// Gives a custom role another slug; its assignments stay (`reference/infisical.md`, Roles in answers).
     pub fn rename_custom_role(&self, project: &str, slug: &str, new_slug: &str) {
-        if let Some(role) = self.state().project(project).roles.iter_mut().find(|role| role.slug == slug) {
+        let now = time::cut(self.now());
+        if let Some(role) = self.state().project(project, now).roles.iter_mut().find(|role| role.slug == slug) {
             new_slug.clone_into(&mut role.slug);
         }
     }
+}
 
-    /// Revokes an access token, or all of an identity's if that is what is named.
-    pub fn revoke_token(&self, token_or_identity: &str) {
+/// What goes.
+impl Infisical {
+    /// Deletes a project with its memberships.
+    pub fn delete_project(&self, project: &str) {
         let mut state = self.state();
-        if state.revoke(token_or_identity) {
+        state.projects.remove(project);
+        state.memberships.remove_project(project);
+    }
+
+    /// Deletes an identity with its memberships, ways of signing in and tokens (identity-extras.json, 59 to 65).
+    pub fn delete_identity(&self, identity: &str) {
+        let mut state = self.state();
+        state.identities.remove(identity);
+        state.clients.retain(|client| client.identity != identity);
+        state.logins.kubernetes.remove(identity);
+        state.logins.oidc.remove(identity);
+        state.forget(identity);
+    }
+
+    /// Deletes an account with its memberships and tokens.
+    pub fn delete_user(&self, user: &str) {
+        let mut state = self.state();
+        state.users.remove(user);
+        for group in state.groups.values_mut() {
+            group.users.remove(user);
+        }
+        state.forget(user);
+    }
+
+    /// Deletes a group with its memberships (group-memberships.json, 63 to 65).
+    pub fn delete_group(&self, group: &str) {
+        let mut state = self.state();
+        state.groups.remove(group);
+        state.forget(group);
+    }
+
+    /// Takes an identity's way of signing in with the cluster's tokens away. Access tokens that came of it are answered
+    /// with 500 from then on (kubernetes-auth.json, 117).
+    pub fn remove_cluster_login(&self, identity: &str) {
+        let mut state = self.state();
+        state.logins.kubernetes.remove(identity);
+        state.logins.oidc.remove(identity);
+        let caller = Caller::Subject(identity.to_owned());
+        state.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.orphaned = true);
+    }
+
+    /// Revokes an access token, or all of a subject's if that is what is named.
+    pub fn revoke_token(&self, token_or_subject: &str) {
+        let mut state = self.state();
+        if state.revoke(token_or_subject) {
             return;
         }
-        let caller = Caller::Identity(token_or_identity.to_owned());
+        let caller = Caller::Subject(token_or_subject.to_owned());
         state.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.revoked = true);
+    }
+}
+
+/// What is called otherwise from now on. Unknown ids are left alone.
+impl Infisical {
+    /// Gives an identity another name.
+    pub fn rename_identity(&self, identity: &str, name: &str) {
+        if let Some(identity) = self.state().identities.get_mut(identity) {
+            name.clone_into(&mut identity.name);
+        }
+    }
+
+    /// Gives a user another e-mail address, which is the username too.
+    pub fn rename_user(&self, user: &str, email: &str) {
+        if let Some(user) = self.state().users.get_mut(user) {
+            email.clone_into(&mut user.username);
+            email.clone_into(&mut user.email);
+        }
+    }
+
+    /// Gives a group another slug.
+    pub fn rename_group(&self, group: &str, slug: &str) {
+        if let Some(group) = self.state().groups.get_mut(group) {
+            slug.clone_into(&mut group.slug);
+        }
+    }
+
+    /// Gives a project another slug.
+    pub fn rename_project(&self, project: &str, slug: &str) {
+        if let Some(project) = self.state().projects.get_mut(project) {
+            slug.clone_into(&mut project.slug);
+        }
+    }
+}
+
+/// The organisation.
+impl Infisical {
+    /// Sets what an identity, or a user whose invitation is accepted, may do in its organisation.
+    pub fn set_org_role(&self, subject: &str, role: OrgRole) {
+        let mut state = self.state();
+        let org = state.default_org.clone();
+        if let Some(identity) = state.identities.get_mut(subject) {
+            identity.org_role = role;
+        } else if let Some(user) = state.users.get_mut(subject) {
+            user.seats.insert(org, Seat { role, accepted: true });
+        }
+    }
+
+    /// Adds a user to a group: it has the group's rights when it calls.
+    pub fn add_to_group(&self, group: &str, user: &str) {
+        if let Some(group) = self.state().groups.get_mut(group) {
+            group.users.insert(user.to_owned());
+        }
+    }
+
+    /// The mails that were sent since the start, oldest first.
+    pub fn mails(&self) -> Vec<Mail> {
+        self.state().mails.clone()
+    }
+
+    /// The usernames of all accounts there are, those among them that an invitation made.
+    pub fn accounts(&self) -> Vec<String> {
+        self.state().users.values().map(|user| user.username.clone()).collect()
     }
 }

@@ -35,6 +35,15 @@ pub(crate) struct Token {
     pub(crate) life: Option<Life>,
     /// Revoked tokens are remembered: their answer differs from a token that never was.
     pub(crate) revoked: bool,
+    /// Whether the way of signing in that made it was taken away since (kubernetes-auth.json, 117).
+    pub(crate) orphaned: bool,
+}
+
+impl Token {
+    /// A token that does not end.
+    pub(crate) fn lasting(caller: Caller) -> Self {
+        Self { caller, life: None, revoked: false, orphaned: false }
+    }
 }
 
 #[derive(Clone)]
@@ -43,13 +52,15 @@ pub(crate) struct Life {
     max_ttl: u32,
     ends: Timestamp,
     last_end: Timestamp,
+    /// How often it can still be used; none: any number of times.
+    uses_left: Option<u32>,
 }
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
-    /// A machine identity, by id.
-    Identity(String),
+    /// A machine identity or a user, by id.
+    Subject(String),
     /// A person who administers the organisation, by name: may do everything everywhere.
     Admin(String),
 }
@@ -64,6 +75,8 @@ pub(crate) enum Denied {
     TtlOver,
     Gone,
     PastMaxTtl,
+    UsedUp,
+    Orphaned,
     UnknownClient,
     WrongSecret,
     SecretUsedUp,
@@ -79,7 +92,7 @@ pub(crate) struct Granted {
 }
 
 impl State {
-    /// Logs a client in (auth.json, identity-extras.json).
+    /// Signs a client in (auth.json, identity-extras.json).
     pub(crate) fn log_in(
         &mut self,
         client_id: &str,
@@ -110,12 +123,24 @@ impl State {
             Some(left) => *left -= 1,
             None => {}
         }
-        let (ttl, max_ttl) = (client.ttl, client.max_ttl);
-        let life = Life { ttl, max_ttl, ends: later(now, ttl), last_end: later(now, max_ttl) };
-        let caller = Caller::Identity(client.identity.clone());
+        let (ttl, max_ttl, identity) = (client.ttl, client.max_ttl, client.identity.clone());
+        Ok(self.grant(&identity, ttl, max_ttl, None, now))
+    }
+
+    /// Makes an access token of an identity. Lives in seconds.
+    pub(crate) fn grant(
+        &mut self,
+        identity: &str,
+        ttl: u32,
+        max_ttl: u32,
+        uses: Option<u32>,
+        now: Timestamp,
+    ) -> Granted {
+        let life = Life { ttl, max_ttl, ends: later(now, ttl), last_end: later(now, max_ttl), uses_left: uses };
         let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        self.tokens.insert(token.clone(), Token { caller, life: Some(life), revoked: false });
-        Ok(Granted { token, ttl, max_ttl })
+        let caller = Caller::Subject(identity.to_owned());
+        self.tokens.insert(token.clone(), Token { life: Some(life), ..Token::lasting(caller) });
+        Granted { token, ttl, max_ttl }
     }
 
     /// Renews a token. A refusal deletes it, although it was still good (identity-extras.json, "renew right after the
@@ -133,7 +158,28 @@ impl State {
         Ok(Granted { token: token.to_owned(), ttl: life.ttl, max_ttl: life.max_ttl })
     }
 
-    /// Who uses this token. The use after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
+    /// Who uses this token. Every use counts, whatever comes of it, and the one too many deletes the token
+    /// (kubernetes-auth.json, 92 to 107).
+    pub(crate) fn used(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
+        let caller = self.look_up(token, now)?;
+        if self.tokens.get(token).is_some_and(|token| token.orphaned) {
+            return Err(Denied::Orphaned);
+        }
+        let life = self.tokens.get_mut(token).and_then(|token| token.life.as_mut());
+        match life.and_then(|life| life.uses_left.as_mut()) {
+            Some(0) => {
+                self.revoke(token);
+                Err(Denied::UsedUp)
+            }
+            Some(left) => {
+                *left -= 1;
+                Ok(caller)
+            }
+            None => Ok(caller),
+        }
+    }
+
+    /// Whose token this is. Asking after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
     pub(crate) fn look_up(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let Some(known) = self.tokens.get_mut(token) else {
             let has_the_form = token.split('.').count() == 3;

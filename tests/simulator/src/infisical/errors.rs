@@ -12,6 +12,11 @@ use uuid::Uuid;
 use super::credentials::Denied;
 use super::rights::LockedOut;
 use super::state::ErrorStyle;
+use super::subjects::Kind;
+
+mod groups;
+mod names;
+mod users;
 
 /// A refusal, ready to be sent.
 pub(crate) struct Refusal {
@@ -39,11 +44,12 @@ pub(crate) fn answered(body: &Value) -> Response {
 pub(crate) struct Errors(pub(crate) ErrorStyle);
 
 impl Errors {
-    fn current(self) -> bool {
+    /// Whether these are the errors of the current source.
+    pub(crate) fn current(self) -> bool {
         self.0 == ErrorStyle::Current
     }
 
-    fn refusal(self, status: u16, error: &str, message: impl Into<Value>) -> Refusal {
+    pub(crate) fn refusal(self, status: u16, error: &str, message: impl Into<Value>) -> Refusal {
         let mut body = json!({"statusCode": status, "message": message.into(), "error": error});
         if self.current() {
             body["reqId"] = format!("req-{}", &Uuid::new_v4().simple().to_string()[..14]).into();
@@ -96,6 +102,8 @@ impl Errors {
             Denied::TtlOver => (401, "UnauthorizedError", "Failed to renew MI access token due to TTL expiration"),
             Denied::Gone => (401, "UnauthorizedError", "No identity access token found"),
             Denied::PastMaxTtl => (401, "UnauthorizedError", PAST_MAX_TTL),
+            Denied::UsedUp => (401, "UnauthorizedError", USED_UP),
+            Denied::Orphaned => (500, "InternalServerError", "Something went wrong"),
             Denied::UnknownClient => (404, "NotFound", "No identity with specified client ID was found"),
             Denied::WrongSecret => (401, "UnauthorizedError", "Invalid credentials"),
             Denied::SecretUsedUp => {
@@ -113,33 +121,44 @@ impl Errors {
 
     pub(crate) fn locked_out(self, why: LockedOut) -> Refusal {
         match (why, self.0) {
-            (LockedOut::CustomNotFound, _) => {
+            // Users get other words than identities (user-memberships.json, 63 and 88).
+            (LockedOut::CustomNotFound(Kind::User), _) => {
+                self.refusal(404, "The permission was not found", "The requested entity is not found")
+            }
+            (LockedOut::CustomNotFound(_), _) => {
                 self.refusal(404, "Custom permission not found", "The requested entity is not found")
             }
-            (LockedOut::NotMember, ErrorStyle::October2024) => self.refusal(
-                403,
-                "Identity is not a member of the specified project",
-                "You are not allowed to access this resource",
-            ),
-            (LockedOut::NotMember, ErrorStyle::Current) => {
-                self.refusal(403, "You are not member of this project", "You are not allowed to access this resource")
+            (LockedOut::NotMember(kind), ErrorStyle::October2024) => {
+                let error = match kind {
+                    Kind::User => "User not a part of the specified project",
+                    _ => "Identity is not a member of the specified project",
+                };
+                self.refusal(403, error, NO_ACCESS)
+            }
+            (LockedOut::NotMember(_), ErrorStyle::Current) => {
+                self.refusal(403, "You are not member of this project", NO_ACCESS)
             }
         }
     }
 
-    pub(crate) fn may_not(self, action: &str) -> Refusal {
-        let message = format!("You are not allowed to {action} on identity");
-        let details = json!([{"action": action, "subject": "identity", "inverted": false}]);
+    /// The caller lacks a right: `action` on the subject of permissions.
+    pub(crate) fn may_not(self, action: &str, subject: &str) -> Refusal {
+        let message = format!("You are not allowed to {action} on {subject}");
+        let details = json!([{"action": action, "subject": subject, "inverted": false}]);
         self.with_details(403, "PermissionDenied", &message, details)
     }
 
-    pub(crate) fn escalation(self, role: &str) -> Refusal {
+    pub(crate) fn escalation(self, kind: Kind, role: &str) -> Refusal {
         if self.current() {
             let message = format!("Failed to change to a more privileged role: {role}");
-            let details = json!({"missingPermissions": [{"action": "assign-role", "subject": "identity"}]});
+            let details = json!({"missingPermissions": [{"action": "assign-role", "subject": kind.subject()}]});
             return self.with_details(403, "PermissionBoundaryError", &message, details);
         }
-        self.refusal(403, "ForbiddenError", "Failed to change to a more privileged role")
+        let message = match kind {
+            Kind::Group => "Failed to assign group to a more privileged role",
+            _ => "Failed to change to a more privileged role",
+        };
+        self.refusal(403, "ForbiddenError", message)
     }
 
     pub(crate) fn more_privileged(self) -> Refusal {
@@ -159,7 +178,7 @@ impl Errors {
                 "NotFound",
                 format!("Identity with id {identity} doesn't exists in project with id {project}"),
             ),
-            (ErrorStyle::Current, true) => self.no_membership(),
+            (ErrorStyle::Current, true) => self.no_membership_of(Kind::Identity),
             // Issue #7255.
             (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
         }
@@ -169,13 +188,14 @@ impl Errors {
     pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024, _) => self.identity_not_found(identity),
-            (ErrorStyle::Current, true) => self.no_membership(),
+            (ErrorStyle::Current, true) => self.no_membership_of(Kind::Identity),
             (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
         }
     }
 
-    fn no_membership(self) -> Refusal {
-        self.refusal(400, "BadRequest", "Identity doesn't have membership")
+    /// PATCH or DELETE of somebody whom the project hasn't, at the current server.
+    pub(crate) fn no_membership_of(self, kind: Kind) -> Refusal {
+        self.refusal(400, "BadRequest", format!("{} doesn't have membership", kind.name()))
     }
 
     pub(crate) fn already_a_member(self, project: &str, identity: &str) -> Refusal {
@@ -195,29 +215,30 @@ impl Errors {
         self.refusal(404, "NotFound", format!("Failed to find identity with id {identity}"))
     }
 
-    pub(crate) fn role_not_found(self, slug: &str) -> Refusal {
-        let message = if self.current() {
-            format!("Specified roles '{slug}' was not found in the project")
-        } else {
-            format!("Specified role was not found: {slug}")
+    pub(crate) fn role_not_found(self, kind: Kind, slug: &str) -> Refusal {
+        let message = match kind {
+            _ if self.current() => format!("Specified roles '{slug}' was not found in the project"),
+            // No slug is named here (user-memberships.json, 57).
+            Kind::User => "Custom project roles not found".to_owned(),
+            _ => format!("Specified role was not found: {slug}"),
         };
         self.refusal(404, "NotFound", message)
     }
 
     /// One custom role given twice. The current server looks for roles that are missing and names none.
-    pub(crate) fn custom_role_twice(self) -> Refusal {
+    pub(crate) fn custom_role_twice(self, kind: Kind) -> Refusal {
         if self.current() {
-            return self.role_not_found("");
+            return self.role_not_found(kind, "");
         }
-        self.refusal(404, "NotFound", "Custom project roles not found")
+        let message = match kind {
+            Kind::Group => "Custom role/s not found: ",
+            _ => "Custom project roles not found",
+        };
+        self.refusal(404, "NotFound", message)
     }
 
-    pub(crate) fn only_temporary(self) -> Refusal {
-        self.refusal(400, "BadRequest", "Identity must have at least one permanent role")
-    }
-
-    pub(crate) fn no_roles(self) -> Refusal {
-        self.refusal(400, "BadRequest", "Identity must have at least one role")
+    pub(crate) fn only_temporary(self, kind: Kind) -> Refusal {
+        self.refusal(400, "BadRequest", format!("{} must have at least one permanent role", kind.name()))
     }
 
     pub(crate) fn yourself(self) -> Refusal {
@@ -229,5 +250,7 @@ const MALFORMED: &str =
     "The provided access token is malformed. Please use a valid token or generate a new one and try again.";
 const INVALID: &str =
     "The provided access token is invalid. Please use a valid token or generate a new one and try again.";
+const NO_ACCESS: &str = "You are not allowed to access this resource";
+const USED_UP: &str = "Unable to renew because access token number of uses limit reached";
 const PAST_MAX_TTL: &str = "Failed to renew MI access token past its Max TTL expiration";
 const TEMPORARILY_LOCKED: &str = "This identity auth method is temporarily locked, please try again later";

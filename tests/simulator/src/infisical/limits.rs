@@ -8,6 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Infisical;
 use super::errors::Errors;
@@ -67,12 +68,12 @@ impl Meter {
     }
 
     /// Counts a request; none if nothing is limited.
-    fn count(&mut self, method: &Method, path: &str, now: Timestamp) -> Option<Standing> {
+    fn count(&mut self, method: &Method, route: &str, now: Timestamp) -> Option<Standing> {
         let limits = self.limits?;
         let read = method == Method::GET;
         let limit = if read { limits.reads } else { limits.writes };
         let name = if limits.per_route {
-            format!("{method} {}", route(path))
+            format!("{method} {route}")
         } else {
             (if read { "reads" } else { "writes" }).to_owned()
         };
@@ -108,10 +109,10 @@ impl Meter {
     }
 }
 
-/// The path without its ids: where the routes of memberships have them.
+/// The path without its ids: all paths of one route share an allowance (rate-limit.json).
 fn route(path: &str) -> String {
-    let segments = path.trim_end_matches('/').split('/').enumerate();
-    segments.map(|(at, segment)| if at == 4 || at == 6 { "*" } else { segment }).collect::<Vec<_>>().join("/")
+    let segments = path.trim_end_matches('/').split('/');
+    segments.map(|segment| if Uuid::parse_str(segment).is_ok() { "*" } else { segment }).collect::<Vec<_>>().join("/")
 }
 
 /// Lets a request through, or refuses it; says how the allowance stands in either case.
@@ -119,7 +120,7 @@ pub(crate) async fn metered(State(infisical): State<Infisical>, request: Request
     let now = infisical.now();
     let standing = {
         let mut state = infisical.state();
-        state.meter.count(request.method(), request.uri().path(), now)
+        state.meter.count(request.method(), &route(request.uri().path()), now)
     };
     let Some(standing) = standing else {
         return next.run(request).await;

@@ -10,7 +10,7 @@ pub(crate) struct Listing {
     pub(crate) offset: usize,
     pub(crate) order_by_name: bool,
     pub(crate) descending: bool,
-    /// A part of a name, whatever the case.
+    /// A part of a name, whatever the case; `_` stands for any character and `%` for any number of them.
     pub(crate) search: String,
 }
 
@@ -42,7 +42,7 @@ impl Listing {
         let mut rows: Vec<(usize, String, T)> = rows
             .into_iter()
             .enumerate()
-            .filter(|(_, (name, _))| name.to_lowercase().contains(&self.search))
+            .filter(|(_, (name, _))| like(&name.to_lowercase(), &self.search))
             .map(|(at, (name, row))| (at, name, row))
             .collect();
         let total = rows.len();
@@ -63,8 +63,63 @@ impl Listing {
     }
 }
 
+/// What of the list of the third generation is wanted.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Paging {
+    limit: Option<usize>,
+    /// Counts without a limit too.
+    offset: usize,
+}
+
+impl Paging {
+    /// Reads the query, or says what is wrong with it.
+    pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, Vec<Value>> {
+        let mut paging = Self::default();
+        let mut issues = Vec::new();
+        for (name, value) in pairs {
+            match name.as_str() {
+                "limit" => paging.limit = number(name, value, 1, Some(1000), &mut issues),
+                "offset" => paging.offset = number(name, value, 0, None, &mut issues).unwrap_or(0),
+                _ => {}
+            }
+        }
+        if issues.is_empty() { Ok(paging) } else { Err(issues) }
+    }
+
+    /// The rows of the page. Nothing orders them, and every page is cut out of another order: pages lose and double
+    /// rows.
+    pub(crate) fn apply<T>(&self, mut rows: Vec<T>) -> Vec<T> {
+        if self.offset > 0 && self.limit.is_some() {
+            rows.reverse();
+        }
+        rows.into_iter().skip(self.offset).take(self.limit.unwrap_or(usize::MAX)).collect()
+    }
+}
+
+/// Whether a part of the text fits the pattern: the server puts what is searched for between two `%` of a LIKE and
+/// escapes nothing (name-resolution.json, "search=rob_t").
+pub(crate) fn like(text: &str, pattern: &str) -> bool {
+    fn fits(text: &[char], pattern: &[char]) -> bool {
+        match pattern.split_first() {
+            None => true,
+            Some(('%', rest)) => (0..=text.len()).any(|from| fits(&text[from..], rest)),
+            Some((wanted, rest)) => {
+                text.split_first().is_some_and(|(first, text)| (*wanted == '_' || first == wanted) && fits(text, rest))
+            }
+        }
+    }
+    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
+    (0..=text.len()).any(|from| fits(&text[from..], &pattern))
+}
+
 /// A number as JavaScript reads one: blanks are 0, what is none is NaN, a fraction is cut.
-fn number(name: &str, value: &str, minimum: u32, maximum: Option<u32>, issues: &mut Vec<Value>) -> Option<usize> {
+pub(crate) fn number(
+    name: &str,
+    value: &str,
+    minimum: u32,
+    maximum: Option<u32>,
+    issues: &mut Vec<Value>,
+) -> Option<usize> {
     let value = value.trim();
     let number = if value.is_empty() { 0.0 } else { value.parse().unwrap_or(f64::NAN) };
     if number.is_nan() {

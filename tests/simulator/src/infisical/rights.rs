@@ -1,18 +1,20 @@
-//! What a caller may do in a project: coarse, but every answer that was recorded comes out of it
-//! (infisical/permissions.json).
+//! What a caller may do in a project and in its organisation: coarse, but every answer that was recorded comes out of it
+//! (infisical/permissions.json, name-resolution.json).
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::credentials::Caller;
-use super::state::{State, StoredRole};
+use super::state::{Membership, State, StoredRole};
+use super::subjects::{Kind, OrgRole};
 
 /// What the built-in `viewer` may do. `other:read` stands for all that memberships have nothing to do with.
-const VIEWER: [&str; 5] = ["identity:read", "member:read", "groups:read", "secrets:read", "other:read"];
+const VIEWER: [&str; 6] = ["identity:read", "member:read", "groups:read", "role:read", "secrets:read", "other:read"];
 
 /// What the built-in `member` may do beyond that.
-const MEMBER: [&str; 5] = ["identity:create", "identity:edit", "identity:delete", "secrets:write", "other:write"];
+const MEMBER: [&str; 6] =
+    ["identity:create", "identity:edit", "identity:delete", "member:create", "secrets:write", "other:write"];
 
 /// A set of rights in a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +28,9 @@ pub(crate) enum Rights {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockedOut {
     /// No membership, or one without any role row.
-    NotMember,
+    NotMember(Kind),
     /// A literal `custom` among the roles in force.
-    CustomNotFound,
+    CustomNotFound(Kind),
 }
 
 impl Rights {
@@ -67,22 +69,26 @@ impl State {
         }
     }
 
-    /// What an identity may do in a project now. Of several memberships only one counts
-    /// (infisical/concurrency.json, "what the identity may do now").
-    pub(crate) fn rights_of_identity(
-        &self,
-        project: &str,
-        identity: &str,
-        now: Timestamp,
-    ) -> Result<Rights, LockedOut> {
-        let membership = self.shown_membership(project, identity).ok_or(LockedOut::NotMember)?;
-        if membership.rows.is_empty() {
-            return Err(LockedOut::NotMember);
+    /// What somebody may do in a project now. Of several memberships only one counts
+    /// (infisical/concurrency.json, "what the identity may do now"); a user has those of its groups as well
+    /// (group-memberships.json, "access of the group member").
+    pub(crate) fn rights_of_subject(&self, project: &str, subject: &str, now: Timestamp) -> Result<Rights, LockedOut> {
+        let kind = self.kind_of(subject);
+        let groups = self.groups.values().filter(|group| kind == Kind::User && group.users.contains(subject));
+        let through = groups.filter_map(|group| self.shown_membership(project, &group.id));
+        let counting: Vec<&Membership> = self
+            .shown_membership(project, subject)
+            .into_iter()
+            .chain(through)
+            .filter(|membership| !membership.rows.is_empty())
+            .collect();
+        if counting.is_empty() {
+            return Err(LockedOut::NotMember(kind));
         }
         let mut all = BTreeSet::new();
-        for row in membership.rows.iter().filter(|row| row.active(now)) {
+        for row in counting.iter().flat_map(|membership| &membership.rows).filter(|row| row.active(now)) {
             if row.role == StoredRole::LiteralCustom {
-                return Err(LockedOut::CustomNotFound);
+                return Err(LockedOut::CustomNotFound(kind));
             }
             match self.rights_of_role(project, &row.role) {
                 Rights::All => return Ok(Rights::All),
@@ -95,9 +101,29 @@ impl State {
     /// What a caller may do in a project now.
     pub(crate) fn rights_of(&self, project: &str, caller: &Caller, now: Timestamp) -> Result<Rights, LockedOut> {
         match caller {
-            Caller::Identity(identity) => self.rights_of_identity(project, identity, now),
+            Caller::Subject(subject) => self.rights_of_subject(project, subject, now),
             Caller::Admin(_) if self.projects.contains_key(project) => Ok(Rights::All),
-            Caller::Admin(_) => Err(LockedOut::NotMember),
+            Caller::Admin(_) => Err(LockedOut::NotMember(Kind::Identity)),
+        }
+    }
+
+    /// What a caller is in an organisation; none if it isn't of it.
+    pub(crate) fn org_role(&self, org: &str, caller: &Caller) -> Option<OrgRole> {
+        match caller {
+            Caller::Admin(_) => Some(OrgRole::Admin),
+            Caller::Subject(id) => match (self.identities.get(id), self.users.get(id)) {
+                (Some(identity), _) => (identity.org == org).then_some(identity.org_role),
+                (None, Some(user)) => user.seats.get(org).map(|seat| seat.role),
+                (None, None) => None,
+            },
+        }
+    }
+
+    /// The organisation that a caller signed in to.
+    pub(crate) fn org_of(&self, caller: &Caller) -> String {
+        match caller {
+            Caller::Subject(id) if self.identities.contains_key(id) => self.identities[id].org.clone(),
+            Caller::Subject(_) | Caller::Admin(_) => self.default_org.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::state::{Row, State, StoredRole, Window, new_id};
 use super::time;
 
-/// One role of an identity in a project.
+/// One role of a member of a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleRow {
@@ -41,7 +41,7 @@ impl State {
     pub(crate) fn stored(&mut self, project: &str, row: &RoleRow, now: Timestamp) -> Row {
         let role = match self.role_of_slug(project, &row.role) {
             Some(role) => role,
-            None => StoredRole::Custom(self.add_role(project, &row.role, &row.role, [])),
+            None => StoredRole::Custom(self.add_role(project, &row.role, &row.role, [], now)),
         };
         let id = if row.id.is_empty() { new_id() } else { row.id.clone() };
         Row { id, role, window: row.temporary.clone(), created: now }

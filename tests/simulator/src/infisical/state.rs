@@ -1,4 +1,4 @@
-//! What the simulated Infisical holds: projects, identities, credentials, memberships. No HTTP in here.
+//! What the simulated Infisical holds: projects, memberships and all the rest. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use super::credentials::{Client, Token};
 use super::limits::Meter;
+use super::routes::Generations;
 use super::rows::RoleRow;
+use super::sign_in::Logins;
 use super::store::Memberships;
+use super::subjects::{Group, Identity, Kind, Mail, User};
 
 /// The slugs of built-in roles that both generations of the server know (`reference/infisical.md`, Roles in
 /// answers). The literal `custom` is one of them: it is accepted, and stores a role without an id.
@@ -21,21 +24,16 @@ pub(crate) struct State {
     pub(crate) style: ErrorStyle,
     pub(crate) projects: BTreeMap<String, Project>,
     pub(crate) identities: BTreeMap<String, Identity>,
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) groups: BTreeMap<String, Group>,
+    /// The organisation of whatever names no other.
+    pub(crate) default_org: String,
     pub(crate) clients: Vec<Client>,
+    pub(crate) logins: Logins,
     pub(crate) tokens: HashMap<String, Token>,
     pub(crate) memberships: Memberships,
+    pub(crate) mails: Vec<Mail>,
     pub(crate) meter: Meter,
-}
-
-/// Which generations of the identity-membership path exist (`reference/infisical.md`, Three generations).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Generations {
-    /// Only `/api/v2/workspace/{p}/identity-memberships`: a server before September 2025.
-    G1,
-    /// That one, and `/api/v1/projects/{p}/identity-memberships`.
-    #[default]
-    G1AndG2,
 }
 
 /// Whose errors the server answers with (`reference/infisical.md`, Errors).
@@ -53,6 +51,10 @@ pub(crate) struct Project {
     pub(crate) id: String,
     pub(crate) slug: String,
     pub(crate) name: String,
+    pub(crate) org: String,
+    pub(crate) created: Timestamp,
+    /// The ids of its environments, which are the three that every project begins with.
+    pub(crate) environments: [String; 3],
     pub(crate) roles: Vec<CustomRole>,
 }
 
@@ -62,22 +64,19 @@ pub(crate) struct CustomRole {
     pub(crate) name: String,
     /// Rights, such as `identity:read`; see `rights.rs`.
     pub(crate) rights: BTreeSet<String>,
+    pub(crate) created: Timestamp,
 }
 
-pub(crate) struct Identity {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) auth_method: Option<String>,
-}
-
-/// One membership of an identity in a project. Nothing stops an identity from having several
-/// (`reference/infisical.md`, PATCH and time).
+/// One membership of a project. Nothing stops anybody from having several (`reference/infisical.md`, PATCH and time).
+#[derive(Debug, Clone)]
 pub(crate) struct Membership {
     /// Counts up; the table sets it.
     pub(crate) serial: u64,
     pub(crate) id: String,
     pub(crate) project: String,
-    pub(crate) identity: String,
+    /// The id of the identity, user or group.
+    pub(crate) subject: String,
+    pub(crate) kind: Kind,
     pub(crate) created: Timestamp,
     pub(crate) rows: Vec<Row>,
 }
@@ -149,43 +148,56 @@ impl State {
 
     /// The membership that PATCH and DELETE take when there are several. It need not be the one that GET shows
     /// (infisical/concurrency.json, several memberships of one identity).
-    pub(crate) fn written_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships.of(project, identity).first()
+    pub(crate) fn written_membership(&self, project: &str, subject: &str) -> Option<&Membership> {
+        self.memberships.of(project, subject).first()
     }
 
-    /// The membership that GET shows, and whose roles are the identity's rights, when there are several.
-    pub(crate) fn shown_membership(&self, project: &str, identity: &str) -> Option<&Membership> {
-        self.memberships.of(project, identity).last()
+    /// The membership that GET shows, and whose roles are the subject's rights, when there are several.
+    pub(crate) fn shown_membership(&self, project: &str, subject: &str) -> Option<&Membership> {
+        self.memberships.of(project, subject).last()
     }
 
     /// Makes a membership.
-    pub(crate) fn insert(&mut self, project: &str, identity: &str, rows: Vec<Row>, now: Timestamp) {
+    pub(crate) fn insert(&mut self, project: &str, subject: &str, rows: Vec<Row>, now: Timestamp) {
         self.memberships.insert(Membership {
             serial: 0,
             id: new_id(),
             project: project.to_owned(),
-            identity: identity.to_owned(),
+            subject: subject.to_owned(),
+            kind: self.kind_of(subject),
             created: now,
             rows,
         });
     }
 
+    /// Removes the memberships that a DELETE of an identity or a group removes: all of them at servers without the third
+    /// generation (infisical/concurrency.json, 18), the written one since then (`deleteMembership` in Infisical's
+    /// `backend/src/services/membership-identity/membership-identity-service.ts` and its sibling for groups). How many
+    /// went.
+    pub(crate) fn remove_as_asked(&mut self, project: &str, subject: &str) -> usize {
+        if !self.generations.third() {
+            return self.memberships.remove(project, subject);
+        }
+        let written = self.written_membership(project, subject).map(|membership| membership.id.clone());
+        written.map_or(0, |id| usize::from(self.memberships.remove_one(project, subject, &id)))
+    }
+
     /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
     /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
     /// may do").
-    pub(crate) fn effective(&self, project: &str, identity: &str, at: Timestamp) -> BTreeSet<String> {
+    pub(crate) fn effective(&self, project: &str, subject: &str, at: Timestamp) -> BTreeSet<String> {
         let in_force =
-            || self.memberships.of(project, identity).iter().flat_map(|m| &m.rows).filter(|row| row.active(at));
+            || self.memberships.of(project, subject).iter().flat_map(|m| &m.rows).filter(|row| row.active(at));
         if in_force().any(|row| row.role == StoredRole::LiteralCustom) {
             return BTreeSet::new();
         }
         in_force().map(|row| self.slug_of(project, &row.role)).collect()
     }
 
-    /// The rows of all memberships of an identity, as a person would write them.
-    pub(crate) fn rows(&self, project: &str, identity: &str) -> Vec<RoleRow> {
+    /// The rows of all memberships of a subject, as a person would write them.
+    pub(crate) fn rows(&self, project: &str, subject: &str) -> Vec<RoleRow> {
         self.memberships
-            .of(project, identity)
+            .of(project, subject)
             .iter()
             .flat_map(|m| &m.rows)
             .map(|row| RoleRow {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::state::Membership;
+use super::subjects::Kind;
 
-/// All memberships: by project, then by identity. An identity may have several in one project.
+/// All memberships: by project, then by subject. A subject may have several in one project.
 #[derive(Default)]
 pub(crate) struct Memberships {
     projects: BTreeMap<String, HashMap<String, Vec<Membership>>>,
@@ -12,14 +13,14 @@ pub(crate) struct Memberships {
 }
 
 impl Memberships {
-    /// An identity's memberships in a project, oldest first.
-    pub(crate) fn of(&self, project: &str, identity: &str) -> &[Membership] {
-        self.projects.get(project).and_then(|of| of.get(identity)).map_or(&[], Vec::as_slice)
+    /// A subject's memberships in a project, oldest first.
+    pub(crate) fn of(&self, project: &str, subject: &str) -> &[Membership] {
+        self.projects.get(project).and_then(|of| of.get(subject)).map_or(&[], Vec::as_slice)
     }
 
     /// The same, to be changed.
-    pub(crate) fn of_mut(&mut self, project: &str, identity: &str) -> &mut [Membership] {
-        let of = self.projects.get_mut(project).and_then(|of| of.get_mut(identity));
+    pub(crate) fn of_mut(&mut self, project: &str, subject: &str) -> &mut [Membership] {
+        let of = self.projects.get_mut(project).and_then(|of| of.get_mut(subject));
         of.map_or(&mut [], Vec::as_mut_slice)
     }
 
@@ -28,6 +29,13 @@ impl Memberships {
         let mut all: Vec<&Membership> =
             self.projects.get(project).into_iter().flat_map(HashMap::values).flatten().collect();
         all.sort_unstable_by_key(|membership| membership.serial);
+        all
+    }
+
+    /// All of a project that are of one kind, oldest first.
+    pub(crate) fn of_kind(&self, project: &str, kind: Kind) -> Vec<&Membership> {
+        let mut all = self.of_project(project);
+        all.retain(|membership| membership.kind == kind);
         all
     }
 
@@ -45,22 +53,38 @@ impl Memberships {
         self.made += 1;
         membership.serial = self.made;
         let of = self.projects.entry(membership.project.clone()).or_default();
-        of.entry(membership.identity.clone()).or_default().push(membership);
+        of.entry(membership.subject.clone()).or_default().push(membership);
     }
 
-    /// Takes all of an identity in a project away; how many there were.
-    pub(crate) fn remove(&mut self, project: &str, identity: &str) -> usize {
-        let of = self.projects.get_mut(project).and_then(|of| of.remove(identity));
+    /// Takes all of a subject in a project away; how many there were.
+    pub(crate) fn remove(&mut self, project: &str, subject: &str) -> usize {
+        let of = self.projects.get_mut(project).and_then(|of| of.remove(subject));
         of.map_or(0, |of| of.len())
+    }
+
+    /// Takes one membership away; whether it was there.
+    pub(crate) fn remove_one(&mut self, project: &str, subject: &str, id: &str) -> bool {
+        let Some(of) = self.projects.get_mut(project).and_then(|of| of.get_mut(subject)) else {
+            return false;
+        };
+        let before = of.len();
+        of.retain(|membership| membership.id != id);
+        of.len() < before
+    }
+
+    /// The membership of this id, in whichever project.
+    pub(crate) fn by_id(&self, id: &str) -> Option<&Membership> {
+        let all = self.projects.values().flat_map(HashMap::values).flatten();
+        all.into_iter().find(|membership| membership.id == id)
     }
 
     pub(crate) fn remove_project(&mut self, project: &str) {
         self.projects.remove(project);
     }
 
-    pub(crate) fn remove_identity(&mut self, identity: &str) {
+    pub(crate) fn remove_subject(&mut self, subject: &str) {
         for of in self.projects.values_mut() {
-            of.remove(identity);
+            of.remove(subject);
         }
     }
 }

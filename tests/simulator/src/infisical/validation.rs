@@ -28,18 +28,108 @@ pub(crate) enum Invalid {
     Crash,
 }
 
-/// The roles of a PATCH: at least one.
+/// The roles of a PATCH of an identity or a group: at least one.
 pub(crate) fn patch_roles(body: &Value) -> Result<Vec<RoleInput>, Invalid> {
-    let fields = object(body)?;
-    let roles = roles(fields.get("roles"))?;
+    let roles = roles(object(body)?.get("roles"))?;
+    if roles.is_empty() { Err(Invalid::Issues(vec![too_few("roles")])) } else { Ok(roles) }
+}
+
+/// The roles of a PATCH of a user: at least one, and one of them permanent (user-memberships.json, 54 and 55).
+pub(crate) fn patch_user_roles(body: &Value) -> Result<Vec<RoleInput>, Invalid> {
+    let roles = roles(object(body)?.get("roles"))?;
+    let mut issues = Vec::new();
     if roles.is_empty() {
-        let issue = json!({
-            "code": "too_small", "minimum": 1, "type": "array", "inclusive": true, "exact": false,
-            "message": "Array must contain at least 1 element(s)", "path": ["roles"],
-        });
-        return Err(Invalid::Issues(vec![issue]));
+        issues.push(too_few("roles"));
     }
-    Ok(roles)
+    if roles.iter().all(|role| role.temporary.is_some()) {
+        let message = "At least one long lived role is required";
+        issues.push(json!({"code": "custom", "message": message, "path": ["roles"]}));
+    }
+    if issues.is_empty() { Ok(roles) } else { Err(Invalid::Issues(issues)) }
+}
+
+/// Whom a request invites or removes.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Names {
+    emails: Vec<String>,
+    usernames: Vec<String>,
+    pub(crate) role_slugs: Option<Vec<String>>,
+}
+
+impl Names {
+    /// All of them, each once.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for name in self.emails.iter().chain(&self.usernames) {
+            if !all.contains(name) {
+                all.push(name.clone());
+            }
+        }
+        all
+    }
+}
+
+/// The names of a request. The current server wants them in lower case.
+pub(crate) fn names(body: &Value, current: bool) -> Result<Names, Invalid> {
+    let fields = object(body)?;
+    let mut issues = Vec::new();
+    let emails = texts(fields, "emails", &mut issues).unwrap_or_default();
+    for at in (0..emails.len()).filter(|at| !is_email(&emails[*at])) {
+        issues.push(json!({
+            "validation": "email", "code": "invalid_string", "message": "Invalid email", "path": ["emails", at],
+        }));
+    }
+    let usernames = texts(fields, "usernames", &mut issues).unwrap_or_default();
+    let role_slugs = texts(fields, "roleSlugs", &mut issues);
+    if current {
+        for (names, field, what) in [(&emails, "emails", "Email"), (&usernames, "usernames", "Username")] {
+            if names.iter().any(|name| *name != name.to_lowercase()) {
+                let message = format!("{what} must be lowercase");
+                issues.push(json!({"code": "custom", "message": message, "path": [field]}));
+            }
+        }
+        if role_slugs.as_ref().is_some_and(Vec::is_empty) {
+            issues.push(too_few("roleSlugs"));
+        }
+    }
+    if issues.is_empty() { Ok(Names { emails, usernames, role_slugs }) } else { Err(Invalid::Issues(issues)) }
+}
+
+/// Whether a text looks like an e-mail address.
+pub(crate) fn is_email(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(who, host)| {
+        !who.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.') && !host.contains('@')
+    })
+}
+
+fn texts(fields: &Map<String, Value>, name: &str, issues: &mut Vec<Value>) -> Option<Vec<String>> {
+    let items = match fields.get(name)? {
+        Value::Array(items) => items,
+        other => {
+            issues.push(wrong_type("array", Some(other), json!([name])));
+            return None;
+        }
+    };
+    let mut texts = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        match item {
+            Value::String(text) => texts.push(text.clone()),
+            other => issues.push(wrong_type("string", Some(other), json!([name, at]))),
+        }
+    }
+    Some(texts)
+}
+
+fn too_few(field: &str) -> Value {
+    json!({
+        "code": "too_small", "minimum": 1, "type": "array", "inclusive": true, "exact": false,
+        "message": "Array must contain at least 1 element(s)", "path": [field],
+    })
+}
+
+/// An id that the newer paths want to be a UUID.
+pub(crate) fn not_a_uuid(field: &str) -> Value {
+    json!({"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": [field]})
 }
 
 /// The roles of a POST: `roles` wins over `role`, which is `no-access` if it is not there. `roles` may be empty.

@@ -1,17 +1,16 @@
-//! A world of Infisical as JSON, and how it is taken in.
+//! The forms of a world of Infisical as JSON. How it is taken in is in `loading.rs`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorStyle, Generations, Infisical, RoleRow};
+use super::{ClusterWorld, ErrorStyle, Generations, KubernetesLogin, OidcLogin, OrgRole, RoleRow};
 
 /// What an Infisical server holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct InfisicalWorld {
-    /// Which generations of the identity-membership path exist.
+    /// Which generations of the paths exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generations: Option<Generations>,
     /// Whose errors are answered.
@@ -19,11 +18,26 @@ pub struct InfisicalWorld {
     pub error_style: Option<ErrorStyle>,
     /// The projects.
     pub projects: Vec<ProjectWorld>,
-    /// The identities of the organisation.
+    /// The identities of the organisations.
     pub identities: Vec<IdentityWorld>,
+    /// The accounts of people.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserWorld>,
+    /// The groups of the organisations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupWorld>,
     /// The clients of universal auth.
     pub clients: Vec<ClientWorld>,
-    /// Access tokens of identities that don't end: token → identity id.
+    /// Who signs in by Kubernetes auth.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kubernetes_logins: Vec<KubernetesLogin>,
+    /// Who signs in by OIDC auth.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub oidc_logins: Vec<OidcLogin>,
+    /// The cluster whose service accounts sign in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterWorld>,
+    /// Access tokens of identities and users that don't end: token → id.
     pub tokens: BTreeMap<String, String>,
     /// Access tokens of people who may do everything: token → name.
     pub admin_tokens: BTreeMap<String, String>,
@@ -41,6 +55,9 @@ pub struct ProjectWorld {
     pub slug: String,
     /// The name.
     pub name: String,
+    /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
     /// The custom roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_roles: Vec<CustomRoleWorld>,
@@ -70,6 +87,65 @@ pub struct IdentityWorld {
     /// How it signs in: `universal-auth`, or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<String>,
+    /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// What it may do in the organisation; nothing if left out.
+    #[serde(default)]
+    pub org_role: OrgRole,
+}
+
+/// A person's account.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct UserWorld {
+    /// The id, a UUID.
+    pub id: String,
+    /// The e-mail address, which is the username too.
+    pub email: String,
+    /// The first name; none before an invitation is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<String>,
+    /// The last name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<String>,
+    /// Its place in each organisation, by id; if left out, that of an ordinary member of
+    /// [`DEFAULT_ORG`](super::DEFAULT_ORG).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seats: Option<BTreeMap<String, SeatWorld>>,
+}
+
+/// A user's place in an organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SeatWorld {
+    /// What the user may do there.
+    pub role: OrgRole,
+    /// Whether the invitation was accepted.
+    #[serde(default = "yes")]
+    pub accepted: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A group of users.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupWorld {
+    /// The id, a UUID.
+    pub id: String,
+    /// The slug.
+    pub slug: String,
+    /// The name.
+    pub name: String,
+    /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The ids of its users.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<String>,
 }
 
 /// A client of universal auth.
@@ -94,99 +170,15 @@ fn default_ttl() -> u32 {
     super::DEFAULT_TTL
 }
 
-/// A membership of an identity in a project.
+/// A membership of a project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MembershipWorld {
     /// The project's id.
     pub project: String,
-    /// The identity's id.
-    pub identity: String,
+    /// The id of the identity, user or group; `identity` is read as the same.
+    #[serde(alias = "identity")]
+    pub subject: String,
     /// Its roles.
     pub roles: Vec<RoleRow>,
-}
-
-impl Infisical {
-    /// Adds a world to what is there.
-    pub fn load(&self, world: &InfisicalWorld) {
-        if let Some(generations) = world.generations {
-            self.set_generations(generations);
-        }
-        if let Some(style) = world.error_style {
-            self.set_error_style(style);
-        }
-        for project in &world.projects {
-            self.add_project(&project.id, &project.slug, &project.name);
-            for role in &project.custom_roles {
-                let rights: Vec<&str> = role.rights.iter().map(String::as_str).collect();
-                self.add_custom_role_with(&project.id, &role.slug, &role.name, &rights);
-            }
-        }
-        for identity in &world.identities {
-            self.add_identity(&identity.id, &identity.name);
-            self.state().identity(&identity.id).auth_method.clone_from(&identity.auth_method);
-        }
-        for client in &world.clients {
-            self.add_client(&client.client_id, &client.client_secret, &client.identity);
-            let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-            self.set_token_lives(&client.client_id, seconds(client.token_ttl), seconds(client.token_max_ttl));
-        }
-        for (token, identity) in &world.tokens {
-            self.add_token(token, identity);
-        }
-        for (token, name) in &world.admin_tokens {
-            self.add_admin_token(token, name);
-        }
-        for membership in &world.memberships {
-            self.add_membership(&membership.project, &membership.identity, membership.roles.clone());
-        }
-    }
-
-    /// What is there, without secrets and tokens. Memberships show all their rows, ended ones among them.
-    pub fn world(&self) -> InfisicalWorld {
-        let state = self.state();
-        let membership = |m: &super::state::Membership| MembershipWorld {
-            project: m.project.clone(),
-            identity: m.identity.clone(),
-            roles: m
-                .rows
-                .iter()
-                .map(|row| RoleRow {
-                    id: row.id.clone(),
-                    role: state.slug_of(&m.project, &row.role),
-                    temporary: row.window.clone(),
-                })
-                .collect(),
-        };
-        let custom_role = |role: &super::state::CustomRole| CustomRoleWorld {
-            slug: role.slug.clone(),
-            name: role.name.clone(),
-            rights: role.rights.iter().cloned().collect(),
-        };
-        InfisicalWorld {
-            generations: Some(state.generations),
-            error_style: Some(state.style),
-            projects: state
-                .projects
-                .values()
-                .map(|project| ProjectWorld {
-                    id: project.id.clone(),
-                    slug: project.slug.clone(),
-                    name: project.name.clone(),
-                    custom_roles: project.roles.iter().map(custom_role).collect(),
-                })
-                .collect(),
-            identities: state
-                .identities
-                .values()
-                .map(|identity| IdentityWorld {
-                    id: identity.id.clone(),
-                    name: identity.name.clone(),
-                    auth_method: identity.auth_method.clone(),
-                })
-                .collect(),
-            memberships: state.memberships.all().map(membership).collect(),
-            ..InfisicalWorld::default()
-        }
-    }
 }

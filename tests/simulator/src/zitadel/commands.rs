@@ -117,16 +117,14 @@ impl Command<'_> {
         of_project: [&'static str; 2],
         of_grant: [&'static str; 2],
     ) -> Result<(), Refusal> {
-        let ([empty, unknown], known, refusal): (_, fn(&State, &str) -> bool, fn(&'static str) -> Refusal) =
-            if self.is_grant() {
-                (of_grant, State::is_grant_role, errors::invalid_grant_member)
-            } else {
-                (of_project, State::is_project_role, errors::invalid_member)
-            };
+        let is_grant = self.is_grant();
+        let [empty, unknown] = if is_grant { of_grant } else { of_project };
+        let refused = |id| if is_grant { errors::invalid_grant_member(id) } else { errors::invalid_member(id) };
+        let known = |role: &String| if is_grant { held.is_grant_role(role) } else { held.is_project_role(role) };
         if roles.is_empty() {
-            return Err(refusal(empty));
+            return Err(refused(empty));
         }
-        if roles.iter().all(|role| known(held, role)) { Ok(()) } else { Err(refusal(unknown)) }
+        if roles.iter().all(known) { Ok(()) } else { Err(refused(unknown)) }
     }
 
     /// That the project, or the grant, is there to be added to; the organisation that it is granted to.

@@ -33,6 +33,11 @@ recordings! {
     infisical_pagination: "infisical" "pagination";
     infisical_rate_limit: "infisical" "rate-limit";
     infisical_permissions: "infisical" "permissions";
+    infisical_user_memberships: "infisical" "user-memberships";
+    infisical_group_memberships: "infisical" "group-memberships";
+    infisical_name_resolution: "infisical" "name-resolution";
+    infisical_kubernetes_auth: "infisical" "kubernetes-auth";
+    infisical_oidc_auth: "infisical" "oidc-auth";
     zitadel_project_members: "zitadel" "project-members";
     zitadel_organization_header: "zitadel" "organization-header";
     zitadel_project_grant_members: "zitadel" "project-grant-members";

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use simulator::worlds::infisical::{IdentityWorld, MembershipWorld};
+use simulator::worlds::infisical::{ClusterWorld, IdentityWorld, MembershipWorld};
 use simulator::worlds::zitadel::MemberWorld;
+use simulator::{KubernetesLogin, Limits, OidcLogin, Order, OrgRole};
 
 use crate::zitadel::{ByHand, SignIn};
-use simulator::{Limits, Order};
 
 #[derive(Deserialize)]
 pub struct Recording {
@@ -65,8 +65,30 @@ pub struct WorldFile {
     /// Runs of exchanges that are not replayed: other areas of the API.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+    /// Endpoints that are not replayed.
+    #[serde(default)]
+    pub other_endpoints: Vec<OtherEndpoint>,
     /// What is special about single exchanges.
     pub exchanges: Vec<Special>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherEndpoint {
+    pub method: String,
+    /// Without the query; `*` for one segment.
+    pub path: String,
+    pub reason: String,
+}
+
+impl OtherEndpoint {
+    /// Whether this exchange is of it.
+    pub fn is_of(&self, sent: &Sent) -> bool {
+        let path = sent.path.split('?').next().unwrap_or_default();
+        let (own, other): (Vec<&str>, Vec<&str>) = (self.path.split('/').collect(), path.split('/').collect());
+        let same = |(own, other): (&&str, &&str)| *own == "*" || own == other;
+        sent.method == self.method && own.len() == other.len() && own.iter().zip(&other).all(same)
+    }
 }
 
 #[derive(Deserialize)]
@@ -113,6 +135,38 @@ pub struct Special {
     pub client_secret: Option<String>,
     /// The recording is cut: so many rows came.
     pub cut: Option<usize>,
+    /// The token that stands in place of a redacted one.
+    pub jwt: Option<SentJwt>,
+    /// The text of the error is not compared: it tells of the recorder's cluster.
+    #[serde(default)]
+    pub any_text: bool,
+}
+
+/// A token of a service account, good for an hour unless it says otherwise.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SentJwt {
+    /// `namespace/name`.
+    pub account: String,
+    /// Its audiences.
+    pub audiences: Vec<String>,
+    /// Claims that differ, null being none; `exp` and `nbf` in seconds from now.
+    #[serde(default)]
+    pub claims: BTreeMap<String, Value>,
+    /// Whether it names another key than the cluster's, or none.
+    #[serde(default)]
+    pub key: Key,
+    /// A signature that isn't the cluster's; empty for `alg: none`.
+    pub signature: Option<String>,
+}
+
+#[derive(Deserialize, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum Key {
+    #[default]
+    Own,
+    Unknown,
+    Unnamed,
 }
 
 /// Something that happened at the server and is no exchange of the replay.
@@ -135,11 +189,29 @@ pub enum Change {
         client: String,
         secret: String,
     },
-    SetIdentityRoles(MembershipWorld),
-    RemoveIdentityMember {
+    /// The roles of a subject, whose membership is made if it has none.
+    SetSubjectRoles(MembershipWorld),
+    RemoveSubject {
         project: String,
-        identity: String,
+        subject: String,
     },
+    /// The recorded id of a subject's membership that was made by hand: paths have it in them.
+    MembershipId {
+        project: String,
+        subject: String,
+        id: String,
+    },
+    DeleteGroup(String),
+    SetOrgRole {
+        subject: String,
+        role: OrgRole,
+    },
+    SetKubernetesLogin(KubernetesLogin),
+    SetOidcLogin(OidcLogin),
+    SetCluster(ClusterWorld),
+    RemoveClusterLogin(String),
+    /// The access token that came last.
+    RevokeLastToken,
     /// So many identities, named by a prefix and a number (none if it has no digits), each with this role.
     AddIdentityMembers {
         project: String,

@@ -11,6 +11,9 @@ use simulator::{RoleRow, Scope, Simulator};
 pub const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 pub const IDENTITY: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
 pub const OPERATOR: &str = "e54ff709-c9cb-426d-9464-a53bfba31daa";
+pub const PERSON: &str = "887a2772-9d1d-4eb3-8005-26255afced48";
+pub const EMAIL: &str = "ada@acme.example";
+pub const GROUP: &str = "866559bf-fa52-4244-ac16-9deea4ce350d";
 
 pub const ORG: &str = "400623100078656550";
 pub const OTHER_ORG: &str = "400623435136371750";
@@ -40,6 +43,8 @@ impl Stage {
         infisical.add_project(PROJECT, "web", "Web");
         infisical.add_identity(OPERATOR, "operator");
         infisical.add_identity(IDENTITY, "ci-deployer");
+        infisical.add_user(PERSON, EMAIL, "Ada", "Lovelace");
+        infisical.add_group(GROUP, "ops", "Ops");
         infisical.add_custom_role(PROJECT, "deployer");
         infisical.set_caller_roles(PROJECT, OPERATOR, &["admin"]);
         infisical.add_token("operator", OPERATOR);
@@ -67,6 +72,11 @@ impl Stage {
     pub async fn infisical(&self, method: Method, rest: &str, body: Value) -> Got {
         let path = format!("/api/v2/workspace/{PROJECT}/identity-memberships{rest}");
         self.call(self.simulator.infisical().url(), "operator", method, &path, body).await
+    }
+
+    /// Calls Infisical as the operator, by any path.
+    pub async fn at(&self, method: Method, path: &str, body: Value) -> Got {
+        self.call(self.simulator.infisical().url(), "operator", method, path, body).await
     }
 
     pub async fn post(&self, body: Value) -> Got {

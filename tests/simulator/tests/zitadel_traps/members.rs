@@ -1,27 +1,14 @@
-//! One test for each way in which ZITADEL surprises (`reference/zitadel.md`); named after the surprise.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
-
-mod support;
+//! Members of projects, management v1.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
-use simulator::{Fault, Order, Scope, ServerGeneration};
-use support::{ORG, OTHER_ORG, OWNER, SHOP, Stage, USER, list};
+use simulator::{Fault, Order, Scope};
 
-const OWNS: &str = "PROJECT_OWNER";
-const VIEWS: &str = "PROJECT_OWNER_VIEWER";
-
-fn id(got: &support::Got) -> &str {
-    got.body["details"][0]["id"].as_str().unwrap_or_default()
-}
-
-fn in_force(stage: &Stage) -> Vec<String> {
-    stage.simulator.zitadel().effective_roles(SHOP, USER, Timestamp::now()).into_iter().collect()
-}
+use super::support::{ORG, OTHER_ORG, OWNER, SHOP, Stage, USER, list};
+use super::{OWNS, VIEWS, id, in_force};
 
 #[tokio::test]
 async fn put_is_order_sensitive() {
@@ -41,17 +28,6 @@ async fn an_identical_put_makes_no_event() {
     let second = stage.put_member(&[VIEWS]).await;
     assert_eq!(first.body, second.body);
     assert_eq!(stage.simulator.zitadel().sequence(SHOP), 3);
-}
-
-#[tokio::test]
-async fn an_identical_put_is_refused_up_to_v3() {
-    let stage = Stage::new().await;
-    stage.simulator.zitadel().set_generation(ServerGeneration::V3);
-    stage.post_member(&[OWNS]).await;
-    let same = stage.put_member(&[OWNS]).await;
-    assert_eq!((same.status, &same.body["code"], id(&same)), (400, &json!(9), "PROJECT-LiaZi"));
-    let empty = stage.put_member(&[]).await;
-    assert_eq!((empty.status, &empty.body["code"], id(&empty)), (400, &json!(3), "PROJECT-LiaZi"));
 }
 
 #[tokio::test]

@@ -1,0 +1,172 @@
+//! What a pass came to, and when to look again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::converge::{Look, Pass, urgency_of};
+use super::record;
+use super::resolve::{Scene, scene};
+use super::targets::{Memory, Stalled};
+use crate::api::Reason;
+use crate::api::membership::Drift;
+use crate::layers::Phase;
+use crate::member::{Change, Member};
+use crate::provider::{Error, Retry, Urgency};
+use crate::status::Told;
+
+/// When to look again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// At the next edge or the resync.
+    AtEdge,
+    /// Soon, then ever later.
+    Backoff,
+    /// As [`Again::Backoff`], but every few seconds at the latest: an end or a revocation is due.
+    Soon,
+    /// After this time.
+    After(Duration),
+}
+
+/// What a pass came to.
+pub struct Outcome {
+    /// The objects on the target as last read.
+    pub scene: Scene,
+    /// The provider's row, where it is known; the inner `None`: there is none.
+    pub member: Option<Option<Member>>,
+    /// When the list behind it began.
+    pub listed: Option<Instant>,
+    /// What differs and was left so.
+    pub drift: Vec<Drift>,
+    /// Why the object is or isn't ready.
+    pub told: Told,
+    /// The provider's refusal or failure, where one ended the pass.
+    pub error: Option<Error>,
+    /// The provider refused the change, and what was to go went alone.
+    pub removed: bool,
+    /// When to look again.
+    pub again: Again,
+}
+
+/// What ends a pass early.
+pub enum Stop {
+    /// The acting object is gone.
+    Gone,
+    /// The API server refused or failed a write.
+    Kubernetes(Box<kube::Error>),
+}
+
+impl From<kube::Error> for Stop {
+    fn from(error: kube::Error) -> Self {
+        Self::Kubernetes(Box::new(error))
+    }
+}
+
+impl Pass<'_> {
+    /// The provider's refusal of this very change to this very spec, where it was for good and no older than an
+    /// observation may be. An end or a revocation is always tried again.
+    pub(super) fn refused_before(
+        &self,
+        memory: &Memory,
+        look: &Look,
+        asked_since: Option<Instant>,
+    ) -> Option<(Error, bool)> {
+        let scene = &look.scene;
+        let stalled = memory.stalled.get(&scene.acting.layer.uid)?;
+        let same = Some(stalled.generation) == scene.object.metadata.generation
+            && look.plan.change().is_some_and(|change| *change == stalled.change)
+            && stalled.connection.as_ptr() == Arc::as_ptr(&self.resolved.connection)
+            && asked_since.is_none_or(|since| stalled.at >= since)
+            && urgency_of(look) != Urgency::Revoke;
+        same.then(|| (stalled.error.clone(), stalled.removed))
+    }
+
+    /// As [`Pass::failed`], after a change was sent.
+    pub(super) fn stalled(
+        &self,
+        memory: &mut Memory,
+        look: &Look,
+        change: Change,
+        error: Error,
+        removed: bool,
+    ) -> Result<Outcome, Stop> {
+        if error.retry() == Retry::Terminal {
+            let generation = look.scene.object.metadata.generation.unwrap_or_default();
+            let connection = Arc::downgrade(&self.resolved.connection);
+            let stalled = Stalled { generation, change, error: error.clone(), removed, connection, at: Instant::now() };
+            memory.stalled.insert(look.scene.acting.layer.uid.clone(), stalled);
+        }
+        self.failed(error, removed)
+    }
+
+    pub(super) fn settled(&self, look: Look, memory: &Memory) -> Outcome {
+        let told = match &look.scene.acting.aside {
+            Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
+            None => record::refused_role(&look.scene, memory)
+                .or_else(|| record::skewed_role(&look.scene))
+                .unwrap_or_else(|| Told::new(Reason::Converged, "the provider holds what is declared")),
+        };
+        let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());
+        let again = if told.reason == Reason::Progressing { Again::Backoff } else { Again::AtEdge };
+        self.outcome(look, told, drift, None, again)
+    }
+
+    fn outcome(&self, look: Look, told: Told, drift: Vec<Drift>, error: Option<Error>, again: Again) -> Outcome {
+        let listed = self.roster().began();
+        Outcome {
+            scene: look.scene,
+            member: Some(look.sighting.member),
+            listed,
+            drift,
+            told,
+            error,
+            removed: false,
+            again,
+        }
+    }
+
+    /// The provider refused or failed: says so, and when to try again.
+    /// `removed`: what was to go has gone all the same.
+    pub(super) fn failed(&self, error: Error, removed: bool) -> Result<Outcome, Stop> {
+        let member = self.roster().known(&self.resolved.target.subject_id);
+        let observed = member.as_ref().and_then(Option::as_ref);
+        let scene = scene(self.ctx, self.reference, self.resolved, self.capabilities(), observed).ok_or(Stop::Gone)?;
+        let there = record::shown(observed);
+        let due = scene.layers().iter().any(|layer| {
+            let over = layer.managed.iter().filter(|(_, term)| layer.phase == Phase::Leaves || term.ended(scene.now));
+            over.into_iter().any(|(role, _)| !removed || there.contains(role))
+        });
+        let again = match error.retry() {
+            Retry::After(delay) => Again::After(delay),
+            Retry::Backoff | Retry::Terminal if due => Again::Soon,
+            Retry::Backoff => Again::Backoff,
+            Retry::Terminal => Again::AtEdge,
+        };
+        let told = match &scene.acting.aside {
+            Some(refusal) if !due && refusal.reason != Reason::Observed => {
+                Told::new(refusal.reason, refusal.message.clone())
+            }
+            _ => Told::new(error.reason(), error.to_string()),
+        };
+        Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), removed, again })
+    }
+}
+
+pub(super) fn contested(look: Look) -> Outcome {
+    let drift = look.plan.drift().to_vec();
+    let due = look.plan.urgency(true) == Urgency::Revoke;
+    Outcome {
+        scene: look.scene,
+        member: Some(look.sighting.member),
+        listed: None,
+        drift,
+        told: Told::new(
+            Reason::Contested,
+            "another writer changed this member each time before our write was confirmed: find out who else manages it; trying again by itself",
+        ),
+        error: None,
+        removed: false,
+        again: if due { Again::Soon } else { Again::AtEdge },
+    }
+}

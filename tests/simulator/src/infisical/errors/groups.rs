@@ -1,0 +1,56 @@
+//! How memberships of groups are refused (group-memberships.json; Infisical's
+//! `backend/src/services/membership-group/membership-group-service.ts` for the current server).
+
+use super::{Errors, Refusal};
+use crate::infisical::subjects::Kind;
+
+impl Errors {
+    /// GET of a group that is no member.
+    pub(crate) fn group_membership_not_found(self) -> Refusal {
+        let message = if self.current() { "Group membership not found" } else { "Cannot find group membership" };
+        self.refusal(404, "NotFound", message)
+    }
+
+    /// POST, and PATCH, for a group that the organisation does not have; and at October 2024 for one that the project
+    /// hasn't.
+    pub(crate) fn group_not_found(self, group: &str) -> Refusal {
+        if self.current() {
+            return self.refusal(400, "BadRequest", format!("Group {group} is missing organization membership"));
+        }
+        self.refusal(404, "NotFound", format!("Failed to find group with ID {group}"))
+    }
+
+    /// PATCH and DELETE of a group that the project hasn't.
+    pub(crate) fn group_not_member(self, group: &str) -> Refusal {
+        if self.current() { self.no_membership_of(Kind::Group) } else { self.group_not_found(group) }
+    }
+
+    /// DELETE of a group that the organisation does not have.
+    pub(crate) fn group_gone(self, group: &str) -> Refusal {
+        if self.current() {
+            return self.refusal(400, "BadRequest", "Group details not found");
+        }
+        self.group_not_found(group)
+    }
+
+    pub(crate) fn group_not_found_by_name(self, name: &str) -> Refusal {
+        self.refusal(404, "NotFound", format!("Failed to find group with name {name}"))
+    }
+
+    pub(crate) fn group_already_member(self, project: &str, group: &str) -> Refusal {
+        let message = if self.current() {
+            "Group is already a member".to_owned()
+        } else {
+            format!("Group with ID {group} already exists in project with id {project}")
+        };
+        self.refusal(400, "BadRequest", message)
+    }
+
+    /// A project that isn't there, on the paths of groups: 404 even at October 2024.
+    pub(crate) fn no_project_for_groups(self, project: &str) -> Refusal {
+        if self.current() {
+            return self.missing_project(project);
+        }
+        self.refusal(404, "NotFound", format!("Failed to find project with ID {project}"))
+    }
+}

@@ -1,0 +1,138 @@
+//! What writes of memberships have in common, whoever the member is.
+//!
+//! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two of them at once meet
+//! as two transactions of the real server do. Readers see a write whole or not at all (infisical/concurrency.json,
+//! "reads while one writer switches").
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Infisical;
+use super::answers::written_role;
+use super::auth::Call;
+use super::errors::{Errors, Refusal};
+use super::rights::Rights;
+use super::state::{ErrorStyle, Membership, Row, State, StoredRole, Window, new_id};
+use super::subjects::Kind;
+use super::time;
+use super::validation::RoleInput;
+
+impl Call {
+    /// What the caller may do in the project, if it may do this to members of this kind.
+    pub(crate) fn may(
+        &self,
+        held: &State,
+        project: &str,
+        kind: Kind,
+        action: &str,
+        now: Timestamp,
+    ) -> Result<Rights, Refusal> {
+        if self.errors.current() && !held.projects.contains_key(project) {
+            return Err(self.errors.missing_project(project));
+        }
+        let rights = held.rights_of(project, &self.caller, now).map_err(|why| self.errors.locked_out(why))?;
+        let right = format!("{}:{action}", kind.subject());
+        if rights.allow(&right) { Ok(rights) } else { Err(self.errors.may_not(action, kind.subject())) }
+    }
+}
+
+/// Ids of members are compared as UUIDs, whatever the case; project ids as text (identity-extras.json, 32 and 33).
+pub(crate) fn uuid(errors: Errors, text: &str, error: &str) -> Result<String, Refusal> {
+    match Uuid::parse_str(text) {
+        Ok(id) => Ok(id.to_string()),
+        Err(_) => Err(errors.went_wrong(error)),
+    }
+}
+
+/// The rows that a write makes, or why it may not.
+pub(crate) fn new_rows(
+    held: &State,
+    errors: Errors,
+    (project, kind): (&str, Kind),
+    rights: &Rights,
+    roles: &[RoleInput],
+    now: Timestamp,
+) -> Result<Vec<Row>, Refusal> {
+    let now = time::cut(now);
+    // October 2024 lets whoever may edit users make them anything (permissions.json, 472).
+    let unchecked = kind == Kind::User && errors.0 == ErrorStyle::October2024;
+    let mut rows = Vec::new();
+    let mut custom = BTreeSet::new();
+    let mut twice = false;
+    for input in roles {
+        let role = held.role_of_slug(project, &input.slug).ok_or_else(|| errors.role_not_found(kind, &input.slug))?;
+        // Sending a role that the target has already is no exception (`reference/infisical.md`, Three generations).
+        if !unchecked && !rights.include(&held.rights_of_role(project, &role)) {
+            return Err(errors.escalation(kind, &input.slug));
+        }
+        if let StoredRole::Custom(id) = &role {
+            twice |= !custom.insert(id.clone());
+        }
+        let window = match &input.temporary {
+            None => None,
+            Some(t) => {
+                // No date: JavaScript throws when it is to be stored.
+                let end =
+                    time::plus(t.start, t.milliseconds).ok_or_else(|| errors.went_wrong("InternalServerError"))?;
+                Some(Window { range: t.range.clone(), start: t.start, end })
+            }
+        };
+        rows.push(Row { id: new_id(), role, window, created: now });
+    }
+    if twice {
+        return Err(errors.custom_role_twice(kind));
+    }
+    let only_temporary = rows.iter().all(|row| row.window.is_some());
+    if only_temporary && errors.current() {
+        return Err(errors.only_temporary(kind));
+    }
+    Ok(rows)
+}
+
+/// A PATCH that has read what it replaces.
+pub(crate) struct Replacement {
+    project: String,
+    subject: String,
+    membership: String,
+    replaced: BTreeSet<String>,
+    rows: Vec<Row>,
+}
+
+impl Replacement {
+    /// Rows in place of those that a membership has now.
+    pub(crate) fn of(membership: &Membership, rows: Vec<Row>) -> Self {
+        Self {
+            project: membership.project.clone(),
+            subject: membership.subject.clone(),
+            membership: membership.id.clone(),
+            replaced: membership.rows.iter().map(|row| row.id.clone()).collect(),
+            rows,
+        }
+    }
+
+    /// Waits and writes; the rows as PATCH answers them, and the membership.
+    pub(crate) async fn written(self, infisical: &Infisical, call: &Call) -> Result<(Vec<Value>, Membership), Refusal> {
+        pause(call.faults.window).await;
+        let mut held = infisical.state();
+        let of = held.memberships.of_mut(&self.project, &self.subject);
+        // The rows have a foreign key to their membership, which a DELETE may have taken meanwhile.
+        let Some(written) = of.iter_mut().find(|m| m.id == self.membership) else {
+            return Err(call.errors.went_wrong("InternalServerError"));
+        };
+        // Deleted is what was there at the start: what another PATCH has inserted since stays, and the two unite.
+        written.rows.retain(|row| !self.replaced.contains(&row.id));
+        let answer = self.rows.iter().map(|row| written_role(&self.membership, row)).collect();
+        written.rows.extend(self.rows);
+        Ok((answer, written.clone()))
+    }
+}
+
+pub(crate) async fn pause(window: Duration) {
+    if !window.is_zero() {
+        tokio::time::sleep(window).await;
+    }
+}
