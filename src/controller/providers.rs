@@ -273,11 +273,14 @@ impl Credential {
         match self {
             Self::UniversalAuth { client_id, client_secret } => {
                 let credentials = infisical::Credentials::UniversalAuth { client_id, client_secret };
-                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials))
+                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials, false))
             }
-            Self::Token(token) => {
-                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, infisical::Credentials::Token(token)))
-            }
+            Self::Token(token) => AnyProvider::Infisical(infisical::Infisical::new(
+                &http,
+                endpoint,
+                infisical::Credentials::Token(token),
+                false,
+            )),
             Self::PersonalAccessToken(token) => AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, token)),
         }
     }

@@ -45,11 +45,20 @@ impl Stage {
     }
 
     async fn with(credentials: Credentials) -> Self {
+        Self::of(credentials, false).await
+    }
+
+    /// A client that may invite users.
+    async fn inviting() -> Self {
+        Self::of(universal_auth(INFISICAL_CLIENT_SECRET), true).await
+    }
+
+    async fn of(credentials: Credentials, invite_users: bool) -> Self {
         let simulator = Simulator::start().await.unwrap();
         simulator.load(&worlds::demo());
         let observed = Arc::new(Seen::default());
         let endpoint = Endpoint::parse(simulator.infisical().url()).unwrap();
-        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials);
+        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials, invite_users);
         Self { simulator, infisical, lane: lane(), observed }
     }
 

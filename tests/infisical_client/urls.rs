@@ -18,7 +18,7 @@ use crate::{client, lane, permanent, target, web};
 
 fn with_token(client: &Client, url: &str) -> Infisical {
     let token = Credentials::Token("eyJhbGciOiJIUzI1NiJ9.secret.token".to_owned().into());
-    Infisical::new(client, Endpoint::parse(url).unwrap(), token)
+    Infisical::new(client, Endpoint::parse(url).unwrap(), token, false)
 }
 
 async fn list(infisical: &Infisical) -> Error {

@@ -1,4 +1,4 @@
-//! A project's list of identity memberships, folded into one row a subject.
+//! A project's list of memberships, folded into one row a subject.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,22 +6,23 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::roles::{self, RoleRow};
+use crate::api::SubjectKind;
 use crate::member::Member;
 use crate::provider::Listing;
 
 /// The answer of the list. `totalCount` isn't read: it counts rows that are never listed (one without roles,
 /// identity-extras.json "list"; those that the caller may not read), so that a shorter list says nothing.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Memberships {
-    identity_memberships: Vec<Lenient>,
+    #[serde(rename = "memberships", alias = "identityMemberships", alias = "groupMemberships")]
+    rows: Vec<Lenient>,
 }
 
 /// A row that can't be read must not make the others unreadable.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient {
-    Row(Row),
+    Row(Box<Row>),
     Unreadable(IgnoredAny),
 }
 
@@ -29,17 +30,31 @@ enum Lenient {
 #[serde(rename_all = "camelCase")]
 struct Row {
     id: String,
-    identity_id: Option<String>,
-    identity: Option<Named>,
+    #[serde(alias = "identityId", alias = "groupId")]
+    user_id: Option<String>,
+    #[serde(alias = "identity", alias = "group")]
+    user: Option<Named>,
     project_id: Option<String>,
-    project: Option<Named>,
+    project: Option<Id>,
     roles: Vec<RoleRow>,
 }
 
+/// Whom a row is about. October 2024 names users by their e-mail only (user-memberships.json, "list").
 #[derive(Deserialize)]
 struct Named {
     id: String,
+    email: Option<String>,
+    username: Option<String>,
+    slug: Option<String>,
 }
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
+}
+
+/// The ids of the memberships of each subject, in the order of the list.
+pub(super) type MembershipIds = HashMap<String, Vec<String>>;
 
 impl Memberships {
     /// The members, in the order of the list. What can't be understood, stands twice or belongs to another project is
@@ -48,7 +63,7 @@ impl Memberships {
         let mut listing = Listing::default();
         let mut seen: HashSet<String> = HashSet::new();
         let mut index: HashMap<String, usize> = HashMap::new();
-        for lenient in self.identity_memberships {
+        for lenient in self.rows {
             let Lenient::Row(row) = lenient else {
                 listing.partial = true;
                 continue;
@@ -57,12 +72,12 @@ impl Memberships {
                 listing.partial = true;
                 continue;
             }
-            let Some(member) = member(row, project) else {
+            let Some(member) = member(*row, project) else {
                 listing.partial = true;
                 continue;
             };
             match index.get(&member.subject_id).and_then(|&at| listing.members.get_mut(at)) {
-                // Several memberships of one identity: a race made them (reference/infisical.md, "PATCH and time").
+                // Several memberships of one subject: a race made them (reference/infisical.md, "PATCH and time").
                 Some(first) => {
                     first.memberships += 1;
                     first.entries.extend(member.entries);
@@ -75,17 +90,61 @@ impl Memberships {
         }
         listing
     }
+
+    /// The ids of all memberships, also of those whose roles can't be understood.
+    pub(super) fn ids(&self) -> MembershipIds {
+        let mut ids = MembershipIds::new();
+        for row in self.rows() {
+            let Some(subject) = row.subject() else { continue };
+            let of = ids.entry(subject).or_default();
+            if !of.contains(&row.id) {
+                of.push(row.id.clone());
+            }
+        }
+        ids
+    }
+
+    /// The ids of the subjects with exactly this name: a user's e-mail or username, a group's slug.
+    pub(super) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for row in self.rows() {
+            let Some(subject) = &row.user else { continue };
+            let names = match kind {
+                SubjectKind::User => [&subject.email, &subject.username],
+                SubjectKind::Group | SubjectKind::Identity => [&subject.slug, &None],
+            };
+            let id = subject.id.to_ascii_lowercase();
+            if names.into_iter().flatten().any(|known| known == name) && !found.contains(&id) {
+                found.push(id);
+            }
+        }
+        found
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter_map(|lenient| match lenient {
+            Lenient::Row(row) => Some(&**row),
+            Lenient::Unreadable(_) => None,
+        })
+    }
+}
+
+impl Row {
+    /// Newer generations leave out one or the other form of each id.
+    fn subject(&self) -> Option<String> {
+        let id = self.user_id.as_ref().or(self.user.as_ref().map(|subject| &subject.id))?;
+        Some(id.to_ascii_lowercase())
+    }
 }
 
 fn member(row: Row, project: &str) -> Option<Member> {
-    // Newer generations leave out one or the other form of each id.
-    let identity = row.identity_id.or(row.identity.map(|identity| identity.id))?;
+    let subject_id = row.subject()?;
     let of = row.project_id.or(row.project.map(|project| project.id));
     if of.is_some_and(|of| !of.eq_ignore_ascii_case(project)) {
         return None;
     }
     let entries = row.roles.into_iter().map(roles::entry).collect::<Option<Vec<_>>>()?;
-    Some(Member { subject_id: identity.to_ascii_lowercase(), entries, memberships: 1, version: None })
+    Some(Member { subject_id, entries, memberships: 1, version: None })
 }
 
 #[cfg(test)]
@@ -96,9 +155,12 @@ mod tests {
 
     const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 
+    fn list(rows: &Value) -> Memberships {
+        serde_json::from_value(json!({"identityMemberships": rows, "totalCount": 99})).unwrap()
+    }
+
     fn fold(rows: Value) -> Listing {
-        let list: Memberships = serde_json::from_value(json!({"identityMemberships": rows, "totalCount": 99})).unwrap();
-        list.fold(PROJECT)
+        list(&rows).fold(PROJECT)
     }
 
     fn roles(listing: &Listing) -> Vec<(&str, u32, Vec<&str>)> {
@@ -138,5 +200,41 @@ mod tests {
             assert_eq!(roles(&listing), [("aaaa", 1, vec!["viewer"])], "{bad}");
         }
         assert_eq!(fold(json!([])), Listing::default());
+    }
+
+    #[test]
+    fn users_and_groups_are_rows_as_well() {
+        for (container, id, subject) in [
+            ("memberships", "userId", "user"),
+            ("groupMemberships", "groupId", "group"),
+            ("identityMemberships", "identityId", "identity"),
+        ] {
+            let rows = json!([
+                {"id": "m1", id: "aaaa", subject: {"id": "aaaa"}, "roles": [{"role": "viewer"}]},
+                {"id": "m2", id: "aaaa", subject: {"id": "aaaa"}, "roles": [{"role": "custom", "customRoleId": "x"}]},
+            ]);
+            let list = || serde_json::from_value::<Memberships>(json!({container: rows})).unwrap();
+            assert_eq!(
+                list().ids(),
+                MembershipIds::from([("aaaa".to_owned(), vec!["m1".to_owned(), "m2".to_owned()])])
+            );
+            let listing = list().fold(PROJECT);
+            assert!(listing.partial, "{container}");
+            assert_eq!(roles(&listing), [("aaaa", 1, vec!["viewer"])], "{container}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_compared_to_the_letter() {
+        let rows = json!([
+            {"id": "m1", "userId": "a", "user": {"id": "a", "email": "dora@acme.example"}, "roles": []},
+            {"id": "m2", "userId": "b", "user": {"id": "b", "email": "DORA@acme.example", "username": null}, "roles": []},
+            {"id": "m3", "userId": "c", "user": {"id": "c", "email": null, "username": "dora@acme.example"}, "roles": []},
+            {"id": "m4", "userId": "a", "user": {"id": "a", "email": "dora@acme.example"}, "roles": []},
+        ]);
+        assert_eq!(list(&rows).named(SubjectKind::User, "dora@acme.example"), ["a", "c"]);
+        assert_eq!(list(&rows).named(SubjectKind::User, "DORA@acme.example"), ["b"]);
+        assert!(list(&rows).named(SubjectKind::User, "Dora@acme.example").is_empty());
+        assert!(list(&rows).named(SubjectKind::Group, "dora@acme.example").is_empty());
     }
 }

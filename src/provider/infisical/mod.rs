@@ -1,17 +1,21 @@
-//! Infisical: the project memberships of machine identities.
+//! Infisical: the project memberships of machine identities, users and groups.
 //!
 //! How the server behaves, and how each fact is known: reference/infisical.md and the recordings in tests/contracts.
 //! One module a concern: [`auth`] signs in, [`route`] knows the generations' paths, [`roles`] and [`range`] the wire
-//! form of role lists, [`listing`] reads lists, [`refusal`] says what a refusal means, [`identity`] writes.
+//! form of role lists, [`listing`] reads lists, [`refusal`] says what a refusal means, [`names`] looks names up;
+//! [`membership`] writes those of identities and groups, [`user`] those of users.
 
 mod auth;
-mod identity;
 mod listing;
+mod membership;
+mod names;
 mod range;
 mod refusal;
 mod roles;
 mod route;
+mod user;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,26 +30,41 @@ use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use auth::Session;
-use identity::Membership;
-use listing::Memberships;
+use listing::{MembershipIds, Memberships};
+use membership::{Membership, Written};
 use refusal::{Asked, Failure, Operation, Refusal};
-use route::Generation;
+use route::{Family, Generation};
+use user::Users;
 
 /// The built-in role that gives nothing.
 const NO_ACCESS: &str = "no-access";
 
+/// The built-in role that October 2024 gives every new user.
+const MEMBER: &str = "member";
+
 /// Slugs that every project has; the newest servers have the last ones (reference/infisical.md, "Roles in answers").
 const BUILT_IN_ROLES: [&str; 8] =
-    ["admin", "member", "viewer", NO_ACCESS, "ssh-host-bootstrapper", "cryptographic-operator", "agent", "agent-proxy"];
+    ["admin", MEMBER, "viewer", NO_ACCESS, "ssh-host-bootstrapper", "cryptographic-operator", "agent", "agent-proxy"];
 
 /// One Infisical server with one credential.
 pub struct Infisical {
     server: Server,
     session: Session,
+    /// Whether users may be brought into projects by name, which mails them.
+    invite_users: bool,
+    /// What was found out about each [`Family`] of routes.
+    known: Mutex<[Known; Family::COUNT]>,
+    /// The membership ids of users as the last list of each project showed them, without those that were written since.
+    users: Mutex<HashMap<String, MembershipIds>>,
+}
+
+/// What is known of a family of routes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
     /// The generation that was found; `None`: not looked for yet, or its route has gone.
-    generation: Mutex<Option<Generation>>,
+    generation: Option<Generation>,
     /// The server has refused a list of temporary roles only.
-    wants_permanent: AtomicBool,
+    wants_permanent: bool,
 }
 
 /// The requests under one permit: the first is in it, each further one is charged.
@@ -71,12 +90,14 @@ impl<'p> Turn<'p> {
 impl Infisical {
     /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials make another: what was
     /// refused before is forgotten with it.
-    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
+    /// `invite_users`: users who are no members may be brought in by name, which mails them.
+    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, invite_users: bool) -> Self {
         Self {
             server: client.server("Infisical", endpoint),
             session: Session::new(credentials),
-            generation: Mutex::new(None),
-            wants_permanent: AtomicBool::new(false),
+            invite_users,
+            known: Mutex::default(),
+            users: Mutex::default(),
         }
     }
 
@@ -85,29 +106,37 @@ impl Infisical {
     async fn send<'r>(
         &self,
         turn: &Turn<'_>,
+        family: Family,
         asked: &Asked<'_>,
         request: impl Fn(Generation) -> Request<'r> + Send + Sync,
     ) -> Result<Answer, Refusal> {
         let mut probed_again = false;
         loop {
-            let generation = self.generation(turn).await?;
-            let answer = self.present(turn, || request(generation)).await?;
-            if answer.is_success() {
-                return Ok(answer);
-            }
-            return Err(match refusal::read(&answer, asked) {
-                Refusal::NoRoute if !probed_again => {
+            let generation = match self.found(family) {
+                Some(generation) => generation,
+                None => self.probe(turn, family).await?,
+            };
+            return match self.ask(turn, asked, || request(generation)).await {
+                Err(Refusal::NoRoute) if !probed_again => {
                     probed_again = true;
-                    self.forget(generation);
+                    self.forget(family, generation);
                     continue;
                 }
-                Refusal::NoRoute => {
-                    Refusal::Other(answer.nonsense("no such route, although it has others of this generation"))
-                }
-                Refusal::OnlyTemporary(error) => Refusal::Other(self.only_temporary(error)),
-                refusal => refusal,
-            });
+                Err(Refusal::OnlyTemporary(error)) => Err(Refusal::Other(self.only_temporary(asked.kind, error))),
+                outcome => outcome,
+            };
         }
+    }
+
+    /// Sends one request whose path is the same in all generations, and reads its refusal.
+    async fn ask<'r>(
+        &self,
+        turn: &Turn<'_>,
+        asked: &Asked<'_>,
+        request: impl Fn() -> Request<'r>,
+    ) -> Result<Answer, Refusal> {
+        let answer = self.present(turn, request).await?;
+        if answer.is_success() { Ok(answer) } else { Err(refusal::read(&answer, asked)) }
     }
 
     /// Sends one request with a token. One that isn't accepted any more is replaced once, by one login for all calls;
@@ -134,128 +163,213 @@ impl Infisical {
         }
     }
 
-    /// The generation at hand.
-    async fn generation(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
-        let found = *self.found();
-        match found {
-            Some(generation) => Ok(generation),
-            None => self.probe(turn).await,
-        }
-    }
-
-    /// The generation of the API, found by reads of a project that nobody has.
-    async fn probe(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
+    /// The generation of a family, found by reads of what nobody has.
+    async fn probe(&self, turn: &Turn<'_>, family: Family) -> Result<Generation, Error> {
         let nobody = Uuid::nil().to_string();
-        for generation in Generation::ALL {
-            let answer = self.present(turn, || generation.members(&nobody)).await?;
-            if answer.is_success() {
-                // Whatever it lists: a web page that is answered for any path is no list.
-                answer.json::<Memberships>()?;
-            } else {
-                match refusal::failure(&answer) {
-                    Some(Failure::NoRoute) => continue,
-                    Some(failure) => return Err(refusal::failed(failure, &answer)),
-                    None => {}
+        for &generation in family.generations() {
+            // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
+            if (family, generation) != (Family::Projects, Generation::G1) {
+                let answer = self.present(turn, || family.probe(generation, &nobody)).await?;
+                if answer.is_success() {
+                    // A web page that is answered for any path is neither.
+                    answer
+                        .json::<Memberships>()
+                        .map(drop)
+                        .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
+                } else {
+                    match refusal::failure(&answer) {
+                        Some(Failure::NoRoute) => continue,
+                        Some(failure) => return Err(refusal::failed(failure, &answer)),
+                        None => {}
+                    }
                 }
             }
-            *self.found() = Some(generation);
+            self.change(family, |known| known.generation = Some(generation));
             return Ok(generation);
         }
         Err(Error::Rejected {
             message: format!(
-                "the server at {} has none of the paths of identity memberships: check that the URL is Infisical's, \
+                "the server at {} has none of the paths of project memberships: check that the URL is Infisical's, \
                  without /api",
                 self.server.endpoint()
             ),
         })
     }
 
-    fn found(&self) -> MutexGuard<'_, Option<Generation>> {
-        self.generation.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The generation of a family, if it is known.
+    fn found(&self, family: Family) -> Option<Generation> {
+        self.known(family).generation
     }
 
-    fn forget(&self, generation: Generation) {
-        let mut found = self.found();
-        if *found == Some(generation) {
-            *found = None;
+    fn known(&self, family: Family) -> Known {
+        locked(&self.known).get(family.index()).copied().unwrap_or_default()
+    }
+
+    fn change(&self, family: Family, change: impl FnOnce(&mut Known)) {
+        if let Some(known) = locked(&self.known).get_mut(family.index()) {
+            change(known);
         }
+    }
+
+    fn forget(&self, family: Family, generation: Generation) {
+        self.change(family, |known| known.generation = known.generation.filter(|&found| found != generation));
     }
 
     /// A server that only has the old path may refuse a list of temporary roles only all the same: from then on the base
     /// is asked for, and the change planned again with it.
-    fn only_temporary(&self, error: Error) -> Error {
-        let known = self.capabilities(SubjectKind::Identity).permanent_base.is_some();
-        self.wants_permanent.store(true, Ordering::Relaxed);
-        if known { error } else { Error::Changed { message: error.to_string() } }
+    fn only_temporary(&self, kind: SubjectKind, error: Error) -> Error {
+        let asked_for = self.capabilities(kind).permanent_base.is_some();
+        self.change(Family::Members(kind), |known| known.wants_permanent = true);
+        if asked_for { error } else { Error::Changed { message: error.to_string() } }
+    }
+
+    /// The list of a project's members of one kind.
+    async fn memberships(&self, turn: &Turn<'_>, project: &str, kind: SubjectKind) -> Result<Memberships, Error> {
+        let asked = Asked { operation: Operation::List, kind, project, subject: "", roles: &[] };
+        let request = |generation: Generation| route::members(kind, generation, project);
+        let list: Memberships = self.send(turn, Family::Members(kind), &asked, request).await?.json()?;
+        if kind == SubjectKind::User {
+            locked(&self.users).insert(project.to_owned(), list.ids());
+        }
+        Ok(list)
+    }
+
+    /// The ids of a user's memberships as a list showed them that no write to the user has followed.
+    fn take_ids(&self, project: &str, user: &str) -> Option<Vec<String>> {
+        locked(&self.users).get_mut(project)?.remove(user)
+    }
+
+    /// A change of several requests. As a whole it takes no longer than one: whoever checked before that there is time
+    /// for a write (a lease that runs out) has checked it for all of them.
+    async fn in_time<T>(&self, change: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        let late = || self.unfinished(&format!("the change wasn't carried out in {} s", TIME_LIMIT.as_secs()));
+        tokio::time::timeout(TIME_LIMIT, change).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    fn unfinished(&self, what: &str) -> Error {
+        let message = format!("Infisical at {}: {what}; it is looked at again", self.server.endpoint());
+        Error::Unreachable { message, effect: Effect::Unknown }
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An id as [`Target`] has it.
+fn normal(id: &str) -> String {
+    id.to_ascii_lowercase()
+}
+
+/// A project's id in lower case. What isn't a UUID is answered with 500 (errors.json), so it isn't sent.
+fn project_id(project: &Project) -> Result<String, Error> {
+    uuid(&project.id).ok_or_else(|| Error::ProjectNotFound {
+        gone: false,
+        message: format!(
+            "{:?} is no id of an Infisical project, which is a UUID: copy it from Project Settings → Overview",
+            project.id
+        ),
+    })
+}
+
+/// A subject's id in lower case.
+fn subject_id(kind: SubjectKind, id: &str) -> Result<String, Error> {
+    uuid(id).ok_or_else(|| Error::SubjectNotFound {
+        message: format!(
+            "{id:?} is no id of an Infisical {}, which is a UUID: copy it from Organization → Access Control, or write \
+             subject.name",
+            match kind {
+                SubjectKind::Identity => "identity",
+                SubjectKind::User => "user",
+                SubjectKind::Group => "group",
+            }
+        ),
+    })
+}
+
+fn uuid(text: &str) -> Option<String> {
+    // Other spellings (braces, no hyphens) are UUIDs as well, but not to Infisical.
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten().map(|id| id.to_string())
+}
+
 impl Provider for Infisical {
-    fn capabilities(&self, _: SubjectKind) -> Capabilities {
-        // October 2024 takes a list of temporary roles only; whoever has the newer path refuses it
+    fn capabilities(&self, kind: SubjectKind) -> Capabilities {
+        let Known { generation, wants_permanent } = self.known(Family::Members(kind));
+        let old = generation == Some(Generation::G1);
+        let is_user = kind == SubjectKind::User;
+        // October 2024 takes a list of temporary roles only, but not for users; whoever has a newer path refuses it
         // (reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
-        let old = *self.found() == Some(Generation::G1) && !self.wants_permanent.load(Ordering::Relaxed);
+        let takes_temporary = old && !is_user && !wants_permanent;
         Capabilities {
             enforces_expiry: true,
-            permanent_base: if old { None } else { Some(NO_ACCESS) },
+            permanent_base: if takes_temporary { None } else { Some(NO_ACCESS) },
             one_writer: false,
             lists_are_current: true,
-            creation_role: None,
-            invites: false,
+            // What isn't known yet may be October 2024.
+            creation_role: if is_user && (old || generation.is_none()) { Some(MEMBER) } else { None },
+            invites: is_user && self.invite_users,
         }
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        // Always asked: the server may have been upgraded since.
-        let generation = self.probe(&Turn::new(permit)).await?;
+        // Always asked: the server may have been upgraded since. Other families are asked for when they are needed.
+        let turn = Turn::new(permit);
+        let generation = self.probe(&turn, Family::Members(SubjectKind::Identity)).await?;
+        for family in [Family::Members(SubjectKind::User), Family::Members(SubjectKind::Group), Family::Projects] {
+            if self.found(family).is_some() {
+                self.probe(&turn, family).await?;
+            }
+        }
         Ok(Verified { api: generation.name() })
     }
 
-    async fn find_project(&self, _: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
-        Err(Error::Rejected { message: format!("project {name:?} can't be looked up: write its id") })
+    async fn find_project(&self, permit: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
+        self.project_named(&Turn::new(permit), name).await
     }
 
-    async fn find_subject(&self, _: &Permit, _: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
-        Err(Error::Rejected { message: format!("{kind:?} {name:?} can't be looked up: write its id") })
+    async fn find_subject(
+        &self,
+        permit: &Permit,
+        project: &Project,
+        kind: SubjectKind,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
+        self.subjects_named(&Turn::new(permit), &project_id(project)?, kind, name).await
     }
 
-    async fn invite(&self, _: &Permit, _: &Project, name: &str) -> Result<String, Error> {
-        Err(Error::Rejected { message: format!("{name:?} can't be invited") })
+    async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
+        let (turn, project) = (Turn::new(permit), project_id(project)?);
+        let users = Users { infisical: self, turn: &turn, project: &project };
+        self.in_time(users.invite(name)).await
     }
 
-    async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
-        let project = identity::project_id(project)?;
-        let asked = Asked { operation: Operation::List, project: &project, subject: "", roles: &[] };
-        // One request without limit: pages lose and double rows (reference/infisical.md, "Speed").
-        let answer = self.send(&Turn::new(permit), &asked, |generation| generation.members(&project)).await?;
-        Ok(answer.json::<Memberships>()?.fold(&project))
+    async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
+        let project = project_id(project)?;
+        Ok(self.memberships(&Turn::new(permit), &project, kind).await?.fold(&project))
     }
 
     async fn apply(
         &self,
         permit: &Permit,
         target: &Target,
-        _: Option<&str>,
+        name: Option<&str>,
         change: &Change,
     ) -> Result<Receipt, Error> {
-        let turn = Turn::new(permit);
-        let membership = Membership::new(self, &turn, target)?;
-        // A change may take several requests. As a whole it takes no longer than one: whoever checked before that there
-        // is time for a write (a lease that runs out) has checked it for all of them.
-        match tokio::time::timeout(TIME_LIMIT, membership.apply(change)).await {
-            Ok(outcome) => outcome.map(|()| Receipt::default()),
-            Err(_) => Err(Error::Unreachable {
-                message: format!(
-                    "Infisical at {} didn't carry the change out in {} s",
-                    self.server.endpoint(),
-                    TIME_LIMIT.as_secs()
-                ),
-                effect: Effect::Unknown,
-            }),
+        let (turn, project) = (Turn::new(permit), project_id(&target.project)?);
+        match target.subject_kind {
+            SubjectKind::User => {
+                let users = Users { infisical: self, turn: &turn, project: &project };
+                self.in_time(users.apply(target, name, change)).await?;
+            }
+            SubjectKind::Identity | SubjectKind::Group => {
+                let membership = Membership::new(self, &turn, &project, target)?;
+                self.in_time(membership.apply(change)).await?;
+            }
         }
+        Ok(Receipt::default())
     }
 
-    /// Infisical loses no write, but two writers' lists may be united, and several memberships of one identity come
+    /// Infisical loses no write, but two writers' lists may be united, and several memberships of one subject come
     /// about (reference/infisical.md, "PATCH and time"): the list is stated again, in the form that what is there needs.
     async fn heal(
         &self,

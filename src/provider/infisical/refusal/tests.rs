@@ -16,6 +16,7 @@ enum Kind {
     NotMember,
     LockedOut,
     OnlyTemporary,
+    NoSuchName,
     RateLimited,
     Unreachable,
     Forbidden,
@@ -36,6 +37,7 @@ fn kind(answer: &Answer, asked: &Asked<'_>) -> Kind {
         Refusal::NotMember(_) => Kind::NotMember,
         Refusal::LockedOut(_) => Kind::LockedOut,
         Refusal::OnlyTemporary(_) => Kind::OnlyTemporary,
+        Refusal::NoSuchName => Kind::NoSuchName,
         Refusal::Other(error) => match error {
             Error::RateLimited { .. } => Kind::RateLimited,
             Error::Unreachable { .. } => Kind::Unreachable,
@@ -51,7 +53,7 @@ fn kind(answer: &Answer, asked: &Asked<'_>) -> Kind {
 }
 
 fn asked(operation: Operation, roles: &[String]) -> Asked<'_> {
-    Asked { operation, project: PROJECT, subject: IDENTITY, roles }
+    Asked { operation, kind: SubjectKind::Identity, project: PROJECT, subject: IDENTITY, roles }
 }
 
 fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Answer {

@@ -1,0 +1,145 @@
+//! What names stand for (name-resolution.json). Whatever a server answers is compared with what was asked for.
+
+use serde::Deserialize;
+
+use super::refusal::{Asked, Operation, Refusal};
+use super::route::{self, Family, Generation};
+use super::user::Users;
+use super::{Infisical, Turn, normal};
+use crate::api::SubjectKind;
+use crate::provider::Error;
+
+/// A project, as far as names need it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Named {
+    id: String,
+    slug: String,
+    org_id: String,
+}
+
+/// A project by its id; the older path calls it a workspace.
+#[derive(Deserialize)]
+struct ById {
+    #[serde(alias = "workspace")]
+    project: Named,
+}
+
+/// A page of an organization's identities.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identities {
+    identity_memberships: Vec<Seat>,
+    total_count: usize,
+}
+
+#[derive(Deserialize)]
+struct Seat {
+    identity: Identity,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    id: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    id: String,
+    slug: String,
+}
+
+impl Infisical {
+    /// The project with this slug, among those of the credential's organization.
+    pub(super) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
+        // What can't be a slug is refused in many ways, and so isn't asked for.
+        if !is_slug(slug) {
+            return Ok(Vec::new());
+        }
+        let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
+        let request = |generation: Generation| route::project_by_slug(generation, slug);
+        match self.send(turn, Family::Projects, &asked, request).await {
+            Ok(answer) => {
+                let project: Named = answer.json()?;
+                Ok(if project.slug == slug { vec![normal(&project.id)] } else { Vec::new() })
+            }
+            Err(Refusal::NoSuchName) => Ok(Vec::new()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// The subjects of this kind with exactly this name that could be members of the project.
+    pub(super) async fn subjects_named(
+        &self,
+        turn: &Turn<'_>,
+        project: &str,
+        kind: SubjectKind,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
+        match kind {
+            SubjectKind::Identity => self.identities_named(turn, project, name).await,
+            SubjectKind::User => Users { infisical: self, turn, project }.named(name).await,
+            SubjectKind::Group => self.groups_named(turn, project, name).await,
+        }
+    }
+
+    /// Among the organization's identities: names needn't be unique, so that one who is in the project already says
+    /// nothing about the others. There is no look-up for fewer rights: `…/memberships/available-identities` is for
+    /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
+    async fn identities_named(&self, turn: &Turn<'_>, project: &str, name: &str) -> Result<Vec<String>, Error> {
+        let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
+        let by_id = |generation: Generation| route::project(generation, project);
+        let organization = self.send(turn, Family::Projects, &asked, by_id).await?.json::<ById>()?.project.org_id;
+        let mut found: Vec<String> = Vec::new();
+        let mut seen = 0;
+        loop {
+            let request = || {
+                let request = route::identities(&organization);
+                // The search is for any part of a name, whatever the case, and `\` escapes its wildcards.
+                let request = if name.contains('\\') { request } else { request.query("search", name) };
+                // Without limit all of them come at once; a server that pages all the same is followed.
+                if seen == 0 { request } else { request.query("limit", "100").query("offset", seen.to_string()) }
+            };
+            let page: Identities = self.ask(turn, &asked, request).await?.json()?;
+            let rows = page.identity_memberships.len();
+            for Seat { identity } in page.identity_memberships {
+                let id = normal(&identity.id);
+                if identity.name == name && !found.contains(&id) {
+                    found.push(id);
+                }
+            }
+            seen += rows;
+            if rows == 0 || seen >= page.total_count {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Among the organization's groups, whose slugs are unique; whoever may not read them finds those that are in the
+    /// project.
+    async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
+        let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
+        match self.ask(turn, &asked, || route::groups()).await {
+            Ok(answer) => {
+                let groups: Vec<Group> = answer.json()?;
+                Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
+            }
+            Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
+                let found = self.memberships(turn, project, SubjectKind::Group).await?.named(SubjectKind::Group, slug);
+                if found.is_empty() { Err(forbidden) } else { Ok(found) }
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+fn asked<'a>(operation: Operation, kind: SubjectKind, project: &'a str, subject: &'a str) -> Asked<'a> {
+    Asked { operation, kind, project, subject, roles: &[] }
+}
+
+/// What some server takes for a slug: small letters, digits and hyphens, at most 64 of them.
+fn is_slug(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
+}

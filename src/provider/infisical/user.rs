@@ -1,0 +1,356 @@
+//! Writing the memberships of users. They are keyed by the membership's own id, which a list tells, and come about by
+//! an invitation only, which mails the user.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::membership::Written;
+use super::refusal::{self, Asked, Operation, Refusal};
+use super::roles::{self, RoleItem};
+use super::route::{self, Family, Generation};
+use super::{Infisical, MEMBER, NO_ACCESS, Turn, normal, subject_id};
+use crate::api::SubjectKind;
+use crate::member::{Change, Entry, Target};
+use crate::provider::Error;
+use crate::provider::error::Effect;
+use crate::provider::http::Method;
+
+/// How often the list is looked at again while several memberships of a user become one or none. Each time at least
+/// one goes.
+const ROUNDS: usize = 32;
+
+/// The answer of an invitation: whoever is a member already is left out (user-memberships.json, "create again").
+#[derive(Deserialize)]
+struct Invited {
+    memberships: Vec<Made>,
+}
+
+/// A membership that was just made.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    id: String,
+    user_id: String,
+}
+
+/// The users of one project, to be written under one permit.
+pub(super) struct Users<'a> {
+    pub(super) infisical: &'a Infisical,
+    pub(super) turn: &'a Turn<'a>,
+    pub(super) project: &'a str,
+}
+
+impl Users<'_> {
+    /// Carries out a change.
+    pub(super) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<(), Error> {
+        let user = &subject_id(SubjectKind::User, &target.subject_id)?;
+        match change {
+            Change::Create(entries) => self.create(user, name, &roles::items(entries)?).await,
+            Change::Replace(entries) => self.replace(user, &roles::items(entries)?).await,
+            Change::Recreate(entries) => self.make_one(user, &roles::items(entries)?).await,
+            Change::Remove => self.remove(user).await,
+        }
+    }
+
+    /// Brings a user in by name, without any rights, and returns its id.
+    pub(super) async fn invite(&self, name: &str) -> Result<String, Error> {
+        self.may_invite(Some(name), name)?;
+        let Some(made) = self.add(name).await? else {
+            return match <[String; 1]>::try_from(self.named(name).await?) {
+                Ok([user]) => Ok(user),
+                Err(_) => Err(Error::Changed {
+                    message: format!(
+                        "Infisical says that {name:?} is a member of project {} already, and lists no such user",
+                        self.project
+                    ),
+                }),
+            };
+        };
+        self.settle(&made, &nothing()?).await?;
+        Ok(made.user_id)
+    }
+
+    /// The ids of the project's users with exactly this name.
+    pub(super) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
+        let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        let listed = list.named(SubjectKind::User, name);
+        if !listed.is_empty() || self.generation() != Some(Generation::G1) {
+            return Ok(listed);
+        }
+        // October 2024 lists users without their usernames, which may be another than the e-mail; its look-up by
+        // username takes letters as they are (user-memberships.json, "details: other letter case").
+        let asked = self.asked(Operation::FindSubject, name, &[]);
+        let body = json!({ "username": name });
+        let request = |generation: Generation| route::details(generation, self.project).json(&body);
+        match self.infisical.send(self.turn, self.family(), &asked, request).await {
+            Ok(answer) => {
+                #[derive(Deserialize)]
+                struct Details {
+                    membership: Made,
+                }
+                Ok(vec![normal(&answer.json::<Details>()?.membership.user_id)])
+            }
+            Err(Refusal::NotMember(_)) => Ok(Vec::new()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// POST by name, and PATCH by the id that it answers. Whoever is found under the name counts only if it is `user`.
+    async fn create(&self, user: &str, name: Option<&str>, items: &[RoleItem]) -> Result<(), Error> {
+        let name = self.may_invite(name, user)?;
+        match self.add(name).await? {
+            Some(made) if made.user_id == user => self.settle(&made, items).await,
+            Some(stranger) => {
+                self.take_back(&stranger).await?;
+                Err(self.recycled(name, user, &stranger.user_id))
+            }
+            None => match self.named(name).await?.as_slice() {
+                [other] if other != user => Err(self.recycled(name, user, other)),
+                _ => Err(Error::Changed {
+                    message: format!("user {user} is a member of project {} already (Infisical)", self.project),
+                }),
+            },
+        }
+    }
+
+    /// PATCH: the whole list.
+    async fn replace(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
+        if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
+            match self.patch(user, id, items).await {
+                // The membership was made anew since it was listed.
+                Err(Refusal::NotMember(_)) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+        match self.look_up(user).await?.as_slice() {
+            [id] => Ok(self.patch(user, id, items).await?),
+            ids => Err(Error::Changed {
+                message: format!("user {user} has {} memberships of project {} (Infisical)", ids.len(), self.project),
+            }),
+        }
+    }
+
+    /// Makes one membership with these roles of several, without an invitation: each is PATCHed, so that whichever
+    /// counts gives this and no more, the surplus is removed, and what stays is PATCHed. Today's servers write and
+    /// remove any of a user's memberships, whichever was named (Infisical's
+    /// `backend/src/server/routes/v1/project-membership-router.ts` and `updateMembership` in
+    /// `backend/src/services/membership-user/membership-user-service.ts`); there all of them count, so that removing
+    /// never gives more. So it goes on until the list shows one.
+    async fn make_one(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
+        let mut written = false;
+        for _ in 0..ROUNDS {
+            let ids = match self.look_up(user).await {
+                Err(error) if written => return Err(refusal::after_a_write(error)),
+                ids => ids?,
+            };
+            let Some((stays, surplus)) = ids.split_first() else {
+                return Err(Error::Changed {
+                    message: format!("user {user} is not a member of project {} any more (Infisical)", self.project),
+                });
+            };
+            let mut missed = false;
+            for id in &ids {
+                match self.patch(user, id, items).await {
+                    Ok(()) => written = true,
+                    Err(Refusal::NotMember(_)) => missed = true,
+                    Err(refusal) if written => return Err(refusal::after_a_write(refusal.into())),
+                    Err(refusal) => return Err(refusal.into()),
+                }
+            }
+            if surplus.is_empty() && !missed {
+                return Ok(());
+            }
+            tracing::debug!(user, project = self.project, stays, surplus = surplus.len(), "several memberships");
+            self.remove_each(user, surplus).await.map_err(refusal::after_a_write)?;
+        }
+        Err(self.infisical.unfinished(&format!("user {user} still has several memberships")))
+    }
+
+    /// DELETE of all memberships. That there is none is as good.
+    async fn remove(&self, user: &str) -> Result<(), Error> {
+        let mut known = self.infisical.take_ids(self.project, user).filter(|ids| !ids.is_empty());
+        let mut doubt: Option<Error> = None;
+        for _ in 0..ROUNDS {
+            let ids = match known.take() {
+                Some(ids) => ids,
+                None => self.look_up(user).await.map_err(|error| doubt.clone().unwrap_or(error))?,
+            };
+            match (ids.as_slice(), doubt) {
+                ([], _) => return Ok(()),
+                (_, Some(error)) => return Err(error),
+                ([_], None) => {}
+                // Where the first alone counts, the next one moves up when it goes: none may give anything then.
+                ([..], None) => self.empty_each(user, &ids).await?,
+            }
+            doubt = match self.remove_each(user, &ids).await {
+                Ok(Removed::All) if ids.len() == 1 => return Ok(()),
+                Ok(_) => None,
+                // October 2024 answers the removal of a missing membership with 500 (user-memberships.json, "delete
+                // again"), and an answer may be lost: the list says whether it is gone.
+                Err(error) if error.effect() == Effect::Unknown => Some(error),
+                Err(error) => return Err(error),
+            };
+        }
+        Err(self.infisical.unfinished(&format!("user {user} still has memberships")))
+    }
+
+    async fn empty_each(&self, user: &str, ids: &[String]) -> Result<(), Error> {
+        let nothing = nothing()?;
+        for id in ids {
+            match self.patch(user, id, &nothing).await {
+                Ok(()) | Err(Refusal::NotMember(_)) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_each(&self, user: &str, ids: &[String]) -> Result<Removed, Error> {
+        let mut removed = Removed::All;
+        for id in ids {
+            match self.delete(user, id).await {
+                Ok(()) => {}
+                Err(Refusal::NotMember(_)) => removed = Removed::Fewer,
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// The name to bring in user `who` by, where that is allowed.
+    fn may_invite<'n>(&self, name: Option<&'n str>, who: &str) -> Result<&'n str, Error> {
+        let project = self.project;
+        let Some(name) = name.filter(|_| self.infisical.invite_users) else {
+            return Err(Error::Rejected {
+                message: format!(
+                    "user {who} is not a member of project {project}, and Infisical lets a machine identity add users by \
+                     e-mail only, which mails them: add the user by hand once, or declare subject.name and set \
+                     inviteUsers: true on the provider"
+                ),
+            });
+        };
+        // Whatever isn't known makes an account: a typo, or the address in other letters (user-memberships.json,
+        // "create: an unknown username…", "…in other letter case"). Today's servers refuse both.
+        if !name.contains('@') || name.to_lowercase() != name {
+            return Err(Error::Rejected {
+                message: format!(
+                    "{name:?} is not a member of project {project}, and nobody is invited to Infisical by such a name: \
+                     write the user's e-mail address in small letters, or add the user by hand once"
+                ),
+            });
+        }
+        Ok(name)
+    }
+
+    /// POST. `None`: whoever has this name is a member already. On October 2024 the new member is a `member` until the
+    /// PATCH that follows, whatever is asked for (user-memberships.json, "create with roleSlugs").
+    async fn add(&self, name: &str) -> Result<Option<Made>, Error> {
+        let roles = [NO_ACCESS.to_owned()];
+        let asked = self.asked(Operation::Invite, name, &roles);
+        let body = json!({ "usernames": [name], "roleSlugs": roles });
+        let request = |generation: Generation| route::invitation(generation, self.project).json(&body);
+        let answer = self.infisical.send(self.turn, self.family(), &asked, request).await?;
+        let made = answer.json::<Invited>()?.memberships.pop();
+        Ok(made.map(|made| Made { user_id: normal(&made.user_id), ..made }))
+    }
+
+    /// Gives a member that was just made its roles. Where they are refused it is left without any, and stays: to be
+    /// added again would mean to be mailed again. Where even that fails it is removed.
+    async fn settle(&self, made: &Made, items: &[RoleItem]) -> Result<(), Error> {
+        let Err(refusal) = self.patch(&made.user_id, &made.id, items).await else {
+            return Ok(());
+        };
+        let error = Error::from(refusal);
+        if error.effect() == Effect::Unknown {
+            return Err(error);
+        }
+        let without = self.patch(&made.user_id, &made.id, &nothing()?).await.is_ok();
+        if without || self.delete(&made.user_id, &made.id).await.is_ok() {
+            return Err(error);
+        }
+        Err(self.left_behind(made, &error.to_string()))
+    }
+
+    /// Removes somebody who was just added and isn't meant.
+    async fn take_back(&self, stranger: &Made) -> Result<(), Error> {
+        let Err(refusal) = self.delete(&stranger.user_id, &stranger.id).await else {
+            return Ok(());
+        };
+        let error = Error::from(refusal);
+        if self.patch(&stranger.user_id, &stranger.id, &nothing()?).await.is_ok() {
+            return Ok(());
+        }
+        Err(self.left_behind(stranger, &error.to_string()))
+    }
+
+    fn left_behind(&self, made: &Made, why: &str) -> Error {
+        Error::Unreachable {
+            message: format!(
+                "user {} was added to project {} at Infisical and may be left there with the role {MEMBER}: {why}: look \
+                 under Access Control → Users",
+                made.user_id, self.project
+            ),
+            effect: Effect::Unknown,
+        }
+    }
+
+    fn recycled(&self, name: &str, user: &str, other: &str) -> Error {
+        Error::SubjectNotFound {
+            message: format!(
+                "{name:?} is the name of user {other} now, not of {user}, whom this object stands for (Infisical): nobody \
+                 was given access; create the object again for the one that is meant"
+            ),
+        }
+    }
+
+    /// The ids of the user's memberships, as listed now.
+    async fn look_up(&self, user: &str) -> Result<Vec<String>, Error> {
+        self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        Ok(self.infisical.take_ids(self.project, user).unwrap_or_default())
+    }
+
+    async fn patch(&self, user: &str, id: &str, items: &[RoleItem]) -> Result<(), Refusal> {
+        let roles: Vec<String> = items.iter().map(|item| item.role().to_owned()).collect();
+        let asked = self.asked(Operation::Replace, user, &roles);
+        let body = json!({ "roles": items });
+        let request = |generation: Generation| self.one(generation, Method::Patch, id).json(&body);
+        self.infisical.send(self.turn, self.family(), &asked, request).await?.json::<Written>()?;
+        Ok(())
+    }
+
+    async fn delete(&self, user: &str, id: &str) -> Result<(), Refusal> {
+        let asked = self.asked(Operation::Remove, user, &[]);
+        let request = |generation: Generation| self.one(generation, Method::Delete, id);
+        self.infisical.send(self.turn, self.family(), &asked, request).await?.json::<Written>()?;
+        Ok(())
+    }
+
+    fn one<'b>(&'b self, generation: Generation, method: Method, id: &'b str) -> crate::provider::http::Request<'b> {
+        route::member(SubjectKind::User, generation, method, self.project, id)
+    }
+
+    fn family(&self) -> Family {
+        Family::Members(SubjectKind::User)
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        self.infisical.found(self.family())
+    }
+
+    fn asked<'b>(&'b self, operation: Operation, subject: &'b str, roles: &'b [String]) -> Asked<'b> {
+        Asked { operation, kind: SubjectKind::User, project: self.project, subject, roles }
+    }
+}
+
+/// What became of several removals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    /// Each took one membership.
+    All,
+    /// Some weren't there any more.
+    Fewer,
+}
+
+fn nothing() -> Result<Vec<RoleItem>, Error> {
+    roles::items(&[Entry::permanent(NO_ACCESS)])
+}
