@@ -143,7 +143,8 @@ fn script(
     let method = scene.pattern.method().to_owned();
     let recorded = Answer::recorded(&scene.exchange.response);
     // The next page of a list isn't the same one again.
-    let once = scene.drive == Drive::List && scene.exchange.response.status < 300;
+    let pages = scene.drive == Drive::List || infisical::is_paged(scene);
+    let once = pages && scene.exchange.response.status < 300;
     let with: Vec<(String, String, Answer)> = scene
         .with
         .iter()
