@@ -16,9 +16,12 @@ mod ending;
 mod evidence;
 mod faults;
 mod infisical;
+mod invitations;
+mod kinds;
 mod layering;
 mod limits;
 mod management;
+mod names;
 mod observing;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulator::{Infisical, Request, RoleRow, Zitadel, worlds};
+use simulator::{Infisical, Request, Resource, RoleRow, Zitadel, worlds};
 
 use crate::stage::{Stage, set};
 use crate::support::{SOON, eventually};
@@ -28,8 +28,16 @@ pub struct Subject {
 
 #[derive(Clone)]
 enum At {
-    Infisical(Infisical),
-    Zitadel(Zitadel),
+    Infisical(Infisical, Kind),
+    Zitadel(Zitadel, Resource),
+}
+
+/// The kinds of subjects that Infisical has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Identity,
+    User,
+    Group,
 }
 
 impl Stage {
@@ -37,14 +45,53 @@ impl Stage {
     pub fn identity(&self, name: &str) -> Subject {
         let id = format!("00000000-0000-4000-8000-{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.simulator.infisical().add_identity(&id, name);
-        Subject { name: format!("{name}-infisical"), id, at: At::Infisical(self.simulator.infisical().clone()) }
+        self.at_infisical(format!("{name}-infisical"), id, Kind::Identity)
+    }
+
+    /// A new user of Infisical, who is a member of the project without a right: nobody is invited here.
+    pub fn person(&self, name: &str) -> Subject {
+        let id = format!("00000000-0000-4000-8000-{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.simulator.infisical().add_user(&id, &email_of(name, &id), name, "Lovelace");
+        let person = self.at_infisical(format!("{name}-person"), id, Kind::User);
+        person.by_hand(&["no-access"]);
+        person
+    }
+
+    /// A new group of Infisical.
+    pub fn group(&self, name: &str) -> Subject {
+        let id = format!("00000000-0000-4000-8000-{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.simulator.infisical().add_group(&id, &format!("{name}-group"), name);
+        self.at_infisical(format!("{name}-group"), id, Kind::Group)
+    }
+
+    fn at_infisical(&self, name: String, id: String, kind: Kind) -> Subject {
+        Subject { name, id, at: At::Infisical(self.simulator.infisical().clone(), kind) }
     }
 
     /// A new user at ZITADEL.
     pub fn user(&self, name: &str) -> Subject {
         let id = format!("4006234{:011}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.simulator.zitadel().add_user(&id, worlds::ZITADEL_PROJECT_ORG, &format!("{name}-{id}"));
-        Subject { name: format!("{name}-zitadel"), id, at: At::Zitadel(self.simulator.zitadel().clone()) }
+        let zitadel = self.simulator.zitadel().clone();
+        Subject {
+            name: format!("{name}-zitadel"),
+            id,
+            at: At::Zitadel(zitadel, Resource::from(worlds::ZITADEL_PROJECT)),
+        }
+    }
+
+    /// A new user of the organization that ZITADEL's project is granted to.
+    pub fn grantee(&self, name: &str) -> Subject {
+        let id = format!("4006236{:011}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let zitadel = self.simulator.zitadel().clone();
+        zitadel.add_user(&id, worlds::ZITADEL_GRANTED_ORG, &format!("{name}-{id}"));
+        let grant = Resource::from((worlds::ZITADEL_PROJECT, worlds::ZITADEL_GRANT));
+        Subject { name: format!("{name}-grantee"), id, at: At::Zitadel(zitadel, grant) }
+    }
+
+    /// One of each kind that there is.
+    pub fn every(&self, name: &str) -> [Subject; 5] {
+        [self.identity(name), self.person(name), self.group(name), self.user(name), self.grantee(name)]
     }
 
     /// One at each provider.
@@ -123,8 +170,11 @@ impl Subject {
     /// Role names that its provider knows: the first the least, the third the most.
     pub fn names(&self) -> [&'static str; 4] {
         match self.at {
-            At::Infisical(_) => ["viewer", "deployer", "admin", "auditor"],
-            At::Zitadel(_) => {
+            At::Infisical(..) => ["viewer", "deployer", "admin", "auditor"],
+            At::Zitadel(_, Resource { grant: Some(_), .. }) => {
+                ["PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER", "PROJECT_OWNER", "PROJECT_OWNER_VIEWER"]
+            }
+            At::Zitadel(..) => {
                 ["PROJECT_OWNER_VIEWER", "PROJECT_OWNER", "PROJECT_OWNER_GLOBAL", "PROJECT_OWNER_VIEWER_GLOBAL"]
             }
         }
@@ -132,7 +182,7 @@ impl Subject {
 
     /// Whether its provider keeps and enforces ends.
     pub fn is_at_infisical(&self) -> bool {
-        matches!(self.at, At::Infisical(_))
+        matches!(self.at, At::Infisical(..))
     }
 
     /// Its object, for the API server.
@@ -147,15 +197,22 @@ impl Subject {
 
     /// An object of another name on the same target.
     pub fn layer(&self, name: &str, roles: Value) -> Value {
-        let (provider, project, kind) = match self.at {
-            At::Infisical(_) => ("infisical", worlds::INFISICAL_PROJECT, "Identity"),
-            At::Zitadel(_) => ("zitadel", worlds::ZITADEL_PROJECT, "User"),
+        let (provider, project, kind) = match &self.at {
+            At::Infisical(_, kind) => {
+                ("infisical", json!({"id": worlds::INFISICAL_PROJECT}), json!(format!("{kind:?}")))
+            }
+            At::Zitadel(_, Resource { grant: None, .. }) => {
+                ("zitadel", json!({"id": worlds::ZITADEL_PROJECT}), json!("User"))
+            }
+            At::Zitadel(_, Resource { grant: Some(grant), .. }) => {
+                ("zitadel", json!({"id": worlds::ZITADEL_PROJECT, "grantId": grant}), json!("User"))
+            }
         };
         json!({
             "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership", "metadata": {"name": name},
             "spec": {
                 "providerRef": {"name": provider},
-                "project": {"id": project},
+                "project": project,
                 "subject": {"kind": kind, "id": self.id},
                 "roles": roles,
             },
@@ -171,8 +228,8 @@ impl Subject {
     pub fn holds(&self) -> BTreeSet<String> {
         let now = Timestamp::now();
         let mut roles = match &self.at {
-            At::Infisical(infisical) => infisical.effective_roles(worlds::INFISICAL_PROJECT, &self.id, now),
-            At::Zitadel(zitadel) => zitadel.effective_roles(worlds::ZITADEL_PROJECT, &self.id, now),
+            At::Infisical(infisical, _) => infisical.effective_roles(worlds::INFISICAL_PROJECT, &self.id, now),
+            At::Zitadel(zitadel, of) => zitadel.effective_roles(of, &self.id, now),
         };
         roles.remove("no-access");
         roles
@@ -243,19 +300,19 @@ impl Subject {
     /// The roles that the provider has in its list, ended ones too.
     pub fn listed(&self) -> BTreeSet<String> {
         match &self.at {
-            At::Infisical(_) => self.rows().into_iter().map(|row| row.role).collect(),
-            At::Zitadel(zitadel) => zitadel.roles(worlds::ZITADEL_PROJECT, &self.id).into_iter().collect(),
+            At::Infisical(..) => self.rows().into_iter().map(|row| row.role).collect(),
+            At::Zitadel(zitadel, of) => zitadel.roles(of, &self.id).into_iter().collect(),
         }
     }
 
     /// Infisical's rows, without their ids, which every write changes. None at ZITADEL.
     pub fn rows(&self) -> Vec<RoleRow> {
         match &self.at {
-            At::Infisical(infisical) => {
+            At::Infisical(infisical, _) => {
                 let rows = infisical.roles(worlds::INFISICAL_PROJECT, &self.id);
                 rows.into_iter().map(|row| RoleRow { id: String::new(), ..row }).collect()
             }
-            At::Zitadel(_) => Vec::new(),
+            At::Zitadel(..) => Vec::new(),
         }
     }
 
@@ -267,8 +324,8 @@ impl Subject {
     /// How many memberships it has.
     pub fn memberships(&self) -> usize {
         match &self.at {
-            At::Infisical(infisical) => infisical.memberships_of(worlds::INFISICAL_PROJECT, &self.id),
-            At::Zitadel(zitadel) => zitadel.memberships_of(worlds::ZITADEL_PROJECT, &self.id),
+            At::Infisical(infisical, _) => infisical.memberships_of(worlds::INFISICAL_PROJECT, &self.id),
+            At::Zitadel(zitadel, of) => zitadel.memberships_of(of, &self.id),
         }
     }
 
@@ -280,25 +337,25 @@ impl Subject {
     /// Somebody at the dashboard makes these its roles; without any it is removed.
     pub fn by_hand(&self, roles: &[&str]) {
         match &self.at {
-            At::Infisical(infisical) if roles.is_empty() => {
+            At::Infisical(infisical, _) if roles.is_empty() => {
                 infisical.remove_member(worlds::INFISICAL_PROJECT, &self.id);
             }
-            At::Infisical(_) => self.rows_by_hand(roles.iter().map(|role| RoleRow::permanent(role)).collect()),
-            At::Zitadel(zitadel) => zitadel.set_roles(worlds::ZITADEL_PROJECT, &self.id, roles),
+            At::Infisical(..) => self.rows_by_hand(roles.iter().map(|role| RoleRow::permanent(role)).collect()),
+            At::Zitadel(zitadel, of) => zitadel.set_roles(of, &self.id, roles),
         }
     }
 
     /// The same with Infisical's rows.
     pub fn rows_by_hand(&self, rows: Vec<RoleRow>) {
-        let At::Infisical(infisical) = &self.at else { panic!("{} isn't at Infisical", self.name) };
+        let At::Infisical(infisical, _) = &self.at else { panic!("{} isn't at Infisical", self.name) };
         infisical.set_roles(worlds::INFISICAL_PROJECT, &self.id, rows);
     }
 
     /// All writes about it, oldest first.
     pub fn writes(&self) -> Vec<Request> {
         let requests = match &self.at {
-            At::Infisical(infisical) => infisical.requests(),
-            At::Zitadel(zitadel) => zitadel.requests(),
+            At::Infisical(infisical, _) => infisical.requests(),
+            At::Zitadel(zitadel, _) => zitadel.requests(),
         };
         let ours = |request: &Request| request.path.contains(&self.id) || request.body.contains(&self.id);
         let looks = |request: &Request| request.method == "GET" || request.path.ends_with("/_search");
@@ -308,10 +365,10 @@ impl Subject {
     /// How often the project was listed.
     pub fn lists(&self) -> usize {
         match &self.at {
-            At::Infisical(infisical) => {
+            At::Infisical(infisical, _) => {
                 infisical.count("GET", &format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT))
             }
-            At::Zitadel(zitadel) => zitadel.count("POST", &format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
+            At::Zitadel(zitadel, _) => zitadel.count("POST", &format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
         }
     }
 
@@ -320,6 +377,11 @@ impl Subject {
         let wanted = self.lists() + times;
         self.sees(&format!("{} more lists of the project of {}", times, self.name), || self.lists() >= wanted).await;
     }
+}
+
+/// The e-mail of a user of Infisical.
+pub fn email_of(name: &str, id: &str) -> String {
+    format!("{name}-{}@acme.example", id.trim_start_matches("00000000-0000-4000-8000-").trim_start_matches('0'))
 }
 
 /// The object with further fields of the spec.

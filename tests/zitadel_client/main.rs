@@ -1,12 +1,17 @@
-//! ZITADEL's client against the simulated server: each trap of reference/zitadel.md that concerns members, and every
-//! recorded answer of the calls that the client makes.
+//! ZITADEL's client against the simulated server: each trap of reference/zitadel.md that concerns members, what holds
+//! for members of projects and of grants by either API, and every recorded answer of the calls that the client makes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails in a test is to stop it")]
 
+mod apis;
+mod everywhere;
+mod grants;
 mod members;
+mod names;
 mod recordings;
 mod refusals;
 mod traps;
+mod v2;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +27,16 @@ use membership_operator::provider::{Error, Listing, Permit, Provider, Receipt, U
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use simulator::worlds::{
-    ZITADEL_ADA as ADA, ZITADEL_DEPLOYER as DEPLOYER, ZITADEL_GRACE as GRACE, ZITADEL_ORG as OTHER_ORG,
+    ZITADEL_ADA as ADA, ZITADEL_BARBARA as BARBARA, ZITADEL_DEPLOYER as DEPLOYER, ZITADEL_GRACE as GRACE,
+    ZITADEL_GRANT as GRANT, ZITADEL_GRANTED_ORG as GRANTED_ORG, ZITADEL_OPERATOR as OPERATOR, ZITADEL_ORG as OTHER_ORG,
     ZITADEL_PROJECT as PROJECT, ZITADEL_PROJECT_ORG as ORG, ZITADEL_TOKEN as TOKEN, demo,
 };
-use simulator::{Answer, Fault, Order, Scope, Simulator};
+use simulator::{Answer, Fault, Order, Scope, ServerGeneration, Simulator};
 
 const OWNER: &str = "PROJECT_OWNER";
 const VIEWER: &str = "PROJECT_OWNER_VIEWER";
+const GRANT_OWNER: &str = "PROJECT_GRANT_OWNER";
+const GRANT_VIEWER: &str = "PROJECT_GRANT_OWNER_VIEWER";
 
 /// A simulated instance with the demo's world, and the client of its operator.
 struct World {
@@ -43,7 +51,27 @@ impl World {
         simulator.load(&demo());
         let zitadel = client(simulator.zitadel().url(), TOKEN);
         let lane = Budget::new(true).lane("test".to_owned(), Limits::default());
-        Self { simulator, zitadel, lane }
+        let world = Self { simulator, zitadel, lane };
+        world.find_out().await;
+        world
+    }
+
+    /// The same without the member routes of management v1, so that v2 is spoken.
+    async fn of_v2() -> Self {
+        let world = Self::start().await;
+        world.server().set_generation(ServerGeneration::V2Only);
+        world.find_out().await;
+        world
+    }
+
+    /// Finds out which API is served, so that this is none of the calls that follow.
+    async fn find_out(&self) {
+        self.verify().await.unwrap();
+        self.server().clear_requests();
+    }
+
+    async fn verify(&self) -> Result<&'static str, Error> {
+        self.zitadel.verify(&self.permit().await).await.map(|verified| verified.api)
     }
 
     fn server(&self) -> &simulator::Zitadel {
@@ -106,10 +134,16 @@ impl World {
 
 fn place(path: &str) -> &str {
     match () {
-        () if path.ends_with("_search") => "search",
+        () if path.starts_with("/zitadel.") => path.rsplit('/').next().unwrap_or_default(),
+        () if path.ends_with("/roles/_search") => "roles",
+        () if path.ends_with("/members/_search") => "search",
+        () if path == "/management/v1/users/_search" => "users",
+        () if path == "/v2/users" => "v2 users",
+        () if path.contains("/granted_projects/") => "granted project",
         () if path.contains("/members") => "members",
         () if path.starts_with("/v2/users") => "v2 user",
         () if path.contains("/users/") => "user",
+        () if path.contains("/grants/") => "grant",
         () => "project",
     }
 }
@@ -128,8 +162,17 @@ fn under(organization: Option<&str>) -> Project {
     Project { organization_id: organization.map(str::to_owned), ..project() }
 }
 
+/// The grant of the project, as the organization that it is made to sees it.
+fn grant() -> Project {
+    Project { organization_id: Some(GRANTED_ORG.to_owned()), grant_id: Some(GRANT.to_owned()), ..project() }
+}
+
 fn target(user: &str) -> Target {
-    Target { project: project(), subject_kind: SubjectKind::User, subject_id: user.to_owned() }
+    member_of(&project(), user)
+}
+
+fn member_of(project: &Project, user: &str) -> Target {
+    Target { project: project.clone(), subject_kind: SubjectKind::User, subject_id: user.to_owned() }
 }
 
 fn create(roles: &[&str]) -> Change {

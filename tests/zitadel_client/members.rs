@@ -156,7 +156,7 @@ async fn ids_that_are_none_are_never_sent() {
 
 #[tokio::test]
 async fn the_server_s_clock_is_noticed() {
-    let world = World::start().await;
+    let world = World::start().await.calling_as(TOKEN);
     assert_eq!(world.zitadel.clock_skew(), None);
     world.server().set_clock_offset(jiff::SignedDuration::from_secs(300));
     world.list(&project()).await.unwrap();

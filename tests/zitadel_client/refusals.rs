@@ -56,9 +56,11 @@ async fn only_a_token_that_is_refused_fails_verification() {
         Fault::status(502),
         Fault::Truncated,
     ] {
-        world.order(Order::next(fault.clone()));
+        // Where management v1 isn't served, v2 is asked as well.
+        world.order(Order::always(fault.clone()));
         let error = world.zitadel.verify(&world.permit().await).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "{fault:?}: {error}");
+        world.server().clear_orders();
     }
     world.order(Order::next(Fault::status(403)));
     let error = world.zitadel.verify(&world.permit().await).await.unwrap_err();
@@ -86,12 +88,14 @@ async fn what_goes_wrong_on_the_way_is_never_an_empty_list_nor_a_done_write() {
     ] {
         world.order(Order::next(fault.clone()));
         let listed = world.list(&project()).await.unwrap_err();
+        world.find_out().await;
         assert_eq!((format!("{:?}", listed.reason()).as_str(), listed.effect()), (reason, read), "{fault:?}: {listed}");
         for change in [create(&[OWNER]), replace(&[OWNER]), Change::Remove] {
             let before: &[&str] = if matches!(change, Change::Create(_)) { &[] } else { &[VIEWER] };
             world.server().set_roles(PROJECT, ADA, before);
             world.order(Order::next(fault.clone()));
             let error = world.apply(&target(ADA), &change).await.unwrap_err();
+            world.find_out().await;
             let found = (format!("{:?}", error.reason()), error.effect());
             assert_eq!(found, (reason.to_owned(), write), "{fault:?}, {change:?}: {error}");
             assert!(error.to_string().len() < 800 && !error.to_string().contains(TOKEN), "{error}");

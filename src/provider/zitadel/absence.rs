@@ -23,6 +23,9 @@ pub async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(),
         if Refusal::read(&answer).meaning() != Meaning::UserElsewhere {
             return judge(&answer, target, &asked);
         }
+        // It is there: v2 shows it to those who may read users of its organization, and proves nothing to others.
+        let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
+        return if answer.is_success() { judge(&answer, target, &asked) } else { Ok(()) };
     }
     let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
     judge(&answer, target, &asked)

@@ -146,7 +146,7 @@ pub(crate) fn grant_of_another_org(id: &'static str) -> Refusal {
 
 /// GET of a grant that isn't there: `ProjectGrantByID` in ZITADEL's `internal/query/project_grant.go`.
 pub(crate) fn no_grant() -> Refusal {
-    with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), "QUERY-n93fi")
+    with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), "QUERY-n98GGs")
 }
 
 /// Empty or unknown roles.

@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod gateway;
 mod grant_members;
+mod grants_v2;
 mod instance;
 mod look;
 mod members;

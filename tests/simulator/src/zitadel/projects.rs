@@ -21,7 +21,11 @@ const PACKAGE: &str = "project";
 
 /// The routes of this area.
 pub(crate) fn routes() -> Router<Zitadel> {
-    let v2 = vec![("ListProjects", method(list)), ("GetProject", method(project_v2))];
+    let v2 = vec![
+        ("ListProjects", method(list)),
+        ("GetProject", method(project_v2)),
+        ("ListProjectGrants", method(super::grants_v2::list)),
+    ];
     Router::new()
         .route("/management/v1/projects/_search", post(search))
         .route("/management/v1/projects/{project}", get(project))

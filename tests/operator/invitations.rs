@@ -1,0 +1,107 @@
+//! Users of Infisical: nobody is invited and no mail sent unless the provider object says so, and what an older server
+//! gives a new member is never left.
+
+use serde_json::{Value, json};
+use simulator::{Answer, Fault, Order, worlds};
+
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, email_of, in_seconds};
+use crate::support::changed;
+
+/// A user of the organization who isn't in the project, and an object that names them.
+fn outsider(stage: &Stage, name: &str, roles: Value) -> (Subject, Value) {
+    let person = stage.person(name);
+    person.by_hand(&[]);
+    let subject = json!({"kind": "User", "name": email_of(name, &person.id)});
+    let object = changed(person.declares(roles), "/spec/subject", subject);
+    (person, object)
+}
+
+async fn lets_invite(stage: &Stage) {
+    let provider = changed(stage.infisical_provider(), "/spec/infisical/inviteUsers", json!(true));
+    stage.api.apply(&[provider]).await;
+    stage.provider_is_ready("infisical").await;
+}
+
+#[tokio::test]
+async fn nobody_is_invited_unless_the_provider_says_so() {
+    with_stage(async |stage| {
+        let (person, object) = outsider(&stage, "outside", json!([{"role": "viewer"}]));
+        let accounts = stage.simulator.infisical().accounts().len();
+        stage.api.apply(&[object]).await;
+        let message = stage.is_stalled(&person.object(), "SubjectNotFound").await;
+        assert!(message.contains("subject"), "{message}");
+        // By id there is nobody to be invited either.
+        let mut by_id = person.clone();
+        by_id.name = "by-id".to_owned();
+        stage.declare(&by_id, json!([{"role": "viewer"}])).await;
+        let message = stage.is_stalled("pm/by-id", "Rejected").await;
+        assert!(message.contains("inviteUsers"), "{message}");
+        assert_eq!(stage.simulator.infisical().mails().len(), 0);
+        assert_eq!(stage.simulator.infisical().accounts().len(), accounts);
+        person.has_now(&[], "an outsider");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_user_is_brought_in_and_holds_what_is_declared() {
+    for old in [false, true] {
+        with_stage(async |stage| {
+            if old {
+                stage.simulator.infisical().be_october_2024();
+            }
+            lets_invite(&stage).await;
+            let (person, object) = outsider(&stage, "invited", json!([{"role": "viewer"}]));
+            stage.api.apply(&[object]).await;
+            person.has(&["viewer"]).await;
+            stage.ready(&person.object()).await;
+            assert_eq!(stage.simulator.infisical().mails().len(), 1, "one mail");
+            stage.delete(&person.object()).await;
+            assert_eq!(person.memberships(), 0);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_user_whose_roles_come_later_is_brought_in_when_the_first_one_starts() {
+    with_stage(async |stage| {
+        lets_invite(&stage).await;
+        let start = in_seconds(8);
+        let window = json!({"startTime": start, "duration": "1h"});
+        let (person, object) = outsider(&stage, "later", json!([{"role": "viewer", "temporary": window}]));
+        stage.api.apply(&[object]).await;
+        stage.role_is(&person.object(), "viewer", "Scheduled").await;
+        assert_eq!(stage.simulator.infisical().mails().len(), 0, "before the start");
+        assert!(person.gains("viewer").await >= start);
+        stage.delete(&person.object()).await;
+        assert_eq!(person.memberships(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
+    with_stage(async |stage| {
+        stage.simulator.infisical().be_october_2024();
+        lets_invite(&stage).await;
+        // The request that takes it away fails, again and again.
+        let failing = Fault::Status(Answer::new(500, json!({"statusCode": 500, "error": "Update"})));
+        let patches = Order::next_n(4, failing).on("PATCH", "/memberships/");
+        stage.simulator.infisical().order(patches);
+        let (person, object) = outsider(&stage, "leftover", json!([{"role": "viewer"}]));
+        let additive = changed(object, "/spec/roleManagement", json!("Additive"));
+        stage.api.apply(&[additive]).await;
+        person.gains("member").await;
+        let managed = stage.api.get(&person.object()).await["status"]["managedRoles"].clone();
+        assert!(managed.to_string().contains("member"), "what the server gives is written down before: {managed}");
+        person.has(&["viewer"]).await;
+        stage.ready(&person.object()).await;
+        let managed = stage.api.get(&person.object()).await["status"]["managedRoles"].clone();
+        assert_eq!(managed, json!([{"role": "viewer"}]));
+        stage.delete(&person.object()).await;
+        assert_eq!(person.memberships(), 0, "{}", worlds::INFISICAL_PROJECT);
+    })
+    .await;
+}

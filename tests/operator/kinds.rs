@@ -1,0 +1,111 @@
+//! Every kind of subject has the same life: identities, users and groups of Infisical, members of projects and of
+//! project grants of ZITADEL.
+
+use serde_json::json;
+
+use crate::stage::with_stage;
+use crate::subject::{each, in_seconds};
+
+#[tokio::test]
+async fn every_kind_is_granted_changed_ended_and_revoked() {
+    with_stage(async |stage| {
+        each(stage.every("life"), async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            stage.ready(&subject.object()).await;
+            let end = in_seconds(12);
+            let roles = json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}]);
+            stage.change(&subject, json!({ "roles": roles })).await;
+            subject.has(&[a, b]).await;
+            subject.ends(b, end, "beside a permanent role").await;
+            subject.has_now(&[a], "after the end");
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[], "after the deletion");
+            assert_eq!(subject.memberships(), 0, "{}: a membership is left", subject.name);
+        })
+        .await;
+        assert_eq!(stage.simulator.infisical().mails().len(), 0, "nobody was mailed");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_temporary_role_alone_ends_with_the_membership_for_every_kind() {
+    with_stage(async |stage| {
+        each(stage.every("alone"), async |subject| {
+            let [_, b, ..] = subject.names();
+            let end = in_seconds(10);
+            stage.declare(&subject, json!([{"role": b, "temporary": {"expirationTime": end}}])).await;
+            subject.has(&[b]).await;
+            subject.ends(b, end, "alone").await;
+            subject.is_member(0).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_by_hand_is_put_right_for_every_kind() {
+    with_stage(async |stage| {
+        each(stage.every("drifts"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            stage.declare(&subject, json!([{"role": a}])).await;
+            subject.has(&[a]).await;
+            stage.ready(&subject.object()).await;
+            subject.by_hand(&[b, c]);
+            stage.reconcile_now(&subject.object()).await;
+            subject.has(&[a]).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_others_gave_stays_beside_an_additive_object_of_every_kind() {
+    with_stage(async |stage| {
+        each(stage.every("beside"), async |subject| {
+            let [a, b, ..] = subject.names();
+            subject.by_hand(&[a]);
+            stage
+                .api
+                .apply(&[subject.declares_with(json!([{"role": b}]), json!({"roleManagement": "Additive"}))])
+                .await;
+            subject.has(&[a, b]).await;
+            stage.ready(&subject.object()).await;
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[a], "after the deletion");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_does_not_exist_says_so_for_every_kind() {
+    with_stage(async |stage| {
+        each(stage.every("unknown"), async |subject| {
+            let [a, ..] = subject.names();
+            stage.declare(&subject, json!([{"role": a}, {"role": "no-such-role"}])).await;
+            stage.reason_is(&subject.object(), "RoleNotFound").await;
+            subject.has(&[a]).await;
+            let mut nobody = subject.clone();
+            nobody.name = format!("{}-nobody", subject.name);
+            let last = if subject.is_at_infisical() { "ffffffffffff" } else { "999999999999" };
+            nobody.id.truncate(nobody.id.len() - last.len());
+            nobody.id += last;
+            stage.declare(&nobody, json!([{"role": a}])).await;
+            let ready = stage.reason_is(&nobody.object(), reason_of_nobody(&subject.name)).await;
+            assert!(ready["message"].as_str().is_some_and(|message| message.contains(&nobody.id)), "{ready}");
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Infisical can't say whether a user exists who isn't in the project.
+fn reason_of_nobody(name: &str) -> &'static str {
+    if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
+}
