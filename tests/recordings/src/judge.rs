@@ -65,7 +65,7 @@ async fn one(
                 left_out += 1;
                 rows.insert(expected.rows() - expected.left_out.len() + row);
                 let left_out = &expected.left_out[row];
-                report.leave_out("C", &recording.provider, &left_out.title(), &left_out.because);
+                report.leave_out("C", &recording.provider, &left_out.because);
             }
             Verdict::Unknown(what) => {
                 judged += 1;
@@ -159,7 +159,7 @@ pub async fn tell(home: &Path, recordings: &[Recording]) -> Result<Report, Strin
             let place = format!("{provider}/{} {number} {:?}", recording.file, exchange.name);
             let Some((call, pattern, values)) = expected.call(&exchange.request.method, &exchange.request.path) else {
                 println!("{place} → not an endpoint that the operator calls");
-                report.leave_out("C", provider, "endpoints that the operator doesn't call", "");
+                report.leave_out("C", provider, "endpoints that the operator doesn't call");
                 continue;
             };
             let exchange = exchange.clone().without_ellipsis();

@@ -15,5 +15,6 @@ pub mod path;
 pub mod reading;
 pub mod readme;
 pub mod recording;
+pub mod replay;
 pub mod report;
 pub mod server;

@@ -6,17 +6,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use recordings::{judge, recording};
+use recordings::{judge, recording, replay};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let folder = std::env::args().nth(1).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let home = recording::home();
     let run = async {
-        match &folder {
-            Some(folder) => judge::tell(&home, &recording::below(folder)?).await,
-            None => judge::judge(&home, &recording::below(&home)?).await,
-        }
+        let recordings = recording::below(folder.as_ref().unwrap_or(&home))?;
+        let (mut report, replayed) = match &folder {
+            Some(_) => (judge::tell(&home, &recordings).await?, replay::replay(&recordings).await?),
+            None => (judge::judge(&home, &recordings).await?, replay::judge(&home, &recordings).await?),
+        };
+        report.add(replayed);
+        Ok::<_, String>(report)
     };
     match run.await {
         Ok(report) => {

@@ -15,6 +15,9 @@ pub struct Recording {
     /// The file's name with its ending.
     #[serde(skip)]
     pub file: String,
+    /// The folder that it is in.
+    #[serde(skip)]
+    pub folder: PathBuf,
     /// Which server was recorded.
     #[serde(default)]
     pub server: String,
@@ -54,6 +57,9 @@ pub struct Sent {
     /// The body where it wasn't JSON.
     #[serde(default)]
     pub raw_body: Option<String>,
+    /// The body where it was a form.
+    #[serde(default)]
+    pub form: Option<BTreeMap<String, String>>,
 }
 
 /// A recorded answer.
@@ -113,6 +119,7 @@ pub fn below(folder: &Path) -> Result<Vec<Recording>, String> {
             _ => return Err(format!("{}: neither its folder nor `server` says whose it is", path.display())),
         };
         recording.file = name;
+        recording.folder = path.parent().unwrap_or(folder).to_owned();
         found.push(recording);
     }
     Ok(found)

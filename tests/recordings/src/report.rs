@@ -44,8 +44,8 @@ pub struct Report {
     files: Vec<String>,
     passed: usize,
     failures: Vec<Failure>,
-    /// By direction, provider, what, and why: how many.
-    left_out: BTreeMap<(String, String, String, String), usize>,
+    /// By direction, provider and reason: how many.
+    left_out: BTreeMap<(String, String, String), usize>,
 }
 
 impl Report {
@@ -62,8 +62,8 @@ impl Report {
     }
 
     /// An exchange was left out.
-    pub fn leave_out(&mut self, direction: &str, provider: &str, what: &str, because: &str) {
-        let key = [direction, provider, what, because].map(str::to_owned).into();
+    pub fn leave_out(&mut self, direction: &str, provider: &str, because: &str) {
+        let key = [direction, provider, because].map(str::to_owned).into();
         *self.left_out.entry(key).or_default() += 1;
     }
 
@@ -90,7 +90,9 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for file in &self.files {
+        let mut files: Vec<&String> = self.files.iter().collect();
+        files.sort();
+        for file in files {
             writeln!(f, "{file}")?;
         }
         for failure in &self.failures {
@@ -99,9 +101,8 @@ impl fmt::Display for Report {
         if !self.left_out.is_empty() {
             writeln!(f, "left out:")?;
         }
-        for ((direction, provider, what, because), count) in &self.left_out {
-            let because = if because.is_empty() { String::new() } else { format!(" – {because}") };
-            writeln!(f, "  {direction} {count:>4} {provider}: {what}{because}")?;
+        for ((direction, provider, because), count) in &self.left_out {
+            writeln!(f, "  {direction} {count:>4} {provider}: {because}")?;
         }
         write!(f, "contracts: {} passed, {} failed", self.passed, self.failures.len())
     }
