@@ -47,6 +47,8 @@ pub enum Drive {
     SignInKubernetes,
     /// The same by OIDC auth.
     SignInOidc,
+    /// Asks for the issuer, and makes an assertion for it.
+    Discover,
     /// Finds out which API there is.
     Verify,
     /// Lists the members of a project.

@@ -74,6 +74,7 @@ pub fn read(provider: &str, drive: Drive, exchange: &Exchange, name: &str) -> Op
             let life = body["expiresIn"].as_u64().or(body["expires_in"].as_u64())?;
             Some(format!("signed in with {token:?} for {life} s"))
         }
+        (_, Drive::Discover) => Some(format!("signs for {:?}", body["issuer"].as_str()?)),
         (_, Drive::ExplainAbsence) => Some("nothing speaks against it".to_owned()),
         _ => None,
     }

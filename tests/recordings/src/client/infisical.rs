@@ -1,15 +1,13 @@
 //! Scenes of Infisical.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use membership_operator::member::Project;
-use membership_operator::provider::Provider;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical};
 use serde_json::{Value, json};
 
-use super::{Bench, Scene, error, operation, permit};
+use super::{Bench, Scene, operation};
 use crate::expected::Drive;
 use crate::path::parameter;
 use crate::recording::Exchange;
@@ -93,7 +91,7 @@ pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
     let infisical = Infisical::new(&bench.client, endpoint, credentials(scene.drive), true);
     match scene.drive {
-        Drive::SignIn | Drive::SignInKubernetes | Drive::SignInOidc => sign_in(bench, &infisical, scene).await,
+        _ if scene.drive.signs_in() => operation::sign_in(bench, &infisical, scene).await,
         _ => {
             let project = Project { organization_id: None, id: scene.value("project").to_owned(), grant_id: None };
             operation::run(&infisical, scene, project, scene.value("subject").to_owned(), "viewer").await
@@ -109,29 +107,6 @@ fn credentials(drive: Drive) -> Credentials {
         },
         _ => Credentials::Token("token-of-the-operator".to_owned().into()),
     }
-}
-
-/// Signs in, and goes on using the token: for how long shows in when the client signs in again.
-async fn sign_in(bench: &Bench, infisical: &Infisical, scene: &Scene<'_>) -> String {
-    if let Err(refused) = infisical.verify(&permit(false).await).await {
-        return error(&refused);
-    }
-    let logins = || bench.server.asked().0.iter().filter(|asked| asked.path.ends_with("/login")).count();
-    let used =
-        bench.server.asked().0.iter().rev().map(|asked| asked.authorization.clone()).find(|used| !used.is_empty());
-    let token = used.unwrap_or_default().trim_start_matches("Bearer ").to_owned();
-    let life = scene.exchange.response.body["expiresIn"].as_u64().unwrap_or_default();
-    let mut seen = vec![logins()];
-    for wait in [life / 2, life - life / 2] {
-        super::pass(Duration::from_secs(wait)).await;
-        if let Err(refused) = infisical.verify(&permit(false).await).await {
-            return error(&refused);
-        }
-        seen.push(logins());
-    }
-    // One for the first, none at half of its life, another one at its end.
-    let life = if seen == [1, 1, 2] { format!("{life} s") } else { format!("another time than {life} s: {seen:?}") };
-    format!("signed in with {token:?} for {life}")
 }
 
 /// What a healthy server of October 2024 answers to everything but the recorded request. It has one member, whom the

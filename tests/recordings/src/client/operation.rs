@@ -1,11 +1,13 @@
 //! The operations of a client, each as the text of what it made of it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use membership_operator::member::{Change, Entry, Project, Target, Term, Verbatim, Window};
 use membership_operator::provider::{Error, Listing, Provider};
 use serde_json::Value;
 
-use super::{Scene, error, permit};
+use super::{Bench, Scene, error, pass, permit};
 use crate::expected::Drive;
 use crate::reading;
 
@@ -41,11 +43,35 @@ pub async fn run(provider: &impl Provider, scene: &Scene<'_>, project: Project, 
             let absence = provider.explain_absence(&permit(false).await, &target).await;
             absence.map_or_else(|e| error(&e), |()| "nothing speaks against it".to_owned())
         }
-        Drive::Verify | Drive::SignIn | Drive::SignInKubernetes | Drive::SignInOidc => {
+        Drive::Verify | Drive::Discover | Drive::SignIn | Drive::SignInKubernetes | Drive::SignInOidc => {
             let verified = provider.verify(&permit(false).await).await;
             verified.map_or_else(|e| error(&e), |verified| format!("verified {}", verified.api))
         }
     }
+}
+
+/// Signs in, and goes on using the token: for how long shows in when the client signs in again.
+pub async fn sign_in(bench: &Bench, provider: &impl Provider, scene: &Scene<'_>) -> String {
+    if let Err(refused) = provider.verify(&permit(false).await).await {
+        return error(&refused);
+    }
+    let path = scene.pattern.fill(&scene.values);
+    let sign_ins = || bench.server.asked().0.iter().filter(|asked| asked.path == path).count();
+    let asked = bench.server.asked().0;
+    let used = asked.iter().rev().map(|asked| asked.authorization.trim_start_matches("Bearer ")).next();
+    let body = &scene.exchange.response.body;
+    let life = body["expiresIn"].as_u64().or(body["expires_in"].as_u64()).unwrap_or_default();
+    let mut seen = vec![sign_ins()];
+    for wait in [life / 2, life - life / 2] {
+        pass(Duration::from_secs(wait)).await;
+        if let Err(refused) = provider.verify(&permit(false).await).await {
+            return error(&refused);
+        }
+        seen.push(sign_ins());
+    }
+    // One for the first, none at half of its life, another one at its end.
+    let life = if seen == [1, 1, 2] { format!("{life} s") } else { format!("another time than {life} s: {seen:?}") };
+    format!("signed in with {:?} for {life}", used.unwrap_or_default())
 }
 
 fn found(ids: Result<Vec<String>, Error>) -> String {
