@@ -16,20 +16,19 @@ mod route;
 mod user;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-pub use auth::Credentials;
+pub use auth::{Credentials, TokenSource};
 
 use super::error::Effect;
 use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
+use super::session::{Session, Turn};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
-use auth::Session;
 use listing::{MembershipIds, Memberships};
 use membership::{Membership, Written};
 use refusal::{Asked, Failure, Operation, Refusal};
@@ -49,7 +48,7 @@ const BUILT_IN_ROLES: [&str; 8] =
 /// One Infisical server with one credential.
 pub struct Infisical {
     server: Server,
-    session: Session,
+    session: Session<Credentials>,
     /// Whether users may be brought into projects by name, which mails them.
     invite_users: bool,
     /// What was found out about each [`Family`] of routes.
@@ -67,26 +66,6 @@ struct Known {
     wants_permanent: bool,
 }
 
-/// The requests under one permit: the first is in it, each further one is charged.
-struct Turn<'p> {
-    permit: &'p Permit,
-    begun: AtomicBool,
-}
-
-impl<'p> Turn<'p> {
-    fn new(permit: &'p Permit) -> Self {
-        Self { permit, begun: AtomicBool::new(false) }
-    }
-
-    /// The permit for the next request.
-    fn next(&self) -> &'p Permit {
-        if self.begun.swap(true, Ordering::Relaxed) {
-            self.permit.charge();
-        }
-        self.permit
-    }
-}
-
 impl Infisical {
     /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials make another: what was
     /// refused before is forgotten with it.
@@ -94,7 +73,7 @@ impl Infisical {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, invite_users: bool) -> Self {
         Self {
             server: client.server("Infisical", endpoint),
-            session: Session::new(credentials),
+            session: Session::new(credentials.trimmed()),
             invite_users,
             known: Mutex::default(),
             users: Mutex::default(),
@@ -116,7 +95,7 @@ impl Infisical {
                 Some(generation) => generation,
                 None => self.probe(turn, family).await?,
             };
-            return match self.ask(turn, asked, || request(generation)).await {
+            return match self.ask(turn, asked, request(generation)).await {
                 Err(Refusal::NoRoute) if !probed_again => {
                     probed_again = true;
                     self.forget(family, generation);
@@ -129,38 +108,9 @@ impl Infisical {
     }
 
     /// Sends one request whose path is the same in all generations, and reads its refusal.
-    async fn ask<'r>(
-        &self,
-        turn: &Turn<'_>,
-        asked: &Asked<'_>,
-        request: impl Fn() -> Request<'r>,
-    ) -> Result<Answer, Refusal> {
-        let answer = self.present(turn, request).await?;
+    async fn ask<'r>(&self, turn: &Turn<'_>, asked: &Asked<'_>, request: Request<'r>) -> Result<Answer, Refusal> {
+        let answer = self.session.present(&self.server, turn, request).await?;
         if answer.is_success() { Ok(answer) } else { Err(refusal::read(&answer, asked)) }
-    }
-
-    /// Sends one request with a token. One that isn't accepted any more is replaced once, by one login for all calls;
-    /// nothing was carried out then.
-    async fn present<'r>(&self, turn: &Turn<'_>, request: impl Fn() -> Request<'r>) -> Result<Answer, Error> {
-        let mut signed_in_again = false;
-        loop {
-            let token = self.session.token(&self.server, turn).await?;
-            let request = self.session.hide(request()).bearer(&token.secret);
-            let answer = self.server.call(turn.next(), request).await?;
-            match refusal::token(&answer) {
-                None => {
-                    if answer.is_success() || refusal::failure(&answer).is_none() {
-                        self.session.accepted();
-                    }
-                    return Ok(answer);
-                }
-                Some(_) if !signed_in_again && self.session.may_sign_in_again(&token).await => signed_in_again = true,
-                Some(error) => {
-                    self.session.refused(&error).await;
-                    return Err(error);
-                }
-            }
-        }
     }
 
     /// The generation of a family, found by reads of what nobody has.
@@ -169,7 +119,7 @@ impl Infisical {
         for &generation in family.generations() {
             // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
             if (family, generation) != (Family::Projects, Generation::G1) {
-                let answer = self.present(turn, || family.probe(generation, &nobody)).await?;
+                let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
                 if answer.is_success() {
                     // A web page that is answered for any path is neither.
                     answer

@@ -94,7 +94,7 @@ impl Infisical {
         let mut found: Vec<String> = Vec::new();
         let mut seen = 0;
         loop {
-            let request = || {
+            let request = {
                 let request = route::identities(&organization);
                 // The search is for any part of a name, whatever the case, and `\` escapes its wildcards.
                 let request = if name.contains('\\') { request } else { request.query("search", name) };
@@ -120,7 +120,7 @@ impl Infisical {
     /// project.
     async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
-        match self.ask(turn, &asked, || route::groups()).await {
+        match self.ask(turn, &asked, route::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.json()?;
                 Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())

@@ -12,15 +12,19 @@ mod explain;
 mod flow;
 mod heal;
 mod ids;
+mod key_file;
 mod list;
 mod names;
 mod refusal;
+mod sign_in;
 mod v1;
 mod v2;
 mod wire;
 
 use jiff::SignedDuration;
-use secrecy::SecretString;
+
+pub use key_file::{KeyFile, KeyFileError};
+pub use sign_in::Credentials;
 
 use super::http::{Client, Endpoint};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
@@ -38,9 +42,10 @@ pub struct Zitadel {
 }
 
 impl Zitadel {
-    /// An instance and the personal access token of one of its machine users.
-    pub fn new(client: Client, endpoint: Endpoint, token: SecretString) -> Self {
-        let connection = Connection::new(&client, endpoint, token);
+    /// An instance and the credential of one of its machine users. The instance is the one that the URL's host names, or
+    /// else `instance_host`, as calls inside a cluster need it. Nothing is sent yet.
+    pub fn new(client: Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
+        let connection = Connection::new(&client, endpoint, credentials, instance_host);
         Self { connection, api: api::Found::default(), granted_to: v2::GrantedTo::default() }
     }
 

@@ -76,7 +76,7 @@ pub enum Drive {
 impl Drive {
     /// Whether it signs in.
     pub fn signs_in(self) -> bool {
-        matches!(self, Self::SignIn | Self::SignInKubernetes | Self::SignInOidc)
+        matches!(self, Self::SignIn | Self::SignInKubernetes | Self::SignInOidc | Self::Discover)
     }
 }
 

@@ -165,11 +165,10 @@ pub async fn tell(home: &Path, recordings: &[Recording]) -> Result<Report, Strin
             let exchange = exchange.clone().without_ellipsis();
             let scene = Scene::new(provider, call, &pattern, &values, &exchange, Vec::new());
             let outcome = bench.play(provider, &scene).await;
-            println!(
-                "{place} → {}{}",
-                outcome.made,
-                outcome.trouble.iter().map(|t| format!("; {t}")).collect::<String>()
-            );
+            let trouble: String = outcome.trouble.iter().map(|trouble| format!("; {trouble}")).collect();
+            // One line, however many members there are.
+            let made = outcome.made.split_whitespace().collect::<Vec<_>>().join(" ");
+            println!("{place} → {made}{trouble}");
             told += 1;
         }
         report.file(&format!("{provider}/{}", recording.file), "C", told, told, recording.exchanges.len() - told);

@@ -116,13 +116,28 @@ pub fn below(folder: &Path) -> Result<Vec<Recording>, String> {
         recording.provider = match (is("infisical"), is("zitadel")) {
             (true, false) => "infisical".to_owned(),
             (false, true) => "zitadel".to_owned(),
-            _ => return Err(format!("{}: neither its folder nor `server` says whose it is", path.display())),
+            _ => by_paths(&recording.exchanges)
+                .ok_or_else(|| {
+                    format!("{}: neither its folder, `server` nor its paths say whose it is", path.display())
+                })?
+                .to_owned(),
         };
         recording.file = name;
         recording.folder = path.parent().unwrap_or(folder).to_owned();
         found.push(recording);
     }
     Ok(found)
+}
+
+/// Whose paths these are: all of Infisical's begin with `/api/`, and none of ZITADEL's.
+fn by_paths(exchanges: &[Exchange]) -> Option<&'static str> {
+    let infisical = exchanges.iter().filter(|exchange| exchange.request.path.starts_with("/api/")).count();
+    match infisical {
+        0 if exchanges.is_empty() => None,
+        0 => Some("zitadel"),
+        all if all == exchanges.len() => Some("infisical"),
+        _ => None,
+    }
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {

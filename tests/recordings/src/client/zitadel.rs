@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use membership_operator::member::Project;
+use membership_operator::provider::Provider;
 use membership_operator::provider::http::Endpoint;
-use membership_operator::provider::zitadel::Zitadel;
+use membership_operator::provider::zitadel::{Credentials, KeyFile, Zitadel};
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
-use super::{Bench, Scene, operation};
+use super::{Bench, Scene, error, operation, permit};
 use crate::expected::{Drive, error_of};
 use crate::recording::Exchange;
 use crate::server::{Answer, Asked};
@@ -17,6 +21,9 @@ const USER: &str = "400623434716941350";
 const ORGANIZATION: &str = "400623100078656550";
 const GRANT: &str = "400624159308513318";
 const NAME: &str = "deployer";
+const TOKEN: &str = "/oauth/v2/token";
+/// The host that the recorded instance calls itself.
+const INSTANCE_HOST: &str = "localhost:28080";
 /// Nothing has this id, whatever the recording.
 const NOTHING: &str = "999999999999999999";
 
@@ -98,7 +105,13 @@ fn is_v2(scene: &Scene<'_>) -> bool {
 /// Plays the client's part.
 pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
-    let zitadel = Zitadel::new(bench.client.clone(), endpoint, "token-of-the-operator".to_owned().into());
+    let instance_host = scene.drive.signs_in().then(|| INSTANCE_HOST.to_owned());
+    let zitadel = Zitadel::new(bench.client.clone(), endpoint, credentials(scene), instance_host);
+    match scene.drive {
+        Drive::Discover => return discover(bench, &zitadel).await,
+        _ if scene.drive.signs_in() => return operation::sign_in(bench, &zitadel, scene).await,
+        _ => {}
+    }
     let some = |name: &str| Some(scene.value(name).to_owned()).filter(|id| !id.is_empty());
     // v2 names a grant by the organization that it is made to.
     let project = Project {
@@ -108,6 +121,35 @@ pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
     };
     let role = if project.grant_id.is_some() { "PROJECT_GRANT_OWNER" } else { "PROJECT_OWNER" };
     operation::run(&zitadel, scene, project, scene.value("user").to_owned(), role).await
+}
+
+/// With which credential: a client's secret, where the recorded request has one, else a key; otherwise a token.
+fn credentials(scene: &Scene<'_>) -> Credentials {
+    if !scene.drive.signs_in() {
+        return Credentials::PersonalAccessToken("token-of-the-operator".to_owned().into());
+    }
+    let form = scene.exchange.request.form.iter().flatten();
+    if form.clone().any(|(field, value)| field == "grant_type" && value == "client_credentials") {
+        let client_secret = "secret-of-the-client".to_owned().into();
+        return Credentials::ClientCredentials { client_id: "robot".to_owned(), client_secret };
+    }
+    let file = json!({"type": "serviceaccount", "keyId": "400624056296016934", "userId": USER,
+                      "key": simulator::worlds::ZITADEL_KEY});
+    Credentials::PrivateKeyJwt(KeyFile::parse(&file.to_string().into()).expect("a key file"))
+}
+
+/// Signs in, and says for whom the assertion was made.
+async fn discover(bench: &Bench, zitadel: &Zitadel) -> String {
+    if let Err(refused) = zitadel.verify(&permit(false).await).await {
+        return error(&refused);
+    }
+    let asked = bench.server.asked().0;
+    let form = asked.iter().find(|asked| asked.path == TOKEN).map(|asked| asked.text.clone()).unwrap_or_default();
+    let assertion = form_urlencoded::parse(form.as_bytes()).find(|(field, _)| field == "assertion");
+    let assertion = assertion.map(|(_, assertion)| assertion.into_owned()).unwrap_or_default();
+    let claims = assertion.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
+    let claims: Value = serde_json::from_slice(&claims.unwrap_or_default()).unwrap_or_default();
+    format!("signs for {:?}", claims["aud"].as_str().unwrap_or_default())
 }
 
 /// What a healthy server answers to everything but the recorded request: the project is where it is looked for, the
@@ -146,6 +188,10 @@ pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer>
             (_, ["management", ..]) if v2 => return Some(refused(404, 5, "Not Found", "")),
             ("GET", ["management", "v1", "projects", id]) if *id == NOTHING => {
                 return Some(refused(404, 5, "Project not found (QUERY-fk2fs)", "QUERY-fk2fs"));
+            }
+            ("GET", [".well-known", "openid-configuration"]) => json!({"issuer": format!("http://{INSTANCE_HOST}")}),
+            ("POST", ["oauth", "v2", "token"]) => {
+                json!({"access_token": "another", "token_type": "Bearer", "expires_in": 43199})
             }
             ("POST", [.., "roles", "_search"]) => json!({"result": ["PROJECT_OWNER_GLOBAL"]}),
             ("POST", [.., "members", "_search"]) if listed => json!({"details": {"totalResult": "1"}, "result": rows}),
