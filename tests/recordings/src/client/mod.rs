@@ -9,8 +9,8 @@ mod operation;
 mod zitadel;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use membership_operator::api::SubjectKind;
@@ -133,6 +133,9 @@ impl Bench {
     }
 }
 
+/// What answers everything but the recorded request: it is told how often the recorded answer was given before.
+type Neutral = Box<dyn FnMut(&Asked, usize) -> Option<Answer> + Send>;
+
 /// The recorded answer where it was given, those of `with` where they were, else what is neutral.
 fn script(
     provider: &str,
@@ -153,10 +156,10 @@ fn script(
             (other.request.method.clone(), path, Answer::recorded(&other.response))
         })
         .collect();
-    let neutral: Mutex<Box<dyn FnMut(&Asked, usize) -> Option<Answer> + Send>> = Mutex::new(match provider {
+    let mut neutral: Neutral = match provider {
         "infisical" => Box::new(infisical::neutral(scene)),
         _ => Box::new(zitadel::neutral(scene)),
-    });
+    };
     // What refuses a removal is true until the member is changed.
     let removes = scene.drive == Drive::Remove;
     let mut changed = false;
@@ -164,7 +167,7 @@ fn script(
         let before = served.load(Ordering::Relaxed);
         let asked_path = asked.path.split('?').next().unwrap_or_default();
         if zitadel::is_knock(asked) {
-            return neutral.lock().ok()?(asked, before);
+            return neutral(asked, before);
         }
         let over = once && before > 0 || removes && changed;
         changed |= matches!(asked.method.as_str(), "PATCH" | "PUT");
@@ -175,7 +178,7 @@ fn script(
         let other = with.iter().find(|(method, path, _)| *method == asked.method && path == asked_path);
         match other {
             Some((_, _, answer)) => Some(answer.clone()),
-            None => neutral.lock().ok()?(asked, before),
+            None => neutral(asked, before),
         }
     }
 }
