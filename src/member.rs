@@ -137,7 +137,8 @@ pub enum Change {
     Create(Vec<Entry>),
     /// There is one: replace its whole list.
     Replace(Vec<Entry>),
-    /// There are several of one subject: delete them all, then create one with these roles.
+    /// There are several of one subject: delete them all, then create one with these roles; or, where nobody can be
+    /// created again without a mail (users of Infisical), make one with these roles of them.
     Recreate(Vec<Entry>),
     /// Remove the membership, or all of them.
     Remove,

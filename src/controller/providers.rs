@@ -182,8 +182,8 @@ fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client,
     match credential {
         Credential::Infisical(credentials) => {
             let invite_users = spec.infisical.as_ref().is_some_and(|infisical| infisical.invite_users);
-            let infisical = infisical::Infisical::new(&http, endpoint, credentials, invite_users);
-            AnyProvider::Infisical(infisical)
+            let infisical = infisical::Infisical::new(&http, endpoint, credentials);
+            AnyProvider::Infisical(infisical.inviting_users(invite_users))
         }
         Credential::Zitadel(credentials) => {
             let instance_host = spec.zitadel.as_ref().and_then(|zitadel| zitadel.instance_host.clone());

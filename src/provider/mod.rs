@@ -22,7 +22,10 @@ use crate::member::{Capabilities, Change, Member, Project, Target};
 /// What [`Provider::verify`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// The generation of the API, for `status.api`: `projects/v1`, `workspace/v2`, `management/v1`.
+    /// The generation of the API, for `status.api`. Infisical's is that of the paths of identity memberships:
+    /// `projects/v1/memberships` (`/api/v1/projects/{p}/memberships/identities`, since about October 2025), `projects/v1`
+    /// (`/api/v1/projects/{p}/identity-memberships`), `workspace/v2` (`/api/v2/workspace/{p}/identity-memberships`).
+    /// ZITADEL's is `management/v1`.
     pub api: &'static str,
 }
 
@@ -133,6 +136,7 @@ pub trait Provider: Send + Sync {
 }
 
 /// The provider of a MembershipProvider object.
+#[allow(clippy::large_enum_variant, reason = "there is one for each provider object, and it stays where it is")]
 pub enum AnyProvider {
     /// Infisical.
     Infisical(infisical::Infisical),

@@ -142,10 +142,14 @@ async fn each_request_is_counted_once_by_method_route_and_code() {
     let replace = Change::Replace(permanent(&["member"]));
     let _ = stage.infisical.apply(&permit, &target(INFISICAL_ON_CALL), None, &replace).await;
     let seen = stage.observed.0.lock().unwrap().clone();
-    let list = "/api/v1/projects/{project}/identity-memberships";
+    let newer = "/api/v1/projects/{project}/memberships/identities/{identity}";
     let one = "/api/v1/projects/{project}/identity-memberships/{identity}";
-    let expected =
-        [("POST", "/api/v1/auth/universal-auth/login", "200"), ("GET", list, "404"), ("PATCH", one, "broken")];
+    let expected = [
+        ("POST", "/api/v1/auth/universal-auth/login", "200"),
+        ("GET", newer, "404"),
+        ("GET", one, "404"),
+        ("PATCH", one, "broken"),
+    ];
     assert_eq!(seen, expected.map(|(method, route, code)| (method, route, code.to_owned())));
 }
 

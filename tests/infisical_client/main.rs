@@ -4,23 +4,28 @@
 
 mod changes;
 mod faults;
+mod invitations;
+mod kinds;
+mod names;
 mod other_logins;
 mod rate_limits;
 mod raw;
 mod sign_in;
 mod tls;
+mod upgrades;
 mod urls;
+mod users;
 mod wire;
 
 use std::sync::{Arc, Mutex};
 
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
-use membership_operator::member::{Entry, Project, Target};
+use membership_operator::member::{Change, Entry, Member, Project, Target};
 use membership_operator::provider::budget::{Budget, Kind, Lane};
 use membership_operator::provider::http::{Client, Endpoint, Observed, Observer, Policy};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::{Permit, Urgency};
+use membership_operator::provider::{Error, Permit, Provider, Receipt, Urgency};
 use simulator::worlds::{self, INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_PROJECT};
 use simulator::{ErrorStyle, Generations, Simulator};
 
@@ -31,6 +36,15 @@ struct Stage {
     lane: Lane,
     observed: Arc<Seen>,
 }
+
+/// Every age of the server.
+const AGES: [(Generations, ErrorStyle); 5] = [
+    (Generations::G1, ErrorStyle::October2024),
+    (Generations::G1, ErrorStyle::Current),
+    (Generations::G1AndG2, ErrorStyle::Current),
+    (Generations::All, ErrorStyle::Current),
+    (Generations::G3, ErrorStyle::Current),
+];
 
 /// What the observer was told: method, route, code.
 #[derive(Default)]
@@ -62,7 +76,7 @@ impl Stage {
         simulator.load(&worlds::demo());
         let observed = Arc::new(Seen::default());
         let endpoint = Endpoint::parse(simulator.infisical().url()).unwrap();
-        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials, invite_users);
+        let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials).inviting_users(invite_users);
         Self { simulator, infisical, lane: lane(), observed }
     }
 
@@ -82,6 +96,34 @@ impl Stage {
     fn be(&self, generations: Generations, style: ErrorStyle) {
         self.server().set_generations(generations);
         self.server().set_error_style(style);
+    }
+
+    /// Lists a kind of members and finds one of them.
+    async fn member(&self, kind: SubjectKind, subject: &str) -> Option<Member> {
+        let permit = self.read().await;
+        let listing = self.infisical.list(&permit, &web(), kind).await.unwrap();
+        assert!(!listing.partial);
+        listing.members.into_iter().find(|member| member.subject_id == subject)
+    }
+
+    async fn apply(&self, kind: SubjectKind, subject: &str, change: Change) -> Result<Receipt, Error> {
+        self.apply_named(kind, subject, None, change).await
+    }
+
+    async fn apply_named(
+        &self,
+        kind: SubjectKind,
+        subject: &str,
+        name: Option<&str>,
+        change: Change,
+    ) -> Result<Receipt, Error> {
+        let permit = self.write().await;
+        self.infisical.apply(&permit, &Target { subject_kind: kind, ..target(subject) }, name, &change).await
+    }
+
+    /// The roles in force at the server now.
+    fn effective(&self, subject: &str) -> Vec<String> {
+        self.server().effective_roles(INFISICAL_PROJECT, subject, self.server().now()).into_iter().collect()
     }
 
     /// What the server holds: roles and ranges.

@@ -185,7 +185,7 @@ async fn the_login_names_the_identity_and_carries_the_token_as_it_is_in_the_file
         })
         .await;
         let endpoint = Endpoint::parse(&server.url).unwrap();
-        let infisical = Infisical::new(&client(Arc::new(())), endpoint, way(TokenSource::file(&path)), false);
+        let infisical = Infisical::new(&client(Arc::new(())), endpoint, way(TokenSource::file(&path)));
         let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
         assert!(infisical.list(&permit, &web(), SubjectKind::Identity).await.is_err());
         let (head, body) = received.recv().await.unwrap();

@@ -163,6 +163,8 @@ async fn no_secret_is_shown_by_debug() {
 #[tokio::test]
 async fn the_generation_is_found_by_reads_that_change_nothing() {
     let cases = [
+        (Generations::All, ErrorStyle::Current, "projects/v1/memberships", Some("no-access")),
+        (Generations::G3, ErrorStyle::Current, "projects/v1/memberships", Some("no-access")),
         (Generations::G1AndG2, ErrorStyle::Current, "projects/v1", Some("no-access")),
         (Generations::G1, ErrorStyle::October2024, "workspace/v2", None),
     ];
@@ -189,7 +191,7 @@ async fn a_route_that_has_gone_is_looked_for_once() {
     let permit = stage.write().await;
     let change = Change::Create(permanent(&["viewer"]));
     stage.infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await.unwrap();
-    assert_eq!(stage.server().count("GET", "/api/v1/projects"), 3, "verify, the list, the probe: then never again");
+    assert_eq!(stage.server().count("GET", "/api/v1/projects"), 5, "verify, the list, the probe: then never again");
     assert_eq!(stage.infisical.capabilities(SubjectKind::Identity).permanent_base, None);
 }
 

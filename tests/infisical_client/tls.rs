@@ -94,7 +94,7 @@ fn trusting(pem: &str) -> Client {
 }
 
 fn at(client: &Client, server: &Server) -> Infisical {
-    Infisical::new(client, Endpoint::parse(&server.url).unwrap(), Credentials::Token("token".to_owned().into()), false)
+    Infisical::new(client, Endpoint::parse(&server.url).unwrap(), Credentials::Token("token".to_owned().into()))
 }
 
 async fn list(infisical: &Infisical) -> Result<usize, Error> {

@@ -38,7 +38,7 @@ async fn remembering() -> (Raw, Arc<Mutex<Vec<String>>>) {
 
 async fn list(client: &Client, url: &str) -> Result<usize, Error> {
     let infisical =
-        Infisical::new(client, Endpoint::parse(url).unwrap(), Credentials::Token("token".to_owned().into()), false);
+        Infisical::new(client, Endpoint::parse(url).unwrap(), Credentials::Token("token".to_owned().into()));
     let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }

@@ -100,7 +100,7 @@ impl Api {
         let (kind, name) = object.split_once('/').unwrap_or_else(|| panic!("{object} is no kind/name"));
         let kinds = match kind {
             "pm" | "projectmembership" | "membershipprovider" => "apis/membership.dev/v1alpha1",
-            "secret" => "api/v1",
+            "secret" | "configmap" => "api/v1",
             "rolebinding" => "apis/rbac.authorization.k8s.io/v1",
             _ => panic!("{kind}: unknown kind"),
         };

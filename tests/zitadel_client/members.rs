@@ -1,41 +1,7 @@
-//! Members, as they are created, changed, listed and removed.
+//! Members of projects by management v1.
 
 use super::*;
 use simulator::ServerGeneration;
-
-#[tokio::test]
-async fn a_member_is_created_changed_listed_and_removed() {
-    let world = World::start().await;
-    let user = target(DEPLOYER);
-    let created = world.apply(&user, &create(&[OWNER])).await.unwrap();
-    let shown = world.shown(&user).await;
-    assert_eq!(roles(shown.as_ref()), [OWNER]);
-    assert_eq!(shown.unwrap().version, created.version, "the row's sequence is the write's");
-    let changed = world.apply(&user, &replace(&[VIEWER, OWNER])).await.unwrap();
-    assert!(changed.version > created.version);
-    assert_eq!(roles(world.shown(&user).await.as_ref()), [OWNER, VIEWER]);
-    let removed = world.apply(&user, &Change::Remove).await.unwrap();
-    assert!(removed.version > changed.version);
-    assert_eq!(world.shown(&user).await, None);
-    assert_eq!(
-        world.apply(&user, &Change::Remove).await.unwrap().version,
-        removed.version,
-        "a second time is no error"
-    );
-    world.apply(&user, &Change::Recreate(entries(&[VIEWER]))).await.unwrap();
-    assert_eq!(roles(world.shown(&user).await.as_ref()), [VIEWER]);
-}
-
-/// Trap 2.
-#[tokio::test]
-async fn the_order_of_roles_makes_no_event() {
-    let world = World::start().await;
-    let user = target(DEPLOYER);
-    let created = world.apply(&user, &create(&[VIEWER, OWNER, VIEWER])).await.unwrap();
-    let again = world.apply(&user, &replace(&[OWNER, VIEWER])).await.unwrap();
-    assert_eq!(again.version, created.version);
-    assert_eq!(world.written(), [json!([OWNER, VIEWER]), json!([OWNER, VIEWER])]);
-}
 
 /// v3 and before: 400/9 PROJECT-LiaZi, the id of an empty list.
 #[tokio::test]
@@ -96,17 +62,6 @@ async fn a_long_list_is_read_page_by_page() {
     let first = json!({"details": {"totalResult": "2345"}, "result": [{"userId": GRACE, "roles": [VIEWER]}]});
     world.order(Order::nth(2, Fault::Status(Answer::new(200, first))).on("POST", "_search"));
     assert!(world.list(&project()).await.unwrap().partial, "doubled");
-}
-
-#[tokio::test]
-async fn somebody_else_s_change_is_not_overwritten() {
-    let world = World::start().await;
-    let created = world.apply(&target(GRACE), &create(&[OWNER])).await;
-    assert!(matches!(created, Err(Error::Changed { .. })), "{created:?}");
-    assert_eq!(world.server().roles(PROJECT, GRACE), [VIEWER]);
-    let replaced = world.apply(&target(ADA), &replace(&[OWNER])).await;
-    assert!(matches!(replaced, Err(Error::Changed { .. })), "{replaced:?}");
-    assert!(world.server().roles(PROJECT, ADA).is_empty());
 }
 
 #[tokio::test]

@@ -1,53 +1,7 @@
-//! The traps of reference/zitadel.md that concern members, a test each.
+//! The traps of reference/zitadel.md as management v1 has them for members of projects; what v2 and grants have in common
+//! with them is in `everywhere`.
 
 use super::*;
-
-/// Trap 1.
-#[tokio::test]
-async fn a_ghost_is_answered_200_and_never_shown() {
-    let world = World::start().await;
-    let user = target(DEPLOYER);
-    world.apply(&user, &create(&[OWNER])).await.unwrap();
-    world.server().delete_user(DEPLOYER);
-    world.apply(&user, &replace(&[VIEWER])).await.expect("the server says yes");
-    assert_eq!(world.shown(&user).await, None);
-    world.order(Order::next(Fault::Status(recorded("name-resolution", "user, v1: missing"))).on("GET", "/users/"));
-    let absence = world.explain_absence(&user).await.unwrap_err();
-    assert!(matches!(absence, Error::SubjectNotFound { .. }), "{absence}");
-    let refused = world.apply(&user, &create(&[VIEWER])).await.unwrap_err();
-    assert!(matches!(refused, Error::SubjectNotFound { .. }), "{refused}");
-}
-
-/// Trap 1: POST says 409, search shows nobody.
-#[tokio::test]
-async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
-    let world = World::start().await;
-    world.server().add_org("500", "partner");
-    world.server().add_user("501", "500", "guest");
-    let user = target("501");
-    world.apply(&user, &create(&[OWNER])).await.unwrap();
-    world.server().delete_org("500");
-    world.server().clear_requests();
-    world.apply(&user, &create(&[OWNER])).await.expect("the server says yes");
-    assert_eq!(world.calls(), ["POST members", "POST search", "POST search", "PUT members"]);
-    assert_eq!(world.shown(&user).await, None);
-}
-
-/// Trap 1, and how a revocation in a deleted project ends.
-#[tokio::test]
-async fn a_deleted_project_is_positively_gone() {
-    let world = World::start().await;
-    let user = target(DEPLOYER);
-    world.apply(&user, &create(&[OWNER])).await.unwrap();
-    world.server().delete_project(PROJECT);
-    for error in [
-        world.list(&project()).await.unwrap_err(),
-        world.apply(&user, &create(&[OWNER])).await.unwrap_err(),
-        world.apply(&target(ADA), &Change::Remove).await.unwrap_err(),
-    ] {
-        assert!(matches!(error, Error::ProjectNotFound { gone: true, .. }), "{error}");
-    }
-}
 
 /// Trap 3.
 #[tokio::test]
@@ -105,71 +59,6 @@ async fn an_empty_list_is_believed_only_of_a_project_that_is_there() {
     let removed = world.apply(&target(ADA), &Change::Remove).await;
     assert!(matches!(removed, Err(Error::Forbidden { .. })), "{removed:?}");
     assert_eq!(world.apply(&target(ADA), &Change::Remove).await, Ok(Receipt { version: None }));
-}
-
-/// Trap 4.
-#[tokio::test]
-async fn a_lost_put_is_healed() {
-    let world = World::start().await;
-    let user = target(GRACE);
-    let wanted = replace(&[OWNER]);
-    world.order(Order::next(Fault::LostWrite).on("PUT", ""));
-    let lost = world.apply(&user, &wanted).await.unwrap();
-    let shown = world.shown(&user).await;
-    assert_eq!(roles(shown.as_ref()), [VIEWER]);
-    assert!(shown.unwrap().version < lost.version, "the row's sequence tells");
-    let again = world.apply(&user, &wanted).await.unwrap();
-    assert_eq!(
-        (again, roles(world.shown(&user).await.as_ref())),
-        (lost, vec![VIEWER]),
-        "the same once more heals nothing"
-    );
-    world.server().clear_requests();
-    let healed = world.heal(&user, &wanted).await.unwrap();
-    assert!(healed.version > lost.version);
-    let shown = world.shown(&user).await;
-    assert_eq!(roles(shown.as_ref()), [OWNER]);
-    assert_eq!(shown.unwrap().version, healed.version);
-    assert_eq!(world.written(), [json!([OWNER, OWNER]), json!([OWNER])], "no other role for a moment");
-}
-
-/// Trap 4. The server believes that nobody is there, the row and the rights stay.
-#[tokio::test]
-async fn a_lost_delete_is_healed() {
-    let world = World::start().await;
-    world.server().set_stuck_for(Duration::from_millis(200));
-    let user = target(GRACE);
-    world.order(Order::next(Fault::LostWrite).on("DELETE", ""));
-    let lost = world.apply(&user, &Change::Remove).await.unwrap();
-    assert_eq!(roles(world.shown(&user).await.as_ref()), [VIEWER]);
-    assert_eq!(world.apply(&user, &Change::Remove).await, Ok(lost), "the same once more heals nothing");
-    assert!(matches!(world.apply(&user, &replace(&[VIEWER])).await, Err(Error::Changed { .. })));
-    world.server().clear_requests();
-    world.heal(&user, &Change::Remove).await.unwrap();
-    assert_eq!(world.written(), [json!([VIEWER])], "only what is in force anyway");
-    let gone = async {
-        while world.shown(&user).await.is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), gone)
-        .await
-        .expect("the row goes when the server has given up on POST");
-    assert!(world.server().effective_roles(PROJECT, GRACE, world.server().now()).is_empty());
-}
-
-/// Trap 4. A change of a member without a row makes none: it is removed and added.
-#[tokio::test]
-async fn a_lost_post_is_healed() {
-    let world = World::start().await;
-    let user = target(ADA);
-    world.order(Order::next(Fault::LostWrite).on("POST", "/members"));
-    world.apply(&user, &create(&[OWNER])).await.unwrap();
-    assert_eq!(world.shown(&user).await, None);
-    let healed = world.heal(&user, &create(&[OWNER])).await.unwrap();
-    let shown = world.shown(&user).await;
-    assert_eq!(roles(shown.as_ref()), [OWNER]);
-    assert_eq!(shown.unwrap().version, healed.version);
 }
 
 #[tokio::test]

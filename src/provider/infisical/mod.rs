@@ -69,15 +69,21 @@ struct Known {
 impl Infisical {
     /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials make another: what was
     /// refused before is forgotten with it.
-    /// `invite_users`: users who are no members may be brought in by name, which mails them.
-    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, invite_users: bool) -> Self {
+    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server("Infisical", endpoint),
             session: Session::new(credentials.trimmed()),
-            invite_users,
+            invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
         }
+    }
+
+    /// The same, allowed or not to bring users who are no members in by name, which mails them
+    /// (`spec.infisical.inviteUsers`).
+    #[must_use]
+    pub fn inviting_users(self, invite_users: bool) -> Self {
+        Self { invite_users, ..self }
     }
 
     /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the

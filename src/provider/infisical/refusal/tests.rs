@@ -1,8 +1,11 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::*;
+
+mod subjects;
 
 const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 const IDENTITY: &str = "c7e4e5d3-f44e-42c0-b7cd-f56f9b698566";
@@ -63,7 +66,7 @@ fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Ans
 
 /// October 2024's refusals, by what was asked, the status, `error` and the beginning of `message`
 /// (reference/infisical.md, "Errors", column "October 2024").
-const OCTOBER_2024: [(&[Operation], u16, &str, &str, Kind); 25] = {
+const OCTOBER_2024: [Row; 25] = {
     use Operation::*;
     [
         (&[Remove], 403, "ForbiddenError", "Failed to delete more privileged", Kind::Forbidden),
@@ -106,8 +109,8 @@ const OCTOBER_2024: [(&[Operation], u16, &str, &str, Kind); 25] = {
     ]
 };
 
-/// The exchanges of the membership routes that were recorded, refusals only.
-fn recorded() -> Vec<(String, Operation, Answer)> {
+/// The recorded refusals of the requests that `operation` knows, by method and path.
+fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Answer)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/infisical");
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
@@ -119,15 +122,7 @@ fn recorded() -> Vec<(String, Operation, Answer)> {
         for exchange in recording["exchanges"].as_array().unwrap() {
             let (request, response) = (&exchange["request"], &exchange["response"]);
             let (method, path_asked) = (request["method"].as_str().unwrap(), request["path"].as_str().unwrap());
-            let Some((_, below)) = path_asked.split_once("/identity-memberships") else { continue };
-            let operation = match (method, below.starts_with('/')) {
-                ("GET", false) => Operation::List,
-                ("GET", true) => Operation::Look,
-                ("POST", _) => Operation::Create,
-                ("PATCH", _) => Operation::Replace,
-                ("DELETE", _) => Operation::Remove,
-                _ => continue,
-            };
+            let Some(operation) = operation(method, path_asked) else { continue };
             let status = u16::try_from(response["status"].as_u64().unwrap()).unwrap();
             if status < 400 {
                 continue;
@@ -142,30 +137,61 @@ fn recorded() -> Vec<(String, Operation, Answer)> {
     found
 }
 
-#[test]
-fn every_recorded_refusal_is_read_as_the_reference_says() {
-    let recorded = recorded();
-    assert!(recorded.len() > 150, "only {} recorded refusals", recorded.len());
+fn of_identities(method: &str, path: &str) -> Option<Operation> {
+    let (_, below) = path.split_once("/identity-memberships")?;
+    verb(method, below.starts_with('/'))
+}
+
+/// What a request to a list (`one`: to one of its members) is for.
+fn verb(method: &str, one: bool) -> Option<Operation> {
+    Some(match (method, one) {
+        ("GET", false) => Operation::List,
+        ("GET", true) => Operation::Look,
+        ("POST", _) => Operation::Create,
+        ("PATCH", _) => Operation::Replace,
+        ("DELETE", _) => Operation::Remove,
+        _ => return None,
+    })
+}
+
+/// A row of a table: for which operations, the status, `error`, the beginning of `message`, and what it means.
+type Row = (&'static [Operation], u16, &'static str, &'static str, Kind);
+
+/// That each answer is in a row of the table and is read as it says.
+fn read_as(table: &[Row], of: SubjectKind, recorded: Vec<(String, Operation, Answer)>) {
+    let mut used = BTreeSet::new();
     for (name, operation, answer) in recorded {
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let message = body["message"].as_str().unwrap_or_default();
+        let message = answer.said();
         let expected = if answer.retry_after.is_some() {
             // October 2024's rate limit (rate-limit.json).
             Kind::RateLimited
         } else {
-            OCTOBER_2024
+            let row = table
                 .iter()
-                .find(|(operations, status, error, prefix, _)| {
+                .position(|(operations, status, error, prefix, _)| {
                     operations.contains(&operation)
                         && *status == answer.status
                         && body["error"] == *error
                         && message.starts_with(prefix)
                 })
-                .unwrap_or_else(|| panic!("{name}: {operation:?} {} {body} is in no row", answer.status))
-                .4
+                .unwrap_or_else(|| panic!("{name}: {operation:?} {} {body} is in no row", answer.status));
+            used.insert(row);
+            table[row].4
         };
-        assert_eq!(kind(&answer, &asked(operation, &[])), expected, "{name}: {body}");
+        let asked = Asked { kind: of, ..asked(operation, &[]) };
+        assert_eq!(kind(&answer, &asked), expected, "{name}: {body}");
     }
+    let unused: Vec<&Row> =
+        table.iter().enumerate().filter(|(row, _)| !used.contains(row)).map(|(_, row)| row).collect();
+    assert!(unused.is_empty(), "nothing like it was recorded: {unused:?}");
+}
+
+#[test]
+fn every_recorded_refusal_is_read_as_the_reference_says() {
+    let recorded = recorded(of_identities);
+    assert!(recorded.len() > 150, "only {} recorded refusals", recorded.len());
+    read_as(&OCTOBER_2024, SubjectKind::Identity, recorded);
 }
 
 /// The current server's words for what October 2024 said otherwise (reference/infisical.md, "Errors", column "now").

@@ -36,7 +36,8 @@ impl Words<'_> {
             // Whatever it takes for no slug.
             return Refusal::NoSuchName;
         }
-        if self.said.contains("At least one long lived role") {
+        // Users in October 2024, where an empty list is told both (user-memberships.json, "update: no roles").
+        if self.said.contains("At least one long lived role") && !self.said.contains("at least 1 element") {
             return self.only_temporary();
         }
         Refusal::Other(self.rejected(""))

@@ -129,7 +129,7 @@ async fn whose_a_grant_is_is_told_to_each_side_on_another_path() {
     assert_eq!(id(&ask(THIRD, "projects").await), "MANAG-d3g31");
     assert_eq!(id(&ask(THIRD, "granted_projects").await), "MANAG-drt2a");
     stage.simulator.zitadel().delete_project_grant(GRANT);
-    assert_eq!(id(&ask(ORG, "projects").await), "QUERY-n93fi");
+    assert_eq!(id(&ask(ORG, "projects").await), "QUERY-n98GGs");
 }
 
 #[tokio::test]
