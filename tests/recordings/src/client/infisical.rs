@@ -90,7 +90,7 @@ pub fn name(values: &BTreeMap<String, String>, exchange: &Exchange) -> String {
 /// Plays the client's part.
 pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
-    let infisical = Infisical::new(&bench.client, endpoint, credentials(scene.drive), true);
+    let infisical = Infisical::new(&bench.client, endpoint, credentials(scene.drive)).inviting_users(true);
     match scene.drive {
         _ if scene.drive.signs_in() => operation::sign_in(bench, &infisical, scene).await,
         _ => {
