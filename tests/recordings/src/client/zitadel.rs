@@ -1,5 +1,7 @@
 //! Scenes of ZITADEL.
 
+mod neutral;
+
 use std::collections::BTreeMap;
 
 use base64::Engine;
@@ -11,8 +13,9 @@ use membership_operator::provider::zitadel::{Credentials, KeyFile, Zitadel};
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
+use self::neutral::Healthy;
 use super::{Bench, Scene, error, operation, permit};
-use crate::expected::{Drive, error_of};
+use crate::expected::Drive;
 use crate::recording::Exchange;
 use crate::server::{Answer, Asked};
 
@@ -24,8 +27,6 @@ const NAME: &str = "deployer";
 const TOKEN: &str = "/oauth/v2/token";
 /// The host that the recorded instance calls itself.
 const INSTANCE_HOST: &str = "localhost:28080";
-/// Nothing has this id, whatever the recording.
-const NOTHING: &str = "999999999999999999";
 
 /// The values of the path and the body; where the client would refuse to send one (no digits), a stand-in.
 pub fn values(recorded: &BTreeMap<String, String>, exchange: &Exchange) -> BTreeMap<String, String> {
@@ -152,88 +153,8 @@ async fn discover(bench: &Bench, zitadel: &Zitadel) -> String {
     format!("signs for {:?}", claims["aud"].as_str().unwrap_or_default())
 }
 
-/// What a healthy server answers to everything but the recorded request: the project is where it is looked for, the
-/// user has a login name, and is a member where the scene presupposes it.
+/// What answers everything but the recorded request.
 pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
-    let [user, grant, organization] = ["user", "grant", "organization"].map(|name| scene.value(name).to_owned());
-    let project = scene.value("project").to_owned();
-    let organization = if organization.is_empty() { ORGANIZATION.to_owned() } else { organization };
-    let (drive, v2) = (scene.drive, is_v2(scene));
-    // A grant as the organization sees it that was given it: to the other path it is another's.
-    let given = scene.pattern.fill(&BTreeMap::new()).contains("/granted_projects/");
-    // Who can't be added because he is there, is there.
-    let there = scene.is_member()
-        || ["PROJECT-37fug", "PROJECT-PtXi1", "V3-DKcYh"].contains(&error_of(scene.exchange).as_str());
-    // The page after the recorded one, and the list of a project without members, are empty.
-    let listed = there && !matches!(drive, Drive::List | Drive::LookAtProject);
-    move |asked, _| {
-        let path = asked.path.split('?').next().unwrap_or_default();
-        let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let details = json!({"sequence": "9000", "resourceOwner": organization});
-        let mut administrators = json!({"pagination": {"appliedLimit": "1000"}});
-        if listed && !is_knock(asked) {
-            let of = if grant.is_empty() {
-                json!({"project": {"id": project, "organizationId": organization}})
-            } else {
-                json!({"projectGrant": {"id": grant, "projectId": project, "grantedOrganizationId": organization}})
-            };
-            let mut row =
-                json!({"user": {"id": user}, "changeDate": "2026-11-21T18:00:00Z", "roles": ["PROJECT_OWNER_VIEWER"]});
-            row.as_object_mut()?.extend(of.as_object()?.clone());
-            administrators =
-                json!({"pagination": {"totalResult": "1", "appliedLimit": "1000"}, "administrators": [row]});
-        }
-        let rows = json!([{"userId": user, "details": details, "roles": ["PROJECT_OWNER_VIEWER"]}]);
-        let body = match (asked.method.as_str(), parts.as_slice()) {
-            (_, ["management", ..]) if v2 => return Some(refused(404, 5, "Not Found", "")),
-            ("GET", ["management", "v1", "projects", id]) if *id == NOTHING => {
-                return Some(refused(404, 5, "Project not found (QUERY-fk2fs)", "QUERY-fk2fs"));
-            }
-            ("GET", [".well-known", "openid-configuration"]) => json!({"issuer": format!("http://{INSTANCE_HOST}")}),
-            ("POST", ["oauth", "v2", "token"]) => {
-                json!({"access_token": "another", "token_type": "Bearer", "expires_in": 43199})
-            }
-            ("POST", [.., "roles", "_search"]) => json!({"result": ["PROJECT_OWNER_GLOBAL"]}),
-            ("POST", [.., "members", "_search"]) if listed => json!({"details": {"totalResult": "1"}, "result": rows}),
-            ("POST", [.., "_search"] | ["v2", "users"]) => json!({"details": {}}),
-            ("POST", [.., "members"]) | ("PUT" | "DELETE", [.., "members", _]) => json!({"details": details}),
-            ("GET", ["management", "v1", "projects", id]) => {
-                json!({"project": {"id": id, "details": {"sequence": "1", "resourceOwner": organization}, "name": "shop"}})
-            }
-            ("GET", ["management", "v1", "projects", _, "grants", _]) if given => {
-                return Some(refused(404, 5, "Errors.ProjectGrant.NotFound (MANAG-d3g31)", "MANAG-d3g31"));
-            }
-            ("GET", ["management", "v1", kind, id, "grants", of]) => {
-                let found = json!({"projectId": id, "grantId": of, "grantedOrgId": organization, "details": details});
-                let field = if *kind == "projects" { "projectGrant" } else { "grantedProject" };
-                json!({field: found})
-            }
-            ("GET", ["management", "v1", "users", _]) => json!({"user": {"id": user, "loginNames": ["deployer"]}}),
-            ("GET", ["v2", "users", _]) => json!({"user": {"userId": user, "loginNames": ["deployer"]}}),
-            ("POST", [_, "ListAdministrators"]) => administrators,
-            ("POST", [_, "CreateAdministrator"]) => json!({"creationDate": "2026-11-21T19:00:00Z"}),
-            ("POST", [_, "UpdateAdministrator"]) => json!({"changeDate": "2026-11-21T19:00:00Z"}),
-            ("POST", [_, "DeleteAdministrator"]) => json!({"deletionDate": "2026-11-21T19:00:00Z"}),
-            ("POST", [_, "GetProject"]) if asked.body["projectId"] == NOTHING => return Some(missing_v2()),
-            ("POST", [_, "GetProject"]) => {
-                json!({"project": {"projectId": asked.body["projectId"], "organizationId": organization}})
-            }
-            ("POST", [_, "ListProjectGrants"]) => {
-                json!({"pagination": {"totalResult": "1"},
-                       "projectGrants": [{"projectId": project, "grantedOrganizationId": organization}]})
-            }
-            _ => return None,
-        };
-        Some(Answer::json(200, &body))
-    }
-}
-
-fn refused(status: u16, code: u8, message: &str, id: &str) -> Answer {
-    let details = if id.is_empty() { json!([]) } else { json!([{"id": id, "message": message}]) };
-    Answer::json(status, &json!({"code": code, "message": message, "details": details}))
-}
-
-fn missing_v2() -> Answer {
-    let debug = json!({"id": "QUERY-fk2fs", "message": "Project not found"});
-    Answer::json(404, &json!({"code": "not_found", "message": "Project not found", "details": [{"debug": debug}]}))
+    let server = Healthy::new(scene);
+    move |asked, _| server.answer(asked)
 }
