@@ -1,7 +1,7 @@
 //! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, answering as the real servers do.
 //!
 //! What they do is what was recorded at running servers (`tests/contracts`) and, where nothing could be recorded,
-//! what was read in their source (`reference/infisical.md`, `reference/zitadel.md`). `tests/replay.rs` sends the
+//! what was read in their source (`reference/infisical.md`, `reference/zitadel.md`). `make test-contracts` sends the
 //! recorded requests to the simulator and compares the answers field by field.
 //!
 //! ```no_run

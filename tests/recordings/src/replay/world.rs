@@ -1,55 +1,16 @@
-//! The forms of a recording and of the world file beside it.
+//! The form of a world file: what a recording presupposes, beside it in `worlds/`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use simulator::worlds::infisical::{ClusterWorld, IdentityWorld, MembershipWorld};
 use simulator::worlds::zitadel::MemberWorld;
 use simulator::{KubernetesLogin, Limits, OidcLogin, Order, OrgRole};
 
-use crate::zitadel::{ByHand, SignIn};
-
-#[derive(Deserialize)]
-pub struct Recording {
-    pub exchanges: Vec<Exchange>,
-}
-
-#[derive(Deserialize)]
-pub struct Exchange {
-    pub name: String,
-    pub request: Sent,
-    pub response: Received,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sent {
-    pub method: String,
-    pub path: String,
-    pub authorization: Option<String>,
-    #[serde(default)]
-    pub headers: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    pub body: Option<Value>,
-    /// Where the body was no JSON.
-    #[serde(default)]
-    pub raw_body: Option<String>,
-    /// Where the body was a form.
-    #[serde(default)]
-    pub form: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-pub struct Received {
-    pub status: u16,
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    pub body: Value,
-}
+use super::zitadel::{ByHand, SignIn};
+use crate::recording::{Recording, Sent};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -251,9 +212,17 @@ pub enum Change {
     DeleteOrg(String),
 }
 
-/// Reads a file below `tests/contracts`.
-pub fn contract<T: DeserializeOwned>(path: &str) -> T {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../contracts").join(path);
-    let text = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+impl WorldFile {
+    /// The world file of a recording, if it has one.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn of(recording: &Recording) -> Result<Option<Self>, String> {
+        let path = recording.folder.join("worlds").join(&recording.file);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        serde_json::from_slice(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    }
 }

@@ -8,65 +8,13 @@ use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use simulator::{Front, Jwt, Simulator};
 
-use crate::compare::{Bindings, Context, compare};
-use crate::recording::{Caller, Change, Exchange, Key, Recording, SentJwt, Special, WorldFile, contract};
-use crate::zitadel;
+use super::compare::{Bindings, Context, compare};
+use super::world::{Caller, Change, Key, SentJwt, Special, WorldFile};
+use super::zitadel;
+use crate::recording::Exchange;
 
-/// Replays a recording; fails with what differs, exchange by exchange.
-pub async fn replay(provider: &str, file: &str) {
-    let recording: Recording = contract(&format!("{provider}/{file}.json"));
-    let world: WorldFile = contract(&format!("{provider}/worlds/{file}.json"));
-    let mut player = Player::start(provider, &world).await;
-    let mut specials: BTreeMap<usize, Special> =
-        world.exchanges.into_iter().map(|special| (special.exchange, special)).collect();
-    for run in &world.left_out {
-        println!("left out  {provider}/{file} {} to {}: {}", run.from, run.to, run.reason);
-    }
-    for endpoint in &world.other_endpoints {
-        println!("left out  {provider}/{file} {} {}: {}", endpoint.method, endpoint.path, endpoint.reason);
-    }
-    let mut failed = Vec::new();
-    let (mut passed, mut steps, mut skipped) = (0, 0, 0);
-    for (at, exchange) in recording.exchanges.iter().enumerate() {
-        let special = specials.remove(&at).unwrap_or_default();
-        let title = format!("{provider}/{file} {at}: {}", exchange.name);
-        assert!(
-            special.name.is_empty() || special.name == exchange.name,
-            "{title}: the world file calls this exchange {:?}",
-            special.name
-        );
-        for change in &special.before {
-            player.change(change).await;
-        }
-        if let Some(reason) = &special.skip {
-            println!("left out  {title}: {reason}");
-            skipped += 1;
-        } else if world.left_out.iter().any(|run| (run.from..=run.to).contains(&at))
-            || (special.step.is_none() && world.other_endpoints.iter().any(|other| other.is_of(&exchange.request)))
-        {
-            skipped += 1;
-        } else if let Some(reason) = &special.step {
-            println!("by hand   {title}: {reason}");
-            steps += 1;
-        } else {
-            match player.exchange(exchange, &special).await {
-                Ok(()) => passed += 1,
-                Err(differences) => {
-                    failed.push(format!("{title}\n    {}", differences.join("\n    ")));
-                }
-            }
-        }
-    }
-    assert!(specials.is_empty(), "the world file names exchanges that are not there: {:?}", specials.keys());
-    println!(
-        "{provider}/{file}: {passed} as recorded, {} different, {steps} by hand, {skipped} left out, of {}",
-        failed.len(),
-        recording.exchanges.len()
-    );
-    assert!(failed.is_empty(), "{} exchanges differ:\n{}", failed.len(), failed.join("\n"));
-}
-
-struct Player {
+/// A simulated server, and who calls it.
+pub struct Player {
     simulator: Simulator,
     is_infisical: bool,
     client: reqwest::Client,
@@ -81,7 +29,8 @@ struct Player {
 }
 
 impl Player {
-    async fn start(provider: &str, file: &WorldFile) -> Self {
+    /// Starts a server with the world before the first exchange.
+    pub async fn start(provider: &str, file: &WorldFile) -> Self {
         let simulator = Simulator::start().await.unwrap();
         let is_infisical = provider == "infisical";
         let offset = file.clock.duration_since(Timestamp::now());
@@ -113,7 +62,8 @@ impl Player {
         if self.is_infisical { self.simulator.infisical() } else { self.simulator.zitadel() }
     }
 
-    async fn change(&mut self, change: &Change) {
+    /// Makes something happen at the server.
+    pub async fn change(&mut self, change: &Change) {
         let (infisical, zitadel) = (self.simulator.infisical().clone(), self.simulator.zitadel().clone());
         match change {
             Change::Advance(seconds) => {
@@ -194,7 +144,8 @@ impl Player {
         }
     }
 
-    async fn exchange(&mut self, exchange: &Exchange, special: &Special) -> Result<(), Vec<String>> {
+    /// Sends a recorded request; what differs in the answer.
+    pub async fn exchange(&mut self, exchange: &Exchange, special: &Special) -> Result<(), Vec<String>> {
         let sent = &exchange.request;
         let Some(token) = self.token(sent.authorization.as_deref(), special) else {
             return Err(vec![format!("no caller is known for {:?}", sent.authorization)]);
