@@ -35,7 +35,6 @@ async fn a_subject_whose_roles_could_not_be_put_back_exactly_is_refused() {
             "2 memberships",
         ),
         ("one role twice", vec![vec![RoleRow::permanent("viewer"), RoleRow::permanent("viewer")]], "one role twice"),
-        ("no role", vec![vec![]], "without a role"),
     ];
     for (why, memberships, says) in cases {
         let stage = Stage::new(At::OldInfisical).await;
