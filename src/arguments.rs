@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::controller::Config;
 use crate::provider::address::Cidr;
-use crate::provider::http::Policy;
+use crate::provider::http::{Policy, Proxies};
 use crate::telemetry::LogFormat;
 use crate::verify::VerifyProvider;
 
@@ -55,6 +55,10 @@ pub struct Run {
     /// May be given several times.
     #[arg(long, value_name = "CIDR")]
     pub allow_address: Vec<Cidr>,
+    /// The only hosts that a provider's URL may name. May be given several times, or once with commas. Without it any
+    /// host may be named, and no proxy of HTTPS_PROXY is used: behind a proxy no address can be checked.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Run {
@@ -65,7 +69,8 @@ impl Run {
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,
-                allowed_hosts: None,
+                allowed_hosts: Some(self.allowed_hosts).filter(|hosts| !hosts.is_empty()),
+                proxies: Proxies::from_environment(),
                 restrict_addresses: true,
             },
         }

@@ -58,7 +58,14 @@ use super::{Duration, schema};
          (!has(self.zitadel.organizationId) || self.zitadel.organizationId == oldSelf.zitadel.organizationId))"
     )
         .message("organizationId can't be changed, added or taken out, since memberships in the old one would be left behind: create another MembershipProvider, or write project.organizationId in the memberships")
-        .field_path(".zitadel.organizationId")
+        .field_path(".zitadel.organizationId"),
+    validation = Rule::new(
+        "!has(self.zitadel) || !has(oldSelf.zitadel) || \
+         (has(self.zitadel.instanceHost) == has(oldSelf.zitadel.instanceHost) && \
+         (!has(self.zitadel.instanceHost) || self.zitadel.instanceHost == oldSelf.zitadel.instanceHost))"
+    )
+        .message("instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind: create another MembershipProvider")
+        .field_path(".zitadel.instanceHost")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MembershipProviderSpec {
@@ -68,6 +75,10 @@ pub struct MembershipProviderSpec {
     /// A ZITADEL instance. Exactly one of infisical and zitadel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zitadel: Option<Zitadel>,
+    /// The certificate authorities that the server's certificate is checked with, in the place of the system's. Unset: the
+    /// system's. May be changed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<CaBundle>,
     /// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -89,6 +100,9 @@ pub struct Infisical {
     /// the operator was started with --allow-http for this host.
     #[schemars(schema_with = "schema::url")]
     pub url: String,
+    /// Whether a user who isn't in the organization may be invited, which makes an account and sends mail. Default: false.
+    #[serde(default)]
+    pub invite_users: bool,
     /// How to sign in: exactly one of universalAuth and tokenSecretRef. May be changed at any time.
     pub auth: InfisicalAuth,
 }
@@ -132,16 +146,81 @@ pub struct Zitadel {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_id")]
     pub organization_id: Option<String>,
-    /// How to sign in. May be changed at any time.
+    /// The domain of the instance, as auth.example.com or auth.example.com:8443, where the URL's host isn't one of its
+    /// domains, as for calls inside the cluster. Sent as x-zitadel-instance-host. Can't be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::instance_host")]
+    pub instance_host: Option<String>,
+    /// How to sign in: exactly one of personalAccessTokenSecretRef, privateKeyJwtSecretRef and clientCredentials. May be
+    /// changed at any time.
     pub auth: ZitadelAuth,
 }
 
-/// How to sign in to ZITADEL.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+/// How to sign in to ZITADEL, as a machine user who may write project members. Exactly one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("[has(self.personalAccessTokenSecretRef), has(self.privateKeyJwtSecretRef), has(self.clientCredentials)].exists_one(given, given)")
+        .message("write exactly one way to sign in: personalAccessTokenSecretRef, privateKeyJwtSecretRef or clientCredentials")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct ZitadelAuth {
-    /// The Secret and its key that hold a personal access token of a machine user, who may write project members.
-    pub personal_access_token_secret_ref: SecretKeyRef,
+    /// The Secret and its key that hold a personal access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personal_access_token_secret_ref: Option<SecretKeyRef>,
+    /// The Secret and its key that hold a key file, the JSON that ZITADEL shows once when a key is made. It signs each
+    /// sign-in and is never sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_key_jwt_secret_ref: Option<SecretKeyRef>,
+    /// A client id, which is the machine user's name, and a client secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_credentials: Option<ClientCredentials>,
+}
+
+/// A client id and a client secret.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCredentials {
+    /// The Secret and its key that hold the client id.
+    pub client_id_secret_ref: SecretKeyRef,
+    /// The Secret and its key that hold the client secret.
+    pub client_secret_secret_ref: SecretKeyRef,
+}
+
+/// Certificate authorities in PEM. Exactly one.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(
+    validation = Rule::new("[has(self.inline), has(self.configMapRef), has(self.secretRef)].exists_one(given, given)")
+        .message("write exactly one place of the certificates: inline, configMapRef or secretRef")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct CaBundle {
+    /// The certificates themselves, in PEM (not in base64 once more).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::certificates")]
+    pub inline: Option<String>,
+    /// The ConfigMap and its key that hold the certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config_map_ref: Option<CaKeyRef>,
+    /// The Secret and its key that hold the certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<CaKeyRef>,
+}
+
+/// One key of a ConfigMap or Secret in the provider's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CaKeyRef {
+    /// The object's name, in the namespace of the provider.
+    #[schemars(schema_with = "schema::object_name")]
+    pub name: String,
+    /// The key in the object's data. Default: ca.crt.
+    #[schemars(schema_with = "schema::data_key")]
+    #[serde(default = "ca_crt")]
+    pub key: String,
+}
+
+fn ca_crt() -> String {
+    "ca.crt".to_owned()
 }
 
 /// One key of a Secret in the provider's namespace.

@@ -16,6 +16,8 @@ const NAME: u32 = 253;
 const PROVIDER_NAME: u32 = 200;
 /// The longest URL.
 const URL: u32 = 512;
+/// The longest bundle of certificates in an object, in characters: about thirty of them.
+const CERTIFICATES: u32 = 65_536;
 /// The longest text in status: several bounds above put together.
 const STATUS_TEXT: u32 = 1024;
 
@@ -101,6 +103,45 @@ pub fn secret_key(_: &mut SchemaGenerator) -> Schema {
         &[(
             "self.matches('^[A-Za-z0-9._-]+$')",
             "write a key of the Secret's data, as client-secret: letters, digits, and - _ .",
+        )],
+    )
+}
+
+/// A key in the data of a ConfigMap or Secret.
+pub fn data_key(_: &mut SchemaGenerator) -> Schema {
+    string(
+        NAME,
+        &[(
+            "self.matches('^[A-Za-z0-9._-]+$')",
+            "write a key of the object's data, as ca.crt: letters, digits, and - _ .",
+        )],
+    )
+}
+
+/// Certificates in PEM.
+pub fn certificates(_: &mut SchemaGenerator) -> Schema {
+    string(
+        CERTIFICATES,
+        &[
+            (
+                "self.contains('-----BEGIN CERTIFICATE-----')",
+                "write certificates in PEM, with their lines -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----, not in base64 once more",
+            ),
+            (
+                "!self.contains('PRIVATE KEY-')",
+                "this holds a private key, which everybody can read here: write only the certificates, and replace that key",
+            ),
+        ],
+    )
+}
+
+/// The domain of one of ZITADEL's instances, with its port where that isn't the usual one.
+pub fn instance_host(_: &mut SchemaGenerator) -> Schema {
+    string(
+        NAME + 6,
+        &[(
+            "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$')",
+            "write the instance's domain, as auth.example.com or auth.example.com:8443: lower case, no scheme, no path",
         )],
     )
 }

@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod providers;
 pub mod reconcile;
 pub mod record;
+mod references;
 pub mod resolve;
 pub mod run;
 pub mod targets;

@@ -1,25 +1,23 @@
 //! The provider objects: their secrets are read, their credentials verified, their memberships woken.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
 use super::reconcile::Fault;
+use super::references::{Credential, References};
 use super::write;
 use crate::api::condition::Standing;
-use crate::api::provider::{Limits, SecretKeyRef};
+use crate::api::provider::{Limits, MembershipProviderSpec};
 use crate::api::{MembershipProvider, MembershipProviderStatus, Reason};
 use crate::policy::Server;
 use crate::provider::budget::Kind;
@@ -149,17 +147,22 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     let resync = spec.resync_interval.seconds().map_err(|e| invalid(format!("spec.resyncInterval: {e}")))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
     checker.http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
-    let secrets = Secrets { ctx: &checker.ctx, namespace: &key.namespace };
-    let credential = secrets.credential(object).await?;
+    let mut references = References::of(checker.ctx.client.clone(), &key.namespace);
+    let trust = references.trust(spec.ca_bundle.as_ref()).await?;
+    let credential = references.credential(spec).await?;
     let uid = object.uid().unwrap_or_default();
-    let print = credential.print(&uid, object.metadata.generation);
+    let print = references.print(&uid, object.metadata.generation);
     if let Some(connection) = checker.known(key, print) {
         return Ok(connection);
     }
     let one_writer = spec.zitadel.is_some();
     let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
     let lane = budget.lane(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
-    let provider = credential.provider(checker.http.clone(), endpoint.clone());
+    let http = match &trust {
+        None => checker.http.clone(),
+        Some(trust) => checker.http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
+    };
+    let provider = provider(spec, credential, http, endpoint.clone());
     let connection = Arc::new(Connection {
         key: key.clone(),
         uid,
@@ -173,6 +176,20 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     });
     checker.remember(key, print, connection.clone());
     Ok(connection)
+}
+
+fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client, endpoint: Endpoint) -> AnyProvider {
+    match credential {
+        Credential::Infisical(credentials) => {
+            let invite_users = spec.infisical.as_ref().is_some_and(|infisical| infisical.invite_users);
+            let infisical = infisical::Infisical::new(&http, endpoint, credentials);
+            AnyProvider::Infisical(infisical.inviting_users(invite_users))
+        }
+        Credential::Zitadel(credentials) => {
+            let instance_host = spec.zitadel.as_ref().and_then(|zitadel| zitadel.instance_host.clone());
+            AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, credentials, instance_host))
+        }
+    }
 }
 
 /// The limits that are set, and for the known cloud hosts the ones of their smallest plan where none is
@@ -239,97 +256,6 @@ impl Checker {
     pub fn forget(&self, key: &ProviderKey) {
         self.made().remove(key);
         self.ctx.connections.remove(key);
-    }
-}
-
-/// The secrets of one namespace: read one by one, never listed or watched.
-struct Secrets<'a> {
-    ctx: &'a Context,
-    namespace: &'a str,
-}
-
-/// A credential as read.
-enum Credential {
-    UniversalAuth { client_id: String, client_secret: SecretString },
-    Token(SecretString),
-    PersonalAccessToken(SecretString),
-}
-
-impl Credential {
-    /// Tells whether anything that a connection is made from has changed. It never leaves the process.
-    fn print(&self, uid: &str, generation: Option<i64>) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (uid, generation).hash(&mut hasher);
-        match self {
-            Self::UniversalAuth { client_id, client_secret } => {
-                (client_id, client_secret.expose_secret()).hash(&mut hasher);
-            }
-            Self::Token(token) | Self::PersonalAccessToken(token) => token.expose_secret().hash(&mut hasher),
-        }
-        hasher.finish()
-    }
-
-    fn provider(self, http: Client, endpoint: Endpoint) -> AnyProvider {
-        match self {
-            Self::UniversalAuth { client_id, client_secret } => {
-                let credentials = infisical::Credentials::UniversalAuth { client_id, client_secret };
-                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, credentials))
-            }
-            Self::Token(token) => {
-                AnyProvider::Infisical(infisical::Infisical::new(&http, endpoint, infisical::Credentials::Token(token)))
-            }
-            Self::PersonalAccessToken(token) => AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, token)),
-        }
-    }
-}
-
-impl Secrets<'_> {
-    async fn credential(&self, object: &MembershipProvider) -> Result<Credential, Told> {
-        if let Some(zitadel) = &object.spec.zitadel {
-            let token = self.value(&zitadel.auth.personal_access_token_secret_ref).await?;
-            return Ok(Credential::PersonalAccessToken(token));
-        }
-        let auth = object.spec.infisical.as_ref().map(|infisical| &infisical.auth);
-        match auth.map(|auth| (&auth.universal_auth, &auth.token_secret_ref)) {
-            Some((Some(universal), None)) => Ok(Credential::UniversalAuth {
-                client_id: self.value(&universal.client_id_secret_ref).await?.expose_secret().to_owned(),
-                client_secret: self.value(&universal.client_secret_secret_ref).await?,
-            }),
-            Some((None, Some(token))) => Ok(Credential::Token(self.value(token).await?)),
-            _ => Err(Told::new(
-                Reason::InvalidSpec,
-                "set exactly one of spec.infisical.auth.universalAuth and spec.infisical.auth.tokenSecretRef",
-            )),
-        }
-    }
-
-    async fn value(&self, reference: &SecretKeyRef) -> Result<SecretString, Told> {
-        let SecretKeyRef { name, key } = reference;
-        let namespace = self.namespace;
-        let api: Api<Secret> = Api::namespaced(self.ctx.client.clone(), namespace);
-        let missing = |message: String| Told::new(Reason::Unauthorized, message);
-        let secret = match api.get(name).await {
-            Ok(secret) => secret,
-            Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                return Err(missing(format!("there is no Secret {name:?} in namespace {namespace:?}: create it")));
-            }
-            Err(kube::Error::Api(answer)) if answer.code == 403 => {
-                return Err(missing(format!(
-                    "the operator may not read Secret {name:?} in namespace {namespace:?}: kubectl create rolebinding membership-operator-secrets --namespace {namespace} --clusterrole membership-operator-secrets --serviceaccount membership-system:membership-operator"
-                )));
-            }
-            Err(error) => {
-                return Err(Told::new(Reason::Unreachable, format!("Secret {name:?} can't be read: {error}")));
-            }
-        };
-        let data = secret.data.unwrap_or_default();
-        let Some(bytes) = data.get(key) else {
-            return Err(missing(format!("Secret {name:?} in namespace {namespace:?} has no key {key:?}: add it")));
-        };
-        let text = std::str::from_utf8(&bytes.0).ok().map(str::trim).filter(|text| !text.is_empty());
-        text.map(|text| SecretString::from(text.to_owned())).ok_or_else(|| {
-            missing(format!("key {key:?} of Secret {name:?} in namespace {namespace:?} is empty or not text"))
-        })
     }
 }
 

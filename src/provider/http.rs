@@ -6,37 +6,45 @@
 
 mod answer;
 mod endpoint;
+mod failure;
 mod observer;
+mod proxy;
+mod rate_limit;
 mod request;
 mod resolver;
 mod retry_after;
 pub mod text;
+mod trust;
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
-};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use secrecy::SecretString;
 
 pub use answer::{Answer, Context};
 pub use endpoint::{Endpoint, Policy, UrlError};
 pub use observer::{Observed, Observer, Outcome};
+pub use proxy::Proxies;
 pub use request::{Method, Request};
+pub use trust::{Trust, TrustError};
 
+use super::budget::Kind;
 use super::error::Effect;
 use super::{Error, Permit};
+use failure::{cause, redirected};
 use observer::Watch;
+use rate_limit::{RateLimit, rate_limit};
 use resolver::Resolver;
 
 /// How long a connection may take to come about, name service and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a request may take as a whole, from asking for a connection to the answer's last byte. Infisical without
-/// its Redis answers after ten seconds or never (outages.json).
+/// How long an answer may take to begin, from asking for a connection. Long enough for an Infisical without its Redis,
+/// which answers after ten seconds or never (outages.json).
+pub const BEGIN_LIMIT: Duration = Duration::from_secs(20);
+/// How long a request may take as a whole, from asking for a connection to the answer's last byte.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer.
 pub const ANSWER_LIMIT: usize = 1 << 20;
@@ -61,30 +69,24 @@ pub struct Client {
 impl Client {
     /// A client under `policy` that tells `observer` of each request.
     ///
-    /// Fails where the system's certificate authorities can't be read.
+    /// Fails where the system's certificate authorities or the proxies can't be read.
     pub fn new(policy: Policy, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         // Another client of this process may have installed it: that is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let policy = Arc::new(policy);
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("membership-operator/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .http2_keep_alive_interval(Duration::from_secs(15))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .tcp_nodelay(true)
-            .dns_resolver(Resolver(Arc::clone(&policy)));
-        // Behind a proxy no address can be checked (design/security.md, "URLs").
-        if policy.restrict_addresses && policy.allowed_hosts.is_none() {
-            builder = builder.no_proxy();
+        if policy.usable_proxies().is_none() && !policy.proxies.is_empty() {
+            tracing::warn!(
+                "a proxy is set in the environment and is not used for providers: behind it no address can be checked; \
+                 name the providers' hosts with --allowed-hosts to use it"
+            );
         }
-        let http = builder.build().map_err(|error| Error::Unreachable {
-            message: format!("the HTTP client can't be made: {}", cause(&error)),
-            effect: Effect::None,
-        })?;
+        let policy = Arc::new(policy);
+        let http = connections(&policy, None)?;
         Ok(Self { http, policy, observer })
+    }
+
+    /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
+    pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
+        Ok(Self { http: connections(&self.policy, Some(trust))?, ..self.clone() })
     }
 
     /// The same connections with another observer, as one provider object's own.
@@ -101,6 +103,35 @@ impl Client {
     pub fn server(&self, provider: &'static str, endpoint: Endpoint) -> Server {
         Server { client: self.clone(), provider, endpoint, skew: AtomicI64::new(NO_SKEW) }
     }
+}
+
+/// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
+fn connections(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<reqwest::Client, Error> {
+    let failed = |cause: String| Error::Unreachable {
+        message: format!("the HTTP client can't be made: {cause}"),
+        effect: Effect::None,
+    };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("membership-operator/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_idle_timeout(IDLE_LIMIT)
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .tcp_nodelay(true)
+        .dns_resolver(Resolver::new(Arc::clone(policy)))
+        // What the environment says is in the policy.
+        .no_proxy();
+    for proxy in
+        policy.usable_proxies().map_or_else(|| Ok(Vec::new()), Proxies::build).map_err(|e| failed(e.to_string()))?
+    {
+        builder = builder.proxy(proxy);
+    }
+    if let Some(Trust(certificates)) = trust {
+        builder = builder.tls_certs_only(certificates.iter().cloned());
+    }
+    builder.build().map_err(|error| failed(cause(&error)))
 }
 
 /// One server, as one provider object calls it.
@@ -152,21 +183,31 @@ impl Server {
             began: Instant::now(),
         };
         let request_id = context.request_id.clone();
+        // Sign-ins are counted for themselves (rate-limit.json, "login, request 200").
+        let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
         let (outcome, result) = match self.prepare(&request, &context) {
             Err(error) => (Outcome::NotSent, Err(error)),
             Ok(prepared) => self.exchange(prepared, &request, context).await,
         };
         watch.observed.outcome = outcome;
-        // The request's id stands here and in no message: a condition that names another one after each try would be
-        // written after each try.
+        // The ids stand here and in no message: a condition that names another one after each try would be written after
+        // each try.
         let Observed { method, route, .. } = watch.observed;
+        let answer_id = result.as_ref().ok().and_then(Answer::server_id);
         match outcome {
             Outcome::Answered(..400) => {
                 tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, "request");
             }
             _ => {
-                tracing::info!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, "request");
+                tracing::info!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
             }
+        }
+        if let Ok(answer) = &result
+            && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
+            && !signs_in
+        {
+            let kind = if request_reads { Kind::Read } else { Kind::Write };
+            permit.told(kind, limit, remaining, reset);
         }
         if let Ok(answer) = &result
             && (answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some())
@@ -186,13 +227,14 @@ impl Server {
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let headers = headers(request, &context.request_id)
+        let headers = request
+            .headers(&context.request_id)
             .ok_or_else(|| not_sent("isn't called: a header has characters that none may have".to_owned()))?;
         let method = reqwest::Method::from_bytes(context.method.as_bytes()).unwrap_or_default();
         let mut prepared = reqwest::Request::new(method, url);
         *prepared.headers_mut() = headers;
         if let Some(body) = &request.body {
-            let bytes = body.0.as_ref().map_err(|error| not_sent(format!("isn't called: {error}")))?;
+            let bytes = body.bytes.as_ref().map_err(|error| not_sent(format!("isn't called: {error}")))?;
             *prepared.body_mut() = Some(bytes.clone().into());
         }
         Ok(prepared)
@@ -208,8 +250,12 @@ impl Server {
         let unknown = context.effect_unknown();
         let began = Instant::now();
         let whole = async {
-            let mut response =
-                self.client.http.execute(prepared).await.map_err(|error| self.failure(&error, &context))?;
+            let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.http.execute(prepared)).await;
+            let Ok(begun) = begins else {
+                let what = format!("gave no answer in {} s", BEGIN_LIMIT.as_secs());
+                return Err((Outcome::TimedOut, context.unreachable(&what, unknown)));
+            };
+            let mut response = begun.map_err(|error| failure::failure(&error, &context))?;
             self.note_clock(response.headers(), began.elapsed());
             let limit = if request.list { LIST_LIMIT } else { ANSWER_LIMIT };
             let body = read(&mut response, limit, &context).await?;
@@ -229,6 +275,7 @@ impl Server {
         let answer = Answer {
             status,
             retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, Timestamp::now())),
+            rate_limit: rate_limit(response.headers()),
             body,
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
             context,
@@ -241,23 +288,6 @@ impl Server {
         (Outcome::Answered(status), result)
     }
 
-    /// What a failure to send means: without a connection nothing was sent, later nobody knows.
-    fn failure(&self, error: &reqwest::Error, context: &Context) -> (Outcome, Error) {
-        if let Some(refusal) = source::<UrlError>(error) {
-            return (Outcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
-        }
-        let cause = cause(error);
-        if error.is_connect() || error.is_builder() {
-            let what = format!(
-                "can't be reached: {cause}: check the URL, that the server is up, and what lies between (network \
-                 policy, proxy, certificate)"
-            );
-            (Outcome::NotSent, context.unreachable(&what, Effect::None))
-        } else {
-            (Outcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
-        }
-    }
-
     fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(retry_after::http_date);
         if let Some(date) = date {
@@ -265,25 +295,6 @@ impl Server {
             self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
-}
-
-/// The headers of a request; `None` where a value can't be one (a token with a line break).
-fn headers(request: &Request<'_>, request_id: &str) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert("x-request-id", HeaderValue::from_str(request_id).ok()?);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    for (name, value) in &request.headers {
-        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
-    }
-    if let Some(token) = request.bearer {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
-    if request.body.is_some() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    Some(headers)
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.
@@ -309,46 +320,4 @@ async fn read(response: &mut reqwest::Response, limit: usize, context: &Context)
             }
         }
     }
-}
-
-/// A redirect isn't followed: the credential would go where nobody meant it to.
-fn redirected(answer: &Answer, location: Option<&str>) -> Error {
-    // What follows the path may hold a code or a token.
-    let target = location.and_then(|l| l.split(['?', '#']).next()).unwrap_or("nowhere");
-    let what = format!(
-        "answered {} and points to {}, which isn't followed with a credential: write the URL that it points to, if it is \
-         the provider's",
-        answer.status,
-        answer.filtered(target),
-    );
-    answer.context.unreachable(&what, answer.context.effect_unknown())
-}
-
-/// The innermost causes of a failure, filtered; reqwest's own text would repeat the URL.
-fn cause(error: &reqwest::Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        if causes.last() != Some(&text) {
-            causes.push(text);
-        }
-        next = source.source();
-    }
-    if causes.is_empty() {
-        causes.push(if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned());
-    }
-    text::filtered(&causes.join(": "), &[])
-}
-
-/// The first source of type `T`.
-fn source<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
-    let mut next = Some(error);
-    while let Some(source) = next {
-        if let Some(found) = source.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = source.source();
-    }
-    None
 }

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod error;
 pub mod http;
 pub mod infisical;
+pub mod session;
 pub mod zitadel;
 
 use jiff::SignedDuration;

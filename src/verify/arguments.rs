@@ -1,17 +1,18 @@
 //! The command line of `verify-provider` as typed, and what it means.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::credentials::CredentialFiles;
+use super::credentials::{CredentialFiles, text_of};
 use super::object::{Object, Place};
 use crate::api::{Duration, SubjectKind};
 use crate::member::Target;
 use crate::policy::Server;
 use crate::provider::address::Cidr;
-use crate::provider::http::{Client, Endpoint, Policy};
+use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
 
 /// The longest temporary role: whoever waits for its end sits before a terminal.
 const LONGEST_TEMPORARY: u64 = 600;
@@ -28,6 +29,9 @@ pub struct VerifyProvider {
     /// The credential.
     #[command(flatten)]
     pub credentials: CredentialFiles,
+    /// The file of the certificate authorities, in PEM, that are trusted instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// A host whose URL may be http instead of https. May be given several times.
     #[arg(long, value_name = "HOST")]
     pub allow_http: Vec<String>,
@@ -35,6 +39,9 @@ pub struct VerifyProvider {
     /// several times.
     #[arg(long, value_name = "CIDR")]
     pub allow_address: Vec<Cidr>,
+    /// ZITADEL: the instance's own host, where the URL's host is another, as in a cluster.
+    #[arg(long, value_name = "HOST")]
+    pub instance_host: Option<String>,
     /// ZITADEL: the organization that owns the project, where it isn't the credential's own.
     #[arg(long, value_name = "ID")]
     pub organization_id: Option<String>,
@@ -71,6 +78,16 @@ pub enum Kind {
     Zitadel,
 }
 
+impl Kind {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Infisical => "Infisical",
+            Self::Zitadel => "ZITADEL",
+        }
+    }
+}
+
 /// What the arguments mean.
 pub struct Config {
     /// The kind of server.
@@ -79,6 +96,8 @@ pub struct Config {
     pub endpoint: Endpoint,
     /// How to reach it.
     pub http: Client,
+    /// ZITADEL: the instance's own host, where it isn't the URL's.
+    pub instance_host: Option<String>,
     /// The files of the credential.
     pub credentials: CredentialFiles,
     /// The subjects in their project, each once.
@@ -102,11 +121,21 @@ impl VerifyProvider {
         let urls = Policy {
             allow_http: self.allow_http,
             allow_address: self.allow_address,
-            allowed_hosts: None,
+            // The one host that is named, so that a proxy of the environment may lead to it.
+            allowed_hosts: Some(vec![endpoint.host().to_owned()]),
+            proxies: Proxies::from_environment(),
             restrict_addresses: true,
         };
         urls.check(&endpoint).map_err(|error| format!("--url: {error}"))?;
-        let http = Client::new(urls, std::sync::Arc::new(())).map_err(|error| error.to_string())?;
+        let mut http = Client::new(urls, Arc::new(())).map_err(|error| error.to_string())?;
+        if let Some(file) = &self.ca_file {
+            let trust = Trust::parse(text_of("--ca-file", file)?.as_bytes())
+                .map_err(|error| format!("--ca-file {}: {error}", file.display()))?;
+            http = http.trusting(&trust).map_err(|error| error.to_string())?;
+        }
+        if self.provider == Kind::Infisical && self.instance_host.is_some() {
+            return Err("--instance-host is for ZITADEL: leave it out".to_owned());
+        }
         let (server, kind, role, other) = match self.provider {
             Kind::Infisical => (Server::Infisical, SubjectKind::Identity, "viewer", "no-access"),
             Kind::Zitadel => (
@@ -144,6 +173,7 @@ impl VerifyProvider {
             provider: self.provider,
             endpoint,
             http,
+            instance_host: self.instance_host,
             credentials: self.credentials,
             targets,
             place,
@@ -158,15 +188,4 @@ impl VerifyProvider {
 /// A kind as an object has it.
 fn subject_kind(text: &str) -> Result<SubjectKind, String> {
     serde_json::from_value(Value::String(text.to_owned())).map_err(|_| "write Identity, User or Group".to_owned())
-}
-
-/// Reads a file of one secret or id.
-pub(super) fn line_of(option: &str, file: &PathBuf) -> Result<String, String> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{option} {shown} can't be read: {error}"))?;
-    match text.trim() {
-        "" => Err(format!("{option} {shown} is empty")),
-        text if text.contains(char::is_whitespace) => Err(format!("{option} {shown} holds more than one word")),
-        text => Ok(text.to_owned()),
-    }
 }

@@ -77,8 +77,8 @@ fn announce(config: &Config, report: &Report) {
     let Config { endpoint, place, role, other_role, temporary, credentials, .. } = config;
     let of = place.organization_id.as_ref().map(|id| format!(" of organization {id}")).unwrap_or_default();
     report.say(format_args!(
-        "{:?} at {endpoint}, project {}{of}, by {}",
-        config.provider,
+        "{} at {endpoint}, project {}{of}, by {}",
+        config.provider.name(),
         place.project_id,
         credentials.way()
     ));

@@ -115,7 +115,7 @@ async fn wrong_token(config: &Config, server: &Server, stop: &Stop, report: &mut
     if config.credentials.client_secret_file.is_some() {
         report.left_out(
             "a wrong client secret",
-            "newer versions of Infisical lock the credential out after three, for everybody who uses it",
+            "a server may lock the credential out for everybody who uses it, newer versions of Infisical after three",
         );
     }
     Ok(())

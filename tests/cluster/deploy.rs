@@ -101,7 +101,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_namespace_lets_the_operator_read_its_secrets_by_name_only() {
+async fn a_namespace_lets_the_operator_read_its_secrets_and_config_maps_by_name_only() {
     let plane = plane().await;
     let operator = operator_on(plane).await;
     with_namespace_on(plane, async |ns| {
@@ -114,7 +114,12 @@ async fn a_namespace_lets_the_operator_read_its_secrets_by_name_only() {
         let role = "membership-operator-secrets";
         ns.ok(&["create", "rolebinding", role, &format!("--clusterrole={role}"), &account]).await;
         assert_eq!(operator.ok(&read).await.unwrap(), "secret/infisical\n");
-        assert_contains(&operator.run(&["get", "secrets", &namespace]).await.unwrap().stderr, "Forbidden");
+        for kind in ["secrets", "configmaps"] {
+            assert_contains(&operator.run(&["get", kind, &namespace]).await.unwrap().stderr, "Forbidden");
+        }
+        ns.ok(&["create", "configmap", "authorities", "--from-literal=ca.crt=x"]).await;
+        let read = ["get", "configmap", "authorities", &namespace, "--output=name"];
+        assert_eq!(operator.ok(&read).await.unwrap(), "configmap/authorities\n");
     })
     .await;
 }

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use membership_operator::api::SubjectKind;
 use membership_operator::member::Change;
 use membership_operator::provider::error::Effect;
-use membership_operator::provider::http::TIME_LIMIT;
+use membership_operator::provider::http::{BEGIN_LIMIT, TIME_LIMIT};
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_ON_CALL, INFISICAL_PROJECT};
 use simulator::{Answer, Fault, Order};
@@ -155,7 +155,7 @@ async fn a_change_of_several_requests_takes_no_longer_than_one() {
     let permit = stage.write().await;
     stage.infisical.verify(&permit).await.unwrap();
     for method in ["DELETE", "POST"] {
-        stage.server().order(Order::next(Fault::Delay(TIME_LIMIT * 2 / 3)).on(method, "identity-memberships"));
+        stage.server().order(Order::next(Fault::Delay(BEGIN_LIMIT * 9 / 10)).on(method, "identity-memberships"));
     }
     tokio::time::pause();
     let began = tokio::time::Instant::now();

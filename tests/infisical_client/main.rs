@@ -4,9 +4,13 @@
 
 mod changes;
 mod faults;
+mod other_logins;
+mod rate_limits;
 mod raw;
 mod sign_in;
+mod tls;
 mod urls;
+mod wire;
 
 use std::sync::{Arc, Mutex};
 

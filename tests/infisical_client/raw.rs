@@ -67,3 +67,11 @@ pub async fn request(stream: &mut TcpStream) -> String {
     }
     String::from_utf8(head).unwrap_or_default()
 }
+
+/// Reads the body of a request with this head.
+pub async fn body(stream: &mut TcpStream, head: &str) -> String {
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    let _ = stream.read_exact(&mut body).await;
+    String::from_utf8(body).unwrap_or_default()
+}

@@ -7,7 +7,7 @@ use membership_operator::api::SubjectKind;
 use membership_operator::member::Change;
 use membership_operator::provider::budget::Kind;
 use membership_operator::provider::error::Effect;
-use membership_operator::provider::http::{Client, Endpoint, Policy, TIME_LIMIT};
+use membership_operator::provider::http::{BEGIN_LIMIT, Client, Endpoint, Policy, TIME_LIMIT};
 use membership_operator::provider::infisical::{Credentials, Infisical};
 use membership_operator::provider::{Error, Provider, Urgency};
 use simulator::worlds::INFISICAL_DEPLOYER;
@@ -86,23 +86,31 @@ async fn an_answer_to_a_write_is_cut_off_at_a_mebibyte() {
 }
 
 #[tokio::test]
-async fn an_answer_that_never_comes_ends_at_the_time_limit() {
-    let server = Raw::start(|mut stream| async move {
-        raw::request(&mut stream).await;
-        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n{\"error\":\"NotFound\"}").await;
-        raw::request(&mut stream).await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let infisical = with_token(&client(Arc::new(())), &server.url);
-    let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
-    assert!(infisical.verify(&permit).await.is_ok());
-    // The connection stands: from here on only the limit can end the wait.
-    tokio::time::pause();
-    let began = tokio::time::Instant::now();
-    let error = infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err();
-    assert_eq!(began.elapsed().as_secs(), TIME_LIMIT.as_secs());
-    assert!(error.to_string().contains("no whole answer in 30 s"), "{error}");
+async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
+    for (begins, limit, says) in [
+        ("", BEGIN_LIMIT, "no answer in 20 s"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{", TIME_LIMIT, "no whole answer in 30 s"),
+    ] {
+        let server = Raw::start(move |mut stream| async move {
+            raw::request(&mut stream).await;
+            let _ =
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 20\r\n\r\n{\"error\":\"NotFound\"}").await;
+            raw::request(&mut stream).await;
+            let _ = stream.write_all(begins.as_bytes()).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let infisical = with_token(&client(Arc::new(())), &server.url);
+        let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
+        assert!(infisical.verify(&permit).await.is_ok());
+        // The connection stands: from here on only the limit can end the wait.
+        tokio::time::pause();
+        let began = tokio::time::Instant::now();
+        let error = infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err();
+        assert_eq!(began.elapsed().as_secs(), limit.as_secs(), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        tokio::time::resume();
+    }
 }
 
 #[tokio::test]

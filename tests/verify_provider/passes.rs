@@ -99,3 +99,16 @@ async fn a_clock_that_differs_is_said_and_no_temporary_role_tried() {
     assert_eq!(stage.world(), before);
     assert!(stage.writes().iter().all(|write| !write.contains("temporaryRange")));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_access_token_is_a_credential_too() {
+    let stage = Stage::new(At::Infisical).await;
+    let before = stage.world();
+    let mut arguments = stage.confirmed(INFISICAL_DEPLOYER);
+    arguments.retain(|argument| !argument.starts_with("--client-"));
+    arguments.push(format!("--token-file={}", stage.file("infisical-token")));
+    let outcome = stage.run_with(&arguments).await;
+    assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.out, outcome.errors);
+    assert_eq!(stage.world(), before);
+    assert!(!outcome.out.contains("a wrong client secret"));
+}

@@ -104,10 +104,31 @@ async fn arguments_that_make_no_sense_are_told_without_a_request() {
         (changed("--provider", "--provider=zitadel"), "digits"),
         ([right.clone(), vec!["--role=no-access".to_owned()]].concat(), "name two roles"),
         ([right.clone(), vec!["--role=custom".to_owned()]].concat(), "write the role's own slug"),
+        ([right.clone(), vec!["--instance-host=example.com".to_owned()]].concat(), "--instance-host is for ZITADEL"),
+        (
+            [right.clone(), vec![format!("--token-file={}", stage.file("infisical-token"))]].concat(),
+            "cannot be used with",
+        ),
+        ([right.clone(), vec![format!("--ca-file={}", stage.file("wrong-secret"))]].concat(), "it has no certificate"),
+        (changed("--client-id-file", "--identity-id=1"), "--client-id-file"),
+        (without(&right, &["--client-id-file", "--client-secret-file"]), "for Infisical give"),
+        (
+            [
+                without(&Stage::new(At::Zitadel).await.confirmed(ZITADEL_ADA), &["--token-file"]),
+                vec![format!("--key-file={}", stage.file("wrong-secret"))],
+            ]
+            .concat(),
+            "unchanged",
+        ),
     ] {
         let outcome = stage.run_with(&arguments).await;
         assert_eq!(outcome.code, Some(2), "{arguments:?}");
         assert!(outcome.errors.contains(says), "{arguments:?}: {}", outcome.errors);
     }
     assert_eq!(stage.simulator.infisical().count("", "*"), 0);
+}
+
+fn without(arguments: &[String], names: &[&str]) -> Vec<String> {
+    let named = |argument: &String| names.iter().any(|name| argument.starts_with(name));
+    arguments.iter().filter(|argument| !named(argument)).cloned().collect()
 }

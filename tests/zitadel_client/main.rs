@@ -6,6 +6,7 @@
 mod members;
 mod recordings;
 mod refusals;
+mod sign_in;
 mod traps;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use membership_operator::member::{Change, Entry, Member, Project, Target};
 use membership_operator::provider::budget::{Budget, Kind, Lane};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
-use membership_operator::provider::zitadel::Zitadel;
+use membership_operator::provider::zitadel::{Credentials, Zitadel};
 use membership_operator::provider::{Error, Listing, Permit, Provider, Receipt, Urgency};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -115,9 +116,13 @@ fn place(path: &str) -> &str {
 }
 
 fn client(url: &str, token: &str) -> Zitadel {
+    signing_in(url, Credentials::PersonalAccessToken(SecretString::from(token.to_owned())), None)
+}
+
+fn signing_in(url: &str, credentials: Credentials, instance_host: Option<&str>) -> Zitadel {
     let policy = Policy { allow_http: vec!["127.0.0.1".to_owned()], ..Policy::default() };
     let client = Client::new(policy, Arc::new(())).unwrap();
-    Zitadel::new(client, Endpoint::parse(url).unwrap(), SecretString::from(token.to_owned()))
+    Zitadel::new(client, Endpoint::parse(url).unwrap(), credentials, instance_host.map(str::to_owned))
 }
 
 fn project() -> Project {

@@ -8,6 +8,7 @@
 //! Only what the server asked for, and its limits, ever make anyone wait: there is no polling and no task while nobody
 //! waits for a point in time.
 
+mod allowance;
 pub mod queue;
 mod room;
 mod turns;
@@ -23,6 +24,7 @@ use tokio::task::AbortHandle;
 
 use crate::api::provider::Limits;
 pub use crate::member::Urgency;
+use allowance::Allowance;
 use queue::{LaneId, Next, Queue, WaiterId};
 
 /// Whether a request changes anything at the provider.
@@ -211,6 +213,14 @@ impl Permit {
         // Far beyond any Retry-After, and no overflow: a year.
         let length = length.min(Duration::from_secs(365 * 86_400));
         self.shared.lock().queue.pause(self.lane, now() + length);
+    }
+
+    /// The server said that `remaining` of `limit` requests of a kind are left to whoever calls from here, and all of them
+    /// again after `reset`. Who would only be refused waits, and the last tenth is kept for revocations.
+    pub fn told(&self, kind: Kind, limit: u32, remaining: u32, reset: Duration) {
+        let now = now();
+        let allowance = Allowance { limit, remaining, until: now + reset };
+        self.shared.lock().queue.told(self.lane, kind, allowance, now);
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allowance::Allowance;
 use super::room::{Meter, Room};
 use super::turns::Turns;
 use super::{Kind, Urgency};
@@ -172,6 +173,13 @@ impl Queue {
     pub fn pause(&mut self, lane: LaneId, until: Instant) {
         if let Some(meter) = self.lanes.get_mut(&lane) {
             meter.pause(until);
+        }
+    }
+
+    /// The server said what its own limits leave to a lane.
+    pub fn told(&mut self, lane: LaneId, kind: Kind, allowance: Allowance, now: Instant) {
+        if let Some(meter) = self.lanes.get_mut(&lane) {
+            meter.told(kind, allowance, now);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::allowance::Allowance;
 use super::window::Window;
 use super::{Kind, Urgency};
 use crate::api::provider::Limits;
@@ -28,12 +29,21 @@ pub struct Meter {
     reads: Window,
     writes: Window,
     paused_until: Option<Instant>,
+    /// What the server said last of its own limits, for reads and for writes.
+    allowed: [Option<Allowance>; 2],
 }
 
 impl Meter {
     /// Nothing done yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, in_flight: 0, reads: Window::default(), writes: Window::default(), paused_until: None }
+        Self {
+            limits,
+            in_flight: 0,
+            reads: Window::default(),
+            writes: Window::default(),
+            paused_until: None,
+            allowed: [None; 2],
+        }
     }
 
     /// Other limits from now on. What began under the old ones counts, where they counted.
@@ -55,7 +65,9 @@ impl Meter {
         }
         let paused = self.paused_until.filter(|until| *until > now);
         let limited = self.limit(kind).and_then(|limit| self.window(kind).next_at(share(limit, urgency), now));
-        paused.max(limited).map_or(Room::Now, Room::At)
+        let reserved = |allowance: Allowance| allowance.next_at(urgency == Urgency::Revoke, now);
+        let spent = self.allowed[kind as usize].and_then(reserved);
+        paused.max(limited).max(spent).map_or(Room::Now, Room::At)
     }
 
     /// A request begins.
@@ -66,6 +78,9 @@ impl Meter {
 
     /// One more request begins in the place of one that is in flight.
     pub fn charge(&mut self, kind: Kind, now: Instant) {
+        if let Some(allowance) = &mut self.allowed[kind as usize] {
+            allowance.remaining = allowance.remaining.saturating_sub(1);
+        }
         // Without a limit nothing is remembered: at thousands a second that would be megabytes for nothing.
         if self.limit(kind).is_some() {
             match kind {
@@ -93,12 +108,19 @@ impl Meter {
         self.paused_until = self.paused_until.max(Some(until));
     }
 
+    /// The server said what its own limits leave for requests of this kind.
+    pub fn told(&mut self, kind: Kind, allowance: Allowance, now: Instant) {
+        let known = &mut self.allowed[kind as usize];
+        *known = Some(known.map_or(allowance, |known| known.told(allowance, now)));
+    }
+
     /// Whether forgetting this meter would allow nothing that it doesn't allow.
     pub fn is_spent(&mut self, now: Instant) -> bool {
         self.in_flight == 0
             && self.reads.is_empty(now)
             && self.writes.is_empty(now)
             && self.paused_until.is_none_or(|until| until <= now)
+            && self.allowed.iter().flatten().all(|allowance| allowance.until <= now)
     }
 
     fn limit(&self, kind: Kind) -> Option<u32> {

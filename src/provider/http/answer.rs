@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::rate_limit::RateLimit;
 use super::text;
 use crate::provider::Error;
 use crate::provider::error::Effect;
@@ -50,6 +51,7 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The request it answers.
     pub context: Context,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) content_type: String,
     pub(super) secrets: Vec<SecretString>,
 }
@@ -63,6 +65,8 @@ struct Said {
     error: serde_json::Value,
     #[serde(default)]
     error_description: serde_json::Value,
+    #[serde(default, rename = "reqId")]
+    request_id: serde_json::Value,
 }
 
 impl Answer {
@@ -110,6 +114,12 @@ impl Answer {
         self.filtered(&text)
     }
 
+    /// The server's own id of the request, where an error names one (Infisical: `reqId`), for logs.
+    pub(super) fn server_id(&self) -> Option<String> {
+        let said: Said = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
+        said.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
+    }
+
     /// A text of this answer, fit to be shown (see [`text::filtered`]): without the secrets of the request.
     pub fn filtered(&self, text: &str) -> String {
         text::filtered(text, &self.secrets.iter().collect::<Vec<_>>())
@@ -129,7 +139,7 @@ impl Answer {
             writes,
         };
         let (content_type, secrets) = ("application/json".to_owned(), vec![SecretString::from("hunter2hunter2")]);
-        Self { status, retry_after, body: body.as_bytes().to_vec(), context, content_type, secrets }
+        Self { status, retry_after, body: body.as_bytes().to_vec(), context, rate_limit: None, content_type, secrets }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
+use super::proxy::Proxies;
 use crate::provider::address::{self, Cidr};
 
 /// A provider's URL in its one form: `https://host[:port][/path]`, the host in lower case, no default port, no slash
@@ -123,14 +124,22 @@ pub struct Policy {
     pub allow_http: Vec<String>,
     /// Ranges that may be spoken to although they would be refused (`--allow-address=CIDR`).
     pub allow_address: Vec<Cidr>,
-    /// The only hosts that may be spoken to (`--allowed-hosts`); `None`: any. Where addresses are restricted, a
-    /// proxy of the environment is used only where hosts are named here: behind it no address can be checked.
+    /// The only hosts that may be spoken to (`--allowed-hosts`); `None`: any.
     pub allowed_hosts: Option<Vec<String>>,
+    /// The way there. Where addresses are restricted, a proxy is used only where hosts are named above: behind it no
+    /// address can be checked.
+    pub proxies: Proxies,
     /// Whether loopback, link-local, metadata and such addresses are refused: true for namespaced providers.
     pub restrict_addresses: bool,
 }
 
 impl Policy {
+    /// The proxies that are used under this policy.
+    pub(super) fn usable_proxies(&self) -> Option<&Proxies> {
+        let usable = !self.restrict_addresses || self.allowed_hosts.is_some();
+        Some(&self.proxies).filter(|proxies| usable && !proxies.is_empty())
+    }
+
     /// Whether `endpoint` may be used, as far as can be told without asking the name service. The addresses of a
     /// name are checked where it is resolved.
     pub fn check(&self, endpoint: &Endpoint) -> Result<(), UrlError> {
@@ -214,8 +223,8 @@ mod tests {
         let lab = Policy {
             allow_http: vec!["127.0.0.1".into(), "Infisical.Lab".into(), "::1".into()],
             allow_address: vec!["127.0.0.1".parse().unwrap()],
-            allowed_hosts: None,
             restrict_addresses: true,
+            ..Policy::default()
         };
         let narrow = Policy { allowed_hosts: Some(vec!["app.infisical.com".into()]), ..Policy::default() };
         let cases = [

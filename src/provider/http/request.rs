@@ -1,7 +1,11 @@
 //! A request before it is sent.
 
-use secrecy::SecretString;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use url::form_urlencoded;
 
 use crate::provider::Error;
 
@@ -34,7 +38,7 @@ impl Method {
 }
 
 /// A request before it is sent. Built by chaining: `Request::get(ROUTE).id(project).bearer(token)`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     pub(super) method: Method,
     pub(super) route: &'static str,
@@ -42,6 +46,7 @@ pub struct Request<'a> {
     pub(super) query: Vec<(&'static str, String)>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) bearer: Option<&'a SecretString>,
+    basic: Option<(&'a str, &'a SecretString)>,
     pub(super) secrets: Vec<&'a SecretString>,
     pub(super) body: Option<Body>,
     pub(super) writes: bool,
@@ -49,7 +54,12 @@ pub struct Request<'a> {
 }
 
 /// A body that isn't shown by Debug: it may hold a secret.
-pub(super) struct Body(pub(super) Result<Vec<u8>, serde_json::Error>);
+#[derive(Clone)]
+pub(super) struct Body {
+    /// Its bytes, or why there are none.
+    pub(super) bytes: Result<Vec<u8>, String>,
+    content_type: &'static str,
+}
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,6 +78,7 @@ impl<'a> Request<'a> {
             query: Vec::new(),
             headers: Vec::new(),
             bearer: None,
+            basic: None,
             secrets: Vec::new(),
             body: None,
             writes: method != Method::Get,
@@ -104,6 +115,12 @@ impl<'a> Request<'a> {
         self.hide(token)
     }
 
+    /// A client's id and secret (RFC 6749, section 2.3.1: each is encoded as in a form before they are joined).
+    pub fn basic(mut self, id: &'a str, secret: &'a SecretString) -> Self {
+        self.basic = Some((id, secret));
+        self.hide(secret)
+    }
+
     /// A secret that the answer may repeat: it is redacted wherever the answer is shown.
     pub fn hide(mut self, secret: &'a SecretString) -> Self {
         self.secrets.push(secret);
@@ -112,7 +129,15 @@ impl<'a> Request<'a> {
 
     /// The body, as JSON.
     pub fn json(mut self, body: &impl Serialize) -> Self {
-        self.body = Some(Body(serde_json::to_vec(body)));
+        let bytes = serde_json::to_vec(body).map_err(|error| error.to_string());
+        self.body = Some(Body { bytes, content_type: "application/json" });
+        self
+    }
+
+    /// The body, as a form.
+    pub fn form(mut self, fields: &[(&str, &str)]) -> Self {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.body = Some(Body { bytes: Ok(form.into_bytes()), content_type: "application/x-www-form-urlencoded" });
         self
     }
 
@@ -127,6 +152,30 @@ impl<'a> Request<'a> {
     pub fn list(mut self) -> Self {
         self.list = true;
         self
+    }
+
+    /// The headers; `None` where a value can't be one (a token with a line break).
+    pub(super) fn headers(&self, request_id: &str) -> Option<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-request-id", HeaderValue::from_str(request_id).ok()?);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        for (name, value) in &self.headers {
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+        }
+        let bearer = self.bearer.map(|token| format!("Bearer {}", token.expose_secret()));
+        let basic = self.basic.map(|(id, secret)| {
+            let part = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            format!("Basic {}", STANDARD.encode(format!("{}:{}", part(id), part(secret.expose_secret()))))
+        });
+        if let Some(authorization) = bearer.or(basic) {
+            let mut value = HeaderValue::from_str(&authorization).ok()?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        if let Some(body) = &self.body {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type));
+        }
+        Some(headers)
     }
 
     /// The segments of the path, ids in their places.

@@ -51,6 +51,8 @@ pub fn skew(date: Timestamp, received: Timestamp, elapsed: Duration) -> SignedDu
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -102,6 +104,24 @@ mod tests {
         for (date, elapsed, milliseconds) in cases {
             let found = skew(at(date), received, Duration::from_millis(elapsed));
             assert_eq!(found, SignedDuration::from_millis(milliseconds), "{date} after {elapsed} ms");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_writes_no_wait_is_longer_than_an_hour(
+            any in "(.|\n){0,40}",
+            number in "[0-9]{1,40}",
+            date in "(Sun|Mon|Sunday|Xxx),? [0-9]{1,3}[ -](Nov|Feb|Xxx)[ -][0-9]{2,6} [0-9]{1,3}:[0-9]{2}:[0-9]{2} GMT",
+            seconds in -400_000_000_000_i64..300_000_000_000,
+        ) {
+            let now = Timestamp::from_second(seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second())).unwrap();
+            for text in [any, number, date] {
+                prop_assert!(retry_after(&text, now).is_none_or(|wait| wait <= LONGEST), "{text:?}");
+                if let Some(date) = http_date(&text) {
+                    skew(date, now, Duration::from_secs(u64::MAX));
+                }
+            }
         }
     }
 }

@@ -1,32 +1,29 @@
-//! Signing in: one login at a time, its token used until shortly before its end, and a refused credential left alone.
+//! The ways to sign in to Infisical. When that is done, and what becomes of the token, is [`session`](crate::provider::session)'s.
 //!
 //! Tokens are never renewed: with Infisical's defaults a renewal is refused and deletes the token that was still good
 //! (reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the login").
 
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use serde_json::{Value, json};
 
-use super::Turn;
-use super::refusal;
+use super::refusal::{self, Failure};
 use crate::provider::Error;
+use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method, Request, Server};
+use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
 
-/// The sign-in of universal auth.
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
-/// The most that a token is given up before its end.
-const LONGEST_MARGIN: Duration = Duration::from_secs(60);
-/// How long no login is tried after the first, second, … refusal in a row. Newer servers lock a credential out after
-/// three bad secrets for 300 s, so there are never three of ours in that time; on October 2024 each bad login holds up
-/// the whole server (reference/infisical.md, "Auth and limits").
-const PAUSES: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(330), Duration::from_secs(600)];
-/// How soon after a login without an answer the next may begin; who asks earlier gets the same error.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
+const OIDC_AUTH: &str = "/api/v1/auth/oidc-auth/login";
+/// The most bytes of a token's file; a service-account token has about a thousand.
+const LONGEST_TOKEN: u64 = 1 << 16;
 
 /// How to sign in. Debug shows no secret.
 #[derive(Clone, Debug)]
@@ -38,34 +35,57 @@ pub enum Credentials {
         /// The client secret.
         client_secret: SecretString,
     },
+    /// Kubernetes auth: a service account's token that Infisical has reviewed by the API server.
+    Kubernetes {
+        /// The machine identity's id.
+        identity_id: String,
+        /// The service account's token.
+        token: TokenSource,
+    },
+    /// OIDC auth: a token that Infisical checks with its issuer's published keys.
+    Oidc {
+        /// The machine identity's id.
+        identity_id: String,
+        /// The token.
+        token: TokenSource,
+    },
     /// An access token that somebody else keeps fresh.
     Token(SecretString),
 }
 
-/// An access token, and which login it is from.
-#[derive(Clone, Debug)]
-pub(super) struct Token {
-    pub(super) secret: Arc<SecretString>,
-    login: u64,
+/// Where a token is read anew for each sign-in: the kubelet replaces a projected one before its end.
+#[derive(Clone)]
+pub struct TokenSource(Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>);
+
+impl TokenSource {
+    /// Asks `read`, whose error says what is wrong and what to do, and never shows the token.
+    pub fn new(read: impl Fn() -> Result<SecretString, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// The content of a file, as a projected service-account token.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self::new(move || {
+            let failed = |why: &dyn fmt::Display| {
+                format!("the token in {} can't be read ({why}): check the volume that projects it", path.display())
+            };
+            let mut text = String::new();
+            let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
+            // The error of a file that is no text would quote nothing of it.
+            file.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(|error| failed(&error))?;
+            match text.trim() {
+                "" => Err(failed(&"it is empty")),
+                token => Ok(token.to_owned().into()),
+            }
+        })
+    }
 }
 
-/// One sign-in, shared by all calls of a provider.
-#[derive(Debug)]
-pub(super) struct Session {
-    credentials: Credentials,
-    /// Held during a login: who comes meanwhile waits for its outcome.
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The token and when to stop using it; `None`: never.
-    token: Option<(Token, Option<Instant>)>,
-    logins: u64,
-    /// Refusals in a row, since the last token that was accepted.
-    refusals: usize,
-    /// The last login's failure: until when it is everybody's answer.
-    failed: Option<(Error, Instant)>,
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSource")
+    }
 }
 
 #[derive(Deserialize)]
@@ -75,136 +95,159 @@ struct Login {
     expires_in: u64,
 }
 
-impl Session {
-    pub(super) fn new(credentials: Credentials) -> Self {
-        // A line break at the end is what `echo` and editors leave in a Secret.
-        let trimmed = |secret: &SecretString| SecretString::from(secret.expose_secret().trim().to_owned());
-        let credentials = match credentials {
-            Credentials::UniversalAuth { client_id, client_secret } => Credentials::UniversalAuth {
-                client_id: client_id.trim().to_owned(),
-                client_secret: trimmed(&client_secret),
-            },
-            Credentials::Token(token) => Credentials::Token(trimmed(&token)),
+impl Credentials {
+    /// The same without what `echo` and editors leave at a secret's end.
+    pub(super) fn trimmed(self) -> Self {
+        match self {
+            Self::UniversalAuth { client_id, client_secret } => {
+                Self::UniversalAuth { client_id: client_id.trim().to_owned(), client_secret: trimmed(&client_secret) }
+            }
+            Self::Token(token) => Self::Token(trimmed(&token)),
+            Self::Kubernetes { .. } | Self::Oidc { .. } => self,
+        }
+    }
+}
+
+impl SignIn for Credentials {
+    fn gives_another(&self) -> bool {
+        match self {
+            Self::Token(_) => false,
+            Self::UniversalAuth { .. } | Self::Kubernetes { .. } | Self::Oidc { .. } => true,
+        }
+    }
+
+    async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
+        let by_token = |route, identity_id: &str, source: &TokenSource| {
+            let token = (source.0)().map_err(|message| Error::Unreachable {
+                message: format!("no sign-in to Infisical at {}: {message}", server.endpoint()),
+                effect: Effect::None,
+            })?;
+            let body = json!({"identityId": identity_id.trim(), "jwt": token.expose_secret()});
+            Ok::<_, Error>((route, body, token))
         };
-        Self { credentials, state: Mutex::default() }
-    }
-
-    /// A token to use now, of a new login where there is none.
-    pub(super) async fn token(&self, server: &Server, turn: &Turn<'_>) -> Result<Token, Error> {
-        let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        if let Some((token, end)) = &state.token
-            && end.is_none_or(|end| Instant::now() < end)
-        {
-            return Ok(token.clone());
-        }
-        // A login that failed while this call waited for it was this call's login too.
-        if let Some((error, until)) = &state.failed
-            && asked < *until
-        {
-            return Err(error.clone());
-        }
-        match self.login(server, turn).await {
-            Ok((secret, life)) => {
-                state.logins += 1;
-                let token = Token { secret: Arc::new(secret), login: state.logins };
-                let end = life.map(|life| Instant::now() + life.saturating_sub(LONGEST_MARGIN.min(life / 10)));
-                state.token = Some((token.clone(), end));
-                state.failed = None;
-                Ok(token)
+        let (route, body, secret) = match self {
+            Self::Token(token) => return Ok(Fresh { token: token.clone(), life: None }),
+            Self::UniversalAuth { client_id, client_secret } => {
+                let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
+                (UNIVERSAL_AUTH, body, client_secret.clone())
             }
-            Err(error) => {
-                state.fail(&error);
-                Err(error)
-            }
-        }
-    }
-
-    /// The server refused `token`: whether a new login may help. A token that was replaced meanwhile is left alone.
-    pub(super) async fn may_sign_in_again(&self, token: &Token) -> bool {
-        match self.credentials {
-            Credentials::Token(_) => false,
-            Credentials::UniversalAuth { .. } => {
-                let mut state = self.state.lock().await;
-                if state.token.as_ref().is_some_and(|(current, _)| current.login == token.login) {
-                    state.token = None;
-                }
-                true
-            }
-        }
-    }
-
-    /// The server refused a token right after its login: to log in again would only repeat it.
-    pub(super) async fn refused(&self, error: &Error) {
-        if let Credentials::UniversalAuth { .. } = self.credentials {
-            let mut state = self.state.lock().await;
-            state.token = None;
-            state.fail(error);
-        }
-    }
-
-    /// The server accepted a token.
-    pub(super) fn accepted(&self) {
-        // No call waits here for a login: while there is one, its outcome counts.
-        if let Ok(mut state) = self.state.try_lock() {
-            state.refusals = 0;
-        }
-    }
-
-    /// The secrets besides the token, to be hidden in whatever is shown.
-    pub(super) fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a> {
-        match &self.credentials {
-            Credentials::UniversalAuth { client_secret, .. } => request.hide(client_secret),
-            Credentials::Token(token) => request.hide(token),
-        }
-    }
-
-    /// Signs in: the token and how long it lives (`None`: nobody says).
-    async fn login(&self, server: &Server, turn: &Turn<'_>) -> Result<(SecretString, Option<Duration>), Error> {
-        let (client_id, client_secret) = match &self.credentials {
-            Credentials::Token(token) => return Ok((token.clone(), None)),
-            Credentials::UniversalAuth { client_id, client_secret } => (client_id, client_secret),
+            Self::Kubernetes { identity_id, token } => by_token(KUBERNETES_AUTH, identity_id, token)?,
+            Self::Oidc { identity_id, token } => by_token(OIDC_AUTH, identity_id, token)?,
         };
-        let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
-        let request = Request::new(Method::Post, UNIVERSAL_AUTH).json(&body).hide(client_secret).reads();
+        self.log_in(server, turn, route, &body, &secret).await
+    }
+
+    fn verdict(&self, answer: &Answer) -> Verdict {
+        match refusal::token(answer) {
+            Some(error) => Verdict::Refused(error),
+            None if answer.is_success() || refusal::failure(answer).is_none() => Verdict::Taken,
+            None => Verdict::Unsaid,
+        }
+    }
+
+    fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a> {
+        match self {
+            Self::UniversalAuth { client_secret, .. } => request.hide(client_secret),
+            Self::Token(token) => request.hide(token),
+            // Read anew for each sign-in and kept nowhere.
+            Self::Kubernetes { .. } | Self::Oidc { .. } => request,
+        }
+    }
+}
+
+impl Credentials {
+    async fn log_in(
+        &self,
+        server: &Server,
+        turn: &Turn<'_>,
+        route: &'static str,
+        body: &Value,
+        secret: &SecretString,
+    ) -> Result<Fresh, Error> {
+        let request = Request::new(Method::Post, route).json(body).hide(secret).reads();
         let answer = server.call(turn.next(), request).await?;
         if !answer.is_success() {
-            return Err(refused_login(&answer));
+            return Err(self.refused(&answer));
         }
         let login: Login = answer.json()?;
         if login.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
-        Ok((login.access_token.into(), Some(Duration::from_secs(login.expires_in))))
+        Ok(Fresh { token: login.access_token.into(), life: Some(Duration::from_secs(login.expires_in)) })
     }
-}
 
-impl State {
-    fn fail(&mut self, error: &Error) {
-        let pause = if let Error::Unauthorized { .. } = error {
-            let pause = PAUSES.get(self.refusals).or(PAUSES.last()).copied().unwrap_or_default();
-            self.refusals += 1;
-            pause
-        } else {
-            AFTER_FAILURE
-        };
-        self.failed = Some((error.clone(), Instant::now() + pause));
+    /// The error of a sign-in that wasn't answered with a token.
+    fn refused(&self, answer: &Answer) -> Error {
+        match refusal::failure(answer) {
+            // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
+            // right, since the server may just be ill.
+            Some(Failure::Broken) => {
+                let hint = self.hint_of_500();
+                let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
+                answer.context.unreachable(&what, Effect::None)
+            }
+            Some(failure) => refusal::failed(failure, answer),
+            None => Error::Unauthorized {
+                message: format!(
+                    "Infisical at {} refuses the sign-in ({}: {}): {}",
+                    answer.context.endpoint,
+                    answer.status,
+                    answer.said(),
+                    self.hint(answer)
+                ),
+            },
+        }
     }
-}
 
-fn refused_login(answer: &Answer) -> Error {
-    match refusal::failure(answer) {
-        Some(failure) => refusal::failed(failure, answer),
-        // A wrong secret 401, an unknown client id 404, a secret of a wrong form 401 or 422, an address that the identity
-        // may not sign in from 403, a secret that is used up or over 401, a lock-out 401.
-        None => Error::Unauthorized {
-            message: format!(
-                "Infisical at {} refuses the sign-in ({}: {}): check the client id and secret under Access Control → \
-                 Identities → Universal Auth, whether the secret is over or used up, and its trusted addresses",
-                answer.context.endpoint,
-                answer.status,
-                answer.said()
-            ),
-        },
+    /// What to check where the server refuses the credential.
+    fn hint(&self, answer: &Answer) -> &'static str {
+        let missing = answer.status == 404;
+        match self {
+            // A wrong secret 401, an unknown client id 404, a secret of a wrong form 401 or 422, an address that the
+            // identity may not sign in from 403, a secret that is used up or over 401, a lock-out 401.
+            Self::UniversalAuth { .. } | Self::Token(_) => {
+                "check the client id and secret under Access Control → Identities → Universal Auth, whether the secret is \
+                 over or used up, and its trusted addresses"
+            }
+            Self::Kubernetes { .. } if missing => {
+                "check identityId, and that the identity has Kubernetes Auth under Access Control → Identities"
+            }
+            Self::Oidc { .. } if missing => {
+                "check identityId, and that the identity has OIDC Auth under Access Control → Identities"
+            }
+            // The API server's answer to the reviewer is passed on as if it spoke of the caller (kubernetes-auth.json,
+            // "login: reviewer with a bad token").
+            Self::Kubernetes { .. }
+                if refusal::error_of(answer).as_deref() == Some("KubernetesTokenReviewRequestError") =>
+            {
+                "the API server refused Infisical itself: check the identity's Token Reviewer JWT, whether it is over, and \
+                 that its service account is bound to system:auth-delegator"
+            }
+            Self::Kubernetes { .. } => {
+                "check the identity's Kubernetes Auth: allowed namespaces, allowed service account names (no wildcards) and \
+                 allowed audience, which can only be one of the API server's own --api-audiences, and trusted addresses"
+            }
+            Self::Oidc { .. } => {
+                "check the identity's OIDC Auth: issuer (to the letter, without a slash at its end), subject, claims and \
+                 trusted addresses; leave its audiences empty"
+            }
+        }
+    }
+
+    /// What may be behind a 500, whose text says nothing.
+    fn hint_of_500(&self) -> &'static str {
+        match self {
+            Self::UniversalAuth { .. } | Self::Token(_) => "",
+            Self::Kubernetes { .. } => {
+                "; besides a failure of the server this is its answer where identityId is no UUID, the token is no service \
+                 account's, or the identity's Kubernetes Auth has a host that can't be reached from there, has no scheme or \
+                 a slash at its end, or has another CA"
+            }
+            Self::Oidc { .. } => {
+                "; besides a failure of the server this is its answer where the identity's OIDC Auth has audiences \
+                 (boundAudiences: leave them empty, Kubernetes tokens have a list that it can't compare), claims that the \
+                 token lacks, or a discovery URL that can't be read from there, or where identityId is no UUID"
+            }
+        }
     }
 }

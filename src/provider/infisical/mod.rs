@@ -18,14 +18,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-pub use auth::Credentials;
+pub use auth::{Credentials, TokenSource};
 
 use super::error::Effect;
 use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
+use super::session::{Session, Turn};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};
-use auth::Session;
 use identity::Membership;
 use listing::Memberships;
 use refusal::{Asked, Failure, Operation, Refusal};
@@ -41,31 +41,13 @@ const BUILT_IN_ROLES: [&str; 8] =
 /// One Infisical server with one credential.
 pub struct Infisical {
     server: Server,
-    session: Session,
+    session: Session<Credentials>,
+    /// Whether a user who isn't in the organization may be invited.
+    invite_users: bool,
     /// The generation that was found; `None`: not looked for yet, or its route has gone.
     generation: Mutex<Option<Generation>>,
     /// The server has refused a list of temporary roles only.
     wants_permanent: AtomicBool,
-}
-
-/// The requests under one permit: the first is in it, each further one is charged.
-struct Turn<'p> {
-    permit: &'p Permit,
-    begun: AtomicBool,
-}
-
-impl<'p> Turn<'p> {
-    fn new(permit: &'p Permit) -> Self {
-        Self { permit, begun: AtomicBool::new(false) }
-    }
-
-    /// The permit for the next request.
-    fn next(&self) -> &'p Permit {
-        if self.begun.swap(true, Ordering::Relaxed) {
-            self.permit.charge();
-        }
-        self.permit
-    }
 }
 
 impl Infisical {
@@ -74,10 +56,22 @@ impl Infisical {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server("Infisical", endpoint),
-            session: Session::new(credentials),
+            session: Session::new(credentials.trimmed()),
+            invite_users: false,
             generation: Mutex::new(None),
             wants_permanent: AtomicBool::new(false),
         }
+    }
+
+    /// The same, allowed or not to invite users who aren't in the organization (`spec.infisical.inviteUsers`).
+    #[must_use]
+    pub fn inviting_users(self, invite_users: bool) -> Self {
+        Self { invite_users, ..self }
+    }
+
+    /// Whether a user who isn't in the organization may be invited, which sends mail.
+    pub fn invites_users(&self) -> bool {
+        self.invite_users
     }
 
     /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
@@ -91,7 +85,7 @@ impl Infisical {
         let mut probed_again = false;
         loop {
             let generation = self.generation(turn).await?;
-            let answer = self.present(turn, || request(generation)).await?;
+            let answer = self.session.present(&self.server, turn, request(generation)).await?;
             if answer.is_success() {
                 return Ok(answer);
             }
@@ -110,30 +104,6 @@ impl Infisical {
         }
     }
 
-    /// Sends one request with a token. One that isn't accepted any more is replaced once, by one login for all calls;
-    /// nothing was carried out then.
-    async fn present<'r>(&self, turn: &Turn<'_>, request: impl Fn() -> Request<'r>) -> Result<Answer, Error> {
-        let mut signed_in_again = false;
-        loop {
-            let token = self.session.token(&self.server, turn).await?;
-            let request = self.session.hide(request()).bearer(&token.secret);
-            let answer = self.server.call(turn.next(), request).await?;
-            match refusal::token(&answer) {
-                None => {
-                    if answer.is_success() || refusal::failure(&answer).is_none() {
-                        self.session.accepted();
-                    }
-                    return Ok(answer);
-                }
-                Some(_) if !signed_in_again && self.session.may_sign_in_again(&token).await => signed_in_again = true,
-                Some(error) => {
-                    self.session.refused(&error).await;
-                    return Err(error);
-                }
-            }
-        }
-    }
-
     /// The generation at hand.
     async fn generation(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
         let found = *self.found();
@@ -147,7 +117,7 @@ impl Infisical {
     async fn probe(&self, turn: &Turn<'_>) -> Result<Generation, Error> {
         let nobody = Uuid::nil().to_string();
         for generation in Generation::ALL {
-            let answer = self.present(turn, || generation.members(&nobody)).await?;
+            let answer = self.session.present(&self.server, turn, generation.members(&nobody)).await?;
             if answer.is_success() {
                 // Whatever it lists: a web page that is answered for any path is no list.
                 answer.json::<Memberships>()?;

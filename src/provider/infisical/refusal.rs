@@ -108,7 +108,8 @@ pub(super) fn failure(answer: &Answer) -> Option<Failure> {
     }
 }
 
-fn error_of(answer: &Answer) -> Option<String> {
+/// The name that a refusal has.
+pub(super) fn error_of(answer: &Answer) -> Option<String> {
     serde_json::from_slice::<Body>(&answer.body).ok().map(|body| body.error)
 }
 

@@ -1,11 +1,10 @@
 //! The calls made under one permit.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use jiff::SignedDuration;
-use secrecy::SecretString;
 
+use super::sign_in::{Caller, Credentials};
 use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
+use crate::provider::session::{Session, Turn};
 use crate::provider::{Error, Permit};
 
 /// Names the organization that a request is about (reference/zitadel.md, Headers and limits).
@@ -14,13 +13,14 @@ const ORGANIZATION: &str = "x-zitadel-orgid";
 /// An instance and the credential to use there.
 pub struct Connection {
     server: Server,
-    token: SecretString,
+    session: Session<Caller>,
 }
 
 impl Connection {
-    /// To an instance, with a personal access token.
-    pub fn new(client: &Client, endpoint: Endpoint, token: SecretString) -> Self {
-        Self { server: client.server("ZITADEL", endpoint), token }
+    /// To the instance that the URL's host names, or else `instance_host`.
+    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
+        let session = Session::new(Caller::new(credentials, instance_host));
+        Self { server: client.server("ZITADEL", endpoint), session }
     }
 
     /// How far the instance's clock is ahead of ours.
@@ -32,16 +32,14 @@ impl Connection {
 /// The calls of one operation: under one permit, about one organization.
 pub struct Calls<'a> {
     connection: &'a Connection,
-    permit: &'a Permit,
+    turn: Turn<'a>,
     organization: Option<&'a str>,
-    /// Whether the request that the permit stands for was sent.
-    begun: AtomicBool,
 }
 
 impl<'a> Calls<'a> {
     /// None yet. Without an organization the caller's own is meant.
     pub fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
-        Self { connection, permit, organization, begun: AtomicBool::new(false) }
+        Self { connection, turn: Turn::new(permit), organization }
     }
 
     /// Where they go.
@@ -60,9 +58,7 @@ impl<'a> Calls<'a> {
 
     /// Sends a request that names no organization.
     pub async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
-        if self.begun.swap(true, Ordering::Relaxed) {
-            self.permit.charge();
-        }
-        self.connection.server.call(self.permit, request.bearer(&self.connection.token)).await
+        let Connection { server, session } = self.connection;
+        session.present(server, &self.turn, session.way().to_instance(request)).await
     }
 }

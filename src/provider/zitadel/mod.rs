@@ -11,15 +11,19 @@ mod explain;
 mod flow;
 mod heal;
 mod ids;
+mod key_file;
 mod list;
 mod owner;
 mod project_members;
 mod refusal;
+mod sign_in;
 mod wire;
 
 use jiff::SignedDuration;
-use secrecy::SecretString;
 use serde_json::json;
+
+pub use key_file::{KeyFile, KeyFileError};
+pub use sign_in::Credentials;
 
 use super::http::{Client, Endpoint, Method, Request};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
@@ -42,9 +46,10 @@ pub struct Zitadel {
 }
 
 impl Zitadel {
-    /// An instance and the personal access token of one of its machine users.
-    pub fn new(client: Client, endpoint: Endpoint, token: SecretString) -> Self {
-        Self { connection: Connection::new(&client, endpoint, token) }
+    /// An instance and the credential of one of its machine users. The instance is the one that the URL's host names, or
+    /// else `instance_host`, as calls inside a cluster need it. Nothing is sent yet.
+    pub fn new(client: Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
+        Self { connection: Connection::new(&client, endpoint, credentials, instance_host) }
     }
 
     fn calls<'a>(&'a self, permit: &'a Permit, project: &'a Project) -> Calls<'a> {

@@ -74,6 +74,9 @@ async fn every_membership_that_can_be_meant_is_accepted_and_readable() {
 #[tokio::test]
 async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
     let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
+    let zitadel_auth = |i, auth| changed(zitadel(i), "/spec/zitadel/auth", auth);
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    let bundle = certificate.repeat(65_536 / certificate.len());
     let objects = vec![
         infisical(0, "auth", json!({"tokenSecretRef": {"name": "infisical.token", "key": "TOKEN_1"}})),
         infisical(1, "url", json!("http://127.0.0.1:18080")),
@@ -88,6 +91,20 @@ async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
         ),
         provider_with(7, "/spec/limits", json!({})),
         provider_with(8, "/spec/resyncInterval", json!("1d")),
+        infisical(9, "inviteUsers", json!(true)),
+        zitadel_auth(10, json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "key.json"}})),
+        zitadel_auth(
+            11,
+            json!({"clientCredentials": {
+                "clientIdSecretRef": {"name": "zitadel", "key": "client-id"},
+                "clientSecretSecretRef": {"name": "zitadel", "key": "client-secret"},
+            }}),
+        ),
+        changed(zitadel(12), "/spec/zitadel/instanceHost", json!("auth.example.com")),
+        changed(zitadel(13), "/spec/zitadel/instanceHost", json!("localhost:28080")),
+        provider_with(14, "/spec/caBundle", json!({"inline": bundle})),
+        provider_with(15, "/spec/caBundle", json!({"configMapRef": {"name": "kube-root-ca.crt", "key": "ca.crt"}})),
+        provider_with(16, "/spec/caBundle", json!({"secretRef": {"name": "infisical-tls"}})),
     ];
     for stored in expect_accepted(objects).await {
         serde_json::from_value::<MembershipProvider>(stored.clone()).unwrap_or_else(|e| panic!("{e}: {stored}"));

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use membership_operator::api::{MembershipProvider, ProjectMembership};
 use serde_json::json;
 
-use crate::support::{assert_contains, membership, provider, with_namespace};
+use crate::support::{assert_contains, changed, membership, provider, with_namespace};
 
 #[tokio::test]
 async fn what_isnt_written_gets_the_defaults_and_no_more() {
@@ -20,6 +20,7 @@ async fn what_isnt_written_gets_the_defaults_and_no_more() {
         assert_eq!(ns.get("pm/ci").await["spec"], spec);
         let mut spec = provider("infisical")["spec"].clone();
         spec["resyncInterval"] = json!("10m");
+        spec["infisical"]["inviteUsers"] = json!(false);
         assert_eq!(ns.get("membershipprovider/infisical").await["spec"], spec);
     })
     .await;
@@ -42,6 +43,17 @@ async fn a_new_object_is_never_taken_for_a_finished_one() {
         assert_eq!(read.status.unwrap().observed_generation, -1);
         let read: MembershipProvider = serde_json::from_value(ns.get("membershipprovider/infisical").await).unwrap();
         assert_eq!((read.name_any().as_str(), read.status.unwrap().observed_generation), ("infisical", -1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bundle_is_read_from_ca_crt_where_no_key_is_written() {
+    with_namespace(async |ns| {
+        let object = changed(provider("infisical"), "/spec/caBundle", json!({"configMapRef": {"name": "ca"}}));
+        ns.apply(&[object]).await;
+        let stored = ns.get("membershipprovider/infisical").await;
+        assert_eq!(stored["spec"]["caBundle"], json!({"configMapRef": {"name": "ca", "key": "ca.crt"}}));
     })
     .await;
 }

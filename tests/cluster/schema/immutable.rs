@@ -15,6 +15,8 @@ const URL: &str =
     "url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider";
 const ORGANIZATION: &str = "spec.zitadel.organizationId: Invalid value: organizationId can't be changed, added or taken out, since memberships in the old one would be left behind";
 
+const INSTANCE: &str = "spec.zitadel.instanceHost: Invalid value: instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind";
+
 /// Applies what comes first, then what comes second: it is refused with this sentence, or accepted where there is none.
 async fn expect_after(cases: Vec<(Value, Value, &str)>) {
     with_namespace(async |ns| {
@@ -66,6 +68,8 @@ async fn what_a_membership_is_about_cant_be_changed() {
 async fn the_server_that_a_provider_means_cant_be_changed() {
     let plain = |i| provider(&numbered(i));
     let organization = "/spec/zitadel/organizationId";
+    let at_instance = |i, host: &str| changed(zitadel(i), "/spec/zitadel/instanceHost", json!(host));
+    let key = json!({"name": "zitadel", "key": "key.json"});
     expect_after(vec![
         (plain(0), provider_with(0, "/spec/infisical/url", json!("https://eu.infisical.com")), URL),
         (zitadel(1), changed(zitadel(1), "/spec/zitadel/url", json!("https://other.example.com")), URL),
@@ -83,6 +87,12 @@ async fn the_server_that_a_provider_means_cant_be_changed() {
         (zitadel(8), changed(zitadel(8), "/spec/zitadel/auth/personalAccessTokenSecretRef/name", json!("other")), ""),
         (plain(9), provider_with(9, "/spec/limits/readsPerMinute", json!(60)), ""),
         (plain(10), provider_with(10, "/spec/resyncInterval", json!("1h")), ""),
+        (at_instance(11, "a.example"), at_instance(11, "b.example"), INSTANCE),
+        (at_instance(12, "a.example"), zitadel(12), INSTANCE),
+        (zitadel(13), at_instance(13, "a.example"), INSTANCE),
+        (zitadel(14), changed(zitadel(14), "/spec/zitadel/auth", json!({"privateKeyJwtSecretRef": key})), ""),
+        (plain(15), provider_with(15, "/spec/caBundle", json!({"secretRef": key})), ""),
+        (plain(16), provider_with(16, "/spec/infisical/inviteUsers", json!(true)), ""),
     ])
     .await;
 }

@@ -30,6 +30,11 @@ const URL: &str =
 const ONE_SERVER: &str =
     "write exactly one of infisical and zitadel: a second server needs a second MembershipProvider";
 const ONE_AUTH: &str = "write exactly one way to sign in: universalAuth or tokenSecretRef";
+const ONE_ZITADEL_AUTH: &str =
+    "write exactly one way to sign in: personalAccessTokenSecretRef, privateKeyJwtSecretRef or clientCredentials";
+const ONE_BUNDLE: &str = "write exactly one place of the certificates: inline, configMapRef or secretRef";
+const INSTANCE: &str = "spec.zitadel.instanceHost";
+const HOST: &str = "write the instance's domain, as auth.example.com";
 const LIMIT: &str = "write at least 1, or leave the limit out";
 
 /// Applies them all, and fails for each that isn't refused at this field with this sentence.
@@ -215,17 +220,14 @@ async fn a_membership_that_cant_be_meant_is_refused() {
 async fn a_provider_that_cant_be_meant_is_refused() {
     let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
     let reference = json!({"name": "infisical", "key": "token"});
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     let both = changed(zitadel(1), "/spec/infisical", provider("")["spec"]["infisical"].clone());
     let mut cases = vec![
         (provider_with(0, "/spec", json!({})), "spec", ONE_SERVER),
         (both, "spec", ONE_SERVER),
         (infisical(2, "auth", json!({})), "spec.infisical.auth", ONE_AUTH),
         (infisical(3, "auth/tokenSecretRef", reference.clone()), "spec.infisical.auth", ONE_AUTH),
-        (
-            changed(zitadel(4), "/spec/zitadel/auth", json!({})),
-            "spec.zitadel.auth.personalAccessTokenSecretRef",
-            "Required value",
-        ),
+        (changed(zitadel(4), "/spec/zitadel/auth", json!({})), "spec.zitadel.auth", ONE_ZITADEL_AUTH),
         (infisical(5, "url", json!("app.infisical.com")), "spec.infisical.url", URL),
         (infisical(6, "url", json!("ftp://app.infisical.com")), "spec.infisical.url", URL),
         (infisical(7, "url", json!("https://me:secret@app.infisical.com")), "spec.infisical.url", URL),
@@ -254,13 +256,59 @@ async fn a_provider_that_cant_be_meant_is_refused() {
         (provider_with(18, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
         (provider_with(19, "/spec/resyncInterval", json!("0s")), "spec.resyncInterval", NOTHING),
         (provider_with(20, "/spec/resyncInterval", json!("11w3600d")), "spec.resyncInterval", TEN_YEARS),
+        (
+            changed(zitadel(21), "/spec/zitadel/auth/privateKeyJwtSecretRef", reference.clone()),
+            "spec.zitadel.auth",
+            ONE_ZITADEL_AUTH,
+        ),
+        (
+            changed(zitadel(22), "/spec/zitadel/auth", json!({"clientCredentials": {"clientIdSecretRef": reference}})),
+            "spec.zitadel.auth.clientCredentials.clientSecretSecretRef",
+            "Required value",
+        ),
+        (changed(zitadel(23), "/spec/zitadel/instanceHost", json!("https://a.example")), INSTANCE, HOST),
+        (changed(zitadel(24), "/spec/zitadel/instanceHost", json!("Auth.example.com")), INSTANCE, HOST),
+        (changed(zitadel(25), "/spec/zitadel/instanceHost", json!("auth.example.com/")), INSTANCE, HOST),
+        (provider_with(26, "/spec/caBundle", json!({})), "spec.caBundle", ONE_BUNDLE),
+        (
+            provider_with(27, "/spec/caBundle", json!({"inline": certificate, "secretRef": {"name": "ca"}})),
+            "spec.caBundle",
+            ONE_BUNDLE,
+        ),
+        (provider_with(28, "/spec/caBundle", json!({"inline": "TUlJ"})), "spec.caBundle.inline", "not in base64"),
+        (
+            provider_with(29, "/spec/caBundle", json!({"inline": format!("{certificate}-----BEGIN PRIVATE KEY-----")})),
+            "spec.caBundle.inline",
+            "this holds a private key",
+        ),
+        (
+            provider_with(30, "/spec/caBundle", json!({"inline": certificate.repeat(2000)})),
+            "spec.caBundle.inline",
+            "may not be more than 65536",
+        ),
+        (
+            provider_with(31, "/spec/caBundle", json!({"configMapRef": {"name": "ca", "key": "ca/crt"}})),
+            "spec.caBundle.configMapRef.key",
+            "write a key of the object's data",
+        ),
     ];
     let universal = "spec.infisical.auth.universalAuth";
-    let references: [(Value, String); 4] = [
+    let zitadel_auth = |auth| changed(zitadel(0), "/spec/zitadel/auth", auth);
+    let client = "spec.zitadel.auth.clientCredentials";
+    let client_credentials = json!({"clientCredentials": {
+        "clientIdSecretRef": reference, "clientSecretSecretRef": reference,
+    }});
+    let references: [(Value, String); 7] = [
         (provider(""), format!("{universal}.clientIdSecretRef")),
         (provider(""), format!("{universal}.clientSecretSecretRef")),
         (infisical(0, "auth", json!({"tokenSecretRef": reference})), "spec.infisical.auth.tokenSecretRef".to_owned()),
         (zitadel(0), "spec.zitadel.auth.personalAccessTokenSecretRef".to_owned()),
+        (
+            zitadel_auth(json!({"privateKeyJwtSecretRef": reference})),
+            "spec.zitadel.auth.privateKeyJwtSecretRef".to_owned(),
+        ),
+        (zitadel_auth(client_credentials.clone()), format!("{client}.clientIdSecretRef")),
+        (zitadel_auth(client_credentials), format!("{client}.clientSecretSecretRef")),
     ];
     let fields: Vec<(&Value, String, &str, &str)> = references
         .iter()
@@ -298,11 +346,13 @@ async fn a_field_that_doesnt_exist_is_refused_by_name() {
         (with(3, "/spec/subject/email", json!("ada@example.com")), "spec.subject.email"),
         // What later versions are to have isn't offered before it works.
         (provider_with(5, "/spec/allow", json!([])), "spec.allow"),
-        (provider_with(6, "/spec/caBundle", json!({})), "spec.caBundle"),
-        (provider_with(7, "/spec/infisical/inviteUsers", json!(true)), "spec.infisical.inviteUsers"),
-        (changed(zitadel(8), "/spec/zitadel/instanceHost", json!("a")), "spec.zitadel.instanceHost"),
+        (provider_with(6, "/spec/infisical/auth/kubernetesAuth", json!({})), "spec.infisical.auth.kubernetesAuth"),
         (
-            provider_with(9, "/spec/infisical/auth/universalAuth/clientIdSecretRef/namespace", json!("other")),
+            provider_with(7, "/spec/caBundle/configMapRef", json!({"name": "ca", "namespace": "other"})),
+            "spec.caBundle.configMapRef.namespace",
+        ),
+        (
+            provider_with(8, "/spec/infisical/auth/universalAuth/clientIdSecretRef/namespace", json!("other")),
             "spec.infisical.auth.universalAuth.clientIdSecretRef.namespace",
         ),
     ];

@@ -1,0 +1,227 @@
+//! Signing in: one sign-in at a time, its token used until shortly before its end, and a refused credential left alone.
+//!
+//! The same for every provider and every way to sign in; what is sent to sign in, and how an answer refuses a token, is a
+//! [`SignIn`]'s to say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::http::{Answer, Request, Server};
+use super::{Error, Permit};
+
+/// The most that a token is given up before its end.
+const LONGEST_MARGIN: Duration = Duration::from_secs(60);
+/// The longest that a token is used, whatever a server says of it.
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// How long no sign-in is tried after the first, second, … refusal in a row. Newer Infisical servers lock a credential
+/// out after three bad secrets for 300 s, so there are never three of ours in that time; on October 2024 each bad login
+/// holds up the whole server (reference/infisical.md, "Auth and limits").
+const PAUSES: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(330), Duration::from_secs(600)];
+/// How soon after a first sign-in without an answer the next may begin, and after many; who asks earlier gets the same
+/// error.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const AFTER_FAILURES: Duration = Duration::from_secs(30);
+
+/// The requests under one permit: the first is in it, each further one is charged.
+pub struct Turn<'p> {
+    permit: &'p Permit,
+    begun: AtomicBool,
+}
+
+impl<'p> Turn<'p> {
+    /// None sent yet.
+    pub fn new(permit: &'p Permit) -> Self {
+        Self { permit, begun: AtomicBool::new(false) }
+    }
+
+    /// The permit for the next request.
+    pub fn next(&self) -> &'p Permit {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            self.permit.charge();
+        }
+        self.permit
+    }
+}
+
+/// A token of a sign-in.
+pub struct Fresh {
+    /// The access token.
+    pub token: SecretString,
+    /// How long it lives; `None`: nobody says.
+    pub life: Option<Duration>,
+}
+
+/// What an answer says of the token that was presented.
+pub enum Verdict {
+    /// The server took it, whatever it made of the request.
+    Taken,
+    /// Nothing: the server failed, or something before it answered.
+    Unsaid,
+    /// It isn't accepted, any more or at all. Nothing was carried out.
+    Refused(Error),
+}
+
+/// A way to sign in.
+pub trait SignIn: Send + Sync {
+    /// Whether another sign-in may give another token: not where the token itself is given.
+    fn gives_another(&self) -> bool;
+
+    /// Signs in, or hands out the token that is given. [`Error::Unauthorized`] where the server refuses the credential: it is then left alone for long.
+    fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> impl Future<Output = Result<Fresh, Error>> + Send;
+
+    /// Reads what an answer says of the token.
+    fn verdict(&self, answer: &Answer) -> Verdict;
+
+    /// Names the secrets besides the token, to be hidden in whatever is shown.
+    fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a>;
+}
+
+/// One sign-in, shared by all calls of a provider.
+#[derive(Debug)]
+pub struct Session<S> {
+    way: S,
+    /// Held during a sign-in: who comes meanwhile waits for its outcome.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The token and when to stop using it; `None`: never.
+    token: Option<(Token, Option<Instant>)>,
+    sign_ins: u64,
+    /// Refusals in a row, since the last token that was accepted.
+    refusals: usize,
+    /// Sign-ins in a row that weren't answered.
+    failures: u32,
+    /// The last sign-in's failure: until when it is everybody's answer.
+    failed: Option<(Error, Instant)>,
+}
+
+/// An access token, and which sign-in it is from.
+#[derive(Clone, Debug)]
+struct Token {
+    secret: Arc<SecretString>,
+    sign_in: u64,
+}
+
+impl<S: SignIn> Session<S> {
+    /// Nobody is signed in yet.
+    pub fn new(way: S) -> Self {
+        Self { way, state: Mutex::default() }
+    }
+
+    /// How one signs in here.
+    pub fn way(&self) -> &S {
+        &self.way
+    }
+
+    /// Sends one request with a token. One that isn't accepted any more is replaced once, by one sign-in for all calls;
+    /// nothing was carried out then.
+    pub async fn present(&self, server: &Server, turn: &Turn<'_>, request: Request<'_>) -> Result<Answer, Error> {
+        let mut signed_in_again = false;
+        loop {
+            let token = self.token(server, turn).await?;
+            let presented = self.way.hide(request.clone()).bearer(&token.secret);
+            let answer = server.call(turn.next(), presented).await?;
+            match self.way.verdict(&answer) {
+                Verdict::Taken => {
+                    self.taken();
+                    return Ok(answer);
+                }
+                Verdict::Unsaid => return Ok(answer),
+                Verdict::Refused(_) if !signed_in_again && self.way.gives_another() => {
+                    self.forget(&token).await;
+                    signed_in_again = true;
+                }
+                Verdict::Refused(error) => {
+                    self.refused(&error).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// A token to use now, of a new sign-in where there is none.
+    async fn token(&self, server: &Server, turn: &Turn<'_>) -> Result<Token, Error> {
+        let asked = Instant::now();
+        let mut state = self.state.lock().await;
+        if let Some((token, end)) = &state.token
+            && end.is_none_or(|end| Instant::now() < end)
+        {
+            return Ok(token.clone());
+        }
+        // A sign-in that failed while this call waited for it was this call's too.
+        if let Some((error, until)) = &state.failed
+            && asked < *until
+        {
+            return Err(error.clone());
+        }
+        match self.way.sign_in(server, turn).await {
+            Ok(Fresh { token, life }) => {
+                state.sign_ins += 1;
+                let token = Token { secret: Arc::new(token), sign_in: state.sign_ins };
+                let use_for =
+                    life.map(|life| life.min(LONGEST_LIFE)).map(|l| l.saturating_sub(LONGEST_MARGIN.min(l / 10)));
+                let end = use_for.map(|use_for| Instant::now() + use_for);
+                state.token = Some((token.clone(), end));
+                state.failures = 0;
+                state.failed = None;
+                Ok(token)
+            }
+            Err(error) => {
+                state.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// The server refused `token`: a new sign-in may help. A token that was replaced meanwhile is left alone.
+    async fn forget(&self, token: &Token) {
+        let mut state = self.state.lock().await;
+        if state.token.as_ref().is_some_and(|(current, _)| current.sign_in == token.sign_in) {
+            state.token = None;
+        }
+    }
+
+    /// The server refused a token right after its sign-in: to sign in again would only repeat it.
+    async fn refused(&self, error: &Error) {
+        if self.way.gives_another() {
+            let mut state = self.state.lock().await;
+            state.token = None;
+            state.fail(error);
+        }
+    }
+
+    fn taken(&self) {
+        // No call waits here for a sign-in: while there is one, its outcome counts.
+        if let Ok(mut state) = self.state.try_lock() {
+            state.refusals = 0;
+        }
+    }
+}
+
+impl State {
+    fn fail(&mut self, error: &Error) {
+        let pause = if let Error::Unauthorized { .. } = error {
+            let pause = PAUSES.get(self.refusals).or(PAUSES.last()).copied().unwrap_or_default();
+            self.refusals += 1;
+            pause
+        } else {
+            let pause = AFTER_FAILURE.saturating_mul(1 << self.failures.min(10)).min(AFTER_FAILURES);
+            self.failures += 1;
+            pause
+        };
+        self.failed = Some((error.clone(), Instant::now() + pause));
+    }
+}
+
+/// A secret without the line break at its end that `echo` and editors leave.
+pub fn trimmed(secret: &SecretString) -> SecretString {
+    use secrecy::ExposeSecret;
+    SecretString::from(secret.expose_secret().trim().to_owned())
+}

@@ -1,0 +1,242 @@
+//! The ways to sign in to ZITADEL (reference/zitadel.md, "Auth"; auth.json). When that is done, and what becomes of the
+//! token, is [`session`](crate::provider::session)'s.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use super::explain::{self, Asked};
+use super::key_file::KeyFile;
+use super::refusal::{Meaning, Refusal};
+use crate::provider::Error;
+use crate::provider::error::Effect;
+use crate::provider::http::{Answer, Endpoint, Method, Request, Server};
+use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
+
+/// Names the instance where the URL's host doesn't (reference/zitadel.md, "Headers and limits").
+const INSTANCE_HOST: &str = "x-zitadel-instance-host";
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+const TOKEN: &str = "/oauth/v2/token";
+/// Without the second the management API refuses the token (auth.json, "use a token without the audience scope").
+const SCOPE: &str = "openid urn:zitadel:iam:org:project:id:zitadel:aud";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+
+/// How to sign in. Debug shows no secret.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    /// A personal access token of a machine user.
+    PersonalAccessToken(SecretString),
+    /// A key of a machine user, which signs an assertion for each sign-in and is never sent.
+    PrivateKeyJwt(KeyFile),
+    /// A client secret of a machine user.
+    ClientCredentials {
+        /// The client id, which is the machine user's name.
+        client_id: String,
+        /// The client secret.
+        client_secret: SecretString,
+    },
+}
+
+/// Who signs in, and at which instance of the server.
+#[derive(Debug)]
+pub struct Caller {
+    credentials: Credentials,
+    instance_host: Option<String>,
+}
+
+/// What discovery says of the instance.
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    expires_in: u64,
+}
+
+/// A refusal of the token endpoint.
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+}
+
+impl Caller {
+    /// At the instance that the URL's host names, or else `instance_host`.
+    pub fn new(credentials: Credentials, instance_host: Option<String>) -> Self {
+        let credentials = match credentials {
+            Credentials::PersonalAccessToken(token) => Credentials::PersonalAccessToken(trimmed(&token)),
+            Credentials::ClientCredentials { client_id, client_secret } => Credentials::ClientCredentials {
+                client_id: client_id.trim().to_owned(),
+                client_secret: trimmed(&client_secret),
+            },
+            key @ Credentials::PrivateKeyJwt(_) => key,
+        };
+        Self { credentials, instance_host }
+    }
+
+    /// The request, to the instance that is meant.
+    pub fn to_instance<'r>(&self, request: Request<'r>) -> Request<'r> {
+        match &self.instance_host {
+            Some(host) => request.header(INSTANCE_HOST, host),
+            None => request,
+        }
+    }
+
+    /// The issuer that an assertion must be made for. It is what the instance takes this very request for, scheme, host
+    /// and port (auth.json, the exchanges "discovery" and "Host:"), which the configuration of the server and proxies
+    /// before it decide: a server behind TLS says https to a call by http. So it is asked, and not put together here.
+    ///
+    /// It is only believed where its host is the one that was called or `instanceHost`: whoever answers in the place of
+    /// the server must not have an assertion made that another server would take.
+    async fn issuer(&self, server: &Server, turn: &Turn<'_>) -> Result<String, Error> {
+        let answer = server.call(turn.next(), self.to_instance(Request::get(DISCOVERY))).await?;
+        if !answer.is_success() {
+            return Err(self.not_granted(&answer, "check the URL"));
+        }
+        let Discovery { issuer } = answer.json()?;
+        let host = |url: &str| Endpoint::parse(url).map(|url| url.host().to_ascii_lowercase()).ok();
+        let named = host(&issuer);
+        let meant = self.instance_host.as_deref().and_then(|instance| host(&format!("https://{instance}")));
+        if named.is_some() && (named == host(server.endpoint().as_str()) || named == meant) {
+            return Ok(issuer);
+        }
+        let message = format!(
+            "ZITADEL at {} calls itself {}, which is neither the host of the URL nor instanceHost, so that nothing is signed \
+             for it: if it is the instance that is meant, name that host in instanceHost",
+            server.endpoint(),
+            answer.filtered(&issuer)
+        );
+        Err(Error::Unreachable { message, effect: Effect::None })
+    }
+
+    /// Asks the token endpoint.
+    async fn grant(&self, server: &Server, turn: &Turn<'_>, request: Request<'_>) -> Result<Fresh, Error> {
+        let answer = server.call(turn.next(), self.to_instance(request.reads())).await?;
+        if !answer.is_success() {
+            let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default());
+            return Err(self.not_granted(&answer, &check));
+        }
+        let granted: Granted = answer.json()?;
+        if granted.access_token.is_empty() {
+            return Err(answer.nonsense("an empty token"));
+        }
+        Ok(Fresh { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+    }
+
+    /// The error of a sign-in that wasn't answered with what was asked for.
+    fn not_granted(&self, answer: &Answer, check: &str) -> Error {
+        let asked = Asked::of_instance(&answer.context.endpoint);
+        let refusal = Refusal::read(answer);
+        match (answer.status, serde_json::from_slice::<Refused>(&answer.body)) {
+            (429 | 408 | 500.., _) => explain::error(&asked, answer, &refusal),
+            (_, Ok(Refused { error })) => Error::Unauthorized {
+                message: format!(
+                    "ZITADEL at {} refuses the sign-in ({} {}: {}): {check}",
+                    answer.context.endpoint,
+                    answer.status,
+                    answer.filtered(&error),
+                    answer.said(),
+                ),
+            },
+            // The text of the OIDC endpoints, and the JSON of the others.
+            (404, Err(_)) => {
+                let what = "has no instance for this host, or isn't ZITADEL: check the URL; where its host isn't one of the \
+                            instance's domains, name one of them in instanceHost";
+                answer.context.unreachable(what, Effect::None)
+            }
+            _ => answer.nonsense("an error that isn't ZITADEL's"),
+        }
+    }
+}
+
+impl Credentials {
+    /// What to check where the server refuses the sign-in; its own words are few (auth.json: `invalid assertion` for
+    /// everything that can be wrong with a key).
+    fn what_to_check(&self, skew: SignedDuration) -> String {
+        match self {
+            Self::PersonalAccessToken(_) => "make a new personal access token and put it into the Secret".to_owned(),
+            Self::PrivateKeyJwt(file) => {
+                let clock = if skew.unsigned_abs() > Duration::from_secs(30) {
+                    format!(", and the clocks, which differ by {} s", skew.as_secs())
+                } else {
+                    String::new()
+                };
+                format!(
+                    "check that {} is still there and the user active{clock}; or make a new key for the machine user and put \
+                     its JSON file into the Secret",
+                    file.named(Timestamp::now())
+                )
+            }
+            Self::ClientCredentials { .. } => {
+                "check the client id, which is the machine user's name and not its id, the client \
+                                               secret, of which a new one replaces the old, and that the user is active"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+impl SignIn for Caller {
+    fn gives_another(&self) -> bool {
+        match self.credentials {
+            Credentials::PersonalAccessToken(_) => false,
+            Credentials::PrivateKeyJwt(_) | Credentials::ClientCredentials { .. } => true,
+        }
+    }
+
+    async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
+        match &self.credentials {
+            Credentials::PersonalAccessToken(token) => Ok(Fresh { token: token.clone(), life: None }),
+            Credentials::PrivateKeyJwt(file) => {
+                let issuer = self.issuer(server, turn).await?;
+                // The server's clock decides, and its answer has just told it.
+                let now = Timestamp::now();
+                let theirs = now.saturating_add(server.clock_skew().unwrap_or_default()).unwrap_or(now);
+                let assertion = file.assertion(&issuer, theirs).map_err(|error| Error::Unauthorized {
+                    message: format!("no sign-in to ZITADEL at {}: {error}", server.endpoint()),
+                })?;
+                let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose_secret()), ("scope", SCOPE)];
+                self.grant(server, turn, Request::new(Method::Post, TOKEN).form(&form).hide(&assertion)).await
+            }
+            Credentials::ClientCredentials { client_id, client_secret } => {
+                let form = [("grant_type", "client_credentials"), ("scope", SCOPE)];
+                let request = Request::new(Method::Post, TOKEN).form(&form).basic(client_id, client_secret);
+                self.grant(server, turn, request).await
+            }
+        }
+    }
+
+    fn verdict(&self, answer: &Answer) -> Verdict {
+        if answer.is_success() {
+            return Verdict::Taken;
+        }
+        let refusal = Refusal::read(answer);
+        match refusal.meaning() {
+            Meaning::BadToken if self.gives_another() => Verdict::Refused(Error::Unauthorized {
+                message: format!(
+                    "ZITADEL at {} refuses the access token of a sign-in that it has just taken: check that the machine user \
+                     is active and belongs to this instance",
+                    answer.context.endpoint
+                ),
+            }),
+            Meaning::BadToken => {
+                Verdict::Refused(explain::error(&Asked::of_instance(&answer.context.endpoint), answer, &refusal))
+            }
+            // Nobody with an id of ZITADEL's: a proxy, perhaps, before any token was looked at.
+            _ if refusal.id.is_empty() => Verdict::Unsaid,
+            _ => Verdict::Taken,
+        }
+    }
+
+    fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a> {
+        match &self.credentials {
+            Credentials::PersonalAccessToken(token) => request.hide(token),
+            Credentials::ClientCredentials { client_secret, .. } => request.hide(client_secret),
+            Credentials::PrivateKeyJwt(_) => request,
+        }
+    }
+}
