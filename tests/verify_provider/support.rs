@@ -237,7 +237,6 @@ fn assert_no_secret(Outcome { out, errors, .. }: &Outcome) {
 }
 
 /// Waits until something is so.
-#[track_caller]
 pub async fn until(what: &str, so: impl Fn() -> bool) {
     let began = Instant::now();
     while !so() {
