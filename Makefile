@@ -27,6 +27,22 @@ test: ## Every test there is, the ones on a real control plane included.
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")
 
+# What `make verify-provider` hands on: VARIABLE becomes --variable, of the second list once for each word.
+VERIFY := PROVIDER URL PROJECT_ID ORGANIZATION_ID SUBJECT_KIND ROLE OTHER_ROLE TEMPORARY \
+	CLIENT_ID_FILE CLIENT_SECRET_FILE TOKEN_FILE KEY_FILE IDENTITY_ID KUBERNETES_TOKEN_FILE OIDC_TOKEN_FILE \
+	CA_FILE INSTANCE_HOST
+VERIFY_EACH := SUBJECT_ID ALLOW_HTTP ALLOW_ADDRESS
+option = --$(shell echo '$(1)' | tr A-Z_ a-z-)=
+quoted = '$(subst ','\'',$(1))'
+verify_options = $(foreach name,$(VERIFY),$(if $($(name)),$(call option,$(name))$(call quoted,$($(name))))) \
+	$(foreach name,$(VERIFY_EACH),$(foreach word,$($(name)),$(call option,$(name))$(call quoted,$(word)))) \
+	$(if $(filter yes,$(YES_CHANGE_THIS_PROJECT)),--yes-change-this-project)
+
+.PHONY: verify-provider
+verify-provider: ## Check a real server: PROVIDER=, URL=, … and YES_CHANGE_THIS_PROJECT=yes (docs/verify-provider.md).
+	@cargo build --quiet --bin membership-operator
+	@target/debug/membership-operator verify-provider $(verify_options)
+
 .PHONY: check
 check: fmt-check clippy deny generated ## Format, lints, dependencies, generated files.
 

@@ -9,6 +9,7 @@ use crate::controller::Config;
 use crate::provider::address::Cidr;
 use crate::provider::http::{Policy, Proxies};
 use crate::telemetry::LogFormat;
+use crate::verify::VerifyProvider;
 
 /// Keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
 #[derive(Parser, Debug)]
@@ -26,6 +27,8 @@ pub enum Command {
     Run(Run),
     /// Print the CustomResourceDefinitions as YAML.
     Crds(Crds),
+    /// Check a server: the life of a membership in a project of yours, which is left as it was found.
+    VerifyProvider(Box<VerifyProvider>),
 }
 
 /// Where the CustomResourceDefinitions go.

@@ -53,3 +53,4 @@ pub mod provider;
 pub mod roster;
 pub mod status;
 pub mod telemetry;
+pub mod verify;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use membership_operator::arguments::{Arguments, Command};
-use membership_operator::{controller, crds, telemetry};
+use membership_operator::{controller, crds, telemetry, verify};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -14,6 +14,7 @@ async fn main() -> ExitCode {
             telemetry::logs(run.log_format);
             controller::run(run.config(), telemetry::stop_signal()).await.map_err(Into::into)
         }
+        Command::VerifyProvider(verify) => return verify::run(*verify, telemetry::stop_signal()).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ use crate::provider::Provider;
 use crate::provider::http::text;
 
 /// How far two clocks may be apart before no temporary grant is begun any more.
-const SKEW: Duration = Duration::from_secs(30);
+pub const SKEW: Duration = Duration::from_secs(30);
 
 /// What an object's references stand for.
 #[derive(Clone)]

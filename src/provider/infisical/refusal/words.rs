@@ -54,7 +54,9 @@ impl Words<'_> {
         }
         let ambiguous = match self.error.as_str() {
             // October 2024 for a missing project and for a caller who isn't a member alike; now for the caller only.
-            "Identity is not a member of the specified project" | "You are not member of this project" => true,
+            "Identity is not a member of the specified project"
+            | "User not a part of the specified project"
+            | "You are not member of this project" => true,
             _ => said.starts_with("Access denied to one or more of the specified projects"),
         };
         if ambiguous {
@@ -95,6 +97,17 @@ impl Words<'_> {
         let Asked { operation, project, .. } = *self.asked;
         if self.error == "Custom permission not found" {
             return self.locked_out();
+        }
+        // The caller holds the literal `custom`, which is no role (user-memberships.json, "the user with the literal
+        // custom reads").
+        if self.error == "The permission was not found" {
+            return Refusal::Other(Error::Forbidden {
+                message: format!(
+                    "whoever the operator signs in as has a broken role in project {project} (Infisical: {}): give it a \
+                     role that exists under Access Control",
+                    self.error
+                ),
+            });
         }
         if operation == Operation::FindProject {
             return Refusal::NoSuchName;

@@ -1,0 +1,152 @@
+//! The credential, every part of it from a file: an argument stands in the process list and in shells' histories.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use secrecy::SecretString;
+
+use super::arguments::{Config, Kind};
+use crate::provider::{AnyProvider, infisical, zitadel};
+
+/// What the wrong token is: nobody's, and no secret.
+const WRONG: &str = "verify-provider-tries-a-wrong-token";
+
+/// The files of a credential. Which ones are given says how to sign in.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CredentialFiles {
+    /// The file of a client id: of universal auth (Infisical), or a machine user's name (ZITADEL).
+    #[arg(long, value_name = "FILE", requires = "client_secret_file")]
+    pub client_id_file: Option<PathBuf>,
+    /// The file of the client's secret.
+    #[arg(long, value_name = "FILE", requires = "client_id_file", group = "sign_in")]
+    pub client_secret_file: Option<PathBuf>,
+    /// The file of an access token: of an identity (Infisical), or a personal access token (ZITADEL).
+    #[arg(long, value_name = "FILE", group = "sign_in")]
+    pub token_file: Option<PathBuf>,
+    /// ZITADEL: the JSON file of a machine user's key.
+    #[arg(long, value_name = "FILE", group = "sign_in")]
+    pub key_file: Option<PathBuf>,
+    /// Infisical: the identity that signs in with a service account's token.
+    #[arg(long, value_name = "ID")]
+    pub identity_id: Option<String>,
+    /// Infisical: the file of a service account's token, for Kubernetes auth.
+    #[arg(long, value_name = "FILE", requires = "identity_id", group = "sign_in")]
+    pub kubernetes_token_file: Option<PathBuf>,
+    /// Infisical: the file of a token, for OIDC auth.
+    #[arg(long, value_name = "FILE", requires = "identity_id", group = "sign_in")]
+    pub oidc_token_file: Option<PathBuf>,
+}
+
+impl CredentialFiles {
+    /// How one signs in, in words.
+    pub fn way(&self) -> &'static str {
+        match self {
+            Self { client_secret_file: Some(_), .. } => "client id and secret",
+            Self { key_file: Some(_), .. } => "key",
+            Self { kubernetes_token_file: Some(_), .. } => "Kubernetes auth",
+            Self { oidc_token_file: Some(_), .. } => "OIDC auth",
+            _ => "access token",
+        }
+    }
+
+    /// The server with the credential of the files. Nothing is sent.
+    pub fn provider(&self, config: &Config) -> Result<AnyProvider, String> {
+        match config.provider {
+            Kind::Infisical => Ok(infisical(config, self.of_infisical()?)),
+            Kind::Zitadel => Ok(zitadel(config, self.of_zitadel()?)),
+        }
+    }
+
+    fn of_infisical(&self) -> Result<infisical::Credentials, String> {
+        if let Some((client_id, client_secret)) = self.client()? {
+            return Ok(infisical::Credentials::UniversalAuth { client_id, client_secret });
+        }
+        let identity = || self.identity_id.clone().unwrap_or_default();
+        match self {
+            Self { token_file: Some(file), .. } => Ok(infisical::Credentials::Token(secret("--token-file", file)?)),
+            Self { kubernetes_token_file: Some(file), .. } => {
+                secret("--kubernetes-token-file", file)?;
+                let token = infisical::TokenSource::file(file);
+                Ok(infisical::Credentials::Kubernetes { identity_id: identity(), token })
+            }
+            Self { oidc_token_file: Some(file), .. } => {
+                secret("--oidc-token-file", file)?;
+                let token = infisical::TokenSource::file(file);
+                Ok(infisical::Credentials::Oidc { identity_id: identity(), token })
+            }
+            _ => Err(
+                "for Infisical give --client-id-file with --client-secret-file, --token-file, or --identity-id with \
+                      --kubernetes-token-file or --oidc-token-file"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    fn of_zitadel(&self) -> Result<zitadel::Credentials, String> {
+        if let Some((client_id, client_secret)) = self.client()? {
+            return Ok(zitadel::Credentials::ClientCredentials { client_id, client_secret });
+        }
+        match self {
+            Self { token_file: Some(file), .. } => {
+                Ok(zitadel::Credentials::PersonalAccessToken(secret("--token-file", file)?))
+            }
+            Self { key_file: Some(file), .. } => {
+                let text = SecretString::from(text_of("--key-file", file)?);
+                let key = zitadel::KeyFile::parse(&text).map_err(|e| format!("--key-file {}: {e}", file.display()))?;
+                Ok(zitadel::Credentials::PrivateKeyJwt(key))
+            }
+            _ => {
+                Err("for ZITADEL give --token-file with a personal access token, --key-file, or --client-id-file with \
+                      --client-secret-file"
+                    .to_owned())
+            }
+        }
+    }
+
+    fn client(&self) -> Result<Option<(String, SecretString)>, String> {
+        let Some((id, of_secret)) = self.client_id_file.as_ref().zip(self.client_secret_file.as_ref()) else {
+            return Ok(None);
+        };
+        Ok(Some((line_of("--client-id-file", id)?, secret("--client-secret-file", of_secret)?)))
+    }
+}
+
+/// The same server with an access token that nobody has.
+pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
+    let token = SecretString::from(WRONG.to_owned());
+    match config.provider {
+        Kind::Infisical => infisical(config, infisical::Credentials::Token(token)),
+        Kind::Zitadel => zitadel(config, zitadel::Credentials::PersonalAccessToken(token)),
+    }
+}
+
+fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
+    AnyProvider::Infisical(infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials))
+}
+
+fn zitadel(config: &Config, credentials: zitadel::Credentials) -> AnyProvider {
+    let (http, instance_host) = (config.http.clone(), config.instance_host.clone());
+    AnyProvider::Zitadel(zitadel::Zitadel::new(http, config.endpoint.clone(), credentials, instance_host))
+}
+
+fn secret(option: &str, file: &Path) -> Result<SecretString, String> {
+    line_of(option, file).map(SecretString::from)
+}
+
+/// Reads a file of one secret or id.
+fn line_of(option: &str, file: &Path) -> Result<String, String> {
+    let text = text_of(option, file)?;
+    match text.trim() {
+        text if text.contains(char::is_whitespace) => {
+            Err(format!("{option} {} holds more than one word", file.display()))
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Reads a file that isn't empty. What is in it is never repeated.
+pub fn text_of(option: &str, file: &Path) -> Result<String, String> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{option} {shown} can't be read: {error}"))?;
+    if text.trim().is_empty() { Err(format!("{option} {shown} is empty")) } else { Ok(text) }
+}

@@ -1,0 +1,137 @@
+//! Errors that can be provoked without harm: each is expected to come with its right reason.
+
+use uuid::Uuid;
+
+use super::arguments::{Config, Kind};
+use super::credentials;
+use super::object::{Object, held, wanted};
+use super::report::Report;
+use super::server::{Failure, Server, said};
+use super::stop::{Ended, Stop};
+use crate::api::Reason;
+use crate::member::{Change, Project, Target, Urgency};
+use crate::provider::{Error, Provider};
+
+/// A role that no project has: at ZITADEL any name with the prefix PROJECT would be taken.
+const NO_ROLE: &str = "verify-provider-no-such-role";
+
+/// Provokes all of them, for a target that holds nothing.
+pub async fn provoke(
+    config: &Config,
+    server: &Server,
+    target: &Target,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<(), Ended> {
+    unknown_role(config, server, target, stop, report).await?;
+    unknown_subject(config, server, stop, report).await?;
+    let elsewhere = Project { id: nobody(config.provider), ..target.project.clone() };
+    unknown_place("a project id that nobody has", elsewhere, server, target, stop, report).await?;
+    if config.provider == Kind::Zitadel {
+        let elsewhere = Project { organization_id: Some(nobody(config.provider)), ..target.project.clone() };
+        unknown_place("an organization id that nobody has", elsewhere, server, target, stop, report).await?;
+    }
+    wrong_token(config, server, stop, report).await
+}
+
+/// An id of the right form that nobody has.
+fn nobody(provider: Kind) -> String {
+    match provider {
+        Kind::Infisical => Uuid::new_v4().to_string(),
+        // 18 digits, as ZITADEL's own, from long before it was.
+        Kind::Zitadel => format!("1{:017}", Uuid::new_v4().as_u128() % 10_u128.pow(17)),
+    }
+}
+
+async fn unknown_role(
+    config: &Config,
+    server: &Server,
+    target: &Target,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<(), Ended> {
+    stop.check()?;
+    let came = grant(config, server, &target.subject_id, NO_ROLE).await;
+    judge(report, "a role that nobody has", &[Reason::RoleNotFound], came)?;
+    let shown = server.observe(target).await;
+    let came = match &shown {
+        Ok(None) => Ok("no membership".to_owned()),
+        Ok(shown) => Err(held(shown.as_ref())),
+        Err(error) => Err(said(error)),
+    };
+    report.step("and nothing of it was written", "no membership", &came);
+    Ok(())
+}
+
+async fn unknown_subject(config: &Config, server: &Server, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
+    stop.check()?;
+    let subject = nobody(config.provider);
+    let came = grant(config, server, &subject, &config.role).await;
+    judge(report, "a subject id that nobody has", &[Reason::SubjectNotFound], came)
+}
+
+/// Asks for a role as an object would. What is granted although it can't be is taken away again.
+async fn grant(config: &Config, server: &Server, subject: &str, role: &str) -> Result<String, Failure> {
+    let rejected = |message| Failure::Provider(Error::Rejected { message });
+    let mut object = Object::new(&config.place, subject).map_err(rejected)?;
+    object.declare(&[wanted(role)]).map_err(rejected)?;
+    let came = server.converge(&mut object, false).await;
+    if !matches!(came, Err(Failure::Provider(_))) {
+        server.write(object.target(), &Change::Remove, Urgency::Revoke).await?;
+    }
+    came.map(|converged| held(converged.shown.as_ref()))
+}
+
+async fn unknown_place(
+    what: &str,
+    project: Project,
+    server: &Server,
+    target: &Target,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<(), Ended> {
+    stop.check()?;
+    // A caller without rights elsewhere may be told that, or nothing.
+    let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
+    let came = match server.list(&Target { project, ..target.clone() }).await {
+        Ok(listing) if listing.partial => {
+            report.step(what, &any_of(&reasons), &Ok("a list that is known to be incomplete".to_owned()));
+            return Ok(());
+        }
+        Ok(listing) => Ok(format!("a list of {}", listing.members.len())),
+        Err(error) => Err(Failure::from(error)),
+    };
+    judge(report, what, &reasons, came)
+}
+
+/// A wrong *token* is refused once and harms nobody; a wrong secret at a sign-in might.
+async fn wrong_token(config: &Config, server: &Server, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
+    stop.check()?;
+    let permit = server.permit().await;
+    let came = credentials::with_a_wrong_token(config).verify(&permit).await;
+    drop(permit);
+    let came = came.map(|verified| format!("a yes ({})", verified.api)).map_err(Failure::from);
+    judge(report, "an access token that nobody has", &[Reason::Unauthorized], came)?;
+    if config.credentials.client_secret_file.is_some() {
+        report.left_out(
+            "a wrong client secret",
+            "a server may lock the credential out for everybody who uses it, newer versions of Infisical after three",
+        );
+    }
+    Ok(())
+}
+
+fn judge(report: &mut Report, what: &str, reasons: &[Reason], came: Result<String, Failure>) -> Result<(), Ended> {
+    let (given_up, came) = match came {
+        Ok(came) => (false, Err(came)),
+        Err(Failure::Provider(error)) if reasons.contains(&error.reason()) => (false, Ok(said(&error))),
+        Err(failure) => (failure.is_final(), Err(failure.to_string())),
+    };
+    report.step(what, &any_of(reasons), &came);
+    if given_up { Err(Ended::GivenUp) } else { Ok(()) }
+}
+
+fn any_of(reasons: &[Reason]) -> String {
+    let reasons: Vec<String> = reasons.iter().map(|reason| format!("{reason:?}")).collect();
+    reasons.join(" or ")
+}

@@ -1,0 +1,9 @@
+//! `verify-provider` as a process of its own against the simulated servers: what it says, and what it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test is to stop it")]
+
+mod faults;
+mod passes;
+mod refuses;
+mod stops;
+mod support;
