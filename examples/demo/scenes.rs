@@ -12,13 +12,16 @@ use super::stage::{NAMESPACE, Stage};
 use control_plane::Filter;
 
 /// The files of `deploy/examples/` that are there from the beginning.
-const PERMANENT: [&str; 6] = [
+const PERMANENT: [&str; 9] = [
     "00-namespace.yaml",
     "10-infisical.yaml",
     "11-zitadel.yaml",
     "20-ci-deployer-infisical.yaml",
     "21-ci-deployer-zitadel.yaml",
     "22-on-call-viewer.yaml",
+    "23-ada-infisical.yaml",
+    "24-ops-infisical.yaml",
+    "25-barbara-zitadel.yaml",
 ];
 /// A temporary grant of fifteen seconds.
 const TEMPORARY: &str = "30-reporter-temporary.yaml";
@@ -30,6 +33,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// All scenes.
 pub async fn play(stage: &Stage, checks: &mut Checks) {
     converge(stage, checks).await;
+    names(stage, checks).await;
     apply_again(stage, checks).await;
     temporary(stage, checks).await;
     on_call(stage, checks).await;
@@ -56,14 +60,40 @@ async fn converge(stage: &Stage, checks: &mut Checks) {
     let deployer = worlds::ZITADEL_DEPLOYER;
     let expected = roles(&["PROJECT_OWNER"]);
     checks.becomes("ZITADEL: ci-deployer is PROJECT_OWNER", LIMIT, expected, || zitadel(stage, deployer)).await;
+    let (ada, ops) = (worlds::INFISICAL_ADA, worlds::INFISICAL_OPS);
+    let expected = roles(&["deployer"]);
+    checks.becomes("Infisical: the user Ada, by e-mail, is deployer", LIMIT, expected, || infisical(stage, ada)).await;
+    let expected = roles(&["viewer"]);
+    checks.becomes("Infisical: the group ops, by slug, is viewer", LIMIT, expected, || infisical(stage, ops)).await;
+    let grant = (worlds::ZITADEL_PROJECT, worlds::ZITADEL_GRANT);
+    let barbara = || stage.zitadel().effective_roles(grant, worlds::ZITADEL_BARBARA, Timestamp::now());
+    let expected = roles(&["PROJECT_GRANT_OWNER"]);
+    checks.becomes("ZITADEL: Barbara is PROJECT_GRANT_OWNER in the project grant", LIMIT, expected, barbara).await;
     let said = stage.kubectl(&["wait", "--for=condition=Ready", "pm", "--all", "--timeout=20s"]).await;
     let met = said.lines().all(|line| line.ends_with("condition met"));
     checks.is("kubectl wait sees all of them Ready", met && !said.is_empty(), || said);
     stage.kubectl(&["get", "pm"]).await;
 }
 
+async fn names(stage: &Stage, checks: &mut Checks) {
+    scene("2. a name stands for whom it stood for first: Ada's e-mail goes to somebody else");
+    let newcomer = "00000000-0000-4000-8000-00000000ada2";
+    stage.infisical().rename_user(worlds::INFISICAL_ADA, "ada.king@acme.example");
+    stage.infisical().add_user(newcomer, worlds::INFISICAL_ADA_EMAIL, "Ada", "Yonath");
+    stage.kubectl(&["annotate", "pm", "ada-infisical", "membership.dev/reconcile-at=now"]).await;
+    let handled = ["get", "pm", "ada-infisical", "--output=jsonpath={.status.lastHandledReconcileAt}"];
+    let said = stage.wait_for(&handled, "now").await;
+    checks.is("the operator has looked again", said == "now", || said);
+    let holds = infisical(stage, newcomer);
+    checks.is("Infisical: whoever has the e-mail now holds nothing", holds.is_empty(), || format!("{holds:?}"));
+    let holds = infisical(stage, worlds::INFISICAL_ADA);
+    checks.is("Infisical: Ada is deployer still", holds == roles(&["deployer"]), || format!("{holds:?}"));
+    let mails = stage.infisical().mails().len();
+    checks.is("Infisical sent one mail: Ada's invitation", mails == 1, || format!("{mails} mails"));
+}
+
 async fn apply_again(stage: &Stage, checks: &mut Checks) {
-    scene("2. kubectl apply of the same files again: nothing is written");
+    scene("3. kubectl apply of the same files again: nothing is written");
     // What is still being told of the first time isn't this scene's.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let writes =
@@ -110,7 +140,7 @@ spec:
 }
 
 async fn temporary(stage: &Stage, checks: &mut Checks) {
-    scene("3. temporary grants leave at their ends: six seconds at ZITADEL, fifteen at Infisical");
+    scene("4. temporary grants leave at their ends: six seconds at ZITADEL, fifteen at Infisical");
     let (reporter, ada) = (worlds::INFISICAL_REPORTER, worlds::ZITADEL_ADA);
     stage.apply_example(TEMPORARY).await;
     stage.apply(&hotfix(), "hotfix.yaml").await;
@@ -144,7 +174,7 @@ async fn ends(stage: &Stage, checks: &mut Checks, object: &str, who: &str, gone:
 }
 
 async fn on_call(stage: &Stage, checks: &mut Checks) {
-    scene("4. an on-call object adds a role beside the permanent one, and goes");
+    scene("5. an on-call object adds a role beside the permanent one, and goes");
     let on_call = worlds::INFISICAL_ON_CALL;
     stage.apply_example(ON_CALL).await;
     let both = roles(&["admin", "viewer"]);
@@ -156,7 +186,7 @@ async fn on_call(stage: &Stage, checks: &mut Checks) {
 }
 
 async fn drift(stage: &Stage, checks: &mut Checks) {
-    scene("5. a role added by hand at the provider is taken away");
+    scene("6. a role added by hand at the provider is taken away");
     let deployer = worlds::INFISICAL_DEPLOYER;
     let patch = r#"{"spec":{"resyncInterval":"2s"}}"#;
     stage.kubectl(&["patch", "pm", "ci-deployer-infisical", "--type=merge", "--patch", patch]).await;
@@ -177,7 +207,7 @@ async fn drift(stage: &Stage, checks: &mut Checks) {
 }
 
 async fn delete(stage: &Stage, checks: &mut Checks) {
-    scene("6. kubectl delete revokes");
+    scene("7. kubectl delete revokes");
     stage.kubectl(&["delete", "pm", "--all", "--timeout=30s"]).await;
     checks.is("Infisical: ci-deployer holds nothing", infisical(stage, worlds::INFISICAL_DEPLOYER).is_empty(), || {
         format!("{:?}", infisical(stage, worlds::INFISICAL_DEPLOYER))
@@ -190,6 +220,11 @@ async fn delete(stage: &Stage, checks: &mut Checks) {
     checks.is("ZITADEL: ci-deployer holds nothing", zitadel(stage, worlds::ZITADEL_DEPLOYER).is_empty(), || {
         format!("{:?}", zitadel(stage, worlds::ZITADEL_DEPLOYER))
     });
+    let others = [worlds::INFISICAL_ADA, worlds::INFISICAL_OPS].map(|subject| infisical(stage, subject));
+    checks.is("Infisical: nor Ada, nor the group ops", others.iter().all(BTreeSet::is_empty), || format!("{others:?}"));
+    let grant = (worlds::ZITADEL_PROJECT, worlds::ZITADEL_GRANT);
+    let barbara = stage.zitadel().memberships_of(grant, worlds::ZITADEL_BARBARA);
+    checks.is("ZITADEL: Barbara is no member of the grant", barbara == 0, || format!("{barbara} memberships"));
     let left = stage.kubectl(&["get", "pm"]).await;
     checks.is("no ProjectMembership is left", left.contains("No resources found"), || left);
 }
