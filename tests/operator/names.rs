@@ -8,7 +8,7 @@ use crate::subject::{Subject, each, email_of, with};
 use crate::support::changed;
 
 /// An object that names its project and its subject.
-fn named(subject: &Subject, project: &str, name: &str, roles: Value) -> Value {
+pub fn named(subject: &Subject, project: &str, name: &str, roles: Value) -> Value {
     let kind = subject.declares(json!([]))["spec"]["subject"]["kind"].clone();
     let object = changed(subject.declares(roles), "/spec/project", json!({ "name": project }));
     changed(object, "/spec/subject", json!({"kind": kind, "name": name}))

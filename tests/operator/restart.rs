@@ -4,6 +4,7 @@
 //! killed once for all tests of `killed`.
 
 mod killed;
+mod named;
 mod undecodable;
 mod urls;
 mod without_apiserver;
