@@ -72,7 +72,7 @@ impl Pass<'_> {
         // Since when a change was planned that carries others' entries on the word of a list.
         let mut planned: Option<Instant> = None;
         loop {
-            let object = self.ctx.latest(self.reference).ok_or(Stop::Gone)?;
+            let object = self.resolved.object(self.ctx, self.reference).ok_or(Stop::Gone)?;
             let object = record::after_an_edit(self.ctx, object, memory).await?;
             let knock = self.ctx.targets.knock(&object);
             let knocked = knock.notified();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::admit::{self, Beside, Reading};
-use super::connections::Connection;
+use super::connections::{Connection, Link};
 use super::context::Context;
 use super::outcome::Stop;
 use super::resolve::is_finalized;
@@ -29,6 +29,8 @@ pub enum Lookup {
     Found,
     /// The user isn't in the project, and is brought in when the first role starts.
     Later,
+    /// The object has changed meanwhile, so that it has to be looked at anew.
+    Overtaken,
     /// They aren't, for this reason.
     Refused {
         /// Why.
@@ -67,6 +69,8 @@ impl<T: Into<Lookup>> From<T> for Ended {
 /// Looks up what the object names, through its provider, and keeps it.
 pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Lookup, Stop> {
     match found(ctx, object, connection).await {
+        // Another object may stand under its name by now.
+        Ok(_) if still_there(ctx, object).is_none() => Err(Stop::Gone),
         Ok(pinned) => {
             tracing::info!(
                 namespace = object.namespace(),
@@ -107,9 +111,13 @@ async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Conn
     if let (None, None, Some(name)) = (&spec.subject.id, &pinned.subject_id, &spec.subject.name) {
         // That its kind is one that the provider knows is looked at first.
         policy::target(spec, server, &pinned)?;
-        let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
         let enforces = spec.management_policy == ManagementPolicy::Enforce && !deleting;
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
+        // Of several objects that name a newcomer one invites, and the others find who was invited: two invitations at
+        // once are two mails and two memberships.
+        let door = ctx.targets.door(&connection.endpoint, &project.id, name);
+        let _alone = if invites { Some(door.lock().await) } else { None };
+        let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
         pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
             Ok(id) => id,
             Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, &project, name).await?,
@@ -173,19 +181,33 @@ async fn bring_in(
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = reading.layer.record_before(now);
-    record.extend(capabilities.left_by_an_invitation().map(|role| (role.to_owned(), Term::Permanent)));
+    // What the invitation leaves the user with is ours to take away, the base that gives nothing too: or the membership
+    // would outlast the object.
+    for role in capabilities.left_by_an_invitation() {
+        record.entry(role.to_owned()).or_insert(Term::Permanent);
+    }
     let told = Told::new(Reason::Progressing, format!("{name:?} is brought into project {}", project.id));
-    let status = status_of(ctx, object, &reading, &record, &told);
+    let mut status = status_of(ctx, object, &reading, &record, &told);
+    if before.observed_generation == status.observed_generation && !before.conditions.is_empty() {
+        // Another try is no news: Ready doesn't flicker.
+        status.conditions.clone_from(&before.conditions);
+    }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
     if !is_finalized(&object) {
         write::add_finalizer(ctx, &object).await.map_err(stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;
-    let invited = connection.provider.invite(&permit, project, name).await;
-    if let Err(error) = &invited
-        && error.effect() == Effect::None
-        && let Some(object) = ctx.latest(&write::reference(&object))
+    // Permit, then look again: whoever is mailed can't be unmailed.
+    let invited = if is_wanted(ctx, &object, connection) {
+        connection.provider.invite(&permit, project, name).await.map_err(Some)
+    } else {
+        permit.unused();
+        Err(None)
+    };
+    let may_have = |error: &Option<Error>| error.as_ref().is_some_and(|error| error.effect() == Effect::Unknown);
+    if invited.as_ref().is_err_and(|error| !may_have(error))
+        && let Some(object) = still_there(ctx, &object)
     {
         // Nothing was granted: a start that was written down for it was none.
         let managed = before.managed_roles.clone();
@@ -194,7 +216,26 @@ async fn bring_in(
         let after = ProjectMembershipStatus { managed_roles: managed, roles, ..after };
         write::status(ctx, &object, &after).await.map_err(stopped)?;
     }
-    Ok(invited?)
+    invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
+}
+
+/// The object as last seen, unless it is gone, whatever stands under its name.
+fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
+    ctx.latest(&write::reference(object)).filter(|latest| latest.uid() == object.uid())
+}
+
+/// Whether the object, as it is now, still has somebody brought in through this connection.
+fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection) -> bool {
+    let Some(object) = still_there(ctx, object) else {
+        return false;
+    };
+    let current =
+        matches!(ctx.connections.get(&connection.key), Some(Link::Ready(link)) if std::ptr::eq(&*link, connection));
+    let now = ctx.now();
+    let capabilities = connection.provider.capabilities(SubjectKind::User);
+    let beside = Beside { capabilities, observed: None, others: &BTreeSet::new(), led: false, now };
+    let layer = admit::read(&object, &beside).layer;
+    current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 
 async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: &Reading) -> Result<(), Ended> {

@@ -84,7 +84,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     let cell = ctx.targets.cell(&resolved.spot());
     let mut memory = cell.lock().await;
     // Waiting for the target may have taken a while.
-    let object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    let object = resolved.object(ctx, reference).ok_or(Stop::Gone)?;
     let object = record::after_an_edit(ctx, object, &mut memory).await?;
     tell_ignored_target(ctx, &object, &resolved);
     let namespace = object.namespace().unwrap_or_default();
@@ -250,7 +250,7 @@ async fn names_first(ctx: &Context, object: &Arc<ProjectMembership>, connection:
         return cleanup::release(ctx, object).await;
     }
     match names::look_up(ctx, object, connection).await? {
-        Lookup::Found => Ok(Action::requeue(Duration::ZERO)),
+        Lookup::Found | Lookup::Overtaken => Ok(Action::requeue(Duration::ZERO)),
         Lookup::Later => {
             let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
             let edge = object.status.as_ref().and_then(|status| status.next_transition_time);
@@ -259,8 +259,10 @@ async fn names_first(ctx: &Context, object: &Arc<ProjectMembership>, connection:
         }
         Lookup::Refused { refusal, retry } => {
             let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
-            // It was never known, and nobody by that name is there: what was to be revoked is nobody's.
-            let nobody = matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
+            // It was never known, and nobody by that name is there: what was to be revoked is nobody's. A status that was
+            // lost may have known whose it is, under the name of then.
+            let known = object.status.as_ref().is_none_or(|status| status.observed_generation == -1);
+            let nobody = !known && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
             if object.metadata.deletion_timestamp.is_some() && nobody {
                 return cleanup::release(ctx, &object).await;
             }

@@ -46,7 +46,9 @@ pub async fn before_the_write(
     let created = matches!(plan.change(), Some(Change::Create(_) | Change::Recreate(_)));
     let left = scene.capabilities.left_by_an_invitation().filter(|role| created && !layer.managed.contains_key(*role));
     let left: Vec<&str> = left.collect();
-    record.extend(left.iter().map(|role| ((*role).to_owned(), Term::Permanent)));
+    for role in &left {
+        record.entry((*role).to_owned()).or_insert(Term::Permanent);
+    }
     let grants = counts && scene.acting.records_first && record != layer.managed;
     let mut object = scene.object.clone();
     let mut wrote = false;

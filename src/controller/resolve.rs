@@ -28,6 +28,8 @@ pub const SKEW: Duration = Duration::from_secs(30);
 /// What an object's references stand for.
 #[derive(Clone)]
 pub struct Resolved {
+    /// The uid of the object.
+    pub uid: String,
     /// The provider.
     pub connection: Arc<Connection>,
     /// The target there.
@@ -38,6 +40,12 @@ impl Resolved {
     /// What the provider can and needs for this kind of subject.
     pub fn capabilities(&self) -> Capabilities {
         self.connection.provider.capabilities(self.target.subject_kind)
+    }
+
+    /// The object that this was resolved for, as last seen; `None`: it is gone. Another one may stand under its name by
+    /// now, whose subject is another.
+    pub fn object(&self, ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
+        ctx.latest(reference).filter(|object| object.uid().as_ref() == Some(&self.uid))
     }
 
     /// Whose roles at which server.
@@ -92,7 +100,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
         Some(Link::Ready(connection)) => {
             told_by_another(object, &connection)?;
             match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))? {
-                Some(target) => Ok(Resolved { connection, target }),
+                Some(target) => Ok(Resolved { uid: object.uid().unwrap_or_default(), connection, target }),
                 None => Err(Unresolved::Named(connection)),
             }
         }
@@ -167,7 +175,7 @@ pub fn scene(
     capabilities: Capabilities,
     observed: Option<&Member>,
 ) -> Option<Scene> {
-    let object = ctx.latest(reference)?;
+    let object = resolved.object(ctx, reference)?;
     let now = ctx.now();
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
     let led = !leads(ctx, &kin, &object, resolved, now);

@@ -110,6 +110,7 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub struct Targets {
     kin: Mutex<Index>,
+    doors: Mutex<HashMap<Door, Weak<tokio::sync::Mutex<()>>>>,
     cells: Mutex<HashMap<Spot, Arc<tokio::sync::Mutex<Memory>>>>,
 }
 
@@ -125,6 +126,9 @@ struct Index {
 }
 
 type Key = (String, String);
+
+/// Where somebody may be brought in: endpoint, project id, name.
+type Door = (String, String, String);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
@@ -205,6 +209,16 @@ impl Targets {
         let index = self.index();
         let keys = index.kin(object).and_then(|kin| index.objects.get(&kin));
         keys.into_iter().flatten().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+    }
+
+    /// The lock of those who may bring somebody of this name into a project: there is no target yet that they share.
+    pub fn door(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.retain(|_, door| door.strong_count() > 0);
+        let door = doors.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
+        let lock = door.upgrade().unwrap_or_default();
+        *door = Arc::downgrade(&lock);
+        lock
     }
 
     /// The lock and memory of a target. Whoever holds the lock is the one pass that works on it.

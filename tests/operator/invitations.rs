@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order, worlds};
 
 use crate::stage::{Stage, with_stage};
-use crate::subject::{Subject, email_of, in_seconds};
+use crate::subject::{Subject, email_of, in_seconds, until};
 use crate::support::changed;
 
 /// A user of the organization who isn't in the project, and an object that names them.
-fn outsider(stage: &Stage, name: &str, roles: Value) -> (Subject, Value) {
+pub fn outsider(stage: &Stage, name: &str, roles: Value) -> (Subject, Value) {
     let person = stage.person(name);
     person.by_hand(&[]);
     let subject = json!({"kind": "User", "name": email_of(name, &person.id)});
@@ -17,7 +17,7 @@ fn outsider(stage: &Stage, name: &str, roles: Value) -> (Subject, Value) {
     (person, object)
 }
 
-async fn lets_invite(stage: &Stage) {
+pub async fn lets_invite(stage: &Stage) {
     let provider = changed(stage.infisical_provider(), "/spec/infisical/inviteUsers", json!(true));
     stage.api.apply(&[provider]).await;
     stage.provider_is_ready("infisical").await;
@@ -102,6 +102,25 @@ async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
         assert_eq!(managed, json!([{"role": "viewer"}]));
         stage.delete(&person.object()).await;
         assert_eq!(person.memberships(), 0, "{}", worlds::INFISICAL_PROJECT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_refused_again_is_no_news() {
+    with_stage(async |stage| {
+        lets_invite(&stage).await;
+        let (person, object) = outsider(&stage, "refused", json!([{"role": "viewer"}]));
+        // Nobody is invited by such a name.
+        let object = changed(object, "/spec/subject/name", json!("no-address"));
+        stage.api.apply(&[object]).await;
+        stage.is_stalled(&person.object(), "Rejected").await;
+        let told = stage.api.get(&person.object()).await["status"]["conditions"].clone();
+        until(in_seconds(1)).await;
+        stage.reconcile_now(&person.object()).await;
+        stage.is_stalled(&person.object(), "Rejected").await;
+        assert_eq!(stage.api.get(&person.object()).await["status"]["conditions"], told);
+        stage.delete(&person.object()).await;
     })
     .await;
 }

@@ -198,3 +198,23 @@ async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
     })
     .await;
 }
+
+/// Restored from a backup, with the finalizer and without the status: whom it stood for had another name since.
+#[tokio::test]
+async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
+    with_stage(async |stage| {
+        let subject = stage.identity("restored");
+        subject.by_hand(&["viewer"]);
+        stage.simulator.infisical().rename_identity(&subject.id, "renamed");
+        let object = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "restored", json!([{"role": "viewer"}]));
+        let restored = changed(object, "/metadata/finalizers", json!(["membership.dev/revoke"]));
+        stage.api.apply(&[restored]).await;
+        stage.reason_is(&subject.object(), "SubjectNotFound").await;
+        stage.api.ask_to_delete(&subject.object()).await;
+        let told = stage.reason_is(&subject.object(), "RevokeFailed").await;
+        assert!(told["message"].to_string().contains("restored"), "{told}");
+        stage.api.annotate(&subject.object(), "membership.dev/abandon", "true").await;
+        stage.api.is_gone(&subject.object()).await;
+    })
+    .await;
+}

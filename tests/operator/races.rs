@@ -1,0 +1,99 @@
+//! What happens while a pass waits for the provider: another object under its name, a second object that brings the
+//! same user in, an end before the turn has come.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulator::{Fault, Order, worlds};
+
+use crate::invitations::{lets_invite, outsider};
+use crate::stage::{Stage, with_stage};
+use crate::subject::Subject;
+use crate::support::{SOON, changed, eventually};
+
+/// How long a request is held up, so that a test can change something meanwhile.
+const HELD_UP: Duration = Duration::from_secs(4);
+
+/// Waits until the next request of this kind has come in.
+async fn is_asked(stage: &Stage, method: &str, path: &str, before: usize) {
+    eventually(SOON, &format!("a {method} of {path}"), async || {
+        let asked = stage.simulator.infisical().count(method, path);
+        if asked > before { Ok(()) } else { Err(format!("{asked}")) }
+    })
+    .await;
+}
+
+/// The object of `subject` under the name of another's, by id or by name.
+fn under(name: &str, subject: &Subject, by_name: bool) -> Value {
+    let object = subject.layer(name, json!([{"role": "admin"}]));
+    let called = subject.name.trim_end_matches("-infisical");
+    if by_name { changed(object, "/spec/subject", json!({"kind": "Identity", "name": called})) } else { object }
+}
+
+#[tokio::test]
+async fn an_object_created_anew_while_a_pass_over_the_old_one_waits_gives_its_roles_to_its_own_subject() {
+    for by_name in [false, true] {
+        with_stage(async |stage| {
+            let (old, new) = (stage.identity("old"), stage.identity("new"));
+            stage.provider_is_ready("infisical").await;
+            let infisical = stage.simulator.infisical();
+            let list = format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT);
+            let before = infisical.count("GET", &list);
+            infisical.order(Order::next(Fault::DelayAfter(HELD_UP)).on("GET", "/identity-memberships"));
+            stage.declare(&old, json!([{"role": "viewer"}])).await;
+            is_asked(&stage, "GET", &list, before).await;
+            stage.delete(&old.object()).await;
+            stage.api.apply(&[under(&old.name, &new, by_name)]).await;
+            new.has(&["admin"]).await;
+            stage.ready(&old.object()).await;
+            let target = stage.api.get(&old.object()).await["status"]["target"]["subjectId"].clone();
+            assert_eq!(target, new.id.as_str(), "by name: {by_name}");
+            assert_eq!(old.writes(), [], "nobody declares anything for the old subject, by name: {by_name}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn two_objects_that_name_a_newcomer_send_one_invitation() {
+    with_stage(async |stage| {
+        lets_invite(&stage).await;
+        let (person, object) = outsider(&stage, "newcomer", json!([{"role": "viewer"}]));
+        let other = changed(object.clone(), "/metadata/name", json!("other"));
+        let other = changed(other, "/spec/roles", json!([{"role": "deployer"}]));
+        // Both look before either has written, and two invitations at once are two memberships.
+        let infisical = stage.simulator.infisical();
+        infisical.order(Order::always(Fault::Delay(Duration::from_millis(500))).on("GET", "/memberships"));
+        infisical.order(Order::always(Fault::Window(Duration::from_millis(500))).on("POST", "/memberships"));
+        stage.api.apply(&[object, other]).await;
+        person.has(&["deployer", "viewer"]).await;
+        assert_eq!(stage.simulator.infisical().mails().len(), 1, "{:#?}", stage.simulator.infisical().mails());
+        assert_eq!(person.memberships(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_waits_for_its_turn() {
+    with_stage(async |stage| {
+        let provider = changed(stage.infisical_provider(), "/spec/infisical/inviteUsers", json!(true));
+        let provider = changed(provider, "/spec/limits", json!({"maxInFlight": 1}));
+        stage.api.apply(&[provider]).await;
+        stage.provider_is_ready("infisical").await;
+        // While the user is looked for another object asks for the only place, and keeps it for a while.
+        let busy = stage.identity("busy");
+        let infisical = stage.simulator.infisical();
+        infisical.order(Order::next(Fault::Delay(Duration::from_secs(1))).on("GET", "/memberships"));
+        infisical.order(Order::next(Fault::Delay(HELD_UP)).on("GET", "/identity-memberships"));
+        let (person, object) = outsider(&stage, "regretted", json!([{"role": "viewer"}]));
+        let before = infisical.count("GET", "*/memberships");
+        stage.api.apply(&[object]).await;
+        is_asked(&stage, "GET", "*/memberships", before).await;
+        stage.declare(&busy, json!([{"role": "viewer"}])).await;
+        stage.reason_is(&person.object(), "Progressing").await;
+        stage.delete(&person.object()).await;
+        assert_eq!(infisical.mails().len(), 0, "{:#?}", infisical.mails());
+        assert_eq!(person.memberships(), 0);
+    })
+    .await;
+}
