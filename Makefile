@@ -28,14 +28,15 @@ test-contracts: ## The recorded exchanges of real servers, against the clients a
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")
 
 # What `make verify-provider` hands on: VARIABLE becomes --variable, of the second list once for each word.
-VERIFY := PROVIDER URL PROJECT_ID ORGANIZATION_ID SUBJECT_KIND ROLE OTHER_ROLE TEMPORARY \
+VERIFY := PROVIDER URL PROJECT_ID PROJECT_NAME GRANT_ID ORGANIZATION_ID SUBJECT_KIND ROLE OTHER_ROLE TEMPORARY \
 	CLIENT_ID_FILE CLIENT_SECRET_FILE TOKEN_FILE KEY_FILE IDENTITY_ID KUBERNETES_TOKEN_FILE OIDC_TOKEN_FILE \
 	CA_FILE INSTANCE_HOST
-VERIFY_EACH := SUBJECT_ID ALLOW_HTTP ALLOW_ADDRESS
+VERIFY_EACH := SUBJECT_ID SUBJECT_NAME ALLOW_HTTP ALLOW_ADDRESS
 option = --$(shell echo '$(1)' | tr A-Z_ a-z-)=
 quoted = '$(subst ','\'',$(1))'
 verify_options = $(foreach name,$(VERIFY),$(if $($(name)),$(call option,$(name))$(call quoted,$($(name))))) \
 	$(foreach name,$(VERIFY_EACH),$(foreach word,$($(name)),$(call option,$(name))$(call quoted,$(word)))) \
+	$(if $(filter yes,$(INVITE_USERS)),--invite-users) \
 	$(if $(filter yes,$(YES_CHANGE_THIS_PROJECT)),--yes-change-this-project)
 
 .PHONY: verify-provider

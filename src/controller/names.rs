@@ -127,12 +127,16 @@ async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Conn
     Ok(pinned)
 }
 
-enum NotOne {
+/// Why a name stands for no subject.
+pub enum NotOne {
+    /// Nobody has it.
     None(Refusal),
+    /// Several have it.
     Several(Refusal),
 }
 
-fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
+/// The one project of a name, of those that were found.
+pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::ProjectNotFound, message };
     match <[String; 1]>::try_from(ids) {
@@ -144,7 +148,8 @@ fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
     }
 }
 
-fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
+/// The one subject of a name, of those that were found.
+pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
     match <[String; 1]>::try_from(ids) {

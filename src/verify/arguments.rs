@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::credentials::{CredentialFiles, text_of};
-use super::object::{Object, Place};
+use super::object::{Place, wanted};
+use super::subjects::Asked;
+use crate::api::membership::ProjectRef;
 use crate::api::{Duration, SubjectKind};
-use crate::member::Target;
 use crate::policy::Server;
 use crate::provider::address::Cidr;
 use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
@@ -46,19 +47,35 @@ pub struct VerifyProvider {
     #[arg(long, value_name = "ID")]
     pub organization_id: Option<String>,
     /// The project to do it in.
+    #[arg(long, value_name = "ID", required_unless_present = "project_name", conflicts_with = "project_name")]
+    pub project_id: Option<String>,
+    /// The same by name: Infisical's project slug, or a ZITADEL project's name.
+    #[arg(long, value_name = "NAME")]
+    pub project_name: Option<String>,
+    /// ZITADEL: the grant of the project to another organization, whose members are meant instead of the project's own.
     #[arg(long, value_name = "ID")]
-    pub project_id: String,
+    pub grant_id: Option<String>,
     /// What the subjects are: Identity, User or Group. Without it Identity at Infisical, User at ZITADEL.
     #[arg(long, value_name = "KIND", value_parser = subject_kind)]
     pub subject_kind: Option<SubjectKind>,
     /// A subject to do it with, best one that nobody works with and never the one that signs in. May be given several
     /// times.
-    #[arg(long, value_name = "ID", required = true)]
+    #[arg(long, value_name = "ID", required_unless_present = "subject_name")]
     pub subject_id: Vec<String>,
-    /// A role that may be given for a moment. Without it viewer at Infisical, PROJECT_OWNER_VIEWER at ZITADEL.
+    /// The same by name, as in an object. Infisical: an identity's name, a user's e-mail or username, a group's slug;
+    /// ZITADEL: a user's name, login name or e-mail. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub subject_name: Vec<String>,
+    /// Infisical: whoever of --subject-name isn't in the project is invited, which sends mail and makes an account where
+    /// there is none, and is removed again.
+    #[arg(long, requires = "subject_name")]
+    pub invite_users: bool,
+    /// A role that may be given for a moment. Without it viewer at Infisical, PROJECT_OWNER_VIEWER at ZITADEL,
+    /// PROJECT_GRANT_OWNER_VIEWER with --grant-id.
     #[arg(long, value_name = "ROLE")]
     pub role: Option<String>,
-    /// Another such role. Without it no-access at Infisical, PROJECT_OWNER_VIEWER_GLOBAL at ZITADEL.
+    /// Another such role. Without it no-access at Infisical, PROJECT_OWNER_VIEWER_GLOBAL at ZITADEL, PROJECT_GRANT_OWNER
+    /// with --grant-id.
     #[arg(long, value_name = "ROLE")]
     pub other_role: Option<String>,
     /// How long the temporary role lasts, as 5s.
@@ -100,8 +117,10 @@ pub struct Config {
     pub instance_host: Option<String>,
     /// The files of the credential.
     pub credentials: CredentialFiles,
-    /// The subjects in their project, each once.
-    pub targets: Vec<Target>,
+    /// The subjects as they were named.
+    pub subjects: Vec<Asked>,
+    /// Whether users may be invited.
+    pub invite_users: bool,
     /// The project, and what an object there says.
     pub place: Place,
     /// A role that may be given for a moment.
@@ -136,21 +155,29 @@ impl VerifyProvider {
         if self.provider == Kind::Infisical && self.instance_host.is_some() {
             return Err("--instance-host is for ZITADEL: leave it out".to_owned());
         }
-        let (server, kind, role, other) = match self.provider {
-            Kind::Infisical => (Server::Infisical, SubjectKind::Identity, "viewer", "no-access"),
-            Kind::Zitadel => (
-                Server::Zitadel { organization_id: None },
-                SubjectKind::User,
-                "PROJECT_OWNER_VIEWER",
-                "PROJECT_OWNER_VIEWER_GLOBAL",
-            ),
+        let (server, kind) = match self.provider {
+            Kind::Infisical => (Server::Infisical, SubjectKind::Identity),
+            Kind::Zitadel => (Server::Zitadel { organization_id: None }, SubjectKind::User),
+        };
+        let (role, other) = match (self.provider, &self.grant_id) {
+            (Kind::Infisical, _) => ("viewer", "no-access"),
+            (Kind::Zitadel, None) => ("PROJECT_OWNER_VIEWER", "PROJECT_OWNER_VIEWER_GLOBAL"),
+            // There are no others (ZITADEL's source, cmd/defaults.yaml, InternalAuthZ.RolePermissionMappings).
+            (Kind::Zitadel, Some(_)) => ("PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER"),
         };
         let place = Place {
             server,
-            project_id: self.project_id,
-            organization_id: self.organization_id,
+            project: ProjectRef {
+                id: self.project_id,
+                name: self.project_name,
+                organization_id: self.organization_id,
+                grant_id: self.grant_id,
+            },
             subject_kind: self.subject_kind.unwrap_or(kind),
         };
+        if self.invite_users && (self.provider, place.subject_kind) != (Kind::Infisical, SubjectKind::User) {
+            return Err("--invite-users is for Infisical and --subject-kind User: leave it out".to_owned());
+        }
         let temporary = Duration(self.temporary);
         let seconds = temporary.seconds().map_err(|error| format!("--temporary: {error}"))?;
         if !(2..=LONGEST_TEMPORARY).contains(&seconds) {
@@ -161,13 +188,10 @@ impl VerifyProvider {
         if role == other_role {
             return Err(format!("--role and --other-role are both {role:?}: name two roles"));
         }
-        let mut targets = Vec::new();
-        for subject in &self.subject_id {
-            let mut object = Object::new(&place, subject)?;
-            object.declare(&[super::object::wanted(&role), super::object::wanted(&other_role)])?;
-            if !targets.contains(object.target()) {
-                targets.push(object.target().clone());
-            }
+        let ids = self.subject_id.into_iter().map(Asked::Id);
+        let subjects: Vec<Asked> = ids.chain(self.subject_name.into_iter().map(Asked::Name)).collect();
+        for subject in &subjects {
+            place.check(subject.id(), &[wanted(&role), wanted(&other_role)])?;
         }
         Ok(Config {
             provider: self.provider,
@@ -175,13 +199,21 @@ impl VerifyProvider {
             http,
             instance_host: self.instance_host,
             credentials: self.credentials,
-            targets,
+            subjects,
+            invite_users: self.invite_users,
             place,
             role,
             other_role,
             temporary,
             confirmed: self.yes_change_this_project,
         })
+    }
+}
+
+impl Config {
+    /// Whether subjects come in by an invitation only, so that a member is never removed to be added again.
+    pub fn only_by_invitation(&self) -> bool {
+        (self.provider, self.place.subject_kind) == (Kind::Infisical, SubjectKind::User)
     }
 }
 

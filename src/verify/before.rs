@@ -27,6 +27,16 @@ pub struct Before {
 }
 
 impl Before {
+    /// Of somebody who was no member.
+    pub fn nothing(target: Target) -> Self {
+        Self { target, entries: None }
+    }
+
+    /// Whether there was a membership.
+    pub fn is_member(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// Reads it off a list. What couldn't be put back exactly is refused, with what to do.
     pub fn read(listing: &Listing, target: &Target) -> Result<Self, String> {
         let subject = &target.subject_id;
@@ -152,9 +162,11 @@ impl Before {
             }
         };
         let Target { project, subject_kind, subject_id } = &self.target;
+        let of_grant = project.grant_id.as_ref().map(|grant| format!("grant {grant} of ")).unwrap_or_default();
+        let place = format!("{of_grant}project {}", project.id);
         let undo = match &self.entries {
-            None => format!("remove {subject_kind:?} {subject_id} from project {}", project.id),
-            Some(_) => format!("give {subject_kind:?} {subject_id} exactly {} in project {}", self.text(), project.id),
+            None => format!("remove {subject_kind:?} {subject_id} from {place}"),
+            Some(_) => format!("give {subject_kind:?} {subject_id} exactly {} in {place}", self.text()),
         };
         report.say(format_args!("LEFT  {subject_kind:?} {subject_id} holds {left}. To undo it by hand: {undo}."));
     }

@@ -39,12 +39,13 @@ pub struct CredentialFiles {
 
 impl CredentialFiles {
     /// How one signs in, in words.
-    pub fn way(&self) -> &'static str {
+    pub fn way(&self, provider: Kind) -> &'static str {
         match self {
             Self { client_secret_file: Some(_), .. } => "client id and secret",
             Self { key_file: Some(_), .. } => "key",
             Self { kubernetes_token_file: Some(_), .. } => "Kubernetes auth",
             Self { oidc_token_file: Some(_), .. } => "OIDC auth",
+            _ if provider == Kind::Zitadel => "personal access token",
             _ => "access token",
         }
     }
@@ -121,7 +122,8 @@ pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
 }
 
 fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
-    AnyProvider::Infisical(infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials))
+    let infisical = infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials);
+    AnyProvider::Infisical(infisical.inviting_users(config.invite_users))
 }
 
 fn zitadel(config: &Config, credentials: zitadel::Credentials) -> AnyProvider {

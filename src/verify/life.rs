@@ -25,36 +25,61 @@ pub struct Life<'a> {
     pub report: &'a mut Report,
     /// The membership.
     pub object: Object,
+    /// The subject stays a member throughout: added again it would be mailed.
+    pub stays: bool,
 }
 
 impl Life<'_> {
-    /// The whole life. What is left at its end, early or not, isn't put back yet.
+    /// The life until before its end. What is left, early or not, isn't put back yet.
     pub async fn live(&mut self, before: &BTreeSet<String>, clocks_agree: bool) -> Result<(), Ended> {
-        if !before.is_empty() {
-            self.object.takes_for_its_own(before);
-            self.leave("what it holds is taken away", "no membership").await?;
-        }
         let Config { role, other_role, temporary, .. } = self.config;
         let (one, other) = (wanted(role), wanted(other_role));
-        self.declare("a first role is granted", std::slice::from_ref(&one)).await?;
+        if self.stays {
+            let unchanged = *before == BTreeSet::from([role.clone()]);
+            let what = "a first role in the place of what it holds";
+            self.declare_if(what, std::slice::from_ref(&one), |c| unchanged != (c.writes > 0)).await?;
+        } else {
+            if !before.is_empty() {
+                self.object.takes_for_its_own(before);
+                self.leave("what it holds is taken away", "no membership").await?;
+            }
+            self.declare("a first role is granted", std::slice::from_ref(&one)).await?;
+        }
         self.nothing_to_write("the same again").await?;
         self.declare("a second role beside it", &[one, other.clone()]).await?;
-        if clocks_agree {
-            self.declare("a temporary role alone", &[wanted_for(role, temporary)]).await?;
+        if !clocks_agree {
+            self.report.left_out("a temporary role", "the clocks differ, and the operator starts none then");
+            self.declare("a role alone", &[other]).await?;
+        } else if self.stays {
+            self.declare("one of them temporary", &[wanted_for(role, temporary), other]).await?;
             self.end().await?;
         } else {
-            self.report.left_out("a temporary role", "the clocks differ, and the operator starts none then");
+            self.declare("a temporary role alone", &[wanted_for(role, temporary)]).await?;
+            self.end().await?;
+            self.declare("a role again", &[other]).await?;
         }
-        self.declare("a role again", &[other]).await?;
-        self.drift().await?;
+        self.drift().await
+    }
+
+    /// The end of the life.
+    pub async fn die(&mut self) -> Result<(), Ended> {
         self.leave("revoked", "no membership").await?;
         self.absent().await?;
-        self.object.takes_for_its_own(&BTreeSet::from([role.clone()]));
+        self.object.takes_for_its_own(&BTreeSet::from([self.config.role.clone()]));
         self.leave("revoked once more", "no error and no membership").await
     }
 
-    /// The object asks for these roles.
+    /// The object asks for these roles, which aren't there yet.
     async fn declare(&mut self, what: &str, wanted: &[Value]) -> Result<(), Ended> {
+        self.declare_if(what, wanted, |converged| converged.writes > 0).await
+    }
+
+    async fn declare_if(
+        &mut self,
+        what: &str,
+        wanted: &[Value],
+        fits: impl Fn(&Converged) -> bool,
+    ) -> Result<(), Ended> {
         self.stop.check()?;
         if let Err(message) = self.object.declare(wanted) {
             self.report.step(what, "an admitted object", &Err(message));
@@ -62,7 +87,7 @@ impl Life<'_> {
         }
         let expected = roles(self.object.grants().iter().map(|grant| (grant.role.as_str(), grant.term)));
         let came = self.server.converge(&mut self.object, false).await;
-        self.judge(what, &expected, came, |converged| converged.writes > 0)
+        self.judge(what, &expected, came, fits)
     }
 
     /// What is declared is there already.
@@ -119,10 +144,15 @@ impl Life<'_> {
         if let Some(late) = late.and_then(|late| std::time::Duration::try_from(late).ok()) {
             self.server.note(Timed::End, late);
         }
+        let stay = self.object.grants().iter().filter(|grant| grant.term.end().is_none());
+        let left = match roles(stay.map(|grant| (grant.role.as_str(), grant.term))) {
+            left if self.stays => left,
+            _ => "no membership".to_owned(),
+        };
         let enforced = self.server.capabilities(self.object.target()).enforces_expiry;
         let expected = match enforced {
-            true => format!("no membership soon after {end}, which the server was told"),
-            false => format!("no membership soon after {end}"),
+            true => format!("{left} soon after {end}, which the server was told"),
+            false => format!("{left} soon after {end}"),
         };
         self.judge(what, &expected, came, |converged| converged.writes > 0)
     }

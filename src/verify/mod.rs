@@ -2,8 +2,8 @@
 //! server understand each other.
 //!
 //! It takes the controller's own road without a cluster: [`object`] admits, evaluates and plans, [`server`] observes
-//! through a roster, sends under a budget and confirms, [`life`] and [`refusals`] are the steps, [`before`] knows what was
-//! there and puts it back, [`report`] says all of it.
+//! through a roster, sends under a budget and confirms, [`subjects`] looks names up, [`life`] and [`refusals`] are the
+//! steps, [`before`] knows what was there and puts it back, [`report`] says all of it.
 
 pub mod arguments;
 mod before;
@@ -14,6 +14,7 @@ mod refusals;
 mod report;
 mod server;
 mod stop;
+mod subjects;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ use object::Object;
 use report::Report;
 use server::{Server, said};
 use stop::{Ended, Stop};
+use subjects::{Found, Unfit};
 
 /// It refused to begin: nothing was changed.
 const REFUSED: u8 = 2;
@@ -38,7 +40,7 @@ const REFUSED: u8 = 2;
 /// nothing was changed.
 pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> ExitCode {
     let mut report = Report::default();
-    let config = match arguments.config() {
+    let mut config = match arguments.config() {
         Ok(config) => config,
         Err(message) => return refuse(&message),
     };
@@ -52,16 +54,10 @@ pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Exit
     }
     let server = Server::new(provider, &config.endpoint);
     let mut stop = Stop::new(stop);
-    let refused = match begin(&config, &server, &mut report).await {
-        Some(Ok(before)) => {
-            work(&config, &server, &before, &mut stop, &mut report).await;
-            None
-        }
-        Some(Err(message)) => Some(message),
-        None => None,
-    };
-    if let Some(message) = refused {
-        return refuse(&message);
+    match begin(&mut config, &server, &mut report).await {
+        Ok(found) => work(&config, &server, found, &mut stop, &mut report).await,
+        Err(Unfit::Refused(message)) => return refuse(&message),
+        Err(Unfit::Failed) => {}
     }
     report.finish(&server.times());
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -74,33 +70,29 @@ fn refuse(message: &str) -> ExitCode {
 
 /// Says what is going to be done.
 fn announce(config: &Config, report: &Report) {
-    let Config { endpoint, place, role, other_role, temporary, credentials, .. } = config;
-    let of = place.organization_id.as_ref().map(|id| format!(" of organization {id}")).unwrap_or_default();
+    let Config { endpoint, place, credentials, .. } = config;
     report.say(format_args!(
-        "{} at {endpoint}, project {}{of}, by {}",
+        "{} at {endpoint}, {}, by {}",
         config.provider.name(),
-        place.project_id,
-        credentials.way()
+        place.text(),
+        credentials.way(config.provider)
     ));
-    for target in &config.targets {
-        report.say(format_args!(
-            "{:?} {}: what it holds is taken away for the time of this, it gets {role} and {other_role} for moments and \
-             {role} for {temporary}, and in the end it holds what it held before",
-            target.subject_kind, target.subject_id
-        ));
+    for subject in &config.subjects {
+        report.say(subjects::announced(config, subject));
     }
     report.say("");
 }
 
-/// Signs in and looks, without changing anything. `None`: a step failed, so that there is nothing to begin with.
-async fn begin(config: &Config, server: &Server, report: &mut Report) -> Option<Result<Vec<Before>, String>> {
+/// Signs in, looks names up and looks who holds what, without changing anything.
+async fn begin(config: &mut Config, server: &Server, report: &mut Report) -> Result<Vec<Found>, Unfit> {
     let verified = server.verify().await;
     let came = verified.map(|verified| verified.api.to_owned()).map_err(|error| said(&error));
     if !report.step("sign in and find the API", "one that the operator knows", &came) {
-        return None;
+        return Err(Unfit::Failed);
     }
-    let target = config.targets.first()?;
-    let listing = server.list(target).await;
+    let project = subjects::find_project(&mut config.place, server, report).await?;
+    let subjects = subjects::find(config, &project, server, report).await?;
+    let listing = server.list(&project, config.place.subject_kind).await;
     let came = match &listing {
         Ok(listing) if listing.partial => {
             Err(format!("{} members of a list that is incomplete", listing.members.len()))
@@ -108,27 +100,47 @@ async fn begin(config: &Config, server: &Server, report: &mut Report) -> Option<
         Ok(listing) => Ok(format!("{} members", listing.members.len())),
         Err(error) => Err(said(error)),
     };
-    let what = format!("look at the project's members of kind {:?}", target.subject_kind);
+    let what = format!("look at the project's members of kind {:?}", config.place.subject_kind);
     report.step(&what, "a whole list", &came);
-    let listing = listing.ok()?;
-    let before: Result<Vec<Before>, String> =
-        config.targets.iter().map(|target| Before::read(&listing, target)).collect();
-    for before in before.iter().flatten() {
-        report.say(format_args!("      {} holds {}", before.target.subject_id, before.text()));
+    let listing = listing.map_err(|_| Unfit::Failed)?;
+    let found = subjects::read(config, &listing, &subjects).map_err(Unfit::Refused)?;
+    for found in &found {
+        match found {
+            Found::There(before) => {
+                report.say(format_args!("      {} holds {}", before.target.subject_id, before.text()));
+            }
+            Found::Outside(name) => report.say(format_args!("      {name:?} isn't in the project")),
+        }
     }
-    Some(before)
+    Ok(found)
 }
 
 /// Does it, and puts back what was there, whatever comes.
-async fn work(config: &Config, server: &Server, before: &[Before], stop: &mut Stop, report: &mut Report) {
+async fn work(config: &Config, server: &Server, found: Vec<Found>, stop: &mut Stop, report: &mut Report) {
     let clocks_agree = compare_clocks(server, report);
     let mut ended = Ok(());
-    for (index, before) in before.iter().enumerate() {
+    for (index, found) in found.into_iter().enumerate() {
+        ended = ended.and_then(|()| stop.check());
         if ended.is_err() {
             break;
         }
-        report.say(format_args!("\n{:?} {}", before.target.subject_kind, before.target.subject_id));
-        ended = live(config, server, before, (index == 0, clocks_agree), stop, report).await;
+        let before = match found {
+            Found::There(before) => {
+                report.say(format_args!("\n{:?} {}", before.target.subject_kind, before.target.subject_id));
+                before
+            }
+            Found::Outside(name) => {
+                report.say(format_args!("\n{:?} {name:?}", config.place.subject_kind));
+                match subjects::bring_in(config, server, &name, report).await {
+                    Ok(before) => before,
+                    Err(failed) => {
+                        ended = Err(failed);
+                        break;
+                    }
+                }
+            }
+        };
+        ended = live(config, server, &before, (index == 0, clocks_agree), stop, report).await;
         let proven = ended.is_ok() && report.is_good();
         if ended == Err(Ended::Stopped) {
             report.say("      told to stop: what was there is put back first");
@@ -159,8 +171,24 @@ async fn live(
             return Err(Ended::GivenUp);
         }
     };
-    Life { config, server, stop, report, object }.live(&before.roles(), clocks_agree).await?;
-    if first { refusals::provoke(config, server, &before.target, stop, report).await } else { Ok(()) }
+    let stays = config.only_by_invitation();
+    let mut life = Life { config, server, stop, report, object, stays };
+    life.live(&before.roles(), clocks_agree).await?;
+    if !stays {
+        life.die().await?;
+    }
+    if first {
+        refusals::provoke(config, server, &before.target, life.stop, life.report).await?;
+    }
+    match (stays, before.is_member()) {
+        (false, _) => Ok(()),
+        (true, false) => life.die().await,
+        (true, true) => {
+            let why = "Infisical takes a user in again by an invitation only, which sends mail";
+            life.report.left_out("to be revoked", why);
+            Ok(())
+        }
+    }
 }
 
 /// Whether the server's clock and ours are close enough for temporary roles.

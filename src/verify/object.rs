@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::api::membership::ProjectRef;
 use crate::api::{Duration, ProjectMembershipSpec, SubjectKind};
 use crate::grants::{self, Grant, Starts};
 use crate::layers::{Layer, Phase, record_after};
-use crate::member::{Capabilities, Change, Entry, Member, Target, Term};
+use crate::member::{Capabilities, Change, Entry, Member, Project, Target, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
 use crate::policy::{self, Pinned, Server};
 
@@ -20,26 +21,47 @@ use crate::policy::{self, Pinned, Server};
 pub struct Place {
     /// The kind of server.
     pub server: Server,
-    /// The project.
-    pub project_id: String,
-    /// The organization that owns it, where it is named.
-    pub organization_id: Option<String>,
+    /// The project, by its id once its name was looked up.
+    pub project: ProjectRef,
     /// What the subjects are.
     pub subject_kind: SubjectKind,
 }
 
 impl Place {
-    fn spec(&self, subject: &str, roles: &[Value]) -> Result<ProjectMembershipSpec, String> {
-        let mut spec = json!({
+    fn spec(&self, subject: Option<&str>, roles: &[Value]) -> Result<ProjectMembershipSpec, String> {
+        let spec = json!({
             "providerRef": {"name": "verify-provider"},
-            "project": {"id": self.project_id},
+            "project": self.project,
             "subject": {"kind": self.subject_kind, "id": subject},
             "roles": roles,
         });
-        if let Some(organization) = &self.organization_id {
-            spec["project"]["organizationId"] = json!(organization);
-        }
         serde_json::from_value(spec).map_err(|error| error.to_string())
+    }
+
+    /// Looks at everything that can be wrong before anything is sent. `subject`: its id, where it is known.
+    pub fn check(&self, subject: Option<&str>, roles: &[Value]) -> Result<(), String> {
+        let spec = self.spec(subject, roles)?;
+        policy::target(&spec, &self.server, &Pinned::default()).map_err(|refusal| refusal.message)?;
+        policy::admit(&spec).map(drop).map_err(|refusal| refusal.message)
+    }
+
+    /// The project; an error while it is known by its name only.
+    pub fn project(&self) -> Result<Project, String> {
+        let spec = self.spec(None, &[])?;
+        let project = policy::project(&spec, &self.server, &Pinned::default()).map_err(|refusal| refusal.message)?;
+        project.ok_or_else(|| "the project's name has yet to be looked up".to_owned())
+    }
+
+    /// In words.
+    pub fn text(&self) -> String {
+        let ProjectRef { id, name, organization_id, grant_id } = &self.project;
+        let project = match (id, name) {
+            (Some(id), _) => format!("project {id}"),
+            (None, name) => format!("project {:?}", name.as_deref().unwrap_or_default()),
+        };
+        let of = organization_id.as_ref().map(|id| format!(" of organization {id}")).unwrap_or_default();
+        let grant = grant_id.as_ref().map(|id| format!("grant {id} of ")).unwrap_or_default();
+        format!("{grant}{project}{of}")
     }
 }
 
@@ -64,7 +86,7 @@ pub struct Object {
 impl Object {
     /// An object that declares nothing yet.
     pub fn new(place: &Place, subject: &str) -> Result<Self, String> {
-        let spec = place.spec(subject, &[])?;
+        let spec = place.spec(Some(subject), &[])?;
         let target = policy::target(&spec, &place.server, &Pinned::default()).map_err(|refusal| refusal.message)?;
         let layer = Layer {
             uid: "verify-provider".to_owned(),
@@ -91,7 +113,7 @@ impl Object {
 
     /// Declares these roles, from now on.
     pub fn declare(&mut self, roles: &[Value]) -> Result<(), String> {
-        let spec = self.place.spec(&self.target.subject_id, roles)?;
+        let spec = self.place.spec(Some(&self.target.subject_id), roles)?;
         let admitted = policy::admit(&spec).map_err(|refusal| refusal.message)?;
         self.layer.phase = Phase::Counts;
         self.layer.grants = grants::evaluate(&admitted, &Starts::recorded(BTreeMap::new()), Timestamp::now());

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use super::object::{Object, held};
 use super::report::Timed;
+use crate::api::SubjectKind;
 use crate::api::membership::Drift;
 use crate::api::provider::Limits;
 use crate::confirm::{Confirmation, confirmation};
 use crate::controller::providers::limits;
-use crate::member::{Capabilities, Change, Member, Target};
+use crate::member::{Capabilities, Change, Member, Project, Target};
 use crate::provider::budget::{Budget, Kind, Lane, Permit, Urgency};
 use crate::provider::http::Endpoint;
 use crate::provider::{AnyProvider, Error, Listing, Provider, Receipt, Verified};
@@ -122,12 +123,12 @@ impl Server {
         .await
     }
 
-    /// The members of a target's project.
-    pub async fn list(&self, target: &Target) -> Result<Listing, Error> {
+    /// The members of this kind of a project.
+    pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
         patiently(async || {
             let permit = self.permit().await;
             let began = Instant::now();
-            let listing = self.provider.list(&permit, &target.project, target.subject_kind).await;
+            let listing = self.provider.list(&permit, project, kind).await;
             self.note(Timed::List, began.elapsed());
             listing
         })
@@ -153,7 +154,7 @@ impl Server {
 
     /// Sends a change; `Ok` is the server's word.
     pub async fn write(&self, target: &Target, change: &Change, urgency: Urgency) -> Result<Receipt, Error> {
-        self.remember(target, change);
+        self.remember(target, change.outcome().iter().map(|entry| entry.role.clone()));
         patiently(async || {
             let permit = self.lane.permit(Kind::Write, urgency, NAMESPACE).await;
             let began = Instant::now();
@@ -164,8 +165,34 @@ impl Server {
         .await
     }
 
-    fn remember(&self, target: &Target, change: &Change) {
-        let roles = change.outcome().iter().map(|entry| entry.role.clone());
+    /// The ids of the projects of a name.
+    pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<Vec<String>, Error> {
+        patiently(async || self.provider.find_project(&self.permit().await, name, organization_id).await).await
+    }
+
+    /// The ids of the subjects of a name that could be members of the project.
+    pub async fn find_subject(&self, project: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
+        patiently(async || self.provider.find_subject(&self.permit().await, project, kind, name).await).await
+    }
+
+    /// Brings a user into the project by name, which mails the user.
+    pub async fn invite(&self, project: &Project, name: &str) -> Result<String, Error> {
+        patiently(async || {
+            let permit = self.lane.permit(Kind::Write, Urgency::Grant, NAMESPACE).await;
+            let began = Instant::now();
+            let invited = self.provider.invite(&permit, project, name).await;
+            self.note(Timed::Write, began.elapsed());
+            invited
+        })
+        .await
+    }
+
+    /// Somebody was brought in: what was left by that may have to be taken away again.
+    pub fn brought_in(&self, target: &Target) {
+        self.remember(target, self.capabilities(target).left_by_an_invitation().map(str::to_owned));
+    }
+
+    fn remember(&self, target: &Target, roles: impl Iterator<Item = String>) {
         let mut sent = self.sent.borrow_mut();
         match sent.iter_mut().find(|(known, _)| known == target) {
             Some((_, known)) => known.extend(roles),

@@ -4,7 +4,7 @@ use serde_json::json;
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_ON_CALL, INFISICAL_PROJECT, ZITADEL_ADA, ZITADEL_GRACE};
 use simulator::{Answer, Fault, Order};
 
-use crate::support::{At, Stage};
+use crate::support::{At, Stage, side_by_side};
 
 fn forbidden() -> Fault {
     Fault::Status(Answer::new(
@@ -15,7 +15,8 @@ fn forbidden() -> Fault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_in_the_middle_is_said_and_what_was_there_is_put_back() {
-    for fault in [Fault::Reset, Fault::ResetAfter, Fault::Html, Fault::Status(Answer::new(502, json!("bad gateway")))] {
+    let faults = [Fault::Reset, Fault::ResetAfter, Fault::Html, Fault::Status(Answer::new(502, json!("bad gateway")))];
+    side_by_side(faults, async |fault| {
         let stage = Stage::new(At::Infisical).await;
         let before = stage.world();
         stage.simulator.infisical().order(Order::nth(2, fault.clone()).on("PATCH", ""));
@@ -25,14 +26,14 @@ async fn a_failure_in_the_middle_is_said_and_what_was_there_is_put_back() {
         outcome.says(&["ok", "is put back", "came viewer"]);
         outcome.says(&["FAIL", "all steps", "can't be worked with"]);
         assert_eq!(stage.world(), before, "{fault:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_write_fails_its_step_and_is_cured_in_the_end() {
-    for (method, subject) in
-        [("PUT", ZITADEL_ADA), ("POST", ZITADEL_ADA), ("DELETE", ZITADEL_ADA), ("PUT", ZITADEL_GRACE)]
-    {
+    let cases = [("PUT", ZITADEL_ADA), ("POST", ZITADEL_ADA), ("DELETE", ZITADEL_ADA), ("PUT", ZITADEL_GRACE)];
+    side_by_side(cases, async |(method, subject)| {
         let stage = Stage::new(At::Zitadel).await;
         let before = stage.world();
         let path = if method == "POST" { "*/members" } else { "/members/" };
@@ -44,7 +45,8 @@ async fn a_lost_write_fails_its_step_and_is_cured_in_the_end() {
         assert_eq!(stage.world(), before, "{method}: {}", outcome.out);
         let written = stage.simulator.zitadel().roles(stage.project(), ZITADEL_ADA);
         assert!(written.is_empty(), "{method}: a member that no list shows has {written:?}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

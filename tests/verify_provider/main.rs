@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test is to stop it")]
 
+mod everywhere;
 mod faults;
+mod invites;
+mod names;
 mod passes;
 mod refuses;
+mod sign_ins;
 mod stops;
 mod support;

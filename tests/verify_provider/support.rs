@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use serde_json::Value;
 use simulator::worlds::{
     self, INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_PROJECT, INFISICAL_TOKEN, ZITADEL_PROJECT,
     ZITADEL_PROJECT_ORG, ZITADEL_TOKEN,
 };
-use simulator::{ErrorStyle, Generations, Simulator};
+use simulator::{ErrorStyle, Generations, ServerGeneration, Simulator};
 use tempfile::TempDir;
 
 /// How long a run may take before it counts as hung.
@@ -21,10 +22,20 @@ const DEADLINE: Duration = Duration::from_secs(120);
 pub enum At {
     /// Infisical as of October 2024.
     OldInfisical,
-    /// Infisical now.
+    /// Infisical of September 2025.
     Infisical,
-    /// ZITADEL.
+    /// Infisical now.
+    NewInfisical,
+    /// ZITADEL v4.
     Zitadel,
+    /// A ZITADEL without the members of management v1.
+    ZitadelV2,
+}
+
+impl At {
+    fn is_zitadel(self) -> bool {
+        matches!(self, Self::Zitadel | Self::ZitadelV2)
+    }
 }
 
 /// The demo's world, and files with its credentials.
@@ -62,8 +73,12 @@ impl Stage {
         simulator.load(&worlds::demo());
         let (generations, style) = match at {
             At::OldInfisical => (Generations::G1, ErrorStyle::October2024),
-            At::Infisical | At::Zitadel => (Generations::G1AndG2, ErrorStyle::Current),
+            At::Infisical | At::Zitadel | At::ZitadelV2 => (Generations::G1AndG2, ErrorStyle::Current),
+            At::NewInfisical => (Generations::All, ErrorStyle::Current),
         };
+        if at == At::ZitadelV2 {
+            simulator.zitadel().set_generation(ServerGeneration::V2Only);
+        }
         simulator.infisical().set_generations(generations);
         simulator.infisical().set_error_style(style);
         let files = tempfile::tempdir().unwrap();
@@ -80,20 +95,26 @@ impl Stage {
         Self { simulator, at, files }
     }
 
+    /// Writes a file, and says where.
+    pub fn write(&self, name: &str, content: &str) -> String {
+        std::fs::write(self.files.path().join(name), format!("{content}\n")).unwrap();
+        self.file(name)
+    }
+
     /// A credential's file.
     pub fn file(&self, name: &str) -> String {
         self.files.path().join(name).display().to_string()
     }
 
     pub fn project(&self) -> &'static str {
-        if self.at == At::Zitadel { ZITADEL_PROJECT } else { INFISICAL_PROJECT }
+        if self.at.is_zitadel() { ZITADEL_PROJECT } else { INFISICAL_PROJECT }
     }
 
     /// Everything that the server holds, but for the ids of rows, which every write makes anew.
     pub fn world(&self) -> Value {
-        let mut world = match self.at {
-            At::Zitadel => serde_json::to_value(self.simulator.zitadel().world()).unwrap(),
-            At::OldInfisical | At::Infisical => serde_json::to_value(self.simulator.infisical().world()).unwrap(),
+        let mut world = match self.at.is_zitadel() {
+            true => serde_json::to_value(self.simulator.zitadel().world()).unwrap(),
+            false => serde_json::to_value(self.simulator.infisical().world()).unwrap(),
         };
         for list in ["memberships", "members"] {
             let Some(rows) = world.get_mut(list).and_then(Value::as_array_mut) else { continue };
@@ -109,12 +130,14 @@ impl Stage {
 
     /// The writes that were asked for.
     pub fn writes(&self) -> Vec<String> {
-        let requests = match self.at {
-            At::Zitadel => self.simulator.zitadel().requests(),
-            At::OldInfisical | At::Infisical => self.simulator.infisical().requests(),
+        let requests = match self.at.is_zitadel() {
+            true => self.simulator.zitadel().requests(),
+            false => self.simulator.infisical().requests(),
         };
         let changes = |path: &str| {
-            (path.contains("members") && !path.contains("_search")) || path.contains("identity-memberships")
+            let reads = ["_search", "/details", "/ListAdministrators"].iter().any(|read| path.ends_with(read));
+            let members = ["members", "/groups/", "Administrator"].iter().any(|part| path.contains(part));
+            members && !reads
         };
         requests
             .into_iter()
@@ -125,35 +148,40 @@ impl Stage {
 
     /// The command with the right credential, for this subject.
     pub fn arguments(&self, subject: &str) -> Vec<String> {
-        let (provider, url, credential) = match self.at {
-            At::Zitadel => (
-                "zitadel",
-                self.simulator.zitadel().url(),
-                vec![
-                    format!("--token-file={}", self.file("zitadel-token")),
-                    format!("--organization-id={ZITADEL_PROJECT_ORG}"),
-                ],
-            ),
-            At::OldInfisical | At::Infisical => (
-                "infisical",
-                self.simulator.infisical().url(),
-                vec![
-                    format!("--client-id-file={}", self.file("client-id")),
-                    format!("--client-secret-file={}", self.file("client-secret")),
-                ],
-            ),
+        let mut all = self.place();
+        all.extend([format!("--project-id={}", self.project()), format!("--subject-id={subject}")]);
+        all.extend(self.credential());
+        all
+    }
+
+    /// Where and how, without a project, a subject and a credential.
+    pub fn place(&self) -> Vec<String> {
+        let (provider, url) = match self.at.is_zitadel() {
+            true => ("zitadel", self.simulator.zitadel().url()),
+            false => ("infisical", self.simulator.infisical().url()),
         };
         let mut all = vec![
             format!("--provider={provider}"),
             format!("--url={url}"),
             "--allow-http=127.0.0.1".to_owned(),
             "--allow-address=127.0.0.0/8".to_owned(),
-            format!("--project-id={}", self.project()),
-            format!("--subject-id={subject}"),
             "--temporary=2s".to_owned(),
         ];
-        all.extend(credential);
+        if self.at.is_zitadel() {
+            all.push(format!("--organization-id={ZITADEL_PROJECT_ORG}"));
+        }
         all
+    }
+
+    /// The right credential.
+    pub fn credential(&self) -> Vec<String> {
+        match self.at.is_zitadel() {
+            true => vec![format!("--token-file={}", self.file("zitadel-token"))],
+            false => vec![
+                format!("--client-id-file={}", self.file("client-id")),
+                format!("--client-secret-file={}", self.file("client-secret")),
+            ],
+        }
     }
 
     /// Runs it, confirmed, to its end.
@@ -166,6 +194,20 @@ impl Stage {
         let mut arguments = self.arguments(subject);
         arguments.push("--yes-change-this-project".to_owned());
         arguments
+    }
+
+    /// Runs it, confirmed, with these arguments about project and subject.
+    pub async fn run_at(&self, about: &[&str]) -> Outcome {
+        self.run_by(self.credential(), about).await
+    }
+
+    /// As [`Stage::run_at`], with another credential.
+    pub async fn run_by(&self, credential: Vec<String>, about: &[&str]) -> Outcome {
+        let mut arguments = self.place();
+        arguments.extend(credential);
+        arguments.extend(about.iter().map(|argument| (*argument).to_owned()));
+        arguments.push("--yes-change-this-project".to_owned());
+        self.run_with(&arguments).await
     }
 
     /// Runs it with these arguments to its end.
@@ -231,7 +273,7 @@ impl Running {
 /// Nothing that it says holds a credential.
 #[track_caller]
 fn assert_no_secret(Outcome { out, errors, .. }: &Outcome) {
-    for secret in [INFISICAL_CLIENT_SECRET, INFISICAL_TOKEN, ZITADEL_TOKEN, "wrong-hunter2", "eyJhbGci"] {
+    for secret in [INFISICAL_CLIENT_SECRET, INFISICAL_TOKEN, ZITADEL_TOKEN, "wrong-hunter2", "eyJhbGci", "BEGIN RSA"] {
         assert!(!out.contains(secret) && !errors.contains(secret), "{secret:?} is in\n{out}\n{errors}");
     }
 }
@@ -243,4 +285,10 @@ pub async fn until(what: &str, so: impl Fn() -> bool) {
         assert!(began.elapsed() < DEADLINE, "it never came to this: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Runs cases next to each other, a few at once: most of a run's time is waiting.
+pub async fn side_by_side<T>(cases: impl IntoIterator<Item = T>, case: impl AsyncFn(T)) {
+    let case = &case;
+    futures::stream::iter(cases).for_each_concurrent(5, |one| case(one)).await;
 }
