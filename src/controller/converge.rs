@@ -98,7 +98,7 @@ impl Pass<'_> {
             if round == 0
                 && let Some((error, removed)) = self.refused_before(memory, &look, asked_since)
             {
-                return self.failed(error, removed);
+                return self.refused(memory, look, error, removed);
             }
             if round >= ROUNDS || memory.contested >= ROUNDS {
                 memory.contested = 0;
@@ -139,8 +139,8 @@ impl Pass<'_> {
                     round += 1;
                     memory.contested += 1;
                 }
-                Ok(Sent::Unshown(error)) => return self.stalled(memory, &look, change, error, false),
-                Ok(Sent::Removed(error)) => return self.stalled(memory, &look, change, error, true),
+                Ok(Sent::Unshown(error)) => return self.stalled(memory, look, change, error, false),
+                Ok(Sent::Removed(error)) => return self.stalled(memory, look, change, error, true),
                 // Each time another role, so that this has an end.
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
@@ -148,7 +148,7 @@ impl Pass<'_> {
                     missed = Some(change);
                     not_before = Some(Instant::now());
                 }
-                Err(error) => return self.stalled(memory, &look, change, error, false),
+                Err(error) => return self.stalled(memory, look, change, error, false),
             }
         }
     }
@@ -231,7 +231,7 @@ impl Pass<'_> {
         }
         match carried_out {
             Ok(sent) => {
-                memory.stalled.clear();
+                memory.stalled = None;
                 for role in look.plan.gained() {
                     memory.tentative.retain(|(_, tentative)| tentative != role);
                 }

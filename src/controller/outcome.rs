@@ -64,7 +64,7 @@ impl From<kube::Error> for Stop {
 }
 
 impl Pass<'_> {
-    /// The provider's refusal of this very change to this very spec, where it was for good and no older than an
+    /// The provider's refusal of this very change to these very specs, where it was for good and no older than an
     /// observation may be. An end or a revocation is always tried again.
     pub(super) fn refused_before(
         &self,
@@ -73,8 +73,8 @@ impl Pass<'_> {
         asked_since: Option<Instant>,
     ) -> Option<(Error, bool)> {
         let scene = &look.scene;
-        let stalled = memory.stalled.get(&scene.acting.layer.uid)?;
-        let same = Some(stalled.generation) == scene.object.metadata.generation
+        let stalled = memory.stalled.as_ref()?;
+        let same = stalled.asked_by == scene.asked_by
             && look.plan.change().is_some_and(|change| *change == stalled.change)
             && stalled.connection.as_ptr() == Arc::as_ptr(&self.resolved.connection)
             && asked_since.is_none_or(|since| stalled.at >= since)
@@ -82,20 +82,30 @@ impl Pass<'_> {
         same.then(|| (stalled.error.clone(), stalled.removed))
     }
 
-    /// As [`Pass::failed`], after a change was sent.
+    /// As [`Pass::refused`], after a change was sent.
     pub(super) fn stalled(
         &self,
         memory: &mut Memory,
-        look: &Look,
+        look: Look,
         change: Change,
         error: Error,
         removed: bool,
     ) -> Result<Outcome, Stop> {
         if error.retry() == Retry::Terminal {
-            let generation = look.scene.object.metadata.generation.unwrap_or_default();
             let connection = Arc::downgrade(&self.resolved.connection);
-            let stalled = Stalled { generation, change, error: error.clone(), removed, connection, at: Instant::now() };
-            memory.stalled.insert(look.scene.acting.layer.uid.clone(), stalled);
+            let asked_by = look.scene.asked_by.clone();
+            let at = Instant::now();
+            memory.stalled = Some(Stalled { asked_by, change, error: error.clone(), removed, connection, at });
+        }
+        self.refused(memory, look, error, removed)
+    }
+
+    /// As [`Pass::failed`], of a change: what an onlooker's siblings are refused says nothing of the onlooker.
+    pub(super) fn refused(&self, memory: &Memory, look: Look, error: Error, removed: bool) -> Result<Outcome, Stop> {
+        let acting = &look.scene.acting;
+        let looks_on = acting.aside.as_ref().is_some_and(|aside| aside.reason == Reason::Observed);
+        if looks_on && acting.layer.managed.is_empty() {
+            return Ok(self.settled(look, memory));
         }
         self.failed(error, removed)
     }

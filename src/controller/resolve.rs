@@ -137,6 +137,8 @@ pub struct Scene {
     pub capabilities: Capabilities,
     /// How far the provider's clock is off ours, where that is too far to begin a temporary grant.
     pub skew: Option<SignedDuration>,
+    /// The uids and generations of the objects that count.
+    pub asked_by: BTreeSet<(String, i64)>,
     /// The target, as status says it.
     pub target_status: TargetStatus,
     /// The instant that all this is for.
@@ -198,12 +200,16 @@ pub fn scene(
         // An object's grants are its own pass's to begin, and that only once the finalizer is there to end them.
         reading.layer.grants_unrecorded &= index == 0 && is_finalized(&object);
     }
+    let counting = objects.iter().zip(&readings).filter(|(_, reading)| reading.layer.phase == Phase::Counts);
+    let generation = |object: &ProjectMembership| object.metadata.generation.unwrap_or_default();
+    let asked_by = counting.map(|(object, _)| (object.uid().unwrap_or_default(), generation(object))).collect();
     let mut readings = readings.into_iter();
     let acting = readings.next()?;
     let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
     let target_status = super::record::target_status(resolved);
     let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
-    Some(Scene { object, acting, others: readings.collect(), other_objects, capabilities, skew, target_status, now })
+    let others = readings.collect();
+    Some(Scene { object, acting, others, other_objects, capabilities, skew, asked_by, target_status, now })
 }
 
 fn written_down(object: &ProjectMembership) -> BTreeSet<String> {

@@ -63,8 +63,8 @@ pub struct Memory {
     pub failures: HashMap<String, u32>,
     /// A list that began no earlier than this was asked for, and failed.
     pub unanswered: Option<Instant>,
-    /// The change that the provider refused for good to each object: it isn't asked again by whoever happens to look.
-    pub stalled: HashMap<String, Stalled>,
+    /// The change that the provider refused for good: it isn't asked for again by whoever happens to look.
+    pub stalled: Option<Stalled>,
     /// Writes in a row that were undone before they were confirmed.
     pub contested: u32,
 }
@@ -81,8 +81,8 @@ pub struct Granted {
 /// A change that the provider refused for good.
 #[derive(Clone, Debug)]
 pub struct Stalled {
-    /// The generation of the spec that asked for it.
-    pub generation: i64,
+    /// The uids and generations of the objects that asked for it: another spec asks anew.
+    pub asked_by: BTreeSet<(String, i64)>,
     /// What was asked for.
     pub change: Change,
     /// The refusal.

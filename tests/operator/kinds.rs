@@ -2,9 +2,10 @@
 //! project grants of ZITADEL.
 
 use serde_json::json;
+use simulator::worlds;
 
 use crate::stage::with_stage;
-use crate::subject::{each, in_seconds};
+use crate::subject::{each, in_seconds, with};
 
 #[tokio::test]
 async fn every_kind_is_granted_changed_ended_and_revoked() {
@@ -108,4 +109,28 @@ async fn what_does_not_exist_says_so_for_every_kind() {
 /// Infisical can't say whether a user exists who isn't in the project.
 fn reason_of_nobody(name: &str) -> &'static str {
     if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
+}
+
+#[tokio::test]
+async fn what_was_refused_for_good_is_not_sent_again_by_whoever_looks() {
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["viewer"]);
+        let subject = stage.identity("refused");
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        stage.is_stalled(&subject.object(), "Forbidden").await;
+        let sent = subject.writes().len();
+        // Onlookers come to the same target, one after the other: each time everybody on it looks again.
+        for name in ["onlooker-1", "onlooker-2", "onlooker-3"] {
+            let onlooker = subject.layer(name, json!([{"role": "viewer"}]));
+            stage.api.apply(&[with(onlooker, json!({"managementPolicy": "Observe"}))]).await;
+            stage.reason_is(&format!("pm/{name}"), "Observed").await;
+        }
+        assert_eq!(subject.writes().len(), sent, "asked again though nothing has changed: {:#?}", subject.writes());
+        // The rights are there now: whoever asks is heard.
+        infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["admin"]);
+        stage.reconcile_now(&subject.object()).await;
+        subject.has(&["viewer"]).await;
+    })
+    .await;
 }
