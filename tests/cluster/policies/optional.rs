@@ -238,7 +238,7 @@ async fn without_a_pattern_any_justification_will_do() {
 /// An object from before the policies, with everything that they refuse.
 async fn old(ns: &Namespace) -> Value {
     let object = with_roles(json!([{"role": "admin"}, {"role": "deployer", "temporary": {"duration": "9h"}}]));
-    ns.apply(&[object.clone()]).await;
+    ns.apply(std::slice::from_ref(&object)).await;
     object
 }
 
