@@ -71,6 +71,8 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("list", providers),
             ("watch", providers),
             ("patch", providers_status),
+            ("operate", memberships),
+            ("operate", providers),
             ("create", "events.events.k8s.io"),
             ("patch", "events.events.k8s.io"),
         ] {
@@ -82,6 +84,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("update", memberships),
             ("delete", memberships),
             ("update", memberships_status),
+            ("abandon", memberships),
             ("patch", providers),
             ("create", providers),
             ("delete", providers),

@@ -7,5 +7,6 @@
 
 mod deploy;
 mod generated;
+mod policies;
 mod schema;
 mod support;
