@@ -10,6 +10,7 @@ mod names;
 mod other_logins;
 mod rate_limits;
 mod raw;
+mod rights;
 mod sign_in;
 mod tls;
 mod upgrades;

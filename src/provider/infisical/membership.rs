@@ -89,7 +89,9 @@ impl<'a> Membership<'a> {
                 Ok(()) if !self.removes_one_by_one() => return Ok(()),
                 Ok(()) => written = true,
                 // A row of the literal `custom` is in the way of its own removal until a PATCH takes it out
-                // (identity-extras.json, "delete one with the literal custom").
+                // (identity-extras.json, "delete one with the literal custom"). So are the rights of one who has more
+                // than the operator, who may take them away all the same (permissions.json, "update admin to
+                // no-access").
                 Err(Refusal::LockedOut(_)) if !repaired => {
                     self.patch(&roles::items(&[Entry::permanent(NO_ACCESS)])?).await?;
                     (written, repaired) = (true, true);

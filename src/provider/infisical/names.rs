@@ -126,7 +126,11 @@ impl Infisical {
                 Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
             }
             Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
-                let found = self.memberships(turn, project, SubjectKind::Group).await?.named(SubjectKind::Group, slug);
+                let found = match self.memberships(turn, project, SubjectKind::Group).await {
+                    Ok(list) => list.named(SubjectKind::Group, slug),
+                    Err(Error::Forbidden { .. }) => Vec::new(),
+                    Err(error) => return Err(error),
+                };
                 if found.is_empty() { Err(forbidden) } else { Ok(found) }
             }
             Err(refusal) => Err(refusal.into()),

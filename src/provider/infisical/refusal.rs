@@ -56,7 +56,8 @@ pub(super) enum Refusal {
     NotMember(Error),
     /// There is no project with this slug.
     NoSuchName,
-    /// DELETE: the member has a row of the literal `custom` and can't be removed before a PATCH repairs it.
+    /// DELETE: the member has a row of the literal `custom`, or more rights than the caller, and can't be removed before
+    /// a PATCH has taken its roles away.
     LockedOut(Error),
     /// The list needs a permanent role.
     OnlyTemporary(Error),

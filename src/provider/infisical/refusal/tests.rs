@@ -69,7 +69,7 @@ fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Ans
 const OCTOBER_2024: [Row; 25] = {
     use Operation::*;
     [
-        (&[Remove], 403, "ForbiddenError", "Failed to delete more privileged", Kind::Forbidden),
+        (&[Remove], 403, "ForbiddenError", "Failed to delete more privileged", Kind::LockedOut),
         (
             &[List, Look, Create, Replace, Remove],
             403,

@@ -90,7 +90,12 @@ impl Words<'_> {
                  Create, Edit and Delete on {permission}, and Assign Role, under Access Control → Roles"
             ),
         };
-        Refusal::Other(Error::Forbidden { message })
+        match (self.error.as_str(), operation) {
+            ("PermissionBoundaryError" | "ForbiddenError", Operation::Remove) => {
+                Refusal::LockedOut(Error::Forbidden { message })
+            }
+            _ => Refusal::Other(Error::Forbidden { message }),
+        }
     }
 
     pub(super) fn not_found(&self) -> Refusal {

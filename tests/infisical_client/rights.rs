@@ -1,0 +1,214 @@
+//! What the operator's own identity needs (docs/providers/infisical.md, "Rights in the project" and "Rights for names"),
+//! on servers of every age: exactly these rights suffice, and without any one of them what it is for is refused while
+//! the rest goes on. As recorded of October 2024 (permissions.json); "Assign Role" of newer servers isn't simulated.
+
+use membership_operator::api::SubjectKind::{self, Group, Identity, User};
+use membership_operator::member::Change;
+use membership_operator::provider::{Error, Provider};
+use simulator::worlds::{
+    INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_OPS, INFISICAL_PROJECT,
+    INFISICAL_PROJECT_SLUG,
+};
+use simulator::{ErrorStyle, Generations, OrgRole, RoleRow};
+
+use crate::{AGES, Stage, held, permanent, web};
+
+/// The kinds, one of each who is no member, and how Infisical calls the kind's rights.
+const KINDS: [(SubjectKind, &str, &str); 3] =
+    [(Identity, INFISICAL_DEPLOYER, "identity"), (User, INFISICAL_ADA, "member"), (Group, INFISICAL_OPS, "groups")];
+
+const ACTIONS: [&str; 4] = ["read", "create", "edit", "delete"];
+
+/// A stage whose operator has these rights in the project and no others, and a role that gives nothing.
+async fn with(generations: Generations, style: ErrorStyle, rights: &[String]) -> Stage {
+    let stage = Stage::inviting().await;
+    stage.be(generations, style);
+    let rights: Vec<&str> = rights.iter().map(String::as_str).collect();
+    stage.server().add_custom_role_with(INFISICAL_PROJECT, "operator", "Operator", &rights);
+    stage.server().add_custom_role(INFISICAL_PROJECT, "powerless");
+    stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["operator"]);
+    stage.server().set_org_role(INFISICAL_OPERATOR, OrgRole::NoAccess);
+    stage
+}
+
+/// Four operations, named by the right that each is for.
+async fn attempt(stage: &Stage, action: &str, kind: SubjectKind, subject: &str) -> Result<(), Error> {
+    let is_member = stage.server().memberships_of(INFISICAL_PROJECT, subject) > 0;
+    if action != "create" && !is_member {
+        stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("powerless")]);
+    } else if action == "create" && is_member {
+        stage.server().remove_member(INFISICAL_PROJECT, subject);
+    }
+    match action {
+        "read" => stage.infisical.list(&stage.read().await, &web(), kind).await.map(drop),
+        "create" => {
+            let name = (kind == User).then_some(INFISICAL_ADA_EMAIL);
+            stage.apply_named(kind, subject, name, Change::Create(permanent(&["powerless"]))).await.map(drop)
+        }
+        "edit" => stage.apply(kind, subject, Change::Replace(permanent(&["powerless"]))).await.map(drop),
+        _ => stage.apply(kind, subject, Change::Remove).await.map(drop),
+    }
+}
+
+fn all_of(kind: &str) -> Vec<String> {
+    ACTIONS.map(|action| format!("{kind}:{action}")).to_vec()
+}
+
+#[tokio::test]
+async fn the_four_rights_of_a_kind_suffice_for_it() {
+    for (generations, style) in AGES {
+        for (kind, subject, subjects) in KINDS {
+            let say = format!("{kind:?} {generations:?} {style:?}");
+            let stage = with(generations, style, &all_of(subjects)).await;
+            for action in ACTIONS {
+                let outcome = attempt(&stage, action, kind, subject).await;
+                assert!(outcome.is_ok(), "{action} {say}: {outcome:?}");
+            }
+            assert_eq!(stage.held(subject), held(&[]), "{say}");
+            for other in KINDS.iter().filter(|(other, ..)| *other != kind) {
+                let error = attempt(&stage, "read", other.0, other.1).await.unwrap_err();
+                assert!(matches!(error, Error::Forbidden { .. }), "{other:?} {say}: {error:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
+    for (generations, style) in AGES {
+        for (kind, subject, subjects) in KINDS {
+            for lacking in ACTIONS {
+                let mut rights = all_of(subjects);
+                rights.retain(|right| *right != format!("{subjects}:{lacking}"));
+                for action in ACTIONS {
+                    let say = format!("{action} without {subjects}:{lacking} {generations:?} {style:?}");
+                    let stage = with(generations, style, &rights).await;
+                    let outcome = attempt(&stage, action, kind, subject).await;
+                    // A user's memberships are known by ids, which a list tells, and who was added by mail is changed
+                    // right after.
+                    let needs: &[&str] = match (kind, action) {
+                        (User, "edit") => &["read", "edit"],
+                        (User, "delete") => &["read", "delete"],
+                        (User, "create") => &["create", "edit"],
+                        _ => &[action],
+                    };
+                    if !needs.contains(&lacking) {
+                        assert!(outcome.is_ok(), "{say}: {outcome:?}");
+                        continue;
+                    }
+                    let error = outcome.unwrap_err();
+                    let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
+                    let told = message.contains("give it Read, Create, Edit and Delete on")
+                        || message.contains("give it Create on Users");
+                    assert!(told && message.contains(INFISICAL_PROJECT), "{say}: {message}");
+                }
+            }
+        }
+    }
+}
+
+/// reference/infisical.md, "Three generations": nobody may give more than they have.
+#[tokio::test]
+async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() {
+    for (generations, style) in AGES {
+        for (kind, subject, subjects) in KINDS {
+            let say = format!("{kind:?} {generations:?} {style:?}");
+            let stage = with(generations, style, &all_of(subjects)).await;
+            stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("admin")]);
+            let outcome = stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await;
+            if kind == User && style == ErrorStyle::October2024 {
+                // Whoever may edit users makes them anything there.
+                assert!(outcome.is_ok(), "{say}: {outcome:?}");
+            } else {
+                let error = outcome.unwrap_err();
+                let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
+                assert!(message.contains("nobody may give more than they have"), "{say}: {message}");
+            }
+            stage.apply(kind, subject, Change::Replace(permanent(&["no-access"]))).await.unwrap();
+            assert_eq!(stage.held(subject), held(&["no-access"]), "{say}");
+            // An identity with more rights than the operator's isn't deleted before they are taken away.
+            stage.server().set_roles(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("admin")]);
+            stage.apply(kind, subject, Change::Remove).await.unwrap();
+            assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 0, "{say}");
+            stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("no-access")]);
+            // With the rights of the role beside them it is granted.
+            stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["operator", "viewer"]);
+            stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_built_in_member_suffices_for_identities_without_admins_and_for_nothing_else() {
+    for (generations, style) in AGES {
+        for (kind, subject, _) in KINDS {
+            let say = format!("{kind:?} {generations:?} {style:?}");
+            let stage = with(generations, style, &[]).await;
+            stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["member"]);
+            for action in ACTIONS {
+                let outcome = attempt(&stage, action, kind, subject).await;
+                assert_eq!(outcome.is_ok(), kind == Identity || action == "read", "{action} {say}: {outcome:?}");
+            }
+            stage.server().remove_member(INFISICAL_PROJECT, subject);
+            stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("viewer")]);
+            for change in [Change::Replace(permanent(&["admin"])), Change::Replace(permanent(&["viewer", "admin"]))] {
+                let error = stage.apply(kind, subject, change).await.unwrap_err();
+                assert!(matches!(error, Error::Forbidden { .. }), "{say}: {error:?}");
+            }
+            // Admin has all of it.
+            stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["admin"]);
+            stage.apply(kind, subject, Change::Replace(permanent(&["admin"]))).await.unwrap();
+            stage.apply(kind, subject, Change::Remove).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_new_to_the_organization_is_invited_by_its_admin_only_and_makes_no_account_otherwise() {
+    for (generations, style) in AGES {
+        let say = format!("{generations:?} {style:?}");
+        for (org_role, may) in [(OrgRole::NoAccess, false), (OrgRole::Member, false), (OrgRole::Admin, true)] {
+            let stage = with(generations, style, &all_of("member")).await;
+            stage.server().set_org_role(INFISICAL_OPERATOR, org_role);
+            let outcome = stage.infisical.invite(&stage.write().await, &web(), "new@acme.example").await;
+            assert_eq!(outcome.is_ok(), may, "{org_role:?} {say}: {outcome:?}");
+            let Err(error) = outcome else { continue };
+            let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
+            assert!(message.contains("organization role Admin"), "{say}: {message}");
+            assert!(stage.server().mails().is_empty(), "{say}");
+        }
+    }
+}
+
+/// reference/infisical.md, "Names".
+#[tokio::test]
+async fn names_of_identities_and_groups_need_the_organization_and_those_of_projects_and_users_the_project() {
+    for (generations, style) in AGES {
+        for (kind, subject, subjects) in KINDS {
+            let say = format!("{kind:?} {generations:?} {style:?}");
+            let name = match kind {
+                Identity => "ci-deployer",
+                User => INFISICAL_ADA_EMAIL,
+                Group => "ops",
+            };
+            let stage = with(generations, style, &[]).await;
+            let project = stage.infisical.find_project(&stage.read().await, INFISICAL_PROJECT_SLUG, None).await;
+            assert_eq!(project.unwrap(), [INFISICAL_PROJECT], "any membership is enough, {say}");
+            let find = async || stage.infisical.find_subject(&stage.read().await, &web(), kind, name).await;
+            let error = find().await.unwrap_err();
+            let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
+            let told = if kind == User { "give it Read" } else { "organization role Member" };
+            assert!(message.contains(told), "{say}: {message}");
+            if kind == User {
+                let reads = format!("{subjects}:read");
+                stage.server().add_custom_role_with(INFISICAL_PROJECT, "reader", "Reader", &[&reads]);
+                stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["reader"]);
+                assert_eq!(find().await.unwrap(), Vec::<String>::new(), "who is no member isn't seen, {say}");
+                stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("viewer")]);
+            } else {
+                stage.server().set_org_role(INFISICAL_OPERATOR, OrgRole::Member);
+            }
+            assert_eq!(find().await.unwrap(), [subject], "{say}");
+        }
+    }
+}
