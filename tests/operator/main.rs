@@ -29,6 +29,7 @@ mod operator;
 mod reporting;
 mod restart;
 mod roads;
+mod sign_ins;
 mod stage;
 mod starts;
 mod steady;
