@@ -33,7 +33,9 @@ pub async fn provoke(
     if config.provider == Kind::Zitadel {
         let elsewhere = Project { grant_id: Some(nobody(config.provider)), ..target.project.clone() };
         unknown_place("a grant id that nobody has", elsewhere, server, target, stop, report).await?;
-        let elsewhere = Project { organization_id: Some(nobody(config.provider)), ..target.project.clone() };
+        // v2 finds a grant by its members, whatever organization is named.
+        let organization_id = Some(nobody(config.provider));
+        let elsewhere = Project { organization_id, grant_id: None, ..target.project.clone() };
         unknown_place("an organization id that nobody has", elsewhere, server, target, stop, report).await?;
     }
     wrong_token(config, server, stop, report).await

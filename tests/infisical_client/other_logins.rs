@@ -1,4 +1,4 @@
-//! Signing in with a service account's token: Kubernetes auth and OIDC auth, as recorded.
+//! Signing in with a service account's token: Kubernetes auth and OIDC auth, as recorded, and against the simulator's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use membership_operator::api::Reason;
 use membership_operator::api::SubjectKind;
+use membership_operator::member::Change;
 use membership_operator::provider::budget::Kind;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
 use membership_operator::provider::{Error, Provider, Urgency};
 use serde_json::{Value, json};
-use simulator::worlds::INFISICAL_TOKEN;
-use simulator::{Answer, Fault, Order};
+use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_TOKEN};
+use simulator::{Answer, Fault, Jwt, KubernetesLogin, OidcLogin, Order, Review};
 
 use crate::raw::{self, Raw};
-use crate::{Stage, client, lane, web};
+use crate::{AGES, Stage, client, held, lane, permanent, web};
 
 const IDENTITY: &str = "31b3d5ca-697c-40ea-a4f9-09cdf131ad1f";
 const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl";
@@ -193,5 +194,125 @@ async fn the_login_names_the_identity_and_carries_the_token_as_it_is_in_the_file
         assert!(!head.contains("authorization"), "{head}");
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body, json!({"identityId": IDENTITY, "jwt": JWT}), "{file}");
+    }
+}
+
+/// A token of the service account `team-a/operator`, good for an hour.
+fn service_account() -> Jwt {
+    Jwt::service_account("team-a", "operator", &["infisical"], jiff::Timestamp::now())
+}
+
+/// The operator's identity signs in with this token where the simulator itself answers.
+async fn signing_in(way: &str, token: Jwt) -> Stage {
+    let (identity_id, token) = (INFISICAL_OPERATOR.to_owned(), TokenSource::new(move || Ok(token.written().into())));
+    let stage = Stage::with(match way {
+        "kubernetes-auth" => Credentials::Kubernetes { identity_id, token },
+        _ => Credentials::Oidc { identity_id, token },
+    })
+    .await;
+    let identity = INFISICAL_OPERATOR.to_owned();
+    stage.server().set_kubernetes_login(KubernetesLogin {
+        identity: identity.clone(),
+        allowed_namespaces: "team-a".to_owned(),
+        allowed_names: "operator".to_owned(),
+        allowed_audience: "infisical".to_owned(),
+        ..KubernetesLogin::default()
+    });
+    stage.server().set_oidc_login(OidcLogin {
+        identity,
+        bound_issuer: "https://127.0.0.1:17443".to_owned(),
+        bound_subject: "system:serviceaccount:team-a:operator".to_owned(),
+        ..OidcLogin::default()
+    });
+    stage
+}
+
+#[tokio::test]
+async fn a_service_account_signs_in_and_writes_at_every_age_of_the_server() {
+    for (generations, style) in AGES {
+        for (way, _) in WAYS {
+            let stage = signing_in(way, service_account()).await;
+            stage.be(generations, style);
+            let case = format!("{way} {generations:?} {style:?}");
+            assert_eq!(list(&stage).await, Ok(2), "{case}");
+            let created = Change::Create(permanent(&["viewer"]));
+            stage.apply(SubjectKind::Identity, INFISICAL_DEPLOYER, created).await.unwrap();
+            assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["viewer"]), "{case}");
+            assert_eq!(stage.server().count("POST", &format!("{way}/login")), 1, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_forgets_is_replaced_by_another_login() {
+    for (way, _) in WAYS {
+        let stage = signing_in(way, service_account()).await;
+        assert_eq!(list(&stage).await, Ok(2), "{way}");
+        stage.server().revoke_token(INFISICAL_OPERATOR);
+        assert_eq!(list(&stage).await, Ok(2), "{way}");
+        assert_eq!(stage.server().count("POST", &format!("{way}/login")), 2, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_simulated_server_refuses_says_what_to_check_and_is_left_alone() {
+    type Spoil = fn(&Stage);
+    let spoilt: [(&str, Jwt, Spoil, Reason, &str); 7] = [
+        ("kubernetes-auth", service_account().signed("forged"), |_| {}, Reason::Unauthorized, "allowed namespaces"),
+        (
+            "kubernetes-auth",
+            Jwt::service_account("team-b", "operator", &["infisical"], jiff::Timestamp::now()),
+            |_| {},
+            Reason::Unauthorized,
+            "allowed namespaces",
+        ),
+        (
+            "kubernetes-auth",
+            service_account(),
+            |stage| {
+                let identity = INFISICAL_OPERATOR.to_owned();
+                let review = Review::Forbidden;
+                stage.server().set_kubernetes_login(KubernetesLogin { identity, review, ..KubernetesLogin::default() });
+            },
+            Reason::Unauthorized,
+            "Token Reviewer JWT",
+        ),
+        (
+            "kubernetes-auth",
+            service_account(),
+            |stage| stage.server().remove_cluster_login(INFISICAL_OPERATOR),
+            Reason::Unauthorized,
+            "check identityId",
+        ),
+        ("oidc-auth", service_account().signed("forged"), |_| {}, Reason::Unauthorized, "issuer"),
+        (
+            "oidc-auth",
+            Jwt::service_account("team-a", "other", &["infisical"], jiff::Timestamp::now()),
+            |_| {},
+            Reason::Unauthorized,
+            "issuer",
+        ),
+        (
+            "oidc-auth",
+            service_account(),
+            |stage| stage.server().remove_cluster_login(INFISICAL_OPERATOR),
+            Reason::Unauthorized,
+            "check identityId",
+        ),
+    ];
+    for (way, token, spoil, reason, says) in spoilt {
+        for (generations, style) in [AGES[0], AGES[3]] {
+            let stage = signing_in(way, token.clone()).await;
+            stage.be(generations, style);
+            spoil(&stage);
+            let error = list(&stage).await.unwrap_err();
+            let text = error.to_string();
+            assert_eq!(error.reason(), reason, "{way} {style:?}: {text}");
+            assert!(text.contains(says), "{way} {style:?}: {text}");
+            assert!(!text.contains("eyJ"), "{way} {style:?}: {text}");
+            let asked = stage.server().count("POST", &format!("{way}/login"));
+            assert!(list(&stage).await.is_err());
+            assert_eq!(stage.server().count("POST", &format!("{way}/login")), asked, "{way}: it is left alone");
+        }
     }
 }

@@ -30,6 +30,7 @@ mod races;
 mod reporting;
 mod restart;
 mod roads;
+mod sign_ins;
 mod stage;
 mod starts;
 mod steady;

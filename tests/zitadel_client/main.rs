@@ -11,6 +11,7 @@ mod names;
 mod recordings;
 mod refusals;
 mod sign_in;
+mod sign_ins;
 mod traps;
 mod v2;
 

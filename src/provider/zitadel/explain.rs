@@ -255,8 +255,8 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }
         Meaning::NotHere => {
-            let what = "has no instance for this host, or no such API there: check the URL (the host must be one of \
-                        the instance's domains) and what stands before it";
+            let what = "has no instance for this host, or no such API there: check the URL (where its host is none \
+                        of the instance's domains, name one of them in instanceHost) and what stands before it";
             answer.context.unreachable(what, Effect::None)
         }
         Meaning::Other => Error::Rejected {
