@@ -131,6 +131,10 @@ async fn a_name_that_somebody_else_has_now_gives_them_nothing() {
             assert!(matches!(&error, Error::SubjectNotFound { message } if message.contains(CARL)), "{say}: {error:?}");
             assert_eq!(stage.held(CARL), if is_member { held(&["viewer"]) } else { held(&[]) }, "{say}");
             assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_ADA), 0, "{say}");
+            // It is asked for at each resync: they are mailed once.
+            let again = create(&stage, Some(CARL_EMAIL), &["admin"]).await;
+            assert!(matches!(again, Err(Error::SubjectNotFound { .. })), "{say}: {again:?}");
+            assert_eq!(stage.server().mails().len(), usize::from(!is_member), "{say}");
         }
     }
 }

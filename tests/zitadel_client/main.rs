@@ -10,6 +10,7 @@ mod members;
 mod names;
 mod recordings;
 mod refusals;
+mod rights;
 mod sign_in;
 mod sign_ins;
 mod traps;

@@ -55,6 +55,8 @@ pub struct Infisical {
     known: Mutex<[Known; Family::COUNT]>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
+    /// Who was found under a user's name in the user's stead, by project, user and name: they aren't mailed again.
+    strangers: Mutex<HashMap<(String, String, String), String>>,
 }
 
 /// What is known of a family of routes.
@@ -76,6 +78,7 @@ impl Infisical {
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
+            strangers: Mutex::default(),
         }
     }
 

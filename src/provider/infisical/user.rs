@@ -8,7 +8,7 @@ use super::membership::Written;
 use super::refusal::{self, Asked, Operation, Refusal};
 use super::roles::{self, RoleItem};
 use super::route::{self, Family, Generation};
-use super::{Infisical, MEMBER, NO_ACCESS, Turn, normal, subject_id};
+use super::{Infisical, MEMBER, NO_ACCESS, Turn, locked, normal, subject_id};
 use crate::api::SubjectKind;
 use crate::member::{Change, Entry, Target};
 use crate::provider::Error;
@@ -98,9 +98,15 @@ impl Users<'_> {
     /// POST by name, and PATCH by the id that it answers. Whoever is found under the name counts only if it is `user`.
     async fn create(&self, user: &str, name: Option<&str>, items: &[RoleItem]) -> Result<(), Error> {
         let name = self.may_invite(name, user)?;
+        let key = || (self.project.to_owned(), user.to_owned(), name.to_owned());
+        let known = locked(&self.infisical.strangers).get(&key()).cloned();
+        if let Some(stranger) = known {
+            return Err(self.recycled(name, user, &stranger));
+        }
         match self.add(name).await? {
             Some(made) if made.user_id == user => self.settle(&made, items).await,
             Some(stranger) => {
+                locked(&self.infisical.strangers).insert(key(), stranger.user_id.clone());
                 self.take_back(&stranger).await?;
                 Err(self.recycled(name, user, &stranger.user_id))
             }
