@@ -170,8 +170,8 @@ impl Server {
     /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
     /// followed. An answer that asks to wait pauses the permit's lane.
     ///
-    /// What [writes](Request::reads) is sent only by the leader, and only while the lease outlasts all of it: this is the
-    /// one place that looks, just before sending.
+    /// Only the leader asks anything, and it sends what [writes](Request::reads) only while the lease outlasts all of it:
+    /// this is the one place that looks, just before sending.
     ///
     /// One permit is one request: for each further one under it, [`Permit::charge`] comes first.
     pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Answer, Error> {
@@ -200,6 +200,9 @@ impl Server {
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
         let (outcome, result) = match self.prepare(&request, &context) {
             Err(error) => (Outcome::NotSent, Err(error)),
+            Ok(_) if !self.client.leadership.leads(Instant::now()) => {
+                (Outcome::NotSent, Err(context.unreachable("isn't called: this replica doesn't lead", Effect::None)))
+            }
             Ok(_) if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) => {
                 // Of several requests of one change the first may have been carried out.
                 let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };

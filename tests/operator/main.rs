@@ -26,6 +26,7 @@ mod observing;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
+mod replicas;
 mod reporting;
 mod restart;
 mod roads;
