@@ -184,7 +184,7 @@ fn record(lease: &Lease) -> Record {
 /// The Lease as it is to be: what others wrote into it stays, its resourceVersion too.
 fn with(known: Option<Lease>, record: &Record) -> Lease {
     let named = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
-    let mut lease = known.unwrap_or_else(|| Lease { metadata: named, spec: None });
+    let mut lease = known.unwrap_or(Lease { metadata: named, spec: None });
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
     let renewed = record.renewed.map(MicroTime);
     if record.holder.is_some() && spec.holder_identity != record.holder {
