@@ -23,6 +23,10 @@ playground: build ## The same parts, left running until Ctrl-C, with the KUBECON
 test: ## Every test there is, the ones on a real control plane included.
 	@tests/run.sh
 
+.PHONY: soak
+soak: ## Replicas that are killed for a minute while everything changes (SOAK_SECONDS=: longer).
+	@SOAK_SECONDS=$(or $(SOAK_SECONDS),60) cargo test --test operator replicas::churn -- --nocapture
+
 .PHONY: test-contracts
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::Duration;
 use crate::controller::Config;
+use crate::lease::{self, Terms};
 use crate::provider::address::Cidr;
 use crate::provider::http::{Policy, Proxies};
 use crate::telemetry::LogFormat;
@@ -59,13 +61,37 @@ pub struct Run {
     /// host may be named, and no proxy of HTTPS_PROXY is used: behind a proxy no address can be checked.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
+    /// Whether a Lease says which of several replicas acts. Without it: where there is a namespace for one, as in a Pod.
+    #[arg(long, env = "LEADER_ELECTION", value_name = "true|false")]
+    pub leader_election: Option<bool>,
+    /// The namespace of the Lease. In a Pod it is the Pod's own.
+    #[arg(long, env = "LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// For how long the Lease is taken, from 5s to 10m: what another replica waits at most when one is killed. Below 60s
+    /// writes to a provider are given half of it, instead of 30s, to be answered.
+    #[arg(long, env = "LEASE_DURATION", value_name = "DURATION", default_value = "60s", value_parser = terms)]
+    pub lease_duration: Terms,
+}
+
+/// Where a Pod finds its namespace.
+const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+fn terms(text: &str) -> Result<Terms, String> {
+    let seconds = Duration(text.to_owned()).seconds().map_err(|error| error.to_string())?;
+    let bounds = || format!("{text} is not from {}s to {}s", Terms::SHORTEST, Terms::LONGEST);
+    Terms::seconds(seconds).ok_or_else(bounds)
 }
 
 impl Run {
     /// What the arguments mean.
-    pub fn config(self) -> Config {
-        Config {
+    ///
+    /// # Errors
+    /// Where there is no namespace for a Lease that is asked for.
+    pub fn config(self) -> Result<Config, String> {
+        let lease = self.lease()?;
+        Ok(Config {
             address: self.listen,
+            lease,
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,
@@ -73,6 +99,18 @@ impl Run {
                 proxies: Proxies::from_environment(),
                 restrict_addresses: true,
             },
+        })
+    }
+
+    fn lease(&self) -> Result<Option<lease::Config>, String> {
+        let of_the_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|namespace| namespace.trim().to_owned());
+        let namespace = self.lease_namespace.clone().or_else(of_the_pod).filter(|namespace| !namespace.is_empty());
+        match (self.leader_election, namespace) {
+            (Some(false), _) | (None, None) => Ok(None),
+            (Some(true) | None, Some(namespace)) => Ok(Some(lease::Config { namespace, terms: self.lease_duration })),
+            (Some(true), None) => Err("there is no namespace for the Lease: name one with --lease-namespace, or set \
+                     --leader-election=false where no other replica runs"
+                .to_owned()),
         }
     }
 }

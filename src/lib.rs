@@ -19,6 +19,7 @@
 //! | observe | [`roster`] | what the provider holds: one list serves a project |
 //! | plan | [`plan`](mod@plan) | the one change that puts the difference right |
 //! | act | [`controller::act`], [`provider`] | sending it |
+//! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
 //!
@@ -46,6 +47,7 @@ pub mod crds;
 pub mod events;
 pub mod grants;
 pub mod layers;
+pub mod lease;
 pub mod member;
 pub mod plan;
 pub mod policy;

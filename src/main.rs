@@ -12,7 +12,10 @@ async fn main() -> ExitCode {
         Command::Crds(to) => crds::print(to.directory.as_deref()),
         Command::Run(run) => {
             telemetry::logs(run.log_format);
-            controller::run(run.config(), telemetry::stop_signal()).await.map_err(Into::into)
+            match run.config() {
+                Ok(config) => controller::run(config, telemetry::stop_signal()).await.map_err(Into::into),
+                Err(error) => Err(error.into()),
+            }
         }
         Command::VerifyProvider(verify) => return verify::run(*verify, telemetry::stop_signal()).await,
     };

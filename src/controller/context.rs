@@ -38,6 +38,9 @@ pub struct Context {
     pub wake_provider: mpsc::UnboundedSender<ObjectRef<MembershipProvider>>,
     /// Whether the caches are filled.
     pub readiness: Readiness,
+    /// Whether this replica has begun to act: it leads, and the caches were filled after it began to. Before that no pass
+    /// does anything.
+    pub begun: Readiness,
     /// Where events go.
     pub events: Events,
     /// What is counted.

@@ -50,8 +50,8 @@ pub struct Made {
 /// One look at a provider object.
 pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let ctx = &checker.ctx;
-    if !ctx.readiness.is_ready() {
-        // How many memberships use it isn't known yet. It is looked at when the caches are filled.
+    if !ctx.begun.is_ready() {
+        // How many memberships use it isn't known yet, or another replica leads. It is looked at when this one begins.
         return Ok(Action::await_change());
     }
     let key = ProviderKey::of(&object);

@@ -42,6 +42,10 @@ pub struct Fault(#[from] Box<kube::Error>);
 
 /// One pass over one object.
 pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Result<Action, Fault> {
+    if !ctx.begun.is_ready() {
+        // All are woken when it begins to lead.
+        return Ok(Action::await_change());
+    }
     let reference = write::reference(&object);
     let began = Instant::now();
     let action = match road(&ctx, &reference).await {

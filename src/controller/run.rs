@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::{Method, Request};
 use futures::{FutureExt, Stream, StreamExt, future};
 use jiff::Timestamp;
+use kube::client::{Body, ClientBuilder};
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::Event;
@@ -14,6 +16,7 @@ use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
+use tower::filter::FilterLayer;
 
 use super::connections::ProviderKey;
 use super::context::{Context, Written};
@@ -21,6 +24,7 @@ use super::providers::{self, Checker, of_provider};
 use super::{reconcile, watch};
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
+use crate::lease::{self, Keeper, Leadership};
 use crate::provider::http;
 use crate::telemetry::{Metrics, Readiness, serve};
 
@@ -28,8 +32,11 @@ use crate::telemetry::{Metrics, Readiness, serve};
 const CLOCK_CHECK: Duration = Duration::from_secs(15);
 /// A jump that is worth waking everybody for.
 const CLOCK_JUMP: Duration = Duration::from_secs(1);
-/// How long what is under way may take to finish when the operator is told to stop.
-const STOPPING: Duration = Duration::from_secs(20);
+/// The longest that writes that were sent are waited for. No write takes longer.
+const STOPPING: Duration = Duration::from_secs(35);
+/// How long passes may go on when the operator is told to stop. After it only writes that were sent are waited for: where
+/// another replica waits, it is to take over within three seconds.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
@@ -38,6 +45,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Which URLs provider objects may name.
     pub urls: http::Policy,
+    /// The Lease that says which of several replicas acts; `None`: there is one only.
+    pub lease: Option<lease::Config>,
 }
 
 /// Why the operator can't run.
@@ -52,6 +61,15 @@ pub enum RunError {
     /// The providers' client can't be made.
     #[error(transparent)]
     Http(#[from] crate::provider::Error),
+    /// Another replica acts now.
+    #[error(
+        "the lease was lost{}: nothing more is written. This is to be started again, and will stand by",
+        to.as_ref().map_or_else(String::new, |to| format!(" to {to}"))
+    )]
+    LeaseLost {
+        /// Who has it.
+        to: Option<String>,
+    },
     /// The address isn't to be had.
     #[error("{address} can't be listened on: {error}. Choose another with --listen")]
     Listen {
@@ -64,9 +82,11 @@ pub enum RunError {
 
 /// Runs until `stop` says true, then lets what is under way finish.
 pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
-    let client = kubernetes().await?;
+    let leadership = config.lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
+    let (unbound, client) = kubernetes(&leadership).await?;
     let metrics = Arc::new(Metrics::default());
-    let http = http::Client::new(config.urls, metrics.clone())?;
+    let http = http::Client::new(config.urls, metrics.clone())?.led_by(leadership.clone());
+    let keeper = config.lease.map(|lease| Keeper::new(unbound, &lease, leadership.clone(), metrics.clone()));
     let readiness = Readiness::default();
     let stopped = {
         let mut stop = stop.clone();
@@ -88,11 +108,14 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         wake,
         wake_provider,
         readiness: readiness.clone(),
+        begun: Readiness::default(),
         events,
         metrics: metrics.clone(),
     });
     let checker = Arc::new(Checker { ctx: ctx.clone(), http, made: Mutex::new(HashMap::new()) });
 
+    let (providers_listed, memberships_listed) = (signal::Sender::new(false), signal::Sender::new(false));
+    let listed = [providers_listed.subscribe(), memberships_listed.subscribe()];
     let saw_provider = {
         let checker = checker.clone();
         move |event: &Event<MembershipProvider>| provider_event(&checker, event)
@@ -102,6 +125,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         providers_writer,
         metrics.clone(),
         saw_provider,
+        leads(&leadership),
+        providers_listed,
     );
     let checking = Controller::for_stream(by_others(provider_stream, ctx.clone()), providers.clone())
         .with_config(controller::Config::default().debounce(Duration::ZERO))
@@ -117,8 +142,10 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let membership_stream = watch::objects(
         Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()),
         memberships_writer,
-        metrics,
+        metrics.clone(),
         saw_membership,
+        leads(&leadership),
+        memberships_listed,
     );
     let reconciling = Controller::for_stream(by_others(membership_stream, ctx.clone()), memberships.clone())
         .reconcile_on(receiver(woken))
@@ -130,7 +157,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let _ = providers.wait_until_ready().await;
         reconciling.await;
     };
-    let ready = announce(ctx.clone());
+    let ready = announce(ctx.clone(), listed);
     let clock = watch_clock(ctx.clone());
 
     let work = async { tokio::join!(checking, reconciling) };
@@ -138,13 +165,22 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
-        tokio::time::sleep(STOPPING).await;
+        tokio::time::sleep(GRACE).await;
+        leadership.close();
+        let _ = tokio::time::timeout(STOPPING, leadership.idle()).await;
     };
+    let mut keeper = keeper;
     tokio::select! {
         _ = work => {}
         _ = aside => {}
-        () = finishing => tracing::warn!("something under way didn't finish in time and is left for the next start"),
+        () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
         error = listening(serving, config.address) => return Err(error),
+        to = keep(&mut keeper, &metrics) => return Err(RunError::LeaseLost { to }),
+    }
+    if let Some(mut keeper) = keeper
+        && leadership.is_idle()
+    {
+        keeper.release().await;
     }
     drop((ctx, checker));
     // Events that wait are worth a moment, not more.
@@ -153,11 +189,37 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     Ok(())
 }
 
-async fn kubernetes() -> Result<Client, RunError> {
+/// Ends when this process is to act for the first time.
+fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'static {
+    let leadership = leadership.clone();
+    async move { leadership.begins().await }
+}
+
+/// Returns only when the lease was lost, with who has it.
+async fn keep(keeper: &mut Option<Keeper>, metrics: &Metrics) -> Option<String> {
+    match keeper {
+        Some(keeper) => keeper.keep().await,
+        None => {
+            metrics.leads(true);
+            future::pending().await
+        }
+    }
+}
+
+/// A client for the Lease, and one for everything else, which sends nothing but GET unless this process leads: no caller
+/// can forget to ask.
+async fn kubernetes(leadership: &Arc<Leadership>) -> Result<(Client, Client), RunError> {
     let mut config = kube::Config::infer().await?;
     let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((axum::http::header::USER_AGENT, axum::http::HeaderValue::from_static(agent)));
-    Ok(Client::try_from(config)?)
+    let unbound = Client::try_from(config.clone())?;
+    let leadership = leadership.clone();
+    let while_leading = move |request: Request<Body>| {
+        let leads = request.method() == Method::GET || leadership.leads(std::time::Instant::now());
+        leads.then_some(request).ok_or("isn't asked: this replica doesn't lead, and only the leader writes")
+    };
+    let bound = ClientBuilder::try_from(config)?.with_layer(&FilterLayer::new(while_leading)).build();
+    Ok((unbound, bound))
 }
 
 /// The objects that somebody else changed, or that are seen for the first time.
@@ -232,16 +294,24 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
     others.iter().for_each(|other| ctx.wake(other));
 }
 
-async fn announce(ctx: Arc<Context>) {
-    let Context { memberships, providers, readiness, .. } = &*ctx;
+/// Says when the caches are filled, and has everything looked at when this replica begins to act.
+async fn announce(ctx: Arc<Context>, listed: [signal::Receiver<bool>; 2]) {
+    let Context { memberships, providers, readiness, begun, .. } = &*ctx;
     let filled = async { tokio::join!(memberships.wait_until_ready(), providers.wait_until_ready()) };
     if let (Ok(()), Ok(())) = filled.await {
         readiness.ready();
         tracing::info!(memberships = memberships.len(), providers = providers.len(), "the caches are filled");
+        for mut listed in listed {
+            // The sender lives as long as the watch.
+            let _ = listed.wait_for(|listed| *listed).await;
+        }
+        begun.ready();
+        tracing::info!(memberships = memberships.len(), providers = providers.len(), "all is looked at");
         for provider in providers.state() {
             // The receiver lives as long as the controller.
             let _ = ctx.wake_provider.send(ObjectRef::from_obj(provider.as_ref()));
         }
+        memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));
     }
     future::pending().await
 }

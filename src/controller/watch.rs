@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, future};
@@ -13,6 +14,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch as signal;
 
 use crate::telemetry::Metrics;
 
@@ -48,17 +50,27 @@ impl Backoff for Reconnect {
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
 /// each event when the store shows it.
+///
+/// When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
+/// that stood by was told late mustn't count when it begins to act.
 pub fn objects<K>(
     api: Api<DeserializeGuard<K>>,
     writer: Writer<K>,
     metrics: Arc<Metrics>,
     saw: impl Fn(&Event<K>) + Send + 'static,
+    leads: impl Future<Output = ()> + Send + 'static,
+    listed: signal::Sender<bool>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
-    watch(api, watcher::Config::default())
+    let leading = Arc::new(AtomicBool::new(false));
+    let led = leading.clone();
+    let standing_by = watch(api.clone(), watcher::Config::default()).take_until(leads);
+    let acting = watch(api, watcher::Config::default()).inspect(move |_| led.store(true, Ordering::Relaxed));
+    standing_by
+        .chain(acting)
         .backoff(Reconnect::default())
         .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
         .modify(|object| object.managed_fields_mut().clear())
@@ -66,6 +78,9 @@ where
         .inspect(move |event| {
             if let Ok(event) = event {
                 saw(event);
+                if matches!(event, Event::InitDone) && leading.load(Ordering::Relaxed) {
+                    listed.send_replace(true);
+                }
             }
         })
         .applied_objects()

@@ -16,8 +16,11 @@ mod retry_after;
 pub mod text;
 mod trust;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +37,7 @@ pub use trust::{Trust, TrustError};
 use super::budget::Kind;
 use super::error::Effect;
 use super::{Error, Permit};
+use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
 use rate_limit::{RateLimit, rate_limit};
@@ -64,6 +68,7 @@ pub struct Client {
     http: reqwest::Client,
     policy: Arc<Policy>,
     observer: Arc<dyn Observer>,
+    leadership: Arc<Leadership>,
 }
 
 impl Client {
@@ -81,7 +86,12 @@ impl Client {
         }
         let policy = Arc::new(policy);
         let http = connections(&policy, None)?;
-        Ok(Self { http, policy, observer })
+        Ok(Self { http, policy, observer, leadership: Leadership::alone() })
+    }
+
+    /// The same connections, writing only while `leadership` leaves the time for it.
+    pub fn led_by(&self, leadership: Arc<Leadership>) -> Self {
+        Self { leadership, ..self.clone() }
     }
 
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
@@ -160,6 +170,9 @@ impl Server {
     /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
     /// followed. An answer that asks to wait pauses the permit's lane.
     ///
+    /// Only the leader asks anything, and it sends what [writes](Request::reads) only while the lease outlasts all of it:
+    /// this is the one place that looks, just before sending.
+    ///
     /// One permit is one request: for each further one under it, [`Permit::charge`] comes first.
     pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Answer, Error> {
         let context = Context {
@@ -187,6 +200,16 @@ impl Server {
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
         let (outcome, result) = match self.prepare(&request, &context) {
             Err(error) => (Outcome::NotSent, Err(error)),
+            Ok(_) if !self.client.leadership.leads(Instant::now()) => {
+                (Outcome::NotSent, Err(context.unreachable("isn't called: this replica doesn't lead", Effect::None)))
+            }
+            Ok(_) if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) => {
+                // Of several requests of one change the first may have been carried out.
+                let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };
+                let what =
+                    "isn't called: this replica's lease leaves no time for a write; tried again when it is renewed";
+                (Outcome::NotSent, Err(context.unreachable(what, effect)))
+            }
             Ok(prepared) => self.exchange(prepared, &request, context).await,
         };
         watch.observed.outcome = outcome;
@@ -261,11 +284,12 @@ impl Server {
             let body = read(&mut response, limit, &context).await?;
             Ok((response, body))
         };
-        let (response, body) = match tokio::time::timeout(TIME_LIMIT, whole).await {
-            Ok(Ok(parts)) => parts,
-            Ok(Err((outcome, error))) => return (outcome, Err(error)),
-            Err(_) => {
-                let what = format!("gave no whole answer in {} s", TIME_LIMIT.as_secs());
+        let limit = if request.writes { self.client.leadership.write_limit() } else { TIME_LIMIT };
+        let (response, body) = match within(limit, whole).await {
+            Some(Ok(parts)) => parts,
+            Some(Err((outcome, error))) => return (outcome, Err(error)),
+            None => {
+                let what = format!("gave no whole answer in {} s", limit.as_secs());
                 return (Outcome::TimedOut, Err(context.unreachable(&what, unknown)));
             }
         };
@@ -295,6 +319,18 @@ impl Server {
             self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
+}
+
+/// As [`tokio::time::timeout`], and nothing of `future` runs after the limit: a process that was stopped in the middle,
+/// and goes on when its lease is another's, doesn't first send what it was about to.
+async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let end = tokio::time::Instant::now() + limit;
+    let mut future = pin!(future);
+    let in_time = poll_fn(|context| match tokio::time::Instant::now() < end {
+        true => future.as_mut().poll(context).map(Some),
+        false => Poll::Ready(None),
+    });
+    tokio::time::timeout_at(end, in_time).await.ok().flatten()
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.

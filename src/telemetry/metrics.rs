@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -26,6 +27,7 @@ pub struct Metrics {
     abandoned: Counter,
     undecodable: Counter,
     events_dropped: Counter,
+    leader: Gauge,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -81,6 +83,8 @@ impl Default for Metrics {
         registry.register("undecodable", "Objects seen that can't be read", undecodable.clone());
         let events_dropped = Counter::default();
         registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
+        let leader = Gauge::default();
+        registry.register("leader", "1 in the replica that acts, 0 in those that stand by", leader.clone());
         Self {
             registry,
             passes,
@@ -94,6 +98,7 @@ impl Default for Metrics {
             abandoned,
             undecodable,
             events_dropped,
+            leader,
         }
     }
 }
@@ -142,6 +147,11 @@ impl Metrics {
     /// An event wasn't sent.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// Whether this replica acts.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
     }
 
     /// All of it, in the OpenMetrics text format.

@@ -30,7 +30,7 @@ async fn a_pod_of_the_deployment_passes_restricted_pod_security() {
     let namespace = format!("--namespace={}", OPERATOR.0);
     let text = admin.ok(&["get", "deployment", "membership-operator", &namespace, "--output=json"]).await.unwrap();
     let deployment: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(deployment["spec"]["strategy"]["type"], "Recreate");
+    assert_eq!(deployment["spec"]["replicas"], 2);
     let enforced = admin.ok(&["get", "namespace", OPERATOR.0, "--output=jsonpath={.metadata.labels}"]).await.unwrap();
     assert_contains(&enforced, r#""pod-security.kubernetes.io/enforce":"restricted""#);
 
@@ -77,6 +77,23 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("patch", "events.events.k8s.io"),
         ] {
             assert!(allowed(verb, resource).await, "the operator may not {verb} {resource}");
+        }
+        // The Lease in its own namespace: create can't be restricted to a name.
+        let of_lease = async |verb: &str, lease: &str, namespace: &str| {
+            let (lease, namespace) = (format!("leases.coordination.k8s.io{lease}"), format!("--namespace={namespace}"));
+            operator.run(&["auth", "can-i", verb, &lease, &namespace]).await.unwrap().stdout.trim() == "yes"
+        };
+        for (verb, lease, namespace, may) in [
+            ("create", "", OPERATOR.0, true),
+            ("get", "/membership-operator", OPERATOR.0, true),
+            ("update", "/membership-operator", OPERATOR.0, true),
+            ("update", "/another", OPERATOR.0, false),
+            ("get", "", OPERATOR.0, false),
+            ("delete", "/membership-operator", OPERATOR.0, false),
+            ("get", "/membership-operator", &ns.name, false),
+            ("create", "", &ns.name, false),
+        ] {
+            assert_eq!(of_lease(verb, lease, namespace).await, may, "{verb} leases{lease} in {namespace}");
         }
         for (verb, resource) in [
             ("get", memberships),

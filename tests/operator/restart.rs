@@ -20,7 +20,7 @@ use crate::support;
 static PLANE: OnceCell<(ControlPlane, Mutex<()>)> = OnceCell::const_new();
 
 /// A turn on the control plane: no operator runs on it yet, and nothing is left of other tests.
-async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
+pub async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
     let start = async || (support::start(Options::default()).await.unwrap(), Mutex::new(()));
     let (plane, turn) = PLANE.get_or_init(start).await;
     let _turn = turn.lock().await;
@@ -29,7 +29,7 @@ async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
 }
 
 /// A turn with a stage.
-async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
+pub async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
     turn(async |plane| with_stage_on(plane, async |stage| test(plane, stage).await).await).await;
 }
 
@@ -42,6 +42,9 @@ async fn operator(plane: &ControlPlane) -> Operator {
 async fn sweep(plane: &ControlPlane) {
     const KINDS: &str = "projectmemberships,membershipproviders";
     let kubectl = plane.kubectl();
+    // Nobody waits for a lease of a replica that was killed.
+    let lease = ["delete", "lease", "membership-operator", "--namespace=membership-system", "--ignore-not-found"];
+    kubectl.ok(&lease).await.unwrap();
     kubectl.ok(&["delete", KINDS, "--all", "--all-namespaces", "--wait=false"]).await.unwrap();
     let left = kubectl.ok(&["get", KINDS, "--all-namespaces", "--output=json"]).await.unwrap();
     let left: Value = serde_json::from_str(&left).unwrap();

@@ -15,7 +15,7 @@ mod turns;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::api::provider::Limits;
+use crate::lease::{Leadership, UnderWay};
 pub use crate::member::Urgency;
 use allowance::Allowance;
 use queue::{LaneId, Next, Queue, WaiterId};
@@ -84,6 +85,8 @@ pub struct Permit {
     lane: LaneId,
     kind: Kind,
     urgency: Urgency,
+    /// Set once something that writes was sent under it.
+    under_way: OnceLock<UnderWay>,
 }
 
 impl Budget {
@@ -197,6 +200,20 @@ impl Permit {
         self.kind
     }
 
+    /// Whether something that writes may be sent under it at `now`: only as the leader, with more of the lease left than
+    /// a request may take. What a write of several requests has begun may go on while the process is told to stop.
+    pub fn may_write(&self, leadership: &Arc<Leadership>, now: Instant) -> bool {
+        if self.has_written() {
+            return leadership.has_time(now);
+        }
+        leadership.begin(now).is_some_and(|under_way| self.under_way.set(under_way).is_ok())
+    }
+
+    /// Whether something that writes was sent under it.
+    pub fn has_written(&self) -> bool {
+        self.under_way.get().is_some()
+    }
+
     /// Counts one more request of the same kind, sent after the first under the same permit. It doesn't wait: who comes
     /// next does.
     pub fn charge(&self) {
@@ -246,7 +263,7 @@ impl Shared {
             match state.queue.next(now()) {
                 Next::Grant(id) => {
                     let Some(Waiter { lane, kind, urgency, granted }) = state.waiters.remove(&id) else { continue };
-                    let permit = Permit { shared: self.clone(), lane, kind, urgency };
+                    let permit = Permit { shared: self.clone(), lane, kind, urgency, under_way: OnceLock::new() };
                     unwanted.extend(granted.send(permit).err());
                 }
                 Next::At(instant) => break self.wake_at(&mut state, instant),

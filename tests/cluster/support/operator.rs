@@ -82,6 +82,16 @@ impl Operator {
         self.server.log()
     }
 
+    /// Sends it a signal by its name, as `STOP`.
+    pub fn signal(&self, signal: &str) -> Result<(), Error> {
+        self.server.signal(signal)
+    }
+
+    /// Whether its process has ended.
+    pub fn has_ended(&mut self) -> Result<bool, Error> {
+        self.server.has_ended()
+    }
+
     /// Stops it as a Pod is stopped: SIGTERM.
     pub async fn stop(self) -> Result<(), Error> {
         self.server.stop(Duration::from_secs(30)).await

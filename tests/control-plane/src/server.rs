@@ -23,6 +23,7 @@ const ATTEMPT: Duration = Duration::from_secs(10);
 pub struct Server {
     name: String,
     log: PathBuf,
+    mark: PathBuf,
     watchdog: Child,
     leash: ChildStdin,
 }
@@ -49,7 +50,8 @@ impl Server {
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let (stdout, stderr) =
             open().and_then(|file| Ok((file.try_clone()?, file))).doing(|| format!("write {}", log.display()))?;
-        let mut watchdog = watchdog::command(&dir.join(watchdog::RUNNING).join(&name), program)?
+        let mark = dir.join(watchdog::RUNNING).join(&name);
+        let mut watchdog = watchdog::command(&mark, program)?
             .args(arguments)
             .envs(environment.iter().copied())
             .stdout(stdout)
@@ -57,7 +59,7 @@ impl Server {
             .spawn()
             .doing(|| format!("start {name}"))?;
         let leash = watchdog.stdin.take().ok_or(Error::State("a watchdog has no stdin"))?;
-        Ok(Self { name, log, watchdog, leash })
+        Ok(Self { name, log, mark, watchdog, leash })
     }
 
     /// Asks `probe` again and again until it is content.
@@ -113,6 +115,27 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// Sends it a signal by its name, as `STOP`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is no `kill`; [`Error::State`] if it ended already.
+    pub fn signal(&self, signal: &str) -> Result<(), Error> {
+        let id = fs::read_to_string(&self.mark).doing(|| format!("find the process of {}", self.name))?;
+        let mut kill = std::process::Command::new("kill");
+        let sent = kill.arg(format!("-{signal}")).arg(id.trim()).status().doing(|| "run kill".into())?;
+        if sent.success() { Ok(()) } else { Err(Error::State("the process isn't there to be signalled")) }
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if that can't be found out.
+    pub fn has_ended(&mut self) -> Result<bool, Error> {
+        Ok(self.watchdog.try_wait().doing(|| format!("wait for {}", self.name))?.is_some())
     }
 
     /// Where its output goes.

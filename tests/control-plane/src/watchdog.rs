@@ -27,6 +27,7 @@ mark=$1; shift
 exec 3<&0 </dev/null
 "$@" 3<&- &
 server=$!
+echo $server >"$mark"
 {
     read -r grace <&3 || grace=20
     [ "$grace" -eq 0 ] || kill -TERM $server
@@ -54,7 +55,7 @@ rm -rf "$1"
 "#;
 
 /// A command that runs `program` (add its arguments) under a watchdog. As long
-/// as it runs, there is a file `mark`. The stdin that the spawned child has is
+/// as it runs, there is a file `mark` with the program's process id. The stdin that the spawned child has is
 /// the leash: whoever drops it ends the program.
 pub(crate) fn command(mark: &Path, program: &Path) -> Result<Command, Error> {
     fs::write(mark, "").doing(|| format!("write {}", mark.display()))?;
