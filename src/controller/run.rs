@@ -34,8 +34,8 @@ const CLOCK_CHECK: Duration = Duration::from_secs(15);
 const CLOCK_JUMP: Duration = Duration::from_secs(1);
 /// The longest that writes that were sent are waited for. No write takes longer.
 const STOPPING: Duration = Duration::from_secs(35);
-/// How long passes may go on when the operator is told to stop. After it only writes that were sent are waited for: where
-/// another replica waits, it is to take over within three seconds.
+/// How long passes may go on when the operator is told to stop and another replica waits, which is to take over within
+/// three seconds. After it only writes that were sent are waited for, and as long again for what is to be said of them.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What the operator is started with.
@@ -86,6 +86,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let (unbound, client) = kubernetes(&leadership).await?;
     let metrics = Arc::new(Metrics::default());
     let http = http::Client::new(config.urls, metrics.clone())?.led_by(leadership.clone());
+    let elected = config.lease.is_some();
     let keeper = config.lease.map(|lease| Keeper::new(unbound, &lease, leadership.clone(), metrics.clone()));
     let readiness = Readiness::default();
     let stopped = {
@@ -165,9 +166,17 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
+        if !elected {
+            return tokio::time::sleep(STOPPING).await;
+        }
         tokio::time::sleep(GRACE).await;
         leadership.close();
+        let writing = !leadership.is_idle();
         let _ = tokio::time::timeout(STOPPING, leadership.idle()).await;
+        if writing {
+            // What was written is still to be confirmed and told.
+            tokio::time::sleep(GRACE).await;
+        }
     };
     let mut keeper = keeper;
     tokio::select! {
