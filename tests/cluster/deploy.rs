@@ -158,31 +158,36 @@ async fn the_examples_apply_as_a_folder_and_again_change_nothing() {
 #[test]
 fn the_examples_name_what_the_demo_world_holds() {
     let world = worlds::demo();
-    let ids = |kind: &str| -> BTreeSet<String> {
+    let known = |kind: &str| -> BTreeSet<String> {
         let infisical = &world.infisical;
         let zitadel = &world.zitadel;
         match kind {
             "project" => infisical
                 .projects
                 .iter()
-                .map(|p| p.id.clone())
+                .flat_map(|p| [p.id.clone(), p.slug.clone()])
                 .chain(zitadel.projects.iter().map(|p| p.id.clone()))
                 .collect(),
             _ => infisical
                 .identities
                 .iter()
                 .map(|i| i.id.clone())
+                .chain(infisical.users.iter().map(|user| user.email.clone()))
+                .chain(infisical.groups.iter().map(|group| group.slug.clone()))
                 .chain(zitadel.users.iter().map(|u| u.id.clone()))
                 .collect(),
         }
     };
-    let (projects, subjects) = (ids("project"), ids("subject"));
+    let (projects, subjects) = (known("project"), known("subject"));
     let examples = examples();
     let of = |kind: &'static str| examples.iter().filter(move |example| example["kind"] == kind);
     for example in of("ProjectMembership") {
         assert_eq!(example["metadata"]["namespace"], "team-a", "{example}");
-        assert!(projects.contains(example["spec"]["project"]["id"].as_str().unwrap()), "{example}");
-        assert!(subjects.contains(example["spec"]["subject"]["id"].as_str().unwrap()), "{example}");
+        let named = |of: &str| example["spec"][of]["id"].as_str().or(example["spec"][of]["name"].as_str()).unwrap();
+        assert!(projects.contains(named("project")), "{example}");
+        assert!(subjects.contains(named("subject")), "{example}");
+        let grant = example["spec"]["project"]["grantId"].as_str();
+        assert!(grant.is_none_or(|grant| world.zitadel.project_grants.iter().any(|g| g.id == grant)), "{example}");
         let provider = &example["spec"]["providerRef"]["name"];
         assert!(of("MembershipProvider").any(|p| p["metadata"]["name"] == *provider), "{example}");
     }

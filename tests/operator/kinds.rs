@@ -15,7 +15,7 @@ async fn every_kind_is_granted_changed_ended_and_revoked() {
             stage.declare(&subject, json!([{"role": a}])).await;
             subject.has(&[a]).await;
             stage.ready(&subject.object()).await;
-            let end = in_seconds(12);
+            let end = in_seconds(20);
             let roles = json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}]);
             stage.change(&subject, json!({ "roles": roles })).await;
             subject.has(&[a, b]).await;
@@ -36,7 +36,7 @@ async fn a_temporary_role_alone_ends_with_the_membership_for_every_kind() {
     with_stage(async |stage| {
         each(stage.every("alone"), async |subject| {
             let [_, b, ..] = subject.names();
-            let end = in_seconds(10);
+            let end = in_seconds(20);
             stage.declare(&subject, json!([{"role": b, "temporary": {"expirationTime": end}}])).await;
             subject.has(&[b]).await;
             subject.ends(b, end, "alone").await;

@@ -31,8 +31,8 @@ const USERS: [Row; 17] = {
         (&[Replace, Remove], 500, "Find user by project membership id", "Something went wrong", Kind::Unreachable),
         (&[List, Look, Replace], 404, "Not Found", "Route ", Kind::NoRoute),
         // Told to people, never to an operator.
-        (&[List], 403, "User not a part of the specified project", "You are not allowed", Kind::Forbidden),
-        (&[List], 404, "The permission was not found", "The requested entity", Kind::Rejected),
+        (&[List], 403, "User not a part of the specified project", "You are not allowed", Kind::ProjectAmbiguous),
+        (&[List], 404, "The permission was not found", "The requested entity", Kind::Forbidden),
         // Paths that the operator doesn't call: removal by e-mail, and a list of organization memberships.
         (&[Remove], 400, "Delete project membership", "Some users are not part of project", Kind::Rejected),
         (&[Remove], 400, "Delete project membership", "Cannot remove yourself", Kind::Rejected),
