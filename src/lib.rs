@@ -12,7 +12,7 @@
 //! | step | room | what is decided there |
 //! |---|---|---|
 //! | watch | [`controller`]`::watch`, [`controller::targets`] | who has to look again |
-//! | resolve | [`controller::resolve`], [`controller::connections`] | which server, which target, who leads |
+//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::connections`] | which server, which target, who leads |
 //! | admit | [`policy`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
 //! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |
 //! | evaluate | [`grants`] | which role runs from when to when |
@@ -23,7 +23,8 @@
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
 //!
-//! [`controller::reconcile`] is the driver and reads in this order.
+//! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
+//! Kubernetes.
 //!
 //! # What to know before changing anything
 //!
