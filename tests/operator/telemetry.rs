@@ -35,7 +35,7 @@ async fn metrics_count_requests_by_provider_route_and_code() {
             ["provider=\"Infisical\"", "method=\"POST\"", identity, "code=\"200\""],
             ["provider=\"Infisical\"", "method=\"DELETE\"", identity, "code=\"200\""],
             ["provider=\"ZITADEL\"", "method=\"POST\"", "/projects/{project}/members\"", "code=\"200\""],
-            ["provider=\"ZITADEL\"", "method=\"DELETE\"", "/members/{user}\"", "code=\"200\""],
+            ["provider=\"ZITADEL\"", "method=\"DELETE\"", "/projects/{project}/members/{user}\"", "code=\"200\""],
         ];
         let before = shared().await.1.metrics().await;
         for subject in stage.both("counted") {
