@@ -241,3 +241,31 @@ async fn a_membership_without_roles_is_repaired_by_the_change_that_finds_it() {
     assert_eq!(stage.held(INFISICAL_REPORTER), held(&["viewer"]));
     assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_REPORTER), 1);
 }
+
+/// reference/infisical.md, "Roles in answers".
+#[tokio::test]
+async fn a_renamed_slug_keeps_its_assignments_and_is_read_under_its_new_name() {
+    let stage = Stage::new().await;
+    apply(&stage, INFISICAL_REPORTER, Change::Create(permanent(&["deployer"]))).await.unwrap();
+    stage.server().rename_custom_role(INFISICAL_PROJECT, "deployer", "shipper");
+    let shown = member(&stage, INFISICAL_REPORTER).await.unwrap();
+    assert_eq!(shown.entries, permanent(&["shipper"]));
+}
+
+/// reference/infisical.md, "Speed".
+#[tokio::test]
+async fn a_list_is_one_request_without_limit_since_pages_lose_and_double_rows() {
+    let stage = Stage::new().await;
+    let twins: Vec<String> = (0..250).map(|n| format!("00000000-0000-4000-8000-{n:012}")).collect();
+    for twin in &twins {
+        stage.server().add_identity(twin, "twin");
+        stage.server().set_roles(INFISICAL_PROJECT, twin, vec![RoleRow::permanent("viewer")]);
+    }
+    assert!(member(&stage, &twins[0]).await.is_some());
+    let lists: Vec<_> =
+        stage.server().requests().into_iter().filter(|r| r.path.ends_with("/identity-memberships")).collect();
+    assert_eq!(lists.iter().map(|list| list.query.as_str()).collect::<Vec<_>>(), [""]);
+    let permit = stage.read().await;
+    let listing = stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap();
+    assert!(!listing.partial && twins.iter().all(|twin| listing.members.iter().any(|m| m.subject_id == *twin)));
+}
