@@ -56,6 +56,10 @@ pub struct Run {
     /// host may be named, and no proxy of HTTPS_PROXY is used: behind a proxy no address can be checked.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
+    /// The folder with the operator's own projected tokens, one file an audience, for ClusterMembershipProviders with
+    /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens say their audiences.
+    #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
+    pub token_directory: PathBuf,
 }
 
 impl Run {
@@ -63,6 +67,7 @@ impl Run {
     pub fn config(self) -> Config {
         Config {
             address: self.listen,
+            tokens: self.token_directory,
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,

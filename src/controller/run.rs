@@ -2,24 +2,27 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, future};
 use jiff::Timestamp;
 use kube::core::error_boundary::DeserializeGuard;
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{Controller, controller, watcher};
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 
-use super::connections::ProviderKey;
 use super::context::{Context, Written};
+use super::namespaces::{self, Namespaces};
+use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{self, Checker, of_provider};
 use super::{reconcile, watch};
-use crate::api::{MembershipProvider, ProjectMembership};
+use crate::api::ProjectMembership;
 use crate::events::Events;
 use crate::provider::http;
 use crate::telemetry::{Metrics, Readiness, serve};
@@ -30,6 +33,8 @@ const CLOCK_CHECK: Duration = Duration::from_secs(15);
 const CLOCK_JUMP: Duration = Duration::from_secs(1);
 /// How long what is under way may take to finish when the operator is told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
+/// How long the first passes wait for the namespaces' labels, where a rule selects by them. Ends wait no longer.
+const LABELS: Duration = Duration::from_secs(10);
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct Config {
     pub address: SocketAddr,
     /// Which URLs provider objects may name.
     pub urls: http::Policy,
+    /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
+    pub tokens: PathBuf,
 }
 
 /// Why the operator can't run.
@@ -66,7 +73,9 @@ pub enum RunError {
 pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
     let client = kubernetes().await?;
     let metrics = Arc::new(Metrics::default());
+    let anywhere = http::Policy { restrict_addresses: false, ..config.urls.clone() };
     let http = http::Client::new(config.urls, metrics.clone())?;
+    let cluster_http = http::Client::new(anywhere, metrics.clone())?;
     let readiness = Readiness::default();
     let stopped = {
         let mut stop = stop.clone();
@@ -75,40 +84,29 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let serving = tokio::spawn(serve(config.address, metrics.clone(), readiness.clone(), stopped.clone()));
     let (events, telling) = Events::start(client.clone(), metrics.clone());
     let (memberships, memberships_writer) = reflector::store();
-    let (providers, providers_writer) = reflector::store();
+    let (of_namespaces, of_namespaces_feed) = kind();
+    let (of_cluster, of_cluster_feed) = kind();
+    let (namespaces, namespaces_writer) = Namespaces::new();
     let (wake, woken) = mpsc::unbounded_channel();
-    let (wake_provider, woken_providers) = mpsc::unbounded_channel();
     let ctx = Arc::new(Context {
         client: client.clone(),
         memberships: memberships.clone(),
-        providers: providers.clone(),
+        providers: Providers { of_namespaces, of_cluster },
+        namespaces,
         written: Written::default(),
         targets: Default::default(),
         connections: Default::default(),
         wake,
-        wake_provider,
         readiness: readiness.clone(),
         events,
         metrics: metrics.clone(),
     });
-    let checker = Arc::new(Checker { ctx: ctx.clone(), http, made: Mutex::new(HashMap::new()) });
+    let made = Mutex::new(HashMap::new());
+    let checker = Arc::new(Checker { ctx: ctx.clone(), http, cluster_http, tokens: config.tokens, made });
 
-    let saw_provider = {
-        let checker = checker.clone();
-        move |event: &Event<MembershipProvider>| provider_event(&checker, event)
-    };
-    let provider_stream = watch::objects(
-        Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()),
-        providers_writer,
-        metrics.clone(),
-        saw_provider,
-    );
-    let checking = Controller::for_stream(by_others(provider_stream, ctx.clone()), providers.clone())
-        .with_config(controller::Config::default().debounce(Duration::ZERO))
-        .reconcile_on(receiver(woken_providers))
-        .graceful_shutdown_on(stopped.clone())
-        .run(providers::check, provider_fault, checker.clone())
-        .for_each(|_| future::ready(()));
+    let Providers { of_namespaces, of_cluster } = &ctx.providers;
+    let checking_namespaced = checking(&checker, of_namespaces.store.clone(), of_namespaces_feed, stopped.clone());
+    let checking_cluster = checking(&checker, of_cluster.store.clone(), of_cluster_feed, stopped.clone());
 
     let saw_membership = {
         let ctx = ctx.clone();
@@ -118,6 +116,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()),
         memberships_writer,
         metrics,
+        signal::Sender::new(false),
         saw_membership,
     );
     let reconciling = Controller::for_stream(by_others(membership_stream, ctx.clone()), memberships.clone())
@@ -126,15 +125,17 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
         .for_each(|_| future::ready(()));
     let reconciling = async {
-        // A provider that isn't in the cache yet is no missing provider.
-        let _ = providers.wait_until_ready().await;
+        // A provider that isn't in the cache yet is no missing provider, and labels that aren't are no other labels.
+        ctx.providers.are_known().await;
+        let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
         reconciling.await;
     };
+    let labels = namespaces::watch(ctx.clone(), client.clone(), namespaces_writer);
     let ready = announce(ctx.clone());
     let clock = watch_clock(ctx.clone());
 
-    let work = async { tokio::join!(checking, reconciling) };
-    let aside = async { tokio::join!(ready, clock) };
+    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling) };
+    let aside = async { tokio::join!(ready, clock, labels) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
@@ -184,15 +185,52 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
-fn provider_fault(_: Arc<MembershipProvider>, fault: &reconcile::Fault, _: Arc<Checker>) -> controller::Action {
+/// What feeds the store of one kind of provider objects, and its controller.
+struct Feed<K: ProviderObject> {
+    writer: Writer<K>,
+    woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    not_served: signal::Sender<bool>,
+}
+
+fn kind<K: ProviderObject>() -> (Kind<K>, Feed<K>) {
+    let (store, writer) = reflector::store();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let not_served = signal::Sender::new(false);
+    (Kind { store, wake, not_served: not_served.subscribe() }, Feed { writer, woken, not_served })
+}
+
+/// Watches one kind of provider objects and checks them.
+fn checking<K: ProviderObject>(
+    checker: &Arc<Checker>,
+    store: Store<K>,
+    feed: Feed<K>,
+    stopped: impl Future<Output = ()> + Send + Sync + 'static,
+) -> impl Future<Output = ()> {
+    let ctx = checker.ctx.clone();
+    let saw = {
+        let checker = checker.clone();
+        move |event: &Event<K>| provider_event(&checker, event)
+    };
+    let Feed { writer, woken, not_served } = feed;
+    let api = Api::<DeserializeGuard<K>>::all(ctx.client.clone());
+    let stream = watch::objects(api, writer, ctx.metrics.clone(), not_served, saw);
+    Controller::for_stream(by_others(stream, ctx), store)
+        .with_config(controller::Config::default().debounce(Duration::ZERO))
+        .reconcile_on(receiver(woken))
+        .graceful_shutdown_on(stopped)
+        .run(providers::check, provider_fault, checker.clone())
+        .for_each(|_| future::ready(()))
+}
+
+fn provider_fault<K>(_: Arc<K>, fault: &reconcile::Fault, _: Arc<Checker>) -> controller::Action {
     tracing::warn!(%fault, "a provider could not be checked");
     controller::Action::requeue(Duration::from_secs(5))
 }
 
-fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
+fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
     if let Event::Delete(object) = event {
-        let key = ProviderKey::of(object);
-        if let Some(uid) = &object.metadata.uid {
+        let key = object.key();
+        if let Some(uid) = &object.meta().uid {
             checker.ctx.written.forget(uid);
         }
         checker.forget(&key);
@@ -201,14 +239,15 @@ fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
         }
     }
     if let Event::InitDone = event {
-        for key in checker.forget_missing() {
+        for key in checker.forget_missing(K::KIND) {
             of_provider(&checker.ctx, &key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
         }
     }
     if let Event::Apply(object) | Event::InitApply(object) = event {
+        checker.ctx.namespaces.serve(object.rules().unwrap_or_default());
         // A provider object under an old name may be another one.
-        let key = ProviderKey::of(object);
-        checker.forget_others(&key, object.metadata.uid.as_deref().unwrap_or_default());
+        let key = object.key();
+        checker.forget_others(&key, object.meta().uid.as_deref().unwrap_or_default());
     }
 }
 
@@ -234,14 +273,12 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
 
 async fn announce(ctx: Arc<Context>) {
     let Context { memberships, providers, readiness, .. } = &*ctx;
-    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.wait_until_ready()) };
-    if let (Ok(()), Ok(())) = filled.await {
+    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.are_known()) };
+    if let (Ok(()), ()) = filled.await {
         readiness.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.len(), "the caches are filled");
-        for provider in providers.state() {
-            // The receiver lives as long as the controller.
-            let _ = ctx.wake_provider.send(ObjectRef::from_obj(provider.as_ref()));
-        }
+        tracing::info!(memberships = memberships.len(), providers = providers.count(), "the caches are filled");
+        providers.of_namespaces.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
+        providers.of_cluster.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
     }
     future::pending().await
 }

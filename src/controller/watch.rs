@@ -13,12 +13,13 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch as signal;
 
 use crate::telemetry::Metrics;
 
 /// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
 /// object meanwhile would wait for the end of its access.
-struct Reconnect(Duration);
+pub struct Reconnect(Duration);
 
 impl Reconnect {
     const FIRST: Duration = Duration::from_millis(800);
@@ -47,11 +48,13 @@ impl Backoff for Reconnect {
 }
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
-/// each event when the store shows it.
+/// each event when the store shows it, `not_served` when the API server doesn't know the kind (404): it is asked again,
+/// since a kind may be installed later.
 pub fn objects<K>(
     api: Api<DeserializeGuard<K>>,
     writer: Writer<K>,
     metrics: Arc<Metrics>,
+    not_served: signal::Sender<bool>,
     saw: impl Fn(&Event<K>) + Send + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
@@ -61,6 +64,11 @@ where
     watch(api, watcher::Config::default())
         .backoff(Reconnect::default())
         .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
+        .inspect(move |event| {
+            if matches!(event, Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404) {
+                not_served.send_replace(true);
+            }
+        })
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {

@@ -28,7 +28,7 @@ async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
 }
 
 /// A turn with a stage.
-async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
+pub async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
     turn(async |plane| with_stage_on(plane, async |stage| test(plane, stage).await).await).await;
 }
 
