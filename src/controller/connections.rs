@@ -62,7 +62,7 @@ pub struct Connection {
     pub key: ProviderKey,
     /// Its uid.
     pub uid: String,
-    /// When it was created: of two provider objects on one target the older leads.
+    /// When it was created: of two provider objects of one kind on one target the older leads.
     pub created: Option<Timestamp>,
     /// The server's normalised URL.
     pub endpoint: String,

@@ -115,9 +115,10 @@ fn nothing_to_do(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolv
     let reading = scene(ctx, reference, resolved, resolved.capabilities(), None)?.acting;
     let holds_nothing = reading.layer.managed.is_empty() && reading.layer.carried.is_empty();
     let governed = resolved.named.rules().is_some() && reading.layer.phase == Phase::Holds;
-    reading
-        .aside
-        .filter(|aside| governed && holds_nothing && matches!(aside.reason, Reason::NotAllowed | Reason::Progressing))
+    let refused = |aside: &Refusal| {
+        matches!(aside.reason, Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec)
+    };
+    reading.aside.filter(|aside| governed && holds_nothing && refused(aside))
 }
 
 /// How old an observation may be: as old as drift may live, and no older than a request to look.

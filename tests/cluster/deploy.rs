@@ -62,6 +62,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
         };
         let memberships = "projectmemberships.membership.dev";
         let providers = "membershipproviders.membership.dev";
+        let cluster_providers = "clustermembershipproviders.membership.dev";
         let (memberships_status, providers_status) = (&format!("{memberships}/status"), &format!("{providers}/status"));
         for (verb, resource) in [
             ("list", memberships),
@@ -71,6 +72,11 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("list", providers),
             ("watch", providers),
             ("patch", providers_status),
+            ("list", cluster_providers),
+            ("watch", cluster_providers),
+            ("patch", &format!("{cluster_providers}/status")),
+            ("list", "namespaces"),
+            ("watch", "namespaces"),
             ("create", "events.events.k8s.io"),
             ("patch", "events.events.k8s.io"),
         ] {
@@ -89,7 +95,9 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("list", "secrets"),
             ("watch", "secrets"),
             ("get", "configmaps"),
-            ("list", "namespaces"),
+            ("get", "namespaces"),
+            ("patch", "namespaces"),
+            ("patch", cluster_providers),
             ("create", "serviceaccounts/token"),
             ("delete", "events.events.k8s.io"),
             ("*", "*"),

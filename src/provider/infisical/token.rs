@@ -109,7 +109,7 @@ struct Identity {
 }
 
 /// The machine identity that an access token of Infisical's is for: its claim `identityId` (Infisical's source,
-/// `identity-access-token-service`: `jwt.sign({ identityId, clientSecretId, identityAccessTokenId, authTokenType })`).
+/// `TIdentityAccessTokenJwtPayload`: every way to sign in signs it, and so are static tokens).
 /// `None`: it isn't such a token.
 pub(super) fn identity(token: &SecretString) -> Option<String> {
     claims(token).map(|Identity { identity_id }| identity_id.to_ascii_lowercase())

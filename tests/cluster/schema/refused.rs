@@ -343,7 +343,7 @@ async fn a_field_that_doesnt_exist_is_refused_by_name() {
         (with(1, "/spec/roles/0/duration", json!("2h")), "spec.roles[0].duration"),
         (with(2, "/spec/project/slug", json!("web")), "spec.project.slug"),
         (with(3, "/spec/subject/email", json!("ada@example.com")), "spec.subject.email"),
-        // What later versions are to have isn't offered before it works.
+        // What only a provider of the cluster has.
         (provider_with(5, "/spec/allow", json!([])), "spec.allow"),
         (provider_with(6, "/spec/infisical/auth/kubernetesAuth", json!({})), "spec.infisical.auth.kubernetesAuth"),
         (
