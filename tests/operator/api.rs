@@ -24,6 +24,11 @@ impl Api {
         Self { client: Client::try_from(config).unwrap(), namespace: ns.name.clone() }
     }
 
+    /// The same in another namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { client: self.client.clone(), namespace: namespace.to_owned() }
+    }
+
     /// Applies objects, on the server's side.
     pub async fn apply(&self, objects: &[Value]) {
         for object in objects {

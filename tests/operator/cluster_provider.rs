@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use simulator::worlds;
 
 use crate::api::Api;
-use crate::stage::{Stage, shared};
+use crate::stage::Stage;
 use crate::subject::{Subject, with};
-use crate::support::Namespace;
 
 impl Stage {
     /// The name of the ClusterMembershipProvider `name` of this test.
@@ -86,6 +85,6 @@ impl Stage {
         let name = format!("{}-other", self.ns.name);
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         self.api.apply(&[namespace]).await;
-        Api::new(&shared().await.0, &Namespace::known(&name, &self.ns)).await
+        self.api.in_namespace(&name)
     }
 }

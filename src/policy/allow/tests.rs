@@ -133,8 +133,8 @@ fn labels_are_compared_as_kubernetes_does() {
 fn labels_that_arent_known_yet_allow_nothing_and_are_waited_for_only_where_they_decide() {
     let selector = json!({"selector": {"matchLabels": {"team": "a"}}});
     let by_label = rule(json!({"namespaces": selector}));
-    assert_eq!(asked(&[by_label.clone()], "viewer", FOR_GOOD), Err(Missing::Labels));
-    assert_eq!(asked(&[by_label.clone()], "admin", FOR_GOOD), Err(Missing::Namespace));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", FOR_GOOD), Err(Missing::Labels));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", FOR_GOOD), Err(Missing::Namespace));
     assert_eq!(asked(&[by_label, rule(json!({}))], "viewer", FOR_GOOD), Ok(()));
 }
 

@@ -115,7 +115,7 @@ async fn what_cant_be_meant_is_refused_with_what_to_write() {
 async fn the_server_that_it_means_cant_be_changed_and_its_rules_can() {
     with_namespace(async |ns| {
         let object = central(&ns.name, 0);
-        ns.apply(&[object.clone()]).await;
+        ns.apply(std::slice::from_ref(&object)).await;
         let moved = changed(object.clone(), "/spec/infisical/url", json!("https://eu.infisical.com"));
         assert_contains(&ns.try_apply(&[moved]).await.stderr, "url can't be changed");
         ns.apply(&[changed(object.clone(), "/spec/allow/0/roles", json!(["*"]))]).await;

@@ -30,11 +30,6 @@ pub async fn with_namespace_on(plane: &ControlPlane, test: impl AsyncFnOnce(Name
 }
 
 impl Namespace {
-    /// Another namespace that is there already, on the control plane of this one.
-    pub fn known(name: &str, beside: &Self) -> Self {
-        Self { name: name.to_owned(), kubectl: beside.kubectl.clone() }
-    }
-
     /// Runs kubectl in this namespace as the administrator, and says how it went.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut all = vec!["--namespace", &self.name];
