@@ -71,6 +71,10 @@ pub struct Run {
     /// writes to a provider are given half of it, instead of 30s, to be answered.
     #[arg(long, env = "LEASE_DURATION", value_name = "DURATION", default_value = "60s", value_parser = terms)]
     pub lease_duration: Terms,
+    /// The folder with the operator's own projected tokens, one file an audience, for ClusterMembershipProviders with
+    /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens say their audiences.
+    #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
+    pub token_directory: PathBuf,
 }
 
 /// Where a Pod finds its namespace.
@@ -92,6 +96,7 @@ impl Run {
         Ok(Config {
             address: self.listen,
             lease,
+            tokens: self.token_directory,
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,

@@ -12,7 +12,7 @@ pub use membership::{
     AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, ProjectMembershipSpec,
     ProjectMembershipStatus, RoleManagement, SubjectKind,
 };
-pub use provider::{MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
+pub use provider::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "membership.dev";

@@ -20,7 +20,7 @@ use crate::telemetry::Metrics;
 
 /// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
 /// object meanwhile would wait for the end of its access.
-struct Reconnect(Duration);
+pub struct Reconnect(Duration);
 
 impl Reconnect {
     const FIRST: Duration = Duration::from_millis(800);
@@ -49,7 +49,8 @@ impl Backoff for Reconnect {
 }
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
-/// each event when the store shows it.
+/// each event when the store shows it; `not_served` says whether the API server doesn't know the kind (404): it is asked
+/// again, since a kind may be installed later.
 ///
 /// When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
 /// that stood by was told late mustn't count when it begins to act.
@@ -57,6 +58,7 @@ pub fn objects<K>(
     api: Api<DeserializeGuard<K>>,
     writer: Writer<K>,
     metrics: Arc<Metrics>,
+    not_served: signal::Sender<bool>,
     saw: impl Fn(&Event<K>) + Send + 'static,
     leads: impl Future<Output = ()> + Send + 'static,
     listed: signal::Sender<bool>,
@@ -73,6 +75,13 @@ where
         .chain(acting)
         .backoff(Reconnect::default())
         .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
+        .inspect(move |event| match event {
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+                not_served.send_replace(true);
+            }
+            Ok(Event::InitDone) => drop(not_served.send_replace(false)),
+            _ => {}
+        })
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {

@@ -52,8 +52,8 @@ pub async fn start(options: Options) -> Result<ControlPlane, Error> {
     kubectl.ok(&["apply", "--kustomize", &path("deploy")]).await?;
     kubectl.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await?;
     // The schema that kubectl validates against and explains is published a moment after that.
-    eventually(SOON, "kubectl explains both kinds", async || {
-        for kind in ["membershipproviders.spec", "projectmemberships.spec"] {
+    eventually(SOON, "kubectl explains all kinds", async || {
+        for kind in ["clustermembershipproviders.spec", "membershipproviders.spec", "projectmemberships.spec"] {
             kubectl.ok(&["explain", kind]).await.map_err(|error| error.to_string())?;
         }
         Ok(())

@@ -9,6 +9,7 @@
 mod adoption;
 mod api;
 mod bad_input;
+mod cluster_provider;
 mod conditions;
 mod deletion;
 mod drifting;
