@@ -38,6 +38,8 @@ pub struct Beside<'a> {
     pub observed: Option<&'a Member>,
     /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
     pub others: &'a BTreeSet<String>,
+    /// Why the provider isn't ready, where only ends and revocations are carried out.
+    pub unready: Option<&'a Refusal>,
     /// Another provider object leads on this target.
     pub led: bool,
     /// The subject is whom the operator itself signs in as.
@@ -109,6 +111,9 @@ fn aside(
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
     if let Some(suspended) = suspended(object) {
         return Some(suspended);
+    }
+    if let Some(unready) = beside.unready {
+        return Some(unready.clone());
     }
     let admitted = match admission {
         Ok(admitted) => admitted,

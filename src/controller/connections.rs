@@ -89,7 +89,19 @@ pub enum Link {
         reason: Reason,
         /// What is wrong and what to do.
         message: String,
+        /// The one whose credential was read last, where no newer one can be read: what has to end or go still does.
+        last: Option<Arc<Connection>>,
     },
+}
+
+impl Link {
+    /// What ends and revocations can be carried out with.
+    pub fn usable(self) -> Option<Arc<Connection>> {
+        match self {
+            Self::Ready(connection) => Some(connection),
+            Self::Failed { last, .. } => last,
+        }
+    }
 }
 
 /// All connections.

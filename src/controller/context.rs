@@ -10,6 +10,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::connections::{Connections, Link, ProviderKey};
+use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::provider_object::Providers;
 use super::targets::Targets;
@@ -32,6 +33,8 @@ pub struct Context {
     pub namespaces: Namespaces,
     /// What we wrote.
     pub written: Written,
+    /// Which provider objects are kept because memberships of them hold access.
+    pub in_use: InUse,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
     /// The provider objects' connections.

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link};
 use super::context::Context;
+use super::in_use;
 use super::outcome::Stop;
 use super::provider_object::Named;
 use super::resolve::{self, is_finalized};
@@ -216,7 +217,16 @@ async fn bring_in(
     let labels = resolve::labels(ctx, object);
     let governed = resolve::governed(named, object, labels.as_ref(), newcomer(project));
     let others = BTreeSet::new();
-    let beside = Beside { capabilities, observed: None, others: &others, led: false, ourselves: false, governed, now };
+    let beside = Beside {
+        capabilities,
+        observed: None,
+        others: &others,
+        unready: None,
+        led: false,
+        ourselves: false,
+        governed,
+        now,
+    };
     let reading = admit::read(object, &beside);
     if let Some(aside) = &reading.aside {
         return Err(aside.clone().into());
@@ -240,7 +250,7 @@ async fn bring_in(
     }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
     if !is_finalized(&object) {
-        write::add_finalizer(ctx, &object).await.map_err(stopped)?;
+        in_use::hold(ctx, &object).await.map_err(Ended::Stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;
@@ -291,7 +301,16 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
     let labels = resolve::labels(ctx, &object);
     let governed = resolve::governed(&named, &object, labels.as_ref(), newcomer(project));
     let others = BTreeSet::new();
-    let beside = Beside { capabilities, observed: None, others: &others, led: false, ourselves: false, governed, now };
+    let beside = Beside {
+        capabilities,
+        observed: None,
+        others: &others,
+        unready: None,
+        led: false,
+        ourselves: false,
+        governed,
+        now,
+    };
     let layer = admit::read(&object, &beside).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }

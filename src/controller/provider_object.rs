@@ -131,6 +131,15 @@ impl Named {
         }
     }
 
+    /// Whether it is being deleted.
+    pub fn is_being_deleted(&self) -> bool {
+        let metadata = match self {
+            Self::OfNamespace(object) => &object.metadata,
+            Self::OfCluster(object) => &object.metadata,
+        };
+        metadata.deletion_timestamp.is_some()
+    }
+
     /// The rules that memberships are under; `None`: its credential alone bounds what they may.
     pub fn rules(&self) -> Option<&[AllowRule]> {
         match self {
@@ -157,6 +166,21 @@ impl Providers {
             ProviderKind::MembershipProvider => drop(self.of_namespaces.wake.send(key.reference())),
             ProviderKind::ClusterMembershipProvider => drop(self.of_cluster.wake.send(key.reference())),
         }
+    }
+
+    /// Asks for a check of the provider object of this key, or of all, where it is being deleted: a membership that kept it
+    /// may be gone.
+    pub fn wake_leaving(&self, key: Option<&ProviderKey>) {
+        fn leaving<K: ProviderObject>(store: &Store<K>, key: Option<&ProviderKey>) -> Vec<ProviderKey>
+        where
+            K::DynamicType: std::hash::Hash + Eq + Clone,
+        {
+            let leaves = |object: &K| object.meta().deletion_timestamp.is_some();
+            let named = |object: &K| key.is_none_or(|key| *key == object.key());
+            store.state_filter(|object| leaves(object) && named(object)).iter().map(|object| object.key()).collect()
+        }
+        let (of_namespaces, of_cluster) = (&self.of_namespaces.store, &self.of_cluster.store);
+        leaving(of_namespaces, key).iter().chain(&leaving(of_cluster, key)).for_each(|key| self.wake(key));
     }
 
     /// Waits until both kinds are known, or one of them where the other isn't served.

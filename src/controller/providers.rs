@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
+use super::in_use;
 use super::provider_object::ProviderObject;
 use super::reconcile::Fault;
 use super::references::{Credential, References};
@@ -30,6 +31,9 @@ use crate::status::{self, Told};
 
 /// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// What a provider object says that is being deleted while it is in use.
+const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
 
 /// What checking a provider object needs.
 pub struct Checker {
@@ -61,7 +65,11 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
         return Ok(Action::await_change());
     }
     let key = object.key();
-    if object.meta().deletion_timestamp.is_some() {
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let of_kubernetes = |error| Fault::from(Box::new(error));
+    if !deleting {
+        in_use::mend(ctx, object.as_ref()).await.map_err(of_kubernetes)?;
+    } else if in_use::let_go(ctx, object.as_ref()).await.map_err(of_kubernetes)? {
         return Ok(Action::await_change());
     }
     if ctx.connections.are_new(&key, object.rules()) {
@@ -72,13 +80,7 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
     let (link, verified, retry) = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
-            // The API server that doesn't answer for a moment takes nothing from a credential that works.
-            let working = ctx.connections.get(&key).filter(|link| matches!(link, Link::Ready(_)));
-            let link = match working {
-                Some(link) if told.reason == Reason::Unreachable => link,
-                _ => Link::Failed { reason: told.reason, message: told.message },
-            };
-            (link, None, wait(failures))
+            (unread(ctx.connections.get(&key), told), None, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
@@ -93,7 +95,7 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
     };
     let told = match (&link, &verified) {
         (_, Some(_)) => None,
-        (Link::Failed { reason, message }, None) => Some(Told::new(*reason, message.clone())),
+        (Link::Failed { reason, message, .. }, None) => Some(Told::new(*reason, message.clone())),
         (Link::Ready(_), None) => None,
     };
     let changed = changed(ctx.connections.get(&key).as_ref(), &link);
@@ -106,20 +108,32 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
     Ok(Action::requeue(retry))
 }
 
+/// What becomes of a provider whose credential can't be read.
+fn unread(known: Option<Link>, told: Told) -> Link {
+    match known {
+        // The API server that doesn't answer for a moment takes nothing from a credential that works.
+        Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => link,
+        known => Link::Failed { reason: told.reason, message: told.message, last: known.and_then(Link::usable) },
+    }
+}
+
 /// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
 /// they meet, and an end that is due goes out the moment it answers again.
 fn still_usable(ctx: &Context, key: &ProviderKey, connection: Arc<Connection>, error: &Error) -> Link {
-    let was_ready = matches!(ctx.connections.get(key), Some(Link::Ready(known)) if Arc::ptr_eq(&known, &connection));
+    let known = ctx.connections.get(key).and_then(Link::usable);
+    let was_ready = known.is_some_and(|known| Arc::ptr_eq(&known, &connection));
     match error {
         Error::Unreachable { .. } | Error::RateLimited { .. } if was_ready => Link::Ready(connection),
-        _ => Link::Failed { reason: error.reason(), message: error.to_string() },
+        _ => Link::Failed { reason: error.reason(), message: error.to_string(), last: None },
     }
 }
 
 fn changed(old: Option<&Link>, new: &Link) -> bool {
     match (old, new) {
         (Some(Link::Ready(old)), Link::Ready(new)) => !Arc::ptr_eq(old, new),
-        (Some(Link::Failed { reason, message }), Link::Failed { reason: r, message: m }) => (reason, message) != (r, m),
+        (Some(Link::Failed { reason, message, .. }), Link::Failed { reason: r, message: m, .. }) => {
+            (reason, message) != (r, m)
+        }
         _ => true,
     }
 }
@@ -282,12 +296,16 @@ async fn say<K: ProviderObject>(
 ) -> Result<(), kube::Error> {
     let old = object.provider_status().cloned().unwrap_or_default();
     let generation = object.meta().generation.unwrap_or_default();
+    let deleting = object.meta().deletion_timestamp.is_some();
     let conditions = match (&told, &verified) {
         (Some(told), _) => failing(&old.conditions, told, generation, ctx.now()),
         (None, Some(_)) => {
             let mut conditions = status::conditions(
                 &old.conditions,
-                &Told::new(Reason::Converged, "reachable, and the credential is accepted"),
+                &Told::new(
+                    Reason::Converged,
+                    if deleting { KEPT } else { "reachable, and the credential is accepted" },
+                ),
                 &[],
                 generation,
                 ctx.now(),
@@ -314,14 +332,8 @@ async fn say<K: ProviderObject>(
     let api = object.api(ctx.client.clone());
     let patch = json!({"metadata": {"uid": object.meta().uid}, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
-    let uid = object.uid().unwrap_or_default();
-    ctx.written.begins(&uid);
-    let answer = api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await;
-    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| written.meta())) {
-        // Somebody else's change came in between.
-        ctx.providers.wake(&object.key());
-    }
-    answer.map(drop)
+    let patch = Patch::Merge(patch);
+    write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await
 }
 
 /// A provider that isn't usable is not ready at once: nothing of its memberships can be said to wait only.

@@ -53,6 +53,7 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     let action = match road(&ctx, &reference).await {
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
+        Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
         Err(Stop::Kubernetes(error)) => Err(Fault(error)),
     };
     ctx.metrics.pass(began.elapsed(), action.is_ok());
@@ -87,6 +88,9 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         Err(Unresolved::Named(connection, named)) => return names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
+    if let Some(unready) = resolved.unready.as_ref().filter(|_| urgency(&object, ctx.now()) != Urgency::Revoke) {
+        return waits(ctx, &object, unready, None).await;
+    }
     let cell = ctx.targets.cell(&resolved.spot());
     let mut memory = cell.lock().await;
     // Waiting for the target may have taken a while.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::outcome::Outcome;
+use super::in_use;
+use super::outcome::{Outcome, Stop};
 use super::resolve::{Scene, is_finalized};
 use super::targets::Memory;
 use super::write;
@@ -26,7 +27,7 @@ pub async fn before_the_write(
     plan: &Plan,
     observed: Option<&Member>,
     memory: &mut Memory,
-) -> Result<bool, kube::Error> {
+) -> Result<bool, Stop> {
     let layer = &scene.acting.layer;
     let counts = layer.phase == Phase::Counts;
     let refused = if counts { not_asked_again(memory, scene) } else { memory.refused.keys().cloned().collect() };
@@ -67,7 +68,7 @@ pub async fn before_the_write(
         wrote = true;
     }
     if !record.is_empty() && !is_finalized(&object) {
-        write::add_finalizer(ctx, &object).await?;
+        in_use::hold(ctx, &object).await?;
         wrote = true;
     }
     Ok(wrote)

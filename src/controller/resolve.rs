@@ -37,6 +37,8 @@ pub struct Resolved {
     pub connection: Arc<Connection>,
     /// The provider object as it is now, with its rules.
     pub named: Named,
+    /// Why the provider isn't ready: the connection is the last one that was, for ends and revocations only.
+    pub unready: Option<Refusal>,
     /// The target there.
     pub target: Target,
 }
@@ -111,14 +113,31 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
         None => Err(Unresolved::Checking),
         // Another object stands under the name now.
         Some(Link::Ready(connection)) if Some(&connection.uid) != named.uid() => Err(Unresolved::Checking),
-        Some(Link::Failed { reason, message }) => Err(Unresolved::Refused(Refusal {
-            reason: Reason::ProviderNotReady,
-            message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
-        })),
+        Some(Link::Ready(_)) if named.is_being_deleted() && !is_finalized(object) => {
+            Err(Unresolved::Refused(Refusal {
+                reason: Reason::ProviderNotReady,
+                message: format!("{:?} {:?} is being deleted and takes no new memberships", key.kind, key.name),
+            }))
+        }
+        Some(Link::Failed { reason, message, last }) => {
+            let unready = Refusal {
+                reason: Reason::ProviderNotReady,
+                message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
+            };
+            let connection = last.filter(|last| Some(&last.uid) == named.uid()).ok_or_else(|| unready.clone())?;
+            told_by_another(object, &connection)?;
+            let target = policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?;
+            let target = target.ok_or_else(|| unready.clone())?;
+            let uid = object.uid().unwrap_or_default();
+            Ok(Resolved { uid, connection, named, unready: Some(unready), target })
+        }
         Some(Link::Ready(connection)) => {
             told_by_another(object, &connection)?;
             match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))? {
-                Some(target) => Ok(Resolved { uid: object.uid().unwrap_or_default(), connection, named, target }),
+                Some(target) => {
+                    let uid = object.uid().unwrap_or_default();
+                    Ok(Resolved { uid, connection, named, unready: None, target })
+                }
                 None => Err(Unresolved::Named(connection, named)),
             }
         }
@@ -214,7 +233,9 @@ pub fn scene(
     for (index, (object, governed)) in objects.iter().zip(&governed).enumerate() {
         let others = recorded.iter().enumerate().filter(|(other, _)| *other != index);
         let others: BTreeSet<String> = others.flat_map(|(_, roles)| roles.iter().cloned()).collect();
-        let beside = Beside { capabilities, observed, others: &others, led, ourselves, governed: *governed, now };
+        let unready = resolved.unready.as_ref();
+        let beside =
+            Beside { capabilities, observed, others: &others, unready, led, ourselves, governed: *governed, now };
         readings.push(admit::read(object, &beside));
     }
     for (index, object) in objects.iter().enumerate() {
@@ -309,6 +330,7 @@ fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: T
         capabilities: resolved.capabilities(),
         observed: None,
         others: &nobody,
+        unready: resolved.unready.as_ref(),
         led: false,
         ourselves: resolved.is_ourselves(),
         governed: resolved.governed(object, labels.as_ref()),

@@ -20,10 +20,13 @@ use tokio::sync::{mpsc, watch as signal};
 use tokio::time::Instant;
 use tower::filter::FilterLayer;
 
+use super::connections::ProviderKey;
 use super::context::{Context, Written};
+use super::in_use::InUse;
 use super::namespaces::{self, Namespaces};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{self, Checker, of_provider};
+use super::resolve::is_finalized;
 use super::{reconcile, watch};
 use crate::api::ProjectMembership;
 use crate::events::Events;
@@ -115,6 +118,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         providers: Providers { of_namespaces, of_cluster },
         namespaces,
         written: Written::default(),
+        in_use: InUse::default(),
         targets: Default::default(),
         connections: Default::default(),
         wake,
@@ -336,16 +340,25 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
         others.retain(|other| !ctx.apart(object, other));
         others
     };
+    if let Event::Apply(object) = event
+        && !is_finalized(object)
+    {
+        ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+    }
     let others = match event {
         Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);
             }
+            ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
             concerned(object, ctx.targets.lost(object))
         }
         // What was deleted while the watch was broken off is told by nobody.
-        Event::InitDone => ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some()),
+        Event::InitDone => {
+            ctx.providers.wake_leaving(None);
+            ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some())
+        }
         Event::Init => Vec::new(),
     };
     others.iter().for_each(|other| ctx.wake(other));

@@ -210,6 +210,16 @@ impl Stage {
         .await;
     }
 
+    /// Deletes an object whatever keeps it, as an administrator can, and waits until it is gone.
+    pub async fn delete_by_force(&self, object: &str) {
+        self.api.ask_to_delete(object).await;
+        let output =
+            self.ns.run(&["patch", object, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#], "").await;
+        let gone = output.stderr.contains("NotFound");
+        assert!(output.status.success() || gone, "{object}: {}", output.stderr);
+        self.api.is_gone(object).await;
+    }
+
     /// Deletes an object and waits until it is gone.
     pub async fn delete(&self, object: &str) {
         self.api.ask_to_delete(object).await;
