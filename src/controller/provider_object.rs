@@ -204,6 +204,14 @@ impl Providers {
         future::join(self.of_namespaces.is_listed(), self.of_cluster.is_listed()).await;
     }
 
+    /// Whether provider objects of this kind are looked for at all.
+    pub fn serve(&self, kind: ProviderKind) -> bool {
+        match kind {
+            ProviderKind::MembershipProvider => !*self.of_namespaces.not_served.borrow(),
+            ProviderKind::ClusterMembershipProvider => !*self.of_cluster.not_served.borrow(),
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.of_namespaces.store.len() + self.of_cluster.store.len()

@@ -104,10 +104,15 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
             ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
             ProviderKind::ClusterMembershipProvider => String::new(),
         };
-        return Err(Unresolved::Refused(Refusal {
-            reason: Reason::ProviderNotFound,
-            message: format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name),
-        }));
+        let message = if ctx.providers.serve(key.kind) {
+            format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
+        } else {
+            format!(
+                "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
+                key.kind, key.name
+            )
+        };
+        return Err(Unresolved::Refused(Refusal { reason: Reason::ProviderNotFound, message }));
     };
     match ctx.connections.get(&key) {
         None => Err(Unresolved::Checking),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::http::{Method, Request};
 use futures::{FutureExt, Stream, StreamExt, future};
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use kube::client::{Body, ClientBuilder};
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
@@ -55,6 +56,8 @@ pub struct Config {
     pub urls: http::Policy,
     /// The Lease that says which of several replicas acts; `None`: there is one only.
     pub lease: Option<lease::Config>,
+    /// The namespaces that are looked at; none: all of them, and what belongs to the cluster.
+    pub namespaces: Vec<String>,
     /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
 }
@@ -131,10 +134,12 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let checker = Arc::new(Checker { ctx: ctx.clone(), http, cluster_http, tokens: config.tokens, made });
 
     let Providers { of_namespaces, of_cluster } = &ctx.providers;
+    let apis = apis_of(&client, &config.namespaces);
     let checking_namespaced =
-        checking(&checker, of_namespaces.store.clone(), of_namespaces_feed, leads(&leadership), stopped.clone());
+        checking(&checker, apis, of_namespaces.store.clone(), of_namespaces_feed, leads(&leadership), stopped.clone());
+    let apis = if config.namespaces.is_empty() { vec![Api::all(client.clone())] } else { Vec::new() };
     let checking_cluster =
-        checking(&checker, of_cluster.store.clone(), of_cluster_feed, leads(&leadership), stopped.clone());
+        checking(&checker, apis, of_cluster.store.clone(), of_cluster_feed, leads(&leadership), stopped.clone());
 
     let memberships_listed = signal::Sender::new(false);
     let are_listed = memberships_listed.subscribe();
@@ -143,7 +148,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
     };
     let membership_stream = watch::objects(
-        Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()),
+        apis_of(&client, &config.namespaces),
         memberships_writer,
         metrics.clone(),
         signal::Sender::new(false),
@@ -266,6 +271,17 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
+/// The ways to list and watch a kind: of all namespaces, or of each of these.
+fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<DeserializeGuard<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespaces {
+        [] => vec![Api::all(client.clone())],
+        namespaces => namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
+    }
+}
+
 /// What feeds the store of one kind of provider objects, and its controller.
 struct Feed<K: ProviderObject> {
     writer: Writer<K>,
@@ -285,6 +301,7 @@ fn kind<K: ProviderObject>() -> (Kind<K>, Feed<K>) {
 /// Watches one kind of provider objects and checks them.
 fn checking<K: ProviderObject>(
     checker: &Arc<Checker>,
+    apis: Vec<Api<DeserializeGuard<K>>>,
     store: Store<K>,
     feed: Feed<K>,
     leads: impl Future<Output = ()> + Send + 'static,
@@ -296,8 +313,9 @@ fn checking<K: ProviderObject>(
         move |event: &Event<K>| provider_event(&checker, event)
     };
     let Feed { writer, woken, not_served, listed } = feed;
-    let api = Api::<DeserializeGuard<K>>::all(ctx.client.clone());
-    let stream = watch::objects(api, writer, ctx.metrics.clone(), not_served, saw, leads, listed);
+    // What isn't looked for is as good as not served.
+    not_served.send_replace(apis.is_empty());
+    let stream = watch::objects(apis, writer, ctx.metrics.clone(), not_served, saw, leads, listed);
     Controller::for_stream(by_others(stream, ctx), store)
         .with_config(controller::Config::default().debounce(Duration::ZERO))
         .reconcile_on(receiver(woken))

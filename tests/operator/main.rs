@@ -44,5 +44,6 @@ mod suspension;
 mod telemetry;
 mod unchecked;
 mod unproven;
+mod watch_namespaces;
 mod windows;
 mod zitadel;
