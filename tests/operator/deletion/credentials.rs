@@ -39,7 +39,7 @@ async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
             let end = time(&stage.role_is(&object, b, "Active").await["expirationTime"]);
             stage
                 .change(
-                    &subject,
+                    subject,
                     json!({"roles": [{"role": a}, {"role": b, "temporary": {"duration": "20s"}}, {"role": c}]}),
                 )
                 .await;
