@@ -185,7 +185,7 @@ pub fn tell_losses(ctx: &Context, scene: &Scene, plan: &Plan) {
     tell_roles(ctx, scene, Happening::Revoked, &of(Loss::Revoked));
     tell_roles(ctx, scene, Happening::Expired, &of(Loss::Expired));
     tell_roles(ctx, scene, Happening::DriftedAway, &of(Loss::Unexpected));
-    let now = ctx.now();
+    let now = scene.clock(ctx);
     for role in of(Loss::Expired) {
         if let Some(end) = scene.layers().iter().filter_map(|layer: &Layer| layer.managed.get(&role)?.end()).max() {
             ctx.metrics.lateness(now.duration_since(end));

@@ -204,7 +204,7 @@ impl Pass<'_> {
             tokio::select! {
                 biased;
                 permit = &mut waiting => return Ok(Some(permit)),
-                () = sleep_until(next_edge(&look.scene), self.ctx.now()) => return Ok(None),
+                () = sleep_until(next_edge(&look.scene), look.scene.clock(self.ctx)) => return Ok(None),
                 () = &mut knocked => {
                     knocked.set(knock.notified());
                     // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.
