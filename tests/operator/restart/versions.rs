@@ -10,17 +10,12 @@ use crate::support::{SOON, eventually, path};
 
 /// Has the API server keep fields that the schema doesn't have, as that of another version would.
 async fn keeps_any_field(plane: &ControlPlane) {
-    let name = "projectmemberships.membership.dev";
-    let kubectl = plane.kubectl();
-    let mut kind: Value =
-        serde_json::from_str(&kubectl.ok(&["get", "crd", name, "--output=json"]).await.unwrap()).unwrap();
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties";
-    let spec = ["/spec", "/status", "/status/properties/managedRoles/items"];
-    for object in spec {
-        let object = kind.pointer_mut(&format!("{schema}{object}")).unwrap_or_else(|| panic!("no {object}"));
-        object["x-kubernetes-preserve-unknown-fields"] = json!(true);
-    }
-    kubectl.ok_with_input(&["replace", "--filename=-"], &kind.to_string()).await.unwrap();
+    let patches = ["/spec", "/status", "/status/properties/managedRoles/items"].map(|object| {
+        json!({"op": "add", "path": format!("{schema}{object}/x-kubernetes-preserve-unknown-fields"), "value": true})
+    });
+    let (name, patch) = ("projectmemberships.membership.dev", json!(patches).to_string());
+    plane.kubectl().ok(&["patch", "crd", name, "--type=json", "--patch", &patch]).await.unwrap();
 }
 
 /// Stores an object as another version would, spec and status; waits until the API server keeps what is `newer`.
