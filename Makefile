@@ -23,6 +23,11 @@ playground: build ## The same parts, left running until Ctrl-C, with the KUBECON
 test: ## Every test there is, the ones on a real control plane included.
 	@tests/run.sh
 
+.PHONY: test-faults
+test-faults: ## What must hold when things go wrong, row by row (tests/faults/rows.yaml, docs/faults.md).
+	@cargo run --quiet -p control-plane -- build
+	@cargo run --quiet -p faults
+
 .PHONY: soak
 soak: ## Replicas that are killed for a minute while everything changes (SOAK_SECONDS=: longer).
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),60) cargo test --test operator replicas::churn -- --nocapture

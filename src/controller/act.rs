@@ -194,7 +194,7 @@ pub fn tell_losses(ctx: &Context, scene: &Scene, plan: &Plan) {
         let others = scene.other_objects.iter().zip(&scene.others);
         others.filter(|(_, reading)| waiting(reading)).for_each(|(object, _)| ctx.wake(object));
     }
-    let now = ctx.now();
+    let now = scene.clock(ctx);
     for role in of(Loss::Expired) {
         if let Some(end) = scene.layers().iter().filter_map(|layer: &Layer| layer.managed.get(&role)?.end()).max() {
             ctx.metrics.lateness(now.duration_since(end));

@@ -84,6 +84,9 @@ impl Pass<'_> {
                 }
             };
             memory.unanswered = None;
+            if record::speaks_of_another(memory, &look.scene) {
+                continue;
+            }
             if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory)
                 .await?
             {
@@ -166,7 +169,8 @@ impl Pass<'_> {
     /// As [`Pass::look`], on what is known already; `None`: that isn't enough.
     fn known(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Option<Look>, Stop> {
         let known = self.roster().sighting(&self.resolved.target.subject_id, not_before);
-        known.and_then(Result::ok).map(|sighting| self.planned(memory, sighting)).transpose()
+        let look = known.and_then(Result::ok).map(|sighting| self.planned(memory, sighting)).transpose()?;
+        Ok(look.filter(|look| !record::speaks_of_another(memory, &look.scene)))
     }
 
     fn planned(&self, memory: &Memory, sighting: Sighting) -> Result<Look, Stop> {
@@ -200,7 +204,7 @@ impl Pass<'_> {
             tokio::select! {
                 biased;
                 permit = &mut waiting => return Ok(Some(permit)),
-                () = sleep_until(next_edge(&look.scene), self.ctx.now()) => return Ok(None),
+                () = sleep_until(next_edge(&look.scene), look.scene.clock(self.ctx)) => return Ok(None),
                 () = &mut knocked => {
                     knocked.set(knock.notified());
                     // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.

@@ -250,7 +250,7 @@ pub fn next_look(
         Again::Backoff => backoff(memory, &uid, LONGEST_BACKOFF),
         Again::Soon => backoff(memory, &uid, LONGEST_WHILE_DUE),
     };
-    let now = ctx.now();
+    let now = scene.clock(ctx);
     let edges = [new.next_transition_time, status::patience_ends(&new.conditions)];
     // One that has passed since the scene was read is due now: nobody else would come back for it.
     let edges = edges.into_iter().flatten().filter(|edge| *edge > scene.now);

@@ -102,6 +102,13 @@ pub async fn after_an_edit(
     Ok(object)
 }
 
+/// Whether the object was edited between [`after_an_edit`] and this reading of it: what was granted on the former
+/// spec's word isn't written down yet, and this one may say nothing of it.
+pub fn speaks_of_another(memory: &Memory, scene: &Scene) -> bool {
+    let granted = memory.granted.get(&scene.acting.layer.uid);
+    granted.is_some_and(|granted| Some(granted.generation) != scene.object.metadata.generation)
+}
+
 /// Roles that the provider refused and that no spec has asked for since. A changed spec asks again.
 fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
     let asker = (scene.acting.layer.uid.clone(), scene.object.metadata.generation.unwrap_or_default());

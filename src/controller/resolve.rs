@@ -185,11 +185,18 @@ pub struct Scene {
     pub asked_by: BTreeSet<(String, i64)>,
     /// The target, as status says it.
     pub target_status: TargetStatus,
-    /// The instant that all this is for.
+    /// The instant that all this is for, by whichever clock is ahead: of two ends the earlier counts.
     pub now: Timestamp,
+    /// How far that clock is ahead of ours.
+    pub lead: SignedDuration,
 }
 
 impl Scene {
+    /// What the clock shows by now that `now` was read from.
+    pub fn clock(&self, ctx: &Context) -> Timestamp {
+        ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX)
+    }
+
     /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what an
     /// object that only observes is compared with.
     pub fn declared(&self) -> Option<Layer> {
@@ -222,7 +229,9 @@ pub fn scene(
     observed: Option<&Member>,
 ) -> Option<Scene> {
     let object = resolved.object(ctx, reference)?;
-    let now = ctx.now();
+    let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
+    let lead = skew.unwrap_or_default().max(SignedDuration::ZERO);
+    let now = ctx.now().saturating_add(lead).unwrap_or(Timestamp::MAX);
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
     let led = !leads(ctx, &kin, &object, resolved, now);
     let mut objects = vec![object.clone()];
@@ -265,9 +274,8 @@ pub fn scene(
     let acting = readings.next()?;
     let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
     let target_status = super::record::target_status(resolved);
-    let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
     let others = readings.collect();
-    Some(Scene { object, acting, others, other_objects, capabilities, spared, skew, asked_by, target_status, now })
+    Some(Scene { object, acting, others, other_objects, capabilities, spared, skew, asked_by, target_status, now, lead })
 }
 
 /// The labels of an object's namespace, as far as rules ask for them.

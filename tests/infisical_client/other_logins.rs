@@ -129,7 +129,7 @@ async fn a_refused_token_is_left_alone_for_as_long_as_a_refused_secret() {
         let tried = || stage.server().count("POST", &format!("{file}/login"));
         let refusal = json!({"statusCode": 401, "error": "UnauthorizedError", "message": "Access denied"});
         stage.server().order(Order::always(Fault::Status(Answer::new(401, refusal))).on("POST", "/login"));
-        for (seconds, tries) in [(0, 1), (29, 1), (2, 2), (329, 2), (2, 3), (599, 3), (2, 4)] {
+        for (seconds, tries) in [(0, 1), (15, 1), (20, 2), (310, 2), (30, 3), (580, 3), (30, 4)] {
             pass(seconds).await;
             for _ in 0..3 {
                 assert!(list(&stage).await.is_err());

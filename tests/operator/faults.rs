@@ -5,4 +5,5 @@ mod down;
 mod limits;
 mod lost;
 mod organizations;
+mod refused;
 mod writers;

@@ -2,7 +2,7 @@
 //! static token.
 
 use serde_json::json;
-use simulator::RoleRow;
+use simulator::{Fault, Order, RoleRow};
 
 use crate::stage::with_stage;
 use crate::subject::{in_seconds, is_empty, time, with};
@@ -143,6 +143,43 @@ async fn a_static_token_works_without_signing_in() {
         stage.delete(&subject.object()).await;
         subject.has_now(&[], "after its object was deleted");
         assert_eq!(stage.simulator.infisical().count("POST", "/login"), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_is_done_only_when_none_of_several_memberships_is_left() {
+    with_stage(async |stage| {
+        let (subject, infisical) = (stage.identity("doubled"), stage.simulator.infisical());
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        stage.ready(&subject.object()).await;
+        for role in ["viewer", "viewer"] {
+            infisical.add_membership(simulator::worlds::INFISICAL_PROJECT, &subject.id, vec![RoleRow::permanent(role)]);
+        }
+        assert_eq!(subject.memberships(), 3);
+        // The first removal fails.
+        infisical.order(Order::next(Fault::status(503)).on("DELETE", &subject.id));
+        stage.delete(&subject.object()).await;
+        assert_eq!(subject.memberships(), 0, "left with {:?}", subject.holds());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_change_of_several_memberships_makes_one_of_them_without_a_patch() {
+    with_stage(async |stage| {
+        let (subject, infisical) = (stage.identity("doubled"), stage.simulator.infisical());
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        stage.ready(&subject.object()).await;
+        infisical.add_membership(simulator::worlds::INFISICAL_PROJECT, &subject.id, vec![RoleRow::permanent("admin")]);
+        stage.reconcile_now(&subject.object()).await;
+        subject.is_member(1).await;
+        subject.has(&["viewer"]).await;
+        stage.change(&subject, json!({"roles": [{"role": "deployer"}]})).await;
+        stage.ready(&subject.object()).await;
+        subject.has_now(&["deployer"], "when one membership is left");
+        let methods: Vec<String> = subject.writes().into_iter().map(|write| write.method).collect();
+        assert_eq!(methods, ["POST", "DELETE", "POST", "PATCH"], "{:#?}", subject.writes());
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Several objects on one target are layers: what should be there is the union of those that count.
 
 use serde_json::{Value, json};
+use simulator::{RoleRow, worlds};
 
 use crate::stage::with_stage;
 use crate::subject::{LATE, each, in_seconds, time, with};
@@ -225,6 +226,48 @@ async fn of_two_provider_objects_on_one_target_the_older_leads() {
             stage.says(&rival, "Ready", "True", "Converged").await;
         })
         .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_credential() {
+    const OTHER: &str = "00000000-0000-4000-8000-00000000c0de";
+    const TOKEN: &str = "the-second-tenants-token";
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        infisical.add_identity(OTHER, "second-tenant");
+        infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, vec![RoleRow::permanent("viewer")]);
+        infisical.add_token(TOKEN, OTHER);
+        stage.provider_is_ready("infisical").await;
+        stage.past_the_creation_of(&stage.infisical_provider()).await;
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "second"}, "stringData": {"token": TOKEN}});
+        let mut second = stage.infisical_provider();
+        second["metadata"]["name"] = json!("second");
+        second["spec"]["infisical"]["auth"] = json!({"tokenSecretRef": {"name": "second", "key": "token"}});
+        stage.api.apply(&[secret, second]).await;
+        stage.provider_is_ready("second").await;
+
+        // Beside one that counts, beside one that is suspended, and alone.
+        let subject = stage.identity("target");
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        stage.ready(&subject.object()).await;
+        let rival = with(subject.layer("rival", json!([{"role": "admin"}])), json!({"providerRef": {"name": "second"}}));
+        stage.api.apply(&[rival]).await;
+        stage.says("pm/rival", "Ready", "False", "Conflict").await;
+        stage.reconcile_now("pm/rival").await;
+        stage.reconcile_now(&subject.object()).await;
+        subject.has_now(&["viewer"], "beside a second provider object");
+        stage.change(&subject, json!({"suspend": true})).await;
+        stage.reason_is("pm/rival", "Forbidden").await;
+        stage.delete(&subject.object()).await;
+        stage.reason_is("pm/rival", "Forbidden").await;
+        let granted = subject.writes().into_iter().filter(|write| write.body.contains("\"admin\""));
+        let by: Vec<(String, Option<u16>)> = granted.map(|write| (write.caller, write.status)).collect();
+        assert!(!by.is_empty(), "the second credential tries by itself");
+        assert!(by.iter().all(|(caller, status)| caller == "second-tenant" && *status == Some(403)), "{by:?}");
+        assert!(!subject.holds().contains("admin"), "there was {:?}", subject.holds());
+        stage.strangers_keep_their_rights();
     })
     .await;
 }

@@ -28,6 +28,7 @@ mod observing;
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
 mod races;
+mod refusing;
 mod replicas;
 mod reporting;
 mod restart;

@@ -1,9 +1,12 @@
 //! roleManagement: roles that no object declares go (Exclusive) or stay as they are (Additive).
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde_json::json;
-use simulator::RoleRow;
+use simulator::{Fault, Order, RoleRow};
 
+use crate::evidence::{Call, sees};
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, time};
 
@@ -106,4 +109,60 @@ async fn a_change_of_role_management_counts_at_once() {
         .await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_foreign_role_that_was_just_revoked_is_not_given_back() {
+    with_stage(async |stage| {
+        each(stage.both("revoked"), async |subject| {
+            let [a, b, c, d] = subject.names();
+            subject.by_hand(&[c, d]);
+            let additive = json!({"roleManagement": "Additive"});
+            stage.api.apply(&[subject.declares_with(json!([{"role": a}]), additive)]).await;
+            stage.ready(&subject.object()).await;
+            subject.has_now(&[a, c, d], "beside what others gave");
+            // The last list still shows it, and so does the one that the write waits for.
+            let (method, list) = subject.call(Call::List);
+            let before = subject.lists();
+            stage.at(&subject).order(Order::next(Fault::Delay(Duration::from_secs(2))).on(method, &list));
+            subject.by_hand(&[a, d]);
+            stage.api.merge(&subject.object(), &json!({"spec": {"roles": [{"role": a}, {"role": b}]}})).await;
+            sees("a list is asked for", || subject.lists() > before).await;
+            subject.by_hand(&[a]);
+            stage.ready(&subject.object()).await;
+            subject.has_now(&[a, b], "without what was just revoked");
+            let given: Vec<_> = subject.writes().into_iter().skip(1).collect();
+            assert!(given.iter().all(|write| !write.body.contains(&quoted(c))), "{c} was sent again: {given:#?}");
+            assert!(given.iter().all(|write| !write.body.contains(&quoted(d))), "{d} was sent again: {given:#?}");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_member_removed_between_the_list_and_the_write_is_planned_for_anew() {
+    with_stage(async |stage| {
+        each(stage.both("removed"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            subject.by_hand(&[c]);
+            let additive = json!({"roleManagement": "Additive"});
+            stage.api.apply(&[subject.declares_with(json!([{"role": a}]), additive)]).await;
+            stage.ready(&subject.object()).await;
+            let (method, path) = subject.call(Call::Change);
+            let before = stage.at(&subject).count(method, &path);
+            stage.at(&subject).order(Order::next(Fault::Delay(Duration::from_secs(2))).on(method, &path));
+            stage.api.merge(&subject.object(), &json!({"spec": {"roles": [{"role": a}, {"role": b}]}})).await;
+            sees("the write is under way", || stage.at(&subject).count(method, &path) > before).await;
+            subject.by_hand(&[]);
+            stage.ready(&subject.object()).await;
+            subject.has_now(&[a, b], "and nothing of what went with the member");
+        })
+        .await;
+    })
+    .await;
+}
+
+fn quoted(role: &str) -> String {
+    format!("\"{role}\"")
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order, worlds};
 
+use crate::evidence::{Call, sees};
 use crate::invitations::{lets_invite, outsider};
 use crate::stage::{Stage, with_stage};
-use crate::subject::Subject;
+use crate::subject::{Subject, each};
 use crate::support::{SOON, changed, eventually};
 
 /// How long a request is held up, so that a test can change something meanwhile.
@@ -94,6 +95,40 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
         stage.delete(&person.object()).await;
         assert_eq!(infisical.mails().len(), 0, "{:#?}", infisical.mails());
         assert_eq!(person.memberships(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_created_anew_while_the_old_one_is_revoked_keeps_its_access() {
+    with_stage(async |stage| {
+        each(stage.both("anew"), async |subject| {
+            let [a, ..] = subject.names();
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            // The removal is under way, and not carried out before the new object is there.
+            let (method, path) = subject.call(Call::Remove);
+            stage.at(&subject).order(Order::next(Fault::Delay(HELD_UP)).on(method, &path));
+            stage.api.ask_to_delete(&subject.object()).await;
+            sees("the removal is under way", || stage.at(&subject).count(method, &path) == 1).await;
+            let old = stage.api.get(&subject.object()).await["metadata"]["uid"].clone();
+            stage.api.merge(&subject.object(), &json!({"metadata": {"finalizers": null}})).await;
+            stage.api.is_gone(&subject.object()).await;
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            sees("the removal is carried out", || !subject.holds().contains(a)).await;
+            subject.has(&[a]).await;
+            stage.ready(&subject.object()).await;
+            subject.has_now(&[a], "when the new object is Ready");
+            let object = stage.api.get(&subject.object()).await;
+            assert_ne!(object["metadata"]["uid"], old);
+            stage.reconcile_now(&subject.object()).await;
+            subject.has_now(&[a], "in the end");
+            let removals = subject.writes().into_iter().filter(|write| write.method == "DELETE").count();
+            assert_eq!(removals, 1, "{}: {:#?}", subject.name, subject.writes());
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[], "when the new object is gone");
+        })
+        .await;
     })
     .await;
 }

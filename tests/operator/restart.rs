@@ -3,10 +3,13 @@
 //! They share a second control plane and take turns on it, since an operator acts on all namespaces. What is killed is
 //! killed once for all tests of `killed`.
 
+mod clock;
 mod killed;
 mod named;
 mod undecodable;
+mod unseen;
 mod urls;
+mod versions;
 mod without_apiserver;
 
 use control_plane::{ControlPlane, Options};

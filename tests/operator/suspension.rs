@@ -1,7 +1,11 @@
 //! suspend: nothing is granted, nothing repaired; what was granted is held, and still ends.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
+use serde_json::{Value, json};
+use simulator::{Fault, Order};
+
+use crate::evidence::Call;
 use crate::stage::with_stage;
 use crate::subject::{each, is_empty, time};
 
@@ -120,6 +124,40 @@ async fn a_suspended_object_that_is_deleted_revokes_what_it_granted() {
             subject.has(&[c]).await;
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen to fail without `record::speaks_of_another`: what had been granted was written down nowhere.
+#[tokio::test]
+async fn an_object_suspended_while_its_grant_is_looked_at_still_revokes_it() {
+    const LOOK: Duration = Duration::from_secs(4);
+    with_stage(async |stage| {
+        let subject = stage.identity("looked-at");
+        let infisical = stage.simulator.infisical();
+        let (method, list) = subject.call(Call::List);
+        // Beside a role that another object holds and somebody took away a grant carries nothing of others.
+        stage.declare(&subject, json!([{"role": "deployer"}])).await;
+        stage.ready(&subject.object()).await;
+        stage.change(&subject, json!({"suspend": true})).await;
+        stage.reason_is(&subject.object(), "Suspended").await;
+        subject.by_hand(&[]);
+        stage.reconcile_now(&subject.object()).await;
+        // Somebody puts it back before the grant is confirmed, so that the next write relies on a list.
+        infisical.order(Order::next(Fault::DelayAfter(Duration::from_secs(3))).on("POST", &subject.id));
+        stage.api.apply(&[subject.layer("granted", json!([{"role": "viewer"}]))]).await;
+        subject.has(&["viewer"]).await;
+        infisical.order(Order::nth(2, Fault::Delay(LOOK)).on(method, &list));
+        subject.by_hand(&["deployer"]);
+        subject.is_listed(2).await;
+        // The pass waits for its list, and has read the object before.
+        stage.api.merge("pm/granted", &json!({"spec": {"suspend": true}})).await;
+        subject.by_hand(&["deployer", "viewer"]);
+        stage.reason_is("pm/granted", "Suspended").await;
+        let managed = stage.api.get("pm/granted").await["status"]["managedRoles"].clone();
+        assert_eq!(managed, json!([{"role": "viewer"}]), "what it granted is written down");
+        stage.delete("pm/granted").await;
+        subject.has_now(&["deployer"], "after the object that granted viewer was deleted");
     })
     .await;
 }

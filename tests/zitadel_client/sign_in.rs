@@ -191,10 +191,11 @@ async fn a_key_and_a_client_secret_sign_in_once_for_many_calls_and_again_before_
             assert_eq!(outcome, Ok("management/v1"), "{credentials:?}");
         }
         assert_eq!(instance.seen().sign_ins, 1, "{credentials:?}");
-        pass(43_199 - 61).await;
+        // It is replaced a minute before its end; half a minute to either side is for a busy machine.
+        pass(43_199 - 90).await;
         assert!(verify(&zitadel).await.is_ok());
         assert_eq!(instance.seen().sign_ins, 1, "{credentials:?}");
-        pass(2).await;
+        pass(60).await;
         assert!(verify(&zitadel).await.is_ok());
         assert_eq!(instance.seen().sign_ins, 2, "{credentials:?}");
     }

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use simulator::worlds;
 
-use crate::evidence::assert_presentable;
+use crate::evidence::{assert_presentable, sees};
 use crate::stage::{Stage, with_stage};
-use crate::subject::Subject;
+use crate::subject::{Subject, each};
 use crate::support::{assert_contains, changed};
 
 /// A provider object of another name whose credentials are in another Secret.
@@ -158,6 +158,84 @@ async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
         zitadel.add_pat(worlds::ZITADEL_TOKEN, worlds::ZITADEL_OPERATOR);
         stage.ready_in_time(&user.object()).await;
         user.has_now(&[b], "when the credential is taken again");
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deletion_waits_for_a_credential_that_is_gone_and_an_orphan_does_not() {
+    with_stage(async |stage| {
+        let pairs = [stage.both("deleted"), stage.both("let-go")];
+        for subject in pairs.iter().flatten() {
+            stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+            stage.ready(&subject.object()).await;
+        }
+        for name in ["infisical", "zitadel"] {
+            stage.ns.ok(&["delete", "secret", name]).await;
+            stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "gone").await;
+            stage.says(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
+        }
+        let [deleted, let_go] = &pairs;
+        each(deleted.iter().chain(let_go), async |subject| {
+            stage.api.ask_to_delete(&subject.object()).await;
+            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            assert_presentable(&message);
+            assert_contains(&message, "Secret");
+            let held = stage.api.get(&subject.object()).await["metadata"]["finalizers"].clone();
+            assert_eq!(held, json!(["membership.dev/revoke"]), "{}", subject.name);
+            subject.has_now(&[subject.names()[0]], "while the credential is gone");
+        })
+        .await;
+        each(let_go, async |subject| {
+            stage.api.merge(&subject.object(), &json!({"spec": {"deletionPolicy": "Orphan"}})).await;
+            stage.api.is_gone(&subject.object()).await;
+            subject.has_now(&[subject.names()[0]], "of an orphan");
+        })
+        .await;
+        stage.api.apply(&stage.secrets()).await;
+        for name in ["infisical", "zitadel"] {
+            stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "back").await;
+        }
+        each(deleted, async |subject| {
+            stage.api.is_gone(&subject.object()).await;
+            subject.has_now(&[], "when the credential is back");
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_credential_that_is_rotated_is_read_again_with_one_login_and_loses_no_right() {
+    const MEMBERSHIPS: usize = 12;
+    const SECOND: &str = "the-second-secret";
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        let subjects: Vec<Subject> = (0..MEMBERSHIPS).map(|n| stage.identity(&format!("member-{n}"))).collect();
+        for subject in &subjects {
+            stage.declare(subject, json!([{"role": "viewer"}])).await;
+        }
+        for subject in &subjects {
+            stage.ready(&subject.object()).await;
+        }
+        // The new secret is there before the old one goes, as it is done without a gap.
+        infisical.add_client(worlds::INFISICAL_CLIENT_ID, SECOND, worlds::INFISICAL_OPERATOR);
+        infisical.clear_requests();
+        let data = json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": SECOND});
+        stage.api.apply(&[secret("infisical", data)]).await;
+        stage.api.annotate("membershipprovider/infisical", "example.com/asked", "rotated").await;
+        sees("a login with the new secret", || infisical.logins() >= 1).await;
+        for subject in &subjects {
+            stage.change(subject, json!({"roles": [{"role": "deployer"}]})).await;
+        }
+        for subject in &subjects {
+            stage.ready(&subject.object()).await;
+            subject.has_now(&["deployer"], "with the new secret");
+            subject.was_written(1, "since the secret was rotated");
+        }
+        assert_eq!(infisical.logins(), 1, "one login for {MEMBERSHIPS} memberships");
         stage.strangers_keep_their_rights();
     })
     .await;

@@ -1,9 +1,11 @@
 //! Writes that were carried out and whose answers were lost.
 
+use std::time::Duration;
+
 use serde_json::json;
 use simulator::{Answer, Fault, Order};
 
-use crate::evidence::Call;
+use crate::evidence::{Call, is_ready, sees};
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 
@@ -54,6 +56,56 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
                 assert!(removals <= 2, "{}, {case}: {removals} removals: {:#?}", subject.name, subject.writes());
                 assert_eq!(subject.memberships(), 0, "{}, {case}", subject.name);
             }
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+/// Longer than the operator waits for an answer.
+const NEVER: Duration = Duration::from_secs(40);
+
+#[tokio::test]
+async fn a_write_that_is_never_answered_is_looked_at_before_it_is_tried_again() {
+    with_stage(async |stage| {
+        each(stage.both("never"), async |subject| {
+            let ([a, b, ..], object) = (subject.names(), subject.object());
+            once(&stage, &subject, Call::Create, &Fault::DelayAfter(NEVER));
+            stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+            subject.has(&[a, b]).await;
+            assert!(!is_ready(&stage.api.get(&object).await), "nothing is told of what nobody knows");
+            stage.ready_in_time(&object).await;
+            subject.has_now(&[a, b], "after an answer that never came");
+            subject.was_written(1, "after an answer that never came");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_for_it() {
+    with_stage(async |stage| {
+        each(stage.both("else"), async |subject| {
+            let ([a, _, c, _], object) = (subject.names(), subject.object());
+            let (method, path) = subject.call(Call::Create);
+            // Nothing is carried out, and until it is looked at somebody else has made the subject a member.
+            stage.at(&subject).order(Order::next(Fault::Delay(Duration::from_secs(2))).on(method, &path));
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            sees("the creation is under way", || stage.at(&subject).count(method, &path) == 1).await;
+            subject.by_hand(&[c]);
+            stage.ready(&object).await;
+            subject.has_now(&[a], "as declared, and no more");
+            assert_eq!(subject.memberships(), 1, "{}", subject.name);
+            let status = stage.api.get(&object).await["status"].clone();
+            assert_eq!(
+                status["managedRoles"],
+                json!([{ "role": a }]),
+                "what somebody else gave isn't ours: {status:#}"
+            );
+            stage.delete(&object).await;
+            subject.has_now(&[], "when the object is gone");
         })
         .await;
         stage.strangers_keep_their_rights();

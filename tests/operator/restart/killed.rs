@@ -26,12 +26,15 @@ enum Case {
     Granting(Gap),
     Revoking,
     Curing,
+    Healing,
     Ending,
     Forged,
     Converged,
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 13] = [
+    Case::Granting(Gap::List),
+    Case::Granting(Gap::Record),
     Case::Granting(Gap::Finalizer),
     Case::Granting(Gap::Write),
     Case::Granting(Gap::Answer),
@@ -39,6 +42,7 @@ const CASES: [Case; 10] = [
     Case::Granting(Gap::Status),
     Case::Revoking,
     Case::Curing,
+    Case::Healing,
     Case::Ending,
     Case::Forged,
     Case::Converged,
@@ -123,6 +127,7 @@ async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), S
         Case::Granting(gap) => gap::granting(plane, &stage, gap, &steps).await,
         Case::Revoking => cases::revoking(&stage, &steps).await,
         Case::Curing => cases::curing(&stage, &steps).await,
+        Case::Healing => cases::healing(&stage, &steps).await,
         Case::Ending => cases::ending(&stage, &steps).await,
         Case::Forged => cases::forged(&stage, &steps).await,
         Case::Converged => cases::converged(plane, &stage, &steps).await,
@@ -135,6 +140,16 @@ async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), S
         let text = failure.downcast_ref::<String>().cloned();
         text.or_else(|| failure.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })
+}
+
+#[tokio::test]
+async fn killed_before_its_first_list_is_there_it_begins_anew() {
+    holds(Case::Granting(Gap::List)).await;
+}
+
+#[tokio::test]
+async fn killed_before_anything_is_written_down_it_begins_anew() {
+    holds(Case::Granting(Gap::Record)).await;
 }
 
 #[tokio::test]
@@ -170,6 +185,11 @@ async fn killed_while_it_revokes_it_leaves_nothing_behind() {
 #[tokio::test]
 async fn killed_in_the_middle_of_a_cure_it_leaves_no_role_that_nobody_wants() {
     holds(Case::Curing).await;
+}
+
+#[tokio::test]
+async fn killed_between_a_deletion_and_its_creation_anew_it_gives_everybody_back_what_they_had() {
+    holds(Case::Healing).await;
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use control_plane::ControlPlane;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{alone, operator};
 use crate::stage::Stage;
-use crate::subject::each;
+use crate::subject::{Subject, each};
 use crate::support::{assert_contains, eventually, path};
 
 const CRD: &str = "projectmemberships.membership.dev";
@@ -30,6 +31,47 @@ async fn takes_anything(plane: &ControlPlane) {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let patch = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": anything}]);
     plane.kubectl().ok(&["patch", "crd", CRD, "--type=json", "--patch", &patch.to_string()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others() {
+    const OTHERS: usize = 999;
+    alone(async |plane, stage| {
+        let subjects: Vec<Subject> = (0..OTHERS).map(|n| stage.identity(&format!("m{n}"))).collect();
+        let objects: Vec<Value> = subjects.iter().map(|s| s.declares(json!([{"role": "viewer"}]))).collect();
+        join_all(objects.chunks(100).map(|chunk| stage.api.apply(chunk))).await;
+        takes_anything(plane).await;
+        applied(&stage, "broken").await;
+        let own = operator(plane).await;
+        let holding = || subjects.iter().filter(|subject| subject.holds().contains("viewer")).count();
+        eventually(Duration::from_secs(180), "all others converge", async || match holding() {
+            OTHERS => Ok(()),
+            other => Err(format!("{other} have")),
+        })
+        .await;
+        for subject in &subjects {
+            stage.ready_in_time(&subject.object()).await;
+            subject.was_written(1, "beside an object that can't be read");
+        }
+        let metrics = own.metrics().await;
+        assert!(metrics.lines().any(|line| line == "membership_undecodable_total 1"), "{metrics}");
+        let log = std::fs::read_to_string(own.log_file()).unwrap();
+        let ours = |line: &&str| line.contains("can't be read") && line.contains("\"broken\"");
+        let named = log.lines().filter(ours).collect::<Vec<_>>();
+        assert_eq!(named.len(), 1, "{named:#?}");
+        own.stop().await.unwrap();
+        stage.ns.ok(&["delete", "pm", "broken"]).await;
+        plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
+        // Nobody waits for a thousand revocations.
+        join_all(subjects.chunks(100).map(async |chunk| {
+            for subject in chunk {
+                stage.api.ask_to_delete(&subject.object()).await;
+                stage.api.merge(&subject.object(), &json!({"metadata": {"finalizers": null}})).await;
+            }
+        }))
+        .await;
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use control_plane::ControlPlane;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use simulator::{Fault, Order, worlds};
+use simulator::{Fault, Order, RoleRow, worlds};
 
 use super::Steps;
 use super::gap::HELD;
@@ -71,6 +71,33 @@ pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     user.has_now(&[b], "when the object is Ready");
     stage.delete(&user.object()).await;
     user.has_now(&[], "when the object is gone");
+    steps.done().await;
+}
+
+/// Two memberships of one identity, of which the operator has deleted both and created none anew.
+pub async fn healing(stage: &Stage, steps: &Steps<'_>) {
+    let (subject, infisical) = (stage.identity("healed"), stage.simulator.infisical());
+    let temporary = RoleRow::temporary("deployer", in_seconds(-60), "1.5h");
+    for rows in [vec![RoleRow::permanent("auditor")], vec![temporary.clone(), RoleRow::permanent("auditor")]] {
+        infisical.add_membership(worlds::INFISICAL_PROJECT, &subject.id, rows);
+    }
+    let (method, path) = subject.call(Call::Remove);
+    infisical.order(Order::always(Fault::DelayAfter(HELD)).on(method, &path));
+    steps.arranged().await;
+    let object = subject.declares_with(json!([{"role": "viewer"}]), json!({"roleManagement": "Additive"}));
+    stage.api.apply(&[object]).await;
+    sees("both memberships are deleted", || subject.memberships() == 0).await;
+    steps.reached().await;
+    infisical.clear_orders();
+    let carried = stage.api.get(&subject.object()).await["status"]["carriedRoles"].to_string();
+    assert!(carried.contains("auditor") && carried.contains("deployer"), "written down before: {carried}");
+    steps.mended().await;
+    subject.has(&["auditor", "deployer", "viewer"]).await;
+    stage.ready(&subject.object()).await;
+    assert!(subject.rows().contains(&temporary), "expected {temporary:#?} in {:#?}", subject.rows());
+    assert_eq!(subject.memberships(), 1);
+    stage.delete(&subject.object()).await;
+    subject.has_now(&["auditor", "deployer"], "after ours went");
     steps.done().await;
 }
 

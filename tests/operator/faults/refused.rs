@@ -1,0 +1,109 @@
+//! Status writes that the API server refuses, when the provider has been written to already.
+
+use serde_json::json;
+
+use crate::evidence::operator_writes;
+use crate::refusing::Refusal;
+use crate::stage::{Stage, shared, with_stage};
+use crate::subject::{Subject, each};
+use crate::support::{SOON, eventually};
+
+/// How often a status has to be refused, so that several passes have been there.
+const OFTEN: usize = 4;
+
+/// Waits until the API server has answered the operator's status writes about these so often with this code.
+async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subject; 2], code: u16, times: usize) {
+    let plane = &shared().await.0;
+    let refused = |subject: &Subject| {
+        let events = operator_writes(plane, mark, &stage.ns.name).into_iter();
+        events.filter(|e| e.code == code && e.name == subject.name && e.subresource == "status").count()
+    };
+    eventually(SOON, &format!("{times} statuses of each are answered {code}"), async || {
+        let counts = subjects.each_ref().map(refused);
+        if counts.iter().all(|count| *count >= times) { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+}
+
+/// What is true whatever was refused meanwhile: one write each, told in the end, and revoked with the object.
+async fn was_done_once_and_is_told(stage: &Stage, subjects: &[Subject; 2], why: &str) {
+    each(subjects, async |subject| {
+        let [a, ..] = subject.names();
+        stage.ready_in_time(&subject.object()).await;
+        subject.has_now(&[a], why);
+        subject.was_written(1, why);
+        let managed = stage.api.get(&subject.object()).await["status"]["managedRoles"].clone();
+        assert_eq!(managed, json!([{ "role": a }]), "{}: {why}", subject.name);
+        stage.delete(&subject.object()).await;
+        subject.has_now(&[], "when its object is gone");
+    })
+    .await;
+    stage.strangers_keep_their_rights();
+}
+
+#[tokio::test]
+async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice() {
+    with_stage(async |stage| {
+        let (plane, refusal) = (&shared().await.0, Refusal::of_ready());
+        let (subjects, probed) = (stage.both("forbidden"), "pm/probed");
+        stage.api.apply(&[stage.identity("probed").layer("probed", json!([{"role": "viewer"}]))]).await;
+        stage.ready(probed).await;
+        refusal.begin(plane, &stage, probed).await;
+        let mark = plane.audit().mark().unwrap();
+        for subject in &subjects {
+            stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+        }
+        are_refused(&stage, mark, &subjects, 403, OFTEN).await;
+        for subject in &subjects {
+            let status = stage.api.get(&subject.object()).await["status"].clone();
+            assert!(!status.to_string().contains("\"True\""), "nothing is told that was refused: {status:#}");
+        }
+        refusal.end(plane, &stage, probed).await;
+        was_done_once_and_is_told(&stage, &subjects, "forbidden for a while").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_that_the_api_server_fails_over_is_told_later_and_nothing_is_written_twice() {
+    with_stage(async |stage| {
+        let (plane, refusal) = (&shared().await.0, Refusal::of_ready());
+        let (subjects, probed) = (stage.both("failing"), "pm/probed");
+        stage.api.apply(&[stage.identity("probed").layer("probed", json!([{"role": "viewer"}]))]).await;
+        stage.ready(probed).await;
+        refusal.fail(plane, &stage, probed).await;
+        let mark = plane.audit().mark().unwrap();
+        for subject in &subjects {
+            stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+        }
+        are_refused(&stage, mark, &subjects, 500, OFTEN).await;
+        refusal.recover(plane, &stage, probed).await;
+        was_done_once_and_is_told(&stage, &subjects, "answered with 500 for a while").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_nothing_is_written_twice() {
+    with_stage(async |stage| {
+        let plane = &shared().await.0;
+        let subjects = stage.both("conflicting");
+        let mark = plane.audit().mark().unwrap();
+        for subject in &subjects {
+            stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+        }
+        // Somebody annotates the objects all the time, until the operator was too late with a status.
+        let annotates = async |subject: &Subject| {
+            for n in 0_u64.. {
+                stage.api.annotate(&subject.object(), "example.com/busy", &n.to_string()).await;
+            }
+        };
+        let [first, second] = &subjects;
+        tokio::select! {
+            ((), ()) = futures::future::join(annotates(first), annotates(second)) => {}
+            () = are_refused(&stage, mark, &subjects, 409, 1) => {}
+        }
+        was_done_once_and_is_told(&stage, &subjects, "in conflict for a while").await;
+    })
+    .await;
+}

@@ -1,0 +1,109 @@
+//! What the API server refuses in one namespace, for as long as a test says.
+
+use control_plane::ControlPlane;
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+use crate::support::{SOON, eventually};
+
+/// What the API server answers 403 to.
+pub struct Refusal {
+    /// Of which resource.
+    pub resource: &'static str,
+    /// What must be true of what is written.
+    pub expression: &'static str,
+    /// A patch that it refuses.
+    pub probe: Value,
+}
+
+impl Refusal {
+    /// A status that says Ready.
+    pub fn of_ready() -> Self {
+        Self {
+            resource: "projectmemberships/status",
+            expression: "!has(object.status.conditions) \
+                         || !object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')",
+            probe: json!({"status": {"conditions": [
+                {"type": "Ready", "status": "True", "reason": "Probe", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            ]}}),
+        }
+    }
+
+    /// Has the API server refuse it from now on; `object` is one to probe with.
+    pub async fn begin(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
+        let (namespace, Self { resource, expression, .. }) = (&stage.ns.name, self);
+        let name = format!("gap-{namespace}");
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["membership.dev"], "apiVersions": ["v1alpha1"],
+                    "operations": ["UPDATE"], "resources": [resource],
+                }]},
+                "validations": [{
+                    "expression": format!("object.metadata.namespace != '{namespace}' || ({expression})"),
+                    "message": "not in this gap", "reason": "Forbidden",
+                }],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
+        });
+        plane.kubectl().apply(&format!("{policy}\n---\n{binding}\n")).await.unwrap();
+        self.answers(stage, object, "not in this gap", true).await;
+    }
+
+    /// Has the API server take it again.
+    pub async fn end(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
+        let name = format!("gap-{}", stage.ns.name);
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            plane.kubectl().ok(&["delete", kind, &name]).await.unwrap();
+        }
+        self.answers(stage, object, "not in this gap", false).await;
+    }
+
+    /// Has the API server fail with 500 from now on: it is to ask a webhook that nobody serves.
+    pub async fn fail(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
+        let name = format!("gap-{}.example.com", stage.ns.name);
+        let webhook = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": name},
+            "webhooks": [{
+                "name": name, "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Fail",
+                "sideEffects": "None", "admissionReviewVersions": ["v1"],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.ns.name}},
+                "rules": [{
+                    "apiGroups": ["membership.dev"], "apiVersions": ["v1alpha1"],
+                    "operations": ["UPDATE"], "resources": [self.resource],
+                }],
+            }],
+        });
+        plane.kubectl().apply(&webhook.to_string()).await.unwrap();
+        self.answers(stage, object, "failed calling webhook", true).await;
+    }
+
+    /// Has the API server answer again.
+    pub async fn recover(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
+        let name = format!("gap-{}.example.com", stage.ns.name);
+        plane.kubectl().ok(&["delete", "validatingwebhookconfiguration", &name]).await.unwrap();
+        self.answers(stage, object, "failed calling webhook", false).await;
+    }
+
+    /// Waits until the API server refuses the probe with these words, or doesn't.
+    async fn answers(&self, stage: &Stage, object: &str, words: &str, refuses: bool) {
+        let mut arguments = vec!["patch", object, "--type=merge", "--dry-run=server"];
+        if self.resource.ends_with("/status") {
+            arguments.push("--subresource=status");
+        }
+        let probe = self.probe.to_string();
+        arguments.extend(["--patch", &probe]);
+        eventually(SOON, &format!("the API server refuses {probe}: {refuses}"), async || {
+            let output = stage.ns.run(&arguments, "").await;
+            let refused = output.stderr.contains(words);
+            if refuses == refused { Ok(()) } else { Err(format!("{}{}", output.stdout, output.stderr)) }
+        })
+        .await;
+    }
+}
