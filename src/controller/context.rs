@@ -10,6 +10,7 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::connections::{Connections, Link, ProviderKey};
+use super::departed::Departed;
 use super::targets::Targets;
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
@@ -30,6 +31,8 @@ pub struct Context {
     pub written: Written,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
+    /// Objects that went without our leave.
+    pub departed: Departed,
     /// The provider objects' connections.
     pub connections: Connections,
     /// The way to ask for a pass over a membership.
@@ -55,7 +58,8 @@ impl Context {
 
     /// The newest version that we know of: what the watch showed or what our own last write answered.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        self.memberships.get(reference).map(|watched| self.written.newer(watched))
+        let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
+        watched.or_else(|| self.departed.get(reference))
     }
 
     /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
@@ -70,6 +74,9 @@ impl Context {
 
     /// Asks for a pass over a membership.
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
+        if self.departed.wake(reference) {
+            return;
+        }
         // The receiver lives as long as the controller: without it there is nobody left to wake.
         let _ = self.wake.send(reference.clone());
     }
@@ -138,7 +145,8 @@ impl Written {
         self.lock().remove(uid);
     }
 
-    fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
+    /// The newer of what is shown of an object and what our own last write answered.
+    pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
         let Some(uid) = watched.uid() else {
             return watched;
         };

@@ -21,7 +21,7 @@ use tower::filter::FilterLayer;
 use super::connections::ProviderKey;
 use super::context::{Context, Written};
 use super::providers::{self, Checker, of_provider};
-use super::{reconcile, watch};
+use super::{departed, reconcile, watch};
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
 use crate::lease::{self, Keeper, Leadership};
@@ -105,6 +105,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         providers: providers.clone(),
         written: Written::default(),
         targets: Default::default(),
+        departed: Default::default(),
         connections: Default::default(),
         wake,
         wake_provider,
@@ -161,7 +162,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let ready = announce(ctx.clone(), listed);
     let clock = watch_clock(ctx.clone());
 
-    let work = async { tokio::join!(checking, reconciling) };
+    let work = async { tokio::join!(checking, reconciling, departed::run(ctx.clone(), stopped.clone())) };
     let aside = async { tokio::join!(ready, clock) };
     let finishing = async {
         stopped.clone().await;
@@ -288,6 +289,7 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
         others.retain(|other| !ctx.apart(object, other));
         others
     };
+    departed::saw(ctx, event);
     let others = match event {
         Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
         Event::Delete(object) => {

@@ -22,6 +22,10 @@ pub async fn status(
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
+    if let Some(departed) = ctx.departed.says(object, status) {
+        ctx.targets.saw(&departed).iter().for_each(|other| ctx.wake(other));
+        return Ok(departed);
+    }
     let old = to_value(object.status.as_ref());
     let new = to_value(Some(status));
     let Some(difference) = difference(&old, &new) else {
@@ -46,21 +50,29 @@ pub async fn add_finalizer(
     }
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    finalizers_are(ctx, object, finalizers).await
+    let held = finalizers_are(ctx, object, finalizers).await?;
+    ctx.departed.holds(&held.uid().unwrap_or_default());
+    Ok(held)
 }
 
 /// Takes our finalizer off; others' stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
+    if ctx.departed.ends(object) {
+        return Ok(());
+    }
+    let uid = object.uid().unwrap_or_default();
+    ctx.departed.lets_go(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match finalizers_are(ctx, object, finalizers).await {
         Ok(_) => {}
         // Somebody else took it off, and the object went.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => return Err(error),
+        Err(error) => {
+            ctx.departed.holds_on(&uid);
+            return Err(error);
+        }
     }
-    if let Some(uid) = object.uid() {
-        ctx.written.forget(&uid);
-    }
+    ctx.written.forget(&uid);
     Ok(())
 }
 

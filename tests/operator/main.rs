@@ -8,6 +8,7 @@
 
 mod adoption;
 mod api;
+mod attacks;
 mod bad_input;
 mod conditions;
 mod deletion;
