@@ -14,6 +14,7 @@ use super::departed::Departed;
 use super::targets::Targets;
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
+use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
 
 /// Asks for a pass over one membership.
@@ -29,6 +30,8 @@ pub struct Context {
     pub providers: Store<MembershipProvider>,
     /// What we wrote.
     pub written: Written,
+    /// Whose write to a membership is next: namespaces take turns.
+    pub turns: Lane,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
     /// Objects that went without our leave.

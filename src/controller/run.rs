@@ -21,7 +21,7 @@ use tower::filter::FilterLayer;
 use super::connections::ProviderKey;
 use super::context::{Context, Written};
 use super::providers::{self, Checker, of_provider};
-use super::{departed, reconcile, watch};
+use super::{departed, reconcile, watch, write};
 use crate::api::{MembershipProvider, ProjectMembership};
 use crate::events::Events;
 use crate::lease::{self, Keeper, Leadership};
@@ -104,6 +104,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         memberships: memberships.clone(),
         providers: providers.clone(),
         written: Written::default(),
+        turns: write::turns(),
         targets: Default::default(),
         departed: Default::default(),
         connections: Default::default(),

@@ -11,10 +11,24 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use crate::api::membership::ProjectMembershipStatus;
+use crate::api::provider::Limits;
 use crate::api::{FINALIZER, ProjectMembership};
+use crate::provider::Urgency;
+use crate::provider::budget::{Budget, Kind, Lane};
 
 /// The name under which fields are owned.
 pub const MANAGER: &str = "membership-operator";
+
+/// How many writes are under way at once. What waits beyond that waits here, where namespaces take turns: the API server
+/// would serve all of ours in the order in which they come, so that a flood of one tenant's would delay everybody's.
+const AT_ONCE: u32 = 32;
+
+/// The turns of writes to memberships. All are of one urgency: access that is to end ends at the provider before anything
+/// is written here.
+pub fn turns() -> Lane {
+    let limits = Limits { max_in_flight: Some(AT_ONCE), ..Limits::default() };
+    Budget::new(false).lane("kubernetes".to_owned(), limits)
+}
 
 /// Writes a status; where it says what the object says already, nothing is sent.
 pub async fn status(
@@ -100,6 +114,8 @@ async fn own(
     write: impl Future<Output = Result<ProjectMembership, kube::Error>>,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     let uid = object.uid().unwrap_or_default();
+    let namespace = object.namespace().unwrap_or_default();
+    let _turn = ctx.turns.permit(Kind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
     let answer = write.await;
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {

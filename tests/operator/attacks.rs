@@ -2,3 +2,4 @@
 //! policy holds back: what the policies refuse is in `tests/cluster/policies`.
 
 mod finalizer;
+mod flood;
