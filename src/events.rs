@@ -7,6 +7,7 @@ use kube::{Client, Resource};
 use tokio::sync::mpsc;
 
 use crate::api::ProjectMembership;
+use crate::controller::departed;
 use crate::telemetry::Metrics;
 
 /// How many events may wait to be sent.
@@ -108,7 +109,9 @@ impl Events {
             action: action.chars().take(LONGEST_ACTION).collect(),
             secondary: None,
         };
-        if self.queue.try_send((event, object.object_ref(&()))).is_err() {
+        let mut about = object.object_ref(&());
+        about.name = about.name.as_deref().map(departed::name_of).map(str::to_owned);
+        if self.queue.try_send((event, about)).is_err() {
             self.metrics.event_dropped();
         }
     }

@@ -10,12 +10,14 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::connections::{Connections, Link, ProviderKey};
+use super::departed::Departed;
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::provider_object::Providers;
 use super::targets::Targets;
 use crate::api::ProjectMembership;
 use crate::events::Events;
+use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
 
 /// Asks for a pass over one membership.
@@ -35,8 +37,12 @@ pub struct Context {
     pub written: Written,
     /// Which provider objects are kept because memberships of them hold access.
     pub in_use: InUse,
+    /// Whose write to a membership is next: namespaces take turns.
+    pub turns: Lane,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
+    /// Objects that went without our leave.
+    pub departed: Departed,
     /// The provider objects' connections.
     pub connections: Connections,
     /// The way to ask for a pass over a membership.
@@ -60,7 +66,8 @@ impl Context {
 
     /// The newest version that we know of: what the watch showed or what our own last write answered.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        self.memberships.get(reference).map(|watched| self.written.newer(watched))
+        let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
+        watched.or_else(|| self.departed.get(reference))
     }
 
     /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
@@ -75,6 +82,9 @@ impl Context {
 
     /// Asks for a pass over a membership.
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
+        if self.departed.wake(reference) {
+            return;
+        }
         // The receiver lives as long as the controller: without it there is nobody left to wake.
         let _ = self.wake.send(reference.clone());
     }
@@ -143,7 +153,8 @@ impl Written {
         self.lock().remove(uid);
     }
 
-    fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
+    /// The newer of what is shown of an object and what our own last write answered.
+    pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
         let Some(uid) = watched.uid() else {
             return watched;
         };

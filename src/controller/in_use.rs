@@ -56,13 +56,13 @@ async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), kube
     Ok(())
 }
 
-/// For a provider object that is being deleted: lets it go where no membership of it is finalized any more. `true`: it
+/// For a provider object that is being deleted: lets it go where no membership of it is finalized any more, nor one that departed is to be revoked. `true`: it
 /// goes.
 pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
     let _alone = ctx.in_use.gate.write().await;
     let memberships = of_provider(ctx, &provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
-    if latest.flatten().any(|membership| is_finalized(&membership)) {
+    if latest.flatten().any(|membership| is_finalized(&membership)) || ctx.departed.needs(&provider.key()) {
         return Ok(false);
     }
     if is_marked(provider) {

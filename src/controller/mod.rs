@@ -8,6 +8,7 @@ pub mod cleanup;
 pub mod connections;
 pub mod context;
 pub mod converge;
+pub mod departed;
 pub mod in_use;
 pub mod names;
 pub mod namespaces;

@@ -15,6 +15,7 @@ use super::cleanup;
 use super::connections::Connection;
 use super::context::Context;
 use super::converge::Pass;
+use super::departed;
 use super::names::{self, Lookup};
 use super::outcome::{Again, Outcome, Stop};
 use super::provider_object::Named;
@@ -73,7 +74,10 @@ pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) ->
 }
 
 async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
-    let object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    let mut object = ctx.latest(reference).ok_or(Stop::Gone)?;
+    if ctx.departed.is_stripped(&object) {
+        object = departed::put_back(ctx, &object).await?;
+    }
     if object.metadata.deletion_timestamp.is_some() {
         if !is_finalized(&object) {
             return Ok(Action::await_change());

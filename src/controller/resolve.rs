@@ -275,7 +275,19 @@ pub fn scene(
     let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
     let target_status = super::record::target_status(resolved);
     let others = readings.collect();
-    Some(Scene { object, acting, others, other_objects, capabilities, spared, skew, asked_by, target_status, now, lead })
+    Some(Scene {
+        object,
+        acting,
+        others,
+        other_objects,
+        capabilities,
+        spared,
+        skew,
+        asked_by,
+        target_status,
+        now,
+        lead,
+    })
 }
 
 /// The labels of an object's namespace, as far as rules ask for them.

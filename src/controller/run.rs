@@ -28,7 +28,7 @@ use super::namespaces::{self, Namespaces};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{self, Checker, of_provider};
 use super::resolve::is_finalized;
-use super::{reconcile, watch};
+use super::{departed, reconcile, watch, write};
 use crate::api::ProjectMembership;
 use crate::events::Events;
 use crate::lease::{self, Keeper, Leadership};
@@ -122,7 +122,9 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         namespaces,
         written: Written::default(),
         in_use: InUse::default(),
+        turns: write::turns(),
         targets: Default::default(),
+        departed: Default::default(),
         connections: Default::default(),
         wake,
         readiness: readiness.clone(),
@@ -177,7 +179,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let ready = announce(ctx.clone(), are_listed);
     let clock = watch_clock(ctx.clone());
 
-    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling) };
+    let departing = departed::run(ctx.clone(), stopped.clone());
+    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, departing) };
     let aside = async { tokio::join!(ready, clock, labels) };
     let finishing = async {
         stopped.clone().await;
@@ -358,6 +361,7 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
         others.retain(|other| !ctx.apart(object, other));
         others
     };
+    departed::saw(ctx, event);
     if let Event::Apply(object) = event
         && !is_finalized(object)
     {

@@ -12,10 +12,24 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::provider_object::ProviderObject;
 use crate::api::membership::ProjectMembershipStatus;
+use crate::api::provider::Limits;
 use crate::api::{FINALIZER, ProjectMembership};
+use crate::provider::Urgency;
+use crate::provider::budget::{Budget, Kind, Lane};
 
 /// The name under which fields are owned.
 pub const MANAGER: &str = "membership-operator";
+
+/// How many writes are under way at once. What waits beyond that waits here, where namespaces take turns: the API server
+/// would serve all of ours in the order in which they come, so that a flood of one tenant's would delay everybody's.
+const AT_ONCE: u32 = 32;
+
+/// The turns of writes to memberships. All are of one urgency: access that is to end ends at the provider before anything
+/// is written here.
+pub fn turns() -> Lane {
+    let limits = Limits { max_in_flight: Some(AT_ONCE), ..Limits::default() };
+    Budget::new(false).lane("kubernetes".to_owned(), limits)
+}
 
 /// Writes a status; where it says what the object says already, nothing is sent.
 pub async fn status(
@@ -23,6 +37,10 @@ pub async fn status(
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
+    if let Some(departed) = ctx.departed.says(object, status) {
+        ctx.targets.saw(&departed).iter().for_each(|other| ctx.wake(other));
+        return Ok(departed);
+    }
     let old = to_value(object.status.as_ref());
     let new = to_value(Some(status));
     let Some(difference) = difference(&old, &new) else {
@@ -47,21 +65,29 @@ pub async fn add_finalizer(
     }
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    finalizers_are(ctx, object, finalizers).await
+    let held = finalizers_are(ctx, object, finalizers).await?;
+    ctx.departed.holds(&held.uid().unwrap_or_default());
+    Ok(held)
 }
 
 /// Takes our finalizer off; others' stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
+    if ctx.departed.ends(object) {
+        return Ok(());
+    }
+    let uid = object.uid().unwrap_or_default();
+    ctx.departed.lets_go(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match finalizers_are(ctx, object, finalizers).await {
         Ok(_) => {}
         // Somebody else took it off, and the object went.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
-        Err(error) => return Err(error),
+        Err(error) => {
+            ctx.departed.holds_on(&uid);
+            return Err(error);
+        }
     }
-    if let Some(uid) = object.uid() {
-        ctx.written.forget(&uid);
-    }
+    ctx.written.forget(&uid);
     Ok(())
 }
 
@@ -89,6 +115,8 @@ async fn own(
     write: impl Future<Output = Result<ProjectMembership, kube::Error>>,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     let uid = object.uid().unwrap_or_default();
+    let namespace = object.namespace().unwrap_or_default();
+    let _turn = ctx.turns.permit(Kind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
     let answer = write.await;
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {

@@ -39,6 +39,8 @@ impl Cidr {
             (IpAddr::V6(network), IpAddr::V6(address)) => {
                 same_prefix(u128::from(network), u128::from(address), self.prefix, 128)
             }
+            // Written as an IPv6 spelling of an IPv4 address itself.
+            (IpAddr::V6(_), IpAddr::V4(address)) => self.prefix == 128 && carried(self.network) == IpAddr::V4(address),
             _ => false,
         }
     }
@@ -205,6 +207,7 @@ mod tests {
             ("169.254.169.254", false),
             ("169.254.169.253", true),
             ("::1", true),
+            ("127.1.1.1", false),
         ] {
             assert_eq!(refusal(address.parse().unwrap(), &allowed).is_some(), refused, "{address}");
         }

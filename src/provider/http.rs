@@ -41,7 +41,7 @@ use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
 use rate_limit::{RateLimit, rate_limit};
-use resolver::Resolver;
+use resolver::{NameService, Resolver};
 
 /// How long a connection may take to come about, name service and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ impl Client {
             );
         }
         let policy = Arc::new(policy);
-        let http = connections(&policy, None)?;
+        let http = connections(&policy, None, resolver::system())?;
         Ok(Self { http, policy, observer, leadership: Leadership::alone() })
     }
 
@@ -96,7 +96,7 @@ impl Client {
 
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
-        Ok(Self { http: connections(&self.policy, Some(trust))?, ..self.clone() })
+        Ok(Self { http: connections(&self.policy, Some(trust), resolver::system())?, ..self.clone() })
     }
 
     /// The same connections with another observer, as one provider object's own.
@@ -116,7 +116,7 @@ impl Client {
 }
 
 /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
-fn connections(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<reqwest::Client, Error> {
+fn connections(policy: &Arc<Policy>, trust: Option<&Trust>, names: NameService) -> Result<reqwest::Client, Error> {
     let failed = |cause: String| Error::Unreachable {
         message: format!("the HTTP client can't be made: {cause}"),
         effect: Effect::None,
@@ -130,7 +130,7 @@ fn connections(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<reqwest::C
         .http2_keep_alive_interval(Duration::from_secs(15))
         .http2_keep_alive_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
-        .dns_resolver(Resolver::new(Arc::clone(policy)))
+        .dns_resolver(Resolver::new(Arc::clone(policy), names))
         // What the environment says is in the policy.
         .no_proxy();
     for proxy in
@@ -280,7 +280,9 @@ impl Server {
             };
             let mut response = begun.map_err(|error| failure::failure(&error, &context))?;
             self.note_clock(response.headers(), began.elapsed());
-            let limit = if request.list { LIST_LIMIT } else { ANSWER_LIMIT };
+            // What a refusal says is short, whatever was asked for.
+            let long = request.list && response.status().is_success();
+            let limit = if long { LIST_LIMIT } else { ANSWER_LIMIT };
             let body = read(&mut response, limit, &context).await?;
             Ok((response, body))
         };

@@ -4,6 +4,9 @@
 
 mod changes;
 mod faults;
+#[path = "../parsers/garble.rs"]
+mod garble;
+mod garbled;
 mod invitations;
 mod kinds;
 mod names;

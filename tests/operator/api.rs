@@ -37,6 +37,13 @@ impl Api {
         }
     }
 
+    /// Creates an object.
+    pub async fn create(&self, object: &Value) {
+        let path = self.path_of(object);
+        let collection = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
+        self.request(Method::POST, collection, "application/json", object).await.unwrap();
+    }
+
     /// An object as it is stored, as `pm/ci`.
     pub async fn get(&self, object: &str) -> Value {
         self.find(object).await.unwrap_or_else(|| panic!("there is no {object}"))

@@ -8,6 +8,7 @@
 
 mod adoption;
 mod api;
+mod attacks;
 mod bad_input;
 mod cluster_provider;
 mod conditions;

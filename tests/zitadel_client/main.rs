@@ -5,6 +5,9 @@
 
 mod apis;
 mod everywhere;
+#[path = "../parsers/garble.rs"]
+mod garble;
+mod garbled;
 mod grants;
 mod members;
 mod names;

@@ -2,20 +2,53 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::roles::{self, RoleRow};
 use crate::api::SubjectKind;
 use crate::member::Member;
 use crate::provider::Listing;
 
+/// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
+/// (about 700 bytes each), and few enough to be held in memory, whatever is in them.
+const MOST_ROWS: usize = 200_000;
+
 /// The answer of the list. `totalCount` isn't read: it counts rows that are never listed (one without roles,
 /// identity-extras.json "list"; those that the caller may not read), so that a shorter list says nothing.
 #[derive(Deserialize)]
 pub(super) struct Memberships {
     #[serde(rename = "memberships", alias = "identityMemberships", alias = "groupMemberships")]
+    #[serde(deserialize_with = "rows")]
     rows: Vec<Lenient>,
+}
+
+/// Reads rows, and stops at more than there may be.
+fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Lenient>, D::Error> {
+    struct Rows;
+
+    impl<'de> Visitor<'de> for Rows {
+        type Value = Vec<Lenient>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of memberships")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let mut rows = Vec::new();
+            while let Some(row) = sequence.next_element()? {
+                if rows.len() == MOST_ROWS {
+                    return Err(A::Error::custom("more rows than a list can have"));
+                }
+                rows.push(row);
+            }
+            Ok(rows)
+        }
+    }
+
+    deserializer.deserialize_seq(Rows)
 }
 
 /// A row that can't be read must not make the others unreadable.

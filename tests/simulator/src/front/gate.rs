@@ -120,7 +120,7 @@ impl<P: Provider> Gate<P> {
         }
         locked(&front.log).answered(number, response.status().as_u16());
         pause(fate.delay_after).await;
-        Ok(response)
+        if fate.drip.is_zero() { Ok(response) } else { dripping(response, fate.drip).await }
     }
 
     async fn carried_out(&self, mut request: Request<Body>, fate: &Fate) -> Result<Response<Body>, Closed> {
@@ -164,6 +164,8 @@ async fn pause(duration: Duration) {
 fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
     match ending {
         Ending::Reset => Err(Closed),
+        Ending::Bytes(bytes) => Ok(json_of(Body::from(bytes.clone()))),
+        Ending::Gigabyte => Ok(gigabyte()),
         Ending::Answer(answer) => Ok(given(answer)),
         Ending::Html => {
             let mut response = Response::new(Body::from("<!doctype html><html><body>Please sign in</body></html>"));
@@ -171,6 +173,32 @@ fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
             Ok(response)
         }
     }
+}
+
+/// A list of the shape that was asked for, as far as anybody reads it.
+fn gigabyte() -> Response<Body> {
+    const MEBIBYTE: usize = 1 << 20;
+    let block = Bytes::from(vec![b' '; MEBIBYTE]);
+    let begin = Bytes::from_static(br#"{"identityMemberships":["#);
+    let blocks = std::iter::once(begin).chain(std::iter::repeat_n(block, 1024));
+    json_of(Body::from_stream(futures::stream::iter(blocks.map(Ok::<Bytes, Closed>))))
+}
+
+fn json_of(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The same answer, byte by byte.
+async fn dripping(response: Response<Body>, apart: Duration) -> Result<Response<Body>, Closed> {
+    let (parts, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
+    let bytes = futures::stream::unfold(body, move |mut left| async move {
+        pause(apart).await;
+        (!left.is_empty()).then(|| (Ok::<Bytes, Closed>(left.split_to(1)), left))
+    });
+    Ok(Response::from_parts(parts, Body::from_stream(bytes)))
 }
 
 fn given(answer: &Answer) -> Response<Body> {

@@ -67,6 +67,13 @@ pub enum Fault {
     Html,
     /// Cuts the JSON of the answer in the middle.
     Truncated,
+    /// Answers 200 with these bytes for JSON, and does nothing.
+    Bytes(Vec<u8>),
+    /// Answers 200 and a list without end, of which a gigabyte is sent; nothing is done.
+    Gigabyte,
+    /// Does everything, then sends the answer byte by byte, this long apart.
+    #[serde(with = "millis")]
+    Drip(Duration),
     /// ZITADEL only: the write is answered 200 and never reaches what search and rights read
     /// (`reference/zitadel.md`, trap 4).
     LostWrite,
@@ -210,6 +217,7 @@ pub(crate) struct Fate {
     pub(crate) lost: bool,
     pub(crate) drop_rows: usize,
     pub(crate) truncated: bool,
+    pub(crate) drip: Duration,
     pub(crate) delay_after: Duration,
     pub(crate) afterwards: Option<Ending>,
 }
@@ -219,6 +227,8 @@ pub(crate) enum Ending {
     Answer(Answer),
     Html,
     Reset,
+    Bytes(Vec<u8>),
+    Gigabyte,
 }
 
 /// The orders that are in force, each with how many requests it has met.
@@ -288,6 +298,13 @@ impl Fate {
                 self.afterwards.get_or_insert(Ending::Reset);
             }
             Fault::Truncated => self.truncated = true,
+            Fault::Bytes(bytes) => {
+                self.instead.get_or_insert_with(|| Ending::Bytes(bytes.clone()));
+            }
+            Fault::Gigabyte => {
+                self.instead.get_or_insert(Ending::Gigabyte);
+            }
+            Fault::Drip(d) => self.drip += *d,
             Fault::LostWrite => self.lost = true,
             Fault::PartialList { drop } => self.drop_rows += drop,
         }

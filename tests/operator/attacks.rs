@@ -1,0 +1,5 @@
+//! What a tenant or a provider may try (docs/security.md). A tenant is played by the administrator here, whom no admission
+//! policy holds back: what the policies refuse is in `tests/cluster/policies`.
+
+mod finalizer;
+mod flood;

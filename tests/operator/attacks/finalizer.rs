@@ -1,0 +1,250 @@
+//! Our finalizer taken off by a tenant: put back while the object lives, and what the object granted is revoked all the same
+//! when it went without us.
+
+use std::time::Duration;
+
+use control_plane::Options;
+use serde_json::{Value, json};
+use simulator::{Fault, Order};
+
+use crate::operator::Operator;
+use crate::stage::{Stage, binary, shared, with_stage, with_stage_on};
+use crate::subject::{Subject, each};
+use crate::support::{self, SOON, eventually};
+
+const OURS: &str = "membership.dev/revoke";
+
+/// Takes our finalizer off.
+async fn strip(stage: &Stage, object: &str) {
+    finalizers_are(stage, object, json!(null)).await;
+}
+
+async fn finalizers_are(stage: &Stage, object: &str, finalizers: Value) {
+    stage.api.merge(object, &json!({"metadata": {"finalizers": finalizers}})).await;
+}
+
+/// Waits until our finalizer is on an object.
+async fn is_held(stage: &Stage, object: &str) {
+    eventually(SOON, &format!("{object} has our finalizer"), async || {
+        let there = stage.api.get(object).await["metadata"]["finalizers"].clone();
+        if there == json!([OURS]) { Ok(()) } else { Err(there.to_string()) }
+    })
+    .await;
+}
+
+/// Nothing is taken away at a subject's provider until the orders are cleared.
+fn nothing_is_revoked(stage: &Stage, subject: &Subject) {
+    for method in ["PUT", "PATCH", "DELETE"] {
+        stage.at(subject).order(Order::always(Fault::status(503)).on(method, ""));
+    }
+}
+
+/// Asks for the end of an object that the operator can't revoke yet, and takes our finalizer off: it is gone, and what it
+/// granted isn't.
+async fn tear_out(stage: &Stage, subject: &Subject) {
+    nothing_is_revoked(stage, subject);
+    stage.api.ask_to_delete(&subject.object()).await;
+    stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+    strip(stage, &subject.object()).await;
+    stage.api.is_gone(&subject.object()).await;
+}
+
+#[tokio::test]
+async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() {
+    with_stage(async |stage| {
+        let cases = [
+            ("plain", json!({})),
+            ("additive", json!({"roleManagement": "Additive"})),
+            ("suspended", json!({"suspend": true})),
+            ("observing", json!({"managementPolicy": "Observe"})),
+        ];
+        each(cases, async |(case, fields)| {
+            each(stage.both(case), async |subject| {
+                let [a, ..] = subject.names();
+                stage.declare(&subject, json!([{ "role": a }])).await;
+                stage.ready(&subject.object()).await;
+                stage.change(&subject, fields.clone()).await;
+                strip(&stage, &subject.object()).await;
+                is_held(&stage, &subject.object()).await;
+                stage.tells(&subject.object(), "Failed", "is put back").await;
+                subject.has_now(&[a], case);
+            })
+            .await;
+        })
+        .await;
+        // Where nothing can be looked at either.
+        let subject = stage.identity("lost");
+        stage.declare(&subject, json!([{"role": "viewer"}])).await;
+        stage.ready(&subject.object()).await;
+        stage.delete("membershipprovider/infisical").await;
+        stage.reason_is(&subject.object(), "ProviderNotFound").await;
+        strip(&stage, &subject.object()).await;
+        is_held(&stage, &subject.object()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_strips_and_deletes_in_one_breath_loses_the_access_all_the_same() {
+    with_stage(async |stage| {
+        for round in 0..3 {
+            each(stage.both(&format!("quick-{round}")), async |subject| {
+                let [a, b, ..] = subject.names();
+                stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+                subject.has(&[a, b]).await;
+                is_held(&stage, &subject.object()).await;
+                strip(&stage, &subject.object()).await;
+                stage.api.ask_to_delete(&subject.object()).await;
+                stage.api.is_gone(&subject.object()).await;
+                subject.has(&[]).await;
+            })
+            .await;
+        }
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_an_object_granted_that_was_torn_out_is_revoked_when_its_provider_is_back() {
+    with_stage(async |stage| {
+        let subjects = stage.every("torn");
+        each(&subjects, async |subject| {
+            let [a, b, ..] = subject.names();
+            stage.declare(subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
+            stage.ready(&subject.object()).await;
+        })
+        .await;
+        each(&subjects, async |subject| {
+            let [a, b, ..] = subject.names();
+            tear_out(&stage, subject).await;
+            stage.tells(&subject.object(), "Failed", "what it granted is revoked").await;
+            subject.has_now(&[a, b], "while nothing can be revoked");
+        })
+        .await;
+        stage.simulator.infisical().clear_orders();
+        stage.simulator.zitadel().clear_orders();
+        each(&subjects, async |subject| subject.has(&[]).await).await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_new_object_of_the_same_name_declares_stays_and_what_strangers_gave_too() {
+    with_stage(async |stage| {
+        each(stage.both("again"), async |subject| {
+            let [a, b, c, d] = subject.names();
+            let additive = json!({"roleManagement": "Additive"});
+            let declares = |roles: &[&str]| {
+                let roles: Vec<Value> = roles.iter().map(|role| json!({ "role": role })).collect();
+                subject.declares_with(json!(roles), additive.clone())
+            };
+            subject.by_hand(&[d]);
+            stage.api.apply(&[declares(&[a, b])]).await;
+            stage.ready(&subject.object()).await;
+            tear_out(&stage, &subject).await;
+            stage.api.apply(&[declares(&[b, c])]).await;
+            stage.at(&subject).clear_orders();
+            subject.has(&[b, c, d]).await;
+            stage.ready(&subject.object()).await;
+            let held = stage.api.get(&subject.object()).await["status"]["managedRoles"].clone();
+            assert_eq!(held.as_array().map(Vec::len), Some(2), "{held}");
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[d], "when the new object is gone as well");
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_others_finalizers_keep_is_revoked_without_ours() {
+    with_stage(async |stage| {
+        each(stage.both("kept"), async |subject| {
+            const THEIRS: &str = "example.com/theirs";
+            let [a, ..] = subject.names();
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            finalizers_are(&stage, &subject.object(), json!([OURS, THEIRS])).await;
+            nothing_is_revoked(&stage, &subject);
+            stage.api.ask_to_delete(&subject.object()).await;
+            stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            finalizers_are(&stage, &subject.object(), json!([THEIRS])).await;
+            stage.tells(&subject.object(), "Failed", "what it granted is revoked").await;
+            stage.at(&subject).clear_orders();
+            subject.has(&[]).await;
+            finalizers_are(&stage, &subject.object(), json!(null)).await;
+            stage.api.is_gone(&subject.object()).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_the_operator_let_go_of_is_not_missed() {
+    with_stage(async |stage| {
+        let orphan = json!({"deletionPolicy": "Orphan"});
+        each(stage.both("gone").into_iter().zip([json!({}), orphan.clone()]), async |(subject, fields)| {
+            let [a, ..] = subject.names();
+            stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), fields)]).await;
+            stage.ready(&subject.object()).await;
+            stage.delete(&subject.object()).await;
+            // What is given now is nobody's to take away.
+            subject.by_hand(&[a]);
+            let written = subject.writes().len();
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            subject.has_now(&[a], "given by hand after its object was gone");
+            subject.was_written(written, "after its object was gone");
+        })
+        .await;
+        // Torn out as an orphan, it leaves what any orphan leaves.
+        let subject = stage.identity("orphan");
+        stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), orphan)]).await;
+        stage.ready(&subject.object()).await;
+        strip(&stage, &subject.object()).await;
+        stage.api.ask_to_delete(&subject.object()).await;
+        stage.api.is_gone(&subject.object()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        subject.has_now(&["viewer"], "an orphan");
+        let log = std::fs::read_to_string(shared().await.1.log_file()).unwrap();
+        let (missed, gone) = ("what it granted is revoked", format!("namespace=\"{}\" name=\"gone-", stage.ns.name));
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(missed) && line.contains(&gone)).collect();
+        assert!(lines.is_empty(), "{lines:#?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_torn_out_while_the_watch_was_broken_off_is_missed_in_the_next_list() {
+    let plane = support::start(Options::default()).await.unwrap();
+    with_stage_on(&plane, async |stage| {
+        let own = Operator::start(&plane, binary(), "relisting").await.unwrap();
+        let subjects = stage.both("unseen");
+        let stays = stage.both("stays");
+        each(subjects.iter().chain(&stays), async |subject| {
+            stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
+            stage.ready(&subject.object()).await;
+        })
+        .await;
+        own.signal("STOP").unwrap();
+        plane.kill_apiserver().await.unwrap();
+        plane.start_apiserver().await.unwrap();
+        each(&subjects, async |subject| {
+            strip(&stage, &subject.object()).await;
+            stage.api.ask_to_delete(&subject.object()).await;
+            stage.api.is_gone(&subject.object()).await;
+        })
+        .await;
+        own.signal("CONT").unwrap();
+        each(&subjects, async |subject| subject.has(&[]).await).await;
+        for subject in &stays {
+            subject.has_now(&[subject.names()[0]], "beside what was torn out");
+        }
+        own.stop().await.unwrap();
+    })
+    .await;
+    plane.stop().await.unwrap();
+}

@@ -1,0 +1,95 @@
+//! A flood of memberships by one tenant: the others still converge within seconds, at the same server and at another.
+//!
+//! Seen failing: with `controller::write::turns` taken out everybody waited for the end of the flood at the API server, and
+//! with namespaces taking no turns in the provider's budget, who shares ZITADEL's one writer did.
+
+use std::time::{Duration, Instant};
+
+use control_plane::Options;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use simulator::{Fault, Order};
+
+use crate::operator::Operator;
+use crate::stage::{Stage, binary, with_stage_on};
+use crate::subject::Subject;
+use crate::support::{self, changed};
+
+/// How many objects the flood has: `FLOOD=5000` in `make soak`.
+fn flood() -> usize {
+    std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(800)
+}
+
+/// The longest that somebody else may wait: on a machine of two cores that builds besides.
+const SECONDS: Duration = Duration::from_secs(20);
+
+/// How many of these subjects have nothing yet.
+fn waiting(subjects: &[Subject]) -> usize {
+    subjects.iter().filter(|subject| subject.holds().is_empty()).count()
+}
+
+/// Creates an object for each subject, many at once.
+async fn create(stage: &Stage, subjects: &[Subject]) {
+    let objects: Vec<Value> = subjects.iter().map(|s| s.declares(json!([{"role": s.names()[0]}]))).collect();
+    futures::stream::iter(&objects).for_each_concurrent(32, async |object| stage.api.create(object).await).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_one_tenant_delays_the_others_by_seconds_only() {
+    let plane = support::start(Options::default()).await.unwrap();
+    let own = Operator::start(&plane, binary(), "flooded").await.unwrap();
+    with_stage_on(&plane, async |flooder| {
+        with_stage_on(&plane, async |other| {
+            // The same ZITADEL, which takes one write at a time, through a provider object of the other's own.
+            let shared =
+                changed(other.zitadel_provider(), "/spec/zitadel/url", json!(flooder.simulator.zitadel().url()));
+            let shared = changed(shared, "/metadata/name", json!("shared"));
+            other.api.apply(&[shared]).await;
+            for (stage, provider) in
+                [(&flooder, "infisical"), (&flooder, "zitadel"), (&other, "infisical"), (&other, "shared")]
+            {
+                stage.provider_is_ready(provider).await;
+            }
+            let slow = Fault::Delay(Duration::from_millis(20));
+            flooder.simulator.zitadel().order(Order::always(slow).on("POST", "/management/*/members"));
+            let of_infisical: Vec<Subject> =
+                (0..flood() * 3 / 4).map(|n| flooder.identity(&format!("flood-{n}"))).collect();
+            let of_zitadel: Vec<Subject> = (0..flood() / 4).map(|n| flooder.user(&format!("flood-{n}"))).collect();
+
+            // The others come last.
+            own.signal("STOP").unwrap();
+            create(&flooder, &of_zitadel).await;
+            create(&flooder, &of_infisical).await;
+            let (elsewhere, beside) = (other.identity("elsewhere"), flooder.user("beside"));
+            let of_beside = beside.declares(json!([{"role": beside.names()[0]}]));
+            let of_beside = changed(of_beside, "/spec/providerRef/name", json!("shared"));
+            other.declare(&elsewhere, json!([{"role": "viewer"}])).await;
+            other.api.apply(&[of_beside]).await;
+            own.signal("CONT").unwrap();
+
+            let began = Instant::now();
+            elsewhere.has(&["viewer"]).await;
+            other.ready(&elsewhere.object()).await;
+            let (took, left) = (began.elapsed(), waiting(&of_infisical));
+            eprintln!(
+                "at another server: ready after {took:?}, with {left} of the flood of {} to come",
+                of_infisical.len()
+            );
+            assert!(left > of_infisical.len() / 4, "who comes last waited for the flood's end: {left} were left");
+            assert!(took < SECONDS, "{took:?}");
+            beside.has(&[beside.names()[0]]).await;
+            other.ready(&beside.object()).await;
+            let (took, left) = (began.elapsed(), waiting(&of_zitadel));
+            eprintln!(
+                "at the same server: ready after {took:?}, with {left} of the flood of {} to come",
+                of_zitadel.len()
+            );
+            assert!(left > of_zitadel.len() / 4, "who comes last waited for the flood's end: {left} were left");
+            assert!(took < SECONDS, "{took:?}");
+        })
+        .await;
+    })
+    .await;
+    own.kill().await.unwrap();
+    plane.stop().await.unwrap();
+}
