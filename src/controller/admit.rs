@@ -90,7 +90,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         grants_unrecorded: !records_first,
         grants,
         managed,
-        carried: status.carried_roles.iter().map(carried).collect(),
+        carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
     };
     Reading { layer, admitted, aside, records_first }
 }
@@ -261,6 +261,12 @@ pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
         }
     };
     roles.iter().map(|role| (role.role.clone(), term(role))).collect()
+}
+
+/// Whether a stranger's role that a healing took out may be put back on the word of a status. Under rules a status alone
+/// is no word for what the namespace could never be granted: who forges it would be.
+fn may_restore(beside: &Beside<'_>, entry: &Entry) -> bool {
+    beside.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
 }
 
 fn carried(role: &CarriedRole) -> Entry {

@@ -36,7 +36,7 @@ pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>
 pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &Resolved) -> Result<Action, Stop> {
     write::remove_finalizer(ctx, object).await?;
     if ctx.targets.kin(object).len() <= 1 {
-        ctx.targets.forget(&resolved.spot());
+        ctx.targets.forget(&resolved.connection.uid, &resolved.spot());
     }
     Ok(Action::await_change())
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::act::{self, Sent};
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
+use super::reconcile::urgency;
 use super::record;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
@@ -87,9 +88,7 @@ impl Pass<'_> {
             if record::speaks_of_another(memory, &look.scene) {
                 continue;
             }
-            if record::before_the_write(self.ctx, &look.scene, &look.plan, look.sighting.member.as_ref(), memory)
-                .await?
-            {
+            if record::before_the_write(self, &look, memory).await? {
                 // What was written down is read again: only what the object says counts.
                 continue;
             }
@@ -158,12 +157,62 @@ impl Pass<'_> {
 
     /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
     async fn look(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Result<Look, Error>, Stop> {
-        let asker = self.asker(self.urgency, Duration::ZERO);
-        let provider = &self.resolved.connection.provider;
-        match self.roster().observe(provider, asker, &self.resolved.target.subject_id, not_before).await {
+        match self.observe(not_before).await {
             Ok(sighting) => Ok(Ok(self.planned(memory, sighting)?)),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Observes, as urgently as the target's objects ask for by now: an end that comes due while this waits for a budget,
+    /// or a deletion, doesn't wait as the look for whose sake it began.
+    async fn observe(&self, not_before: Option<Instant>) -> Result<Sighting, Error> {
+        let (roster, subject) = (self.roster(), &self.resolved.target.subject_id);
+        let provider = &self.resolved.connection.provider;
+        let knock = self.resolved.object(self.ctx, self.reference).map(|object| self.ctx.targets.knock(&object));
+        let mut urgency = self.urgency;
+        loop {
+            let mut observing =
+                pin!(roster.observe(provider, self.asker(urgency, Duration::ZERO), subject, not_before));
+            loop {
+                let knocked = async {
+                    match &knock {
+                        Some(knock) => knock.notified().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let now = self.ctx.now();
+                tokio::select! {
+                    biased;
+                    sighting = &mut observing => return sighting,
+                    () = sleep_until(self.next_end(now), now), if urgency != Urgency::Revoke => {}
+                    () = knocked, if urgency != Urgency::Revoke => {}
+                }
+                if self.revokes() {
+                    urgency = Urgency::Revoke;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The objects on the target.
+    fn kin(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
+        let object = self.resolved.object(self.ctx, self.reference);
+        let kin = object.map_or_else(Vec::new, |object| self.ctx.targets.kin(&object));
+        kin.into_iter().filter_map(|kin| self.ctx.latest(&kin))
+    }
+
+    /// Whether something on the target has to end or to go.
+    fn revokes(&self) -> bool {
+        let now = self.ctx.now();
+        self.kin().any(|object| urgency(&object, now) == Urgency::Revoke)
+    }
+
+    /// The next end of what is written down of the target.
+    fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let statuses = self.kin().filter_map(|object| object.status.clone());
+        let ends = statuses.flat_map(|status| status.managed_roles).filter_map(|role| role.expiration_time);
+        ends.filter(|end| *end > now).min()
     }
 
     /// As [`Pass::look`], on what is known already; `None`: that isn't enough.
@@ -176,7 +225,8 @@ impl Pass<'_> {
     fn planned(&self, memory: &Memory, sighting: Sighting) -> Result<Look, Stop> {
         let capabilities = self.capabilities();
         let observed = sighting.member.as_ref();
-        let scene = scene(self.ctx, self.reference, self.resolved, capabilities, observed).ok_or(Stop::Gone)?;
+        let resolved = self.resolved.renewed(self.ctx).ok_or(Stop::Overtaken)?;
+        let scene = scene(self.ctx, self.reference, &resolved, capabilities, observed).ok_or(Stop::Gone)?;
         let refused: BTreeSet<String> = memory.refused.keys().cloned().collect();
         let view = View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
         let plan = plan(&scene.layers(), &view);

@@ -12,7 +12,7 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use tokio::sync::{Mutex, RwLock};
 
-use super::connections::ProviderKey;
+use super::connections::Connection;
 use super::context::Context;
 use super::outcome::Stop;
 use super::provider_object::{Named, ProviderObject};
@@ -31,11 +31,15 @@ pub struct InUse {
 }
 
 /// Puts our finalizer on a membership that is about to hold access, and before it the one that keeps its provider object.
-pub async fn hold(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Stop> {
+pub async fn hold(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+) -> Result<Arc<ProjectMembership>, Stop> {
     let _shared = ctx.in_use.gate.read().await;
-    let key = ProviderKey::named_by(object);
-    // It was there when the pass began.
-    let named = ctx.providers.find(&key).filter(|named| !named.is_being_deleted()).ok_or(Stop::Overtaken)?;
+    // It was there when the pass began; another one may stand under its name by now.
+    let stays = |named: &Named| named.uid() == Some(&connection.uid) && !named.is_being_deleted();
+    let named = ctx.providers.find(&connection.key).filter(stays).ok_or(Stop::Overtaken)?;
     match &named {
         Named::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
         Named::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,

@@ -119,7 +119,12 @@ async fn found(
     if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
         let organization = policy::organization_id(spec, server)?;
         let ids = connection.provider.find_project(&permit().await, name, organization.as_deref()).await?;
-        pinned.project_id = Some(one_project(ids, name)?);
+        let found = one_project(ids, name).and_then(|id| {
+            let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named, Some(&id)) };
+            allowed.map(|()| id)
+        });
+        let somewhere = Place { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
+        pinned.project_id = Some(found.map_err(|refusal| untold(ctx, object, named, somewhere, name, refusal))?);
     }
     let Some(project) = policy::project(spec, server, &pinned)? else {
         return Ok(pinned);
@@ -137,10 +142,18 @@ async fn found(
         let door = ctx.targets.door(&connection.endpoint, &project.id, name);
         let _alone = if invites { Some(door.lock().await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
+        let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
+        let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };
+        let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
         pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
-            Ok(id) => id,
+            Ok(id) if deleting => id,
+            Ok(id) => {
+                let place = Place { subject_id: Some(&id), ..in_project };
+                may_be_at(ctx, object, named, place).map_err(untold)?;
+                id
+            }
             Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
-            Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(refusal.into()),
+            Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(untold(refusal).into()),
         });
     }
     Ok(pinned)
@@ -154,13 +167,47 @@ fn may_look_up(
     named: &Named,
     project_id: Option<&String>,
 ) -> Result<(), Refusal> {
+    may_be_at(ctx, object, named, Place { project_id: project_id.map(String::as_str), ..anywhere(object) })
+}
+
+/// Where an object's target is as far as its spec's subject tells.
+fn anywhere(object: &ProjectMembership) -> Place<'_> {
+    let subject = &object.spec.subject;
+    Place {
+        project_id: object.spec.project.id.as_deref(),
+        subject_kind: subject.kind,
+        subject_id: subject.id.as_deref(),
+    }
+}
+
+/// Where rules list ids, whoever names another, nobody or several of them is told the same: what the credential sees is not
+/// for its namespace to find out. `unlisted`: the place with an id that no list has.
+fn untold(
+    ctx: &Context,
+    object: &ProjectMembership,
+    named: &Named,
+    unlisted: Place<'_>,
+    name: &str,
+    refusal: Refusal,
+) -> Refusal {
+    match may_be_at(ctx, object, named, unlisted) {
+        Ok(()) => refusal,
+        Err(unlisted) if unlisted.reason != Reason::NotAllowed => unlisted,
+        Err(_) => Refusal {
+            reason: Reason::NotAllowed,
+            message: format!(
+                "{:?} {:?} has no allow rule for namespace {:?} that what is named {name:?} falls under, or there is no such one: write its id, or ask whoever keeps the provider for a rule",
+                object.spec.provider_ref.kind,
+                object.spec.provider_ref.name,
+                object.namespace().unwrap_or_default()
+            ),
+        },
+    }
+}
+
+fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Place<'_>) -> Result<(), Refusal> {
     let admitted = policy::admit(&object.spec)?;
     let labels = resolve::labels(ctx, object);
-    let place = Place {
-        project_id: project_id.map(String::as_str),
-        subject_kind: object.spec.subject.kind,
-        subject_id: object.spec.subject.id.as_deref(),
-    };
     let governed = resolve::governed(named, object, labels.as_ref(), place);
     governed.map_or(Ok(()), |governed| governed.may_look_up(&admitted))
 }
@@ -250,7 +297,7 @@ async fn bring_in(
     }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
     if !is_finalized(&object) {
-        in_use::hold(ctx, &object).await.map_err(Ended::Stopped)?;
+        in_use::hold(ctx, &object, connection).await.map_err(Ended::Stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;

@@ -66,11 +66,15 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
     }
     let key = object.key();
     let deleting = object.meta().deletion_timestamp.is_some();
-    let of_kubernetes = |error| Fault::from(Box::new(error));
-    if !deleting {
-        in_use::mend(ctx, object.as_ref()).await.map_err(of_kubernetes)?;
-    } else if in_use::let_go(ctx, object.as_ref()).await.map_err(of_kubernetes)? {
-        return Ok(Action::await_change());
+    let kept = match deleting {
+        true => in_use::let_go(ctx, object.as_ref()).await,
+        false => in_use::mend(ctx, object.as_ref()).await.map(|()| false),
+    };
+    match kept {
+        Ok(true) => return Ok(Action::await_change()),
+        Ok(false) => {}
+        // Its memberships' ends don't wait for it.
+        Err(error) => tracing::warn!(provider = %key, %error, "the finalizer membership.dev/in-use can't be written"),
     }
     if ctx.connections.are_new(&key, object.rules()) {
         // They count from now on, whatever becomes of the connection.
@@ -121,9 +125,13 @@ fn unread(known: Option<Link>, told: Told) -> Link {
 /// they meet, and an end that is due goes out the moment it answers again.
 fn still_usable(ctx: &Context, key: &ProviderKey, connection: Arc<Connection>, error: &Error) -> Link {
     let known = ctx.connections.get(key).and_then(Link::usable);
-    let was_ready = known.is_some_and(|known| Arc::ptr_eq(&known, &connection));
+    let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
     match error {
         Error::Unreachable { .. } | Error::RateLimited { .. } if was_ready => Link::Ready(connection),
+        // A newer credential that nobody has judged yet takes nothing from the one before.
+        Error::Unreachable { .. } | Error::RateLimited { .. } => {
+            Link::Failed { reason: error.reason(), message: error.to_string(), last: known }
+        }
         _ => Link::Failed { reason: error.reason(), message: error.to_string(), last: None },
     }
 }
@@ -138,8 +146,9 @@ fn changed(old: Option<&Link>, new: &Link) -> bool {
     }
 }
 
+/// As urgent as a grant, where namespaces take turns: what many ask for doesn't keep a provider from being checked.
 async fn verify(connection: &Connection) -> Result<Verified, Error> {
-    let permit = connection.lane.permit(Kind::Read, Urgency::Resync, &connection.key.namespace).await;
+    let permit = connection.lane.permit(Kind::Read, Urgency::Grant, &connection.key.namespace).await;
     connection.provider.verify(&permit).await
 }
 

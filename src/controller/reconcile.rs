@@ -95,7 +95,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if let Some(unready) = resolved.unready.as_ref().filter(|_| urgency(&object, ctx.now()) != Urgency::Revoke) {
         return waits(ctx, &object, unready, None).await;
     }
-    let cell = ctx.targets.cell(&resolved.spot());
+    let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
     let mut memory = cell.lock().await;
     // Waiting for the target may have taken a while.
     let object = resolved.object(ctx, reference).ok_or(Stop::Gone)?;
@@ -147,7 +147,7 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
 }
 
 /// How urgent it is to look at an object's target.
-fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
+pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
     let over = managed.filter_map(|role| role.expiration_time).any(|end| end <= now);
     match () {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
+use super::converge::{Look, Pass};
 use super::in_use;
 use super::outcome::{Outcome, Stop};
 use super::resolve::{Scene, is_finalized};
@@ -21,13 +22,9 @@ use crate::status::{self, Told};
 
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
 /// was written, so that the objects must be read again.
-pub async fn before_the_write(
-    ctx: &Context,
-    scene: &Scene,
-    plan: &Plan,
-    observed: Option<&Member>,
-    memory: &mut Memory,
-) -> Result<bool, Stop> {
+pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory) -> Result<bool, Stop> {
+    let (ctx, Look { scene, plan, sighting }) = (pass.ctx, look);
+    let observed = sighting.member.as_ref();
     let layer = &scene.acting.layer;
     let counts = layer.phase == Phase::Counts;
     let refused = if counts { not_asked_again(memory, scene) } else { memory.refused.keys().cloned().collect() };
@@ -45,7 +42,7 @@ pub async fn before_the_write(
     // Whom a name stands for is written down before anything is granted to them.
     let named = counts && !record.is_empty() && !is_pinned(scene);
     // What adding a member may leave behind is ours to take away.
-    let created = matches!(plan.change(), Some(Change::Create(_) | Change::Recreate(_)));
+    let created = matches!(plan.change(), Some(Change::Create(_)));
     let left = scene.capabilities.left_by_an_invitation().filter(|role| created && !layer.managed.contains_key(*role));
     let left: Vec<&str> = left.collect();
     for role in &left {
@@ -67,8 +64,10 @@ pub async fn before_the_write(
         object = write::status(ctx, &object, &status).await?;
         wrote = true;
     }
-    if !record.is_empty() && !is_finalized(&object) {
-        in_use::hold(ctx, &object).await?;
+    // A provider object that is being deleted takes on nothing new; what was only written down was never granted.
+    let takes = counts || !pass.resolved.named.is_being_deleted();
+    if !record.is_empty() && !is_finalized(&object) && takes {
+        in_use::hold(ctx, &object, &pass.resolved.connection).await?;
         wrote = true;
     }
     Ok(wrote)

@@ -55,6 +55,19 @@ impl Resolved {
         ctx.latest(reference).filter(|object| object.uid().as_ref() == Some(&self.uid))
     }
 
+    /// The same with the provider object's rules as they are by now; `None`: it, its connection or its readiness is another
+    /// than when this was resolved, so that nothing may be done on the word of it any more.
+    pub fn renewed(&self, ctx: &Context) -> Option<Self> {
+        let named =
+            ctx.providers.find(&self.connection.key).filter(|named| named.uid() == Some(&self.connection.uid))?;
+        let current = match (ctx.connections.get(&self.connection.key)?, &self.unready) {
+            (Link::Ready(current), None) | (Link::Failed { last: Some(current), .. }, Some(_)) => current,
+            (Link::Ready(current), Some(_)) if named.is_being_deleted() => current,
+            (Link::Ready(_), Some(_)) | (Link::Failed { .. }, _) => return None,
+        };
+        Arc::ptr_eq(&current, &self.connection).then(|| Self { named, ..self.clone() })
+    }
+
     /// Whether the target is whom the operator itself signs in as there.
     fn is_ourselves(&self) -> bool {
         self.connection.provider.signed_in_as().is_some_and(|id| id == self.target.subject_id)
@@ -114,39 +127,40 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
         };
         return Err(Unresolved::Refused(Refusal { reason: Reason::ProviderNotFound, message }));
     };
-    match ctx.connections.get(&key) {
-        None => Err(Unresolved::Checking),
+    let link = ctx.connections.get(&key).ok_or(Unresolved::Checking)?;
+    let waits = matches!(link, Link::Failed { .. }) || named.is_being_deleted() && !is_finalized(object);
+    let unready = waits.then(|| unready(&key, &link));
+    let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
+        (Some(connection), _) => connection,
+        (None, Some(unready)) => return Err(unready.clone().into()),
         // Another object stands under the name now.
-        Some(Link::Ready(connection)) if Some(&connection.uid) != named.uid() => Err(Unresolved::Checking),
-        Some(Link::Ready(_)) if named.is_being_deleted() && !is_finalized(object) => {
-            Err(Unresolved::Refused(Refusal {
-                reason: Reason::ProviderNotReady,
-                message: format!("{:?} {:?} is being deleted and takes no new memberships", key.kind, key.name),
-            }))
-        }
-        Some(Link::Failed { reason, message, last }) => {
-            let unready = Refusal {
-                reason: Reason::ProviderNotReady,
-                message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
-            };
-            let connection = last.filter(|last| Some(&last.uid) == named.uid()).ok_or_else(|| unready.clone())?;
-            told_by_another(object, &connection)?;
-            let target = policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?;
-            let target = target.ok_or_else(|| unready.clone())?;
+        (None, None) => return Err(Unresolved::Checking),
+    };
+    told_by_another(object, &connection)?;
+    match (policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?, unready) {
+        (Some(target), unready) => {
             let uid = object.uid().unwrap_or_default();
-            Ok(Resolved { uid, connection, named, unready: Some(unready), target })
+            Ok(Resolved { uid, connection, named, unready, target })
         }
-        Some(Link::Ready(connection)) => {
-            told_by_another(object, &connection)?;
-            match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))? {
-                Some(target) => {
-                    let uid = object.uid().unwrap_or_default();
-                    Ok(Resolved { uid, connection, named, unready: None, target })
-                }
-                None => Err(Unresolved::Named(connection, named)),
-            }
-        }
+        (None, Some(unready)) => Err(unready.into()),
+        (None, None) => Err(Unresolved::Named(connection, named)),
     }
+}
+
+/// Why a provider object's memberships wait. Of one of the cluster they learn no more than that: its Secrets, its
+/// server's words and whatever else its own status says are for whoever keeps it.
+fn unready(key: &ProviderKey, link: &Link) -> Refusal {
+    let ProviderKey { kind, name, .. } = key;
+    let message = match (link, kind) {
+        (Link::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and takes no new memberships"),
+        (Link::Failed { reason, message, .. }, ProviderKind::MembershipProvider) => {
+            format!("{kind:?} {name:?} is not ready: {reason}: {message}")
+        }
+        (Link::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
+            format!("{kind:?} {name:?} is not ready: {reason}: its own status tells whoever keeps it why")
+        }
+    };
+    Refusal { reason: Reason::ProviderNotReady, message }
 }
 
 /// What names stand for at one server they don't stand for at another, and they are never looked up again.

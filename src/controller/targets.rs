@@ -111,7 +111,7 @@ pub struct Refused {
 pub struct Targets {
     kin: Mutex<Index>,
     doors: Mutex<HashMap<Door, Weak<tokio::sync::Mutex<()>>>>,
-    cells: Mutex<HashMap<Spot, Arc<tokio::sync::Mutex<Memory>>>>,
+    cells: Mutex<HashMap<(String, Spot), Cell>>,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +126,9 @@ struct Index {
 }
 
 type Key = (String, String);
+
+/// What is remembered of a target, and its lock.
+type Cell = Arc<tokio::sync::Mutex<Memory>>;
 
 /// Where somebody may be brought in: endpoint, project id, name.
 type Door = (String, String, String);
@@ -221,15 +224,16 @@ impl Targets {
         lock
     }
 
-    /// The lock and memory of a target. Whoever holds the lock is the one pass that works on it.
-    pub fn cell(&self, spot: &Spot) -> Arc<tokio::sync::Mutex<Memory>> {
+    /// The lock and memory of a target, as one provider object (by its uid) sees it. Whoever holds the lock is the one pass
+    /// that works on it there: whoever waits for a budget of its own making makes no other tenant wait.
+    pub fn cell(&self, provider: &str, spot: &Spot) -> Cell {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.entry(spot.clone()).or_default().clone()
+        cells.entry((provider.to_owned(), spot.clone())).or_default().clone()
     }
 
     /// Drops what is remembered of a target that nobody speaks of any more.
-    pub fn forget(&self, spot: &Spot) {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner).remove(spot);
+    pub fn forget(&self, provider: &str, spot: &Spot) {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner).remove(&(provider.to_owned(), spot.clone()));
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {

@@ -219,6 +219,15 @@ impl Governed<'_> {
         admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, Ask::LookUp))
     }
 
+    /// Whether a role may be granted with this term, to whoever had it before.
+    pub fn may_restore(&self, role: &str, term: Term) -> bool {
+        let length = match term {
+            Term::Permanent => None,
+            Term::Temporary(window) => Some(window.length()),
+        };
+        self.asks(role, Ask::Grant { length, has_expiration_time: length.is_some() }).is_ok()
+    }
+
     /// Refuses to take away or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
         self.asks(role, Ask::Take)

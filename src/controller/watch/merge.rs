@@ -54,6 +54,8 @@ impl<K: ResourceExt> Merge<K> {
             }
             event if only => vec![event],
             Event::Init => {
+                // Before the first telling only whole lists count; later what was told before does, until the next one.
+                part.listed &= self.told;
                 part.list.clear();
                 Vec::new()
             }

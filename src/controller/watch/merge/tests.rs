@@ -109,3 +109,18 @@ fn all_are_listed_anew_when_this_replica_begins_to_lead() {
     told.lists(1, &["x"], true);
     assert!(told.merge.led());
 }
+
+#[test]
+fn a_list_that_is_begun_anew_before_all_were_told_is_waited_for() {
+    let mut told = Told::by(2);
+    told.lists(0, &["x", "y"], false);
+    // This replica begins to lead: both are listed anew.
+    told.take(0, Event::Init, true);
+    told.take(0, Event::InitApply(object(0, "x", "1")), true);
+    told.lists(1, &["x"], true);
+    assert_eq!((told.holds().len(), told.lists), (0, 0), "a part of a list was told as all of it");
+    told.take(0, Event::InitApply(object(0, "y", "1")), true);
+    told.take(0, Event::InitDone, true);
+    assert_eq!((told.holds().join(" "), told.lists), ("a/x=1 a/y=1 b/x=1".to_owned(), 1));
+    assert!(told.merge.led());
+}
