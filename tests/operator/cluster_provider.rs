@@ -1,6 +1,7 @@
 //! Provider objects of the cluster: what their allow rules let a namespace grant and take, and what they don't.
 
 mod granting;
+mod mid_pass;
 mod rules_change;
 mod served;
 mod sign_in;

@@ -164,11 +164,45 @@ async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_d
             let object = stage.by("named", stage.of_identity(name, json!([{"role": "viewer"}])));
             with(object, json!({"project": {"name": worlds::INFISICAL_PROJECT_SLUG}, "subject": {"kind": "Identity", "name": subject}}))
         };
-        stage.api.apply(&[by_name("allowed", "ci-deployer"), by_name("refused", "reporter")]).await;
+        let somebody = by_name("nobody", "nobody-at-all");
+        stage.api.apply(&[by_name("allowed", "ci-deployer"), by_name("refused", "reporter"), somebody]).await;
         stage.says("pm/allowed", "Ready", "True", "Converged").await;
         stage.identity_has(&["viewer"]).await;
-        let message = stage.says("pm/refused", "Ready", "False", "NotAllowed").await;
-        assert_contains(&message, &format!("with Identity {}", worlds::INFISICAL_REPORTER));
+        // Whether there is one of a name that no rule lists, and who that is, isn't for the namespace to find out.
+        let refused = stage.says("pm/refused", "Ready", "False", "NotAllowed").await;
+        let nobody = stage.says("pm/nobody", "Ready", "False", "NotAllowed").await;
+        assert_eq!(refused.replace("reporter", "nobody-at-all"), nobody);
+        assert!(!refused.contains(worlds::INFISICAL_REPORTER), "{refused}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
+    with_stage(async |stage| {
+        stage.api.apply(&[stage.central("open", json!([stage.rule(&["viewer"], json!({}))]))]).await;
+        let object = stage.by("open", stage.of_identity("nobody", json!([{"role": "viewer"}])));
+        stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "nobody-at-all"}}))]).await;
+        stage.says("pm/nobody", "Stalled", "True", "SubjectNotFound").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_clusters_provider_is_for_whoever_keeps_it() {
+    with_stage(async |stage| {
+        let mut broken = stage.central("broken", json!([stage.rule(&["viewer"], json!({}))]));
+        let secret = json!({"namespace": stage.ns.name, "name": "of-the-platform-team", "key": "client-secret"});
+        broken["spec"]["infisical"]["auth"]["universalAuth"]["clientSecretSecretRef"] = secret;
+        stage.api.apply(&[broken]).await;
+        let provider = format!("clustermembershipprovider/{}", stage.central_name("broken"));
+        let said = stage.says(&provider, "Ready", "False", "Unauthorized").await;
+        assert_contains(&said, "of-the-platform-team");
+        let tenant = stage.identity("tenant");
+        stage.api.apply(&[stage.by("broken", tenant.declares(json!([{"role": "viewer"}])))]).await;
+        let message = stage.says(&tenant.object(), "Reconciling", "True", "ProviderNotReady").await;
+        assert_contains(&message, "Unauthorized");
+        assert!(!message.contains("of-the-platform-team"), "{message}");
     })
     .await;
 }
