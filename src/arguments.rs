@@ -1,5 +1,6 @@
 //! The command line as typed, and what it means.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -61,6 +62,11 @@ pub struct Run {
     /// host may be named, and no proxy of HTTPS_PROXY is used: behind a proxy no address can be checked.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
+    /// The only namespaces whose objects are looked at, with commas. The rights are asked for in these only (Roles instead
+    /// of a ClusterRole: deploy/namespaced), and ClusterMembershipProviders, which belong to no namespace, aren't served.
+    /// Without it: all namespaces.
+    #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
+    pub watch_namespaces: Vec<String>,
     /// Whether a Lease says which of several replicas acts. Without it: where there is a namespace for one, as in a Pod.
     #[arg(long, env = "LEADER_ELECTION", value_name = "true|false")]
     pub leader_election: Option<bool>,
@@ -71,6 +77,10 @@ pub struct Run {
     /// writes to a provider are given half of it, instead of 30s, to be answered.
     #[arg(long, env = "LEASE_DURATION", value_name = "DURATION", default_value = "60s", value_parser = terms)]
     pub lease_duration: Terms,
+    /// The folder with the operator's own projected tokens, one file an audience, for ClusterMembershipProviders with
+    /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens say their audiences.
+    #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
+    pub token_directory: PathBuf,
 }
 
 /// Where a Pod finds its namespace.
@@ -80,6 +90,14 @@ fn terms(text: &str) -> Result<Terms, String> {
     let seconds = Duration(text.to_owned()).seconds().map_err(|error| error.to_string())?;
     let bounds = || format!("{text} is not from {}s to {}s", Terms::SHORTEST, Terms::LONGEST);
     Terms::seconds(seconds).ok_or_else(bounds)
+}
+
+/// A namespace's name, as Kubernetes has them (RFC 1123 label).
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let label = (1..=63).contains(&text.len()) && text.chars().all(fits);
+    let edges = !text.starts_with('-') && !text.ends_with('-');
+    (label && edges).then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is no namespace's name"))
 }
 
 impl Run {
@@ -92,6 +110,8 @@ impl Run {
         Ok(Config {
             address: self.listen,
             lease,
+            namespaces: BTreeSet::from_iter(self.watch_namespaces).into_iter().collect(),
+            tokens: self.token_directory,
             urls: Policy {
                 allow_http: self.allow_http,
                 allow_address: self.allow_address,

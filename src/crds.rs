@@ -1,5 +1,7 @@
 //! The CustomResourceDefinitions, as `kubectl apply` takes them.
 
+mod scope;
+
 use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -7,14 +9,14 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
-use crate::api::{MembershipProvider, ProjectMembership};
+use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 
 /// What every generated file begins with.
 const HEADER: &str = "# Generated from src/api by `make generate`: change it there.\n";
 
 /// The definition of every kind that works, in the order of their names.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    [MembershipProvider::crd(), ProjectMembership::crd()].map(finished).into()
+    [ClusterMembershipProvider::crd(), MembershipProvider::crd(), ProjectMembership::crd()].map(finished).into()
 }
 
 /// Every definition as one YAML document, with the name of its file in `crds/`.
@@ -47,9 +49,15 @@ pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>>
 
 /// Puts in what the derives can't say.
 fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let kind = crd.spec.names.kind.clone();
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
         tidy(schema);
+        match (kind.as_str(), schema.properties.as_mut().and_then(|properties| properties.get_mut("spec"))) {
+            ("MembershipProvider", Some(spec)) => scope::of_namespace(spec),
+            ("ClusterMembershipProvider", Some(spec)) => scope::of_cluster(spec),
+            _ => {}
+        }
         // The rule on a role's grant can only see an empty `temporary:` that isn't dropped as any other null is.
         if let Some(temporary) = temporary(schema) {
             temporary.nullable = Some(true);

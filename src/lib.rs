@@ -12,8 +12,8 @@
 //! | step | room | what is decided there |
 //! |---|---|---|
 //! | watch | [`controller`]`::watch`, [`controller::targets`] | who has to look again |
-//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::connections`] | which server, which target, who leads |
-//! | admit | [`policy`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
+//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`] | which server, which target, who leads |
+//! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
 //! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |
 //! | evaluate | [`grants`] | which role runs from when to when |
 //! | observe | [`roster`] | what the provider holds: one list serves a project |

@@ -38,6 +38,8 @@ pub struct View<'a> {
     pub capabilities: Capabilities,
     /// Roles that the provider has refused by name: asked for again only when a spec changes.
     pub refused: &'a BTreeSet<String>,
+    /// Foreign roles that aren't given up for a removal's sake: whoever asks for it may not take them away.
+    pub spared: &'a BTreeSet<String>,
     /// The instant that the plan is for.
     pub now: Timestamp,
 }
@@ -288,9 +290,12 @@ fn fallbacks(
         }
     };
     let alone: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays_where_nothing_is_gained).collect();
-    let ours = |entry: &&Entry| union.kept.contains_key(&entry.role) || union.held.contains_key(&entry.role);
-    let without_others: Vec<Entry> = alone.iter().filter(ours).cloned().collect();
-    let others: BTreeSet<&str> = alone.iter().filter(|e| !ours(e)).map(|e| e.role.as_str()).collect();
+    let stays = |entry: &&Entry| {
+        let role = &entry.role;
+        union.kept.contains_key(role) || union.held.contains_key(role) || view.spared.contains(role)
+    };
+    let without_others: Vec<Entry> = alone.iter().filter(stays).cloned().collect();
+    let others: BTreeSet<&str> = alone.iter().filter(|e| !stays(e)).map(|e| e.role.as_str()).collect();
     let each = if (2..=ONE_BY_ONE).contains(&others.len()) { others } else { BTreeSet::new() };
     let without = |role: &&str| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
     let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];

@@ -2,6 +2,8 @@
 //!
 //! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
 
+pub mod allow;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

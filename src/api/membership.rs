@@ -108,7 +108,8 @@ pub struct ProjectMembershipSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
-    /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership.
+    /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership, or
+    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant.
     #[serde(default)]
     pub kind: ProviderKind,
     /// The name of the provider object.
@@ -122,6 +123,8 @@ pub enum ProviderKind {
     /// A provider of one namespace.
     #[default]
     MembershipProvider,
+    /// A provider of the cluster.
+    ClusterMembershipProvider,
 }
 
 /// Names a project at the provider: by id or by name.

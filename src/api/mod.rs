@@ -12,12 +12,14 @@ pub use membership::{
     AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, ProjectMembershipSpec,
     ProjectMembershipStatus, RoleManagement, SubjectKind,
 };
-pub use provider::{MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
+pub use provider::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
 
 /// The API group of every kind here.
 pub const GROUP: &str = "membership.dev";
 /// Keeps a ProjectMembership until what it granted is revoked.
 pub const FINALIZER: &str = "membership.dev/revoke";
+/// Keeps a provider object while memberships of it hold access.
+pub const IN_USE: &str = "membership.dev/in-use";
 /// Any new value asks for a reconcile now, as Flux's `reconcile.fluxcd.io/requestedAt` does.
 pub const RECONCILE_AT: &str = "membership.dev/reconcile-at";
 /// `"true"` lets an object go while the access stays at the provider; only administrators may set it.

@@ -1,10 +1,19 @@
-//! MembershipProvider: where memberships are kept, and with which credential.
+//! MembershipProvider and ClusterMembershipProvider: where memberships are kept, and with which credential.
+//!
+//! Both kinds have the same spec. What only one of them has (`namespace` in references, sign-in with the operator's own
+//! token) is taken out of the other's schema in [`crate::crds`].
+
+mod allow;
+mod cluster;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{Duration, schema};
+
+pub use allow::{AllowRule, NamespaceSelector, Namespaces, Operator, Requirement};
+pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
 
 /// An Infisical or ZITADEL server and the credential to use there, for the memberships of its namespace.
 #[allow(clippy::duplicated_attributes, reason = "two columns may have one type")]
@@ -43,28 +52,28 @@ use super::{Duration, schema};
 )]
 #[x_kube(
     validation = Rule::new("has(self.infisical) != has(self.zitadel)")
-        .message("write exactly one of infisical and zitadel: a second server needs a second MembershipProvider"),
+        .message("write exactly one of infisical and zitadel: a second server needs a second provider object"),
     validation = Rule::new("has(self.infisical) == has(oldSelf.infisical) && has(self.zitadel) == has(oldSelf.zitadel)")
-        .message("a provider can't turn from Infisical into ZITADEL or back: create another MembershipProvider"),
+        .message("a provider can't turn from Infisical into ZITADEL or back: create another provider object"),
     validation = Rule::new("!has(self.infisical) || !has(oldSelf.infisical) || self.infisical.url == oldSelf.infisical.url")
-        .message("url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider")
+        .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".infisical.url"),
     validation = Rule::new("!has(self.zitadel) || !has(oldSelf.zitadel) || self.zitadel.url == oldSelf.zitadel.url")
-        .message("url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider")
+        .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".zitadel.url"),
     validation = Rule::new(
         "!has(self.zitadel) || !has(oldSelf.zitadel) || \
          (has(self.zitadel.organizationId) == has(oldSelf.zitadel.organizationId) && \
          (!has(self.zitadel.organizationId) || self.zitadel.organizationId == oldSelf.zitadel.organizationId))"
     )
-        .message("organizationId can't be changed, added or taken out, since memberships in the old one would be left behind: create another MembershipProvider, or write project.organizationId in the memberships")
+        .message("organizationId can't be changed, added or taken out, since memberships in the old one would be left behind: create another provider object, or write project.organizationId in the memberships")
         .field_path(".zitadel.organizationId"),
     validation = Rule::new(
         "!has(self.zitadel) || !has(oldSelf.zitadel) || \
          (has(self.zitadel.instanceHost) == has(oldSelf.zitadel.instanceHost) && \
          (!has(self.zitadel.instanceHost) || self.zitadel.instanceHost == oldSelf.zitadel.instanceHost))"
     )
-        .message("instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind: create another MembershipProvider")
+        .message("instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind: create another provider object")
         .field_path(".zitadel.instanceHost")
 )]
 #[serde(rename_all = "camelCase")]
@@ -103,21 +112,27 @@ pub struct Infisical {
     /// Whether a user who isn't in the organization may be invited, which makes an account and sends mail. Default: false.
     #[serde(default)]
     pub invite_users: bool,
-    /// How to sign in: exactly one of universalAuth and tokenSecretRef. May be changed at any time.
+    /// How to sign in: exactly one way. May be changed at any time.
     pub auth: InfisicalAuth,
 }
 
 /// How to sign in to Infisical. Exactly one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[x_kube(
-    validation = Rule::new("has(self.universalAuth) != has(self.tokenSecretRef)")
-        .message("write exactly one way to sign in: universalAuth or tokenSecretRef")
+    validation = Rule::new("[has(self.universalAuth), has(self.kubernetesAuth), has(self.oidcAuth), has(self.tokenSecretRef)].exists_one(given, given)")
+        .message("write exactly one way to sign in: universalAuth, kubernetesAuth, oidcAuth or tokenSecretRef")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct InfisicalAuth {
     /// Universal auth: a client id and a client secret of a machine identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub universal_auth: Option<UniversalAuth>,
+    /// Kubernetes auth: a token of the operator's own ServiceAccount, which Infisical has reviewed by the API server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_auth: Option<OwnToken>,
+    /// OIDC auth: a token of the operator's own ServiceAccount, which Infisical checks with its issuer's published keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc_auth: Option<OwnToken>,
     /// An access token, read from a Secret that somebody else keeps fresh.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretKeyRef>,
@@ -131,6 +146,19 @@ pub struct UniversalAuth {
     pub client_id_secret_ref: SecretKeyRef,
     /// The Secret and its key that hold the client secret.
     pub client_secret_secret_ref: SecretKeyRef,
+}
+
+/// A sign-in with a token of the operator's own ServiceAccount.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnToken {
+    /// The id of the machine identity to sign in as, a UUID.
+    #[schemars(schema_with = "schema::id")]
+    pub identity_id: String,
+    /// The audience of the token. The operator's Pod needs a projected token with this audience and no other, in the
+    /// folder that its argument --token-directory names. The file is read anew for each sign-in.
+    #[schemars(schema_with = "schema::audience")]
+    pub audience: String,
 }
 
 /// A ZITADEL instance.
@@ -206,11 +234,15 @@ pub struct CaBundle {
     pub secret_ref: Option<CaKeyRef>,
 }
 
-/// One key of a ConfigMap or Secret in the provider's namespace.
+/// One key of a ConfigMap or Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CaKeyRef {
-    /// The object's name, in the namespace of the provider.
+    /// The object's namespace, which has to let the operator read it: a RoleBinding there to membership-operator-secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::namespace")]
+    pub namespace: Option<String>,
+    /// The object's name.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
     /// The key in the object's data. Default: ca.crt.
@@ -223,11 +255,15 @@ fn ca_crt() -> String {
     "ca.crt".to_owned()
 }
 
-/// One key of a Secret in the provider's namespace.
+/// One key of a Secret.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
-    /// The Secret's name, in the namespace of the provider.
+    /// The Secret's namespace, which has to let the operator read it: a RoleBinding there to membership-operator-secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::namespace")]
+    pub namespace: Option<String>,
+    /// The Secret's name.
     #[schemars(schema_with = "schema::object_name")]
     pub name: String,
     /// The key in the Secret's data.

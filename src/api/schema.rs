@@ -12,6 +12,8 @@ const ROLE: u32 = 128;
 const ID: u32 = 64;
 /// The longest name of an object in Kubernetes.
 const NAME: u32 = 253;
+/// The longest key of a label in Kubernetes: a domain, a slash and a name.
+const LABEL_KEY: u32 = NAME + 1 + 63;
 /// The longest name at a provider: ZITADEL takes 200 characters, Infisical fewer.
 const PROVIDER_NAME: u32 = 200;
 /// The longest URL.
@@ -94,6 +96,98 @@ pub fn object_name(_: &mut SchemaGenerator) -> Schema {
             "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends",
         )],
     )
+}
+
+/// The name of a namespace.
+pub fn namespace(_: &mut SchemaGenerator) -> Schema {
+    namespace_name()
+}
+
+fn namespace_name() -> Schema {
+    string(
+        63,
+        &[(
+            "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+            "write a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends",
+        )],
+    )
+}
+
+/// Names of namespaces.
+pub fn namespaces(_: &mut SchemaGenerator) -> Schema {
+    set_of(namespace_name(), 64)
+}
+
+/// Projects of an allow rule.
+pub fn allowed_projects(_: &mut SchemaGenerator) -> Schema {
+    let id = string(
+        ID,
+        &[(
+            "self.matches('^([A-Za-z0-9][A-Za-z0-9_-]*|[*])$')",
+            "write the project's id as the provider shows it, or \"*\" for every project: no name, no pattern",
+        )],
+    );
+    set_of(id, 64)
+}
+
+/// Subjects of an allow rule.
+pub fn allowed_subjects(generator: &mut SchemaGenerator) -> Schema {
+    set_of(id(generator), 256)
+}
+
+/// Roles of an allow rule.
+pub fn allowed_roles(_: &mut SchemaGenerator) -> Schema {
+    let role = string(
+        ROLE,
+        &[(
+            "self.matches('^([A-Za-z0-9][A-Za-z0-9._:-]*|[*])$')",
+            "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER), or \"*\" for every role: no pattern",
+        )],
+    );
+    set_of(role, 64)
+}
+
+/// A key of a label.
+pub fn label_key(_: &mut SchemaGenerator) -> Schema {
+    string(
+        LABEL_KEY,
+        &[(
+            "self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
+            "write a label's key, as team or example.com/team",
+        )],
+    )
+}
+
+/// Values of a label.
+pub fn label_values(_: &mut SchemaGenerator) -> Schema {
+    set_of(label_value(), 32)
+}
+
+/// Labels and their values.
+pub fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 16, "additionalProperties": label_value()})
+}
+
+fn label_value() -> Schema {
+    string(63, &[])
+}
+
+/// The audience of a token.
+pub fn audience(_: &mut SchemaGenerator) -> Schema {
+    string(
+        NAME,
+        &[(
+            "self.matches('^[^[:cntrl:][:space:]]+$')",
+            "write the token's audience as it stands in the projected volume, as infisical or https://app.infisical.com",
+        )],
+    )
+}
+
+/// A list in which each item stands once.
+fn set_of(item: Schema, at_most: u32) -> Schema {
+    json_schema!({
+        "type": "array", "minItems": 1, "maxItems": at_most, "items": item, "x-kubernetes-list-type": "set",
+    })
 }
 
 /// A key in a Secret's data.

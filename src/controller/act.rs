@@ -5,10 +5,12 @@ use std::time::Duration;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
+use super::admit::Reading;
 use super::context::Context;
 use super::converge::{CONFIRM_SPACING, Pass};
 use super::resolve::Scene;
 use super::targets::{Memory, Refused};
+use crate::api::Reason;
 use crate::confirm::{Confirmation, confirmation};
 use crate::events::Happening;
 use crate::layers::Layer;
@@ -184,7 +186,14 @@ pub fn tell_losses(ctx: &Context, scene: &Scene, plan: &Plan) {
     };
     tell_roles(ctx, scene, Happening::Revoked, &of(Loss::Revoked));
     tell_roles(ctx, scene, Happening::Expired, &of(Loss::Expired));
-    tell_roles(ctx, scene, Happening::DriftedAway, &of(Loss::Unexpected));
+    let strangers = of(Loss::Unexpected);
+    tell_roles(ctx, scene, Happening::DriftedAway, &strangers);
+    if !strangers.is_empty() {
+        // Whoever wasn't allowed to take them away may have waited for somebody who is.
+        let waiting = |reading: &Reading| reading.aside.as_ref().is_some_and(|a| a.reason == Reason::NotAllowed);
+        let others = scene.other_objects.iter().zip(&scene.others);
+        others.filter(|(_, reading)| waiting(reading)).for_each(|(object, _)| ctx.wake(object));
+    }
     let now = ctx.now();
     for role in of(Loss::Expired) {
         if let Some(end) = scene.layers().iter().filter_map(|layer: &Layer| layer.managed.get(&role)?.end()).max() {

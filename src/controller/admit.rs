@@ -13,6 +13,7 @@ use crate::grants::{self, Past, Starts};
 use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
 use crate::plan;
+use crate::policy::allow::Governed;
 use crate::policy::{self, Admitted, Refusal};
 
 /// An object as a layer, with what its own status needs to say.
@@ -37,8 +38,14 @@ pub struct Beside<'a> {
     pub observed: Option<&'a Member>,
     /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
     pub others: &'a BTreeSet<String>,
+    /// Why the provider isn't ready, where only ends and revocations are carried out.
+    pub unready: Option<&'a Refusal>,
     /// Another provider object leads on this target.
     pub led: bool,
+    /// The subject is whom the operator itself signs in as.
+    pub ourselves: bool,
+    /// The rules that the object is under; `None`: its provider object's credential alone bounds what it may.
+    pub governed: Option<Governed<'a>>,
     /// The instant.
     pub now: Timestamp,
 }
@@ -48,25 +55,29 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     let status = object.status.clone().unwrap_or_default();
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
-    let aside = if deleting { None } else { aside(object, &admission, beside) };
+    let asked_for = admission.as_ref().map_or_else(
+        |_| Vec::new(),
+        |admitted| grants::evaluate(admitted, &starts(object, &status, beside), beside.now),
+    );
+    let aside = if deleting { None } else { aside(object, &admission, &asked_for, beside) };
     let phase = match (deleting, &aside) {
         (true, _) => Phase::Leaves,
         (false, Some(_)) => Phase::Holds,
         (false, None) => Phase::Counts,
     };
     let admitted = admission.ok();
-    let grants = match (&admitted, phase) {
-        (Some(admitted), Phase::Counts) => grants::evaluate(admitted, &starts(object, &status, beside), beside.now),
-        (Some(_) | None, _) => Vec::new(),
-    };
-    let records_first = object.spec.role_management == RoleManagement::Additive
+    let grants = if phase == Phase::Counts { asked_for } else { Vec::new() };
+    let spec_tells = !(object.spec.role_management == RoleManagement::Additive
         || object.spec.adoption_policy == AdoptionPolicy::Refuse
         || grants.iter().any(|grant| grant.term != Term::Permanent)
-        || claimed(object, &status, &grants);
+        || claimed(object, &status, &grants));
+    // What rules let a spec grant they may not any more when it is deleted: its status says what it did.
+    let records_first = !spec_tells || beside.governed.is_some();
     let mut managed = managed(&status.managed_roles);
     if deleting {
-        if !records_first {
-            add_unrecorded(object, &status, admitted.as_ref(), &mut managed);
+        if spec_tells {
+            let may = |role: &str| beside.governed.is_none_or(|governed| governed.may_take(role).is_ok());
+            add_unrecorded(object, &status, admitted.as_ref(), may, &mut managed);
         }
         if object.spec.deletion_policy == DeletionPolicy::Orphan {
             managed.retain(|_, term| *term != Term::Permanent && !beside.capabilities.enforces_expiry);
@@ -90,14 +101,32 @@ pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
     object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
 }
 
-/// Why an object that isn't being deleted doesn't count.
-fn aside(object: &ProjectMembership, admission: &Result<Admitted, Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
+/// Why an object that isn't being deleted doesn't count. One that only looks may only see what it could have granted.
+fn aside(
+    object: &ProjectMembership,
+    admission: &Result<Admitted, Refusal>,
+    asked_for: &[grants::Grant],
+    beside: &Beside<'_>,
+) -> Option<Refusal> {
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
     if let Some(suspended) = suspended(object) {
         return Some(suspended);
     }
-    if let Err(refusal) = admission {
-        return Some(refusal.clone());
+    if let Some(unready) = beside.unready {
+        return Some(unready.clone());
+    }
+    let admitted = match admission {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Some(refusal.clone()),
+    };
+    if beside.ourselves {
+        return because(
+            Reason::NotAllowed,
+            "the subject is whom the operator itself signs in as with this provider object: its roles are kept by whoever keeps that",
+        );
+    }
+    if let Some(Err(refusal)) = beside.governed.map(|governed| governed.may_grant(admitted, asked_for)) {
+        return Some(refusal);
     }
     if object.spec.management_policy == ManagementPolicy::Observe {
         return because(Reason::Observed, "managementPolicy is Observe: differences are shown, nothing is written");
@@ -142,6 +171,35 @@ pub fn refuse_adoption(
     });
 }
 
+/// The roles in force that nobody of ours has written down: whoever takes one away takes it from a stranger. The
+/// permanent base gives nothing.
+pub fn foreign(
+    readings: &[Reading],
+    capabilities: Capabilities,
+    observed: Option<&Member>,
+    now: Timestamp,
+) -> BTreeSet<String> {
+    let ours = |role: &String| readings.iter().any(|reading| reading.layer.managed.contains_key(role));
+    let entries = observed.into_iter().flat_map(|member| &member.entries);
+    let in_force = entries.filter(|entry| !entry.term.ended(now)).map(|entry| &entry.role);
+    in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.permanent_base).cloned().collect()
+}
+
+/// Refuses an Exclusive object that would take away a stranger's role which no rule lets its namespace take. What it
+/// declares itself it may have.
+pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
+    let (Some(governed), Phase::Counts, true) = (governed, reading.layer.phase, reading.layer.exclusive) else {
+        return;
+    };
+    let declared = |role: &String| reading.layer.grants.iter().any(|grant| grant.role == *role);
+    let refused = foreign.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
+    if let Some(refusal) = refused {
+        reading.layer.phase = Phase::Holds;
+        reading.layer.grants.clear();
+        reading.aside = Some(refusal);
+    }
+}
+
 /// Whether the status speaks of this very spec already and not of all its grants, as after a failed pass: then the
 /// spec can't stand in any more for what isn't written down.
 fn claimed(object: &ProjectMembership, status: &ProjectMembershipStatus, grants: &[grants::Grant]) -> bool {
@@ -179,6 +237,7 @@ fn add_unrecorded(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
     admitted: Option<&Admitted>,
+    may: impl Fn(&str) -> bool,
     managed: &mut BTreeMap<String, Term>,
 ) {
     let generation = object.metadata.generation.unwrap_or_default();
@@ -188,7 +247,7 @@ fn add_unrecorded(
     if never_acted || status.observed_generation >= generation - 1 {
         return;
     }
-    for wanted in admitted.into_iter().flat_map(Admitted::roles) {
+    for wanted in admitted.into_iter().flat_map(Admitted::roles).filter(|wanted| may(&wanted.role)) {
         managed.entry(wanted.role.clone()).or_insert(Term::Permanent);
     }
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
 
-use crate::api::membership::ProviderKind;
-use crate::api::{MembershipProvider, ProjectMembership, Reason};
+use super::provider_object::ProviderObject;
+use crate::api::membership::{ProviderKind, ProviderRef};
+use crate::api::provider::AllowRule;
+use crate::api::{ProjectMembership, Reason};
 use crate::policy::Server;
 use crate::provider::AnyProvider;
 use crate::provider::budget::{Budget, Lane};
@@ -19,7 +22,7 @@ use crate::roster::Rosters;
 pub struct ProviderKey {
     /// The kind.
     pub kind: ProviderKind,
-    /// Its namespace.
+    /// Its namespace; empty for one of the cluster.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -28,27 +31,28 @@ pub struct ProviderKey {
 impl ProviderKey {
     /// The provider that a membership names.
     pub fn named_by(object: &ProjectMembership) -> Self {
-        Self {
-            kind: object.spec.provider_ref.kind,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.spec.provider_ref.name.clone(),
-        }
+        let ProviderRef { kind, name } = &object.spec.provider_ref;
+        let namespace = match kind {
+            ProviderKind::MembershipProvider => object.namespace().unwrap_or_default(),
+            ProviderKind::ClusterMembershipProvider => String::new(),
+        };
+        Self { kind: *kind, namespace, name: name.clone() }
     }
 
-    /// The key of a provider object.
-    pub fn of(object: &MembershipProvider) -> Self {
-        Self {
-            kind: ProviderKind::MembershipProvider,
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        }
+    /// As the store of its kind keys it.
+    pub fn reference<K: ProviderObject>(&self) -> ObjectRef<K> {
+        let reference = ObjectRef::new(&self.name);
+        if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
     }
 }
 
 impl std::fmt::Display for ProviderKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, namespace, name } = self;
-        write!(f, "{kind:?}/{namespace}/{name}")
+        match kind {
+            ProviderKind::MembershipProvider => write!(f, "{kind:?}/{namespace}/{name}"),
+            ProviderKind::ClusterMembershipProvider => write!(f, "{kind:?}/{name}"),
+        }
     }
 }
 
@@ -58,7 +62,7 @@ pub struct Connection {
     pub key: ProviderKey,
     /// Its uid.
     pub uid: String,
-    /// When it was created: of two provider objects on one target the older leads.
+    /// When it was created: of two provider objects of one kind on one target the older leads.
     pub created: Option<Timestamp>,
     /// The server's normalised URL.
     pub endpoint: String,
@@ -85,7 +89,19 @@ pub enum Link {
         reason: Reason,
         /// What is wrong and what to do.
         message: String,
+        /// The one whose credential was read last, where no newer one can be read: what has to end or go still does.
+        last: Option<Arc<Connection>>,
     },
+}
+
+impl Link {
+    /// What ends and revocations can be carried out with.
+    pub fn usable(self) -> Option<Arc<Connection>> {
+        match self {
+            Self::Ready(connection) => Some(connection),
+            Self::Failed { last, .. } => last,
+        }
+    }
 }
 
 /// All connections.
@@ -93,6 +109,8 @@ pub enum Link {
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
     budgets: Mutex<HashMap<(String, bool), Budget>>,
+    /// Each provider object's rules as they were at its last check.
+    rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
 }
 
 impl Connections {
@@ -109,6 +127,14 @@ impl Connections {
     /// The provider object is gone.
     pub fn remove(&self, key: &ProviderKey) {
         self.links().remove(key);
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Takes note of a provider object's rules; whether they have changed since they were last looked at.
+    pub fn are_new(&self, key: &ProviderKey, rules: Option<&[AllowRule]>) -> bool {
+        let Some(rules) = rules else { return false };
+        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(key.clone(), rules.to_vec()).is_some_and(|known| known != rules)
     }
 
     /// The budget of a server, shared by all provider objects that name it as the same kind of server.

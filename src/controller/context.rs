@@ -11,8 +11,11 @@ use tokio::sync::mpsc;
 
 use super::connections::{Connections, Link, ProviderKey};
 use super::departed::Departed;
+use super::in_use::InUse;
+use super::namespaces::Namespaces;
+use super::provider_object::Providers;
 use super::targets::Targets;
-use crate::api::{MembershipProvider, ProjectMembership};
+use crate::api::ProjectMembership;
 use crate::events::Events;
 use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
@@ -26,12 +29,16 @@ pub struct Context {
     pub client: Client,
     /// The memberships, as last watched.
     pub memberships: Store<ProjectMembership>,
-    /// The provider objects, as last watched.
-    pub providers: Store<MembershipProvider>,
+    /// The provider objects of both kinds.
+    pub providers: Providers,
+    /// The namespaces' labels.
+    pub namespaces: Namespaces,
     /// What we wrote.
     pub written: Written,
     /// Whose write to a membership is next: namespaces take turns.
     pub turns: Lane,
+    /// Which provider objects are kept because memberships of them hold access.
+    pub in_use: InUse,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
     /// Objects that went without our leave.
@@ -40,8 +47,6 @@ pub struct Context {
     pub connections: Connections,
     /// The way to ask for a pass over a membership.
     pub wake: Wake,
-    /// The way to ask for a check of a provider object.
-    pub wake_provider: mpsc::UnboundedSender<ObjectRef<MembershipProvider>>,
     /// Whether the caches are filled.
     pub readiness: Readiness,
     /// Whether this replica has begun to act: it leads, and the caches were filled after it began to. Before that no pass

@@ -174,7 +174,7 @@ impl Pass<'_> {
         let observed = sighting.member.as_ref();
         let scene = scene(self.ctx, self.reference, self.resolved, capabilities, observed).ok_or(Stop::Gone)?;
         let refused: BTreeSet<String> = memory.refused.keys().cloned().collect();
-        let view = View { observed, capabilities, refused: &refused, now: scene.now };
+        let view = View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
         let plan = plan(&scene.layers(), &view);
         Ok(Look { scene, sighting, plan })
     }

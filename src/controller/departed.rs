@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -17,9 +18,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
+use super::connections::ProviderKey;
 use super::context::Context;
+use super::outcome::Stop;
 use super::resolve::is_finalized;
-use super::{reconcile, write};
+use super::{in_use, reconcile, write};
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{FINALIZER, ProjectMembership};
 use crate::events::Happening;
@@ -46,9 +49,9 @@ struct State {
     holds: HashMap<String, Hold>,
     /// What was held before a list that is under way.
     before: Vec<Arc<ProjectMembership>>,
-    /// Objects that seem to have departed, and nobody has looked after yet.
+    /// Objects that seem to have departed, as last seen, and nobody has looked after yet.
     waiting: Vec<Arc<ProjectMembership>>,
-    /// Those that have, until their end.
+    /// The same as they are kept, until their end.
     objects: HashMap<ObjectRef<ProjectMembership>, Kept>,
 }
 
@@ -80,13 +83,13 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Others' finalizers keep it for a while.
                 state.holds.insert(uid, Hold::LetGo);
-                state.waiting.push(Arc::new(object.clone()));
+                state.found(Arc::new(object.clone()), ctx.now());
             }
         }
         Event::Delete(object) => {
             let held = state.holds.remove(&object.uid().unwrap_or_default());
             if held == Some(Hold::Ours) && acts {
-                state.waiting.push(Arc::new(object.clone()));
+                state.found(Arc::new(object.clone()), ctx.now());
             }
         }
         // The store still shows what was there before.
@@ -102,7 +105,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 let uid = object.uid().unwrap_or_default();
                 if there.is_none_or(|there| there.uid() != object.uid()) && state.misses(&uid) {
                     state.holds.remove(&uid);
-                    state.waiting.push(ctx.written.newer(object));
+                    state.found(ctx.written.newer(object), ctx.now());
                 }
             }
         }
@@ -115,6 +118,12 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
 impl State {
     fn misses(&self, uid: &str) -> bool {
         self.holds.get(uid) == Some(&Hold::Ours)
+    }
+
+    fn found(&mut self, object: Arc<ProjectMembership>, now: Timestamp) {
+        let kept = Arc::new(as_kept(&object, now));
+        self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });
+        self.waiting.push(object);
     }
 }
 
@@ -173,10 +182,11 @@ impl Departed {
         self.lock().objects.remove(&write::reference(object)).is_some()
     }
 
-    fn keep(&self, object: Arc<ProjectMembership>) -> Arc<Notify> {
-        let wake = Arc::<Notify>::default();
-        self.lock().objects.insert(write::reference(&object), Kept { object, wake: wake.clone() });
-        wake
+    /// Those that name a provider object: it has to outlive them.
+    pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
+        let state = self.lock();
+        let objects = state.objects.values().map(|kept| kept.object.clone());
+        objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -190,9 +200,13 @@ pub fn name_of(name: &str) -> &str {
 }
 
 /// Puts our finalizer back on an object that somebody took it off.
-pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, kube::Error> {
+pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Stop> {
     tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
-    write::add_finalizer(ctx, object).await
+    match in_use::hold(ctx, object).await {
+        // Also where its provider object is gone.
+        Err(Stop::Overtaken) => Ok(write::add_finalizer(ctx, object).await?),
+        held => held,
+    }
 }
 
 fn tell(ctx: &Context, object: &ProjectMembership, message: &str) {
@@ -218,6 +232,10 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
 
 async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped.fuse());
+    let reference = write::reference(&as_kept(&object, ctx.now()));
+    let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone())) else {
+        return;
+    };
     let went = async {
         while !has_departed(ctx, &object).await? {
             tokio::time::sleep(FIRST_WAIT).await;
@@ -225,13 +243,14 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         Some(())
     };
     tokio::select! {
-        went = went => if went.is_none() { return },
+        went = went => if went.is_none() {
+            ctx.departed.ends(&kept);
+            return;
+        },
         () = &mut stopped => return,
     }
     tell(ctx, &object, "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked");
-    let object = Arc::new(as_kept(&object, ctx.now()));
-    let reference = write::reference(&object);
-    let wake = ctx.departed.keep(object.clone());
+    let object = kept;
     ctx.targets.saw(&object).iter().for_each(|other| ctx.wake(other));
     let mut wait = FIRST_WAIT;
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
@@ -254,6 +273,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     ctx.targets.lost(&object).iter().for_each(|other| ctx.wake(other));
+    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(&object)));
     tracing::info!(namespace = object.namespace(), name = object.name_any(), "nothing of it is left to revoke");
 }
 
@@ -279,7 +299,7 @@ async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool>
 }
 
 /// The object as one that is being deleted and that we hold.
-fn as_kept(object: &ProjectMembership, now: jiff::Timestamp) -> ProjectMembership {
+fn as_kept(object: &ProjectMembership, now: Timestamp) -> ProjectMembership {
     let mut kept = object.clone();
     let uid = object.uid().unwrap_or_default();
     kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));

@@ -10,18 +10,24 @@ use kube::ResourceExt;
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link};
 use super::context::Context;
+use super::in_use;
 use super::outcome::Stop;
-use super::resolve::is_finalized;
+use super::provider_object::Named;
+use super::resolve::{self, is_finalized};
 use super::write;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
 use crate::layers::Phase;
 use crate::member::{Project, Term};
+use crate::policy::allow::Place;
 use crate::policy::{self, Pinned, Refusal};
 use crate::provider::budget::Kind;
 use crate::provider::error::Effect;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::status::{self, Told};
+
+/// Stands for the id of a user who isn't known at the provider: no id looks so.
+const NOT_KNOWN_YET: &str = "(not known yet)";
 
 /// What looking an object's names up came to.
 pub enum Lookup {
@@ -67,8 +73,13 @@ impl<T: Into<Lookup>> From<T> for Ended {
 }
 
 /// Looks up what the object names, through its provider, and keeps it.
-pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Lookup, Stop> {
-    match found(ctx, object, connection).await {
+pub async fn look_up(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+    named: &Named,
+) -> Result<Lookup, Stop> {
+    match found(ctx, object, connection, named).await {
         // Another object may stand under its name by now.
         Ok(_) if still_there(ctx, object).is_none() => Err(Stop::Gone),
         Ok(pinned) => {
@@ -88,15 +99,20 @@ pub async fn look_up(ctx: &Context, object: &Arc<ProjectMembership>, connection:
     }
 }
 
-async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Pinned, Ended> {
+async fn found(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+    named: &Named,
+) -> Result<Pinned, Ended> {
     let (spec, server) = (&object.spec, &connection.server);
     let deleting = object.metadata.deletion_timestamp.is_some();
+    let mut pinned = ctx.targets.pinned(object);
     if !deleting {
         // Nothing is to be done for it yet.
         admit::suspended(object).map_or(Ok(()), Err)?;
-        policy::admit(spec)?;
+        may_look_up(ctx, object, named, pinned.project_id.as_ref().or(spec.project.id.as_ref()))?;
     }
-    let mut pinned = ctx.targets.pinned(object);
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
     let namespace = object.namespace().unwrap_or_default();
     let permit = async || connection.lane.permit(Kind::Read, urgency, &namespace).await;
@@ -111,6 +127,9 @@ async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Conn
     if let (None, None, Some(name)) = (&spec.subject.id, &pinned.subject_id, &spec.subject.name) {
         // That its kind is one that the provider knows is looked at first.
         policy::target(spec, server, &pinned)?;
+        if !deleting {
+            may_look_up(ctx, object, named, Some(&project.id))?;
+        }
         let enforces = spec.management_policy == ManagementPolicy::Enforce && !deleting;
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
         // Of several objects that name a newcomer one invites, and the others find who was invited: two invitations at
@@ -120,11 +139,30 @@ async fn found(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Conn
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
         pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
             Ok(id) => id,
-            Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, &project, name).await?,
+            Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
             Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(refusal.into()),
         });
     }
     Ok(pinned)
+}
+
+/// Whether the object could grant its roles anywhere that its names may stand for. Where it couldn't nothing is looked up:
+/// the credential that can see them isn't its namespace's.
+fn may_look_up(
+    ctx: &Context,
+    object: &ProjectMembership,
+    named: &Named,
+    project_id: Option<&String>,
+) -> Result<(), Refusal> {
+    let admitted = policy::admit(&object.spec)?;
+    let labels = resolve::labels(ctx, object);
+    let place = Place {
+        project_id: project_id.map(String::as_str),
+        subject_kind: object.spec.subject.kind,
+        subject_id: object.spec.subject.id.as_deref(),
+    };
+    let governed = resolve::governed(named, object, labels.as_ref(), place);
+    governed.map_or(Ok(()), |governed| governed.may_look_up(&admitted))
 }
 
 /// Why a name stands for no subject.
@@ -170,12 +208,25 @@ async fn bring_in(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
+    named: &Named,
     project: &Project,
     name: &str,
 ) -> Result<String, Ended> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let beside = Beside { capabilities, observed: None, others: &BTreeSet::new(), led: false, now };
+    let labels = resolve::labels(ctx, object);
+    let governed = resolve::governed(named, object, labels.as_ref(), newcomer(project));
+    let others = BTreeSet::new();
+    let beside = Beside {
+        capabilities,
+        observed: None,
+        others: &others,
+        unready: None,
+        led: false,
+        ourselves: false,
+        governed,
+        now,
+    };
     let reading = admit::read(object, &beside);
     if let Some(aside) = &reading.aside {
         return Err(aside.clone().into());
@@ -199,12 +250,12 @@ async fn bring_in(
     }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
     if !is_finalized(&object) {
-        write::add_finalizer(ctx, &object).await.map_err(stopped)?;
+        in_use::hold(ctx, &object).await.map_err(Ended::Stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;
     // Permit, then look again: whoever is mailed can't be unmailed.
-    let invited = if is_wanted(ctx, &object, connection) {
+    let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)
     } else {
         permit.unused();
@@ -224,21 +275,42 @@ async fn bring_in(
     invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
 
+/// Where a user stands who isn't in the project yet: whose id isn't known is none of a rule's subjects.
+fn newcomer(project: &Project) -> Place<'_> {
+    Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
+}
+
 /// The object as last seen, unless it is gone, whatever stands under its name.
 fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
     ctx.latest(&write::reference(object)).filter(|latest| latest.uid() == object.uid())
 }
 
 /// Whether the object, as it is now, still has somebody brought in through this connection.
-fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection) -> bool {
+fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection, project: &Project) -> bool {
     let Some(object) = still_there(ctx, object) else {
         return false;
     };
     let current =
         matches!(ctx.connections.get(&connection.key), Some(Link::Ready(link)) if std::ptr::eq(&*link, connection));
+    // The rules, too, are those of now.
+    let Some(named) = ctx.providers.find(&connection.key) else {
+        return false;
+    };
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let beside = Beside { capabilities, observed: None, others: &BTreeSet::new(), led: false, now };
+    let labels = resolve::labels(ctx, &object);
+    let governed = resolve::governed(&named, &object, labels.as_ref(), newcomer(project));
+    let others = BTreeSet::new();
+    let beside = Beside {
+        capabilities,
+        observed: None,
+        others: &others,
+        unready: None,
+        led: false,
+        ourselves: false,
+        governed,
+        now,
+    };
     let layer = admit::read(&object, &beside).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }

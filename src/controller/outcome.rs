@@ -53,6 +53,8 @@ pub struct Outcome {
 pub enum Stop {
     /// The acting object is gone.
     Gone,
+    /// What the pass was begun with is no more so: it begins anew.
+    Overtaken,
     /// The API server refused or failed a write.
     Kubernetes(Box<kube::Error>),
 }

@@ -1,24 +1,27 @@
 //! The provider objects: their secrets are read, their credentials verified, their memberships woken.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use serde_json::json;
 
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
+use super::in_use;
+use super::provider_object::ProviderObject;
 use super::reconcile::Fault;
 use super::references::{Credential, References};
 use super::write;
 use crate::api::condition::Standing;
+use crate::api::membership::ProviderKind;
 use crate::api::provider::{Limits, MembershipProviderSpec};
-use crate::api::{MembershipProvider, MembershipProviderStatus, Reason};
+use crate::api::{MembershipProviderStatus, Reason};
 use crate::policy::Server;
 use crate::provider::budget::Kind;
 use crate::provider::http::{Client, Endpoint};
@@ -29,12 +32,19 @@ use crate::status::{self, Told};
 /// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
+/// What a provider object says that is being deleted while it is in use.
+const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
+
 /// What checking a provider object needs.
 pub struct Checker {
     /// Everything else.
     pub ctx: Arc<Context>,
     /// The HTTP client for provider objects of a namespace.
     pub http: Client,
+    /// The one for provider objects of the cluster, whose keeper may name any address.
+    pub cluster_http: Client,
+    /// Where the operator's own tokens are.
+    pub tokens: PathBuf,
     /// What was made of each object, so that the same credential isn't signed in with twice.
     pub made: Mutex<HashMap<ProviderKey, Made>>,
 }
@@ -48,27 +58,29 @@ pub struct Made {
 }
 
 /// One look at a provider object.
-pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Result<Action, Fault> {
+pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let ctx = &checker.ctx;
     if !ctx.begun.is_ready() {
         // How many memberships use it isn't known yet, or another replica leads. It is looked at when this one begins.
         return Ok(Action::await_change());
     }
-    let key = ProviderKey::of(&object);
-    if object.metadata.deletion_timestamp.is_some() {
+    let key = object.key();
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let of_kubernetes = |error| Fault::from(Box::new(error));
+    if !deleting {
+        in_use::mend(ctx, object.as_ref()).await.map_err(of_kubernetes)?;
+    } else if in_use::let_go(ctx, object.as_ref()).await.map_err(of_kubernetes)? {
         return Ok(Action::await_change());
     }
-    let interval = object.spec.resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
-    let (link, verified, retry) = match connect(&checker, &object, &key).await {
+    if ctx.connections.are_new(&key, object.rules()) {
+        // They count from now on, whatever becomes of the connection.
+        of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
+    }
+    let interval = object.provider().resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
+    let (link, verified, retry) = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
-            // The API server that doesn't answer for a moment takes nothing from a credential that works.
-            let working = ctx.connections.get(&key).filter(|link| matches!(link, Link::Ready(_)));
-            let link = match working {
-                Some(link) if told.reason == Reason::Unreachable => link,
-                _ => Link::Failed { reason: told.reason, message: told.message },
-            };
-            (link, None, wait(failures))
+            (unread(ctx.connections.get(&key), told), None, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
@@ -83,7 +95,7 @@ pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Re
     };
     let told = match (&link, &verified) {
         (_, Some(_)) => None,
-        (Link::Failed { reason, message }, None) => Some(Told::new(*reason, message.clone())),
+        (Link::Failed { reason, message, .. }, None) => Some(Told::new(*reason, message.clone())),
         (Link::Ready(_), None) => None,
     };
     let changed = changed(ctx.connections.get(&key).as_ref(), &link);
@@ -92,24 +104,36 @@ pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Re
     if changed {
         memberships.iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
-    say(ctx, &object, told, verified, memberships.len()).await.map_err(|error| Fault::from(Box::new(error)))?;
+    say(ctx, object.as_ref(), told, verified, memberships.len()).await.map_err(|error| Fault::from(Box::new(error)))?;
     Ok(Action::requeue(retry))
+}
+
+/// What becomes of a provider whose credential can't be read.
+fn unread(known: Option<Link>, told: Told) -> Link {
+    match known {
+        // The API server that doesn't answer for a moment takes nothing from a credential that works.
+        Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => link,
+        known => Link::Failed { reason: told.reason, message: told.message, last: known.and_then(Link::usable) },
+    }
 }
 
 /// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
 /// they meet, and an end that is due goes out the moment it answers again.
 fn still_usable(ctx: &Context, key: &ProviderKey, connection: Arc<Connection>, error: &Error) -> Link {
-    let was_ready = matches!(ctx.connections.get(key), Some(Link::Ready(known)) if Arc::ptr_eq(&known, &connection));
+    let known = ctx.connections.get(key).and_then(Link::usable);
+    let was_ready = known.is_some_and(|known| Arc::ptr_eq(&known, &connection));
     match error {
         Error::Unreachable { .. } | Error::RateLimited { .. } if was_ready => Link::Ready(connection),
-        _ => Link::Failed { reason: error.reason(), message: error.to_string() },
+        _ => Link::Failed { reason: error.reason(), message: error.to_string(), last: None },
     }
 }
 
 fn changed(old: Option<&Link>, new: &Link) -> bool {
     match (old, new) {
         (Some(Link::Ready(old)), Link::Ready(new)) => !Arc::ptr_eq(old, new),
-        (Some(Link::Failed { reason, message }), Link::Failed { reason: r, message: m }) => (reason, message) != (r, m),
+        (Some(Link::Failed { reason, message, .. }), Link::Failed { reason: r, message: m, .. }) => {
+            (reason, message) != (r, m)
+        }
         _ => true,
     }
 }
@@ -130,14 +154,20 @@ fn after(error: &Error) -> Duration {
     }
 }
 
-/// All memberships that name a provider object.
+/// All memberships that name a provider object, those among them that went without our leave.
 pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
-    ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key)
+    let mut memberships = ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
+    memberships.extend(ctx.departed.of_provider(key));
+    memberships
 }
 
 /// The connection that an object's spec and secrets make: the known one where nothing changed.
-async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderKey) -> Result<Arc<Connection>, Told> {
-    let spec = &object.spec;
+async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &ProviderKey) -> Result<Arc<Connection>, Told> {
+    let spec = object.provider();
+    let http = match key.kind {
+        ProviderKind::MembershipProvider => &checker.http,
+        ProviderKind::ClusterMembershipProvider => &checker.cluster_http,
+    };
     let invalid = |message: String| Told::new(Reason::InvalidSpec, message);
     let (url, server) = match (&spec.infisical, &spec.zitadel) {
         (Some(infisical), None) => (&infisical.url, Server::Infisical),
@@ -146,12 +176,12 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     };
     let resync = spec.resync_interval.seconds().map_err(|e| invalid(format!("spec.resyncInterval: {e}")))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
-    checker.http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
-    let mut references = References::of(checker.ctx.client.clone(), &key.namespace);
+    http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
+    let mut references = References::of(checker.ctx.client.clone(), object.home(&checker.tokens));
     let trust = references.trust(spec.ca_bundle.as_ref()).await?;
     let credential = references.credential(spec).await?;
     let uid = object.uid().unwrap_or_default();
-    let print = references.print(&uid, object.metadata.generation);
+    let print = references.print(&uid, spec);
     if let Some(connection) = checker.known(key, print) {
         return Ok(connection);
     }
@@ -159,14 +189,14 @@ async fn connect(checker: &Checker, object: &MembershipProvider, key: &ProviderK
     let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
     let lane = budget.lane(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
     let http = match &trust {
-        None => checker.http.clone(),
-        Some(trust) => checker.http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
+        None => http.clone(),
+        Some(trust) => http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
     };
     let provider = provider(spec, credential, http, endpoint.clone());
     let connection = Arc::new(Connection {
         key: key.clone(),
         uid,
-        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        created: object.meta().creation_timestamp.as_ref().map(|time| time.0),
         endpoint: endpoint.as_str().to_owned(),
         server,
         provider,
@@ -234,12 +264,11 @@ impl Checker {
         }
     }
 
-    /// After a relist: the provider objects that went unseen.
-    pub fn forget_missing(&self) -> Vec<ProviderKey> {
+    /// After a relist: the provider objects of this kind that went unseen.
+    pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
         let known: Vec<ProviderKey> = self.made().keys().cloned().collect();
-        let there =
-            |key: &ProviderKey| self.ctx.providers.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some();
-        let missing: Vec<ProviderKey> = known.into_iter().filter(|key| !there(key)).collect();
+        let there = |key: &ProviderKey| self.ctx.providers.find(key).is_some();
+        let missing: Vec<ProviderKey> = known.into_iter().filter(|key| key.kind == kind && !there(key)).collect();
         missing.iter().for_each(|key| self.forget(key));
         missing
     }
@@ -260,21 +289,25 @@ impl Checker {
 }
 
 /// Writes a provider object's status where it says something new.
-async fn say(
+async fn say<K: ProviderObject>(
     ctx: &Context,
-    object: &MembershipProvider,
+    object: &K,
     told: Option<Told>,
     verified: Option<Verified>,
     memberships: usize,
 ) -> Result<(), kube::Error> {
-    let old = object.status.clone().unwrap_or_default();
-    let generation = object.metadata.generation.unwrap_or_default();
+    let old = object.provider_status().cloned().unwrap_or_default();
+    let generation = object.meta().generation.unwrap_or_default();
+    let deleting = object.meta().deletion_timestamp.is_some();
     let conditions = match (&told, &verified) {
         (Some(told), _) => failing(&old.conditions, told, generation, ctx.now()),
         (None, Some(_)) => {
             let mut conditions = status::conditions(
                 &old.conditions,
-                &Told::new(Reason::Converged, "reachable, and the credential is accepted"),
+                &Told::new(
+                    Reason::Converged,
+                    if deleting { KEPT } else { "reachable, and the credential is accepted" },
+                ),
                 &[],
                 generation,
                 ctx.now(),
@@ -290,24 +323,19 @@ async fn say(
         api: verified.map(|verified| verified.api.to_owned()).or(old.api),
         memberships: i64::try_from(memberships).unwrap_or(i64::MAX),
     };
-    let old = object.status.as_ref().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
+    let old =
+        object.provider_status().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
     let Ok(new) = serde_json::to_value(&new) else {
         return Ok(());
     };
     let Some(difference) = write::difference(&old, &new) else {
         return Ok(());
     };
-    let api: Api<MembershipProvider> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
-    let patch = json!({"metadata": {"uid": object.metadata.uid}, "status": difference});
+    let api = object.api(ctx.client.clone());
+    let patch = json!({"metadata": {"uid": object.meta().uid}, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
-    let uid = object.uid().unwrap_or_default();
-    ctx.written.begins(&uid);
-    let answer = api.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await;
-    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
-        // Somebody else's change came in between.
-        let _ = ctx.wake_provider.send(ObjectRef::from_obj(object));
-    }
-    answer.map(drop)
+    let patch = Patch::Merge(patch);
+    write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await
 }
 
 /// A provider that isn't usable is not ready at once: nothing of its memberships can be said to wait only.

@@ -18,14 +18,16 @@ use super::converge::Pass;
 use super::departed;
 use super::names::{self, Lookup};
 use super::outcome::{Again, Outcome, Stop};
+use super::provider_object::Named;
 use super::record;
-use super::resolve::{Resolved, Unresolved, is_finalized, resolve};
+use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
 use super::targets::Memory;
 use super::write;
 use crate::api::condition::Standing;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::events::Happening;
+use crate::layers::Phase;
 use crate::policy::Refusal;
 use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
@@ -52,6 +54,7 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     let action = match road(&ctx, &reference).await {
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
+        Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
         Err(Stop::Kubernetes(error)) => Err(Fault(error)),
     };
     ctx.metrics.pass(began.elapsed(), action.is_ok());
@@ -86,9 +89,12 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     let resolved = match resolve(ctx, &object) {
         Ok(resolved) => resolved,
         Err(Unresolved::Checking) => return Ok(Action::await_change()),
-        Err(Unresolved::Named(connection)) => return names_first(ctx, &object, &connection).await,
+        Err(Unresolved::Named(connection, named)) => return names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
+    if let Some(unready) = resolved.unready.as_ref().filter(|_| urgency(&object, ctx.now()) != Urgency::Revoke) {
+        return waits(ctx, &object, unready, None).await;
+    }
     let cell = ctx.targets.cell(&resolved.spot());
     let mut memory = cell.lock().await;
     // Waiting for the target may have taken a while.
@@ -100,6 +106,9 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
+    if let Some(refusal) = nothing_to_do(ctx, reference, &resolved) {
+        return waits(ctx, &object, &refusal, Some(resolved.connection.resync)).await;
+    }
     let pass = Pass {
         ctx,
         reference,
@@ -110,6 +119,18 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     };
     let outcome = pass.converge(&mut memory, not_before).await?;
     report(ctx, &resolved, outcome, &mut memory).await
+}
+
+/// Why an object that may grant nothing, and holds nothing that would have to end, isn't looked at: the provider isn't
+/// asked with a credential that isn't its namespace's.
+fn nothing_to_do(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> Option<Refusal> {
+    let reading = scene(ctx, reference, resolved, resolved.capabilities(), None)?.acting;
+    let holds_nothing = reading.layer.managed.is_empty() && reading.layer.carried.is_empty();
+    let governed = resolved.named.rules().is_some() && reading.layer.phase == Phase::Holds;
+    let refused = |aside: &Refusal| {
+        matches!(aside.reason, Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec)
+    };
+    reading.aside.filter(|aside| governed && holds_nothing && refused(aside))
 }
 
 /// How old an observation may be: as old as drift may live, and no older than a request to look.
@@ -159,8 +180,7 @@ async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &m
 /// A credential that is refused was valid when the provider was checked: it is looked at again.
 pub fn recheck_credential(ctx: &Context, resolved: &Resolved, outcome: &Outcome) {
     if let Some(Error::Unauthorized { .. }) = outcome.error {
-        let key = &resolved.connection.key;
-        let _ = ctx.wake_provider.send(ObjectRef::new(&key.name).within(&key.namespace));
+        ctx.providers.wake(&resolved.connection.key);
     }
 }
 
@@ -253,11 +273,16 @@ fn backoff(memory: &mut Memory, uid: &str, longest: Duration) -> Duration {
 }
 
 /// An object with a name that has yet to be looked up.
-async fn names_first(ctx: &Context, object: &Arc<ProjectMembership>, connection: &Connection) -> Result<Action, Stop> {
+async fn names_first(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+    named: &Named,
+) -> Result<Action, Stop> {
     if object.metadata.deletion_timestamp.is_some() && cleanup::never_acted(object) {
         return cleanup::release(ctx, object).await;
     }
-    match names::look_up(ctx, object, connection).await? {
+    match names::look_up(ctx, object, connection, named).await? {
         Lookup::Found | Lookup::Overtaken => Ok(Action::requeue(Duration::ZERO)),
         Lookup::Later => {
             let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;

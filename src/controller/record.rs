@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::outcome::Outcome;
+use super::in_use;
+use super::outcome::{Outcome, Stop};
 use super::resolve::{Scene, is_finalized};
 use super::targets::Memory;
 use super::write;
@@ -26,11 +27,12 @@ pub async fn before_the_write(
     plan: &Plan,
     observed: Option<&Member>,
     memory: &mut Memory,
-) -> Result<bool, kube::Error> {
+) -> Result<bool, Stop> {
     let layer = &scene.acting.layer;
     let counts = layer.phase == Phase::Counts;
     let refused = if counts { not_asked_again(memory, scene) } else { memory.refused.keys().cloned().collect() };
-    let view = View { observed, capabilities: scene.capabilities, refused: &refused, now: scene.now };
+    let view =
+        View { observed, capabilities: scene.capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
     let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
     record.retain(|role, term| {
         let begins = !refused.contains(role) && (scene.skew.is_none() || *term == Term::Permanent);
@@ -66,7 +68,7 @@ pub async fn before_the_write(
         wrote = true;
     }
     if !record.is_empty() && !is_finalized(&object) {
-        write::add_finalizer(ctx, &object).await?;
+        in_use::hold(ctx, &object).await?;
         wrote = true;
     }
     Ok(wrote)
@@ -188,7 +190,13 @@ pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
 /// The roles of a row that the acting object has to answer for as long as they are there.
 pub fn answered_for(scene: &Scene, member: Option<&Member>, memory: &Memory) -> BTreeSet<String> {
     let refused = memory.refused.keys().cloned().collect();
-    let view = View { observed: member, capabilities: scene.capabilities, refused: &refused, now: scene.now };
+    let view = View {
+        observed: member,
+        capabilities: scene.capabilities,
+        refused: &refused,
+        spared: &scene.spared,
+        now: scene.now,
+    };
     plan::shown(&scene.acting.layer, &scene.layers(), &view)
 }
 
@@ -298,7 +306,9 @@ pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabi
     let mut layers: Vec<Layer> = scene.other_layers();
     layers.push(declared);
     let refused = BTreeSet::new();
-    plan(&layers, &View { observed, capabilities, refused: &refused, now: scene.now }).drift().to_vec()
+    plan(&layers, &View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now })
+        .drift()
+        .to_vec()
 }
 
 /// The target as status says it.

@@ -1,6 +1,9 @@
-//! What a provider object refers to: Secrets and ConfigMaps of its namespace, read one by one, never listed or watched.
+//! What a provider object refers to: Secrets and ConfigMaps, read one by one, never listed or watched. A provider of one
+//! namespace refers to that namespace only.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -11,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::Reason;
 use crate::api::provider::{
-    CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, SecretKeyRef, Zitadel, ZitadelAuth,
+    CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, OwnToken, SecretKeyRef, Zitadel, ZitadelAuth,
 };
 use crate::provider::http::Trust;
 use crate::provider::{infisical, zitadel};
@@ -25,11 +28,36 @@ pub enum Credential {
     Zitadel(zitadel::Credentials),
 }
 
-/// The objects of one namespace that a provider object names, and what of them was read.
+/// Where the objects that a provider object names are.
+#[derive(Clone, Copy)]
+pub enum Home<'a> {
+    /// In this namespace, which is the provider object's own.
+    Namespace(&'a str),
+    /// Each in the namespace that the reference names. The provider object is the cluster's, and may sign in with the
+    /// operator's own token, one of those in this folder.
+    Cluster(&'a Path),
+}
+
+/// The objects that a provider object names, and what of them was read.
 pub struct References<'a> {
     client: Client,
-    namespace: &'a str,
+    home: Home<'a>,
     read: DefaultHasher,
+}
+
+/// One key of an object in the namespace where it is.
+struct Place<'a> {
+    kind: &'static str,
+    namespace: &'a str,
+    name: &'a str,
+    key: &'a str,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, namespace, name, key } = self;
+        write!(f, "key {key:?} of {kind} {name:?} in namespace {namespace:?}")
+    }
 }
 
 /// Why a value can't be had.
@@ -41,14 +69,15 @@ struct Missing {
 
 impl<'a> References<'a> {
     /// Nothing read yet.
-    pub fn of(client: Client, namespace: &'a str) -> Self {
-        Self { client, namespace, read: DefaultHasher::new() }
+    pub fn of(client: Client, home: Home<'a>) -> Self {
+        Self { client, home, read: DefaultHasher::new() }
     }
 
     /// Tells whether anything that a connection is made from has changed: the object with this uid, its spec, or a value
     /// that was read. It never leaves the process.
-    pub fn print(mut self, uid: &str, generation: Option<i64>) -> u64 {
-        (uid, generation).hash(&mut self.read);
+    pub fn print(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
+        // A spec always has a JSON form.
+        (uid, serde_json::to_string(spec).unwrap_or_default()).hash(&mut self.read);
         self.read.finish()
     }
 
@@ -62,13 +91,32 @@ impl<'a> References<'a> {
     }
 
     async fn infisical(&mut self, auth: &InfisicalAuth) -> Result<infisical::Credentials, Told> {
-        match (&auth.universal_auth, &auth.token_secret_ref) {
-            (Some(universal), None) => Ok(infisical::Credentials::UniversalAuth {
+        let InfisicalAuth { universal_auth, kubernetes_auth, oidc_auth, token_secret_ref } = auth;
+        match (universal_auth, kubernetes_auth, oidc_auth, token_secret_ref) {
+            (Some(universal), None, None, None) => Ok(infisical::Credentials::UniversalAuth {
                 client_id: self.secret(&universal.client_id_secret_ref).await?.expose_secret().to_owned(),
                 client_secret: self.secret(&universal.client_secret_secret_ref).await?,
             }),
-            (None, Some(token)) => Ok(infisical::Credentials::Token(self.secret(token).await?)),
-            _ => Err(invalid("set exactly one of universalAuth and tokenSecretRef in spec.infisical.auth")),
+            (None, Some(own), None, None) => {
+                let token = self.own_token("kubernetesAuth", own)?;
+                Ok(infisical::Credentials::Kubernetes { identity_id: own.identity_id.clone(), token })
+            }
+            (None, None, Some(own), None) => {
+                let token = self.own_token("oidcAuth", own)?;
+                Ok(infisical::Credentials::Oidc { identity_id: own.identity_id.clone(), token })
+            }
+            (None, None, None, Some(token)) => Ok(infisical::Credentials::Token(self.secret(token).await?)),
+            _ => Err(invalid("set exactly one way to sign in in spec.infisical.auth")),
+        }
+    }
+
+    /// The operator's own token with an audience. No provider object of a namespace has it: the schema says so, and this.
+    fn own_token(&self, field: &str, own: &OwnToken) -> Result<infisical::TokenSource, Told> {
+        match self.home {
+            Home::Cluster(folder) => Ok(infisical::TokenSource::with_audience(folder, &own.audience)),
+            Home::Namespace(_) => Err(invalid(&format!(
+                "spec.infisical.auth.{field} is for a ClusterMembershipProvider: sign in with a Secret of this namespace"
+            ))),
         }
     }
 
@@ -82,8 +130,7 @@ impl<'a> References<'a> {
             (Some(token), None, None) => Ok(zitadel::Credentials::PersonalAccessToken(self.secret(token).await?)),
             (None, Some(key), None) => {
                 let file = zitadel::KeyFile::parse(&self.secret(key).await?).map_err(|error| {
-                    let SecretKeyRef { name, key } = key;
-                    let place = self.place("Secret", name, key);
+                    let place = self.of_secret(key).map(|place| place.to_string()).unwrap_or_default();
                     Told::new(Reason::Unauthorized, format!("{place} is no key file of ZITADEL's: {error}"))
                 })?;
                 Ok(zitadel::Credentials::PrivateKeyJwt(file))
@@ -104,11 +151,13 @@ impl<'a> References<'a> {
         let Some(CaBundle { inline, config_map_ref, secret_ref }) = bundle else { return Ok(None) };
         let (place, read) = match (inline, config_map_ref, secret_ref) {
             (Some(pem), None, None) => ("inline".to_owned(), Ok(pem.clone().into_bytes())),
-            (None, Some(CaKeyRef { name, key }), None) => {
-                (self.place("ConfigMap", name, key), self.config_map(name, key).await)
+            (None, Some(reference), None) => {
+                let place = self.of_bundle("ConfigMap", reference)?;
+                (place.to_string(), self.config_map(&place).await)
             }
-            (None, None, Some(CaKeyRef { name, key })) => {
-                (self.place("Secret", name, key), self.secret_bytes(name, key).await)
+            (None, None, Some(reference)) => {
+                let place = self.of_bundle("Secret", reference)?;
+                (place.to_string(), self.secret_bytes(&place).await)
             }
             _ => return Err(invalid("set exactly one of inline, configMapRef and secretRef in spec.caBundle")),
         };
@@ -124,46 +173,70 @@ impl<'a> References<'a> {
         }
     }
 
-    fn place(&self, kind: &str, name: &str, key: &str) -> String {
-        format!("key {key:?} of {kind} {name:?} in namespace {:?}", self.namespace)
+    fn of_secret<'r>(&self, reference: &'r SecretKeyRef) -> Result<Place<'r>, Told>
+    where
+        'a: 'r,
+    {
+        let SecretKeyRef { namespace, name, key } = reference;
+        Ok(Place { kind: "Secret", namespace: self.namespace(namespace.as_deref())?, name, key })
+    }
+
+    fn of_bundle<'r>(&self, kind: &'static str, reference: &'r CaKeyRef) -> Result<Place<'r>, Told>
+    where
+        'a: 'r,
+    {
+        let CaKeyRef { namespace, name, key } = reference;
+        Ok(Place { kind, namespace: self.namespace(namespace.as_deref())?, name, key })
+    }
+
+    /// The namespace of a reference. The schema sees to it as well; another namespace's Secret is never read because a
+    /// schema is an old one.
+    fn namespace<'r>(&self, named: Option<&'r str>) -> Result<&'r str, Told>
+    where
+        'a: 'r,
+    {
+        match (self.home, named) {
+            (Home::Namespace(own), None) => Ok(own),
+            (Home::Cluster(_), Some(namespace)) => Ok(namespace),
+            (Home::Namespace(_), Some(_)) => {
+                Err(invalid("a reference of a MembershipProvider has no namespace: leave it out"))
+            }
+            (Home::Cluster(_), None) => {
+                Err(invalid("a reference of a ClusterMembershipProvider says in which namespace: set namespace"))
+            }
+        }
     }
 
     /// A secret text.
-    async fn secret(&mut self, SecretKeyRef { name, key }: &SecretKeyRef) -> Result<SecretString, Told> {
-        let bytes = self.secret_bytes(name, key).await.map_err(|Missing { message, unanswered }| {
+    async fn secret(&mut self, reference: &SecretKeyRef) -> Result<SecretString, Told> {
+        let place = self.of_secret(reference)?;
+        let bytes = self.secret_bytes(&place).await.map_err(|Missing { message, unanswered }| {
             Told::new(if unanswered { Reason::Unreachable } else { Reason::Unauthorized }, message)
         })?;
         let text = std::str::from_utf8(&bytes).ok().map(str::trim).filter(|text| !text.is_empty());
         let Some(text) = text else {
-            let message = format!("{} is empty or not text", self.place("Secret", name, key));
-            return Err(Told::new(Reason::Unauthorized, message));
+            return Err(Told::new(Reason::Unauthorized, format!("{place} is empty or not text")));
         };
         text.hash(&mut self.read);
         Ok(SecretString::from(text.to_owned()))
     }
 
-    async fn secret_bytes(&self, name: &str, key: &str) -> Result<Vec<u8>, Missing> {
-        let mut data = self.get::<Secret>("Secret", name).await?.data.unwrap_or_default();
-        data.remove(key).map(|bytes| bytes.0).ok_or_else(|| self.no_key("Secret", name, key))
+    async fn secret_bytes(&self, place: &Place<'_>) -> Result<Vec<u8>, Missing> {
+        let mut data = self.get::<Secret>(place).await?.data.unwrap_or_default();
+        data.remove(place.key).map(|bytes| bytes.0).ok_or_else(|| no_key(place))
     }
 
-    async fn config_map(&self, name: &str, key: &str) -> Result<Vec<u8>, Missing> {
-        let found = self.get::<ConfigMap>("ConfigMap", name).await?;
-        let text = found.data.unwrap_or_default().remove(key).map(String::into_bytes);
-        let binary = || found.binary_data.unwrap_or_default().remove(key).map(|bytes| bytes.0);
-        text.or_else(binary).ok_or_else(|| self.no_key("ConfigMap", name, key))
+    async fn config_map(&self, place: &Place<'_>) -> Result<Vec<u8>, Missing> {
+        let found = self.get::<ConfigMap>(place).await?;
+        let text = found.data.unwrap_or_default().remove(place.key).map(String::into_bytes);
+        let binary = || found.binary_data.unwrap_or_default().remove(place.key).map(|bytes| bytes.0);
+        text.or_else(binary).ok_or_else(|| no_key(place))
     }
 
-    fn no_key(&self, kind: &str, name: &str, key: &str) -> Missing {
-        let message = format!("{kind} {name:?} in namespace {:?} has no key {key:?}: add it", self.namespace);
-        Missing { message, unanswered: false }
-    }
-
-    async fn get<K>(&self, kind: &str, name: &str) -> Result<K, Missing>
+    async fn get<K>(&self, Place { kind, namespace, name, .. }: &Place<'_>) -> Result<K, Missing>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + fmt::Debug,
     {
-        let namespace = self.namespace;
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let error = match api.get(name).await {
             Ok(object) => return Ok(object),
@@ -183,6 +256,11 @@ impl<'a> References<'a> {
         };
         Err(Missing { message, unanswered })
     }
+}
+
+fn no_key(Place { kind, namespace, name, key }: &Place<'_>) -> Missing {
+    let message = format!("{kind} {name:?} in namespace {namespace:?} has no key {key:?}: add it");
+    Missing { message, unanswered: false }
 }
 
 fn invalid(message: &str) -> Told {

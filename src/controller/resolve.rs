@@ -12,12 +12,15 @@ use kube::runtime::reflector::ObjectRef;
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
+use super::namespaces::Labels;
+use super::provider_object::Named;
 use super::targets::Spot;
-use crate::api::membership::TargetStatus;
+use crate::api::membership::{ProviderKind, TargetStatus};
 use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
 use crate::grants::{self, Starts};
 use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Member, Target};
+use crate::policy::allow::{Governed, Namespace, Place};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
@@ -32,6 +35,10 @@ pub struct Resolved {
     pub uid: String,
     /// The provider.
     pub connection: Arc<Connection>,
+    /// The provider object as it is now, with its rules.
+    pub named: Named,
+    /// Why the provider isn't ready: the connection is the last one that was, for ends and revocations only.
+    pub unready: Option<Refusal>,
     /// The target there.
     pub target: Target,
 }
@@ -46,6 +53,21 @@ impl Resolved {
     /// now, whose subject is another.
     pub fn object(&self, ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         ctx.latest(reference).filter(|object| object.uid().as_ref() == Some(&self.uid))
+    }
+
+    /// Whether the target is whom the operator itself signs in as there.
+    fn is_ourselves(&self) -> bool {
+        self.connection.provider.signed_in_as().is_some_and(|id| id == self.target.subject_id)
+    }
+
+    /// The rules that an object on the target is under. `labels`: those of its namespace.
+    pub fn governed<'a>(&'a self, object: &'a ProjectMembership, labels: Option<&'a Labels>) -> Option<Governed<'a>> {
+        let place = Place {
+            project_id: Some(&self.target.project.id),
+            subject_kind: self.target.subject_kind,
+            subject_id: Some(&self.target.subject_id),
+        };
+        governed(&self.named, object, labels, place)
     }
 
     /// Whose roles at which server.
@@ -63,7 +85,7 @@ pub enum Unresolved {
     /// The provider object is being checked for the first time: it wakes its memberships when that is done.
     Checking,
     /// A name of the object has yet to be looked up through this connection.
-    Named(Arc<Connection>),
+    Named(Arc<Connection>, Named),
     /// Something is missing or wrong.
     Refused(Refusal),
 }
@@ -77,31 +99,51 @@ impl From<Refusal> for Unresolved {
 /// Resolves an object's provider and target.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
-    let reference = ObjectRef::new(&key.name).within(&key.namespace);
-    let Some(provider) = ctx.providers.get(&reference) else {
-        return Err(Unresolved::Refused(Refusal {
-            reason: Reason::ProviderNotFound,
-            message: format!(
-                "there is no {:?} {:?} in namespace {:?}: this object waits until it is created",
-                key.kind, key.name, key.namespace
-            ),
-        }));
+    let Some(named) = ctx.providers.find(&key) else {
+        let place = match key.kind {
+            ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
+            ProviderKind::ClusterMembershipProvider => String::new(),
+        };
+        let message = if ctx.providers.serve(key.kind) {
+            format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
+        } else {
+            format!(
+                "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
+                key.kind, key.name
+            )
+        };
+        return Err(Unresolved::Refused(Refusal { reason: Reason::ProviderNotFound, message }));
     };
     match ctx.connections.get(&key) {
         None => Err(Unresolved::Checking),
         // Another object stands under the name now.
-        Some(Link::Ready(connection)) if Some(&connection.uid) != provider.metadata.uid.as_ref() => {
-            Err(Unresolved::Checking)
+        Some(Link::Ready(connection)) if Some(&connection.uid) != named.uid() => Err(Unresolved::Checking),
+        Some(Link::Ready(_)) if named.is_being_deleted() && !is_finalized(object) => {
+            Err(Unresolved::Refused(Refusal {
+                reason: Reason::ProviderNotReady,
+                message: format!("{:?} {:?} is being deleted and takes no new memberships", key.kind, key.name),
+            }))
         }
-        Some(Link::Failed { reason, message }) => Err(Unresolved::Refused(Refusal {
-            reason: Reason::ProviderNotReady,
-            message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
-        })),
+        Some(Link::Failed { reason, message, last }) => {
+            let unready = Refusal {
+                reason: Reason::ProviderNotReady,
+                message: format!("{:?} {:?} is not ready: {reason}: {message}", key.kind, key.name),
+            };
+            let connection = last.filter(|last| Some(&last.uid) == named.uid()).ok_or_else(|| unready.clone())?;
+            told_by_another(object, &connection)?;
+            let target = policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?;
+            let target = target.ok_or_else(|| unready.clone())?;
+            let uid = object.uid().unwrap_or_default();
+            Ok(Resolved { uid, connection, named, unready: Some(unready), target })
+        }
         Some(Link::Ready(connection)) => {
             told_by_another(object, &connection)?;
             match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))? {
-                Some(target) => Ok(Resolved { uid: object.uid().unwrap_or_default(), connection, target }),
-                None => Err(Unresolved::Named(connection)),
+                Some(target) => {
+                    let uid = object.uid().unwrap_or_default();
+                    Ok(Resolved { uid, connection, named, unready: None, target })
+                }
+                None => Err(Unresolved::Named(connection, named)),
             }
         }
     }
@@ -135,6 +177,8 @@ pub struct Scene {
     pub other_objects: Vec<ObjectRef<ProjectMembership>>,
     /// What the provider can and needs.
     pub capabilities: Capabilities,
+    /// Roles that nobody of ours granted and that no rule lets the acting object take away, not even for a removal's sake.
+    pub spared: BTreeSet<String>,
     /// How far the provider's clock is off ours, where that is too far to begin a temporary grant.
     pub skew: Option<SignedDuration>,
     /// The uids and generations of the objects that count.
@@ -186,16 +230,30 @@ pub fn scene(
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
     }));
     let recorded: Vec<BTreeSet<String>> = objects.iter().map(|object| written_down(object)).collect();
+    let labels: Vec<Option<Labels>> = objects.iter().map(|object| labels(ctx, object)).collect();
+    let governed: Vec<Option<Governed<'_>>> =
+        objects.iter().zip(&labels).map(|(object, labels)| resolved.governed(object, labels.as_ref())).collect();
+    let ourselves = resolved.is_ourselves();
     let mut readings: Vec<Reading> = Vec::with_capacity(objects.len());
-    for (index, object) in objects.iter().enumerate() {
+    for (index, (object, governed)) in objects.iter().zip(&governed).enumerate() {
         let others = recorded.iter().enumerate().filter(|(other, _)| *other != index);
         let others: BTreeSet<String> = others.flat_map(|(_, roles)| roles.iter().cloned()).collect();
-        let beside = Beside { capabilities, observed, others: &others, led, now };
+        let unready = resolved.unready.as_ref();
+        let beside =
+            Beside { capabilities, observed, others: &others, unready, led, ourselves, governed: *governed, now };
         readings.push(admit::read(object, &beside));
     }
     for (index, object) in objects.iter().enumerate() {
         admit::refuse_adoption(object, index, &mut readings, observed, now);
     }
+    let foreign = admit::foreign(&readings, capabilities, observed, now);
+    for (reading, governed) in readings.iter_mut().zip(&governed) {
+        admit::refuse_taking(reading, *governed, &foreign);
+    }
+    let spared = match governed.first() {
+        Some(Some(governed)) => foreign.into_iter().filter(|role| governed.may_take(role).is_err()).collect(),
+        Some(None) | None => BTreeSet::new(),
+    };
     for (index, reading) in readings.iter_mut().enumerate() {
         // An object's grants are its own pass's to begin, and that only once the finalizer is there to end them.
         reading.layer.grants_unrecorded &= index == 0 && is_finalized(&object);
@@ -209,7 +267,24 @@ pub fn scene(
     let target_status = super::record::target_status(resolved);
     let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
     let others = readings.collect();
-    Some(Scene { object, acting, others, other_objects, capabilities, skew, asked_by, target_status, now })
+    Some(Scene { object, acting, others, other_objects, capabilities, spared, skew, asked_by, target_status, now })
+}
+
+/// The labels of an object's namespace, as far as rules ask for them.
+pub fn labels(ctx: &Context, object: &ProjectMembership) -> Option<Labels> {
+    ctx.namespaces.labels(object.metadata.namespace.as_deref().unwrap_or_default())
+}
+
+/// The rules that an object is under at `place`; `None`: its provider object has none.
+pub fn governed<'a>(
+    named: &'a Named,
+    object: &'a ProjectMembership,
+    labels: Option<&'a Labels>,
+    place: Place<'a>,
+) -> Option<Governed<'a>> {
+    let namespace = Namespace { name: object.metadata.namespace.as_deref().unwrap_or_default(), labels };
+    let provider = object.spec.provider_ref.name.as_str();
+    named.rules().map(|rules| Governed { provider, rules, namespace, place })
 }
 
 fn written_down(object: &ProjectMembership) -> BTreeSet<String> {
@@ -231,7 +306,8 @@ fn same_plan(a: &Resolved, b: &Resolved) -> bool {
     a.connection.uid == b.connection.uid && a.spot() == b.spot()
 }
 
-/// Whether the acting object's provider object leads on this target: of those with an object that counts, the older.
+/// Whether the acting object's provider object leads on this target: of those with an object that counts the cluster's
+/// before a namespace's, and then the older.
 fn leads(
     ctx: &Context,
     kin: &[Arc<ProjectMembership>],
@@ -239,20 +315,32 @@ fn leads(
     resolved: &Resolved,
     now: Timestamp,
 ) -> bool {
-    let ours = (resolved.connection.created, &resolved.connection.uid);
+    let ours = rank(resolved);
     !kin.iter().any(|other| {
         let rival = resolve(ctx, other).ok().filter(|r| r.spot() == resolved.spot() && !same_plan(r, resolved));
-        rival.is_some_and(|rival| {
-            (rival.connection.created, &rival.connection.uid) < ours
-                && other.uid() != object.uid()
-                && counts(other, &rival, now)
-        })
+        rival.is_some_and(|rival| rank(&rival) < ours && other.uid() != object.uid() && counts(ctx, other, &rival, now))
     })
 }
 
-fn counts(object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
+/// Where a provider object stands among those on one target: the first leads.
+fn rank(resolved: &Resolved) -> impl Ord + use<> {
+    let Connection { key, created, uid, .. } = &*resolved.connection;
+    (key.kind != ProviderKind::ClusterMembershipProvider, *created, uid.clone())
+}
+
+fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
     let nobody = BTreeSet::new();
-    let beside = Beside { capabilities: resolved.capabilities(), observed: None, others: &nobody, led: false, now };
+    let labels = labels(ctx, object);
+    let beside = Beside {
+        capabilities: resolved.capabilities(),
+        observed: None,
+        others: &nobody,
+        unready: resolved.unready.as_ref(),
+        led: false,
+        ourselves: resolved.is_ourselves(),
+        governed: resolved.governed(object, labels.as_ref()),
+        now,
+    };
     object.spec.management_policy == ManagementPolicy::Enforce
         && admit::read(object, &beside).layer.phase == Phase::Counts
 }

@@ -1,13 +1,16 @@
 //! The watches: one object that can't be read is counted and named, and stops none of the others.
 
+mod merge;
+
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, future};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
 use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
@@ -16,11 +19,12 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
 
+use self::merge::Merge;
 use crate::telemetry::Metrics;
 
 /// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
 /// object meanwhile would wait for the end of its access.
-struct Reconnect(Duration);
+pub struct Reconnect(Duration);
 
 impl Reconnect {
     const FIRST: Duration = Duration::from_millis(800);
@@ -49,14 +53,16 @@ impl Backoff for Reconnect {
 }
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
-/// each event when the store shows it.
+/// each event when the store shows it; `not_served` says whether the API server doesn't know the kind (404): it is asked
+/// again, since a kind may be installed later.
 ///
-/// When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
+/// `apis`: of all namespaces at once, or each of one. When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
 /// that stood by was told late mustn't count when it begins to act.
 pub fn objects<K>(
-    api: Api<DeserializeGuard<K>>,
+    apis: Vec<Api<DeserializeGuard<K>>>,
     writer: Writer<K>,
     metrics: Arc<Metrics>,
+    not_served: signal::Sender<bool>,
     saw: impl Fn(&Event<K>) + Send + 'static,
     leads: impl Future<Output = ()> + Send + 'static,
     listed: signal::Sender<bool>,
@@ -65,25 +71,61 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
-    let leading = Arc::new(AtomicBool::new(false));
-    let led = leading.clone();
-    let standing_by = watch(api.clone(), watcher::Config::default()).take_until(leads);
-    let acting = watch(api, watcher::Config::default()).inspect(move |_| led.store(true, Ordering::Relaxed));
-    standing_by
-        .chain(acting)
-        .backoff(Reconnect::default())
-        .filter_map(move |event| future::ready(event.map(|event| readable(event, &metrics)).transpose()))
+    let leads = leads.shared();
+    let namespaces: Vec<Option<String>> = apis.iter().map(|api| api.namespace().map(str::to_owned)).collect();
+    let mut merge = Merge::new(apis.len());
+    let led = Arc::new(AtomicBool::new(false));
+    let all_led = led.clone();
+    let store = writer.as_reader();
+    let parts = apis.into_iter().enumerate().map(|(part, api)| {
+        let standing_by = watch(api.clone(), watcher::Config::default()).take_until(leads.clone());
+        let acting = watch(api, watcher::Config::default());
+        let told = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
+        told.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
+    });
+    stream::select_all(parts)
+        .filter_map(move |told| {
+            let readable = |(part, event, leads)| Some((part, readable(event, &metrics)?, leads));
+            future::ready(told.map(readable).transpose())
+        })
+        .flat_map(move |told| {
+            let events = told.map(|(part, event, leads)| {
+                let events = merge.take(part, event, leads, |other| in_namespace(&store, namespaces.get(other)));
+                all_led.store(merge.led(), Ordering::Relaxed);
+                events
+            });
+            stream::iter(match events {
+                Ok(events) => events.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .inspect(move |event| match event {
+            Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 404 => {
+                not_served.send_replace(true);
+            }
+            Ok(Event::InitDone) => drop(not_served.send_replace(false)),
+            _ => {}
+        })
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
                 saw(event);
-                if matches!(event, Event::InitDone) && leading.load(Ordering::Relaxed) {
+                if matches!(event, Event::InitDone) && led.load(Ordering::Relaxed) {
                     listed.send_replace(true);
                 }
             }
         })
         .applied_objects()
+}
+
+/// What a store shows of a namespace.
+fn in_namespace<K>(store: &Store<K>, namespace: Option<&Option<String>>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let of = |object: &K| Some(&object.namespace()) == namespace;
+    store.state_filter(of).iter().map(|object| object.as_ref().clone()).collect()
 }
 
 fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, metrics: &Metrics) -> Option<Event<K>> {

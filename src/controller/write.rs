@@ -10,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
+use super::provider_object::ProviderObject;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::provider::Limits;
 use crate::api::{FINALIZER, ProjectMembership};
@@ -122,6 +123,22 @@ async fn own(
         ctx.wake(&reference(object));
     }
     answer.map(|written| ctx.written.remember(written))
+}
+
+/// Makes a write to a provider object known as our own, and has it looked at again where somebody else's change came in
+/// between.
+pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
+    ctx: &Context,
+    object: &K,
+    write: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<(), kube::Error> {
+    let uid = object.uid().unwrap_or_default();
+    ctx.written.begins(&uid);
+    let answer = write.await;
+    if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| written.meta())) {
+        ctx.providers.wake(&object.key());
+    }
+    answer.map(drop)
 }
 
 fn api(ctx: &Context, object: &ProjectMembership) -> Api<ProjectMembership> {

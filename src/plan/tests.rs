@@ -89,7 +89,10 @@ fn planned(layers: &[Layer], observed: &Option<Member>, capabilities: Capabiliti
 
 fn planned_without(layers: &[Layer], observed: &Option<Member>, capabilities: Capabilities, refused: &[&str]) -> Plan {
     let refused = refused.iter().map(|role| (*role).to_owned()).collect();
-    plan(layers, &View { observed: observed.as_ref(), capabilities, refused: &refused, now: now() })
+    plan(
+        layers,
+        &View { observed: observed.as_ref(), capabilities, refused: &refused, spared: &BTreeSet::new(), now: now() },
+    )
 }
 
 fn replace(roles: &[(&str, Term)]) -> Option<Change> {

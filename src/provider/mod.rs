@@ -131,6 +131,10 @@ pub trait Provider: Send + Sync {
     /// speaks against it.
     fn explain_absence(&self, permit: &Permit, target: &Target) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// The id of the subject that the credential is, once that is known; it is nobody's to grant roles to or to take them
+    /// from. `None` where neither the credential nor a sign-in's answer tells it.
+    fn signed_in_as(&self) -> Option<String>;
+
     /// How far the server's clock is ahead of ours, by the `Date` of its last answer.
     fn clock_skew(&self) -> Option<SignedDuration>;
 }
@@ -213,6 +217,10 @@ impl Provider for AnyProvider {
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
         whichever!(self, provider => provider.explain_absence(permit, target).await)
+    }
+
+    fn signed_in_as(&self) -> Option<String> {
+        whichever!(self, provider => provider.signed_in_as())
     }
 
     fn clock_skew(&self) -> Option<SignedDuration> {

@@ -3,8 +3,8 @@
 //! The same for every provider and every way to sign in; what is sent to sign in, and how an answer refuses a token, is a
 //! [`SignIn`]'s to say.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -74,6 +74,9 @@ pub trait SignIn: Send + Sync {
     /// Signs in, or hands out the token that is given. [`Error::Unauthorized`] where the server refuses the credential: it is then left alone for long.
     fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> impl Future<Output = Result<Fresh, Error>> + Send;
 
+    /// The id of the subject that a token was given to, in lower case; `None`: neither tells.
+    fn signed_in_as(&self, token: &SecretString) -> Option<String>;
+
     /// Reads what an answer says of the token.
     fn verdict(&self, answer: &Answer) -> Verdict;
 
@@ -87,6 +90,8 @@ pub struct Session<S> {
     way: S,
     /// Held during a sign-in: who comes meanwhile waits for its outcome.
     state: Mutex<State>,
+    /// Whose token was given last.
+    subject: std::sync::Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +117,12 @@ struct Token {
 impl<S: SignIn> Session<S> {
     /// Nobody is signed in yet.
     pub fn new(way: S) -> Self {
-        Self { way, state: Mutex::default() }
+        Self { way, state: Mutex::default(), subject: std::sync::Mutex::default() }
+    }
+
+    /// The id of the subject that one is signed in as, as far as it is known.
+    pub fn signed_in_as(&self) -> Option<String> {
+        self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How one signs in here.
@@ -164,6 +174,7 @@ impl<S: SignIn> Session<S> {
         match self.way.sign_in(server, turn).await {
             Ok(Fresh { token, life }) => {
                 state.sign_ins += 1;
+                *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = self.way.signed_in_as(&token);
                 let token = Token { secret: Arc::new(token), sign_in: state.sign_ins };
                 let use_for =
                     life.map(|life| life.min(LONGEST_LIFE)).map(|l| l.saturating_sub(LONGEST_MARGIN.min(l / 10)));

@@ -78,6 +78,10 @@ impl Provider for Lists {
         unreachable!()
     }
 
+    fn signed_in_as(&self) -> Option<String> {
+        None
+    }
+
     fn clock_skew(&self) -> Option<SignedDuration> {
         None
     }

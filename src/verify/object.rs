@@ -133,7 +133,7 @@ impl Object {
 
     /// What differs from it, and the change that puts that right. What is about to be granted is written down first.
     pub fn plan(&mut self, observed: Option<&Member>, capabilities: Capabilities, now: Timestamp) -> Plan {
-        let view = View { observed, capabilities, refused: &BTreeSet::new(), now };
+        let view = View { observed, capabilities, spared: &BTreeSet::new(), refused: &BTreeSet::new(), now };
         if self.layer.phase == Phase::Counts {
             let base = base_to_record(&self.layer, std::slice::from_ref(&self.layer), &view);
             self.layer.managed = self.layer.record_before(now);
@@ -150,7 +150,7 @@ impl Object {
 
     /// Writes down what an observation shows to be left of it.
     pub fn saw(&mut self, observed: Option<&Member>, capabilities: Capabilities, now: Timestamp) {
-        let view = View { observed, capabilities, refused: &BTreeSet::new(), now };
+        let view = View { observed, capabilities, spared: &BTreeSet::new(), refused: &BTreeSet::new(), now };
         let shown = plan::shown(&self.layer, std::slice::from_ref(&self.layer), &view);
         self.layer.managed = record_after(&self.layer, &[], &shown, now);
     }

@@ -58,10 +58,13 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             let subresource = format!("--subresource={subresource}");
             let arguments = ["auth", "can-i", verb, resource, &subresource, &namespace];
             let answer = operator.run(&arguments).await.unwrap();
+            // A kind that kubectl couldn't look up is asked for in no group at all, where nobody may anything.
+            assert!(!answer.stderr.contains("doesn't have a resource type"), "{verb} {resource}: {}", answer.stderr);
             answer.stdout.trim() == "yes"
         };
         let memberships = "projectmemberships.membership.dev";
         let providers = "membershipproviders.membership.dev";
+        let cluster_providers = "clustermembershipproviders.membership.dev";
         let (memberships_status, providers_status) = (&format!("{memberships}/status"), &format!("{providers}/status"));
         for (verb, resource) in [
             ("list", memberships),
@@ -70,9 +73,17 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("patch", memberships_status),
             ("list", providers),
             ("watch", providers),
+            ("patch", providers),
             ("patch", providers_status),
             ("operate", memberships),
             ("operate", providers),
+            ("list", cluster_providers),
+            ("watch", cluster_providers),
+            ("patch", cluster_providers),
+            ("patch", &format!("{cluster_providers}/status")),
+            ("operate", cluster_providers),
+            ("list", "namespaces"),
+            ("watch", "namespaces"),
             ("create", "events.events.k8s.io"),
             ("patch", "events.events.k8s.io"),
         ] {
@@ -102,14 +113,16 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             ("delete", memberships),
             ("update", memberships_status),
             ("abandon", memberships),
-            ("patch", providers),
+            ("update", providers),
             ("create", providers),
             ("delete", providers),
             ("get", "secrets"),
             ("list", "secrets"),
             ("watch", "secrets"),
             ("get", "configmaps"),
-            ("list", "namespaces"),
+            ("get", "namespaces"),
+            ("patch", "namespaces"),
+            ("delete", cluster_providers),
             ("create", "serviceaccounts/token"),
             ("delete", "events.events.k8s.io"),
             ("*", "*"),

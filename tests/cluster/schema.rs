@@ -1,6 +1,7 @@
 //! What the API server takes and refuses, and what users see of the kinds with kubectl.
 
 mod accepted;
+mod cluster_provider;
 mod defaults;
 mod every_field;
 mod immutable;

@@ -45,15 +45,21 @@ pub async fn plane() -> &'static ControlPlane {
 
 /// Starts a control plane, with `crds/` and `deploy/` applied and the kinds served.
 pub async fn start(options: Options) -> Result<ControlPlane, Error> {
+    let plane = start_bare(options).await?;
+    plane.kubectl().ok(&["apply", "--kustomize", &path("deploy")]).await?;
+    Ok(plane)
+}
+
+/// Starts a control plane, with `crds/` applied and the kinds served.
+pub async fn start_bare(options: Options) -> Result<ControlPlane, Error> {
     let binaries = Binaries::obtain(&|line| eprintln!("{line}"))?;
     let plane = ControlPlane::start(&binaries, options).await?;
     let kubectl = plane.kubectl();
     kubectl.ok(&["apply", "--filename", &path("crds")]).await?;
-    kubectl.ok(&["apply", "--kustomize", &path("deploy")]).await?;
     kubectl.ok(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await?;
     // The schema that kubectl validates against and explains is published a moment after that.
-    eventually(SOON, "kubectl explains both kinds", async || {
-        for kind in ["membershipproviders.spec", "projectmemberships.spec"] {
+    eventually(SOON, "kubectl explains all kinds", async || {
+        for kind in ["clustermembershipproviders.spec", "membershipproviders.spec", "projectmemberships.spec"] {
             kubectl.ok(&["explain", kind]).await.map_err(|error| error.to_string())?;
         }
         Ok(())

@@ -117,6 +117,7 @@ pub struct Scene {
     pub observed: Option<Member>,
     pub capabilities: Capabilities,
     pub refused: BTreeSet<String>,
+    pub spared: BTreeSet<String>,
     pub now: Timestamp,
 }
 
@@ -126,6 +127,7 @@ impl Scene {
             observed: self.observed.as_ref(),
             capabilities: self.capabilities,
             refused: &self.refused,
+            spared: &self.spared,
             now: self.now,
         }
     }
@@ -150,7 +152,9 @@ pub fn member(entries: Vec<Entry>, memberships: u32) -> Member {
 pub fn scene() -> impl Strategy<Value = Scene> {
     let observed = option::weighted(0.8, (vec(entry(), 0..6), prop_oneof![5 => Just(1), 1 => Just(2_u32)]));
     let refused = prop_oneof![3 => Just(BTreeSet::new()), 1 => btree_set(role(), 1..2)];
-    (vec(layer(), 0..4), observed, capabilities(), refused).prop_map(|(mut layers, observed, capabilities, refused)| {
+    let spared = prop_oneof![2 => Just(BTreeSet::new()), 1 => btree_set(role(), 1..3)];
+    let parts = (vec(layer(), 0..4), observed, capabilities(), refused, spared);
+    parts.prop_map(|(mut layers, observed, capabilities, refused, spared)| {
         for (index, layer) in layers.iter_mut().enumerate() {
             layer.uid = format!("uid-{index}");
         }
@@ -158,7 +162,7 @@ pub fn scene() -> impl Strategy<Value = Scene> {
             true => member(entries, memberships),
             false => member(without_ends(&entries), 1),
         });
-        Scene { layers, observed, capabilities, refused, now: now() }
+        Scene { layers, observed, capabilities, refused, spared, now: now() }
     })
 }
 

@@ -90,6 +90,18 @@ proptest! {
     }
 
     #[test]
+    fn a_foreign_role_that_is_spared_is_never_given_up_for_a_removal(scene in scene()) {
+        let union = union_of(&scene);
+        let plan = plan(&scene.layers, &scene.view());
+        for fallback in plan.fallbacks() {
+            for entry in scene.entries().iter().filter(|entry| scene.spared.contains(&entry.role)) {
+                let stays = fallback.outcome().iter().any(|sent| sent.role == entry.role);
+                prop_assert!(stays || !foreign(&entry.role, &union) || scene.is_base(&entry.role), "{:?}", fallback);
+            }
+        }
+    }
+
+    #[test]
     fn additive_leaves_foreign_entries_as_they_are(mut scene in scene()) {
         for layer in &mut scene.layers {
             layer.exclusive = false;

@@ -13,6 +13,9 @@ use membership_operator::policy::admit;
 use crate::model::{Refusal, carried_out};
 use crate::starts::spec;
 
+/// Everybody here may take away any role.
+static NOBODYS: BTreeSet<String> = BTreeSet::new();
+
 /// Where a pass is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Killed {
@@ -128,7 +131,13 @@ impl World {
     }
 
     fn view(&self) -> View<'_> {
-        View { observed: self.member.as_ref(), capabilities: self.capabilities, refused: &self.refused, now: self.now }
+        View {
+            observed: self.member.as_ref(),
+            capabilities: self.capabilities,
+            refused: &self.refused,
+            spared: &NOBODYS,
+            now: self.now,
+        }
     }
 
     /// One pass over object `index`, as `controller::converge` makes it.

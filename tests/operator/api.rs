@@ -24,6 +24,11 @@ impl Api {
         Self { client: Client::try_from(config).unwrap(), namespace: ns.name.clone() }
     }
 
+    /// The same in another namespace.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        Self { client: self.client.clone(), namespace: namespace.to_owned() }
+    }
+
     /// Applies objects, on the server's side.
     pub async fn apply(&self, objects: &[Value]) {
         for object in objects {
@@ -34,9 +39,14 @@ impl Api {
 
     /// Creates an object.
     pub async fn create(&self, object: &Value) {
+        self.try_create(object).await.unwrap();
+    }
+
+    /// Creates an object, which may be refused.
+    pub async fn try_create(&self, object: &Value) -> Result<Value, kube::Error> {
         let path = self.path_of(object);
         let collection = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
-        self.request(Method::POST, collection, "application/json", object).await.unwrap();
+        self.request(Method::POST, collection, "application/json", object).await
     }
 
     /// An object as it is stored, as `pm/ci`.
@@ -106,12 +116,17 @@ impl Api {
     fn path(&self, object: &str) -> String {
         let (kind, name) = object.split_once('/').unwrap_or_else(|| panic!("{object} is no kind/name"));
         let kinds = match kind {
-            "pm" | "projectmembership" | "membershipprovider" => "apis/membership.dev/v1alpha1",
-            "secret" | "configmap" => "api/v1",
+            "pm" | "projectmembership" | "membershipprovider" | "clustermembershipprovider" => {
+                "apis/membership.dev/v1alpha1"
+            }
+            "secret" | "configmap" | "namespace" => "api/v1",
             "rolebinding" => "apis/rbac.authorization.k8s.io/v1",
             _ => panic!("{kind}: unknown kind"),
         };
         let plural = if kind == "pm" { "projectmemberships".to_owned() } else { format!("{kind}s") };
-        format!("/{kinds}/namespaces/{}/{plural}/{name}", self.namespace)
+        match kind {
+            "namespace" | "clustermembershipprovider" => format!("/{kinds}/{plural}/{name}"),
+            _ => format!("/{kinds}/namespaces/{}/{plural}/{name}", self.namespace),
+        }
     }
 }

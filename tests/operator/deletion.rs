@@ -1,5 +1,9 @@
 //! The end of an object: deletionPolicy Delete and Orphan, and the annotation that lets it go with the access.
 
+mod credentials;
+mod namespaces;
+mod providers;
+
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use control_plane::{ControlPlane, Options};
 use futures::FutureExt;
@@ -22,10 +22,17 @@ pub async fn shared() -> &'static (ControlPlane, Operator) {
     SHARED
         .get_or_init(async || {
             let plane = support::start(Options { controller_manager: true, ..Options::default() }).await.unwrap();
-            let operator = Operator::start(&plane, binary(), "operator").await.unwrap();
+            std::fs::create_dir_all(token_directory(&plane)).unwrap();
+            let tokens = format!("--token-directory={}", token_directory(&plane).display());
+            let operator = Operator::start_with(&plane, binary(), "operator", &[&tokens]).await.unwrap();
             (plane, operator)
         })
         .await
+}
+
+/// Where the shared operator finds its own tokens.
+pub fn token_directory(plane: &ControlPlane) -> PathBuf {
+    plane.dir().join("tokens")
 }
 
 /// The operator's binary.
@@ -201,6 +208,16 @@ impl Stage {
             if ready && current { Ok(()) } else { Err(format!("{:#}", found["status"])) }
         })
         .await;
+    }
+
+    /// Deletes an object whatever keeps it, as an administrator can, and waits until it is gone.
+    pub async fn delete_by_force(&self, object: &str) {
+        self.api.ask_to_delete(object).await;
+        let output =
+            self.ns.run(&["patch", object, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#], "").await;
+        let gone = output.stderr.contains("NotFound");
+        assert!(output.status.success() || gone, "{object}: {}", output.stderr);
+        self.api.is_gone(object).await;
     }
 
     /// Deletes an object and waits until it is gone.

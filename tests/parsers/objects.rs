@@ -88,7 +88,16 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
     let declared: BTreeSet<&str> = object.spec.roles.iter().map(|role| role.role.as_str()).collect();
     for capabilities in [INFISICAL, ZITADEL] {
         let others = BTreeSet::new();
-        let beside = Beside { capabilities, observed: None, others: &others, led: false, now };
+        let beside = Beside {
+            capabilities,
+            observed: None,
+            others: &others,
+            unready: None,
+            led: false,
+            ourselves: false,
+            governed: None,
+            now,
+        };
         let reading = read(object, &beside);
         if let Some(aside) = &reading.aside {
             assert_visible(&aside.message);
@@ -100,7 +109,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
             assert_eq!(temporary, grant.term != Term::Permanent, "{grant:?}");
         }
         let refused = BTreeSet::new();
-        let planned = plan(std::slice::from_ref(&layer), &View { observed: None, capabilities, refused: &refused, now });
+        let planned = plan(std::slice::from_ref(&layer), &View { observed: None, capabilities, refused: &refused, spared: &refused, now });
         for role in planned.gained() {
             assert!(declared.contains(role.as_str()) || layer.carried.iter().any(|entry| entry.role == *role), "{role}");
         }

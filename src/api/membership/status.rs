@@ -85,7 +85,7 @@ impl Default for ProjectMembershipStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// The provider object, as Kind/namespace/name.
+    /// The provider object, as MembershipProvider/namespace/name or ClusterMembershipProvider/name.
     #[schemars(schema_with = "schema::status_text")]
     pub provider: String,
     /// The provider's normalised URL.

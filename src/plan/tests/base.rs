@@ -105,7 +105,13 @@ fn an_older_infisical_needs_no_base() {
 fn recorded(layer: &Layer, others: &[Layer], observed: &Option<Member>) -> Option<&'static str> {
     let layers: Vec<Layer> = std::iter::once(layer).chain(others).cloned().collect();
     let refused = BTreeSet::new();
-    let view = View { observed: observed.as_ref(), capabilities: INFISICAL, refused: &refused, now: now() };
+    let view = View {
+        observed: observed.as_ref(),
+        capabilities: INFISICAL,
+        refused: &refused,
+        spared: &BTreeSet::new(),
+        now: now(),
+    };
     base_to_record(layer, &layers, &view)
 }
 
@@ -137,7 +143,13 @@ fn the_base_is_written_down_by_whoever_puts_it_there_and_by_whoever_needs_it() {
 fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_it() {
     let shown_to = |layers: &[Layer], observed: &Option<Member>| {
         let refused = BTreeSet::new();
-        let view = View { observed: observed.as_ref(), capabilities: INFISICAL, refused: &refused, now: now() };
+        let view = View {
+            observed: observed.as_ref(),
+            capabilities: INFISICAL,
+            refused: &refused,
+            spared: &BTreeSet::new(),
+            now: now(),
+        };
         shown(&layers[0], layers, &view).contains("no-access")
     };
     let leaving = leaves("a", &[BASE]);

@@ -3,10 +3,6 @@
 //! Tokens are never renewed: with Infisical's defaults a renewal is refused and deletes the token that was still good
 //! (reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the login").
 
-use std::fmt;
-use std::io::Read;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -14,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal::{self, Failure};
+use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method, Request, Server};
@@ -22,8 +19,6 @@ use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
 const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
 const OIDC_AUTH: &str = "/api/v1/auth/oidc-auth/login";
-/// The most bytes of a token's file; a service-account token has about a thousand.
-const LONGEST_TOKEN: u64 = 1 << 16;
 
 /// How to sign in. Debug shows no secret.
 #[derive(Clone, Debug)]
@@ -51,41 +46,6 @@ pub enum Credentials {
     },
     /// An access token that somebody else keeps fresh.
     Token(SecretString),
-}
-
-/// Where a token is read anew for each sign-in: the kubelet replaces a projected one before its end.
-#[derive(Clone)]
-pub struct TokenSource(Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>);
-
-impl TokenSource {
-    /// Asks `read`, whose error says what is wrong and what to do, and never shows the token.
-    pub fn new(read: impl Fn() -> Result<SecretString, String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
-    }
-
-    /// The content of a file, as a projected service-account token.
-    pub fn file(path: impl Into<PathBuf>) -> Self {
-        let path = path.into();
-        Self::new(move || {
-            let failed = |why: &dyn fmt::Display| {
-                format!("the token in {} can't be read ({why}): check the volume that projects it", path.display())
-            };
-            let mut text = String::new();
-            let file = std::fs::File::open(&path).map_err(|error| failed(&error))?;
-            // The error of a file that is no text would quote nothing of it.
-            file.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(|error| failed(&error))?;
-            match text.trim() {
-                "" => Err(failed(&"it is empty")),
-                token => Ok(token.to_owned().into()),
-            }
-        })
-    }
-}
-
-impl fmt::Debug for TokenSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenSource")
-    }
 }
 
 #[derive(Deserialize)]
@@ -118,7 +78,7 @@ impl SignIn for Credentials {
 
     async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
         let by_token = |route, identity_id: &str, source: &TokenSource| {
-            let token = (source.0)().map_err(|message| Error::Unreachable {
+            let token = source.token().map_err(|message| Error::Unreachable {
                 message: format!("no sign-in to Infisical at {}: {message}", server.endpoint()),
                 effect: Effect::None,
             })?;
@@ -135,6 +95,15 @@ impl SignIn for Credentials {
             Self::Oidc { identity_id, token } => by_token(OIDC_AUTH, identity_id, token)?,
         };
         self.log_in(server, turn, route, &body, &secret).await
+    }
+
+    fn signed_in_as(&self, token: &SecretString) -> Option<String> {
+        match self {
+            Self::Kubernetes { identity_id, .. } | Self::Oidc { identity_id, .. } => {
+                Some(identity_id.trim().to_ascii_lowercase())
+            }
+            Self::UniversalAuth { .. } | Self::Token(_) => token::identity(token),
+        }
     }
 
     fn verdict(&self, answer: &Answer) -> Verdict {

@@ -13,6 +13,7 @@ mod range;
 mod refusal;
 mod roles;
 mod route;
+mod token;
 mod user;
 
 use std::collections::HashMap;
@@ -21,7 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::SignedDuration;
 use uuid::Uuid;
 
-pub use auth::{Credentials, TokenSource};
+pub use auth::Credentials;
+pub use token::TokenSource;
 
 use super::error::Effect;
 use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
@@ -351,6 +353,10 @@ impl Provider for Infisical {
     /// Lists are never stale here, and nothing that was taken isn't listed.
     async fn explain_absence(&self, _: &Permit, _: &Target) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn signed_in_as(&self) -> Option<String> {
+        self.session.signed_in_as()
     }
 
     fn clock_skew(&self) -> Option<SignedDuration> {

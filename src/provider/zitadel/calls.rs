@@ -26,6 +26,11 @@ impl Connection {
         Self { server: client.server("ZITADEL", endpoint), session }
     }
 
+    /// The id of the user whom the credential is, where that is known.
+    pub fn signed_in_as(&self) -> Option<String> {
+        self.session.signed_in_as()
+    }
+
     /// How far the instance's clock is ahead of ours.
     pub fn clock_skew(&self) -> Option<SignedDuration> {
         self.server.clock_skew()

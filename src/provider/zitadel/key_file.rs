@@ -55,6 +55,11 @@ struct File {
 }
 
 impl KeyFile {
+    /// The user whose key it is.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
     /// Reads a key file. The error names what is wrong and repeats nothing of the file.
     pub fn parse(text: &SecretString) -> Result<Self, KeyFileError> {
         let refused = |what: &str| KeyFileError(format!("{what}: {WHERE_FROM}"));

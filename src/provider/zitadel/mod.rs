@@ -185,6 +185,10 @@ impl Provider for Zitadel {
         self.noticing(&calls, explained.await)
     }
 
+    fn signed_in_as(&self) -> Option<String> {
+        self.connection.signed_in_as()
+    }
+
     fn clock_skew(&self) -> Option<SignedDuration> {
         self.connection.clock_skew()
     }

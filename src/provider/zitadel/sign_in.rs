@@ -210,6 +210,14 @@ impl SignIn for Caller {
         }
     }
 
+    /// A key file names its user. Of a personal access token or a client id nothing that was recorded tells whose it is.
+    fn signed_in_as(&self, _: &SecretString) -> Option<String> {
+        match &self.credentials {
+            Credentials::PrivateKeyJwt(file) => Some(file.user_id().to_owned()),
+            Credentials::PersonalAccessToken(_) | Credentials::ClientCredentials { .. } => None,
+        }
+    }
+
     fn verdict(&self, answer: &Answer) -> Verdict {
         if answer.is_success() {
             return Verdict::Taken;

@@ -10,9 +10,9 @@ const PROJECT: &str = "spec.project: Invalid value: project can't be changed, no
 const SUBJECT: &str =
     "spec.subject: Invalid value: subject can't be changed: delete this object and create one for the other subject";
 const KIND: &str =
-    "spec: Invalid value: a provider can't turn from Infisical into ZITADEL or back: create another MembershipProvider";
+    "spec: Invalid value: a provider can't turn from Infisical into ZITADEL or back: create another provider object";
 const URL: &str =
-    "url can't be changed, since memberships at the old server would be left behind: create another MembershipProvider";
+    "url can't be changed, since memberships at the old server would be left behind: create another provider object";
 const ORGANIZATION: &str = "spec.zitadel.organizationId: Invalid value: organizationId can't be changed, added or taken out, since memberships in the old one would be left behind";
 
 const INSTANCE: &str = "spec.zitadel.instanceHost: Invalid value: instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind";

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::cluster_provider::central;
 use super::{with, zitadel};
 use crate::support::{assert_contains, changed, membership, plane, provider, with_namespace};
 
@@ -69,11 +70,21 @@ async fn kubectl_get_membershipproviders_shows_the_server() {
 }
 
 #[tokio::test]
-async fn the_category_lists_both_kinds() {
+async fn the_category_lists_all_kinds() {
     with_namespace(async |ns| {
-        ns.apply(&[membership("ci"), provider("infisical")]).await;
+        ns.apply(&[membership("ci"), provider("infisical"), central(&ns.name, 0)]).await;
         let names = ns.ok(&["get", "membership", "--output=name"]).await;
-        assert_eq!(names, "membershipprovider.membership.dev/infisical\nprojectmembership.membership.dev/ci\n");
+        // Those of the cluster are all tests'.
+        let (of_cluster, of_namespace): (Vec<&str>, Vec<&str>) =
+            names.lines().partition(|name| name.starts_with("clustermembershipprovider."));
+        assert!(
+            of_cluster.contains(&format!("clustermembershipprovider.membership.dev/{}-0", ns.name).as_str()),
+            "{names}"
+        );
+        assert_eq!(
+            of_namespace,
+            ["membershipprovider.membership.dev/infisical", "projectmembership.membership.dev/ci"]
+        );
     })
     .await;
 }

@@ -27,8 +27,7 @@ const NAME: &str = "write the object's name: lower-case letters, digits, - and .
 const KEY: &str = "write a key of the Secret's data, as client-secret: letters, digits, and - _ .";
 const URL: &str =
     "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment";
-const ONE_SERVER: &str =
-    "write exactly one of infisical and zitadel: a second server needs a second MembershipProvider";
+const ONE_SERVER: &str = "write exactly one of infisical and zitadel: a second server needs a second provider object";
 const ONE_AUTH: &str = "write exactly one way to sign in: universalAuth or tokenSecretRef";
 const ONE_ZITADEL_AUTH: &str =
     "write exactly one way to sign in: personalAccessTokenSecretRef, privateKeyJwtSecretRef or clientCredentials";
@@ -182,9 +181,9 @@ async fn a_membership_that_cant_be_meant_is_refused() {
             "may not be more than 200",
         ),
         (
-            with(16, "/spec/providerRef/kind", json!("ClusterMembershipProvider")),
+            with(16, "/spec/providerRef/kind", json!("Provider")),
             "spec.providerRef.kind",
-            "supported values: \"MembershipProvider\"",
+            "supported values: \"MembershipProvider\", \"ClusterMembershipProvider\"",
         ),
         (with(17, "/spec/providerRef/name", json!("Infisical")), "spec.providerRef.name", NAME),
         (
@@ -344,7 +343,7 @@ async fn a_field_that_doesnt_exist_is_refused_by_name() {
         (with(1, "/spec/roles/0/duration", json!("2h")), "spec.roles[0].duration"),
         (with(2, "/spec/project/slug", json!("web")), "spec.project.slug"),
         (with(3, "/spec/subject/email", json!("ada@example.com")), "spec.subject.email"),
-        // What later versions are to have isn't offered before it works.
+        // What only a provider of the cluster has.
         (provider_with(5, "/spec/allow", json!([])), "spec.allow"),
         (provider_with(6, "/spec/infisical/auth/kubernetesAuth", json!({})), "spec.infisical.auth.kubernetesAuth"),
         (

@@ -47,7 +47,7 @@ async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_bac
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
             let name = provider["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            stage.delete(&format!("membershipprovider/{name}")).await;
+            stage.delete_by_force(&format!("membershipprovider/{name}")).await;
             stage.says(&object, "Reconciling", "True", "ProviderNotFound").await;
             subject.has_now(&[a], "without its provider");
             stage.api.ask_to_delete(&object).await;

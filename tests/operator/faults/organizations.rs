@@ -16,7 +16,7 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         stage.declare(&user, json!([{ "role": a }])).await;
         stage.ready(&user.object()).await;
         // The provider object is made anew, with an organization that the project isn't in.
-        stage.delete("membershipprovider/zitadel").await;
+        stage.delete_by_force("membershipprovider/zitadel").await;
         let wrong = changed(stage.zitadel_provider(), "/spec/zitadel/organizationId", json!(worlds::ZITADEL_ORG));
         stage.api.ask_to_delete(&user.object()).await;
         stage.says(&user.object(), "Ready", "False", "RevokeFailed").await;
@@ -31,7 +31,7 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         })
         .await;
         user.has_now(&[a], "under a wrong organization");
-        stage.delete("membershipprovider/zitadel").await;
+        stage.delete_by_force("membershipprovider/zitadel").await;
         stage.api.apply(&[stage.zitadel_provider()]).await;
         stage.api.is_gone(&user.object()).await;
         user.has_now(&[], "under the right one");

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use uuid::Uuid;
 
+use super::jwt::encoded;
 use super::state::State;
 
 /// A client id of universal auth, with its secrets.
@@ -137,7 +139,12 @@ impl State {
         now: Timestamp,
     ) -> Granted {
         let life = Life { ttl, max_ttl, ends: later(now, ttl), last_end: later(now, max_ttl), uses_left: uses };
-        let token = format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+        // The claims that Infisical's own source gives an identity's access token.
+        let claims = json!({
+            "identityId": identity, "identityAccessTokenId": Uuid::new_v4().to_string(),"authTokenType": "identityAccessToken",
+        });
+        let token =
+            format!("eyJhbGciOiJIUzI1NiJ9.{}.{}", encoded(claims.to_string().as_bytes()), Uuid::new_v4().simple());
         let caller = Caller::Subject(identity.to_owned());
         self.tokens.insert(token.clone(), Token { life: Some(life), ..Token::lasting(caller) });
         Granted { token, ttl, max_ttl }

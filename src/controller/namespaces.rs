@@ -1,0 +1,106 @@
+//! The labels of namespaces, watched from the first rule on that selects by them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, future};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch as signal;
+
+use super::context::Context;
+use super::watch::Reconnect;
+use crate::api::membership::ProviderKind;
+use crate::api::provider::AllowRule;
+
+/// The labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
+
+/// The namespaces' labels, as last watched.
+pub struct Namespaces {
+    store: Store<PartialObjectMeta<Namespace>>,
+    wanted: signal::Sender<bool>,
+}
+
+impl Namespaces {
+    /// Nothing watched yet; the writer is [`watch`]'s.
+    pub fn new() -> (Self, Writer<PartialObjectMeta<Namespace>>) {
+        let (store, writer) = reflector::store();
+        (Self { store, wanted: signal::Sender::new(false) }, writer)
+    }
+
+    /// Takes note of a provider object's rules.
+    pub fn serve(&self, rules: &[AllowRule]) {
+        if rules.iter().any(|rule| rule.namespaces.need_labels()) {
+            self.wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
+        }
+    }
+
+    /// The labels of a namespace; `None`: they aren't known.
+    pub fn labels(&self, name: &str) -> Option<Labels> {
+        self.store.get(&ObjectRef::new(name)).map(|namespace| namespace.labels().clone())
+    }
+
+    /// Waits until all labels are known, where any are wanted.
+    pub async fn are_known(&self) {
+        if *self.wanted.borrow() {
+            // It fails only when the watch is over, and with it the operator.
+            let _ = self.store.wait_until_ready().await;
+        }
+    }
+}
+
+/// Watches the namespaces once their labels are wanted; a change wakes the memberships that it may concern.
+pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObjectMeta<Namespace>>) {
+    let mut wanted = ctx.namespaces.wanted.subscribe();
+    if wanted.wait_for(|wanted| *wanted).await.is_err() {
+        return;
+    }
+    let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
+    let mut relisted_others = false;
+    watch_objects(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default())
+        .backoff(Reconnect::default())
+        .modify(|namespace| {
+            namespace.managed_fields_mut().clear();
+            namespace.annotations_mut().clear();
+        })
+        .reflect(writer)
+        .for_each(move |event| {
+            match event {
+                Ok(Event::Apply(namespace)) => {
+                    if is_new(&mut labels, &namespace) {
+                        wake(&ctx, Some(&namespace.name_any()));
+                    }
+                }
+                Ok(Event::InitApply(namespace)) => relisted_others |= is_new(&mut labels, &namespace),
+                Ok(Event::Delete(namespace)) => drop(labels.remove(&namespace.name_any())),
+                // What was relisted is in the store only now.
+                Ok(Event::InitDone) if relisted_others => wake(&ctx, None),
+                Ok(Event::InitDone) => {}
+                Ok(Event::Init) => relisted_others = false,
+                Err(error) => tracing::warn!(%error, "the namespaces' labels can't be watched"),
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// Takes note of a namespace's labels; whether they are others than before.
+fn is_new(labels: &mut BTreeMap<String, Labels>, namespace: &PartialObjectMeta<Namespace>) -> bool {
+    labels.insert(namespace.name_any(), namespace.labels().clone()).as_ref() != Some(namespace.labels())
+}
+
+/// Wakes the memberships of a namespace, or of all, that are under rules.
+fn wake(ctx: &Context, namespace: Option<&str>) {
+    for membership in ctx.memberships.state() {
+        let governed = membership.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider;
+        if governed && namespace.is_none_or(|namespace| membership.metadata.namespace.as_deref() == Some(namespace)) {
+            ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+        }
+    }
+}

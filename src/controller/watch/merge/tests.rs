@@ -1,0 +1,111 @@
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ObjectMeta;
+
+use super::*;
+
+/// What one store holds that is told of two watches, and how often a whole list was told.
+struct Told {
+    merge: Merge<ConfigMap>,
+    store: BTreeMap<(String, String), String>,
+    listing: BTreeMap<(String, String), String>,
+    lists: usize,
+}
+
+const NAMESPACES: [&str; 2] = ["a", "b"];
+
+fn object(part: usize, name: &str, value: &str) -> ConfigMap {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(NAMESPACES[part].to_owned()),
+        resource_version: Some(value.to_owned()),
+        ..ObjectMeta::default()
+    };
+    ConfigMap { metadata, ..ConfigMap::default() }
+}
+
+fn entry(object: &ConfigMap) -> ((String, String), String) {
+    let key = (object.namespace().unwrap_or_default(), object.name_any());
+    (key, object.resource_version().unwrap_or_default())
+}
+
+impl Told {
+    fn by(parts: usize) -> Self {
+        Self { merge: Merge::new(parts), store: BTreeMap::new(), listing: BTreeMap::new(), lists: 0 }
+    }
+
+    fn take(&mut self, part: usize, event: Event<ConfigMap>, leads: bool) {
+        let store = self.store.clone();
+        let known = |part: usize| {
+            let of_part = store.iter().filter(|((namespace, _), _)| namespace == NAMESPACES[part]);
+            of_part.map(|((_, name), value)| object(part, name, value)).collect()
+        };
+        for event in self.merge.take(part, event, leads, known) {
+            match event {
+                Event::Init => self.listing.clear(),
+                Event::InitApply(object) => drop(self.listing.insert(entry(&object).0, entry(&object).1)),
+                Event::InitDone => {
+                    self.store = std::mem::take(&mut self.listing);
+                    self.lists += 1;
+                }
+                Event::Apply(object) => drop(self.store.insert(entry(&object).0, entry(&object).1)),
+                Event::Delete(object) => drop(self.store.remove(&entry(&object).0)),
+            }
+        }
+    }
+
+    fn lists(&mut self, part: usize, names: &[&str], leads: bool) {
+        self.take(part, Event::Init, leads);
+        names.iter().for_each(|name| self.take(part, Event::InitApply(object(part, name, "1")), leads));
+        self.take(part, Event::InitDone, leads);
+    }
+
+    fn holds(&self) -> Vec<String> {
+        self.store.iter().map(|((namespace, name), value)| format!("{namespace}/{name}={value}")).collect()
+    }
+}
+
+#[test]
+fn one_watch_is_told_as_it_comes() {
+    let mut told = Told::by(1);
+    told.lists(0, &["x", "y"], false);
+    told.take(0, Event::Apply(object(0, "x", "2")), false);
+    told.take(0, Event::Delete(object(0, "y", "1")), false);
+    assert_eq!((told.holds(), told.lists), (vec!["a/x=2".to_owned()], 1));
+}
+
+#[test]
+fn nothing_is_told_before_all_are_listed_and_then_as_it_is_by_now() {
+    let mut told = Told::by(2);
+    told.lists(0, &["x", "y"], false);
+    told.take(0, Event::Apply(object(0, "x", "2")), false);
+    told.take(0, Event::Apply(object(0, "z", "1")), false);
+    told.take(0, Event::Delete(object(0, "y", "1")), false);
+    assert_eq!((told.holds().len(), told.lists), (0, 0));
+    told.lists(1, &["x"], false);
+    assert_eq!((told.holds().join(" "), told.lists), ("a/x=2 a/z=1 b/x=1".to_owned(), 1));
+}
+
+#[test]
+fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
+    let mut told = Told::by(2);
+    told.lists(0, &["x", "y"], false);
+    told.lists(1, &["x"], false);
+    told.take(1, Event::Apply(object(1, "w", "3")), false);
+    told.take(0, Event::Init, false);
+    told.take(0, Event::InitApply(object(0, "y", "4")), false);
+    // The others go on meanwhile.
+    told.take(1, Event::Delete(object(1, "x", "1")), false);
+    told.take(0, Event::InitDone, false);
+    assert_eq!((told.holds().join(" "), told.lists), ("a/y=4 b/w=3".to_owned(), 2));
+}
+
+#[test]
+fn all_are_listed_anew_when_this_replica_begins_to_lead() {
+    let mut told = Told::by(2);
+    told.lists(0, &["x"], false);
+    told.lists(1, &["x"], false);
+    told.lists(0, &["x"], true);
+    assert!(!told.merge.led(), "b was listed by a replica that stood by");
+    told.lists(1, &["x"], true);
+    assert!(told.merge.led());
+}

@@ -1,0 +1,117 @@
+//! A provider object in use outlives the access that was granted through it.
+
+use serde_json::{Value, json};
+
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each};
+use crate::support::{SOON, assert_contains, eventually};
+
+const IN_USE: &str = "membership.dev/in-use";
+
+/// A subject's provider object.
+pub fn provider_of(subject: &Subject) -> &'static str {
+    if subject.is_at_infisical() { "membershipprovider/infisical" } else { "membershipprovider/zitadel" }
+}
+
+fn finalizers(object: &Value) -> Vec<&str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Waits until a provider object has the finalizer.
+async fn is_kept(stage: &Stage, provider: &str) {
+    eventually(SOON, &format!("{provider} has {IN_USE}"), async || {
+        let there = stage.api.get(provider).await;
+        if finalizers(&there).contains(&IN_USE) { Ok(()) } else { Err(format!("{:#}", there["metadata"])) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_in_use_waits_until_its_memberships_are_gone() {
+    with_stage(async |stage| {
+        each(stage.both("kept"), async |subject| {
+            let [a, b, ..] = subject.names();
+            let provider = provider_of(&subject);
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            is_kept(&stage, provider).await;
+            stage.api.ask_to_delete(provider).await;
+            let says = eventually(SOON, "the provider says what it waits for", async || {
+                let there = stage.api.get(provider).await;
+                let message = there["status"]["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+                if message.contains("is being deleted") { Ok(message) } else { Err(message) }
+            })
+            .await;
+            assert_contains(&says, "deletionPolicy: Orphan");
+            // What is there is kept as declared.
+            stage.change(&subject, json!({"roles": [{"role": b}]})).await;
+            subject.has(&[b]).await;
+            // What is new isn't begun.
+            let late = format!("late-{}", subject.name);
+            stage.api.apply(&[subject.layer(&late, json!([{ "role": a }]))]).await;
+            let waits = stage.says(&format!("pm/{late}"), "Reconciling", "True", "ProviderNotReady").await;
+            assert_contains(&waits, "is being deleted");
+            subject.has_now(&[b], "with a new object at a provider object that is being deleted");
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[], "when its object is gone");
+            stage.api.is_gone(provider).await;
+            stage.says(&format!("pm/{late}"), "Reconciling", "True", "ProviderNotFound").await;
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_that_nothing_was_granted_through_goes_at_once() {
+    with_stage(async |stage| {
+        each(stage.both("unused"), async |subject| {
+            let [a, ..] = subject.names();
+            let provider = provider_of(&subject);
+            stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), json!({"suspend": true}))]).await;
+            stage.reason_is(&subject.object(), "Suspended").await;
+            assert_eq!(finalizers(&stage.api.get(provider).await), [""; 0], "{provider}");
+            stage.delete(provider).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_whose_last_membership_was_let_go_of_goes_at_once() {
+    with_stage(async |stage| {
+        each(stage.both("left"), async |subject| {
+            let [a, ..] = subject.names();
+            let provider = provider_of(&subject);
+            let fields = json!({"deletionPolicy": "Orphan"});
+            stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), fields)]).await;
+            stage.ready(&subject.object()).await;
+            is_kept(&stage, provider).await;
+            stage.delete(&subject.object()).await;
+            stage.delete(provider).await;
+            subject.has_now(&[a], "after it was let go of");
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_finalizer_of_a_provider_in_use_is_put_back() {
+    with_stage(async |stage| {
+        each(stage.both("taken-off"), async |subject| {
+            let [a, ..] = subject.names();
+            let provider = provider_of(&subject);
+            stage.declare(&subject, json!([{ "role": a }])).await;
+            stage.ready(&subject.object()).await;
+            is_kept(&stage, provider).await;
+            // As it is with objects of a version that knew no such finalizer.
+            stage.api.merge(provider, &json!({"metadata": {"finalizers": null}})).await;
+            is_kept(&stage, provider).await;
+        })
+        .await;
+    })
+    .await;
+}
