@@ -23,7 +23,7 @@ use super::context::Context;
 use super::outcome::Stop;
 use super::resolve::is_finalized;
 use super::{in_use, reconcile, write};
-use crate::api::membership::ProjectMembershipStatus;
+use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
 use crate::api::{FINALIZER, ProjectMembership};
 use crate::events::Happening;
 
@@ -77,19 +77,20 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     let mut state = ctx.departed.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
+            ctx.written.saw(object, !acts);
             let uid = object.uid().unwrap_or_default();
             if is_finalized(object) {
                 state.holds.entry(uid).or_insert(Hold::Ours);
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Others' finalizers keep it for a while.
                 state.holds.insert(uid, Hold::LetGo);
-                state.found(Arc::new(object.clone()), ctx.now());
+                state.found(ctx, Arc::new(object.clone()));
             }
         }
         Event::Delete(object) => {
             let held = state.holds.remove(&object.uid().unwrap_or_default());
             if held == Some(Hold::Ours) && acts {
-                state.found(Arc::new(object.clone()), ctx.now());
+                state.found(ctx, Arc::new(object.clone()));
             }
         }
         // The store still shows what was there before.
@@ -105,7 +106,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 let uid = object.uid().unwrap_or_default();
                 if there.is_none_or(|there| there.uid() != object.uid()) && state.misses(&uid) {
                     state.holds.remove(&uid);
-                    state.found(ctx.written.newer(object), ctx.now());
+                    state.found(ctx, ctx.written.newer(object));
                 }
             }
         }
@@ -120,8 +121,14 @@ impl State {
         self.holds.get(uid) == Some(&Hold::Ours)
     }
 
-    fn found(&mut self, object: Arc<ProjectMembership>, now: Timestamp) {
-        let kept = Arc::new(as_kept(&object, now));
+    fn found(&mut self, ctx: &Context, object: Arc<ProjectMembership>) {
+        let mut kept = as_kept(&object, ctx.now());
+        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
+            && let Some(status) = &mut kept.status
+        {
+            status.managed_roles.retain(|managed| ctx.written.knows(&object, &managed.role));
+        }
+        let kept = Arc::new(kept);
         self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });
         self.waiting.push(object);
     }
@@ -166,11 +173,7 @@ impl Departed {
     }
 
     /// A departed object says something new. `None`: the object is none.
-    pub fn says(
-        &self,
-        object: &ProjectMembership,
-        status: &ProjectMembershipStatus,
-    ) -> Option<Arc<ProjectMembership>> {
+    pub fn says(&self, object: &ProjectMembership, status: &ProjectMembershipStatus) -> Option<Arc<ProjectMembership>> {
         let mut state = self.lock();
         let kept = state.objects.get_mut(&write::reference(object))?;
         kept.object = Arc::new(ProjectMembership { status: Some(status.clone()), ..(*kept.object).clone() });
@@ -192,6 +195,11 @@ impl Departed {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an object of this name is a departed one.
+pub fn is_one(name: &str) -> bool {
+    name.contains(MARK)
 }
 
 /// The name that a departed object had.
@@ -233,7 +241,8 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
 async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped.fuse());
     let reference = write::reference(&as_kept(&object, ctx.now()));
-    let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone())) else {
+    let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
+    else {
         return;
     };
     let went = async {
@@ -249,7 +258,11 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         },
         () = &mut stopped => return,
     }
-    tell(ctx, &object, "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked");
+    tell(
+        ctx,
+        &object,
+        "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked",
+    );
     let object = kept;
     ctx.targets.saw(&object).iter().for_each(|other| ctx.wake(other));
     let mut wait = FIRST_WAIT;

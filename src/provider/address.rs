@@ -40,9 +40,7 @@ impl Cidr {
                 same_prefix(u128::from(network), u128::from(address), self.prefix, 128)
             }
             // Written as an IPv6 spelling of an IPv4 address itself.
-            (IpAddr::V6(_), IpAddr::V4(address)) => {
-                self.prefix == 128 && carried(self.network) == IpAddr::V4(address)
-            }
+            (IpAddr::V6(_), IpAddr::V4(address)) => self.prefix == 128 && carried(self.network) == IpAddr::V4(address),
             _ => false,
         }
     }

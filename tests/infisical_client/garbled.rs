@@ -24,7 +24,8 @@ fn lists() -> Vec<(SubjectKind, String, Value)> {
             let (request, response) = (&exchange["request"], &exchange["response"]);
             let path = request["path"].as_str().unwrap_or_default().split('?').next().unwrap_or_default();
             let body = &response["body"];
-            let rows = ["memberships", "identityMemberships", "groupMemberships"].iter().find_map(|f| body[f].as_array());
+            let rows =
+                ["memberships", "identityMemberships", "groupMemberships"].iter().find_map(|f| body[f].as_array());
             let kind = match path.rsplit('/').next() {
                 Some("identity-memberships" | "identities") => SubjectKind::Identity,
                 Some("memberships" | "users") => SubjectKind::User,
@@ -45,7 +46,9 @@ fn lists() -> Vec<(SubjectKind, String, Value)> {
 /// How many rows a document has, read without the client's code; `None`: it is no list.
 fn rows(bytes: &[u8]) -> Option<usize> {
     let body: Value = serde_json::from_slice(bytes).ok()?;
-    ["memberships", "identityMemberships", "groupMemberships"].iter().find_map(|field| Some(body[field].as_array()?.len()))
+    ["memberships", "identityMemberships", "groupMemberships"]
+        .iter()
+        .find_map(|field| Some(body[field].as_array()?.len()))
 }
 
 /// A list that is believed accounts for every row of a whole document; everything else is an error without effect, whose

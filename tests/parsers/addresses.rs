@@ -8,7 +8,10 @@ use proptest::prelude::*;
 
 fn v4() -> impl Strategy<Value = Ipv4Addr> {
     let first = prop::sample::select(vec![0_u8, 10, 100, 127, 168, 169, 172, 192, 224, 240, 255, 8]);
-    prop_oneof![any::<u32>().prop_map(Ipv4Addr::from), (first, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))]
+    prop_oneof![
+        any::<u32>().prop_map(Ipv4Addr::from),
+        (first, any::<[u8; 3]>()).prop_map(|(a, [b, c, d])| Ipv4Addr::new(a, b, c, d))
+    ]
 }
 
 /// All the ways in which an IPv6 address carries an IPv4 address.

@@ -26,8 +26,13 @@ const INFISICAL: Capabilities = Capabilities {
     creation_role: None,
     invites: false,
 };
-const ZITADEL: Capabilities =
-    Capabilities { enforces_expiry: false, permanent_base: None, one_writer: true, lists_are_current: false, ..INFISICAL };
+const ZITADEL: Capabilities = Capabilities {
+    enforces_expiry: false,
+    permanent_base: None,
+    one_writer: true,
+    lists_are_current: false,
+    ..INFISICAL
+};
 
 /// An object with every field that decides anything.
 fn object() -> Value {
@@ -109,9 +114,15 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
             assert_eq!(temporary, grant.term != Term::Permanent, "{grant:?}");
         }
         let refused = BTreeSet::new();
-        let planned = plan(std::slice::from_ref(&layer), &View { observed: None, capabilities, refused: &refused, spared: &refused, now });
+        let planned = plan(
+            std::slice::from_ref(&layer),
+            &View { observed: None, capabilities, refused: &refused, spared: &refused, now },
+        );
         for role in planned.gained() {
-            assert!(declared.contains(role.as_str()) || layer.carried.iter().any(|entry| entry.role == *role), "{role}");
+            assert!(
+                declared.contains(role.as_str()) || layer.carried.iter().any(|entry| entry.role == *role),
+                "{role}"
+            );
         }
         let managed = status::managed_roles(&layer.record_before(now));
         let next = status::next_transition(&[], &managed, now);

@@ -19,7 +19,11 @@ fn lists(of: &[&str]) -> Vec<Value> {
             let about_a_grant = path.contains("/grants/") || body["administrators"][0].get("projectGrant").is_some();
             let of_v2 = body["administrators"].is_array();
             let about_a_project = !about_a_grant && (!of_v2 || body["administrators"][0].get("project").is_some());
-            if exchange["response"]["status"] == 200 && whole && about_a_project && of.iter().all(|part| path.contains(part)) {
+            if exchange["response"]["status"] == 200
+                && whole
+                && about_a_project
+                && of.iter().all(|part| path.contains(part))
+            {
                 lists.push(body.clone());
             }
         }
@@ -70,7 +74,12 @@ fn no_list_is_taken_for_shorter(world: impl Future<Output = World>, path: &'stat
         match found {
             Ok(listing) if listing.partial => {}
             Ok(listing) => {
-                assert_eq!(rows(&bytes, &project.id), Some(listing.members.len()), "{}", String::from_utf8_lossy(&bytes));
+                assert_eq!(
+                    rows(&bytes, &project.id),
+                    Some(listing.members.len()),
+                    "{}",
+                    String::from_utf8_lossy(&bytes)
+                );
             }
             Err(error) => assert_presentable(&error.to_string(), TOKEN),
         }

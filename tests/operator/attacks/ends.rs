@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
-use crate::support::{assert_contains, changed};
+use crate::support::changed;
 
 /// What a tenant changes while a temporary role runs.
 fn tricks() -> Vec<(&'static str, Value)> {
@@ -23,7 +23,8 @@ fn tricks() -> Vec<(&'static str, Value)> {
 #[tokio::test]
 async fn no_field_of_a_spec_keeps_a_role_beyond_its_end() {
     with_stage(async |stage| {
-        let cases: Vec<_> = tricks().into_iter().flat_map(|(n, fields)| stage.both(n).map(|s| (n, fields.clone(), s))).collect();
+        let cases: Vec<_> =
+            tricks().into_iter().flat_map(|(n, fields)| stage.both(n).map(|s| (n, fields.clone(), s))).collect();
         each(&cases, async |(trick, fields, subject)| {
             let [a, b, ..] = subject.names();
             let end = in_seconds(12);
@@ -40,7 +41,7 @@ async fn no_field_of_a_spec_keeps_a_role_beyond_its_end() {
 }
 
 #[tokio::test]
-async fn no_provider_object_that_is_taken_away_or_broken_keeps_a_role_beyond_its_end() {
+async fn neither_a_provider_object_nor_a_secret_that_is_taken_away_keeps_a_role_beyond_its_end() {
     with_stage(async |stage| {
         let end = in_seconds(10);
         let subjects = stage.both("cut");
@@ -50,13 +51,8 @@ async fn no_provider_object_that_is_taken_away_or_broken_keeps_a_role_beyond_its
             stage.ready(&subject.object()).await;
         })
         .await;
-        // The credential's Secrets are replaced by nonsense, then the provider objects are deleted.
-        for secret in stage.secrets() {
-            let mut broken = secret.clone();
-            for value in broken["stringData"].as_object_mut().unwrap().values_mut() {
-                *value = json!("nonsense");
-            }
-            stage.api.apply(&[broken]).await;
+        for secret in ["secret/infisical", "secret/zitadel", "rolebinding/membership-operator-secrets"] {
+            stage.api.ask_to_delete(secret).await;
         }
         stage.api.ask_to_delete("membershipprovider/infisical").await;
         stage.api.ask_to_delete("membershipprovider/zitadel").await;
@@ -68,7 +64,8 @@ async fn no_provider_object_that_is_taken_away_or_broken_keeps_a_role_beyond_its
 #[tokio::test]
 async fn an_object_created_again_runs_no_longer_than_the_end_that_a_rule_demands() {
     with_stage(async |stage| {
-        let dated = |role: &str| json!([stage.rule(&[role], json!({"requireExpirationTime": true, "maxDuration": "1h"}))]);
+        let dated =
+            |role: &str| json!([stage.rule(&[role], json!({"requireExpirationTime": true, "maxDuration": "1h"}))]);
         stage.centrals(dated("deployer"), dated("PROJECT_OWNER")).await;
         each(stage.both("again"), async |subject| {
             let (object, role) = (subject.object(), subject.names()[1]);
@@ -84,15 +81,21 @@ async fn an_object_created_again_runs_no_longer_than_the_end_that_a_rule_demands
             // Without an end, with a duration only, or with an end that is too far off: not at all.
             let far = in_seconds(2 * 3600);
             for temporary in [json!(null), json!({"duration": "30m"}), json!({"expirationTime": far})] {
-                let role = if temporary.is_null() { json!({ "role": role }) } else { json!({"role": role, "temporary": temporary}) };
+                let role = if temporary.is_null() {
+                    json!({ "role": role })
+                } else {
+                    json!({"role": role, "temporary": temporary})
+                };
                 stage.api.apply(&[stage.central_object(&subject, json!([role]))]).await;
-                let message = stage.says(&object, "Ready", "False", "NotAllowed").await;
-                assert_contains(&message, "temporary");
+                stage.says(&object, "Ready", "False", "NotAllowed").await;
                 subject.has_now(&[], "what isn't allowed");
                 stage.delete(&object).await;
             }
             until(end + SignedDuration::from_secs(1)).await;
-            stage.api.apply(&[changed(stage.central_object(&subject, roles.clone()), "/metadata/name", json!(subject.name))]).await;
+            stage
+                .api
+                .apply(&[changed(stage.central_object(&subject, roles.clone()), "/metadata/name", json!(subject.name))])
+                .await;
             stage.role_is(&object, role, "Expired").await;
             subject.has_now(&[], "after the end that the rule demanded");
         })

@@ -41,16 +41,19 @@ async fn a_flood_of_one_tenant_delays_the_others_by_seconds_only() {
     with_stage_on(&plane, async |flooder| {
         with_stage_on(&plane, async |other| {
             // The same ZITADEL, which takes one write at a time, through a provider object of the other's own.
-            let shared = changed(other.zitadel_provider(), "/spec/zitadel/url", json!(flooder.simulator.zitadel().url()));
+            let shared =
+                changed(other.zitadel_provider(), "/spec/zitadel/url", json!(flooder.simulator.zitadel().url()));
             let shared = changed(shared, "/metadata/name", json!("shared"));
             other.api.apply(&[shared]).await;
-            for (stage, provider) in [(&flooder, "infisical"), (&flooder, "zitadel"), (&other, "infisical"), (&other, "shared")]
+            for (stage, provider) in
+                [(&flooder, "infisical"), (&flooder, "zitadel"), (&other, "infisical"), (&other, "shared")]
             {
                 stage.provider_is_ready(provider).await;
             }
             let slow = Fault::Delay(Duration::from_millis(20));
             flooder.simulator.zitadel().order(Order::always(slow).on("POST", "/management/*/members"));
-            let of_infisical: Vec<Subject> = (0..flood() * 3 / 4).map(|n| flooder.identity(&format!("flood-{n}"))).collect();
+            let of_infisical: Vec<Subject> =
+                (0..flood() * 3 / 4).map(|n| flooder.identity(&format!("flood-{n}"))).collect();
             let of_zitadel: Vec<Subject> = (0..flood() / 4).map(|n| flooder.user(&format!("flood-{n}"))).collect();
 
             // The others come last.
@@ -68,13 +71,19 @@ async fn a_flood_of_one_tenant_delays_the_others_by_seconds_only() {
             elsewhere.has(&["viewer"]).await;
             other.ready(&elsewhere.object()).await;
             let (took, left) = (began.elapsed(), waiting(&of_infisical));
-            eprintln!("at another server: ready after {took:?}, with {left} of the flood of {} to come", of_infisical.len());
+            eprintln!(
+                "at another server: ready after {took:?}, with {left} of the flood of {} to come",
+                of_infisical.len()
+            );
             assert!(left > of_infisical.len() / 4, "who comes last waited for the flood's end: {left} were left");
             assert!(took < SECONDS, "{took:?}");
             beside.has(&[beside.names()[0]]).await;
             other.ready(&beside.object()).await;
             let (took, left) = (began.elapsed(), waiting(&of_zitadel));
-            eprintln!("at the same server: ready after {took:?}, with {left} of the flood of {} to come", of_zitadel.len());
+            eprintln!(
+                "at the same server: ready after {took:?}, with {left} of the flood of {} to come",
+                of_zitadel.len()
+            );
             assert!(left > of_zitadel.len() / 4, "who comes last waited for the flood's end: {left} were left");
             assert!(took < SECONDS, "{took:?}");
         })

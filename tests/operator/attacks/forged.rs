@@ -73,7 +73,10 @@ async fn a_forged_record_grants_nothing_that_a_rule_does_not_allow_and_takes_no_
                 stage.reconcile_now(&object).await;
                 subject.has_now(&[viewer, admin], &record.to_string());
             }
-            stage.api.merge_status(&object, &json!({"status": {"managedRoles": [{"role": viewer}, {"role": admin}]}})).await;
+            stage
+                .api
+                .merge_status(&object, &json!({"status": {"managedRoles": [{"role": viewer}, {"role": admin}]}}))
+                .await;
             stage.delete(&object).await;
             subject.has_now(&[admin], "the stranger's, when the object is gone");
         })

@@ -27,8 +27,14 @@ async fn create(stage: &Stage, subject: &Subject, fields: &Value, left: usize) {
 #[tokio::test]
 async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind() {
     with_stage(async |stage| {
-        let cases = [("tight", 0, json!({})), ("snug", 1500, json!({})), ("wide", 200_000, json!({})), ("recorded", 0, json!({"roleManagement": "Additive"}))];
-        let cases: Vec<_> = cases.into_iter().map(|(name, left, fields)| (stage.identity(name), left, fields)).collect();
+        let cases = [
+            ("tight", 0, json!({})),
+            ("snug", 1500, json!({})),
+            ("wide", 200_000, json!({})),
+            ("recorded", 0, json!({"roleManagement": "Additive"})),
+        ];
+        let cases: Vec<_> =
+            cases.into_iter().map(|(name, left, fields)| (stage.identity(name), left, fields)).collect();
         each(&cases, async |(subject, left, fields)| create(&stage, subject, fields, *left).await).await;
         each(stage.both("beside"), async |subject| {
             stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
