@@ -29,8 +29,12 @@ test-faults: ## What must hold when things go wrong, row by row (tests/faults/ro
 	@cargo run --quiet -p faults
 
 .PHONY: soak
-soak: ## Replicas that are killed for a minute while everything changes (SOAK_SECONDS=: longer).
+soak: ## Replicas that are killed for a minute while everything changes, a flood of 5,000 objects, many more cases of each property (SOAK_SECONDS=: longer).
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),60) cargo test --test operator replicas::churn -- --nocapture
+	@cargo build --release --bin membership-operator
+	@FLOOD=$(or $(FLOOD),5000) OPERATOR_BINARY=$(CURDIR)/target/release/membership-operator cargo test --test operator attacks::flood -- --nocapture
+	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test parsers
+	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test infisical_client --test zitadel_client garbled
 
 .PHONY: test-contracts
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).

@@ -1,6 +1,6 @@
 //! Everything that a pass needs, in one value that is handed down. No globals.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -10,12 +10,13 @@ use kube::{Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use super::connections::{Connections, Link, ProviderKey};
-use super::departed::Departed;
+use super::departed::{self, Departed};
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::provider_object::Providers;
 use super::targets::Targets;
 use crate::api::ProjectMembership;
+use crate::api::membership::ProviderKind;
 use crate::events::Events;
 use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
@@ -106,6 +107,9 @@ struct Own {
     object: Option<Arc<ProjectMembership>>,
     /// A write is under way; what the watch has shown since it began.
     under_way: Option<Vec<u64>>,
+    /// All roles that its status ever said to be managed: when it was seen first, and in what we wrote. What somebody else
+    /// wrote there since was forged.
+    managed: Option<BTreeSet<String>>,
 }
 
 impl Written {
@@ -127,7 +131,12 @@ impl Written {
     pub fn remember(&self, object: ProjectMembership) -> Arc<ProjectMembership> {
         let object = Arc::new(object);
         if let Some(uid) = object.uid() {
-            self.lock().entry(uid).or_default().object = Some(object.clone());
+            let mut written = self.lock();
+            let own = written.entry(uid).or_default();
+            if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
+                own.managed.get_or_insert_default().extend(managed(&object));
+            }
+            own.object = Some(object.clone());
         }
         object
     }
@@ -146,6 +155,27 @@ impl Written {
             }
             None => own.revision == Some(revision(shown)),
         }
+    }
+
+    /// Takes in what the watch shows of an object of a cluster's provider. `trusted`: whoever led until now wrote it.
+    pub fn saw(&self, object: &ProjectMembership, trusted: bool) {
+        if object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
+            return;
+        }
+        let mut written = self.lock();
+        let own = written.entry(object.uid().unwrap_or_default()).or_default();
+        if trusted || own.managed.is_none() {
+            own.managed.get_or_insert_default().extend(managed(object));
+        }
+    }
+
+    /// Whether a role of an object's record was there when it was seen first, or is one that we wrote down.
+    pub fn knows(&self, object: &ProjectMembership, role: &str) -> bool {
+        // What departed was looked at when it did.
+        let departed = object.metadata.name.as_deref().is_some_and(departed::is_one);
+        let written = self.lock();
+        let own = object.uid().and_then(|uid| written.get(&uid));
+        departed || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.contains(role))
     }
 
     /// Forgets an object that is gone.
@@ -174,6 +204,11 @@ impl Written {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Own>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The roles of an object's record.
+fn managed(object: &ProjectMembership) -> impl Iterator<Item = String> {
+    object.status.iter().flat_map(|status| &status.managed_roles).map(|managed| managed.role.clone())
 }
 
 /// An object's resourceVersion as a number. Since Kubernetes 1.35 (KEP-5504) they may be compared so within a

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
@@ -19,9 +20,10 @@ use tokio::sync::Notify;
 
 use super::connections::ProviderKey;
 use super::context::Context;
+use super::outcome::Stop;
 use super::resolve::is_finalized;
-use super::{reconcile, write};
-use crate::api::membership::ProjectMembershipStatus;
+use super::{in_use, reconcile, write};
+use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
 use crate::api::{FINALIZER, ProjectMembership};
 use crate::events::Happening;
 
@@ -47,11 +49,9 @@ struct State {
     holds: HashMap<String, Hold>,
     /// What was held before a list that is under way.
     before: Vec<Arc<ProjectMembership>>,
-    /// Objects that seem to have departed, and nobody has looked after yet.
+    /// Objects that seem to have departed, as last seen, and nobody has looked after yet.
     waiting: Vec<Arc<ProjectMembership>>,
-    /// The provider objects of those that seem to, by uid, until their end.
-    providers: HashMap<String, ProviderKey>,
-    /// Those that have, until their end.
+    /// The same as they are kept, until their end.
     objects: HashMap<ObjectRef<ProjectMembership>, Kept>,
 }
 
@@ -77,19 +77,20 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     let mut state = ctx.departed.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
+            ctx.written.saw(object, !acts);
             let uid = object.uid().unwrap_or_default();
             if is_finalized(object) {
                 state.holds.entry(uid).or_insert(Hold::Ours);
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Others' finalizers keep it for a while.
                 state.holds.insert(uid, Hold::LetGo);
-                state.departs(Arc::new(object.clone()));
+                state.found(ctx, Arc::new(object.clone()));
             }
         }
         Event::Delete(object) => {
             let held = state.holds.remove(&object.uid().unwrap_or_default());
             if held == Some(Hold::Ours) && acts {
-                state.departs(Arc::new(object.clone()));
+                state.found(ctx, Arc::new(object.clone()));
             }
         }
         // The store still shows what was there before.
@@ -105,7 +106,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 let uid = object.uid().unwrap_or_default();
                 if there.is_none_or(|there| there.uid() != object.uid()) && state.misses(&uid) {
                     state.holds.remove(&uid);
-                    state.departs(ctx.written.newer(object));
+                    state.found(ctx, ctx.written.newer(object));
                 }
             }
         }
@@ -116,13 +117,20 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
 }
 
 impl State {
-    fn departs(&mut self, object: Arc<ProjectMembership>) {
-        self.providers.insert(object.uid().unwrap_or_default(), ProviderKey::named_by(&object));
-        self.waiting.push(object);
-    }
-
     fn misses(&self, uid: &str) -> bool {
         self.holds.get(uid) == Some(&Hold::Ours)
+    }
+
+    fn found(&mut self, ctx: &Context, object: Arc<ProjectMembership>) {
+        let mut kept = as_kept(&object, ctx.now());
+        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
+            && let Some(status) = &mut kept.status
+        {
+            status.managed_roles.retain(|managed| ctx.written.knows(&object, &managed.role));
+        }
+        let kept = Arc::new(kept);
+        self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });
+        self.waiting.push(object);
     }
 }
 
@@ -152,11 +160,6 @@ impl Departed {
         lives && object.uid().is_some_and(|uid| self.lock().misses(&uid))
     }
 
-    /// Whether an object of this provider object has departed and isn't at its end.
-    pub fn needs(&self, key: &ProviderKey) -> bool {
-        self.lock().providers.values().any(|known| known == key)
-    }
-
     /// A departed object.
     pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         self.lock().objects.get(reference).map(|kept| kept.object.clone())
@@ -182,15 +185,21 @@ impl Departed {
         self.lock().objects.remove(&write::reference(object)).is_some()
     }
 
-    fn keep(&self, object: Arc<ProjectMembership>) -> Arc<Notify> {
-        let wake = Arc::<Notify>::default();
-        self.lock().objects.insert(write::reference(&object), Kept { object, wake: wake.clone() });
-        wake
+    /// Those that name a provider object: it has to outlive them.
+    pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
+        let state = self.lock();
+        let objects = state.objects.values().map(|kept| kept.object.clone());
+        objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an object of this name is a departed one.
+pub fn is_one(name: &str) -> bool {
+    name.contains(MARK)
 }
 
 /// The name that a departed object had.
@@ -199,9 +208,15 @@ pub fn name_of(name: &str) -> &str {
 }
 
 /// Puts our finalizer back on an object that somebody took it off.
-pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, kube::Error> {
+pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Stop> {
     tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
-    write::add_finalizer(ctx, object).await
+    let provider = ctx.providers.find(&ProviderKey::named_by(object));
+    let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
+    match in_use::hold(ctx, object, provider).await {
+        // Also where its provider object is gone.
+        Err(Stop::Overtaken) => Ok(write::add_finalizer(ctx, object).await?),
+        held => held,
+    }
 }
 
 fn tell(ctx: &Context, object: &ProjectMembership, message: &str) {
@@ -215,7 +230,7 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
     let mut stop = std::pin::pin!(stopped.clone());
     loop {
         let waiting = std::mem::take(&mut ctx.departed.lock().waiting);
-        under_way.extend(waiting.into_iter().map(|object| followed(&ctx, object, stopped.clone())));
+        under_way.extend(waiting.into_iter().map(|object| to_its_end(&ctx, object, stopped.clone())));
         tokio::select! {
             () = &mut stop => break,
             () = ctx.departed.found.notified() => {}
@@ -225,15 +240,13 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
     while under_way.next().await.is_some() {}
 }
 
-async fn followed(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
-    let (uid, key) = (object.uid().unwrap_or_default(), ProviderKey::named_by(&object));
-    to_its_end(ctx, object, stopped).await;
-    ctx.departed.lock().providers.remove(&uid);
-    ctx.providers.wake_leaving(Some(&key));
-}
-
 async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped.fuse());
+    let reference = write::reference(&as_kept(&object, ctx.now()));
+    let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
+    else {
+        return;
+    };
     let went = async {
         while !has_departed(ctx, &object).await? {
             tokio::time::sleep(FIRST_WAIT).await;
@@ -241,7 +254,10 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         Some(())
     };
     tokio::select! {
-        went = went => if went.is_none() { return },
+        went = went => if went.is_none() {
+            ctx.departed.ends(&kept);
+            return;
+        },
         () = &mut stopped => return,
     }
     tell(
@@ -249,9 +265,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         &object,
         "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked",
     );
-    let object = Arc::new(as_kept(&object, ctx.now()));
-    let reference = write::reference(&object);
-    let wake = ctx.departed.keep(object.clone());
+    let object = kept;
     ctx.targets.saw(&object).iter().for_each(|other| ctx.wake(other));
     let mut wait = FIRST_WAIT;
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
@@ -274,6 +288,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     ctx.targets.lost(&object).iter().for_each(|other| ctx.wake(other));
+    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(&object)));
     tracing::info!(namespace = object.namespace(), name = object.name_any(), "nothing of it is left to revoke");
 }
 
@@ -299,7 +314,7 @@ async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool>
 }
 
 /// The object as one that is being deleted and that we hold.
-fn as_kept(object: &ProjectMembership, now: jiff::Timestamp) -> ProjectMembership {
+fn as_kept(object: &ProjectMembership, now: Timestamp) -> ProjectMembership {
     let mut kept = object.clone();
     let uid = object.uid().unwrap_or_default();
     kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));

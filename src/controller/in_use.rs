@@ -12,7 +12,7 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use tokio::sync::{Mutex, RwLock};
 
-use super::connections::Connection;
+use super::connections::ProviderKey;
 use super::context::Context;
 use super::outcome::Stop;
 use super::provider_object::{Named, ProviderObject};
@@ -30,16 +30,17 @@ pub struct InUse {
     marked: Mutex<HashSet<String>>,
 }
 
-/// Puts our finalizer on a membership that is about to hold access, and before it the one that keeps its provider object.
+/// Puts our finalizer on a membership that is about to hold access, and before it the one that keeps its provider object,
+/// which is the one of the uid `provider`.
 pub async fn hold(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
+    provider: &str,
 ) -> Result<Arc<ProjectMembership>, Stop> {
     let _shared = ctx.in_use.gate.read().await;
     // It was there when the pass began; another one may stand under its name by now.
-    let stays = |named: &Named| named.uid() == Some(&connection.uid) && !named.is_being_deleted();
-    let named = ctx.providers.find(&connection.key).filter(stays).ok_or(Stop::Overtaken)?;
+    let stays = |named: &Named| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
+    let named = ctx.providers.find(&ProviderKey::named_by(object)).filter(stays).ok_or(Stop::Overtaken)?;
     match &named {
         Named::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
         Named::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
@@ -66,7 +67,8 @@ pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bo
     let _alone = ctx.in_use.gate.write().await;
     let memberships = of_provider(ctx, &provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
-    if latest.flatten().any(|membership| is_finalized(&membership)) || ctx.departed.needs(&provider.key()) {
+    let holds = |membership: &ProjectMembership| is_finalized(membership) || ctx.departed.is_stripped(membership);
+    if latest.flatten().any(|membership| holds(&membership)) {
         return Ok(false);
     }
     if is_marked(provider) {

@@ -297,7 +297,7 @@ async fn bring_in(
     }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
     if !is_finalized(&object) {
-        in_use::hold(ctx, &object, connection).await.map_err(Ended::Stopped)?;
+        in_use::hold(ctx, &object, &connection.uid).await.map_err(Ended::Stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;

@@ -163,9 +163,11 @@ fn after(error: &Error) -> Duration {
     }
 }
 
-/// All memberships that name a provider object.
+/// All memberships that name a provider object, those among them that went without our leave.
 pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
-    ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key)
+    let mut memberships = ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
+    memberships.extend(ctx.departed.of_provider(key));
+    memberships
 }
 
 /// The connection that an object's spec and secrets make: the known one where nothing changed.

@@ -67,7 +67,7 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
     // A provider object that is being deleted takes on nothing new; what was only written down was never granted.
     let takes = counts || !pass.resolved.named.is_being_deleted();
     if !record.is_empty() && !is_finalized(&object) && takes {
-        in_use::hold(ctx, &object, &pass.resolved.connection).await?;
+        in_use::hold(ctx, &object, &pass.resolved.connection.uid).await?;
         wrote = true;
     }
     Ok(wrote)

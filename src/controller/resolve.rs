@@ -264,7 +264,13 @@ pub fn scene(
         let unready = resolved.unready.as_ref();
         let beside =
             Beside { capabilities, observed, others: &others, unready, led, ourselves, governed: *governed, now };
-        readings.push(admit::read(object, &beside));
+        let mut reading = admit::read(object, &beside);
+        if let Some(governed) = governed {
+            // Whoever may forge a status takes nothing away by it that no rule gives them.
+            let ours = |role: &String| governed.may_take(role).is_ok() || ctx.written.knows(object, role);
+            reading.layer.managed.retain(|role, _| ours(role));
+        }
+        readings.push(reading);
     }
     for (index, object) in objects.iter().enumerate() {
         admit::refuse_adoption(object, index, &mut readings, observed, now);

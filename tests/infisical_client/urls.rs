@@ -91,6 +91,22 @@ async fn an_answer_to_a_write_is_cut_off_at_a_mebibyte() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_a_list_is_cut_off_at_a_mebibyte() {
+    let server = Raw::start(|mut stream| async move {
+        while raw::request(&mut stream).await.contains("/00000000-0000-0000-0000-000000000000") {
+            let body = r#"{"error":"NotFound","message":"Project with ID 'x' not found"}"#;
+            let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 500 Oops\r\nconnection: close\r\n\r\n{\"message\":[0").await;
+        while stream.write_all(&[b' '; 1 << 12]).await.is_ok() {}
+    })
+    .await;
+    let error = list(&with_token(&client(Arc::new(())), &server.url)).await;
+    assert!(error.to_string().contains("more than 1 MiB"), "{error}");
+}
+
+#[tokio::test]
 async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
     for (begins, limit, says) in [
         ("", BEGIN_LIMIT, "no answer in 20 s"),

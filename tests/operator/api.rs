@@ -39,9 +39,14 @@ impl Api {
 
     /// Creates an object.
     pub async fn create(&self, object: &Value) {
+        self.try_create(object).await.unwrap();
+    }
+
+    /// Creates an object, which may be refused.
+    pub async fn try_create(&self, object: &Value) -> Result<Value, kube::Error> {
         let path = self.path_of(object);
         let collection = path.rsplit_once('/').map_or(path.as_str(), |(collection, _)| collection);
-        self.request(Method::POST, collection, "application/json", object).await.unwrap();
+        self.request(Method::POST, collection, "application/json", object).await
     }
 
     /// An object as it is stored, as `pm/ci`.

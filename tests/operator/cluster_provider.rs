@@ -16,12 +16,12 @@ use crate::subject::{Subject, with};
 
 impl Stage {
     /// The name of the ClusterMembershipProvider `name` of this test.
-    fn central_name(&self, name: &str) -> String {
+    pub fn central_name(&self, name: &str) -> String {
         format!("{name}-{}", self.ns.name)
     }
 
     /// A ClusterMembershipProvider for Infisical with these rules; its Secrets are in this test's namespace.
-    fn central(&self, name: &str, rules: Value) -> Value {
+    pub fn central(&self, name: &str, rules: Value) -> Value {
         let secret = |key: &str| json!({"namespace": self.ns.name, "name": "infisical", "key": key});
         json!({
             "apiVersion": "membership.dev/v1alpha1", "kind": "ClusterMembershipProvider",
@@ -36,7 +36,7 @@ impl Stage {
     }
 
     /// The same for ZITADEL.
-    fn central_zitadel(&self, name: &str, rules: Value) -> Value {
+    pub fn central_zitadel(&self, name: &str, rules: Value) -> Value {
         let token = json!({"namespace": self.ns.name, "name": "zitadel", "key": "token"});
         let mut provider = self.central(name, rules);
         provider["spec"].as_object_mut().unwrap().remove("infisical");
@@ -48,14 +48,14 @@ impl Stage {
     }
 
     /// A rule for this test's namespace, for every project, with these roles and further fields.
-    fn rule(&self, roles: &[&str], fields: Value) -> Value {
+    pub fn rule(&self, roles: &[&str], fields: Value) -> Value {
         let mut rule = json!({"namespaces": {"names": [self.ns.name]}, "projects": ["*"], "roles": roles});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         rule
     }
 
     /// Applies the ClusterMembershipProvider `central` with these rules at both providers, and waits until it is ready.
-    async fn centrals(&self, of_infisical: Value, of_zitadel: Value) {
+    pub async fn centrals(&self, of_infisical: Value, of_zitadel: Value) {
         let objects = [self.central("infisical", of_infisical), self.central_zitadel("zitadel", of_zitadel)];
         self.api.apply(&objects).await;
         for object in objects {
@@ -64,13 +64,13 @@ impl Stage {
     }
 
     /// A subject's object that names the ClusterMembershipProvider of its server.
-    fn central_object(&self, subject: &Subject, roles: Value) -> Value {
+    pub fn central_object(&self, subject: &Subject, roles: Value) -> Value {
         let name = if subject.is_at_infisical() { "infisical" } else { "zitadel" };
         self.by(name, subject.declares(roles))
     }
 
     /// The object with the ClusterMembershipProvider `name` as its provider.
-    fn by(&self, name: &str, object: Value) -> Value {
+    pub fn by(&self, name: &str, object: Value) -> Value {
         let reference = json!({"kind": "ClusterMembershipProvider", "name": self.central_name(name)});
         with(object, json!({ "providerRef": reference }))
     }

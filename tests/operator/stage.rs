@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use control_plane::{ControlPlane, Options};
 use futures::FutureExt;
@@ -35,9 +36,13 @@ pub fn token_directory(plane: &ControlPlane) -> PathBuf {
     plane.dir().join("tokens")
 }
 
-/// The operator's binary.
+/// The operator's binary; `OPERATOR_BINARY` names another, as one that was built for release.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_membership-operator"))
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let own = || env!("CARGO_BIN_EXE_membership-operator").into();
+        std::env::var_os("OPERATOR_BINARY").map_or_else(own, PathBuf::from)
+    });
+    &BINARY
 }
 
 /// What one test has for itself: a namespace, and an Infisical and a ZITADEL with `worlds::demo()`, named by the

@@ -87,6 +87,12 @@ impl Operator {
         self.server.signal(signal)
     }
 
+    /// The most memory that it ever had, in KiB, by the kernel's word.
+    pub fn most_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.process().ok()?)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+    }
+
     /// Whether its process has ended.
     pub fn has_ended(&mut self) -> Result<bool, Error> {
         self.server.has_ended()

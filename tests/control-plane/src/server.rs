@@ -123,10 +123,19 @@ impl Server {
     ///
     /// [`Error::Io`] if there is no `kill`; [`Error::State`] if it ended already.
     pub fn signal(&self, signal: &str) -> Result<(), Error> {
-        let id = fs::read_to_string(&self.mark).doing(|| format!("find the process of {}", self.name))?;
         let mut kill = std::process::Command::new("kill");
-        let sent = kill.arg(format!("-{signal}")).arg(id.trim()).status().doing(|| "run kill".into())?;
+        let sent = kill.arg(format!("-{signal}")).arg(self.process()?).status().doing(|| "run kill".into())?;
         if sent.success() { Ok(()) } else { Err(Error::State("the process isn't there to be signalled")) }
+    }
+
+    /// The id of its process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it ended already.
+    pub fn process(&self) -> Result<String, Error> {
+        let id = fs::read_to_string(&self.mark).doing(|| format!("find the process of {}", self.name))?;
+        Ok(id.trim().to_owned())
     }
 
     /// Whether it has ended.

@@ -7,6 +7,7 @@ use control_plane::Options;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
+use crate::evidence::Call;
 use crate::operator::Operator;
 use crate::stage::{Stage, binary, shared, with_stage, with_stage_on};
 use crate::subject::{Subject, each};
@@ -73,13 +74,17 @@ async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() 
         })
         .await;
         // Where nothing can be looked at either.
-        let subject = stage.identity("lost");
-        stage.declare(&subject, json!([{"role": "viewer"}])).await;
-        stage.ready(&subject.object()).await;
-        stage.delete("membershipprovider/infisical").await;
-        stage.reason_is(&subject.object(), "ProviderNotFound").await;
-        strip(&stage, &subject.object()).await;
-        is_held(&stage, &subject.object()).await;
+        each(stage.both("unseen"), async |subject| {
+            stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
+            stage.ready(&subject.object()).await;
+            let (method, path) = subject.call(Call::List);
+            stage.at(&subject).order(Order::always(Fault::status(503)).on(method, &path));
+            stage.reconcile_now(&subject.object()).await;
+            stage.waits(&subject.object(), "Unreachable").await;
+            strip(&stage, &subject.object()).await;
+            is_held(&stage, &subject.object()).await;
+        })
+        .await;
     })
     .await;
 }

@@ -1,0 +1,57 @@
+//! Objects near the size that can be stored: what isn't written down isn't granted for good, and nobody else waits.
+
+use serde_json::{Map, Value, json};
+
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each, with};
+
+/// What etcd takes at most, in bytes.
+const MOST: usize = 1_572_864;
+
+/// Creates a subject's object so large that about `left` bytes can still be added.
+async fn create(stage: &Stage, subject: &Subject, fields: &Value, left: usize) {
+    let mut size = MOST - left;
+    loop {
+        let mut object = with(subject.declares(json!([{"role": subject.names()[0]}])), fields.clone());
+        // Labels are counted, and their number isn't bounded.
+        let label = |n: usize| (format!("{}.example/{n:0>60}", "x".repeat(100)), json!("y".repeat(60)));
+        let labels: Map<String, Value> = (0..size / 240).map(label).collect();
+        object["metadata"]["labels"] = Value::Object(labels);
+        if stage.api.try_create(&object).await.is_ok() {
+            return;
+        }
+        size -= 240;
+    }
+}
+
+#[tokio::test]
+async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind() {
+    with_stage(async |stage| {
+        let cases = [
+            ("tight", 0, json!({})),
+            ("snug", 1500, json!({})),
+            ("wide", 200_000, json!({})),
+            ("recorded", 0, json!({"roleManagement": "Additive"})),
+        ];
+        let cases: Vec<_> =
+            cases.into_iter().map(|(name, left, fields)| (stage.identity(name), left, fields)).collect();
+        each(&cases, async |(subject, left, fields)| create(&stage, subject, fields, *left).await).await;
+        each(stage.both("beside"), async |subject| {
+            stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
+            stage.ready(&subject.object()).await;
+            subject.has_now(&[subject.names()[0]], "beside objects that are too large");
+        })
+        .await;
+        let (wide, ..) = &cases[2];
+        stage.ready(&wide.object()).await;
+        each(&cases, async |(subject, ..)| {
+            stage.delete(&subject.object()).await;
+            subject.has_now(&[], "when its object is gone");
+            let writes = subject.writes();
+            assert!(writes.len() <= 2, "{}: granted once and revoked once: {writes:#?}", subject.name);
+        })
+        .await;
+        stage.strangers_keep_their_rights();
+    })
+    .await;
+}
