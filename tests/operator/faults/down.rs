@@ -7,6 +7,9 @@ use simulator::{Fault, Order};
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
 
+/// Longer than it takes until what isn't due is tried ever more rarely.
+const AWAY: SignedDuration = SignedDuration::from_secs(14);
+
 /// How long after a provider's return an end that is overdue may take: it is tried every few seconds.
 const RETURN: SignedDuration = SignedDuration::from_secs(8);
 
@@ -19,14 +22,16 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
             stage.ready(&object).await;
             front.order(Order::always(Fault::Reset));
-            // Work that waits as well, and isn't as urgent.
+            // Work that waits as well, and isn't as urgent: on this target and on another.
+            let other = if subject.is_at_infisical() { stage.identity("other") } else { stage.user("other") };
+            stage.declare(&other, json!([{ "role": a }])).await;
             stage
                 .change(
                     &subject,
                     json!({"roles": [{"role": a}, {"role": b, "temporary": {"expirationTime": end}}, {"role": c}]}),
                 )
                 .await;
-            until(end + SignedDuration::from_secs(1)).await;
+            until(end + AWAY).await;
             stage.waits(&object, "Unreachable").await;
             if !subject.is_at_infisical() {
                 subject.has_now(&[a, b], "while the provider is away");
@@ -38,6 +43,9 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
             subject.has(&[a, c]).await;
             stage.ready(&object).await;
             assert!(!subject.listed().contains(b), "{}: {b} is out of the list", subject.name);
+            other.has(&[a]).await;
+            let [first, then] = [&subject, &other].map(|subject| subject.carried_out().pop().map(|write| write.at));
+            assert!(first < then, "{}: {b} ended at {first:?}, other work began at {then:?}", subject.name);
         })
         .await;
         stage.strangers_keep_their_rights();
