@@ -36,7 +36,7 @@ pub struct Checker {
     /// The HTTP client for provider objects of a namespace.
     pub http: Client,
     /// What was made of each object, so that the same credential isn't signed in with twice.
-    pub made: Mutex<HashMap<ProviderKey, Made>>,
+    made: Mutex<HashMap<ProviderKey, Made>>,
 }
 
 /// A connection and what it was made from.
@@ -94,6 +94,12 @@ pub async fn check(object: Arc<MembershipProvider>, checker: Arc<Checker>) -> Re
     }
     say(ctx, &object, told, verified, memberships.len()).await.map_err(|error| Fault::from(Box::new(error)))?;
     Ok(Action::requeue(retry))
+}
+
+/// What to do when a provider object's status couldn't be written.
+pub fn after_fault(_: Arc<MembershipProvider>, fault: &Fault, _: Arc<Checker>) -> Action {
+    tracing::warn!(%fault, "a provider could not be checked");
+    Action::requeue(Duration::from_secs(5))
 }
 
 /// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
@@ -208,6 +214,11 @@ pub fn limits(mut set: Limits, endpoint: &str) -> Limits {
 }
 
 impl Checker {
+    /// With nothing made yet.
+    pub fn new(ctx: Arc<Context>, http: Client) -> Self {
+        Self { ctx, http, made: Mutex::default() }
+    }
+
     fn made(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderKey, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,37 +1,22 @@
 //! Starting, running and stopping.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Method, Request};
 use futures::{FutureExt, Stream, StreamExt, future};
-use jiff::Timestamp;
-use kube::client::{Body, ClientBuilder};
-use kube::core::error_boundary::DeserializeGuard;
-use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::Event;
-use kube::runtime::{Controller, controller, watcher};
-use kube::{Api, Client, Resource};
+use kube::Client;
+use kube::client::ClientBuilder;
+use kube::runtime::{Controller, controller};
 use tokio::sync::{mpsc, watch as signal};
-use tokio::time::Instant;
-use tower::filter::FilterLayer;
 
-use super::connections::ProviderKey;
-use super::context::{Context, Written};
-use super::providers::{self, Checker, of_provider};
-use super::{reconcile, watch};
-use crate::api::{MembershipProvider, ProjectMembership};
-use crate::events::Events;
+use super::wiring::{Outside, Wiring, while_leading, wire};
+use super::{providers, reconcile};
+use crate::clock::Clock;
 use crate::lease::{self, Keeper, Leadership};
 use crate::provider::http;
-use crate::telemetry::{Metrics, Readiness, serve};
+use crate::telemetry::{Metrics, serve};
 
-/// How often the wall clock is compared with the monotonic one.
-const CLOCK_CHECK: Duration = Duration::from_secs(15);
-/// A jump that is worth waking everybody for.
-const CLOCK_JUMP: Duration = Duration::from_secs(1);
 /// The longest that writes that were sent are waited for. No write takes longer.
 const STOPPING: Duration = Duration::from_secs(35);
 /// How long passes may go on when the operator is told to stop and another replica waits, which is to take over within
@@ -86,83 +71,39 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let (unbound, client) = kubernetes(&leadership).await?;
     let metrics = Arc::new(Metrics::default());
     let http = http::Client::new(config.urls, metrics.clone())?.led_by(leadership.clone());
+    let clock = Clock::system();
     let elected = config.lease.is_some();
-    let keeper = config.lease.map(|lease| Keeper::new(unbound, &lease, leadership.clone(), metrics.clone()));
-    let readiness = Readiness::default();
+    let keeper = config.lease.map(|lease| {
+        Keeper::new(unbound, &lease, lease::identity(), leadership.clone(), metrics.clone(), clock.clone())
+    });
     let stopped = {
         let mut stop = stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }.shared()
     };
-    let serving = tokio::spawn(serve(config.address, metrics.clone(), readiness.clone(), stopped.clone()));
-    let (events, telling) = Events::start(client.clone(), metrics.clone());
-    let (memberships, memberships_writer) = reflector::store();
-    let (providers, providers_writer) = reflector::store();
-    let (wake, woken) = mpsc::unbounded_channel();
-    let (wake_provider, woken_providers) = mpsc::unbounded_channel();
-    let ctx = Arc::new(Context {
-        client: client.clone(),
-        memberships: memberships.clone(),
-        providers: providers.clone(),
-        written: Written::default(),
-        targets: Default::default(),
-        connections: Default::default(),
-        wake,
-        wake_provider,
-        readiness: readiness.clone(),
-        begun: Readiness::default(),
-        events,
-        metrics: metrics.clone(),
-    });
-    let checker = Arc::new(Checker { ctx: ctx.clone(), http, made: Mutex::new(HashMap::new()) });
+    let outside = Outside { client, http, leadership: leadership.clone(), metrics: metrics.clone(), clock };
+    let Wiring { ctx, checker, memberships, providers, aside, telling } = wire(outside);
+    let telling = tokio::spawn(telling);
+    let serving = tokio::spawn(serve(config.address, metrics.clone(), ctx.readiness.clone(), stopped.clone()));
 
-    let (providers_listed, memberships_listed) = (signal::Sender::new(false), signal::Sender::new(false));
-    let listed = [providers_listed.subscribe(), memberships_listed.subscribe()];
-    let saw_provider = {
-        let checker = checker.clone();
-        move |event: &Event<MembershipProvider>| provider_event(&checker, event)
-    };
-    let provider_stream = watch::objects(
-        Api::<DeserializeGuard<MembershipProvider>>::all(client.clone()),
-        providers_writer,
-        metrics.clone(),
-        saw_provider,
-        leads(&leadership),
-        providers_listed,
-    );
-    let checking = Controller::for_stream(by_others(provider_stream, ctx.clone()), providers.clone())
+    let known_providers = providers.store.clone();
+    let checking = Controller::for_stream(providers.changes, providers.store)
         .with_config(controller::Config::default().debounce(Duration::ZERO))
-        .reconcile_on(receiver(woken_providers))
+        .reconcile_on(receiver(providers.woken))
         .graceful_shutdown_on(stopped.clone())
-        .run(providers::check, provider_fault, checker.clone())
+        .run(providers::check, providers::after_fault, checker.clone())
         .for_each(|_| future::ready(()));
-
-    let saw_membership = {
-        let ctx = ctx.clone();
-        move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
-    };
-    let membership_stream = watch::objects(
-        Api::<DeserializeGuard<ProjectMembership>>::all(client.clone()),
-        memberships_writer,
-        metrics.clone(),
-        saw_membership,
-        leads(&leadership),
-        memberships_listed,
-    );
-    let reconciling = Controller::for_stream(by_others(membership_stream, ctx.clone()), memberships.clone())
-        .reconcile_on(receiver(woken))
+    let reconciling = Controller::for_stream(memberships.changes, memberships.store)
+        .reconcile_on(receiver(memberships.woken))
         .graceful_shutdown_on(stopped.clone())
         .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
         .for_each(|_| future::ready(()));
     let reconciling = async {
         // A provider that isn't in the cache yet is no missing provider.
-        let _ = providers.wait_until_ready().await;
+        let _ = known_providers.wait_until_ready().await;
         reconciling.await;
     };
-    let ready = announce(ctx.clone(), listed);
-    let clock = watch_clock(ctx.clone());
 
     let work = async { tokio::join!(checking, reconciling) };
-    let aside = async { tokio::join!(ready, clock) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
@@ -181,7 +122,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let mut keeper = keeper;
     tokio::select! {
         _ = work => {}
-        _ = aside => {}
+        () = aside => {}
         () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
         error = listening(serving, config.address) => return Err(error),
         to = keep(&mut keeper, &metrics) => return Err(RunError::LeaseLost { to }),
@@ -196,12 +137,6 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Ends when this process is to act for the first time.
-fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'static {
-    let leadership = leadership.clone();
-    async move { leadership.begins().await }
 }
 
 /// Returns only when the lease was lost, with who has it.
@@ -222,24 +157,8 @@ async fn kubernetes(leadership: &Arc<Leadership>) -> Result<(Client, Client), Ru
     let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((axum::http::header::USER_AGENT, axum::http::HeaderValue::from_static(agent)));
     let unbound = Client::try_from(config.clone())?;
-    let leadership = leadership.clone();
-    let while_leading = move |request: Request<Body>| {
-        let leads = request.method() == Method::GET || leadership.leads(std::time::Instant::now());
-        leads.then_some(request).ok_or("isn't asked: this replica doesn't lead, and only the leader writes")
-    };
-    let bound = ClientBuilder::try_from(config)?.with_layer(&FilterLayer::new(while_leading)).build();
+    let bound = ClientBuilder::try_from(config)?.with_layer(&while_leading(leadership.clone())).build();
     Ok((unbound, bound))
-}
-
-/// The objects that somebody else changed, or that are seen for the first time.
-fn by_others<K: Resource + Send>(
-    objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
-    ctx: Arc<Context>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    objects.filter(move |object| {
-        let own = object.as_ref().is_ok_and(|object| ctx.written.is_own(object.meta()));
-        future::ready(!own)
-    })
 }
 
 fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
@@ -252,93 +171,5 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
         Ok(Err(error)) => RunError::Listen { address, error },
         // It stops when the operator does.
         Ok(Ok(())) | Err(_) => future::pending().await,
-    }
-}
-
-fn provider_fault(_: Arc<MembershipProvider>, fault: &reconcile::Fault, _: Arc<Checker>) -> controller::Action {
-    tracing::warn!(%fault, "a provider could not be checked");
-    controller::Action::requeue(Duration::from_secs(5))
-}
-
-fn provider_event(checker: &Checker, event: &Event<MembershipProvider>) {
-    if let Event::Delete(object) = event {
-        let key = ProviderKey::of(object);
-        if let Some(uid) = &object.metadata.uid {
-            checker.ctx.written.forget(uid);
-        }
-        checker.forget(&key);
-        for membership in of_provider(&checker.ctx, &key) {
-            checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
-        }
-    }
-    if let Event::InitDone = event {
-        for key in checker.forget_missing() {
-            of_provider(&checker.ctx, &key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
-        }
-    }
-    if let Event::Apply(object) | Event::InitApply(object) = event {
-        // A provider object under an old name may be another one.
-        let key = ProviderKey::of(object);
-        checker.forget_others(&key, object.metadata.uid.as_deref().unwrap_or_default());
-    }
-}
-
-fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
-    let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
-        others.retain(|other| !ctx.apart(object, other));
-        others
-    };
-    let others = match event {
-        Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
-        Event::Delete(object) => {
-            if let Some(uid) = &object.metadata.uid {
-                ctx.written.forget(uid);
-            }
-            concerned(object, ctx.targets.lost(object))
-        }
-        // What was deleted while the watch was broken off is told by nobody.
-        Event::InitDone => ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some()),
-        Event::Init => Vec::new(),
-    };
-    others.iter().for_each(|other| ctx.wake(other));
-}
-
-/// Says when the caches are filled, and has everything looked at when this replica begins to act.
-async fn announce(ctx: Arc<Context>, listed: [signal::Receiver<bool>; 2]) {
-    let Context { memberships, providers, readiness, begun, .. } = &*ctx;
-    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.wait_until_ready()) };
-    if let (Ok(()), Ok(())) = filled.await {
-        readiness.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.len(), "the caches are filled");
-        for mut listed in listed {
-            // The sender lives as long as the watch.
-            let _ = listed.wait_for(|listed| *listed).await;
-        }
-        begun.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.len(), "all is looked at");
-        for provider in providers.state() {
-            // The receiver lives as long as the controller.
-            let _ = ctx.wake_provider.send(ObjectRef::from_obj(provider.as_ref()));
-        }
-        memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));
-    }
-    future::pending().await
-}
-
-/// Timers run on the monotonic clock, ends on the wall clock: when the wall clock jumps, everybody looks again.
-async fn watch_clock(ctx: Arc<Context>) {
-    let mut wall = Timestamp::now();
-    let mut monotonic = Instant::now();
-    loop {
-        tokio::time::sleep(CLOCK_CHECK).await;
-        let passed = Timestamp::now().duration_since(wall);
-        let jump = passed.as_millis() - i128::try_from(monotonic.elapsed().as_millis()).unwrap_or(i128::MAX);
-        (wall, monotonic) = (Timestamp::now(), Instant::now());
-        if jump.unsigned_abs() > CLOCK_JUMP.as_millis() {
-            tracing::warn!(milliseconds = jump, "the clock jumped: looking at everything again");
-            for membership in ctx.memberships.state() {
-                ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
-            }
-        }
     }
 }

@@ -1,0 +1,136 @@
+//! What must be there when everything has come to rest: the union of what is declared, by the surviving objects alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::apiserver::ApiServer;
+use crate::book::{Book, MEMBERSHIPS, roles_of, spot_of};
+use crate::providers::{Providers, Spot, TARGETS};
+
+/// What a target comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// What must be there.
+    pub must: BTreeSet<String>,
+    /// What may be there as well: what objects that don't count hold.
+    pub may: BTreeSet<String>,
+    /// No other role may be there, a stranger's neither.
+    pub exclusive: bool,
+}
+
+/// What each target comes to.
+pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<Spot, Expected> {
+    let mut expected: BTreeMap<Spot, Expected> = TARGETS.iter().map(|spot| (*spot, Expected::default())).collect();
+    for object in objects {
+        let spec = &object["spec"];
+        let Some(of) = spot_of(spec).and_then(|spot| expected.get_mut(&spot)) else { continue };
+        if counts(object) {
+            of.must.extend(in_effect(object, now));
+            of.exclusive |= spec["roleManagement"] != "Additive";
+        } else {
+            let held = object["status"]["managedRoles"].as_array().into_iter().flatten();
+            of.may.extend(held.filter_map(|role| Some(role["role"].as_str()?.to_owned())));
+        }
+    }
+    expected
+}
+
+/// Whether an object has a say.
+pub fn counts(object: &Value) -> bool {
+    let spec = &object["spec"];
+    let refused = ready(object).is_some_and(|ready| ready["reason"] == "AlreadyExists");
+    spec["suspend"] != true && spec["managementPolicy"] != "Observe" && !refused
+}
+
+/// The declared roles that are in effect, with their starts as recorded.
+pub fn in_effect(object: &Value, now: Timestamp) -> BTreeSet<String> {
+    let recorded = |role: &str| {
+        let roles = object["status"]["roles"].as_array()?;
+        roles.iter().find(|known| known["role"] == role)?["startTime"].as_str()?.parse::<Timestamp>().ok()
+    };
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let runs = |name: &str, temporary: &Value| {
+        if temporary.is_null() {
+            return true;
+        }
+        let start = time(&temporary["startTime"]).or_else(|| recorded(name));
+        let Some(start) = start else { return temporary["startTime"].is_null() && temporary["duration"].is_null() };
+        let length = temporary["duration"].as_str().map(length);
+        let ends = [length.map(|length| start + length), time(&temporary["expirationTime"])];
+        start <= now && ends.into_iter().flatten().all(|end| now < end)
+    };
+    let roles = roles_of(&object["spec"]).into_iter();
+    roles.filter(|role| runs(&role.name, &role.temporary)).map(|role| role.name).collect()
+}
+
+/// The one unit that durations have here.
+fn length(text: &str) -> SignedDuration {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        _ => 1,
+    };
+    SignedDuration::from_secs(number.parse::<i64>().unwrap_or_default() * seconds)
+}
+
+/// The condition Ready.
+pub fn ready(object: &Value) -> Option<&Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")
+}
+
+/// What isn't as it must be: at the providers, and in what the objects say.
+pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp) -> Vec<(&'static str, String)> {
+    let objects = api.all(MEMBERSHIPS);
+    let mut wrong = Vec::new();
+    for (spot, expected) in expected(&objects, now) {
+        let there = providers.effective(spot, now);
+        for role in expected.must.difference(&there) {
+            wrong.push(("what is declared is there", format!("{spot:?} lacks {role}: {there:?}, {expected:?}")));
+        }
+        for role in &there {
+            let allowed = expected.must.contains(role) || expected.may.contains(role);
+            // A stranger's: nobody of ours put it there, or an object that was deleted with Orphan left it.
+            let foreign = !book.granted_by_us(spot, role) || book.was_orphaned(spot, role);
+            if !allowed && (expected.exclusive || !foreign) {
+                let what = format!("{spot:?} still has {role}: {there:?}, {expected:?}");
+                wrong.push(("an expired or undeclared grant is gone once faults stop", what));
+            }
+        }
+    }
+    for object in &objects {
+        wrong.extend(untrue(object, now).map(|what| ("the status tells the truth", what)));
+    }
+    wrong
+}
+
+/// What an object says that isn't so.
+fn untrue(object: &Value, now: Timestamp) -> Option<String> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let status = &object["status"];
+    if !object["metadata"]["deletionTimestamp"].is_null() {
+        return Some(format!("{name} is still being deleted: {status}"));
+    }
+    if status["observedGeneration"] != object["metadata"]["generation"] {
+        return Some(format!("{name} was not looked at since it was changed: {status}"));
+    }
+    let reason = ready(object).map_or("none", |ready| ready["reason"].as_str().unwrap_or_default());
+    let spec = &object["spec"];
+    let reasons: &[&str] = match () {
+        // What was last said stays, or Suspended where nothing was.
+        () if spec["suspend"] == true => return None,
+        () if spec["managementPolicy"] == "Observe" => &["Observed"],
+        () if spec["adoptionPolicy"] == "Refuse" => &["Converged", "AlreadyExists"],
+        () => &["Converged"],
+    };
+    if !reasons.contains(&reason) {
+        return Some(format!("{name} says {reason}, not one of {reasons:?}: {status}"));
+    }
+    let said = status["activeRoles"].as_str().unwrap_or_default();
+    let said: BTreeSet<String> = said.split(", ").filter(|role| !role.is_empty()).map(str::to_owned).collect();
+    let there = in_effect(object, now);
+    (reason == "Converged" && said != there).then(|| format!("{name} says {said:?} and has {there:?}: {status}"))
+}
