@@ -27,6 +27,10 @@ test: ## Every test there is, the ones on a real control plane included.
 soak: ## Replicas that are killed for a minute while everything changes (SOAK_SECONDS=: longer).
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),60) cargo test --test operator replicas::churn -- --nocapture
 
+.PHONY: simulate
+simulate: ## The operator simulated, with random seeds (SEEDS=, SECONDS=, FIRST=), or one again with its trace (SEED=).
+	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet -p simulation
+
 .PHONY: test-contracts
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")

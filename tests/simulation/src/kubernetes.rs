@@ -92,8 +92,14 @@ impl ToKubernetes {
         if !read.reads() {
             (self.sees)(&self.life, &read);
         }
-        let server = self.server.clone();
-        let told = fate.met(&self.life, async move { server.request(&read) }).await;
+        let (server, query) = (self.server.clone(), parts.uri.query().unwrap_or_default().to_owned());
+        let page = (read.reads() && read.name.is_none()).then(|| self.scheduler.page());
+        let told = fate
+            .met(&self.life, async move {
+                let answer = server.request(&read);
+                answer.map(|(code, object)| (code, page.map_or(object.clone(), |page| paged(object, &query, page))))
+            })
+            .await;
         match told {
             Told::Answer(Ok((code, object))) => Ok(answer(code, &object)),
             Told::Answer(Err(refusal)) => Ok(answer(refusal.code, &refusal.status())),
@@ -161,6 +167,29 @@ fn answer(code: u16, object: &Value) -> Answered {
     let mut response = Response::new(Full::from(object.to_string()).boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
+}
+
+/// The next page of a list. The continue token says from where the first one was, and which object came last.
+fn paged(mut list: Value, query: &str, most: usize) -> Value {
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("continue=")).unwrap_or_default();
+    let (revision, last) = token.split_once('.').unwrap_or_default();
+    let key = |object: &Value| {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+        format!("{}_{}", text("namespace"), text("name"))
+    };
+    if !revision.is_empty() {
+        list["metadata"]["resourceVersion"] = revision.into();
+    }
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+    if let Some(items) = list["items"].as_array_mut() {
+        items.retain(|item| key(item).as_str() > last);
+        let more = items.len() > most;
+        items.truncate(most);
+        if let Some(last) = items.last().filter(|_| more).map(key) {
+            list["metadata"]["continue"] = format!("{revision}.{last}").into();
+        }
+    }
+    list
 }
 
 fn reason(code: u16) -> &'static str {

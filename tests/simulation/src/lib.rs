@@ -13,6 +13,7 @@ pub mod providers;
 pub mod rng;
 pub mod run;
 pub mod scheduler;
+pub mod seeds;
 pub mod users;
 
 pub use run::{Outcome, run};

@@ -9,6 +9,12 @@ use crate::apiserver::ApiServer;
 use crate::book::{Book, MEMBERSHIPS, roles_of, spot_of};
 use crate::providers::{Providers, Spot, TARGETS};
 
+/// Grants that begin or end within this time are waited for: of all others nothing is seen.
+const SOON: SignedDuration = SignedDuration::from_hours(2);
+
+/// So long after an edge it is told.
+const JUST: SignedDuration = SignedDuration::from_secs(75);
+
 /// What a target comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
@@ -102,9 +108,21 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
         }
     }
     for object in &objects {
+        if let Some(next) = edges(object).into_iter().find(|edge| *edge > now - JUST && *edge < now + SOON) {
+            wrong.push(("it comes to rest", format!("{} changes at {next}", object["metadata"]["name"])));
+        }
         wrong.extend(untrue(object, now).map(|what| ("the status tells the truth", what)));
     }
     wrong
+}
+
+/// When an object's grants begin and end, by its status and its spec. What an object that only observes says of drift
+/// may follow an end by a resync.
+fn edges(object: &Value) -> Vec<Timestamp> {
+    let roles = object["spec"]["roles"].as_array().into_iter().flatten().map(|role| &role["temporary"]);
+    let of_spec = roles.flat_map(|temporary| [&temporary["startTime"], &temporary["expirationTime"]]);
+    let texts = of_spec.chain([&object["status"]["nextTransitionTime"]]).filter_map(Value::as_str);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 /// What an object says that isn't so.

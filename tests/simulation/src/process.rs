@@ -138,6 +138,10 @@ async fn drive<K>(
             }
             () = until(next) => {}
         }
+        // A list is shown by the store when all of it was read: until then its new objects aren't there.
+        while let Some(Some(change)) = changes.next().now_or_never() {
+            asked.extend(change.ok().map(|object| key_of(&ObjectRef::from_obj(&object))));
+        }
         while let Ok(reference) = woken.try_recv() {
             asked.push(key_of(&reference));
         }

@@ -235,6 +235,12 @@ impl Scheduler {
         (rng.milliseconds(100, 8_000), rng.chance(300))
     }
 
+    /// How many objects a page of a list has at most.
+    pub fn page(&self) -> usize {
+        let mut state = self.lock();
+        if state.rng.chance(700) { 500 } else { 1 }
+    }
+
     /// How long it takes until a pass that is due begins.
     pub fn dispatch(&self) -> Duration {
         let mut state = self.lock();

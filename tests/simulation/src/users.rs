@@ -43,7 +43,7 @@ impl Users {
         );
         secret("zitadel", json!({"token": base64(worlds::ZITADEL_TOKEN)}));
         let provider = |name: &str, mut spec: Value| {
-            spec["resyncInterval"] = "3m".into();
+            spec["resyncInterval"] = "1m".into();
             let object = json!({"metadata": {"name": name}, "spec": spec});
             drop(self.api.create("membershipproviders", NAMESPACE, &object));
         };
