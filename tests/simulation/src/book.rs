@@ -41,6 +41,10 @@ struct State {
     by_hand: BTreeMap<(Spot, String), Instant>,
     /// Who put a role there: true: the operator.
     granted: BTreeMap<(Spot, String), bool>,
+    /// Roles that were granted on the word of a spec, by whom, until a status speaks of them.
+    on_a_spec: BTreeMap<(Spot, String), String>,
+    /// Processes that have ended.
+    ended: BTreeSet<String>,
     /// Roles that an object with `deletionPolicy: Orphan` may have left.
     orphaned: BTreeSet<(Spot, String)>,
     /// What was recorded when a request was sent.
@@ -113,6 +117,19 @@ impl Book {
         self.lock().orphaned.contains(&(spot, role.to_owned()))
     }
 
+    /// A process has ended.
+    pub fn has_ended(&self, life: &str) {
+        self.lock().ended.insert(life.to_owned());
+    }
+
+    /// A known gap (docs/decisions.md, "A grant on the spec's word alone"): a process that is killed between a grant on
+    /// the word of a spec and the status that speaks of it, on an object that is then edited, may leave a role that only
+    /// an Exclusive object notices.
+    pub fn was_granted_by_the_dead(&self, spot: Spot, role: &str) -> bool {
+        let state = self.lock();
+        state.on_a_spec.get(&(spot, role.to_owned())).is_some_and(|life| state.ended.contains(life))
+    }
+
     /// The writes since the last time that this was asked.
     pub fn take_writes(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().writes)
@@ -141,31 +158,32 @@ impl Book {
     }
 
     /// Until when each role may be there, by all that is written down now.
-    fn records(&self) -> Records {
+    fn records(&self, who: &str) -> Records {
         let mut records = Records::new();
-        let mut may = |key: (Spot, String), end: Option<Timestamp>| {
-            let known = records.entry(key).or_insert(end);
-            *known = match (*known, end) {
-                (Some(known), Some(end)) => Some(known.max(end)),
-                _ => None,
-            };
-        };
+        let mut on_a_spec = Vec::new();
         for object in self.api.all(MEMBERSHIPS) {
             let Some(spot) = spot_of(&object["spec"]) else { continue };
             for role in object["status"]["managedRoles"].as_array().into_iter().flatten() {
                 let name = role["role"].as_str().unwrap_or_default().to_owned();
                 let end = role["expirationTime"].as_str().and_then(|end| end.parse().ok());
-                may((spot, name), end);
+                self.lock().on_a_spec.remove(&(spot, name.clone()));
+                may(&mut records, (spot, name), end);
             }
             for role in roles_of(&object["spec"]) {
                 if role.temporary.is_null() {
-                    may((spot, role.name), None);
+                    on_a_spec.push((spot, role.name));
                 }
             }
         }
+        for key in on_a_spec {
+            if !records.contains_key(&key) {
+                self.lock().on_a_spec.insert(key.clone(), who.to_owned());
+            }
+            records.insert(key, None);
+        }
         for (key, until) in &self.lock().permanent_until {
             if until.elapsed() < UNDER_WAY {
-                may(key.clone(), None);
+                may(&mut records, key.clone(), None);
             }
         }
         records
@@ -239,7 +257,7 @@ impl Book {
 impl Witness for Book {
     fn sends(&self, life: &Life, sent: &Sent) {
         self.holds_the_lease(life, &sent.line);
-        let records = self.records();
+        let records = self.records(life.name());
         let now = self.clock.now();
         let mut state = self.lock();
         state.writes.push(format!("{} {} {}", life.name(), sent.line, sent.body));
@@ -261,6 +279,15 @@ impl Witness for Book {
             }
         }
     }
+}
+
+/// Of two ends the later counts.
+fn may(records: &mut Records, key: (Spot, String), end: Option<Timestamp>) {
+    let known = records.entry(key).or_insert(end);
+    *known = match (*known, end) {
+        (Some(known), Some(end)) => Some(known.max(end)),
+        _ => None,
+    };
 }
 
 /// Where everything lives.

@@ -15,7 +15,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use kube::client::Body;
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::apiserver::state::{Change, Refusal};
@@ -115,8 +114,7 @@ impl ToKubernetes {
             return Err(BrokenOff);
         }
         let ends = Instant::now() + Duration::from_secs(watch.seconds);
-        let revisions = self.server.revisions();
-        let watching = Watching { to: self, request, after: watch.after, ends, revisions, ready: VecDeque::new() };
+        let watching = Watching { to: self, request, after: watch.after, ends, ready: VecDeque::new() };
         let lines = stream::unfold(Some(watching), |watching| async move {
             let mut watching = watching?;
             match watching.next().await {
@@ -133,7 +131,6 @@ struct Watching {
     request: routes::Request,
     after: u64,
     ends: Instant,
-    revisions: watch::Receiver<u64>,
     ready: VecDeque<Change>,
 }
 
@@ -142,12 +139,14 @@ impl Watching {
     async fn next(&mut self) -> Option<(String, bool)> {
         let Self { to, request, .. } = self;
         while self.ready.is_empty() {
-            self.revisions.mark_unchanged();
+            let changed = to.server.changed();
+            let mut changed = std::pin::pin!(changed.notified());
+            changed.as_mut().enable();
             let Some(new) = to.server.changes(&request.plural, request.namespace.as_deref(), self.after) else {
                 return Some((routes::expired(), false));
             };
             self.ready.extend(new);
-            if self.ready.is_empty() && tokio::time::timeout_at(self.ends, self.revisions.changed()).await.is_err() {
+            if self.ready.is_empty() && tokio::time::timeout_at(self.ends, changed).await.is_err() {
                 return None;
             }
         }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::apiserver::ApiServer;
-use crate::book::{Book, MEMBERSHIPS, roles_of, spot_of};
+use crate::book::{Book, MEMBERSHIPS, Role, roles_of, spot_of};
 use crate::providers::{Providers, Spot, TARGETS};
 
 /// Grants that begin or end within this time are waited for: of all others nothing is seen.
@@ -52,23 +52,29 @@ pub fn counts(object: &Value) -> bool {
 
 /// The declared roles that are in effect, with their starts as recorded.
 pub fn in_effect(object: &Value, now: Timestamp) -> BTreeSet<String> {
-    let recorded = |role: &str| {
-        let roles = object["status"]["roles"].as_array()?;
-        roles.iter().find(|known| known["role"] == role)?["startTime"].as_str()?.parse::<Timestamp>().ok()
-    };
-    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let runs = |name: &str, temporary: &Value| {
+    let runs = |role: &Role| {
+        let temporary = &role.temporary;
         if temporary.is_null() {
             return true;
         }
-        let start = time(&temporary["startTime"]).or_else(|| recorded(name));
-        let Some(start) = start else { return temporary["startTime"].is_null() && temporary["duration"].is_null() };
+        let Some(start) = start(object, role) else { return temporary["duration"].is_null() };
         let length = temporary["duration"].as_str().map(length);
         let ends = [length.map(|length| start + length), time(&temporary["expirationTime"])];
         start <= now && ends.into_iter().flatten().all(|end| now < end)
     };
-    let roles = roles_of(&object["spec"]).into_iter();
-    roles.filter(|role| runs(&role.name, &role.temporary)).map(|role| role.name).collect()
+    roles_of(&object["spec"]).into_iter().filter(runs).map(|role| role.name).collect()
+}
+
+/// When a temporary role starts, by its spec or as it is recorded.
+fn start(object: &Value, role: &Role) -> Option<Timestamp> {
+    let roles = object["status"]["roles"].as_array().into_iter().flatten();
+    let mut recorded = roles.filter(|known| known["role"] == role.name.as_str()).map(|known| &known["startTime"]);
+    let of_spec = time(&role.temporary["startTime"]);
+    of_spec.or_else(|| if role.temporary.is_null() { None } else { recorded.next().and_then(time) })
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str().and_then(|text| text.parse().ok())
 }
 
 /// The one unit that durations have here.
@@ -101,7 +107,8 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
             let allowed = expected.must.contains(role) || expected.may.contains(role);
             // A stranger's: nobody of ours put it there, or an object that was deleted with Orphan left it.
             let foreign = !book.granted_by_us(spot, role) || book.was_orphaned(spot, role);
-            if !allowed && (expected.exclusive || !foreign) {
+            let unknown = book.was_granted_by_the_dead(spot, role);
+            if !allowed && (expected.exclusive || !foreign && !unknown) {
                 let what = format!("{spot:?} still has {role}: {there:?}, {expected:?}");
                 wrong.push(("an expired or undeclared grant is gone once faults stop", what));
             }
@@ -119,10 +126,15 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
 /// When an object's grants begin and end, by its status and its spec. What an object that only observes says of drift
 /// may follow an end by a resync.
 fn edges(object: &Value) -> Vec<Timestamp> {
-    let roles = object["spec"]["roles"].as_array().into_iter().flatten().map(|role| &role["temporary"]);
-    let of_spec = roles.flat_map(|temporary| [&temporary["startTime"], &temporary["expirationTime"]]);
-    let texts = of_spec.chain([&object["status"]["nextTransitionTime"]]).filter_map(Value::as_str);
-    texts.filter_map(|text| text.parse().ok()).collect()
+    let mut edges = Vec::from_iter(time(&object["status"]["nextTransitionTime"]));
+    for role in roles_of(&object["spec"]) {
+        let start = start(object, &role);
+        let length = role.temporary["duration"].as_str().map(length);
+        edges.extend(start);
+        edges.extend(start.zip(length).map(|(start, length)| start + length));
+        edges.extend(time(&role.temporary["expirationTime"]));
+    }
+    edges
 }
 
 /// What an object says that isn't so.

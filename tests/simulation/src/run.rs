@@ -45,6 +45,8 @@ struct Plan {
     steps: u64,
     names: usize,
     targets: usize,
+    /// For how many seconds the Lease is taken.
+    lease: u64,
 }
 
 impl Plan {
@@ -62,11 +64,12 @@ impl Plan {
             }
         };
         Self {
-            replicas: if rng.chance(300) { 2 } else { 1 },
+            replicas: if rng.chance(250) { 2 } else { 1 },
             odds,
             steps: rng.between(3, 20),
             names: usize::try_from(rng.between(1, 4)).unwrap_or(1),
             targets: usize::try_from(rng.between(1, 3)).unwrap_or(1),
+            lease: *rng.one_of(&[20, 60, 60]),
         }
     }
 }
@@ -107,7 +110,7 @@ async fn running(seed: u64) -> Outcome {
         names: (0..plan.names).map(|index| format!("m{index}")).collect(),
     };
     users.set_up();
-    let hosts = Hosts { api: api.clone(), providers: providers.clone(), book: book.clone(), scheduler: scheduler.clone(), clock: clock.clone(), elected: plan.replicas > 1 };
+    let hosts = Hosts { api: api.clone(), providers: providers.clone(), book: book.clone(), scheduler: scheduler.clone(), clock: clock.clone(), lease: (plan.replicas > 1).then_some(plan.lease) };
     let replicas: Vec<Replica> = (0..plan.replicas).map(|number| hosts.start(number)).collect();
     for _ in 0..plan.steps {
         let pause = match rng.weighted(&[4, 4, 2]) {
@@ -210,7 +213,8 @@ struct Hosts {
     book: Book,
     scheduler: Scheduler,
     clock: Clock,
-    elected: bool,
+    /// For how many seconds the Lease is taken; `None`: there is none.
+    lease: Option<u64>,
 }
 
 /// A replica: one process after the other.
@@ -237,6 +241,7 @@ impl Hosts {
                 let life = Life::new(name(start));
                 *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = life.clone();
                 hosts.process(life).run().await;
+                hosts.book.has_ended(&name(start));
                 let wait = hosts.scheduler.between(200, 20_000);
                 hosts.scheduler.write(format!("{} is dead for {wait} ms", name(start)));
                 sleep(Duration::from_millis(wait)).await;
@@ -259,8 +264,8 @@ impl Hosts {
             life: life.clone(),
             witness: Arc::new(self.book.clone()),
         };
-        let terms = lease::Terms::seconds(20);
-        let lease = terms.filter(|_| self.elected).map(|terms| lease::Config { namespace: NAMESPACE.to_owned(), terms });
+        let terms = self.lease.and_then(lease::Terms::seconds);
+        let lease = terms.map(|terms| lease::Config { namespace: NAMESPACE.to_owned(), terms });
         Process {
             life,
             kubernetes,

@@ -12,7 +12,7 @@ pub mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use kinds::Kind;
 use membership_operator::clock::Clock;
@@ -22,8 +22,8 @@ use state::{Change, Refusal, State};
 #[derive(Clone)]
 pub struct ApiServer {
     state: Arc<Mutex<State>>,
-    /// The newest resourceVersion.
-    revision: Arc<watch::Sender<u64>>,
+    /// Told of each change. No `watch` channel: that one wakes in an order of its own.
+    changed: Arc<Notify>,
     clock: Clock,
 }
 
@@ -33,17 +33,20 @@ pub type Place<'a> = (&'a str, &'a str);
 impl ApiServer {
     /// An empty one. Its clock says when objects are created and deleted.
     pub fn new(clock: Clock) -> Self {
-        Self { state: Arc::default(), revision: Arc::new(watch::Sender::new(0)), clock }
+        Self { state: Arc::default(), changed: Arc::default(), clock }
     }
 
     /// Carries out a request that may write.
     pub fn request(&self, request: &routes::Request) -> Result<(u16, Value), Refusal> {
         let now = self.clock.now();
         let mut state = self.lock();
+        let before = state.revision();
         let answer = routes::carry_out(&mut state, request, now);
-        let revision = state.revision();
+        let changed = state.revision() != before;
         drop(state);
-        self.revision.send_if_modified(|known| std::mem::replace(known, revision) != revision);
+        if changed {
+            self.changed.notify_waiters();
+        }
         answer
     }
 
@@ -101,9 +104,9 @@ impl ApiServer {
         self.lock().compact();
     }
 
-    /// Told of each new resourceVersion.
-    pub fn revisions(&self) -> watch::Receiver<u64> {
-        self.revision.subscribe()
+    /// Tells whoever waits of each change.
+    pub fn changed(&self) -> Arc<Notify> {
+        self.changed.clone()
     }
 
     /// What is known of a kind.
