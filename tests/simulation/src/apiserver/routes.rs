@@ -77,7 +77,7 @@ pub fn carry_out(state: &mut State, request: &Request, now: Timestamp) -> Result
             let version = state.revision().to_string();
             let list = json!({
                 "kind": format!("{}List", kind.kind), "apiVersion": kind.api_version,
-                "metadata": {"resourceVersion": version}, "items": items,
+                "metadata": {"continue": "", "resourceVersion": version}, "items": items,
             });
             Ok((200, list))
         }
@@ -86,7 +86,10 @@ pub fn carry_out(state: &mut State, request: &Request, now: Timestamp) -> Result
             None => Err(Refusal::new(404, "NotFound", format!("{plural} {name:?} not found"))),
         },
         ("POST", None) => state.create(plural, of, body, now).map(|object| (201, object)),
-        ("PUT", Some(name)) => state.replace(plural, (of, name), body).map(|object| (200, object)),
+        ("PUT", Some(name)) => {
+            let (new, object) = state.replace(plural, (of, name), body, now)?;
+            Ok((if new { 201 } else { 200 }, object))
+        }
         ("PATCH", Some(name)) => state.patch(plural, (of, name), body, *status).map(|object| (200, object)),
         ("DELETE", Some(name)) => state.delete(plural, (of, name), now).map(|answer| (200, answer)),
         _ => Err(Refusal::new(405, "MethodNotAllowed", "the server does not allow this method on the resource")),

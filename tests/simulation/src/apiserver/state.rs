@@ -143,14 +143,24 @@ impl State {
         Ok(self.store(plural, Edge::Added, object))
     }
 
-    /// Puts an object in place of another of its name.
-    pub fn replace(&mut self, plural: &str, place: Place<'_>, object: &Value) -> Result<Value, Refusal> {
+    /// Puts an object in place of another of its name; whether it is a new one. A Lease is created where there is none.
+    pub fn replace(
+        &mut self,
+        plural: &str,
+        place: Place<'_>,
+        object: &Value,
+        now: Timestamp,
+    ) -> Result<(bool, Value), Refusal> {
+        let unconditional = object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty);
+        if unconditional && plural == "leases" && self.get(plural, place).is_none() {
+            return Ok((true, self.create(plural, place.0, object, now)?));
+        }
         let old = self.found(plural, place)?.clone();
         if object["metadata"]["resourceVersion"].as_str().is_none_or(str::is_empty) {
             let message = "metadata.resourceVersion: Invalid value: must be specified for an update";
             return Err(Refusal::new(422, "Invalid", message));
         }
-        self.change(plural, &old, object.clone(), false)
+        Ok((false, self.change(plural, &old, object.clone(), false)?))
     }
 
     /// Changes an object by a merge patch.
@@ -191,17 +201,13 @@ impl State {
 
     fn change(&mut self, plural: &str, old: &Value, mut new: Value, status: bool) -> Result<Value, Refusal> {
         let kind = kinds::of(plural);
-        for field in ["uid", "resourceVersion"] {
-            let (wanted, there) = (&new["metadata"][field], &old["metadata"][field]);
-            let given = wanted.as_str().is_some_and(|text| !text.is_empty());
-            if given && wanted != there {
-                let message = if field == "uid" {
-                    format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}")
-                } else {
-                    "the object has been modified; please apply your changes to the latest version and try again".into()
-                };
-                return Err(Refusal::new(409, "Conflict", message));
-            }
+        let given = |field: &str| new["metadata"][field].as_str().filter(|text| !text.is_empty());
+        if given("resourceVersion").is_some_and(|version| old["metadata"]["resourceVersion"] != version) {
+            let message = "the object has been modified; please apply your changes to the latest version and try again";
+            return Err(Refusal::new(409, "Conflict", message));
+        }
+        if given("uid").is_some_and(|uid| old["metadata"]["uid"] != uid) {
+            return Err(Refusal::new(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
         }
         if kind.custom {
             let (kept, written) = if status { (old, &new) } else { (&new, old) };
