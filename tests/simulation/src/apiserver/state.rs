@@ -206,7 +206,8 @@ impl State {
             let message = "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Refusal::new(409, "Conflict", message));
         }
-        if given("uid").is_some_and(|uid| old["metadata"]["uid"] != uid) {
+        // A write of the status takes nothing of the metadata, so that a uid guards nothing there.
+        if !(status && kind.custom) && given("uid").is_some_and(|uid| old["metadata"]["uid"] != uid) {
             return Err(Refusal::new(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
         }
         if kind.custom {
@@ -236,7 +237,10 @@ impl State {
             return Ok(new);
         }
         if leaving && finalizers(&new).is_empty() {
-            return Ok(self.remove(plural, new));
+            // The watch shows it as it was before; whoever took the last finalizer off is shown it without.
+            let gone = self.remove(plural, old.clone());
+            new["metadata"]["resourceVersion"] = gone["metadata"]["resourceVersion"].clone();
+            return Ok(new);
         }
         Ok(self.store(plural, Edge::Modified, new))
     }
