@@ -97,11 +97,16 @@ impl Side {
 
 impl Server {
     async fn answer(&self, method: &Method, path: &str, body: &Value) -> (u16, Value) {
-        let bytes = if *method == Method::GET || *method == Method::DELETE { Vec::new() } else { body.to_string().into_bytes() };
+        let bytes = if *method == Method::GET || *method == Method::DELETE {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
         match self {
             Self::Real(client) => {
                 let kind = if *method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
-                let request = Request::builder().method(method).uri(format!("/{path}")).header(header::CONTENT_TYPE, kind);
+                let request =
+                    Request::builder().method(method).uri(format!("/{path}")).header(header::CONTENT_TYPE, kind);
                 let answer = client.send(request.body(Body::from(bytes)).unwrap()).await.unwrap();
                 let code = answer.status().as_u16();
                 let bytes = answer.into_body().collect_bytes().await.unwrap();
@@ -137,7 +142,11 @@ impl Server {
         let mut last: BTreeMap<String, Value> = BTreeMap::new();
         let mut events: Vec<Value> = text.lines().map(event).collect();
         // As above: what changes nothing but managedFields.
-        events.retain(|event| last.insert(event["object"]["metadata"]["name"].to_string(), event["object"].clone()).as_ref() != Some(&event["object"]) || event["type"] != "MODIFIED");
+        events.retain(|event| {
+            last.insert(event["object"]["metadata"]["name"].to_string(), event["object"].clone()).as_ref()
+                != Some(&event["object"])
+                || event["type"] != "MODIFIED"
+        });
         events
     }
 }
@@ -221,7 +230,8 @@ fn next(rng: &mut Rng, namespace: &str) -> Asked {
             asked(Method::PATCH, format!("{of}/{name}/status"), body, version(rng), uid)
         }
         3 => {
-            let annotations = [json!({"membership.dev/reconcile-at": "1"}), json!({"membership.dev/reconcile-at": null})];
+            let annotations =
+                [json!({"membership.dev/reconcile-at": "1"}), json!({"membership.dev/reconcile-at": null})];
             let body = json!({"metadata": {"annotations": rng.one_of(&annotations).clone()}});
             asked(Method::PATCH, format!("{of}/{name}"), body, version(rng), uid)
         }

@@ -141,7 +141,13 @@ impl Book {
             return;
         }
         let name = request.name.as_deref().unwrap_or_default();
-        self.lock().writes.push(format!("{} {} {}/{name} {}", life.name(), request.method, request.plural, request.body));
+        self.lock().writes.push(format!(
+            "{} {} {}/{name} {}",
+            life.name(),
+            request.method,
+            request.plural,
+            request.body
+        ));
         let guarded = !request.body["metadata"]["resourceVersion"].is_null();
         if !guarded {
             self.holds_the_lease(life, &format!("{} {}/{name}", request.method, request.plural));

@@ -118,7 +118,9 @@ impl ToKubernetes {
         let lines = stream::unfold(Some(watching), |watching| async move {
             let mut watching = watching?;
             match watching.next().await {
-                Some((line, goes_on)) => Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), goes_on.then_some(watching))),
+                Some((line, goes_on)) => {
+                    Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), goes_on.then_some(watching)))
+                }
                 None => None,
             }
         });

@@ -18,7 +18,13 @@ fn main() -> ExitCode {
     if let Some(seed) = number("SEED") {
         let outcome = simulation::run(seed);
         outcome.trace.iter().for_each(|line| println!("{line}"));
-        println!("{}", outcome.failure.as_ref().map_or_else(|| "all invariants hold".to_owned(), |f| format!("{}\n{}", f.invariant, f.what)));
+        println!(
+            "{}",
+            outcome
+                .failure
+                .as_ref()
+                .map_or_else(|| "all invariants hold".to_owned(), |f| format!("{}\n{}", f.invariant, f.what))
+        );
         return if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     }
     let first = number("FIRST").unwrap_or_else(|| RandomState::new().hash_one("seed") >> 16);
@@ -34,6 +40,11 @@ fn main() -> ExitCode {
             println!("seed {}: {}", outcome.seed, failure.invariant);
         }
     }
-    println!("{} seeds from {first} on in {:.0} s, {} failed", report.seeds, began.elapsed().as_secs_f64(), report.failed.len());
+    println!(
+        "{} seeds from {first} on in {:.0} s, {} failed",
+        report.seeds,
+        began.elapsed().as_secs_f64(),
+        report.failed.len()
+    );
     if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

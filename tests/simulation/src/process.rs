@@ -64,13 +64,8 @@ impl Process {
             ..http::Policy::default()
         };
         let http = http::Client::in_process(policy, metrics.clone(), servers, clock.clone()).led_by(leadership.clone());
-        let outside = Outside {
-            client,
-            http,
-            leadership: leadership.clone(),
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-        };
+        let outside =
+            Outside { client, http, leadership: leadership.clone(), metrics: metrics.clone(), clock: clock.clone() };
         let Wiring { ctx, checker, memberships, providers: checked, aside, telling } = wire(outside);
         let reconciling = drive(memberships, scheduler.clone(), move |object| {
             let ctx = ctx.clone();
@@ -107,11 +102,8 @@ type Key = (String, String);
 
 /// Drives the passes of one kind as kube's controllers do: one at a time for an object, and what is asked for meanwhile
 /// afterwards. Of what is due at once the names decide the order, so that none of the maps on the way does.
-async fn drive<K>(
-    feed: Feed<K>,
-    scheduler: Scheduler,
-    pass: impl Fn(Arc<K>) -> BoxFuture<'static, Action>,
-) where
+async fn drive<K>(feed: Feed<K>, scheduler: Scheduler, pass: impl Fn(Arc<K>) -> BoxFuture<'static, Action>)
+where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {

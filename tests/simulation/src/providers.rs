@@ -168,7 +168,8 @@ impl ToProviders {
         if !reads {
             self.witness.sends(&self.life, &sent);
         }
-        let door = if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
+        let door =
+            if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
         let mut handed = Request::new(Body::from(body.to_vec()));
         *handed.method_mut() = request.method().clone();
         *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoAnswer::NotConnected)?;

@@ -110,7 +110,14 @@ async fn running(seed: u64) -> Outcome {
         names: (0..plan.names).map(|index| format!("m{index}")).collect(),
     };
     users.set_up();
-    let hosts = Hosts { api: api.clone(), providers: providers.clone(), book: book.clone(), scheduler: scheduler.clone(), clock: clock.clone(), lease: (plan.replicas > 1).then_some(plan.lease) };
+    let hosts = Hosts {
+        api: api.clone(),
+        providers: providers.clone(),
+        book: book.clone(),
+        scheduler: scheduler.clone(),
+        clock: clock.clone(),
+        lease: (plan.replicas > 1).then_some(plan.lease),
+    };
     let replicas: Vec<Replica> = (0..plan.replicas).map(|number| hosts.start(number)).collect();
     for _ in 0..plan.steps {
         let pause = match rng.weighted(&[4, 4, 2]) {

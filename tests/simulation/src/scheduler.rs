@@ -128,7 +128,7 @@ struct State {
     odds: Odds,
     trace: Vec<String>,
     failure: Option<Failure>,
-    /// Since when and until when a server can't be reached.
+    /// Servers that can't be reached.
     down: Vec<Server>,
 }
 
@@ -145,11 +145,7 @@ impl Scheduler {
     /// Of a seed. Time begins now.
     pub fn new(seed: u64, odds: Odds) -> Self {
         let state = State { rng: Rng::new(seed, 1), odds, trace: Vec::new(), failure: None, down: Vec::new() };
-        Self(Arc::new(Shared {
-            state: Mutex::new(state),
-            began: Instant::now(),
-            faults: AtomicBool::new(true),
-        }))
+        Self(Arc::new(Shared { state: Mutex::new(state), began: Instant::now(), faults: AtomicBool::new(true) }))
     }
 
     /// From now on nothing goes wrong any more.

@@ -41,9 +41,7 @@ fn plain(plural: &str, kind: &str, api_version: &str) -> Kind {
     Kind { plural, kind, api_version, custom: false, schema: None }
 }
 
-fn custom(
-    crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-) -> Kind {
+fn custom(crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition) -> Kind {
     let version = crd.spec.versions.first();
     Kind {
         plural: crd.spec.names.plural.clone(),

@@ -86,7 +86,10 @@ impl State {
     /// All objects of a kind, by namespace and name.
     pub fn all(&self, plural: &str, namespace: Option<&str>) -> Vec<Value> {
         let objects = self.tables.get(plural).into_iter().flat_map(|table| &table.objects);
-        objects.filter(|((of, _), _)| namespace.is_none_or(|only| only == of)).map(|(_, object)| object.clone()).collect()
+        objects
+            .filter(|((of, _), _)| namespace.is_none_or(|only| only == of))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     /// The changes of a kind after a resourceVersion; `None`: they are forgotten.
@@ -226,7 +229,8 @@ impl State {
         let leaving = !old["metadata"]["deletionTimestamp"].is_null();
         let before = finalizers(old);
         if leaving && finalizers(&new).iter().any(|finalizer| !before.contains(finalizer)) {
-            let message = "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
+            let message =
+                "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted";
             return Err(Refusal::new(422, "Invalid", message));
         }
         if kind.custom && apart_from_metadata_and_status(&new) != apart_from_metadata_and_status(old) {

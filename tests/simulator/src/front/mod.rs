@@ -45,13 +45,7 @@ impl Front {
     }
 
     pub(crate) fn with_clock(url: String, clock: Clock) -> Self {
-        Self(Arc::new(Inner {
-            url,
-            clock,
-            orders: Mutex::default(),
-            log: Mutex::default(),
-            delay: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { url, clock, orders: Mutex::default(), log: Mutex::default(), delay: Mutex::default() }))
     }
 
     /// The base of its URLs, without a slash at the end.
