@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -46,6 +47,16 @@ impl Life {
         if let Some(waker) = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
             waker.wake();
         }
+    }
+
+    /// The process stands still for so long.
+    pub fn stand_still(&self, length: Duration) {
+        self.pause(true);
+        let life = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(length).await;
+            life.pause(false);
+        });
     }
 
     /// Whether the process stands still.

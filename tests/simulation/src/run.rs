@@ -61,10 +61,13 @@ impl Plan {
                 providers: *rng.one_of(&[0, 30, 80, 200]),
                 dies: *rng.one_of(&[0, 5, 20, 50]),
                 watch: *rng.one_of(&[0, 100, 300]),
+                still: 0,
             }
         };
+        let replicas = if rng.chance(250) { 2 } else { 1 };
+        let odds = Odds { still: if replicas > 1 && !quiet { *rng.one_of(&[0, 10, 40]) } else { 0 }, ..odds };
         Self {
-            replicas: if rng.chance(250) { 2 } else { 1 },
+            replicas,
             odds,
             steps: rng.between(3, 20),
             names: usize::try_from(rng.between(1, 4)).unwrap_or(1),
@@ -161,11 +164,7 @@ async fn breaks(rng: &mut Rng, scheduler: &Scheduler, api: &ApiServer, replicas:
         1 => {
             let length = rng.milliseconds(500, 90_000);
             scheduler.write(format!("{} stands still for {length:?}", life.name()));
-            life.pause(true);
-            tokio::spawn(async move {
-                sleep(length).await;
-                life.pause(false);
-            });
+            life.stand_still(length);
         }
         2 => {
             let server = *rng.one_of(&[Server::Kubernetes, Server::Infisical, Server::Zitadel]);

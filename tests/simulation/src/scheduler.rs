@@ -30,6 +30,8 @@ pub struct Odds {
     pub providers: u64,
     /// The process dies at a call.
     pub dies: u64,
+    /// It stands still at a call, long enough for another to take the Lease.
+    pub still: u64,
     /// A watch event comes late; a watch breaks off.
     pub watch: u64,
 }
@@ -41,6 +43,8 @@ pub struct Fate {
     pub there: Option<Duration>,
     /// What the caller is told.
     pub end: End,
+    /// So long the process stands still from when the request has left it.
+    pub still: Option<Duration>,
 }
 
 /// How a call ends for the caller.
@@ -78,7 +82,9 @@ pub enum Told<T> {
 impl Fate {
     /// Whether nothing is wrong with it.
     pub fn is_ordinary(self) -> bool {
-        self.there.is_some_and(|there| there < Duration::from_millis(50)) && matches!(self.end, End::Answered(..))
+        self.there.is_some_and(|there| there < Duration::from_millis(50))
+            && matches!(self.end, End::Answered(..))
+            && self.still.is_none()
     }
 
     /// Lets a call of a process meet its fate. What was sent can't be recalled: it is carried out though nobody waits.
@@ -89,6 +95,9 @@ impl Fate {
                 call.await
             })
         });
+        if let Some(length) = self.still {
+            life.stand_still(length);
+        }
         if self.end == End::Dies {
             life.end();
             return std::future::pending().await;
@@ -178,17 +187,20 @@ impl Scheduler {
     pub fn fate(&self, server: Server, writes: bool) -> Fate {
         let mut state = self.lock();
         if state.down.contains(&server) {
-            return Fate { there: None, end: End::NotConnected };
+            return Fate { there: None, end: End::NotConnected, still: None };
         }
         let odds = state.odds;
         let rng = &mut state.rng;
         let (there, back) = (rng.milliseconds(1, 40), rng.milliseconds(1, 40));
-        let ordinary = Fate { there: Some(there), end: End::Answered(back) };
+        let ordinary = Fate { there: Some(there), end: End::Answered(back), still: None };
         if !self.faults() {
             return ordinary;
         }
         if rng.chance(odds.dies) {
-            return Fate { there: rng.chance(500).then_some(there), end: End::Dies };
+            return Fate { there: rng.chance(500).then_some(there), end: End::Dies, still: None };
+        }
+        if rng.chance(odds.still) {
+            return Fate { still: Some(rng.milliseconds(5_000, 120_000)), ..ordinary };
         }
         let wrong = if server == Server::Kubernetes { odds.kubernetes } else { odds.providers };
         if !rng.chance(wrong) {
@@ -204,19 +216,19 @@ impl Scheduler {
         match rng.weighted(&[2, 2, 2, 4, 3, 3, 1, 2, 1]) {
             0 => Fate { there: Some(long), ..ordinary },
             1 => Fate { end: End::Answered(long), ..ordinary },
-            2 => Fate { there: None, end: End::NotConnected },
+            2 => Fate { there: None, end: End::NotConnected, still: None },
             3 => {
                 let code = *rng.one_of(codes);
                 let wait = (code == 429 && rng.chance(700) || rng.chance(150)).then(|| rng.between(1, 20));
-                Fate { there: None, end: End::Refused(code, wait) }
+                Fate { there: None, end: End::Refused(code, wait), still: None }
             }
-            4 => Fate { there: done, end: End::BrokenOff(back) },
-            5 => Fate { there: done, end: End::BrokenOff(long) },
-            6 => Fate { there: Some(long), end: End::BrokenOff(back) },
-            7 => Fate { there: None, end: End::BrokenOff(long) },
-            _ if server == Server::Kubernetes => Fate { there: done, end: End::Refused(504, None) },
-            _ if writes => Fate { there: done, end: End::Refused(*rng.one_of(&[502, 504]), None) },
-            _ => Fate { there: done, end: End::Truncated },
+            4 => Fate { there: done, end: End::BrokenOff(back), still: None },
+            5 => Fate { there: done, end: End::BrokenOff(long), still: None },
+            6 => Fate { there: Some(long), end: End::BrokenOff(back), still: None },
+            7 => Fate { there: None, end: End::BrokenOff(long), still: None },
+            _ if server == Server::Kubernetes => Fate { there: done, end: End::Refused(504, None), still: None },
+            _ if writes => Fate { there: done, end: End::Refused(*rng.one_of(&[502, 504]), None), still: None },
+            _ => Fate { there: done, end: End::Truncated, still: None },
         }
     }
 
