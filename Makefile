@@ -36,6 +36,10 @@ soak: ## Replicas that are killed for a minute while everything changes, a flood
 	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test parsers
 	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test infisical_client --test zitadel_client garbled
 
+.PHONY: simulate
+simulate: ## The operator simulated, with random seeds (SEEDS=, SECONDS=, FIRST=), or one again with its trace (SEED=).
+	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet -p simulation
+
 .PHONY: test-contracts
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")

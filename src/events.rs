@@ -83,18 +83,18 @@ pub struct Events {
 }
 
 impl Events {
-    /// Starts the task that sends them. It ends when the last clone is dropped and the queue is empty.
-    pub fn start(client: Client, metrics: Arc<Metrics>) -> (Self, tokio::task::JoinHandle<()>) {
+    /// A queue, and what sends them. It ends when the last clone is dropped and the queue is empty.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<(Event, k8s_openapi::api::core::v1::ObjectReference)>(WAITING);
         let recorder = Recorder::new(client, Reporter { controller: "membership-operator".to_owned(), instance: None });
-        let task = tokio::spawn(async move {
+        let sending = async move {
             while let Some((event, about)) = waiting.recv().await {
                 if let Err(error) = recorder.publish(&event, &about).await {
                     tracing::debug!(%error, reason = event.reason, "an event could not be sent");
                 }
             }
-        });
-        (Self { queue, metrics }, task)
+        };
+        (Self { queue, metrics }, sending)
     }
 
     /// Tells something about an object. Never waits.

@@ -19,6 +19,12 @@ pub use leadership::{Leadership, UnderWay};
 /// The Lease's name. One in a namespace, as the operator acts on all namespaces.
 pub const NAME: &str = "membership-operator";
 
+/// A name for this process that no other has.
+pub fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
+    format!("{host}_{}", uuid::Uuid::new_v4())
+}
+
 /// Where the Lease is, and for how long it is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

@@ -42,6 +42,7 @@
 
 pub mod api;
 pub mod arguments;
+pub mod clock;
 pub mod confirm;
 pub mod controller;
 pub mod crds;

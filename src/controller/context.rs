@@ -17,6 +17,7 @@ use super::provider_object::Providers;
 use super::targets::Targets;
 use crate::api::ProjectMembership;
 use crate::api::membership::ProviderKind;
+use crate::clock::Clock;
 use crate::events::Events;
 use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
@@ -53,6 +54,8 @@ pub struct Context {
     /// Whether this replica has begun to act: it leads, and the caches were filled after it began to. Before that no pass
     /// does anything.
     pub begun: Readiness,
+    /// The wall clock.
+    pub clock: Clock,
     /// Where events go.
     pub events: Events,
     /// What is counted.
@@ -62,7 +65,7 @@ pub struct Context {
 impl Context {
     /// The wall clock. Every decision takes its instant from here and hands it on as a value.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.clock.now()
     }
 
     /// The newest version that we know of: what the watch showed or what our own last write answered.

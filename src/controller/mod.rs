@@ -22,6 +22,7 @@ pub mod resolve;
 pub mod run;
 pub mod targets;
 mod watch;
+pub mod wiring;
 pub mod write;
 
 pub use run::{Config, RunError, run};

@@ -46,7 +46,7 @@ pub struct Checker {
     /// Where the operator's own tokens are.
     pub tokens: PathBuf,
     /// What was made of each object, so that the same credential isn't signed in with twice.
-    pub made: Mutex<HashMap<ProviderKey, Made>>,
+    made: Mutex<HashMap<ProviderKey, Made>>,
 }
 
 /// A connection and what it was made from.
@@ -119,6 +119,12 @@ fn unread(known: Option<Link>, told: Told) -> Link {
         Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => link,
         known => Link::Failed { reason: told.reason, message: told.message, last: known.and_then(Link::usable) },
     }
+}
+
+/// What to do when a provider object's status couldn't be written.
+pub fn after_fault<K>(_: Arc<K>, fault: &Fault, _: Arc<Checker>) -> Action {
+    tracing::warn!(%fault, "a provider could not be checked");
+    Action::requeue(Duration::from_secs(5))
 }
 
 /// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
@@ -247,6 +253,11 @@ pub fn limits(mut set: Limits, endpoint: &str) -> Limits {
 }
 
 impl Checker {
+    /// With nothing made yet.
+    pub fn new(ctx: Arc<Context>, http: Client, cluster_http: Client, tokens: PathBuf) -> Self {
+        Self { ctx, http, cluster_http, tokens, made: Mutex::default() }
+    }
+
     fn made(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderKey, Made>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }

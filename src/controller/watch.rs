@@ -72,6 +72,7 @@ where
     K::DynamicType: Hash + Eq + Clone,
 {
     let leads = leads.shared();
+    let mut listed_so_far = Vec::new();
     let namespaces: Vec<Option<String>> = apis.iter().map(|api| api.namespace().map(str::to_owned)).collect();
     let mut merge = Merge::new(apis.len());
     let led = Arc::new(AtomicBool::new(false));
@@ -116,7 +117,26 @@ where
                 }
             }
         })
-        .applied_objects()
+        .flat_map(move |event| stream::iter(applied(&mut listed_so_far, event)))
+}
+
+/// The objects that an event says were applied. Those of a list follow its end: the store shows none of a list's new
+/// objects before, and whoever is asked to look at one that the store lacks leaves it at that. `listed`: those so far.
+fn applied<K, E>(listed: &mut Vec<K>, event: Result<Event<K>, E>) -> Vec<Result<K, E>> {
+    match event {
+        Ok(Event::Init) => {
+            listed.clear();
+            Vec::new()
+        }
+        Ok(Event::InitApply(object)) => {
+            listed.push(object);
+            Vec::new()
+        }
+        Ok(Event::InitDone) => listed.drain(..).map(Ok).collect(),
+        Ok(Event::Apply(object)) => vec![Ok(object)],
+        Ok(Event::Delete(_)) => Vec::new(),
+        Err(error) => vec![Err(error)],
+    }
 }
 
 /// What a store shows of a namespace.
@@ -149,5 +169,28 @@ fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, me
         Event::Apply(guard) => object(guard).map(Event::Apply),
         Event::InitApply(guard) => object(guard).map(Event::InitApply),
         Event::Delete(guard) => object(guard).map(Event::Delete),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_list_shows_is_looked_at_when_all_of_it_was_read() {
+        use Event::{Apply, Delete, Init, InitApply, InitDone};
+        let mut listed = Vec::new();
+        let mut after = |event| applied::<u8, ()>(&mut listed, Ok(event));
+        assert_eq!(after(Apply(1)), [Ok(1)]);
+        for event in [Init, InitApply(2), InitApply(3)] {
+            assert_eq!(after(event), [], "the list isn't read to its end");
+        }
+        assert_eq!(after(InitDone), [Ok(2), Ok(3)]);
+        assert_eq!(after(Delete(3)), []);
+        // A list that broke off is begun anew.
+        for event in [Init, InitApply(4), Init, InitApply(5)] {
+            assert_eq!(after(event), []);
+        }
+        assert_eq!(after(InitDone), [Ok(5)]);
     }
 }

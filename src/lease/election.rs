@@ -1,8 +1,9 @@
 //! Who holds the Lease, as one replica knows it, and what it does next. Pure: instants come in as values.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::provider::http::TIME_LIMIT;
 

@@ -1,17 +1,17 @@
 //! Reads and writes the Lease. Every write is made under the resourceVersion that was read (compare and swap).
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::time::Instant;
 
 use super::election::{Election, Record, Step, Terms};
 use super::leadership::Leadership;
 use super::{Config, NAME};
+use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
 /// Keeps the Lease for this process.
@@ -20,6 +20,7 @@ pub struct Keeper {
     election: Election,
     leadership: Arc<Leadership>,
     metrics: Arc<Metrics>,
+    clock: Clock,
     /// As read or written last; `None` outside: it has to be read; inside: there is none.
     known: Option<Option<Lease>>,
     /// Who was said to lead.
@@ -27,15 +28,21 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Of a process that nobody else is as.
-    pub fn new(client: Client, config: &Config, leadership: Arc<Leadership>, metrics: Arc<Metrics>) -> Self {
-        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| NAME.to_owned());
-        let identity = format!("{host}_{}", uuid::Uuid::new_v4());
+    /// Of a process that nobody else is as: `identity` is its alone, a restarted one's another.
+    pub fn new(
+        client: Client,
+        config: &Config,
+        identity: String,
+        leadership: Arc<Leadership>,
+        metrics: Arc<Metrics>,
+        clock: Clock,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, &config.namespace),
             election: Election::new(identity, config.terms),
             leadership,
             metrics,
+            clock,
             known: None,
             told: None,
         }
@@ -111,7 +118,7 @@ impl Keeper {
 
     async fn take(&mut self) -> Result<(), String> {
         let began = Instant::now();
-        let record = self.election.record(Timestamp::now());
+        let record = self.election.record(self.clock.now());
         let written = self.write(&record).await?;
         self.election.wrote(record, began);
         self.leadership.held_until(self.election.until());
@@ -131,7 +138,7 @@ impl Keeper {
         if holder != self.election.identity() {
             return Ok(());
         }
-        let record = Record { holder: None, ..self.election.record(Timestamp::now()) };
+        let record = Record { holder: None, ..self.election.record(self.clock.now()) };
         self.write(&record).await.map(drop)
     }
 

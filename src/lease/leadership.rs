@@ -4,9 +4,10 @@
 //! Kubernetes client before each request that isn't a GET.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::Terms;
 use crate::provider::http::TIME_LIMIT;

@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tokio::time::Instant;
 
 use super::election::{Election, Record, Step, Terms};
 use super::leadership::Leadership;

@@ -15,17 +15,19 @@ mod resolver;
 mod retry_after;
 pub mod text;
 mod trust;
+mod wire;
 
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use secrecy::SecretString;
+use tokio::time::Instant;
 
 pub use answer::{Answer, Context};
 pub use endpoint::{Endpoint, Policy, UrlError};
@@ -33,15 +35,17 @@ pub use observer::{Observed, Observer, Outcome};
 pub use proxy::Proxies;
 pub use request::{Method, Request};
 pub use trust::{Trust, TrustError};
+pub use wire::{InProcess, NoAnswer};
 
 use super::budget::Kind;
 use super::error::Effect;
 use super::{Error, Permit};
+use crate::clock::Clock;
 use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
 use rate_limit::{RateLimit, rate_limit};
-use resolver::{NameService, Resolver};
+use wire::Wire;
 
 /// How long a connection may take to come about, name service and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -65,10 +69,11 @@ const NO_SKEW: i64 = i64::MIN;
 /// Connections to servers under one [`Policy`]. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    wire: Wire,
     policy: Arc<Policy>,
     observer: Arc<dyn Observer>,
     leadership: Arc<Leadership>,
+    clock: Clock,
 }
 
 impl Client {
@@ -85,8 +90,14 @@ impl Client {
             );
         }
         let policy = Arc::new(policy);
-        let http = connections(&policy, None, resolver::system())?;
-        Ok(Self { http, policy, observer, leadership: Leadership::alone() })
+        let wire = Wire::network(&policy, None)?;
+        Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
+    }
+
+    /// A client of servers in this process, by a clock of their own.
+    pub fn in_process(policy: Policy, observer: Arc<dyn Observer>, servers: Arc<dyn InProcess>, clock: Clock) -> Self {
+        let (wire, policy) = (Wire::InProcess(servers), Arc::new(policy));
+        Self { wire, policy, observer, leadership: Leadership::alone(), clock }
     }
 
     /// The same connections, writing only while `leadership` leaves the time for it.
@@ -96,7 +107,7 @@ impl Client {
 
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
-        Ok(Self { http: connections(&self.policy, Some(trust), resolver::system())?, ..self.clone() })
+        Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
     }
 
     /// The same connections with another observer, as one provider object's own.
@@ -115,35 +126,6 @@ impl Client {
     }
 }
 
-/// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
-fn connections(policy: &Arc<Policy>, trust: Option<&Trust>, names: NameService) -> Result<reqwest::Client, Error> {
-    let failed = |cause: String| Error::Unreachable {
-        message: format!("the HTTP client can't be made: {cause}"),
-        effect: Effect::None,
-    };
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("membership-operator/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT_LIMIT)
-        .pool_idle_timeout(IDLE_LIMIT)
-        .http2_keep_alive_interval(Duration::from_secs(15))
-        .http2_keep_alive_timeout(Duration::from_secs(10))
-        .tcp_nodelay(true)
-        .dns_resolver(Resolver::new(Arc::clone(policy), names))
-        // What the environment says is in the policy.
-        .no_proxy();
-    for proxy in
-        policy.usable_proxies().map_or_else(|| Ok(Vec::new()), Proxies::build).map_err(|e| failed(e.to_string()))?
-    {
-        builder = builder.proxy(proxy);
-    }
-    if let Some(Trust(certificates)) = trust {
-        builder = builder.tls_certs_only(certificates.iter().cloned());
-    }
-    builder.build().map_err(|error| failed(cause(&error)))
-}
-
 /// One server, as one provider object calls it.
 pub struct Server {
     client: Client,
@@ -157,6 +139,11 @@ impl Server {
     /// Where it is.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// What our own wall clock shows.
+    pub fn now(&self) -> Timestamp {
+        self.client.clock.now()
     }
 
     /// How far the server's clock is certainly ahead of ours, by the `Date` of its last answer.
@@ -273,12 +260,12 @@ impl Server {
         let unknown = context.effect_unknown();
         let began = Instant::now();
         let whole = async {
-            let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.http.execute(prepared)).await;
+            let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.wire.send(prepared, &context)).await;
             let Ok(begun) = begins else {
                 let what = format!("gave no answer in {} s", BEGIN_LIMIT.as_secs());
                 return Err((Outcome::TimedOut, context.unreachable(&what, unknown)));
             };
-            let mut response = begun.map_err(|error| failure::failure(&error, &context))?;
+            let mut response = begun?;
             self.note_clock(response.headers(), began.elapsed());
             // What a refusal says is short, whatever was asked for.
             let long = request.list && response.status().is_success();
@@ -300,7 +287,7 @@ impl Server {
         let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let answer = Answer {
             status,
-            retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, Timestamp::now())),
+            retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, self.now())),
             rate_limit: rate_limit(response.headers()),
             body,
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
@@ -317,7 +304,7 @@ impl Server {
     fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(retry_after::http_date);
         if let Some(date) = date {
-            let skew = retry_after::skew(date, Timestamp::now(), elapsed);
+            let skew = retry_after::skew(date, self.now(), elapsed);
             self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
         }
     }
@@ -326,9 +313,9 @@ impl Server {
 /// As [`tokio::time::timeout`], and nothing of `future` runs after the limit: a process that was stopped in the middle,
 /// and goes on when its lease is another's, doesn't first send what it was about to.
 async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let end = tokio::time::Instant::now() + limit;
+    let end = Instant::now() + limit;
     let mut future = pin!(future);
-    let in_time = poll_fn(|context| match tokio::time::Instant::now() < end {
+    let in_time = poll_fn(|context| match Instant::now() < end {
         true => future.as_mut().poll(context).map(Some),
         false => Poll::Ready(None),
     });

@@ -7,6 +7,7 @@
 
 mod deploy;
 mod generated;
+mod model;
 mod policies;
 mod schema;
 mod support;

@@ -1,6 +1,6 @@
 //! What a server says that its own limits leave.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// What is left of a server's limit until it begins anew, as its `x-ratelimit-*` headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

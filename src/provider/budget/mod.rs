@@ -16,11 +16,12 @@ mod window;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::api::provider::Limits;
 use crate::lease::{Leadership, UnderWay};
@@ -109,7 +110,7 @@ impl Budget {
     pub fn lane(&self, key: String, limits: Limits) -> Lane {
         let owned = {
             let mut state = self.shared.lock();
-            let now = now();
+            let now = Instant::now();
             let State { queue, lanes, .. } = &mut *state;
             lanes.retain(|_, (lane, owned)| owned.strong_count() > 0 || !queue.remove_spent_lane(*lane, now));
             match lanes.get(&key).map(|(lane, owned)| (*lane, owned.upgrade())) {
@@ -217,7 +218,7 @@ impl Permit {
     /// Counts one more request of the same kind, sent after the first under the same permit. It doesn't wait: who comes
     /// next does.
     pub fn charge(&self) {
-        self.shared.lock().queue.charge(self.lane, self.kind, now());
+        self.shared.lock().queue.charge(self.lane, self.kind, Instant::now());
     }
 
     /// Gives the permit back: nothing was sent under it, so that it doesn't count against the minute's limit.
@@ -229,13 +230,13 @@ impl Permit {
     pub fn pause(&self, length: Duration) {
         // Far beyond any Retry-After, and no overflow: a year.
         let length = length.min(Duration::from_secs(365 * 86_400));
-        self.shared.lock().queue.pause(self.lane, now() + length);
+        self.shared.lock().queue.pause(self.lane, Instant::now() + length);
     }
 
     /// The server said that `remaining` of `limit` requests of a kind are left to whoever calls from here, and all of them
     /// again after `reset`. Who would only be refused waits, and the last tenth is kept for revocations.
     pub fn told(&self, kind: Kind, limit: u32, remaining: u32, reset: Duration) {
-        let now = now();
+        let now = Instant::now();
         let allowance = Allowance { limit, remaining, until: now + reset };
         self.shared.lock().queue.told(self.lane, kind, allowance, now);
     }
@@ -260,7 +261,7 @@ impl Shared {
         let mut unwanted = Vec::new();
         let mut state = self.lock();
         loop {
-            match state.queue.next(now()) {
+            match state.queue.next(Instant::now()) {
                 Next::Grant(id) => {
                     let Some(Waiter { lane, kind, urgency, granted }) = state.waiters.remove(&id) else { continue };
                     let permit = Permit { shared: self.clone(), lane, kind, urgency, under_way: OnceLock::new() };
@@ -284,7 +285,7 @@ impl Shared {
         let shared = Arc::downgrade(self);
         state.timer = state.runtime.as_ref().map(|runtime| {
             let timer = runtime.spawn(async move {
-                tokio::time::sleep_until(instant.into()).await;
+                tokio::time::sleep_until(instant).await;
                 if let Some(shared) = shared.upgrade() {
                     shared.lock().timer = None;
                     shared.serve();
@@ -293,11 +294,6 @@ impl Shared {
             (instant, timer.abort_handle())
         });
     }
-}
-
-/// The clock that tests can hold.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

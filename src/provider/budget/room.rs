@@ -1,6 +1,6 @@
 //! What one lane still has room for.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::allowance::Allowance;
 use super::window::Window;

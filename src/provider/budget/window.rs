@@ -1,7 +1,9 @@
 //! A sliding window: how many requests began in the last 60 seconds.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// How long the window is. "A minute" in a provider's limits is any 60 seconds, not one by the clock.
 pub const LENGTH: Duration = Duration::from_secs(60);

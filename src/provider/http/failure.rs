@@ -6,6 +6,7 @@ use super::answer::{Answer, Context};
 use super::endpoint::UrlError;
 use super::observer::Outcome;
 use super::text;
+use super::wire::NoAnswer;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 
@@ -25,6 +26,14 @@ pub(super) fn failure(error: &reqwest::Error, context: &Context) -> (Outcome, Er
         (Outcome::NotSent, context.unreachable(&format!("can't be reached: {cause}: {check}"), Effect::None))
     } else {
         (Outcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
+    }
+}
+
+/// The same of a server in this process.
+pub(super) fn no_answer(no_answer: NoAnswer, context: &Context) -> (Outcome, Error) {
+    match no_answer {
+        NoAnswer::NotConnected => (Outcome::NotSent, context.unreachable("can't be reached", Effect::None)),
+        NoAnswer::BrokenOff => (Outcome::Broken, context.unreachable("broke off", context.effect_unknown())),
     }
 }
 

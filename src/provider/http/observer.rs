@@ -1,6 +1,8 @@
 //! What the metrics learn of each request.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::endpoint::Endpoint;
 

@@ -83,7 +83,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::super::connections;
+    use super::super::wire::connections;
     use super::*;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {

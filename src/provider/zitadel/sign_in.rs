@@ -117,7 +117,7 @@ impl Caller {
     async fn grant(&self, server: &Server, turn: &Turn<'_>, request: Request<'_>) -> Result<Fresh, Error> {
         let answer = server.call(turn.next(), self.to_instance(request.reads())).await?;
         if !answer.is_success() {
-            let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default());
+            let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
         let granted: Granted = answer.json()?;
@@ -156,7 +156,7 @@ impl Caller {
 impl Credentials {
     /// What to check where the server refuses the sign-in; its own words are few (auth.json: `invalid assertion` for
     /// everything that can be wrong with a key).
-    fn what_to_check(&self, skew: SignedDuration) -> String {
+    fn what_to_check(&self, skew: SignedDuration, now: Timestamp) -> String {
         match self {
             Self::PersonalAccessToken(_) => "make a new personal access token and put it into the Secret".to_owned(),
             Self::PrivateKeyJwt(file) => {
@@ -168,7 +168,7 @@ impl Credentials {
                 format!(
                     "check that {} is still there and the user active{clock}; or make a new key for the machine user and put \
                      its JSON file into the Secret",
-                    file.named(Timestamp::now())
+                    file.named(now)
                 )
             }
             Self::ClientCredentials { .. } => {
@@ -194,7 +194,7 @@ impl SignIn for Caller {
             Credentials::PrivateKeyJwt(file) => {
                 let issuer = self.issuer(server, turn).await?;
                 // The server's clock decides, and its answer has just told it.
-                let now = Timestamp::now();
+                let now = server.now();
                 let theirs = now.saturating_add(server.clock_skew().unwrap_or_default()).unwrap_or(now);
                 let assertion = file.assertion(&issuer, theirs).map_err(|error| Error::Unauthorized {
                     message: format!("no sign-in to ZITADEL at {}: {error}", server.endpoint()),

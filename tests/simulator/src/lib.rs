@@ -29,11 +29,11 @@ mod simulator;
 pub mod worlds;
 mod zitadel;
 
-pub use front::{Answer, Fault, Front, Order, Request, When};
+pub use front::{Answer, Door, Fault, Front, Order, Request, When};
 pub use infisical::{
     ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow, Window,
 };
-pub use simulator::Simulator;
+pub use simulator::{Doors, Simulator};
 pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -2,10 +2,11 @@
 
 use std::io;
 
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::front::{Front, serve};
+use crate::front::{Clock, Door, Front, serve};
 use crate::worlds::World;
 use crate::{Infisical, Zitadel};
 
@@ -14,7 +15,16 @@ use crate::{Infisical, Zitadel};
 pub struct Simulator {
     infisical: Infisical,
     zitadel: Zitadel,
-    servers: [JoinHandle<()>; 2],
+    servers: Vec<JoinHandle<()>>,
+}
+
+/// The ways into both without a port.
+#[derive(Clone)]
+pub struct Doors {
+    /// Into Infisical.
+    pub infisical: Door,
+    /// Into ZITADEL.
+    pub zitadel: Door,
 }
 
 impl Simulator {
@@ -35,8 +45,18 @@ impl Simulator {
         let (zitadel_listener, zitadel_front) = opened(zitadel_port).await?;
         let infisical = Infisical::new(infisical_front);
         let zitadel = Zitadel::new(zitadel_front);
-        let servers = [serve(infisical_listener, infisical.clone()), serve(zitadel_listener, zitadel.clone())];
+        let servers = vec![serve(infisical_listener, infisical.clone()), serve(zitadel_listener, zitadel.clone())];
         Ok(Self { infisical, zitadel, servers })
+    }
+
+    /// Makes both, empty, in this process and without a port: requests come through the doors. Their clocks show what
+    /// `now` says.
+    pub fn in_process(now: impl Fn() -> Timestamp + Clone + Send + Sync + 'static) -> (Self, Doors) {
+        let front = |url: &str| Front::with_clock(url.to_owned(), Clock::showing(now.clone()));
+        let infisical = Infisical::new(front("http://infisical.test"));
+        let zitadel = Zitadel::new(front("http://zitadel.test"));
+        let doors = Doors { infisical: Door::into(infisical.clone()), zitadel: Door::into(zitadel.clone()) };
+        (Self { infisical, zitadel, servers: Vec::new() }, doors)
     }
 
     /// Adds a world to what is there.

@@ -1,4 +1,4 @@
-//! The provider's clock: the machine's, moved by an offset.
+//! The provider's clock: the machine's or a simulation's, moved by an offset.
 
 use std::sync::Mutex;
 
@@ -7,16 +7,27 @@ use jiff::{SignedDuration, Timestamp};
 use crate::locked;
 
 /// Wall time as the simulated server sees it.
-#[derive(Default)]
 pub(crate) struct Clock {
+    base: Box<dyn Fn() -> Timestamp + Send + Sync>,
     offset: Mutex<SignedDuration>,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        Self::showing(Timestamp::now)
+    }
+}
+
 impl Clock {
+    /// A clock that shows what another shows, until an offset is set.
+    pub(crate) fn showing(base: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self { base: Box::new(base), offset: Mutex::default() }
+    }
+
     /// Now, at this server.
     pub(crate) fn now(&self) -> Timestamp {
         let offset = *locked(&self.offset);
-        Timestamp::now().saturating_add(offset).unwrap_or(Timestamp::MAX)
+        (self.base)().saturating_add(offset).unwrap_or(Timestamp::MAX)
     }
 
     /// How far this server's clock is ahead of the machine's (negative: behind).

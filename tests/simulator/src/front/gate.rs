@@ -1,6 +1,8 @@
 //! The way of a request through a simulated provider: log, orders, delay, the API itself, orders again, answer.
 
 use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -47,14 +49,30 @@ impl<P: Clone> Clone for Gate<P> {
     }
 }
 
+/// A way into a simulated provider without a port: requests are handed to it in this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Door(Arc<dyn Fn(Request<Body>) -> Answering + Send + Sync>);
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Closed>> + Send>>;
+
+impl Door {
+    pub(crate) fn into<P: Provider>(provider: P) -> Self {
+        let gate = Gate::of(provider);
+        Self(Arc::new(move |request| {
+            let gate = gate.clone();
+            Box::pin(async move { gate.answer(request).await })
+        }))
+    }
+
+    /// Carries a request out; `None`: the connection was closed without an answer.
+    pub async fn answer(&self, request: Request<Body>) -> Option<Response<Body>> {
+        (self.0)(request).await.ok()
+    }
+}
+
 /// Serves a provider on a listener until the returned task is aborted; its connections end with it.
 pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHandle<()> {
-    let control = super::generic_control(provider.front().clone()).merge(provider.control());
-    let gate = Gate {
-        api: TowerToHyperService::new(provider.api()),
-        control: TowerToHyperService::new(Router::new().nest("/_simulator", control)),
-        provider,
-    };
+    let gate = Gate::of(provider);
     tokio::spawn(async move {
         let mut connections = JoinSet::new();
         loop {
@@ -82,13 +100,22 @@ pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHand
 
 /// Handles a request in a task of its own: a server carries out what it has begun even when the client gives up.
 async fn answered<P: Provider>(gate: Gate<P>, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
-    tokio::spawn(async move { gate.answer(request).await }).await.unwrap_or(Err(Closed))
+    tokio::spawn(async move { gate.answer(request.map(Body::new)).await }).await.unwrap_or(Err(Closed))
 }
 
 impl<P: Provider> Gate<P> {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
+    fn of(provider: P) -> Self {
+        let control = super::generic_control(provider.front().clone()).merge(provider.control());
+        Self {
+            api: TowerToHyperService::new(provider.api()),
+            control: TowerToHyperService::new(Router::new().nest("/_simulator", control)),
+            provider,
+        }
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Closed> {
         let (parts, body) = request.into_parts();
-        let body = to_bytes(Body::new(body), BODY_LIMIT).await.map_err(|_| Closed)?;
+        let body = to_bytes(body, BODY_LIMIT).await.map_err(|_| Closed)?;
         if parts.uri.path().starts_with("/_simulator") {
             return called(&self.control, Request::from_parts(parts, Body::from(body))).await;
         }

@@ -16,11 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 pub use log::Request;
 pub use orders::{Answer, Fault, Order, When};
 
+pub(crate) use clock::Clock;
 pub(crate) use control::{Nonsense, generic as generic_control, parsed};
+pub use gate::Door;
 pub(crate) use gate::serve;
 
 use crate::locked;
-use clock::Clock;
 use log::Log;
 use orders::Orders;
 
@@ -40,13 +41,11 @@ struct Inner {
 
 impl Front {
     pub(crate) fn new(url: String) -> Self {
-        Self(Arc::new(Inner {
-            url,
-            clock: Clock::default(),
-            orders: Mutex::default(),
-            log: Mutex::default(),
-            delay: Mutex::default(),
-        }))
+        Self::with_clock(url, Clock::default())
+    }
+
+    pub(crate) fn with_clock(url: String, clock: Clock) -> Self {
+        Self(Arc::new(Inner { url, clock, orders: Mutex::default(), log: Mutex::default(), delay: Mutex::default() }))
     }
 
     /// The base of its URLs, without a slash at the end.

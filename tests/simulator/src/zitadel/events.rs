@@ -1,8 +1,7 @@
 //! The events that everything follows from, and what the write side makes of them.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// What somebody is a member of: a project, or a grant of it to another organisation. A project's id alone, or the ids
 /// of both, will do for one.

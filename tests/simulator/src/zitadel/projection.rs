@@ -1,9 +1,10 @@
 //! What search and rights read: a table that follows the events, later, and not always all of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::events::{Event, Kind, Resource};
 

@@ -2,9 +2,10 @@
 //! follows from. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::credentials::Credentials;
 use super::events::{Event, Kind, Member, Resource};

@@ -1,0 +1,75 @@
+//! The wall clock, as a value that is handed down: what it shows decides when a grant begins and ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+/// A wall clock. Clones show the same.
+#[derive(Clone, Debug)]
+pub struct Clock(Shows);
+
+#[derive(Clone, Debug)]
+enum Shows {
+    System,
+    Following { origin: Timestamp, since: Instant, ahead: Arc<AtomicI64> },
+}
+
+impl Clock {
+    /// The system's clock.
+    pub fn system() -> Self {
+        Self(Shows::System)
+    }
+
+    /// A clock that shows `origin` now and goes on with tokio's time: where that is paused, so is this.
+    pub fn following(origin: Timestamp) -> Self {
+        Self(Shows::Following { origin, since: Instant::now(), ahead: Arc::default() })
+    }
+
+    /// What it shows.
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            Shows::System => Timestamp::now(),
+            Shows::Following { origin, since, ahead } => {
+                let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
+                let ahead = SignedDuration::from_millis(ahead.load(Ordering::Relaxed));
+                origin.saturating_add(passed.saturating_add(ahead)).unwrap_or(Timestamp::MAX)
+            }
+        }
+    }
+
+    /// Another clock that goes on from what this one shows and jumps by itself. The system's stays the system's.
+    pub fn apart(&self) -> Self {
+        match &self.0 {
+            Shows::System => Self::system(),
+            Shows::Following { .. } => Self::following(self.now()),
+        }
+    }
+
+    /// Jumps, forwards or back. The system's clock isn't ours to move: it stays.
+    pub fn jump(&self, by: SignedDuration) {
+        if let Shows::Following { ahead, .. } = &self.0 {
+            ahead.fetch_add(i64::try_from(by.as_millis()).unwrap_or_default(), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_following_clock_goes_as_tokio_s_time_goes_and_jumps_when_told() {
+        let origin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clock = Clock::following(origin);
+        assert_eq!(clock.now(), origin);
+        tokio::time::advance(Duration::from_secs(90)).await;
+        assert_eq!(clock.now(), origin + SignedDuration::from_secs(90));
+        let other = clock.apart();
+        other.jump(SignedDuration::from_secs(-30));
+        assert_eq!((clock.now() - other.now()).get_seconds(), 30);
+    }
+}

@@ -1,0 +1,327 @@
+//! What a controller is made of, and who wakes whom: the watches, what they change in memory, and whose passes follow.
+//!
+//! [`run`](super::run()) drives it with kube's controllers; the simulation (`tests/simulation`) with a scheduler of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, Request};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, Stream, StreamExt, future};
+use k8s_openapi::NamespaceResourceScope;
+use kube::client::Body;
+use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, Resource};
+use tokio::sync::{mpsc, watch as signal};
+use tokio::time::Instant;
+use tower::filter::FilterLayer;
+
+use super::connections::ProviderKey;
+use super::context::{Context, Written};
+use super::in_use::InUse;
+use super::namespaces::{self, Namespaces};
+use super::provider_object::{Kind, ProviderObject, Providers};
+use super::providers::{Checker, of_provider};
+use super::resolve::is_finalized;
+use super::{departed, watch, write};
+use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
+use crate::clock::Clock;
+use crate::events::Events;
+use crate::lease::Leadership;
+use crate::provider::http;
+use crate::telemetry::{Metrics, Readiness};
+
+/// How often the wall clock is compared with the monotonic one.
+const CLOCK_CHECK: Duration = Duration::from_secs(15);
+/// A jump that is worth waking everybody for.
+const CLOCK_JUMP: Duration = Duration::from_secs(1);
+/// How long the first passes wait for the namespaces' labels, where a rule selects by them. Ends wait no longer.
+const LABELS: Duration = Duration::from_secs(10);
+
+/// What a controller needs from outside.
+pub struct Outside {
+    /// The API server. Nothing but GET is to get through where this process doesn't lead: see [`while_leading`].
+    pub client: Client,
+    /// The providers, for provider objects of a namespace.
+    pub http: http::Client,
+    /// The same for provider objects of the cluster, whose keeper may name any address.
+    pub cluster_http: http::Client,
+    /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
+    pub tokens: PathBuf,
+    /// The namespaces that are looked at; none: all of them, and what belongs to the cluster.
+    pub namespaces: Vec<String>,
+    /// Whether this process may act.
+    pub leadership: Arc<Leadership>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The wall clock.
+    pub clock: Clock,
+}
+
+/// A controller, ready to be driven.
+pub struct Wiring {
+    /// What a pass over a membership needs.
+    pub ctx: Arc<Context>,
+    /// What a check of a provider object needs.
+    pub checker: Arc<Checker>,
+    /// What asks for passes over memberships.
+    pub memberships: Feed<ProjectMembership>,
+    /// What asks for checks of provider objects of namespaces.
+    pub providers: Feed<MembershipProvider>,
+    /// The same of those of the cluster.
+    pub cluster_providers: Feed<ClusterMembershipProvider>,
+    /// What goes on beside the passes: it begins them when this process leads, and watches the clock. It never ends.
+    pub aside: BoxFuture<'static, ()>,
+    /// What sends the events. It ends when `ctx` is dropped and all are sent.
+    pub telling: BoxFuture<'static, ()>,
+}
+
+/// What asks for passes over the objects of one kind.
+pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
+    /// The objects that somebody else changed. It fills the store, so it has to be polled.
+    pub changes: BoxStream<'static, Result<K, watcher::Error>>,
+    /// The objects as last watched.
+    pub store: Store<K>,
+    /// The objects that are to be looked at for another reason.
+    pub woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
+}
+
+/// Puts a controller together. Nothing happens until it is driven.
+pub fn wire(outside: Outside) -> Wiring {
+    let Outside { client, http, cluster_http, tokens, namespaces: watched, leadership, metrics, clock } = outside;
+    let (events, telling) = Events::new(client.clone(), metrics.clone());
+    let (memberships, memberships_writer) = reflector::store();
+    let (of_namespaces, of_namespaces_source) = source();
+    let (of_cluster, of_cluster_source) = source();
+    let (namespaces, namespaces_writer) = Namespaces::new();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let ctx = Arc::new(Context {
+        client: client.clone(),
+        memberships: memberships.clone(),
+        providers: Providers { of_namespaces, of_cluster },
+        namespaces,
+        written: Written::default(),
+        in_use: InUse::default(),
+        turns: write::turns(),
+        targets: Default::default(),
+        departed: Default::default(),
+        connections: Default::default(),
+        wake,
+        readiness: Readiness::default(),
+        begun: Readiness::default(),
+        clock,
+        events,
+        metrics: metrics.clone(),
+    });
+    let checker = Arc::new(Checker::new(ctx.clone(), http, cluster_http, tokens));
+    let of_cluster = if watched.is_empty() { vec![Api::all(client.clone())] } else { Vec::new() };
+    let saw_membership = {
+        let ctx = ctx.clone();
+        move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
+    };
+    let listed = signal::Sender::new(false);
+    let are_listed = listed.subscribe();
+    let changes = watch::objects(
+        apis_of(&client, &watched),
+        memberships_writer,
+        metrics,
+        signal::Sender::new(false),
+        saw_membership,
+        leads(&leadership),
+        listed,
+    );
+    let labels = {
+        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone(), namespaces_writer));
+        // What a replica that stood by was told late mustn't count: it lists them when it begins to act.
+        async move {
+            leads.await;
+            watch.await;
+        }
+    };
+    let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
+    let aside = async {
+        tokio::join!(ready, clock, labels);
+    };
+    Wiring {
+        memberships: Feed { changes: by_others(changes, ctx.clone()).boxed(), store: memberships, woken },
+        providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
+        cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
+        aside: aside.boxed(),
+        telling: telling.boxed(),
+        ctx,
+        checker,
+    }
+}
+
+/// What fills the store of one kind of provider objects, and says what is known of it.
+struct Source<K: ProviderObject> {
+    store: Store<K>,
+    writer: Writer<K>,
+    woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
+    not_served: signal::Sender<bool>,
+    listed: signal::Sender<bool>,
+}
+
+fn source<K: ProviderObject>() -> (Kind<K>, Source<K>) {
+    let (store, writer) = reflector::store();
+    let (wake, woken) = mpsc::unbounded_channel();
+    let (not_served, listed) = (signal::Sender::new(false), signal::Sender::new(false));
+    let kind = Kind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
+    (kind, Source { store, writer, woken, not_served, listed })
+}
+
+impl<K: ProviderObject> Source<K> {
+    fn watched(
+        self,
+        apis: Vec<Api<DeserializeGuard<K>>>,
+        checker: &Arc<Checker>,
+        leads: impl Future<Output = ()> + Send + 'static,
+    ) -> Feed<K> {
+        let Self { store, writer, woken, not_served, listed } = self;
+        // What isn't looked for is as good as not served.
+        not_served.send_replace(apis.is_empty());
+        let ctx = checker.ctx.clone();
+        let saw = {
+            let checker = checker.clone();
+            move |event: &Event<K>| provider_event(&checker, event)
+        };
+        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, saw, leads, listed);
+        Feed { changes: by_others(changes, ctx).boxed(), store, woken }
+    }
+}
+
+/// Lets nothing but GET through unless this process leads: no caller can forget to ask.
+pub fn while_leading(
+    leadership: Arc<Leadership>,
+) -> FilterLayer<impl Fn(Request<Body>) -> Result<Request<Body>, &'static str> + Clone + Send + 'static> {
+    FilterLayer::new(move |request: Request<Body>| {
+        let leads = request.method() == Method::GET || leadership.leads(Instant::now());
+        leads.then_some(request).ok_or("isn't asked: this replica doesn't lead, and only the leader writes")
+    })
+}
+
+/// Ends when this process is to act for the first time.
+fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'static {
+    let leadership = leadership.clone();
+    async move { leadership.begins().await }
+}
+
+/// The objects that somebody else changed, or that are seen for the first time.
+fn by_others<K: Resource + Send>(
+    objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
+    ctx: Arc<Context>,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
+    objects.filter(move |object| {
+        let own = object.as_ref().is_ok_and(|object| ctx.written.is_own(object.meta()));
+        future::ready(!own)
+    })
+}
+
+/// The ways to list and watch a kind: of all namespaces, or of each of these.
+fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<DeserializeGuard<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespaces {
+        [] => vec![Api::all(client.clone())],
+        namespaces => namespaces.iter().map(|namespace| Api::namespaced(client.clone(), namespace)).collect(),
+    }
+}
+
+fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
+    if let Event::Delete(object) = event {
+        let key = object.key();
+        if let Some(uid) = &object.meta().uid {
+            checker.ctx.written.forget(uid);
+        }
+        checker.forget(&key);
+        for membership in of_provider(&checker.ctx, &key) {
+            checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+        }
+    }
+    if let Event::InitDone = event {
+        for key in checker.forget_missing(K::KIND) {
+            of_provider(&checker.ctx, &key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
+        }
+    }
+    if let Event::Apply(object) | Event::InitApply(object) = event {
+        checker.ctx.namespaces.serve(object.rules().unwrap_or_default());
+        // A provider object under an old name may be another one.
+        let key = object.key();
+        checker.forget_others(&key, object.meta().uid.as_deref().unwrap_or_default());
+    }
+}
+
+fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
+    let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
+        others.retain(|other| !ctx.apart(object, other));
+        others
+    };
+    departed::saw(ctx, event);
+    if let Event::Apply(object) = event
+        && !is_finalized(object)
+    {
+        ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+    }
+    let others = match event {
+        Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
+        Event::Delete(object) => {
+            if let Some(uid) = &object.metadata.uid {
+                ctx.written.forget(uid);
+            }
+            ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+            concerned(object, ctx.targets.lost(object))
+        }
+        // What was deleted while the watch was broken off is told by nobody.
+        Event::InitDone => {
+            ctx.providers.wake_leaving(None);
+            ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some())
+        }
+        Event::Init => Vec::new(),
+    };
+    others.iter().for_each(|other| ctx.wake(other));
+}
+
+/// Says when the caches are filled, and has everything looked at when this replica begins to act.
+async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bool>) {
+    let Context { memberships, providers, readiness, begun, .. } = &*ctx;
+    let filled = async { tokio::join!(memberships.wait_until_ready(), providers.are_known()) };
+    if let (Ok(()), ()) = filled.await {
+        readiness.ready();
+        tracing::info!(memberships = memberships.len(), providers = providers.count(), "the caches are filled");
+        // The sender lives as long as the watch.
+        let _ = memberships_listed.wait_for(|listed| *listed).await;
+        providers.are_listed().await;
+        // Labels that aren't known are no other labels.
+        let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
+        begun.ready();
+        tracing::info!(memberships = memberships.len(), providers = providers.count(), "all is looked at");
+        providers.of_namespaces.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
+        providers.of_cluster.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
+        memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));
+    }
+    future::pending().await
+}
+
+/// Timers run on the monotonic clock, ends on the wall clock: when the wall clock jumps, everybody looks again.
+async fn watch_clock(ctx: Arc<Context>) {
+    let mut wall = ctx.now();
+    let mut monotonic = Instant::now();
+    loop {
+        tokio::time::sleep(CLOCK_CHECK).await;
+        let passed = ctx.now().duration_since(wall);
+        let jump = passed.as_millis() - i128::try_from(monotonic.elapsed().as_millis()).unwrap_or(i128::MAX);
+        (wall, monotonic) = (ctx.now(), Instant::now());
+        if jump.unsigned_abs() > CLOCK_JUMP.as_millis() {
+            tracing::warn!(milliseconds = jump, "the clock jumped: looking at everything again");
+            for membership in ctx.memberships.state() {
+                ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
+            }
+        }
+    }
+}

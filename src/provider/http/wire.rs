@@ -1,0 +1,98 @@
+//! How a prepared request gets to its server, and the answer back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::failure::{self, cause};
+use super::observer::Outcome;
+use super::resolver::{self, NameService, Resolver};
+use super::{CONNECT_LIMIT, Context, IDLE_LIMIT, Policy, Proxies, Trust};
+use crate::provider::Error;
+use crate::provider::error::Effect;
+
+/// Servers that live in this process: what a simulation answers with. Nothing that the operator is started with leads
+/// here.
+pub trait InProcess: Send + Sync {
+    /// Carries a request out. Dropping the future recalls nothing, as with a real server.
+    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoAnswer>>;
+}
+
+/// Why a server in this process gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    /// There was no connection: nothing was sent.
+    NotConnected,
+    /// The connection broke after the request was sent.
+    BrokenOff,
+}
+
+/// Where requests go.
+#[derive(Clone)]
+pub(super) enum Wire {
+    Network(reqwest::Client),
+    InProcess(Arc<dyn InProcess>),
+}
+
+impl Wire {
+    /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
+    pub(super) fn network(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<Self, Error> {
+        connections(policy, trust, resolver::system()).map(Self::Network)
+    }
+
+    /// The same with connections of its own that trust these authorities alone.
+    pub(super) fn trusting(&self, policy: &Arc<Policy>, trust: &Trust) -> Result<Self, Error> {
+        match self {
+            Self::Network(_) => Self::network(policy, Some(trust)),
+            Self::InProcess(_) => Ok(self.clone()),
+        }
+    }
+
+    /// Sends a request. The answer's body is still to be read.
+    pub(super) async fn send(
+        &self,
+        request: reqwest::Request,
+        context: &Context,
+    ) -> Result<reqwest::Response, (Outcome, Error)> {
+        match self {
+            Self::Network(client) => client.execute(request).await.map_err(|error| failure::failure(&error, context)),
+            Self::InProcess(servers) => {
+                servers.answer(request).await.map_err(|no_answer| failure::no_answer(no_answer, context))
+            }
+        }
+    }
+}
+
+/// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
+pub(super) fn connections(
+    policy: &Arc<Policy>,
+    trust: Option<&Trust>,
+    names: NameService,
+) -> Result<reqwest::Client, Error> {
+    let failed = |cause: String| Error::Unreachable {
+        message: format!("the HTTP client can't be made: {cause}"),
+        effect: Effect::None,
+    };
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("membership-operator/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_LIMIT)
+        .pool_idle_timeout(IDLE_LIMIT)
+        .http2_keep_alive_interval(Duration::from_secs(15))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .tcp_nodelay(true)
+        .dns_resolver(Resolver::new(Arc::clone(policy), names))
+        // What the environment says is in the policy.
+        .no_proxy();
+    for proxy in
+        policy.usable_proxies().map_or_else(|| Ok(Vec::new()), Proxies::build).map_err(|e| failed(e.to_string()))?
+    {
+        builder = builder.proxy(proxy);
+    }
+    if let Some(Trust(certificates)) = trust {
+        builder = builder.tls_certs_only(certificates.iter().cloned());
+    }
+    builder.build().map_err(|error| failed(cause(&error)))
+}

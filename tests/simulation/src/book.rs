@@ -1,0 +1,326 @@
+//! What was declared and done, and what must hold of each write: the invariants that are looked at while a seed runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use membership_operator::clock::Clock;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::apiserver::{ApiServer, routes};
+use crate::life::Life;
+use crate::providers::{Roles, STRANGERS, Sent, Spot, TARGETS, Witness};
+use crate::scheduler::Scheduler;
+
+/// The kind that all is about.
+pub const MEMBERSHIPS: &str = "projectmemberships";
+/// How long after a change by hand, or an edit, a write may still go by what was there before: a request's longest way,
+/// a watch that is late and the age that a list may have.
+const UNDER_WAY: Duration = Duration::from_secs(120);
+
+/// Looks on. Clones are one.
+#[derive(Clone)]
+pub struct Book {
+    api: ApiServer,
+    scheduler: Scheduler,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Roles that objects have ever declared.
+    declared: BTreeSet<(Spot, String)>,
+    /// When an object last stopped to declare a role for good.
+    permanent_until: BTreeMap<(Spot, String), Instant>,
+    /// Where an object has ever been Exclusive.
+    exclusive: BTreeSet<Spot>,
+    /// The last change of a role by hand.
+    by_hand: BTreeMap<(Spot, String), Instant>,
+    /// Who put a role there: true: the operator.
+    granted: BTreeMap<(Spot, String), bool>,
+    /// Roles that were granted on the word of a spec, by whom, until a status speaks of them.
+    on_a_spec: BTreeMap<(Spot, String), String>,
+    /// Processes that have ended.
+    ended: BTreeSet<String>,
+    /// Roles that an object with `deletionPolicy: Orphan` may have left.
+    orphaned: BTreeSet<(Spot, String)>,
+    /// What was recorded when a request was sent.
+    records: BTreeMap<String, Vec<(Timestamp, Records)>>,
+    /// Writes since the last look, for whoever looks whether it rests.
+    writes: Vec<String>,
+}
+
+/// Until when a role may be there by what is written down; `None`: for good.
+type Records = BTreeMap<(Spot, String), Option<Timestamp>>;
+
+impl Book {
+    /// An empty one.
+    pub fn new(api: ApiServer, scheduler: Scheduler, clock: Clock) -> Self {
+        Self { api, scheduler, clock, state: Arc::default() }
+    }
+
+    /// A spec is about to be applied.
+    pub fn declares(&self, spec: &Value) {
+        let Some(spot) = spot_of(spec) else { return };
+        let mut state = self.lock();
+        for role in roles_of(spec) {
+            state.declared.insert((spot, role.name));
+        }
+        if spec["roleManagement"] != "Additive" {
+            state.exclusive.insert(spot);
+        }
+    }
+
+    /// A spec is about to be changed or deleted.
+    pub fn undeclares(&self, spec: &Value, deleted: bool) {
+        let Some(spot) = spot_of(spec) else { return };
+        let mut state = self.lock();
+        for role in roles_of(spec) {
+            if role.temporary.is_null() {
+                state.permanent_until.insert((spot, role.name.clone()), Instant::now());
+            }
+            if deleted && spec["deletionPolicy"] == "Orphan" {
+                state.orphaned.insert((spot, role.name));
+            }
+        }
+    }
+
+    /// Somebody changes a role by hand.
+    pub fn by_hand(&self, spot: Spot, role: &str, there: bool) {
+        let mut state = self.lock();
+        state.by_hand.insert((spot, role.to_owned()), Instant::now());
+        if there {
+            state.granted.insert((spot, role.to_owned()), false);
+        }
+    }
+
+    /// Whether an object has ever declared the role there.
+    pub fn was_declared(&self, spot: Spot, role: &str) -> bool {
+        self.lock().declared.contains(&(spot, role.to_owned()))
+    }
+
+    /// Whether an object has ever been Exclusive there.
+    pub fn was_exclusive(&self, spot: Spot) -> bool {
+        self.lock().exclusive.contains(&spot)
+    }
+
+    /// Whether it was the operator who put a role there.
+    pub fn granted_by_us(&self, spot: Spot, role: &str) -> bool {
+        self.lock().granted.get(&(spot, role.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// Whether an object that left it to itself may have left a role.
+    pub fn was_orphaned(&self, spot: Spot, role: &str) -> bool {
+        self.lock().orphaned.contains(&(spot, role.to_owned()))
+    }
+
+    /// A process has ended.
+    pub fn has_ended(&self, life: &str) {
+        self.lock().ended.insert(life.to_owned());
+    }
+
+    /// A known gap (docs/decisions.md, "A grant on the spec's word alone"): a process that is killed between a grant on
+    /// the word of a spec and the status that speaks of it, on an object that is then edited, may leave a role that only
+    /// an Exclusive object notices.
+    pub fn was_granted_by_the_dead(&self, spot: Spot, role: &str) -> bool {
+        let state = self.lock();
+        state.on_a_spec.get(&(spot, role.to_owned())).is_some_and(|life| state.ended.contains(life))
+    }
+
+    /// The writes since the last time that this was asked.
+    pub fn take_writes(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().writes)
+    }
+
+    /// A process sends a write to the API server.
+    pub fn sees_kubernetes(&self, life: &Life, request: &routes::Request) {
+        if request.plural == "leases" {
+            return;
+        }
+        let name = request.name.as_deref().unwrap_or_default();
+        self.lock().writes.push(format!(
+            "{} {} {}/{name} {}",
+            life.name(),
+            request.method,
+            request.plural,
+            request.body
+        ));
+        let guarded = !request.body["metadata"]["resourceVersion"].is_null();
+        if !guarded {
+            self.holds_the_lease(life, &format!("{} {}/{name}", request.method, request.plural));
+        }
+    }
+
+    fn holds_the_lease(&self, life: &Life, what: &str) {
+        let Some(lease) = self.api.get("leases", (NAMESPACE, membership_operator::lease::NAME)) else { return };
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        if holder != life.name() {
+            let what = format!("{} sends {what} while {holder:?} has the lease", life.name());
+            self.scheduler.fails("two replicas never both write after a lease moved", what);
+        }
+    }
+
+    /// Until when each role may be there, by all that is written down now.
+    fn records(&self, who: &str) -> Records {
+        let mut records = Records::new();
+        let mut on_a_spec = Vec::new();
+        for object in self.api.all(MEMBERSHIPS) {
+            let Some(spot) = spot_of(&object["spec"]) else { continue };
+            for role in object["status"]["managedRoles"].as_array().into_iter().flatten() {
+                let name = role["role"].as_str().unwrap_or_default().to_owned();
+                let end = role["expirationTime"].as_str().and_then(|end| end.parse().ok());
+                self.lock().on_a_spec.remove(&(spot, name.clone()));
+                may(&mut records, (spot, name), end);
+            }
+            for role in roles_of(&object["spec"]) {
+                if role.temporary.is_null() {
+                    on_a_spec.push((spot, role.name));
+                }
+            }
+        }
+        for key in on_a_spec {
+            if !records.contains_key(&key) {
+                self.lock().on_a_spec.insert(key.clone(), who.to_owned());
+            }
+            records.insert(key, None);
+        }
+        for (key, until) in &self.lock().permanent_until {
+            if until.elapsed() < UNDER_WAY {
+                may(&mut records, key.clone(), None);
+            }
+        }
+        records
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recently_by_hand(&self, spot: Spot, role: &str) -> bool {
+        self.lock().by_hand.get(&(spot, role.to_owned())).is_some_and(|at| at.elapsed() < UNDER_WAY)
+    }
+
+    /// Nothing of a stranger is touched.
+    fn touches_no_stranger(&self, who: &str, line: &str, spot: Spot, before: &Roles, after: &Roles) {
+        if STRANGERS.contains(&spot) && before != after {
+            let what = format!("{who}: {line} makes {before:?} of {spot:?}, whom no object names, {after:?}");
+            self.scheduler.fails("nothing of a stranger is touched", what);
+        }
+        for role in before.keys().filter(|role| !after.contains_key(*role)) {
+            let ours = self.was_declared(spot, role) || self.was_exclusive(spot);
+            // A full list that was planned before the change by hand: the provider has no compare and swap.
+            if !ours && !self.recently_by_hand(spot, role) {
+                let what = format!("{who}: {line} takes {role} from {spot:?}, which no object ever declared");
+                self.scheduler.fails("nothing of a stranger is touched", what);
+            }
+        }
+    }
+
+    /// No grant goes beyond its recorded end, and none is made that isn't written down.
+    fn grants_within_the_record(
+        &self,
+        who: &str,
+        line: &str,
+        spot: Spot,
+        (before, after): (&Roles, &Roles),
+        (sent, records): &(Timestamp, Records),
+    ) {
+        for (role, end) in after {
+            if before.get(role) == Some(end) {
+                continue;
+            }
+            if !before.contains_key(role) {
+                self.lock().granted.insert((spot, role.clone()), true);
+            }
+            let beyond = |what: String| {
+                let what = format!("{who}: {line} gives {role} until {end:?} to {spot:?}: {what}");
+                self.scheduler.fails("no grant ever goes beyond its recorded end", what);
+            };
+            match records.get(&(spot, role.clone())) {
+                // Carried along by a full list that was planned before it was taken away by hand.
+                None if self.recently_by_hand(spot, role) => {}
+                None => beyond("nothing of it is written down".to_owned()),
+                Some(None) => {}
+                Some(Some(recorded)) if recorded <= sent => {
+                    if end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(spot, role) {
+                        beyond(format!("sent at {sent}, and its recorded end was {recorded}"));
+                    }
+                }
+                Some(Some(recorded)) => {
+                    let enforced = spot.server == crate::scheduler::Server::Infisical;
+                    if enforced && end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(spot, role) {
+                        beyond(format!("its recorded end is {recorded}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Witness for Book {
+    fn sends(&self, life: &Life, sent: &Sent) {
+        self.holds_the_lease(life, &sent.line);
+        let records = self.records(life.name());
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.writes.push(format!("{} {} {}", life.name(), sent.line, sent.body));
+        let of = state.records.entry(format!("{}{}", sent.line, sent.body)).or_default();
+        of.push((now, records));
+    }
+
+    fn carried_out(&self, who: &str, sent: &Sent, before: &BTreeMap<Spot, Roles>, after: &BTreeMap<Spot, Roles>) {
+        let records = self.lock().records.get(&format!("{}{}", sent.line, sent.body)).and_then(|of| of.last().cloned());
+        for spot in TARGETS.into_iter().chain(STRANGERS) {
+            let (Some(was), Some(is)) = (before.get(&spot), after.get(&spot)) else { continue };
+            if was == is {
+                continue;
+            }
+            self.scheduler.write(format!("    {spot:?}: {was:?} becomes {is:?}"));
+            self.touches_no_stranger(who, &sent.line, spot, was, is);
+            if let Some(records) = &records {
+                self.grants_within_the_record(who, &sent.line, spot, (was, is), records);
+            }
+        }
+    }
+}
+
+/// Of two ends the later counts.
+fn may(records: &mut Records, key: (Spot, String), end: Option<Timestamp>) {
+    let known = records.entry(key).or_insert(end);
+    *known = match (*known, end) {
+        (Some(known), Some(end)) => Some(known.max(end)),
+        _ => None,
+    };
+}
+
+/// Where everything lives.
+pub const NAMESPACE: &str = "team-a";
+
+/// A declared role.
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Its times; null: for good.
+    pub temporary: Value,
+}
+
+/// The declared roles of a spec.
+pub fn roles_of(spec: &Value) -> Vec<Role> {
+    let roles = spec["roles"].as_array().into_iter().flatten();
+    let name = |role: &Value| role["role"].as_str().unwrap_or_default().to_owned();
+    roles.map(|role| Role { name: name(role), temporary: role["temporary"].clone() }).collect()
+}
+
+/// Whom a spec is about.
+pub fn spot_of(spec: &Value) -> Option<Spot> {
+    TARGETS.into_iter().find(|spot| spec["subject"]["id"] == spot.subject)
+}
+
+/// Some seconds from an instant on, on a whole second.
+pub fn seconds_after(now: Timestamp, seconds: i64) -> Timestamp {
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(whole)
+}

@@ -1,0 +1,19 @@
+//! The operator, simulated: its own code over an API server in memory ([`apiserver`]) and the simulated providers, on a
+//! clock that stands still while anything can be done, with a [`scheduler`] that decides from a seed what goes wrong.
+//!
+//! `make simulate` runs seeds; `SEED=… make simulate` runs one again, exactly as before.
+
+pub mod apiserver;
+pub mod book;
+pub mod kubernetes;
+pub mod life;
+pub mod oracle;
+pub mod process;
+pub mod providers;
+pub mod rng;
+pub mod run;
+pub mod scheduler;
+pub mod seeds;
+pub mod users;
+
+pub use run::{Outcome, run};

@@ -1,0 +1,216 @@
+//! The way from a process to the providers, and what of it is looked at: each write is compared with what was there
+//! before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt;
+use membership_operator::provider::http::{InProcess, NoAnswer};
+use serde_json::json;
+use simulator::{Doors, Simulator, worlds};
+
+use crate::life::Life;
+use crate::scheduler::{Scheduler, Server, Told};
+
+/// Somebody's place at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spot {
+    /// Where.
+    pub server: Server,
+    /// The subject's id.
+    pub subject: &'static str,
+}
+
+/// Who is there: those that objects speak of, and strangers.
+pub const TARGETS: [Spot; 4] = [
+    Spot { server: Server::Infisical, subject: worlds::INFISICAL_DEPLOYER },
+    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_DEPLOYER },
+    Spot { server: Server::Infisical, subject: worlds::INFISICAL_REPORTER },
+    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_GRACE },
+];
+/// Those whom no object names.
+pub const STRANGERS: [Spot; 2] = [
+    Spot { server: Server::Infisical, subject: worlds::INFISICAL_ON_CALL },
+    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_ADA },
+];
+
+/// A role as a provider holds it: its name, and the end where the provider knows one.
+pub type Roles = BTreeMap<String, Option<jiff::Timestamp>>;
+
+/// Both providers.
+#[derive(Clone)]
+pub struct Providers {
+    /// The simulators.
+    pub simulator: Arc<Simulator>,
+    /// The ways in.
+    pub doors: Doors,
+}
+
+impl Providers {
+    /// Both with the world of the demo, and the strangers' roles.
+    pub fn new(now: impl Fn() -> jiff::Timestamp + Clone + Send + Sync + 'static) -> Self {
+        let (simulator, doors) = Simulator::in_process(now);
+        simulator.load(&worlds::demo());
+        let providers = Self { simulator: Arc::new(simulator), doors };
+        for spot in TARGETS {
+            providers.by_hand(spot, &[]);
+        }
+        for spot in STRANGERS {
+            providers.by_hand(spot, &roles_of(spot.server)[..2]);
+        }
+        providers
+    }
+
+    /// What somebody has, ended or not; without the base that gives nothing.
+    pub fn roles(&self, spot: Spot) -> Roles {
+        match spot.server {
+            Server::Infisical => {
+                let rows = self.simulator.infisical().roles(worlds::INFISICAL_PROJECT, spot.subject);
+                let rows = rows.into_iter().filter(|row| row.role != "no-access");
+                rows.map(|row| (row.role, row.temporary.map(|window| window.end))).collect()
+            }
+            _ => {
+                let roles = self.simulator.zitadel().roles(worlds::ZITADEL_PROJECT, spot.subject);
+                roles.into_iter().map(|role| (role, None)).collect()
+            }
+        }
+    }
+
+    /// What is in force.
+    pub fn effective(&self, spot: Spot, at: jiff::Timestamp) -> BTreeSet<String> {
+        self.roles(spot).into_iter().filter(|(_, end)| end.is_none_or(|end| end > at)).map(|(role, _)| role).collect()
+    }
+
+    /// Somebody is given exactly these roles by hand.
+    pub fn by_hand(&self, spot: Spot, roles: &[&str]) {
+        match spot.server {
+            Server::Infisical if roles.is_empty() => {
+                self.simulator.infisical().remove_member(worlds::INFISICAL_PROJECT, spot.subject);
+            }
+            Server::Infisical => {
+                let rows = roles.iter().map(|role| simulator::RoleRow::permanent(role)).collect();
+                self.simulator.infisical().set_roles(worlds::INFISICAL_PROJECT, spot.subject, rows);
+            }
+            _ => self.simulator.zitadel().set_roles(worlds::ZITADEL_PROJECT, spot.subject, roles),
+        }
+    }
+
+    /// What all of them have.
+    pub fn all(&self) -> BTreeMap<Spot, Roles> {
+        TARGETS.into_iter().chain(STRANGERS).map(|spot| (spot, self.roles(spot))).collect()
+    }
+}
+
+/// The roles that are given and taken at a provider.
+pub fn roles_of(server: Server) -> &'static [&'static str] {
+    match server {
+        Server::Infisical => &["viewer", "deployer", "auditor", "member"],
+        _ => &["PROJECT_OWNER_VIEWER", "PROJECT_OWNER", "PROJECT_OWNER_VIEWER_GLOBAL", "PROJECT_OWNER_GLOBAL"],
+    }
+}
+
+/// A request that may write, when it is sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Where to.
+    pub server: Server,
+    /// Its method and path.
+    pub line: String,
+    /// Its body.
+    pub body: serde_json::Value,
+}
+
+/// What is told of each write.
+pub trait Witness: Send + Sync {
+    /// A process sends a write.
+    fn sends(&self, life: &Life, sent: &Sent);
+    /// A write was carried out, and this was there before and after it.
+    fn carried_out(&self, life: &str, sent: &Sent, before: &BTreeMap<Spot, Roles>, after: &BTreeMap<Spot, Roles>);
+}
+
+/// One process's way to the providers.
+#[derive(Clone)]
+pub struct ToProviders {
+    /// Where it leads.
+    pub providers: Providers,
+    /// Who decides.
+    pub scheduler: Scheduler,
+    /// Whose way.
+    pub life: Life,
+    /// Who looks on.
+    pub witness: Arc<dyn Witness>,
+}
+
+impl InProcess for ToProviders {
+    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoAnswer>> {
+        self.clone().asked(request).boxed()
+    }
+}
+
+impl ToProviders {
+    async fn asked(self, request: reqwest::Request) -> Result<reqwest::Response, NoAnswer> {
+        let infisical = request.url().host_str() == Some("infisical.test");
+        let server = if infisical { Server::Infisical } else { Server::Zitadel };
+        let path = request.url().path().to_owned();
+        let reads = request.method() == reqwest::Method::GET
+            || ["/_search", "/login", "/token"].iter().any(|end| path.ends_with(end));
+        let fate = self.scheduler.fate(server, !reads);
+        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let line = format!("{} {server:?}{path}", request.method());
+        let shown = if reads { String::new() } else { String::from_utf8_lossy(body).into_owned() };
+        self.scheduler.write(format!("{} {line} {shown} -> {fate:?}", self.life.name()));
+        let sent = Sent { server, line, body: serde_json::from_slice(body).unwrap_or_default() };
+        if !reads {
+            self.witness.sends(&self.life, &sent);
+        }
+        let door =
+            if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
+        let mut handed = Request::new(Body::from(body.to_vec()));
+        *handed.method_mut() = request.method().clone();
+        *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoAnswer::NotConnected)?;
+        *handed.headers_mut() = request.headers().clone();
+        if let Ok(host) = request.url().authority().parse() {
+            handed.headers_mut().insert("host", host);
+        }
+        let (providers, witness, name) = (self.providers.clone(), self.witness.clone(), self.life.name().to_owned());
+        let told = fate
+            .met(&self.life, async move {
+                let before = (!reads).then(|| providers.all());
+                let answer = door.answer(handed).await?;
+                if let Some(before) = before {
+                    witness.carried_out(&name, &sent, &before, &providers.all());
+                }
+                let (parts, body) = answer.into_parts();
+                let bytes = body.collect().await.ok()?.to_bytes();
+                Some((parts, bytes))
+            })
+            .await;
+        match told {
+            Told::Answer(Some((parts, bytes))) => Ok(Response::from_parts(parts, bytes).into()),
+            Told::Half(Some((mut parts, bytes))) => {
+                parts.headers.remove("content-length");
+                Ok(Response::from_parts(parts, bytes.slice(..bytes.len() / 2)).into())
+            }
+            Told::Code(code, wait) => Ok(refused(code, wait).into()),
+            Told::NotConnected => Err(NoAnswer::NotConnected),
+            Told::BrokenOff | Told::Answer(None) | Told::Half(None) => Err(NoAnswer::BrokenOff),
+        }
+    }
+}
+
+/// What stands before a provider answers in its place.
+fn refused(code: u16, wait: Option<u64>) -> Response<Bytes> {
+    let body = json!({"statusCode": code, "message": "by order of the seed", "error": "Simulated"});
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = axum::http::StatusCode::from_u16(code).unwrap_or_default();
+    response.headers_mut().insert("content-type", axum::http::HeaderValue::from_static("application/json"));
+    if let Some(wait) = wait {
+        response.headers_mut().insert("retry-after", wait.into());
+    }
+    response
+}
