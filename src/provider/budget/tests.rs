@@ -55,7 +55,7 @@ async fn a_permit_granted_to_one_who_has_just_given_up_goes_to_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_timer_wakes_at_the_very_instant_and_not_before() {
     let lane = Budget::new(true).lane("p".to_owned(), limited(1));
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     drop(write(&lane, Urgency::Revoke).await);
     assert_eq!(start.elapsed(), Duration::ZERO);
     drop(write(&lane, Urgency::Revoke).await);
@@ -66,7 +66,7 @@ async fn a_timer_wakes_at_the_very_instant_and_not_before() {
 async fn a_pause_stops_the_lane_and_the_longest_wins() {
     let budget = Budget::new(false);
     let lane = budget.lane("p".to_owned(), Limits::default());
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     let permit = write(&lane, Urgency::Grant).await;
     permit.pause(Duration::from_secs(20));
     permit.pause(Duration::from_secs(5));
@@ -82,7 +82,7 @@ async fn a_pause_stops_the_lane_and_the_longest_wins() {
 async fn an_earlier_instant_moves_the_timer_up() {
     let budget = Budget::new(false);
     let (late, soon) = (budget.lane("late".to_owned(), Limits::default()), budget.lane("soon".to_owned(), limited(1)));
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     write(&late, Urgency::Grant).await.pause(Duration::from_secs(300));
     drop(write(&soon, Urgency::Grant).await);
     let waits = tokio::spawn(async move { drop(write(&late, Urgency::Grant).await) });
@@ -96,7 +96,7 @@ async fn an_earlier_instant_moves_the_timer_up() {
 #[tokio::test(start_paused = true)]
 async fn the_same_key_is_the_same_lane_and_deleting_it_gives_no_second_budget() {
     let budget = Budget::new(false);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     drop(write(&budget.lane("p".to_owned(), limited(1)), Urgency::Revoke).await);
     drop(write(&budget.lane("p".to_owned(), limited(1)), Urgency::Revoke).await);
     assert_eq!(start.elapsed(), Duration::from_secs(60));
@@ -115,7 +115,7 @@ async fn other_limits_count_at_once() {
     });
     yield_now().await;
     assert_eq!(lane.waiting(), [1, 0, 0, 0]);
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     lane.set_limits(limited(2));
     waits.await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
