@@ -22,6 +22,9 @@ use crate::apiserver::{ApiServer, routes};
 use crate::life::Life;
 use crate::scheduler::{Scheduler, Server, Told};
 
+/// Is told which process sends what.
+pub type Sees = Arc<dyn Fn(&Life, &routes::Request) + Send + Sync>;
+
 /// One process's way to the API server, as [`kube::Client::new`] takes it.
 #[derive(Clone)]
 pub struct ToKubernetes {
@@ -32,7 +35,7 @@ pub struct ToKubernetes {
     /// Whose way.
     pub life: Life,
     /// Is told of each write that is sent.
-    pub sees: Arc<dyn Fn(&Life, &routes::Request) + Send + Sync>,
+    pub sees: Sees,
 }
 
 /// No answer came.
@@ -117,12 +120,8 @@ impl ToKubernetes {
         let watching = Watching { to: self, request, after: watch.after, ends, ready: VecDeque::new() };
         let lines = stream::unfold(Some(watching), |watching| async move {
             let mut watching = watching?;
-            match watching.next().await {
-                Some((line, goes_on)) => {
-                    Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), goes_on.then_some(watching)))
-                }
-                None => None,
-            }
+            let (line, goes_on) = watching.next().await?;
+            Some((Ok::<_, Infallible>(Frame::data(Bytes::from(line))), goes_on.then_some(watching)))
         });
         Ok(Response::new(StreamBody::new(lines).boxed_unsync()))
     }
