@@ -103,7 +103,7 @@ fn once(mut bytes: Vec<u8>, garble: &Garble) -> Vec<u8> {
             let end = fields[at.index(fields.len())];
             let begin = text[..end].rfind('"').unwrap_or(end);
             let again = format!("{}:{value},", &text[begin..=end]);
-            return [text[..begin].as_bytes(), again.as_bytes(), &text.as_bytes()[begin..]].concat();
+            return [&text.as_bytes()[..begin], again.as_bytes(), &text.as_bytes()[begin..]].concat();
         }
         Garble::Deep(at, depth) => {
             let marked = changed(bytes, at, |there| *there = json!("<deep>"));
