@@ -10,17 +10,16 @@ const MOST: usize = 1_572_864;
 
 /// Creates a subject's object so large that about `left` bytes can still be added.
 async fn create(stage: &Stage, subject: &Subject, fields: &Value, left: usize) {
-    let mut size = MOST - left;
+    let mut labels = (MOST - left) / 400;
     loop {
         let mut object = with(subject.declares(json!([{"role": subject.names()[0]}])), fields.clone());
-        // Labels are counted, and their number isn't bounded.
+        // Their number isn't bounded; each stands twice, since whose it is is kept as well.
         let label = |n: usize| (format!("{}.example/{n:0>60}", "x".repeat(100)), json!("y".repeat(60)));
-        let labels: Map<String, Value> = (0..size / 240).map(label).collect();
-        object["metadata"]["labels"] = Value::Object(labels);
+        object["metadata"]["labels"] = Value::Object((0..labels).map(label).collect::<Map<String, Value>>());
         if stage.api.try_create(&object).await.is_ok() {
             return;
         }
-        size -= 240;
+        labels -= 1;
     }
 }
 
@@ -46,7 +45,9 @@ async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind
         stage.ready(&wide.object()).await;
         each(&cases, async |(subject, ..)| {
             stage.delete(&subject.object()).await;
-            subject.has_now(&[], "when its object is gone");
+            // Not at once: the API server takes its time with such objects, and a finalizer that comes while one is being
+            // deleted is lost. The operator misses it.
+            subject.has(&[]).await;
             let writes = subject.writes();
             assert!(writes.len() <= 2, "{}: granted once and revoked once: {writes:#?}", subject.name);
         })
