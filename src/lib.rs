@@ -11,7 +11,7 @@
 //!
 //! | step | room | what is decided there |
 //! |---|---|---|
-//! | watch | [`controller`]`::watch`, [`controller::targets`] | who has to look again |
+//! | watch | [`controller`]`::watch`, [`controller::wiring`], [`controller::targets`] | who has to look again |
 //! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`] | which server, which target, who leads |
 //! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
 //! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |
@@ -21,6 +21,7 @@
 //! | act | [`controller::act`], [`provider`] | sending it |
 //! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
+//! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
 //! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
 //!
 //! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without

@@ -87,7 +87,6 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
         with_stage_on(&plane, async |b| {
             let_in(&a).await;
             let_in(&b).await;
-            // Two layers of one target, in one namespace each.
             let subject = b.identity("layered");
             let namespaces = format!("--watch-namespaces={},{}", a.ns.name, b.ns.name);
             b.declare(&subject, json!([{"role": "viewer"}])).await;
