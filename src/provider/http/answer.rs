@@ -78,6 +78,10 @@ impl Answer {
     /// The body as JSON. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
     /// it isn't known whether it was carried out.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // Every answer that is read is an object, and a struct would take an array for its fields in order.
+        if self.body.trim_ascii_start().starts_with(b"[") {
+            return Err(self.nonsense("JSON of another shape (line 1, column 1)"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| {
             // The error's own text may quote the body; its place can't.
             let what = if self.content_type.contains("html") || self.body.trim_ascii_start().starts_with(b"<") {

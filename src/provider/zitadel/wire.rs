@@ -4,7 +4,30 @@
 //! Numbers of 64 bits are strings, and whatever is zero, empty or false is left out (reference/zitadel.md, Management
 //! v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+
+/// Reads an object as such: a struct takes an array for its fields in order as well, and then `[]` says of a page that
+/// nothing is on it.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    from.deserialize_map(Object(PhantomData))
+}
 
 /// What a write answers.
 #[derive(Deserialize, Debug)]
@@ -26,6 +49,7 @@ pub struct Details {
 /// A page of members. An empty one has its details all the same; without them it is no answer of ZITADEL's.
 #[derive(Deserialize, Debug)]
 pub struct Page {
+    #[serde(deserialize_with = "object")]
     pub details: PageDetails,
     #[serde(default)]
     pub result: Vec<Row>,
@@ -91,7 +115,7 @@ pub struct GrantView {
 #[derive(Deserialize, Debug)]
 pub struct Projects {
     /// Without them it is no answer of ZITADEL's.
-    #[serde(rename = "details")]
+    #[serde(rename = "details", deserialize_with = "object")]
     pub _details: PageDetails,
     #[serde(default)]
     pub result: Vec<NamedProject>,
@@ -110,6 +134,7 @@ pub struct NamedProject {
 /// A page of users, in v1 and v2.
 #[derive(Deserialize, Debug)]
 pub struct Users {
+    #[serde(deserialize_with = "object")]
     pub details: PageDetails,
     #[serde(default)]
     pub result: Vec<UserView>,
@@ -240,6 +265,7 @@ mod tests {
         let row: Row = serde_json::from_str(r#"{"userId":"1"}"#).unwrap();
         assert_eq!((row.details.sequence, row.roles.len()), (0, 0));
         assert!(serde_json::from_str::<Row>("{}").is_err(), "a row of nobody makes no sense");
+        assert!(serde_json::from_str::<Page>(r#"{"details":[]}"#).is_err(), "details of nothing are no empty page");
     }
 
     #[test]

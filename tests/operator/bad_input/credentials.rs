@@ -164,16 +164,19 @@ async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
 }
 
 #[tokio::test]
-async fn a_deletion_waits_for_a_credential_that_is_gone_and_an_orphan_does_not() {
+async fn a_deletion_waits_for_a_credential_that_is_refused_and_an_orphan_does_not() {
     with_stage(async |stage| {
         let pairs = [stage.both("deleted"), stage.both("let-go")];
         for subject in pairs.iter().flatten() {
             stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
             stage.ready(&subject.object()).await;
         }
+        let [infisical, zitadel] = stage.secrets();
+        let infisical = changed(infisical, "/stringData/client-secret", json!("of-nobody"));
+        let zitadel = changed(zitadel, "/stringData/token", json!("of-nobody"));
+        stage.api.apply(&[infisical, zitadel]).await;
         for name in ["infisical", "zitadel"] {
-            stage.ns.ok(&["delete", "secret", name]).await;
-            stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "gone").await;
+            stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "refused").await;
             stage.says(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
         }
         let [deleted, let_go] = &pairs;
@@ -181,10 +184,10 @@ async fn a_deletion_waits_for_a_credential_that_is_gone_and_an_orphan_does_not()
             stage.api.ask_to_delete(&subject.object()).await;
             let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert_presentable(&message);
-            assert_contains(&message, "Secret");
+            assert_contains(&message, "Unauthorized");
             let held = stage.api.get(&subject.object()).await["metadata"]["finalizers"].clone();
             assert_eq!(held, json!(["membership.dev/revoke"]), "{}", subject.name);
-            subject.has_now(&[subject.names()[0]], "while the credential is gone");
+            subject.has_now(&[subject.names()[0]], "while the credential is refused");
         })
         .await;
         each(let_go, async |subject| {

@@ -13,7 +13,7 @@ use crate::support::{SOON, changed, eventually};
 async fn keep_the_turn(stage: &Stage, blocker: &Subject, object: Value) {
     let adding = "/management/v1/projects/*/members";
     let zitadel = stage.simulator.zitadel();
-    zitadel.order(Order::next(Fault::Delay(Duration::from_secs(10))).on("POST", adding));
+    zitadel.order(Order::next(Fault::Delay(Duration::from_secs(16))).on("POST", adding));
     stage.api.apply(&[object]).await;
     eventually(SOON, "the write that keeps the others waiting", async || {
         let sent = zitadel.requests().iter().any(|r| r.method == "POST" && r.path.ends_with("/members"));
@@ -56,10 +56,11 @@ async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
     with_stage(async |stage| {
         let (blocker, waiting) = (stage.user("blocker"), stage.user("waiting"));
         let [a, ..] = waiting.names();
+        // Nobody looks at it before the provider object changes.
+        stage.api.ask_to_delete("secret/zitadel").await;
         keep_the_turn(&stage, &blocker, blocker.declares(json!([{"role": a}]))).await;
         stage.declare(&waiting, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;
         is_about_to_grant(&stage, &waiting).await;
-        stage.api.ask_to_delete("secret/zitadel").await;
         stage.api.merge("membershipprovider/zitadel", &json!({"spec": {"resyncInterval": "9m"}})).await;
         stage.says("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
         // The write that was sent is carried out, and the next one would be due then.
@@ -83,13 +84,14 @@ async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_
         subject.has(&[a, b]).await;
         stage.ready(&subject.object()).await;
         stage.ready("pm/sibling").await;
+        // Nobody looks at it before the provider object changes.
+        let wrong = changed(stage.secrets()[1].clone(), "/stringData/token", json!("of-nobody"));
+        stage.api.apply(&[wrong]).await;
         keep_the_turn(&stage, &blocker, blocker.declares(json!([{"role": a}]))).await;
         subject.by_hand(&[b]);
         let written = subject.writes().len();
         stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", "now").await;
         subject.is_listed(1).await;
-        let wrong = changed(stage.secrets()[1].clone(), "/stringData/token", json!("of-nobody"));
-        stage.api.apply(&[wrong]).await;
         stage.api.merge("membershipprovider/zitadel", &json!({"spec": {"resyncInterval": "9m"}})).await;
         stage.says("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
         blocker.has(&[a]).await;

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::provider::zitadel::wire::uint64;
+use crate::provider::zitadel::wire::{object, uint64};
 
 /// How much of a list there is.
 #[derive(Deserialize, Debug, Default)]
@@ -21,6 +21,7 @@ pub struct Pagination {
 /// A page of administrators. An empty one has its pagination all the same; without it, it is no answer of ZITADEL's.
 #[derive(Deserialize, Debug)]
 pub struct Administrators {
+    #[serde(deserialize_with = "object")]
     pub pagination: Pagination,
     #[serde(default)]
     pub administrators: Vec<Administrator>,
@@ -78,6 +79,7 @@ pub struct ProjectById {
 /// A page of projects.
 #[derive(Deserialize, Debug)]
 pub struct Projects {
+    #[serde(deserialize_with = "object")]
     pub pagination: Pagination,
     #[serde(default)]
     pub projects: Vec<Project>,
@@ -98,6 +100,7 @@ pub struct Project {
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Grants {
+    #[serde(deserialize_with = "object")]
     pub pagination: Pagination,
     #[serde(default)]
     pub project_grants: Vec<Grant>,
