@@ -38,7 +38,7 @@ soak: ## Replicas that are killed for a minute while everything changes, a flood
 
 .PHONY: simulate
 simulate: ## The operator simulated, with random seeds (SEEDS=, SECONDS=, FIRST=), or one again with its trace (SEED=).
-	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet -p simulation
+	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet $(if $(SEED),,--release) -p simulation
 
 .PHONY: test-contracts
 test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).

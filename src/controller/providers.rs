@@ -123,6 +123,10 @@ fn unread(known: Option<Link>, told: Told) -> Link {
 
 /// What to do when a provider object's status couldn't be written.
 pub fn after_fault<K>(_: Arc<K>, fault: &Fault, _: Arc<Checker>) -> Action {
+    if fault.is_conflict() {
+        // There is something newer to read already.
+        return Action::requeue(Duration::from_millis(200));
+    }
     tracing::warn!(%fault, "a provider could not be checked");
     Action::requeue(Duration::from_secs(5))
 }
@@ -352,7 +356,10 @@ async fn say<K: ProviderObject>(
         return Ok(());
     };
     let api = object.api(ctx.client.clone());
-    let patch = json!({"metadata": {"uid": object.meta().uid}, "status": difference});
+    // A write that was held up, or the status of an object of the same name, must not replace what was said since: on a
+    // status a uid alone guards nothing.
+    let metadata = json!({"uid": object.meta().uid, "resourceVersion": object.meta().resource_version});
+    let patch = json!({"metadata": metadata, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(patch);
     write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await

@@ -43,6 +43,13 @@ const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
 #[error("the API server: {0}")]
 pub struct Fault(#[from] Box<kube::Error>);
 
+impl Fault {
+    /// Whether somebody else's write came first.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self.0.as_ref(), kube::Error::Api(status) if status.code == 409)
+    }
+}
+
 /// One pass over one object.
 pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Result<Action, Fault> {
     if !ctx.begun.is_ready() {
@@ -63,8 +70,10 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
 
 /// What to do after a fault: a conflict means that there is something newer to read already.
 pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
+    if fault.is_conflict() {
+        return Action::requeue(Duration::from_millis(200));
+    }
     match fault.0.as_ref() {
-        kube::Error::Api(status) if status.code == 409 => Action::requeue(Duration::from_millis(200)),
         kube::Error::Api(status) if status.code == 404 => Action::await_change(),
         _ => {
             tracing::warn!(%fault, "a pass could not be finished");

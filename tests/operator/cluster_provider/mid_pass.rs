@@ -57,6 +57,7 @@ async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
         let (blocker, waiting) = (stage.user("blocker"), stage.user("waiting"));
         let [a, ..] = waiting.names();
         // Nobody looks at it before the provider object changes.
+        stage.ready("membershipprovider/zitadel").await;
         stage.api.ask_to_delete("secret/zitadel").await;
         keep_the_turn(&stage, &blocker, blocker.declares(json!([{"role": a}]))).await;
         stage.declare(&waiting, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;

@@ -82,9 +82,11 @@ impl Book {
             if role.temporary.is_null() {
                 state.permanent_until.insert((spot, role.name.clone()), Instant::now());
             }
-            if deleted && spec["deletionPolicy"] == "Orphan" {
-                state.orphaned.insert((spot, role.name));
-            }
+        }
+        if deleted && spec["deletionPolicy"] == "Orphan" {
+            // Also what was granted before and is held, as by an object that was suspended before its roles were edited.
+            let held: Vec<_> = state.declared.iter().filter(|(declared, _)| *declared == spot).cloned().collect();
+            state.orphaned.extend(held);
         }
     }
 
