@@ -78,10 +78,19 @@ impl Answer {
     /// The body as JSON. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
     /// it isn't known whether it was carried out.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        // Every answer that is read is an object, and a struct would take an array for its fields in order.
-        if self.body.trim_ascii_start().starts_with(b"[") {
-            return Err(self.nonsense("JSON of another shape (line 1, column 1)"));
+        // A struct would take an array for its fields in order.
+        match self.body.trim_ascii_start().starts_with(b"[") {
+            true => Err(self.nonsense("JSON of another shape (line 1, column 1)")),
+            false => self.read(),
         }
+    }
+
+    /// The body as an array, where that is what a server answers.
+    pub fn array<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
+        self.read()
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
             // The error's own text may quote the body; its place can't.
             let what = if self.content_type.contains("html") || self.body.trim_ascii_start().starts_with(b"<") {

@@ -122,7 +122,7 @@ impl Infisical {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
         match self.ask(turn, &asked, route::groups()).await {
             Ok(answer) => {
-                let groups: Vec<Group> = answer.json()?;
+                let groups: Vec<Group> = answer.array()?;
                 Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
             }
             Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
