@@ -75,7 +75,7 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
+    /// The body as a JSON object. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
     /// it isn't known whether it was carried out.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // A struct would take an array for its fields in order.
