@@ -173,6 +173,10 @@ impl Users {
         }
         self.book.undeclares(spec, false);
         self.book.declares(&new);
+        // One that is being deleted may still become an orphan: then what it holds may stay.
+        if new["deletionPolicy"] == "Orphan" && spec["deletionPolicy"] != "Orphan" {
+            self.book.undeclares(&new, true);
+        }
         self.scheduler.write(format!("USER changes {name}: {patch}"));
         drop(self.api.patch(MEMBERSHIPS, (NAMESPACE, name), &json!({"spec": patch})));
     }
