@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::admit::{self, Beside, Reading};
@@ -261,20 +262,7 @@ async fn bring_in(
 ) -> Result<String, Ended> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let labels = resolve::labels(ctx, object);
-    let governed = resolve::governed(named, object, labels.as_ref(), newcomer(project));
-    let others = BTreeSet::new();
-    let beside = Beside {
-        capabilities,
-        observed: None,
-        others: &others,
-        unready: None,
-        led: false,
-        ourselves: false,
-        governed,
-        now,
-    };
-    let reading = admit::read(object, &beside);
+    let reading = reading_of_newcomer(ctx, object, connection, named, project, now);
     if let Some(aside) = &reading.aside {
         return Err(aside.clone().into());
     }
@@ -322,6 +310,29 @@ async fn bring_in(
     invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
 
+/// Reads an object whose user isn't in the project yet.
+fn reading_of_newcomer(
+    ctx: &Context,
+    object: &ProjectMembership,
+    connection: &Connection,
+    named: &Named,
+    project: &Project,
+    now: Timestamp,
+) -> Reading {
+    let labels = resolve::labels(ctx, object);
+    let beside = Beside {
+        capabilities: connection.provider.capabilities(SubjectKind::User),
+        observed: None,
+        others: &BTreeSet::new(),
+        unready: None,
+        led: false,
+        ourselves: false,
+        governed: resolve::governed(named, object, labels.as_ref(), newcomer(project)),
+        now,
+    };
+    admit::read(object, &beside)
+}
+
 /// Where a user stands who isn't in the project yet: whose id isn't known is none of a rule's subjects.
 fn newcomer(project: &Project) -> Place<'_> {
     Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
@@ -344,21 +355,7 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
         return false;
     };
     let now = ctx.now();
-    let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let labels = resolve::labels(ctx, &object);
-    let governed = resolve::governed(&named, &object, labels.as_ref(), newcomer(project));
-    let others = BTreeSet::new();
-    let beside = Beside {
-        capabilities,
-        observed: None,
-        others: &others,
-        unready: None,
-        led: false,
-        ourselves: false,
-        governed,
-        now,
-    };
-    let layer = admit::read(&object, &beside).layer;
+    let layer = reading_of_newcomer(ctx, &object, connection, &named, project, now).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 

@@ -35,17 +35,22 @@ async fn granted(stage: &Stage, name: &str) -> [Subject; 2] {
     subjects
 }
 
+/// Deletes the namespace, and looks at what is left when it is gone.
+async fn the_namespace_goes_with_the_access(stage: &Stage, subjects: &[Subject]) {
+    let namespace = format!("namespace/{}", stage.ns.name);
+    stage.api.ask_to_delete(&namespace).await;
+    is_gone(stage, &namespace).await;
+    for subject in subjects {
+        subject.has_now(&[], "when its namespace is gone");
+    }
+    stage.strangers_keep_their_rights();
+}
+
 #[tokio::test]
 async fn a_namespace_deleted_whole_revokes_what_was_granted_in_it() {
     with_stage(async |stage| {
         let subjects = granted(&stage, "whole").await;
-        let namespace = format!("namespace/{}", stage.ns.name);
-        stage.api.ask_to_delete(&namespace).await;
-        is_gone(&stage, &namespace).await;
-        for subject in &subjects {
-            subject.has_now(&[], "when its namespace is gone");
-        }
-        stage.strangers_keep_their_rights();
+        the_namespace_goes_with_the_access(&stage, &subjects).await;
     })
     .await;
 }
@@ -62,13 +67,7 @@ async fn the_credential_that_was_read_last_revokes_when_the_secrets_went_first()
             stage.api.merge(&provider, &json!({"spec": {"resyncInterval": "9m"}})).await;
             stage.says(&provider, "Ready", "False", "Unauthorized").await;
         }
-        let namespace = format!("namespace/{}", stage.ns.name);
-        stage.api.ask_to_delete(&namespace).await;
-        is_gone(&stage, &namespace).await;
-        for subject in &subjects {
-            subject.has_now(&[], "when its namespace is gone");
-        }
-        stage.strangers_keep_their_rights();
+        the_namespace_goes_with_the_access(&stage, &subjects).await;
     })
     .await;
 }
