@@ -1,7 +1,7 @@
 //! ZITADEL: the members of projects and of project grants (reference/zitadel.md).
 //!
 //! What a member is written with, by management v1 ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is
-//! made to hold ([`flow`]) and how one is cured that was answered with yes and never carried out ([`heal`]): each API is
+//! made to hold ([`flow`]) and how one is repaired that was answered with 200 and never carried out ([`repair`]): each API is
 //! one [`flow::Members`], and [`api`] finds out which of them is served. What the server's answers mean is decided in one
 //! place, [`refusal`], and put into words in another, [`explain`].
 
@@ -10,12 +10,12 @@ mod api;
 mod calls;
 mod explain;
 mod flow;
-mod heal;
 mod ids;
 mod key_file;
 mod list;
 mod names;
 mod refusal;
+mod repair;
 mod sign_in;
 mod v1;
 mod v2;
@@ -87,14 +87,14 @@ impl Zitadel {
 #[derive(Clone, Copy)]
 enum What<'a> {
     Apply(&'a Change),
-    Heal(&'a Change, Option<&'a Member>),
+    Repair(&'a Change, Option<&'a Member>),
 }
 
 impl What<'_> {
     async fn on(self, member: &impl flow::Members) -> Result<Receipt, Error> {
         match self {
             Self::Apply(change) => flow::apply(member, change).await,
-            Self::Heal(wanted, shown) => heal::heal(member, wanted, shown).await,
+            Self::Repair(wanted, observed) => repair::repair(member, wanted, observed).await,
         }
     }
 }
@@ -171,11 +171,11 @@ impl Provider for Zitadel {
         target: &Target,
         _: Option<&str>,
         wanted: &Change,
-        shown: Option<&Member>,
+        observed: Option<&Member>,
     ) -> Result<Receipt, Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        self.noticing(&calls, self.with_member(&calls, target, What::Heal(wanted, shown)).await)
+        self.noticing(&calls, self.with_member(&calls, target, What::Repair(wanted, observed)).await)
     }
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {

@@ -1,7 +1,6 @@
 //! Sends a recording to the simulator.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -128,9 +127,6 @@ impl Player {
                 }
             }
             Change::Zitadel(change) => change.make(&zitadel),
-            Change::StuckFor(milliseconds) => {
-                zitadel.set_stuck_for(Duration::from_millis(*milliseconds));
-            }
             Change::SetRoles(m) => {
                 let roles: Vec<&str> = m.roles.iter().map(String::as_str).collect();
                 zitadel.set_roles(m.resource(), &m.user, &roles);

@@ -202,8 +202,6 @@ pub enum Change {
         body: Option<Value>,
     },
     Zitadel(ByHand),
-    /// How long search stands still for an event that can't be applied, in milliseconds.
-    StuckFor(u64),
     SetRoles(MemberWorld),
     DeactivateUser(String),
     DeactivateProject(String),

@@ -117,6 +117,15 @@ impl Kind {
         }
     }
 
+    /// Whether the table that search reads follows it.
+    pub(crate) fn concerns_members(&self) -> bool {
+        self.user().is_some()
+            || matches!(
+                self,
+                Self::ProjectRemoved | Self::GrantRemoved | Self::UserRemoved { .. } | Self::OrgRemoved { .. }
+            )
+    }
+
     /// Whether it changes the project itself: what GET of the project shows.
     pub(crate) fn is_of_the_project(&self) -> bool {
         matches!(self, Self::ProjectAdded | Self::ProjectDeactivated | Self::ProjectRemoved | Self::ProjectRenamed)

@@ -8,8 +8,13 @@ use tokio::time::Instant;
 
 use super::events::{Event, Kind, Resource};
 
-/// How long an event that can't be applied holds up all that come after it (zitadel/concurrency.json, 15).
-const STUCK_FOR: Duration = Duration::from_secs(10);
+/// How often an event that can't be applied is tried before it is skipped; until then it holds up all that come after it
+/// (zitadel/concurrency.json, 15 to 19). Each event that the table follows, of whatever project, is one try, the first
+/// being its own.
+const TRIES: u32 = 5;
+
+/// The cycle in which the server tries without an event, again and again until it succeeds.
+const CYCLE: Duration = Duration::from_secs(60);
 
 /// The table of the members of projects and of their grants.
 pub(crate) struct Projection {
@@ -19,11 +24,13 @@ pub(crate) struct Projection {
     inserted: u64,
     /// The time of the last event that was looked at.
     pub(crate) seen: Timestamp,
-    /// How many events were looked at.
+    /// How many events were applied or skipped.
     position: usize,
-    /// Since when the next event can't be applied.
+    /// How many events were noticed: each one that concerns members is a reason to apply what has come.
+    noticed: usize,
+    /// How often the next event couldn't be applied, and since when.
+    failures: u32,
     stuck_since: Option<Instant>,
-    pub(crate) stuck_for: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -52,25 +59,40 @@ impl Projection {
             inserted: 0,
             seen: now,
             position: 0,
+            noticed: 0,
+            failures: 0,
             stuck_since: None,
-            stuck_for: STUCK_FOR,
         }
     }
 
     /// Looks at the events that are at least `lag` old, in their order.
     pub(crate) fn catch_up(&mut self, events: &[Event], lag: Duration, org_of_user: impl Fn(&str) -> Option<String>) {
         let now = Instant::now();
-        while let Some(event) = events.get(self.position) {
+        while let Some(event) = events.get(self.noticed) {
             if now.saturating_duration_since(event.pushed) < lag {
-                return;
+                break;
             }
-            if !event.lost && !self.apply(event, &org_of_user) {
-                // The server tries again for a while, and everybody's search waits; then it skips the event.
-                let since = *self.stuck_since.get_or_insert(now);
-                if now.saturating_duration_since(since) < self.stuck_for {
+            self.noticed += 1;
+            if event.kind.concerns_members() {
+                self.run(events, &org_of_user);
+            }
+        }
+        while self.stuck_since.is_some_and(|since| now.saturating_duration_since(since) >= CYCLE) {
+            self.run(events, &org_of_user);
+        }
+    }
+
+    /// Applies the events that were noticed, up to the first one that can't be.
+    fn run(&mut self, events: &[Event], org_of_user: &impl Fn(&str) -> Option<String>) {
+        while let Some(event) = events.get(self.position).filter(|_| self.position < self.noticed) {
+            if !event.lost && !self.apply(event, org_of_user) {
+                self.failures += 1;
+                if self.failures < TRIES {
+                    self.stuck_since.get_or_insert_with(Instant::now);
                     return;
                 }
             }
+            self.failures = 0;
             self.stuck_since = None;
             self.seen = event.at;
             self.position += 1;

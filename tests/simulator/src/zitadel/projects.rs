@@ -38,7 +38,7 @@ async fn project(State(zitadel): State<Zitadel>, call: Call, Path(id): Path<Stri
     let mut held = zitadel.state();
     held.catch_up();
     call.may(&held, Permission::ProjectRead, Some(&id))?;
-    let project = held.projects.get(&id).filter(|project| !project.deleted).ok_or_else(errors::no_project)?;
+    let project = live_project(&held, &id)?;
     if project.org != call.org {
         return Err(errors::project_of_another_org());
     }
@@ -115,7 +115,7 @@ async fn project_v2(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> 
     let id = connect::read(&body, PACKAGE, "GetProjectRequest")?.string("projectId", "project_id")?;
     let mut held = zitadel.state();
     held.catch_up();
-    let project = held.projects.get(&id).filter(|project| !project.deleted).ok_or_else(errors::no_project)?;
+    let project = live_project(&held, &id)?;
     held.may(&call.user, &project.org, Permission::ProjectRead, Some(&id)).map_err(errors::method_may_not)?;
     Ok(answered(&json!({"project": shown_v2(&id, project)})))
 }
@@ -146,9 +146,18 @@ impl Filter {
     }
 }
 
+/// The projects that were deleted neither by themselves nor with their organisation (ZITADEL's source,
+/// internal/query/projection/project.go).
 fn live(held: &Held) -> impl Iterator<Item = (&String, &Project)> {
-    let of_live_org = |project: &Project| held.orgs.get(&project.org).is_some_and(|org| !org.deleted);
-    held.projects.iter().filter(move |(_, project)| !project.deleted && of_live_org(project))
+    held.projects.iter().filter(|(_, project)| is_live(held, project))
+}
+
+fn live_project<'h>(held: &'h Held, id: &str) -> Result<&'h Project, Refusal> {
+    held.projects.get(id).filter(|project| is_live(held, project)).ok_or_else(errors::no_project)
+}
+
+fn is_live(held: &Held, project: &Project) -> bool {
+    !project.deleted && held.orgs.get(&project.org).is_some_and(|org| !org.deleted)
 }
 
 fn state(project: &Project) -> &'static str {

@@ -185,6 +185,12 @@ impl Zitadel {
         self.state().more_roles.insert(role.to_owned());
     }
 
+    /// Removes a role that [`configure_role`](Self::configure_role) added. Members keep it, and no list with it is
+    /// accepted any more.
+    pub fn unconfigure_role(&self, role: &str) {
+        self.state().more_roles.remove(role);
+    }
+
     /// Makes it a server of another generation, which may happen while it runs: an upgrade.
     pub fn set_generation(&self, generation: ServerGeneration) {
         self.state().generation = generation;
@@ -206,11 +212,5 @@ impl Zitadel {
     /// beyond the most is not known: here the rows are cut.
     pub fn set_page_limits(&self, default: usize, most: usize) {
         self.state().page = (default, most);
-    }
-
-    /// Sets how long search stands still when a row can't be inserted because it is still there, as after a lost
-    /// DELETE and a POST; 10 s unless this says otherwise (zitadel/concurrency.json, 15 to 19).
-    pub fn set_stuck_for(&self, duration: Duration) {
-        self.state().projection.stuck_for = duration;
     }
 }

@@ -1,0 +1,124 @@
+//! Repairs a write that was answered with 200 and never reached the tables that search and rights read
+//! (reference/zitadel.md, trap 4), whichever API carries it.
+//!
+//! An event is written only for a list that differs from the one that the server has, and search catches up with the
+//! next event that it can apply. A lost removal needs more than one: the POST that must precede the second DELETE inserts
+//! a row that is still there. The server tries that five times, once for each event of a member of the instance, before
+//! it skips it and goes on (concurrency.json, "lost delete"). On a quiet instance nobody else sends these events, so the
+//! writes are repeated until search shows what is wanted.
+//!
+//! Whenever a repair is interrupted, only roles that are wanted or that search still showed had been written.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::flow::{self, Members, Refused};
+use crate::member::{Change, Member};
+use crate::provider::{Error, Receipt};
+
+/// How often the writes are repeated under one permit: three POST and DELETE are six events, and five are enough.
+const ROUNDS: u32 = 3;
+
+/// No round begins later than this after the first one: other writes to the instance wait meanwhile, ends among them.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// How long search may need to catch up with a write: 43 ms at most was seen (concurrency.json,
+/// `lag_after_put_while_4_other_clients_write_other_projects`).
+const CATCH_UP: Duration = Duration::from_millis(50);
+
+/// Writes the lost change again until search shows it, at most [`ROUNDS`] times. That it returns isn't proof yet.
+/// `observed` is the row that an observation after the write showed.
+pub async fn repair(member: &impl Members, wanted: &Change, observed: Option<&Member>) -> Result<Receipt, Error> {
+    let began = Instant::now();
+    // The observation is from before the wait for the permit: what it shows may have been removed since.
+    let mut shown = member.find().await?;
+    let mut round = 1;
+    loop {
+        let receipt = match wanted {
+            Change::Remove => remove_again(member, shown.as_ref(), round).await?,
+            Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => {
+                let roles = flow::roles(entries)?;
+                match observed.or(shown.as_ref()) {
+                    Some(_) => change_again(member, &roles).await?,
+                    None => add_again(member, &roles).await?,
+                }
+            }
+        };
+        if round == ROUNDS || began.elapsed() >= LONGEST {
+            return Ok(receipt);
+        }
+        tokio::time::sleep(CATCH_UP).await;
+        shown = member.find().await?;
+        if is_done(wanted, receipt, shown.as_ref()) {
+            return Ok(receipt);
+        }
+        round += 1;
+    }
+}
+
+/// Whether repeating the writes can't help: search shows the change, or no row that could be in the way.
+fn is_done(wanted: &Change, receipt: Receipt, shown: Option<&Member>) -> bool {
+    let Some(shown) = shown else {
+        return true;
+    };
+    *wanted != Change::Remove && shown.version >= receipt.version
+}
+
+/// The row stays though the server has no such member. It must have one to remove it: one with roles that are in force
+/// anyway. The first round has removed it: a member that is there in a later one is another writer's, and stays.
+async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32) -> Result<Receipt, Error> {
+    // Without a row, or with one without roles, there is nothing to add: the removal alone says whether the project is
+    // the right one.
+    let roles = shown.and_then(|shown| flow::roles(&shown.entries).ok());
+    for roles in roles.into_iter().flat_map(lists_to_add) {
+        match member.add(&roles).await {
+            Ok(_) => break,
+            Err(Refused::AMember(changed)) if round > 1 => return Err(changed),
+            Err(Refused::AMember(_)) => break,
+            // The instance isn't configured with one of them any more. Such a role gives nothing.
+            Err(Refused::Otherwise(Error::RoleNotFound { .. })) => {}
+            Err(refused) => return Err(refused.into()),
+        }
+    }
+    member.remove().await
+}
+
+/// The whole list, then each of its roles alone.
+fn lists_to_add(roles: Vec<String>) -> Vec<Vec<String>> {
+    let each: Vec<Vec<String>> = roles.iter().filter(|_| roles.len() > 1).map(|role| vec![role.clone()]).collect();
+    std::iter::once(roles).chain(each).collect()
+}
+
+/// The row shows an old list. The server has the wanted one, so another is written first; where there is no other, the
+/// member is removed and added.
+async fn change_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
+    let other = member.another_list(roles);
+    let first = other.as_deref().unwrap_or(roles);
+    match member.change(first).await {
+        Ok(_) => {}
+        Err(Refused::NotAMember(changed)) => {
+            if !flow::stays(member, true).await? {
+                return Err(changed);
+            }
+            // Another writer's removal was lost: the server has no member while its row is in force, and can neither
+            // change that row nor remove it before it has one again.
+            member.add(roles).await?;
+            member.change(first).await?;
+        }
+        Err(refused) => return Err(refused.into()),
+    }
+    if other.is_none() {
+        return add_again(member, roles).await;
+    }
+    Ok(member.change(roles).await?)
+}
+
+/// There is no row, and a change wouldn't make one: only adding does, to a user who isn't a member any more.
+async fn add_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
+    member.remove().await?;
+    Ok(member.add(roles).await?)
+}
+
+#[cfg(test)]
+mod tests;
