@@ -73,6 +73,8 @@ struct Server {
     refuses_repeats: bool,
     /// A role that the instance isn't configured with any more.
     unknown: &'static str,
+    /// How long a look at search takes.
+    delay: Duration,
 }
 
 impl Server {
@@ -85,7 +87,7 @@ impl Server {
             left: usize::MAX,
             ..State::default()
         };
-        Self { state: Mutex::new(state), refuses_repeats: false, unknown: "" }
+        Self { state: Mutex::new(state), refuses_repeats: false, unknown: "", delay: Duration::ZERO }
     }
 
     fn shown(&self) -> Option<Member> {
@@ -172,6 +174,7 @@ impl Members for Server {
     }
 
     async fn find(&self) -> Result<Option<Member>, Error> {
+        tokio::time::sleep(self.delay).await;
         Ok(self.shown())
     }
 
@@ -252,6 +255,13 @@ async fn a_repair_that_does_not_help_ends_after_three_rounds() {
     server.is_repaired(&Change::Remove).await.unwrap();
     assert_eq!(server.state().lists.len(), 3);
     assert_eq!(server.in_force(), ["B"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_slow_server_a_repair_gives_its_permit_back_after_one_round() {
+    let server = Server { delay: LONGEST, ..Server::new(None, Some(&["B"])) };
+    server.is_repaired(&Change::Remove).await.unwrap();
+    assert_eq!(server.state().lists.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
