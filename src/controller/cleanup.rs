@@ -19,11 +19,14 @@ use crate::events::Happening;
 use crate::layers;
 use crate::member::Term;
 use crate::policy::Refusal;
-use crate::provider::Error;
+use crate::provider::{Error, Retry};
 use crate::status::{self, Told};
 
 /// How soon to ask again whether an heir has written down what it takes over.
 const HEIR: Duration = Duration::from_secs(1);
+
+/// What a user can do about a revocation that the provider refuses permanently.
+const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles stay), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access stays)";
 
 /// Whether an object that is being deleted holds nothing at the provider, so that it needn't be asked.
 pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> bool {
@@ -87,6 +90,9 @@ pub async fn finish(
         }
     }
     let message = match &outcome.error {
+        Some(error) if error.retry() == Retry::Terminal => {
+            format!("the access couldn't be revoked yet: {error}. {RELEASE}")
+        }
         Some(error) => format!("the access couldn't be revoked yet: {error}"),
         None if waiting.is_empty() => format!("the access couldn't be revoked yet: {}", outcome.told.message),
         None => "another object on this target takes over some of the roles: waiting until it has written them down"

@@ -8,6 +8,7 @@ mod everywhere;
 #[path = "../parsers/garble.rs"]
 mod garble;
 mod garbled;
+mod gone;
 mod grants;
 mod members;
 mod names;

@@ -73,6 +73,24 @@ impl<'a> Asked<'a> {
         Error::Forbidden { message }
     }
 
+    /// A refusal that the server also gives when what is asked for was deleted. `whose`: the organization in which a role
+    /// would tell the two apart.
+    pub fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
+        let Error::Forbidden { message } = refused else {
+            return refused;
+        };
+        let what = match self.project.map(|project| &project.grant_id) {
+            Some(Some(_)) => "the grant, its project or one of their organizations",
+            Some(None) | None => "the project or its organization",
+        };
+        Error::Forbidden {
+            message: format!(
+                "{message}. ZITADEL answers the same if {what} was deleted: to let the operator find out, make the user \
+                 ORG_OWNER_VIEWER of {whose}"
+            ),
+        }
+    }
+
     /// The grant is none of the organization asked for, which neither made it nor was given it.
     pub fn grant_elsewhere(&self) -> Error {
         let message = format!(

@@ -32,9 +32,12 @@ impl Whereabouts {
         }
     }
 
-    /// The empty list of it, which is believed only where it is known to be there.
-    pub fn nobody(self) -> Listing {
-        Listing { members: Vec::new(), partial: matches!(self, Self::Unknown(_)) }
+    /// The error of a call that was refused for lack of rights, after the project was looked for.
+    pub fn explain(located: Result<Self, Error>, refused: Error) -> Error {
+        match located {
+            Err(told @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(told)) => told,
+            Ok(Self::Here) | Err(_) => refused,
+        }
     }
 }
 

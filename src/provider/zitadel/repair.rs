@@ -5,7 +5,7 @@
 //! next event that it can apply. A lost removal needs more than one: the POST that must precede the second DELETE inserts
 //! a row that is still there. The server tries that five times, once for each event of a member of the instance, before
 //! it skips it and goes on (concurrency.json, "lost delete"). On a quiet instance nobody else sends these events, so the
-//! writes are repeated until search shows what is wanted.
+//! writes are repeated until search shows the change.
 //!
 //! Whenever a repair is interrupted, only roles that are wanted or that search still showed had been written.
 
@@ -27,25 +27,30 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// `lag_after_put_while_4_other_clients_write_other_projects`).
 const CATCH_UP: Duration = Duration::from_millis(50);
 
-/// Writes the lost change again until search shows it, at most [`ROUNDS`] times. That it returns isn't proof yet.
-/// `observed` is the row that an observation after the write showed.
+/// Writes the lost change again; where a row is in the way, until search shows the change, at most [`ROUNDS`] times. That
+/// it returns isn't proof yet. `observed` is the row that an observation after the write showed.
 pub async fn repair(member: &impl Members, wanted: &Change, observed: Option<&Member>) -> Result<Receipt, Error> {
     let began = Instant::now();
     // The observation is from before the wait for the permit: what it shows may have been removed since.
     let mut shown = member.find().await?;
+    // A member was added whose row was still there.
+    let mut inserted = false;
     let mut round = 1;
     loop {
         let receipt = match wanted {
-            Change::Remove => remove_again(member, shown.as_ref(), round).await?,
+            Change::Remove => {
+                inserted = shown.is_some();
+                remove_again(member, shown.as_ref(), round).await?
+            }
             Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => {
                 let roles = flow::roles(entries)?;
                 match observed.or(shown.as_ref()) {
-                    Some(_) => change_again(member, &roles).await?,
+                    Some(_) => change_again(member, &roles, &mut inserted).await?,
                     None => add_again(member, &roles).await?,
                 }
             }
         };
-        if round == ROUNDS || began.elapsed() >= LONGEST {
+        if !inserted || round == ROUNDS || began.elapsed() >= LONGEST {
             return Ok(receipt);
         }
         tokio::time::sleep(CATCH_UP).await;
@@ -57,12 +62,12 @@ pub async fn repair(member: &impl Members, wanted: &Change, observed: Option<&Me
     }
 }
 
-/// Whether repeating the writes can't help: search shows the change, or no row that could be in the way.
+/// Whether search shows the change.
 fn is_done(wanted: &Change, receipt: Receipt, shown: Option<&Member>) -> bool {
-    let Some(shown) = shown else {
-        return true;
-    };
-    *wanted != Change::Remove && shown.version >= receipt.version
+    match (wanted, shown) {
+        (Change::Remove, shown) => shown.is_none(),
+        (_, shown) => shown.is_some_and(|shown| shown.version >= receipt.version),
+    }
 }
 
 /// The row stays though the server has no such member. It must have one to remove it: one with roles that are in force
@@ -92,7 +97,7 @@ fn lists_to_add(roles: Vec<String>) -> Vec<Vec<String>> {
 
 /// The row shows an old list. The server has the wanted one, so another is written first; where there is no other, the
 /// member is removed and added.
-async fn change_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
+async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bool) -> Result<Receipt, Error> {
     let other = member.another_list(roles);
     let first = other.as_deref().unwrap_or(roles);
     match member.change(first).await {
@@ -103,6 +108,7 @@ async fn change_again(member: &impl Members, roles: &[String]) -> Result<Receipt
             }
             // Another writer's removal was lost: the server has no member while its row is in force, and can neither
             // change that row nor remove it before it has one again.
+            *inserted = true;
             member.add(roles).await?;
             member.change(first).await?;
         }

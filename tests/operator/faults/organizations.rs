@@ -4,7 +4,7 @@ use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
 use std::time::Duration;
 
-use crate::evidence::condition;
+use crate::evidence::{assert_presentable, condition};
 use crate::stage::with_stage;
 use crate::support::{assert_contains, changed, eventually};
 
@@ -55,6 +55,43 @@ async fn a_grant_under_a_wrong_organization_says_which_field_to_set() {
     .await;
 }
 
+/// The credential's only role went with the project: ZITADEL answers 403 AUTH-3jknH or 404 AUTHZ-cdgFk from then on, as it
+/// does of a project that is still there.
+#[tokio::test]
+async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proof_or_with_orphan() {
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        let own = simulator::Scope::Org(worlds::ZITADEL_PROJECT_ORG.to_owned());
+        zitadel.take_rights(worlds::ZITADEL_OPERATOR, &own);
+        zitadel.set_roles(worlds::ZITADEL_PROJECT, worlds::ZITADEL_OPERATOR, &["PROJECT_OWNER"]);
+        // So that it isn't a stranger to the organization.
+        zitadel.add_project("400623434683300001", worlds::ZITADEL_PROJECT_ORG, "another");
+        zitadel.set_roles("400623434683300001", worlds::ZITADEL_OPERATOR, &["PROJECT_OWNER"]);
+        let (proven, orphaned) = (stage.user("proven"), stage.user("orphaned"));
+        for user in [&proven, &orphaned] {
+            stage.declare(user, json!([{"role": user.names()[0]}])).await;
+            stage.ready(&user.object()).await;
+        }
+        zitadel.delete_project(worlds::ZITADEL_PROJECT);
+        for user in [&proven, &orphaned] {
+            stage.api.ask_to_delete(&user.object()).await;
+            let message = stage.says(&user.object(), "Ready", "False", "RevokeFailed").await;
+            assert_presentable(&message);
+            for word in ["was deleted", "ORG_OWNER_VIEWER", "deletionPolicy to Orphan", "membership.dev/abandon"] {
+                assert_contains(&message, word);
+            }
+            let there = stage.api.get(&user.object()).await;
+            assert_eq!(there["metadata"]["finalizers"], json!(["membership.dev/revoke"]), "nothing proves it");
+        }
+        stage.api.merge(&orphaned.object(), &json!({"spec": {"deletionPolicy": "Orphan"}})).await;
+        stage.api.is_gone(&orphaned.object()).await;
+        assert!(stage.api.find(&proven.object()).await.is_some(), "nothing proves it yet");
+        zitadel.grant(worlds::ZITADEL_OPERATOR, own, "ORG_OWNER_VIEWER");
+        stage.api.is_gone(&proven.object()).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_ghost_is_not_taken_for_a_member() {
     with_stage(async |stage| {
@@ -64,7 +101,7 @@ async fn a_ghost_is_not_taken_for_a_member() {
         stage.declare(&user, json!([{ "role": a }])).await;
         stage.ready(&user.object()).await;
         // The user goes while search still shows it, and writes go on answering 200.
-        zitadel.set_search_lag(Duration::from_secs(3));
+        zitadel.set_search_lag(Duration::from_secs(1));
         zitadel.delete_user(&user.id);
         let missing = json!({"code": 5, "message": "User could not be found (QUERY-Dfbg2)", "details": [
             {"@type": "type.googleapis.com/zitadel.v1.ErrorDetail", "id": "QUERY-Dfbg2", "message": "User could not be found"}]});

@@ -63,6 +63,10 @@ impl<'a> ManagementMember<'a> {
         Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
     }
 
+    async fn refused(&self, meaning: Meaning, error: Error) -> Error {
+        owner::explain_refusal(self.calls, &self.target.project, meaning, error).await
+    }
+
     /// What the server says that it did.
     fn details(&self, answer: &Answer) -> Result<wire::Details, Error> {
         let details = answer.json::<wire::Write>()?.details;
@@ -104,7 +108,7 @@ impl Members for ManagementMember<'_> {
                 owner::locate(self.calls, project).await?;
                 Err(error.into())
             }
-            _ => Err(error.into()),
+            meaning => Err(self.refused(meaning, error).await.into()),
         }
     }
 
@@ -120,7 +124,7 @@ impl Members for ManagementMember<'_> {
         match refusal.meaning() {
             Meaning::NotAMember => Err(Refused::NotAMember(error)),
             Meaning::Unchanged => Ok(self.unchanged(roles).await?),
-            _ => Err(error.into()),
+            meaning => Err(self.refused(meaning, error).await.into()),
         }
     }
 
@@ -128,7 +132,9 @@ impl Members for ManagementMember<'_> {
         let Target { project, subject_id: user, .. } = self.target;
         let answer = self.calls.send(request(Method::Delete, |routes| routes.member, project).id(user)).await?;
         if !answer.is_success() {
-            return Err(explain::error(&self.asked(), &answer, &Refusal::read(&answer)));
+            let refusal = Refusal::read(&answer);
+            let error = explain::error(&self.asked(), &answer, &refusal);
+            return Err(self.refused(refusal.meaning(), error).await);
         }
         let receipt = self.receipt(&answer)?;
         if receipt.version.is_none() {

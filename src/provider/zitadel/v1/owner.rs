@@ -20,56 +20,115 @@ const GRANT_MADE: &str = "/management/v1/projects/{project}/grants/{grant}";
 /// The same, to the organization that was given it; to others MANAG-drt2a.
 const GRANT_GIVEN: &str = "/management/v1/granted_projects/{project}/grants/{grant}";
 
-/// Looks for the project, or for the grant that is meant. That it is gone or another organization's is
-/// [`Error::ProjectNotFound`].
-pub async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
-    let asked = Asked::of_project(calls.endpoint(), project);
-    let Some(grant) = &project.grant_id else {
-        let answer = calls.send(Request::get(PROJECT).id(&project.id)).await?;
-        if answer.is_success() {
-            return of_project(&answer, project, &asked);
-        }
-        return refused(&asked, &answer, &Refusal::read(&answer));
-    };
-    let mut answer = calls.send(Request::get(GRANT_MADE).id(&project.id).id(grant)).await?;
-    if Refusal::read(&answer).meaning() == Meaning::GrantElsewhere {
-        answer = calls.send(Request::get(GRANT_GIVEN).id(&project.id).id(grant)).await?;
-    }
-    if answer.is_success() {
-        return of_grant(&answer, project, grant, &asked);
-    }
-    refused(&asked, &answer, &Refusal::read(&answer))
+/// Under which organization the server is asked.
+#[derive(Clone, Copy)]
+enum Under {
+    /// The one that is named for the project.
+    Named,
+    /// The credential's own.
+    Own,
 }
 
-fn of_project(answer: &Answer, project: &Project, asked: &Asked<'_>) -> Result<Whereabouts, Error> {
+/// What the server says of a project, or of the grant that is meant, under one organization.
+enum Seen {
+    Here,
+    Not(Meaning, Error),
+}
+
+/// Looks for the project, or for the grant that is meant. That it is gone or another organization's is
+/// [`Error::ProjectNotFound`].
+///
+/// A credential loses its rights in an organization or a project with it, and is then refused as one that never had any.
+/// What its own organization lets it read is enough to prove that something is gone: the server looks a project up on the
+/// whole instance, and says MANAG-SFf2a if it is another organization's and QUERY-fk2fs if there is none
+/// (organization-header.json, "GET the project").
+pub async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
+    let asked = Asked::of_project(calls.endpoint(), project);
+    let (meaning, refused) = match look(calls, Under::Named, project).await? {
+        Seen::Here => return Ok(Whereabouts::Here),
+        Seen::Not(meaning @ Meaning::NoPermission { by_server: false }, error) => (meaning, error),
+        Seen::Not(meaning, error) if meaning.is_for_lack_of_rights() => (meaning, error),
+        Seen::Not(_, error) => return Err(error),
+    };
+    let own = match project.organization_id {
+        Some(_) if meaning.is_for_lack_of_rights() => look(calls, Under::Own, project).await.ok(),
+        Some(_) | None => None,
+    };
+    match (own, meaning) {
+        (Some(Seen::Not(Meaning::NoProject | Meaning::NoGrant, gone)), _) => Err(gone),
+        // It is the same organization. Of a grant that isn't known: it has two.
+        (Some(Seen::Here), _) if project.grant_id.is_none() => Ok(Whereabouts::Here),
+        (_, Meaning::NoOrganization) => Err(refused),
+        // It exists.
+        (Some(Seen::Here | Seen::Not(Meaning::ProjectElsewhere | Meaning::GrantElsewhere, _)), _)
+        | (_, Meaning::NoPermission { by_server: false }) => Ok(Whereabouts::Unknown(refused)),
+        (Some(Seen::Not(..)) | None, _) => {
+            Ok(Whereabouts::Unknown(asked.perhaps_gone(refused, "its own organization")))
+        }
+    }
+}
+
+/// The error of a call about members that was refused: where it was for lack of rights, the project itself may say that
+/// it is gone.
+pub async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
+    match meaning.is_for_lack_of_rights() {
+        true => Whereabouts::explain(locate(calls, project).await, refused),
+        false => refused,
+    }
+}
+
+async fn look(calls: &Calls<'_>, under: Under, project: &Project) -> Result<Seen, Error> {
+    let asked = Asked::of_project(calls.endpoint(), project);
+    let Some(grant) = &project.grant_id else {
+        let answer = send(calls, under, Request::get(PROJECT).id(&project.id)).await?;
+        return match answer.is_success() {
+            true => of_project(&answer, project, &asked),
+            false => Ok(refused(&asked, &answer)),
+        };
+    };
+    let mut answer = send(calls, under, Request::get(GRANT_MADE).id(&project.id).id(grant)).await?;
+    if Refusal::read(&answer).meaning() == Meaning::GrantElsewhere {
+        answer = send(calls, under, Request::get(GRANT_GIVEN).id(&project.id).id(grant)).await?;
+    }
+    match answer.is_success() {
+        true => of_grant(&answer, project, grant, &asked),
+        false => Ok(refused(&asked, &answer)),
+    }
+}
+
+async fn send<'r>(calls: &'r Calls<'_>, under: Under, request: Request<'r>) -> Result<Answer, Error> {
+    match under {
+        Under::Named => calls.send(request).await,
+        Under::Own => calls.send_about_none(request).await,
+    }
+}
+
+fn of_project(answer: &Answer, project: &Project, asked: &Asked<'_>) -> Result<Seen, Error> {
     let found = answer.json::<wire::ProjectById>()?.project;
     if found.id != project.id {
         return Err(answer.nonsense("another project than was asked for"));
     }
-    if is_elsewhere(project, &found.details) {
-        return Err(asked.elsewhere());
+    match is_elsewhere(project, &found.details) {
+        true => Ok(Seen::Not(Meaning::ProjectElsewhere, asked.elsewhere())),
+        false => Ok(Seen::Here),
     }
-    Ok(Whereabouts::Here)
 }
 
 /// The server looks a grant up by its own id, whatever project the path names.
-fn of_grant(answer: &Answer, project: &Project, grant: &str, asked: &Asked<'_>) -> Result<Whereabouts, Error> {
+fn of_grant(answer: &Answer, project: &Project, grant: &str, asked: &Asked<'_>) -> Result<Seen, Error> {
     let found = answer.json::<wire::GrantById>()?.grant;
     if found.grant_id != grant {
         return Err(answer.nonsense("another grant than was asked for"));
     }
-    if found.project_id != project.id {
-        return Err(asked.of_another_project(&found.project_id));
+    match found.project_id == project.id {
+        true => Ok(Seen::Here),
+        false => Ok(Seen::Not(Meaning::GrantElsewhere, asked.of_another_project(&found.project_id))),
     }
-    Ok(Whereabouts::Here)
 }
 
-fn refused(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Result<Whereabouts, Error> {
-    let error = explain::error(asked, answer, refusal);
-    match refusal.meaning() {
-        Meaning::NoMembership | Meaning::NoPermission { .. } => Ok(Whereabouts::Unknown(error)),
-        _ => Err(error),
-    }
+fn refused(asked: &Asked<'_>, answer: &Answer) -> Seen {
+    let refusal = Refusal::read(answer);
+    Seen::Not(refusal.meaning(), explain::error(asked, answer, &refusal))
 }
 
 /// Whether something that the server showed is another organization's than the one asked for: some version is said to

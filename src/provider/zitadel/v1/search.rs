@@ -25,7 +25,7 @@ pub async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error
     }
     let listing = rows.finish();
     if listing.members.is_empty() && !listing.partial {
-        return Ok(owner::locate(calls, project).await?.nobody());
+        owner::locate(calls, project).await?.known()?;
     }
     Ok(listing)
 }
@@ -43,7 +43,9 @@ async fn search(calls: &Calls<'_>, project: &Project, query: &serde_json::Value)
     let answer = calls.send(request).await?;
     let asked = Asked::of_project(calls.endpoint(), project);
     if !answer.is_success() {
-        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
+        let refusal = Refusal::read(&answer);
+        let refused = explain::error(&asked, &answer, &refusal);
+        return Err(owner::explain_refusal(calls, project, refusal.meaning(), refused).await);
     }
     let page: wire::Page = answer.json()?;
     match page.result.iter().any(|row| owner::is_elsewhere(project, &row.details)) {

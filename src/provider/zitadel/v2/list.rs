@@ -30,7 +30,7 @@ pub async fn list(calls: &Calls<'_>, project: &Project, resource: &Resource<'_>)
     let listing = rows.finish();
     if listing.members.is_empty() && !listing.partial {
         // An unknown project has no administrators either.
-        return Ok(owner::locate(calls, project, resource).await?.nobody());
+        owner::locate(calls, project, resource).await?.known()?;
     }
     Ok(listing)
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::calls::Calls;
 use super::explain::{self, Asked};
 use super::flow::{Members, Refused};
+use super::list::Whereabouts;
 use super::refusal::{Meaning, Refusal};
 use crate::member::{Member, Target};
 use crate::provider::http::{Answer, Method, Request};
@@ -53,6 +54,14 @@ impl<'a> Administrator<'a> {
         Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
     }
 
+    /// The error of a write that was refused: where it was for lack of rights, the project itself may say that it is gone.
+    async fn refused(&self, meaning: Meaning, refused: Error) -> Error {
+        match meaning.is_for_lack_of_rights() {
+            true => Whereabouts::explain(owner::locate(self.calls, &self.target.project, self.resource).await, refused),
+            false => refused,
+        }
+    }
+
     async fn send(&self, route: &'static str, roles: Option<&[String]>) -> Result<Answer, Error> {
         let mut body = json!({"userId": self.target.subject_id, "resource": self.resource.json()});
         if let (Some(roles), Some(body)) = (roles, body.as_object_mut()) {
@@ -84,7 +93,7 @@ impl Members for Administrator<'_> {
                 owner::locate(self.calls, &self.target.project, self.resource).await?;
                 Err(error.into())
             }
-            _ => Err(error.into()),
+            meaning => Err(self.refused(meaning, error).await.into()),
         }
     }
 
@@ -97,14 +106,16 @@ impl Members for Administrator<'_> {
         let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::NotAMember => Err(Refused::NotAMember(error)),
-            _ => Err(error.into()),
+            meaning => Err(self.refused(meaning, error).await.into()),
         }
     }
 
     async fn remove(&self) -> Result<Receipt, Error> {
         let answer = self.send(DELETE, None).await?;
         if !answer.is_success() {
-            return Err(explain::error(&self.asked(), &answer, &Refusal::read(&answer)));
+            let refusal = Refusal::read(&answer);
+            let error = explain::error(&self.asked(), &answer, &refusal);
+            return Err(self.refused(refusal.meaning(), error).await);
         }
         let date = answer.json::<wire::Written>()?.date;
         if date.is_none() {

@@ -34,7 +34,9 @@ pub async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> R
     match of_project(calls, project).await? {
         Whereabouts::Here if complete => Err(asked.no_grant()),
         Whereabouts::Here => Ok(Whereabouts::Unknown(asked.hidden())),
-        unknown @ Whereabouts::Unknown(_) => Ok(unknown),
+        Whereabouts::Unknown(refused) => {
+            Ok(Whereabouts::Unknown(asked.perhaps_gone(refused, "the organization that owns the project")))
+        }
     }
 }
 

@@ -146,18 +146,12 @@ impl Filter {
     }
 }
 
-/// The projects that were deleted neither by themselves nor with their organisation (ZITADEL's source,
-/// internal/query/projection/project.go).
 fn live(held: &Held) -> impl Iterator<Item = (&String, &Project)> {
-    held.projects.iter().filter(|(_, project)| is_live(held, project))
+    held.projects.keys().filter_map(|id| Some((id, held.live_project(id)?)))
 }
 
 fn live_project<'h>(held: &'h Held, id: &str) -> Result<&'h Project, Refusal> {
-    held.projects.get(id).filter(|project| is_live(held, project)).ok_or_else(errors::no_project)
-}
-
-fn is_live(held: &Held, project: &Project) -> bool {
-    !project.deleted && held.orgs.get(&project.org).is_some_and(|org| !org.deleted)
+    held.live_project(id).ok_or_else(errors::no_project)
 }
 
 fn state(project: &Project) -> &'static str {

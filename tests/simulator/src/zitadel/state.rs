@@ -186,12 +186,22 @@ impl State {
         role.starts_with("PROJECT_GRANT") && self.is_project_role(role)
     }
 
-    /// A grant of a project that was not removed, neither by itself nor with its project or organisation.
+    /// A project that was deleted neither by itself nor with its organisation (ZITADEL's source,
+    /// internal/query/projection/project.go).
+    pub(crate) fn live_project(&self, id: &str) -> Option<&Project> {
+        self.projects.get(id).filter(|project| !project.deleted && self.is_live_org(&project.org))
+    }
+
+    /// A grant of a project that was not removed, neither by itself nor with its project or either organisation
+    /// (project_grant.go, beside it).
     pub(crate) fn live_grant(&self, id: &str) -> Option<&ProjectGrant> {
         let grant = self.grants.get(id).filter(|grant| !grant.deleted)?;
-        let lives = self.projects.get(&grant.project).is_some_and(|project| !project.deleted)
-            && self.orgs.get(&grant.granted_org).is_some_and(|org| !org.deleted);
+        let lives = self.live_project(&grant.project).is_some() && self.is_live_org(&grant.granted_org);
         lives.then_some(grant)
+    }
+
+    fn is_live_org(&self, id: &str) -> bool {
+        self.orgs.get(id).is_some_and(|org| !org.deleted)
     }
 
     /// The organisation of a project, deleted or not; empty if there never was one.
