@@ -1,5 +1,7 @@
 //! What the server refuses, and what goes wrong on the way.
 
+use membership_operator::provider::zitadel::KeyFile;
+
 use super::*;
 
 #[tokio::test]
@@ -66,6 +68,34 @@ async fn only_a_token_that_is_refused_fails_verification() {
     let error = world.zitadel.verify(&world.permit().await).await.unwrap_err();
     assert!(matches!(error, Error::Forbidden { .. }), "refused by something else: {error}");
     assert_eq!(world.zitadel.verify(&world.permit().await).await.unwrap().api, "management/v1");
+}
+
+/// The addresses that people copy: of an API, and of the console, which answers every path with its page.
+#[tokio::test]
+async fn a_url_with_a_path_says_what_to_write_instead() {
+    let key = simulator::worlds::zitadel_key_file();
+    let key = KeyFile::parse(&SecretString::from(key)).unwrap();
+    let token = Credentials::PersonalAccessToken(SecretString::from(TOKEN.to_owned()));
+    for (path, page) in [("/management/v1", false), ("/v2", false), ("/ui/console", true), ("/ui/v2/login", false)] {
+        for credentials in [token.clone(), Credentials::PrivateKeyJwt(key.clone())] {
+            let mut world = World::start().await;
+            let root = world.server().url().to_owned();
+            world.zitadel = signing_in(&format!("{root}{path}"), credentials, None);
+            if page {
+                world.order(Order::always(Fault::Html));
+            }
+            let error = world.verify().await.unwrap_err();
+            assert!(matches!(error, Error::Unreachable { .. }), "{path}: {error}");
+            for says in [format!("ends in {path:?}"), format!("write {root}")] {
+                assert!(error.to_string().contains(&says), "{path}: {says}: {error}");
+            }
+        }
+    }
+    let mut world = World::start().await;
+    world.zitadel = client(world.server().url(), TOKEN);
+    world.order(Order::always(Fault::Html));
+    let error = world.verify().await.unwrap_err();
+    assert!(!error.to_string().contains("ends in"), "without a path: {error}");
 }
 
 #[tokio::test]

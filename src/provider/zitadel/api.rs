@@ -67,7 +67,7 @@ async fn look(calls: &Calls<'_>) -> Result<Api, Error> {
     let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
     let not_v1 = match refused(calls, &answer) {
         None => {
-            answer.json::<wire::Roles>()?;
+            explain::read::<wire::Roles>(&answer)?;
             return Ok(Api::ManagementV1);
         }
         Some(Refused::ByRights) => return Ok(Api::ManagementV1),

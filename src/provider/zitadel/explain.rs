@@ -2,6 +2,8 @@
 
 use super::refusal::{Meaning, Refusal};
 use crate::member::Project;
+use serde::de::DeserializeOwned;
+
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, text};
@@ -193,6 +195,34 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Reads an answer that shows whether the URL is ZITADEL's at all.
+pub fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
+    answer.json().map_err(|error| not_zitadel(error, answer))
+}
+
+/// The error of an answer that isn't ZITADEL's, with what may be wrong with the URL.
+pub fn not_zitadel(error: Error, answer: &Answer) -> Error {
+    match error {
+        Error::Unreachable { message, effect } => {
+            Error::Unreachable { message: format!("{message}{}", wrong_path(&answer.context.endpoint)), effect }
+        }
+        error => error,
+    }
+}
+
+/// What to add to a message where what answers isn't ZITADEL's API; empty where the URL has no path. ZITADEL is served at
+/// the root of its host, and the addresses that people copy are those of its console or of one of its APIs.
+fn wrong_path(endpoint: &str) -> String {
+    let host = endpoint.find("://").map_or(0, |scheme| scheme + "://".len());
+    match endpoint[host..].find('/').map(|path| endpoint.split_at(host + path)) {
+        Some((root, path)) => format!(
+            "; the URL ends in {path:?}, which is most likely wrong: the operator adds the paths of ZITADEL's APIs itself, \
+             write {root}"
+        ),
+        None => String::new(),
+    }
+}
+
 /// The error that a refusal is. Whoever takes a refusal for no error asks for its [`Meaning`] first.
 pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
     let place = asked.place();
@@ -275,10 +305,13 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
         Meaning::NotHere => {
             let what = "has no instance for this host, or no such API there: check the URL (where its host is none \
                         of the instance's domains, name one of them in instanceHost) and what stands before it";
-            answer.context.unreachable(what, Effect::None)
+            answer.context.unreachable(&format!("{what}{}", wrong_path(endpoint)), Effect::None)
         }
-        Meaning::Other => Error::Rejected {
-            message: format!("{place}: ZITADEL refused {} ({id}): {}", answer.context.method, answer.said()),
-        },
+        Meaning::Other => {
+            let path = if refusal.id.is_empty() { wrong_path(endpoint) } else { String::new() };
+            Error::Rejected {
+                message: format!("{place}: ZITADEL refused {} ({id}): {}{path}", answer.context.method, answer.said()),
+            }
+        }
     }
 }

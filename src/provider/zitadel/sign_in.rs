@@ -97,7 +97,7 @@ impl Caller {
         if !answer.is_success() {
             return Err(self.not_granted(&answer, "check the URL"));
         }
-        let Discovery { issuer } = answer.json()?;
+        let Discovery { issuer } = explain::read(&answer)?;
         let host = |url: &str| Endpoint::parse(url).map(|url| url.host().to_ascii_lowercase()).ok();
         let named = host(&issuer);
         let meant = self.instance_host.as_deref().and_then(|instance| host(&format!("https://{instance}")));
@@ -120,7 +120,7 @@ impl Caller {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
-        let granted: Granted = answer.json()?;
+        let granted: Granted = explain::read(&answer)?;
         if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
@@ -146,9 +146,9 @@ impl Caller {
             (404, Err(_)) => {
                 let what = "has no instance for this host, or isn't ZITADEL: check the URL; where its host isn't one of the \
                             instance's domains, name one of them in instanceHost";
-                answer.context.unreachable(what, Effect::None)
+                explain::not_zitadel(answer.context.unreachable(what, Effect::None), answer)
             }
-            _ => answer.nonsense("an error that isn't ZITADEL's"),
+            _ => explain::not_zitadel(answer.nonsense("an error that isn't ZITADEL's"), answer),
         }
     }
 }

@@ -96,7 +96,7 @@ pub async fn knock(calls: &Calls<'_>) -> Result<Answer, Error> {
 
 /// Whether the answer is one of this API's lists.
 pub fn check(answer: &Answer) -> Result<(), Error> {
-    answer.json::<wire::Administrators>().map(drop)
+    explain::read::<wire::Administrators>(answer).map(drop)
 }
 
 async fn ask(calls: &Calls<'_>, body: &Value) -> Result<Answer, Error> {
