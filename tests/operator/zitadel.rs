@@ -3,8 +3,9 @@
 use serde_json::json;
 use simulator::worlds;
 
+use crate::evidence::assert_presentable;
 use crate::stage::with_stage;
-use crate::subject::with;
+use crate::subject::{in_seconds, with};
 
 #[tokio::test]
 async fn the_organization_is_the_memberships_or_else_the_providers() {
@@ -61,6 +62,42 @@ async fn a_change_is_one_put_of_a_sorted_list() {
         let bodies: Vec<(&str, &str)> =
             writes.iter().map(|write| (write.method.as_str(), write.body.as_str())).collect();
         assert_eq!(bodies, [("PUT", json!({"roles": sorted}).to_string().as_str())]);
+    })
+    .await;
+}
+
+/// The roles that members can have are configured on the instance: a list with one that was removed there is refused, also
+/// where it is merely sent again.
+#[tokio::test]
+async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and_is_named() {
+    with_stage(async |stage| {
+        let (zitadel, custom) = (stage.simulator.zitadel(), "PROJECT_DEPLOYER");
+        zitadel.configure_role(custom);
+        let (ending, blocked) = (stage.user("ending"), stage.user("blocked"));
+        let [a, ..] = ending.names();
+        let additive = json!({"roleManagement": "Additive"});
+        for user in [&ending, &blocked] {
+            user.by_hand(&[custom]);
+        }
+        let end = in_seconds(6);
+        let roles = json!([{"role": a, "temporary": {"expirationTime": end}}]);
+        stage.api.apply(&[ending.declares_with(roles, additive.clone())]).await;
+        ending.has(&[a, custom]).await;
+        zitadel.unconfigure_role(custom);
+
+        stage.api.apply(&[blocked.declares_with(json!([{"role": a}]), additive)]).await;
+        let message = stage.is_stalled(&blocked.object(), "RoleNotFound").await;
+        assert_presentable(&message);
+        assert!(message.starts_with(&format!("{custom:?} is no role")), "{message}");
+        blocked.has_now(&[custom], "what isn't ours stays");
+
+        ending.ends(a, end, "beside a role that is not configured any more").await;
+        ending.has_now(&[], "the role gives no right, and no list with it is accepted");
+
+        blocked.by_hand(&[]);
+        stage.reconcile_now(&blocked.object()).await;
+        stage.ready(&blocked.object()).await;
+        blocked.has_now(&[a], "without the role");
     })
     .await;
 }

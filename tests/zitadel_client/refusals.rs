@@ -11,7 +11,9 @@ async fn a_role_that_no_member_can_have_is_named() {
         (vec!["deployer"], Some("deployer")),
         (vec![OWNER, "deployer"], Some("deployer")),
         (vec!["PROJECT_NOPE"], Some("PROJECT_NOPE")),
-        (vec![OWNER, "PROJECT_NOPE"], None),
+        (vec![OWNER, "PROJECT_NOPE"], Some("PROJECT_NOPE")),
+        (vec![OWNER, "PROJECT_NOPE", "deployer"], Some("deployer")),
+        (vec![OWNER, "PROJECT_NEITHER", "PROJECT_NOPE"], None),
     ] {
         for change in [create(&wanted), replace(&wanted)] {
             let user = target(if matches!(change, Change::Create(_)) { ADA } else { GRACE });

@@ -168,32 +168,39 @@ impl<'a> Asked<'a> {
     }
 
     fn unknown_role(&self) -> Error {
-        let (prefix, known) = match self.project.map(|project| &project.grant_id) {
-            Some(Some(_)) => ("PROJECT_GRANT", "PROJECT_GRANT_OWNER, PROJECT_GRANT_OWNER_VIEWER"),
-            Some(None) | None => {
-                ("PROJECT", "PROJECT_OWNER, PROJECT_OWNER_VIEWER, PROJECT_OWNER_GLOBAL, PROJECT_OWNER_VIEWER_GLOBAL")
-            }
-        };
+        let of_grant = self.project.is_some_and(|project| project.grant_id.is_some());
+        let (prefix, known) =
+            if of_grant { ("PROJECT_GRANT", &GRANT_ROLES[..]) } else { ("PROJECT", &PROJECT_ROLES[..]) };
         // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles): of several such the
-        // first is named, and the others when their turn comes.
-        let bad = self.roles.iter().find(|role| !role.starts_with(prefix));
-        let role = match self.roles {
-            [only] => Some(only.clone()),
-            _ => bad.cloned(),
+        // first is named, and the others when their turn comes. Otherwise it is one that not every instance has.
+        let standard = |role: &&String| PROJECT_ROLES.contains(&role.as_str()) || GRANT_ROLES.contains(&role.as_str());
+        let mut others = self.roles.iter().filter(|role| !standard(role));
+        let role = match (self.roles, self.roles.iter().find(|role| !role.starts_with(prefix))) {
+            ([only], _) | (_, Some(only)) => Some(only),
+            (_, None) => others.next().filter(|_| others.next().is_none()),
         };
-        let which = match &role {
+        let which = match role {
             Some(role) => format!("{role:?} is no role"),
             None => format!("{:?} has a role that is none", self.roles),
         };
         let which = text::bounded(&text::filtered(&which, &[]), 200);
         let message = format!(
-            "{which} that a member of {} can have: roles of members are {known} and what the instance configures besides; \
-             a project's own application roles are given by user grants (authorizations), which members aren't",
-            self.place()
+            "{which} that a member of {} can have: roles of members are {} and what the instance configures besides (a \
+             role that the member already has may have been removed from that configuration: then remove it from the \
+             member); a project's own application roles are given by user grants (authorizations), which members aren't",
+            self.place(),
+            known.join(", ")
         );
-        Error::RoleNotFound { role, message }
+        Error::RoleNotFound { role: role.cloned(), message }
     }
 }
+
+/// The roles of projects' members that every instance has (reference/zitadel.md, Roles). Those of grants pass as well.
+const PROJECT_ROLES: [&str; 4] =
+    ["PROJECT_OWNER", "PROJECT_OWNER_VIEWER", "PROJECT_OWNER_GLOBAL", "PROJECT_OWNER_VIEWER_GLOBAL"];
+
+/// The same of grants' members.
+const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
 /// Reads an answer that shows whether the URL is ZITADEL's at all.
 pub fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
