@@ -64,7 +64,8 @@ impl Plan {
     }
 
     /// What to send instead when the provider refuses the change for good: the removals alone, then the removals
-    /// without the foreign entries that they would carry. Empty where nothing is removed.
+    /// without the foreign entries that they would carry, then without roles that the provider doesn't know. Empty where
+    /// nothing is removed.
     pub fn fallbacks(&self) -> &[Change] {
         &self.fallbacks
     }
@@ -273,7 +274,8 @@ fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
 /// How many foreign roles are left out one at a time before all of them are.
 const ONE_BY_ONE: usize = 4;
 
-/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all.
+/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all; and
+/// at last without those of ours that the provider doesn't know any more, so that no list with them is accepted.
 fn fallbacks(
     verdicts: &[Verdict<'_>],
     observed: &[Entry],
@@ -300,7 +302,8 @@ fn fallbacks(
     let without = |role: &&str| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
     let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];
     fallbacks.extend(each.iter().map(|role| as_change(without(role), Extent::Removals)));
-    fallbacks.push(as_change(without_others, Extent::Ours));
+    let known = without_others.iter().filter(|entry| !view.refused.contains(&entry.role)).cloned().collect();
+    fallbacks.extend([as_change(without_others, Extent::Ours), as_change(known, Extent::Ours)]);
     fallbacks.dedup();
     fallbacks.retain(|fallback| fallback != change);
     fallbacks

@@ -308,6 +308,23 @@ fn the_foreign_role_in_the_way_is_looked_for_one_by_one() {
     assert_eq!(plan.fallbacks, [without_admin, without_auditor, without_both].map(Option::unwrap));
 }
 
+/// No list with such a role is accepted, also where it is still there: it keeps no other role past its end.
+#[test]
+fn a_removal_is_at_last_sent_without_a_role_of_ours_that_the_provider_does_not_know_any_more() {
+    let ours = layer("a", Phase::Counts, &[("gone", GOOD)], &[("gone", GOOD), ("owner", until("11:00"))]);
+    let observed = row(&[("gone", GOOD), ("owner", GOOD)]);
+    for (foreign, fallbacks) in
+        [(None, vec![Change::Remove]), (Some("stranger"), vec![replace(&[("gone", GOOD)]).unwrap(), Change::Remove])]
+    {
+        let mut observed = observed.clone();
+        observed.iter_mut().for_each(|member| member.entries.extend(foreign.map(Entry::permanent)));
+        let plan = planned_without(std::slice::from_ref(&ours), &observed, ZITADEL, &["gone"]);
+        assert_eq!(plan.fallbacks, fallbacks, "{foreign:?}");
+    }
+    let known = planned(&[ours], &observed, ZITADEL);
+    assert_eq!((known.change, known.fallbacks), (replace(&[("gone", GOOD)]), Vec::new()));
+}
+
 #[test]
 fn a_change_that_takes_nothing_of_ours_has_nothing_to_fall_back_to() {
     let plan = planned(&[exclusive(counts("a", &[("viewer", GOOD)]))], &row(&[("admin", GOOD)]), INFISICAL);

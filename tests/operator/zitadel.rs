@@ -5,7 +5,7 @@ use simulator::worlds;
 
 use crate::evidence::assert_presentable;
 use crate::stage::with_stage;
-use crate::subject::{in_seconds, with};
+use crate::subject::{each, in_seconds, with};
 
 #[tokio::test]
 async fn the_organization_is_the_memberships_or_else_the_providers() {
@@ -73,7 +73,7 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
     with_stage(async |stage| {
         let (zitadel, custom) = (stage.simulator.zitadel(), "PROJECT_DEPLOYER");
         zitadel.configure_role(custom);
-        let (ending, blocked) = (stage.user("ending"), stage.user("blocked"));
+        let (ending, blocked, managed) = (stage.user("ending"), stage.user("blocked"), stage.user("managed"));
         let [a, ..] = ending.names();
         let additive = json!({"roleManagement": "Additive"});
         for user in [&ending, &blocked] {
@@ -82,7 +82,9 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
         let end = in_seconds(6);
         let roles = json!([{"role": a, "temporary": {"expirationTime": end}}]);
         stage.api.apply(&[ending.declares_with(roles, additive.clone())]).await;
-        ending.has(&[a, custom]).await;
+        let temporary = json!({"role": a, "temporary": {"expirationTime": end}});
+        stage.declare(&managed, json!([{"role": custom}, temporary])).await;
+        each([&ending, &managed], async |user| user.has(&[a, custom]).await).await;
         zitadel.unconfigure_role(custom);
 
         stage.api.apply(&[blocked.declares_with(json!([{"role": a}]), additive)]).await;
@@ -91,8 +93,13 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
         assert!(message.starts_with(&format!("{custom:?} is no role")), "{message}");
         blocked.has_now(&[custom], "what isn't ours stays");
 
-        ending.ends(a, end, "beside a role that is not configured any more").await;
-        ending.has_now(&[], "the role gives no right, and no list with it is accepted");
+        each([&ending, &managed], async |user| {
+            user.ends(a, end, "beside a role that is not configured any more").await;
+            user.has_now(&[], "the role gives no right, and no list with it is accepted");
+        })
+        .await;
+        stage.is_stalled(&managed.object(), "RoleNotFound").await;
+        stage.delete(&managed.object()).await;
 
         blocked.by_hand(&[]);
         stage.reconcile_now(&blocked.object()).await;
