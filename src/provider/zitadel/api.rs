@@ -67,7 +67,7 @@ async fn look(calls: &Calls<'_>) -> Result<Api, Error> {
     let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
     let not_v1 = match refused(calls, &answer) {
         None => {
-            explain::read::<wire::Roles>(&answer)?;
+            answer.json::<wire::Roles>()?;
             return Ok(Api::ManagementV1);
         }
         Some(Refused::ByRights) => return Ok(Api::ManagementV1),

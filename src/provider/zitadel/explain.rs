@@ -2,11 +2,9 @@
 
 use super::refusal::{Meaning, Refusal};
 use crate::member::Project;
-use serde::de::DeserializeOwned;
-
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, text};
+use crate::provider::http::{Answer, text, url_hint};
 
 /// What was asked for, to be named in messages.
 #[derive(Clone, Copy, Debug)]
@@ -202,34 +200,6 @@ const PROJECT_ROLES: [&str; 4] =
 /// The same of grants' members.
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
-/// Reads an answer that shows whether the URL is ZITADEL's at all.
-pub fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
-    answer.json().map_err(|error| not_zitadel(error, answer))
-}
-
-/// The error of an answer that isn't ZITADEL's, with what may be wrong with the URL.
-pub fn not_zitadel(error: Error, answer: &Answer) -> Error {
-    match error {
-        Error::Unreachable { message, effect } => {
-            Error::Unreachable { message: format!("{message}{}", wrong_path(&answer.context.endpoint)), effect }
-        }
-        error => error,
-    }
-}
-
-/// What to add to a message where what answers isn't ZITADEL's API; empty where the URL has no path. ZITADEL is served at
-/// the root of its host, and the addresses that people copy are those of its console or of one of its APIs.
-fn wrong_path(endpoint: &str) -> String {
-    let host = endpoint.find("://").map_or(0, |scheme| scheme + "://".len());
-    match endpoint[host..].find('/').map(|path| endpoint.split_at(host + path)) {
-        Some((root, path)) => format!(
-            "; the URL ends in {path:?}, which is most likely wrong: the operator adds the paths of ZITADEL's APIs itself, \
-             write {root}"
-        ),
-        None => String::new(),
-    }
-}
-
 /// The error that a refusal is. Whoever takes a refusal for no error asks for its [`Meaning`] first.
 pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
     let place = asked.place();
@@ -310,14 +280,20 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }
         Meaning::NotHere => {
-            let what = "has no instance for this host, or no such API there: check the URL (where its host is none \
-                        of the instance's domains, name one of them in instanceHost) and what stands before it";
-            answer.context.unreachable(&format!("{what}{}", wrong_path(endpoint)), Effect::None)
+            let check = url_hint(endpoint).unwrap_or_else(|| {
+                "check the URL (where its host is none of the instance's domains, name one of them in instanceHost) and \
+                 what stands before it"
+                    .to_owned()
+            });
+            let what = format!("has no instance for this host, or no such API there: {check}");
+            answer.context.unreachable(&what, Effect::None)
         }
         Meaning::Other => {
-            let path = if refusal.id.is_empty() { wrong_path(endpoint) } else { String::new() };
+            // Without an id it may be another server that speaks.
+            let hint = url_hint(endpoint).filter(|_| refusal.id.is_empty());
+            let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
             Error::Rejected {
-                message: format!("{place}: ZITADEL refused {} ({id}): {}{path}", answer.context.method, answer.said()),
+                message: format!("{place}: ZITADEL refused {} ({id}): {}{hint}", answer.context.method, answer.said()),
             }
         }
     }

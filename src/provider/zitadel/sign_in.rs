@@ -12,7 +12,7 @@ use super::key_file::KeyFile;
 use super::refusal::{Meaning, Refusal};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Endpoint, Method, Request, Server};
+use crate::provider::http::{Answer, Endpoint, Method, Request, Server, url_hint};
 use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
 
 /// Names the instance where the URL's host doesn't (reference/zitadel.md, "Headers and limits").
@@ -97,7 +97,7 @@ impl Caller {
         if !answer.is_success() {
             return Err(self.not_granted(&answer, "check the URL"));
         }
-        let Discovery { issuer } = explain::read(&answer)?;
+        let Discovery { issuer } = answer.json()?;
         let host = |url: &str| Endpoint::parse(url).map(|url| url.host().to_ascii_lowercase()).ok();
         let named = host(&issuer);
         let meant = self.instance_host.as_deref().and_then(|instance| host(&format!("https://{instance}")));
@@ -120,7 +120,7 @@ impl Caller {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
-        let granted: Granted = explain::read(&answer)?;
+        let granted: Granted = answer.json()?;
         if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
@@ -144,11 +144,14 @@ impl Caller {
             },
             // The text of the OIDC endpoints, and the JSON of the others.
             (404, Err(_)) => {
-                let what = "has no instance for this host, or isn't ZITADEL: check the URL; where its host isn't one of the \
-                            instance's domains, name one of them in instanceHost";
-                explain::not_zitadel(answer.context.unreachable(what, Effect::None), answer)
+                let check = url_hint(&answer.context.endpoint).unwrap_or_else(|| {
+                    "check the URL; where its host isn't one of the instance's domains, name one of them in instanceHost"
+                        .to_owned()
+                });
+                let what = format!("has no instance for this host, or isn't ZITADEL: {check}");
+                answer.context.unreachable(&what, Effect::None)
             }
-            _ => explain::not_zitadel(answer.nonsense("an error that isn't ZITADEL's"), answer),
+            _ => answer.nonsense("an error that isn't ZITADEL's"),
         }
     }
 }
