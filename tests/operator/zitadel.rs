@@ -108,3 +108,49 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
     })
     .await;
 }
+
+/// Project and user names are unique whatever the case; a name in another one is told the right one, but not past the
+/// rules of a provider of the cluster.
+#[tokio::test]
+async fn a_name_in_another_letter_case_is_told_the_right_one_where_the_rules_let_it_be_seen() {
+    with_stage(async |stage| {
+        let role = "PROJECT_OWNER_VIEWER";
+        let of_nobody_else = json!([stage.rule(&[role], json!({"subjects": [worlds::ZITADEL_DEPLOYER]}))]);
+        let of_no_other_project = json!([stage.rule(&[role], json!({"projects": [worlds::ZITADEL_PROJECT]}))]);
+        stage.api.apply(&[stage.central_zitadel("users", of_nobody_else)]).await;
+        stage.api.apply(&[stage.central_zitadel("projects", of_no_other_project)]).await;
+        let named = |name: &str, project: &str, user: &str| {
+            let fields = json!({"project": {"name": project}, "subject": {"kind": "User", "name": user}});
+            with(stage.of_user(name, json!([{ "role": role }])), fields)
+        };
+        let objects = [
+            named("project", "SHOP", "grace"),
+            named("user", "shop", "GRACE"),
+            stage.by("users", named("similar-user", "shop", "GRACE")),
+            stage.by("users", named("no-user", "shop", "NOBODY")),
+            stage.by("projects", named("similar-project", "SHOP", "grace")),
+            stage.by("projects", named("no-project", "NONE", "grace")),
+        ];
+        stage.api.apply(&objects).await;
+        for (object, reason, right) in
+            [("pm/project", "ProjectNotFound", "\"shop\""), ("pm/user", "SubjectNotFound", "\"grace\"")]
+        {
+            let message = stage.is_stalled(object, reason).await;
+            assert_presentable(&message);
+            assert!(message.contains(right), "{object}: {message}");
+        }
+        for (similar, missing, names) in [
+            ("pm/similar-user", "pm/no-user", ["GRACE", "NOBODY"]),
+            ("pm/similar-project", "pm/no-project", ["SHOP", "NONE"]),
+        ] {
+            let similar = stage.is_stalled(similar, "NotAllowed").await;
+            let missing = stage.is_stalled(missing, "NotAllowed").await;
+            assert_eq!(
+                similar.replace(names[0], names[1]),
+                missing,
+                "whether there is one isn't for the namespace to see"
+            );
+        }
+    })
+    .await;
+}

@@ -21,7 +21,6 @@ async fn a_project_is_found_by_its_exact_name_in_its_organization() {
         for (name, organization, ids) in [
             ("shop", Some(ORG), &[PROJECT][..]),
             ("shop", Some(OTHER_ORG), &["801"]),
-            ("Shop", Some(ORG), &[]),
             ("sho", Some(ORG), &[]),
             ("shop%", Some(ORG), &[]),
             ("nothing", Some(ORG), &[]),
@@ -60,7 +59,6 @@ async fn a_user_is_found_by_user_name_login_name_or_e_mail() {
             ("ada", &[ADA]),
             ("ada@acme.example", &[ADA, "511"]), // addresses aren't unique
             ("grace@acme.example", &[GRACE]),
-            ("GRACE", &[]),
             ("nobody", &[]),
             ("nobody@acme.example", &[]),
         ] {
@@ -73,6 +71,36 @@ async fn a_user_is_found_by_user_name_login_name_or_e_mail() {
             }
             assert_eq!(found, expected, "{name}");
         }
+    }
+}
+
+/// Whoever is named in another letter case isn't meant, and the message shows the name that there is.
+#[tokio::test]
+async fn a_name_in_another_letter_case_stands_for_nothing_and_the_right_one_is_told() {
+    for world in [World::start().await, World::of_v2().await] {
+        world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
+        world.server().set_names_end_in_domain(OTHER_ORG, true);
+        world.server().add_user("510", OTHER_ORG, "Robot");
+        let error = world.find_project("SHOP", Some(ORG)).await.unwrap_err();
+        assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{error}");
+        for says in ["\"SHOP\"", "\"shop\"", "project.id", "upper and lower case"] {
+            assert!(error.to_string().contains(says), "{says}: {error}");
+        }
+        assert_eq!(world.find_project("SHOP", Some(OTHER_ORG)).await, Ok(vec![]), "of another organization");
+        for (name, right) in [
+            ("GRACE", "grace"),
+            ("Ada@Acme.example", "ada@acme.example"),
+            ("robot@zitadel.zitadel.test", "Robot@zitadel.zitadel.test"),
+        ] {
+            let error = world.find_user(name).await.unwrap_err();
+            assert!(matches!(error, Error::SubjectNotFound { .. }), "{name}: {error}");
+            for says in [format!("{name:?}"), format!("{right:?}"), "subject.id".to_owned()] {
+                assert!(error.to_string().contains(&says), "{says}: {error}");
+            }
+        }
+        // Who is named exactly is found, whoever has the name in other letters.
+        world.server().add_human("511", ORG, "other", "Ada", "Other", "ADA@acme.example");
+        assert_eq!(world.find_user("ada@acme.example").await, Ok(vec![ADA.to_owned()]));
     }
 }
 
