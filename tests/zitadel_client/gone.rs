@@ -97,6 +97,24 @@ async fn what_was_deleted_is_proven_by_what_the_credentials_own_organization_let
     }
 }
 
+/// docs/providers/zitadel.md, "Deleted projects, grants and organizations".
+#[tokio::test]
+async fn a_role_of_the_projects_organization_proves_what_that_organization_outlives_and_one_of_the_instance_everything()
+{
+    for (of, (name, goes)) in endings() {
+        for (scope, role) in [(Scope::Org(ORG.to_owned()), "ORG_OWNER_VIEWER"), (Scope::Instance, "IAM_OWNER_VIEWER")] {
+            let world = world(&of, false).await;
+            let proves = scope == Scope::Instance || name != "organization deleted";
+            world.server().grant(CALLER, scope, role);
+            goes(world.server());
+            let project = Project { organization_id: Some(ORG.to_owned()), ..of.clone() };
+            let error = world.list(&project).await.unwrap_err();
+            let gone = matches!(error, Error::ProjectNotFound { gone: true, .. });
+            assert_eq!(gone, proves, "{role}, {name}: {error}");
+        }
+    }
+}
+
 /// MANAG-SFf2a and its like: it is there, and only the role is gone.
 #[tokio::test]
 async fn what_is_still_there_is_not_taken_for_deleted_whoever_asks() {
