@@ -314,7 +314,7 @@ fn a_removal_is_at_last_sent_without_a_role_of_ours_that_the_provider_does_not_k
     let ours = layer("a", Phase::Counts, &[("gone", GOOD)], &[("gone", GOOD), ("owner", until("11:00"))]);
     let observed = row(&[("gone", GOOD), ("owner", GOOD)]);
     for (foreign, fallbacks) in
-        [(None, vec![Change::Remove]), (Some("stranger"), vec![replace(&[("gone", GOOD)]).unwrap(), Change::Remove])]
+        [(None, vec![Change::Remove]), (Some("unmanaged"), vec![replace(&[("gone", GOOD)]).unwrap(), Change::Remove])]
     {
         let mut observed = observed.clone();
         observed.iter_mut().for_each(|member| member.entries.extend(foreign.map(Entry::permanent)));

@@ -109,10 +109,10 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
     .await;
 }
 
-/// Project and user names are unique whatever the case; a name in another one is told the right one, but not past the
-/// rules of a provider of the cluster.
+/// Project and user names are unique whatever the case; the message about a name in another case shows the right one, but
+/// not past the rules of a ClusterMembershipProvider.
 #[tokio::test]
-async fn a_name_in_another_letter_case_is_told_the_right_one_where_the_rules_let_it_be_seen() {
+async fn a_name_in_another_letter_case_is_answered_with_the_right_one_where_the_rules_allow_it() {
     with_stage(async |stage| {
         let role = "PROJECT_OWNER_VIEWER";
         let of_nobody_else = json!([stage.rule(&[role], json!({"subjects": [worlds::ZITADEL_DEPLOYER]}))]);

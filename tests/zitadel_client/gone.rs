@@ -1,5 +1,5 @@
-//! Projects, grants and organizations that were deleted, as credentials of different rights are told of them: what is
-//! gone is believed only on proof (permissions.json; organization-header.json, "GET the project").
+//! Projects, grants and organizations that were deleted, as credentials of different rights see them: only a proof
+//! counts (permissions.json; organization-header.json, "GET the project").
 
 use super::*;
 
@@ -62,9 +62,10 @@ fn endings() -> impl Iterator<Item = (Project, Ending)> {
     of_project.chain(OF_A_GRANT.into_iter().map(|ending| (grant(), ending)))
 }
 
-/// It is refused as a stranger, or as the owner of something else.
+/// It is refused as a user without any role, or as the owner of another project.
 #[tokio::test]
-async fn a_credential_that_lost_its_only_role_with_the_project_is_told_what_would_prove_the_deletion() {
+async fn a_credential_that_lost_its_only_role_with_the_project_gets_a_message_that_says_what_would_prove_the_deletion()
+{
     for (project, (name, goes)) in endings() {
         for elsewhere in [false, true] {
             let world = world(&project, false).await;
@@ -117,7 +118,7 @@ async fn a_role_of_the_projects_organization_proves_what_that_organization_outli
 
 /// MANAG-SFf2a and its like: it is there, and only the role is gone.
 #[tokio::test]
-async fn what_is_still_there_is_not_taken_for_deleted_whoever_asks() {
+async fn what_still_exists_is_not_taken_for_deleted() {
     for (project, home) in [(project(), false), (project(), true), (grant(), false), (grant(), true)] {
         let world = world(&project, false).await;
         if home {
@@ -150,7 +151,7 @@ async fn a_project_under_a_wrong_organization_is_not_taken_for_deleted() {
 /// The recorded answers of the real server, each to the request that it was recorded of.
 #[tokio::test]
 async fn only_a_project_that_is_missing_from_the_whole_instance_is_gone() {
-    let stranger = || recorded("permissions", "no role at all: search");
+    let without_role = || recorded("permissions", "no role at all: search");
     for (own, gone) in [
         (recorded("organization-header", "GET a project that does not exist, right organization"), Some(true)),
         (
@@ -167,8 +168,8 @@ async fn only_a_project_that_is_missing_from_the_whole_instance_is_gone() {
         (Answer::new(200, json!({})), None),
     ] {
         let world = World::start().await;
-        world.order(Order::next(Fault::Status(stranger())).on("POST", "_search"));
-        world.order(Order::nth(1, Fault::Status(stranger())).on("GET", "/projects/"));
+        world.order(Order::next(Fault::Status(without_role())).on("POST", "_search"));
+        world.order(Order::nth(1, Fault::Status(without_role())).on("GET", "/projects/"));
         world.order(Order::nth(2, Fault::Status(own.clone())).on("GET", "/projects/"));
         let error = world.list(&project()).await.unwrap_err();
         match gone {

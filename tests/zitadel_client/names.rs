@@ -74,9 +74,9 @@ async fn a_user_is_found_by_user_name_login_name_or_e_mail() {
     }
 }
 
-/// Whoever is named in another letter case isn't meant, and the message shows the name that there is.
+/// The user with the name in another letter case isn't meant, and the message shows that name.
 #[tokio::test]
-async fn a_name_in_another_letter_case_stands_for_nothing_and_the_right_one_is_told() {
+async fn a_name_in_another_letter_case_finds_nothing_and_the_message_shows_the_right_one() {
     for world in [World::start().await, World::of_v2().await] {
         world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
         world.server().set_names_end_in_domain(OTHER_ORG, true);
@@ -98,7 +98,7 @@ async fn a_name_in_another_letter_case_stands_for_nothing_and_the_right_one_is_t
                 assert!(error.to_string().contains(&says), "{says}: {error}");
             }
         }
-        // Who is named exactly is found, whoever has the name in other letters.
+        // An exact match is found, also where another user has the name in another case.
         world.server().add_human("511", ORG, "other", "Ada", "Other", "ADA@acme.example");
         assert_eq!(world.find_user("ada@acme.example").await, Ok(vec![ADA.to_owned()]));
     }

@@ -74,7 +74,7 @@ impl<'a> Asked<'a> {
     }
 
     /// A refusal that the server also gives when what is asked for was deleted. `whose`: the organization in which a role
-    /// would tell the two apart.
+    /// would distinguish the two.
     pub fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
         let Error::Forbidden { message } = refused else {
             return refused;

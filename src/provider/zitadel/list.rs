@@ -35,7 +35,7 @@ impl Whereabouts {
     /// The error of a call that was refused for lack of rights, after the project was looked for.
     pub fn explain(located: Result<Self, Error>, refused: Error) -> Error {
         match located {
-            Err(told @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(told)) => told,
+            Err(located @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(located)) => located,
             Ok(Self::Here) | Err(_) => refused,
         }
     }

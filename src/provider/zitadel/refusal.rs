@@ -128,8 +128,8 @@ impl Refusal {
 }
 
 impl Meaning {
-    /// Whether the server refuses whoever has too few rights so, and also those whose rights went with a project, a grant
-    /// or an organization that was deleted (permissions.json; organization-header.json, "deleted organization").
+    /// Whether the server answers so to a caller with too few rights, and also to one whose rights went with a project, a
+    /// grant or an organization that was deleted (permissions.json; organization-header.json, "deleted organization").
     pub fn is_for_lack_of_rights(self) -> bool {
         matches!(self, Self::NoMembership | Self::NoOrganization | Self::NoPermission { by_server: true })
     }

@@ -96,7 +96,8 @@ const REPAIRED_WITHIN: SignedDuration = SignedDuration::from_secs(6);
 
 #[tokio::test]
 async fn an_end_that_zitadel_loses_on_a_quiet_instance_is_repaired_within_seconds() {
-    let cases: [(&str, fn(&Stage) -> Subject, ServerGeneration); 3] = [
+    type Case = (&'static str, fn(&Stage) -> Subject, ServerGeneration);
+    let cases: [Case; 3] = [
         ("project, v1", |stage| stage.user("quiet"), ServerGeneration::V4),
         ("grant, v1", |stage| stage.grantee("quiet"), ServerGeneration::V4),
         ("project, v2", |stage| stage.user("quiet"), ServerGeneration::V2Only),

@@ -64,7 +64,7 @@ async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proo
         let own = simulator::Scope::Org(worlds::ZITADEL_PROJECT_ORG.to_owned());
         zitadel.take_rights(worlds::ZITADEL_OPERATOR, &own);
         zitadel.set_roles(worlds::ZITADEL_PROJECT, worlds::ZITADEL_OPERATOR, &["PROJECT_OWNER"]);
-        // So that it isn't a stranger to the organization.
+        // So that it keeps a role in the organization.
         zitadel.add_project("400623434683300001", worlds::ZITADEL_PROJECT_ORG, "another");
         zitadel.set_roles("400623434683300001", worlds::ZITADEL_OPERATOR, &["PROJECT_OWNER"]);
         let (proven, orphaned) = (stage.user("proven"), stage.user("orphaned"));
