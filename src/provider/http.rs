@@ -105,6 +105,11 @@ impl Client {
         Self { leadership, ..self.clone() }
     }
 
+    /// Whether this process may send anything now.
+    pub fn leads(&self) -> bool {
+        self.leadership.leads(Instant::now())
+    }
+
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::evidence::operator_writes;
 use crate::refusing::Refusal;
+use crate::reports::warnings;
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually};
@@ -57,6 +58,8 @@ async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice()
         for subject in &subjects {
             let status = stage.api.get(&subject.object()).await["status"].clone();
             assert!(!status.to_string().contains("\"True\""), "nothing is told that was refused: {status:#}");
+            let lines = warnings(&[&stage.ns.name, &subject.name, "a request to the API server failed"]).await;
+            assert_eq!(lines.len(), 1, "one warning, not one for each try: {lines:#?}");
         }
         refusal.end(plane, &stage, probed).await;
         was_done_once_and_is_told(&stage, &subjects, "forbidden for a while").await;
