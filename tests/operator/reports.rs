@@ -4,6 +4,7 @@
 mod accurate;
 mod delivered;
 mod failing;
+mod lines;
 mod providers;
 
 use serde_json::Value;
