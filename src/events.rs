@@ -1,24 +1,28 @@
-//! Events (events.k8s.io), told off the critical path: coalesced by the recorder, bounded, dropped when there are too many.
+//! Events (events.k8s.io), emitted off the critical path: coalesced into series, bounded, dropped when too many wait.
+
+mod publisher;
+mod text;
 
 use std::sync::Arc;
 
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::{Client, Resource};
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Client, Error, Resource};
 use tokio::sync::mpsc;
 
 use crate::api::ProjectMembership;
 use crate::controller::departed;
 use crate::telemetry::Metrics;
+use publisher::{Pending, Publisher};
 
-/// How many events may wait to be sent.
+/// How many events may wait to be published.
 const WAITING: usize = 1024;
-/// The longest note that the API server takes.
-const LONGEST_NOTE: usize = 1024;
-/// The longest action that the API server takes.
-const LONGEST_ACTION: usize = 128;
+/// How many are published at once: one that the API server is slow to take delays no other.
+const AT_ONCE: usize = 8;
 
 /// What is told. The reasons are stable names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Happening {
     /// Roles were granted.
     Granted,
@@ -26,14 +30,22 @@ pub enum Happening {
     Revoked,
     /// Roles whose end has come were taken away.
     Expired,
-    /// Roles that were taken away by hand were put back.
+    /// Roles that were taken away or shortened by hand were put back.
     DriftedBack,
     /// Roles that were added by hand were taken away.
     DriftedAway,
     /// The object can't be carried out.
     Failed,
+    /// The object has been waiting for a while.
+    Waiting,
+    /// Access that should have ended is still in force.
+    RevokeFailed,
     /// An administrator let the object go without revoking.
     Abandoned,
+    /// A provider can't be used.
+    NotReady,
+    /// A provider can be used.
+    Ready,
 }
 
 impl Happening {
@@ -45,14 +57,36 @@ impl Happening {
             Self::Expired => "Expired",
             Self::DriftedBack | Self::DriftedAway => "Drifted",
             Self::Failed => "Failed",
+            Self::Waiting => "Waiting",
+            Self::RevokeFailed => "RevokeFailed",
             Self::Abandoned => "Abandoned",
+            Self::NotReady => "NotReady",
+            Self::Ready => "Ready",
         }
     }
 
-    fn kind(self) -> EventType {
+    fn type_(self) -> &'static str {
         match self {
-            Self::Granted | Self::Revoked | Self::Expired => EventType::Normal,
-            Self::DriftedBack | Self::DriftedAway | Self::Failed | Self::Abandoned => EventType::Warning,
+            Self::Granted | Self::Revoked | Self::Expired | Self::Ready => "Normal",
+            Self::DriftedBack
+            | Self::DriftedAway
+            | Self::Failed
+            | Self::Waiting
+            | Self::RevokeFailed
+            | Self::Abandoned
+            | Self::NotReady => "Warning",
+        }
+    }
+
+    /// What the operator did or tried, as one word for machines.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Granted => "Grant",
+            Self::Revoked | Self::Expired | Self::RevokeFailed => "Revoke",
+            Self::DriftedBack | Self::DriftedAway => "Repair",
+            Self::Failed | Self::Waiting => "Reconcile",
+            Self::Abandoned => "Release",
+            Self::NotReady | Self::Ready => "Verify",
         }
     }
 
@@ -62,57 +96,193 @@ impl Happening {
             Self::Granted => format!("granted {what}"),
             Self::Revoked => format!("revoked {what}: no longer declared"),
             Self::Expired => format!("revoked {what}: the time is over"),
-            Self::DriftedBack => format!("granted {what} again: it was taken away at the provider"),
+            Self::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
             Self::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
-            Self::Failed => what,
+            Self::Failed | Self::Waiting | Self::RevokeFailed | Self::NotReady | Self::Ready => what,
             Self::Abandoned => format!("let go without revoking: {what} stays at the provider"),
         };
         let text = match justification {
             Some(justification) => format!("{text} ({justification})"),
             None => text,
         };
-        text.chars().take(LONGEST_NOTE).collect()
+        text::truncated(&text, text::NOTE)
     }
 }
 
 /// Where events go.
 #[derive(Clone)]
 pub struct Events {
-    queue: mpsc::Sender<(Event, k8s_openapi::api::core::v1::ObjectReference)>,
+    queue: mpsc::Sender<Pending>,
     metrics: Arc<Metrics>,
 }
 
 impl Events {
-    /// A queue, and what sends them. It ends when the last clone is dropped and the queue is empty.
+    /// A queue, and what publishes from it. It ends when the last clone is dropped and the queue is empty.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (queue, mut waiting) = mpsc::channel::<(Event, k8s_openapi::api::core::v1::ObjectReference)>(WAITING);
-        let recorder = Recorder::new(client, Reporter { controller: "membership-operator".to_owned(), instance: None });
+        let (queue, mut waiting) = mpsc::channel::<Pending>(WAITING);
+        let publisher = Publisher::new(client);
+        let refusals = metrics.clone();
         let sending = async move {
-            while let Some((event, about)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &about).await {
-                    tracing::debug!(%error, reason = event.reason, "an event could not be sent");
-                }
-            }
+            let (publisher, refusals) = (&publisher, &refusals);
+            stream::poll_fn(|context| waiting.poll_recv(context))
+                .for_each_concurrent(AT_ONCE, async |event| {
+                    if let Err(error) = publisher.publish(&event).await {
+                        refused(refusals, &event, &error);
+                    }
+                })
+                .await;
         };
         (Self { queue, metrics }, sending)
     }
 
     /// Tells something about an object. Never waits.
     pub fn tell(&self, object: &ProjectMembership, happening: Happening, what: &[String], justification: Option<&str>) {
-        // The recorder coalesces what has the same reason and action: the roles are part of the action, so that an
-        // event about one role doesn't swallow that of another.
-        let action = format!("{} {}", happening.reason(), what.join(" "));
-        let event = Event {
-            type_: happening.kind(),
-            reason: happening.reason().to_owned(),
-            note: Some(happening.note(what, justification)),
-            action: action.chars().take(LONGEST_ACTION).collect(),
-            secondary: None,
+        let mut regarding = object.object_ref(&());
+        regarding.name = regarding.name.as_deref().map(departed::name_of).map(str::to_owned);
+        self.emit(regarding, happening, happening.note(what, justification));
+    }
+
+    /// Emits an event about an object of any kind. Never waits.
+    pub fn tell_of(&self, regarding: ObjectReference, happening: Happening, message: &str) {
+        self.emit(regarding, happening, text::truncated(message, text::NOTE));
+    }
+
+    fn emit(&self, regarding: ObjectReference, happening: Happening, note: String) {
+        let event = Pending {
+            regarding,
+            type_: happening.type_(),
+            reason: happening.reason(),
+            action: happening.action(),
+            note,
+            at: Timestamp::now(),
         };
-        let mut about = object.object_ref(&());
-        about.name = about.name.as_deref().map(departed::name_of).map(str::to_owned);
-        if self.queue.try_send((event, about)).is_err() {
+        if let Err(full) = self.queue.try_send(event) {
             self.metrics.event_dropped();
+            let event = full.into_inner();
+            tracing::debug!(reason = event.reason, note = event.note, "event dropped: too many wait to be published");
         }
+    }
+}
+
+/// An event that was not stored: counted, and written to the log instead.
+fn refused(metrics: &Metrics, event: &Pending, error: &Error) {
+    let Pending { regarding, reason, note, .. } = event;
+    let (namespace, name) = (&regarding.namespace, &regarding.name);
+    metrics.event_refused(reason_of(error));
+    if is_terminating(error) {
+        // Every object of a namespace that is being deleted has its last event.
+        tracing::debug!(namespace, name, reason, note, "event not stored: the namespace is being deleted");
+    } else {
+        tracing::warn!(namespace, name, reason, note, %error, "the API server did not store an event");
+    }
+}
+
+/// Why the API server refused, in its own word (`Invalid`, `Forbidden`, …).
+fn reason_of(error: &Error) -> &str {
+    match error {
+        Error::Api(status) if !status.reason.is_empty() => &status.reason,
+        Error::Api(_) => "Unknown",
+        _ => "Unreachable",
+    }
+}
+
+fn is_terminating(error: &Error) -> bool {
+    let Error::Api(status) = error else { return false };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that never answers about `stuck`, refuses events about `refused`, and stores all others.
+    #[derive(Clone)]
+    struct ApiServer(mpsc::UnboundedSender<serde_json::Value>);
+
+    impl tower::Service<Request<Body>> for ApiServer {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let stored = self.0.clone();
+            Box::pin(async move {
+                let bytes = request.into_body().collect_bytes().await.unwrap();
+                let event: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+                let (status, answer) = match event["regarding"]["name"].as_str() {
+                    Some("stuck") => std::future::pending().await,
+                    Some("refused") => (
+                        422,
+                        json!({"kind": "Status", "status": "Failure", "code": 422, "reason": "Invalid", "message": "too long"}),
+                    ),
+                    _ => (201, event.clone()),
+                };
+                if status == 201 {
+                    stored.send(event).unwrap();
+                }
+                Ok(Response::builder().status(status).body(Body::from(answer.to_string().into_bytes())).unwrap())
+            })
+        }
+    }
+
+    /// Seen failing with one event published after the other: the stored one doesn't come.
+    #[tokio::test]
+    async fn an_event_that_is_not_answered_or_refused_delays_no_other_and_is_counted() {
+        let (stored, mut found) = mpsc::unbounded_channel();
+        let metrics = Arc::new(Metrics::default());
+        let (events, publishing) = Events::new(Client::new(ApiServer(stored), "default"), metrics.clone());
+        let publishing = tokio::spawn(publishing);
+        for name in ["stuck", "refused", "stored"] {
+            let regarding = ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
+            events.tell_of(regarding, Happening::Ready, "reachable");
+        }
+        let event = tokio::time::timeout(Duration::from_secs(10), found.recv()).await.unwrap().unwrap();
+        assert_eq!(event["regarding"]["name"], "stored");
+        assert_eq!(event["metadata"]["namespace"], "default", "as events about objects of the cluster have");
+        let text = metrics.text().unwrap();
+        assert!(text.contains("membership_events_refused_total{reason=\"Invalid\"} 1"), "{text}");
+        publishing.abort();
+    }
+
+    const ALL: [Happening; 11] = [
+        Happening::Granted,
+        Happening::Revoked,
+        Happening::Expired,
+        Happening::DriftedBack,
+        Happening::DriftedAway,
+        Happening::Failed,
+        Happening::Waiting,
+        Happening::RevokeFailed,
+        Happening::Abandoned,
+        Happening::NotReady,
+        Happening::Ready,
+    ];
+
+    /// Seen failing with the note truncated by characters: 1,537 bytes.
+    #[test]
+    fn no_field_of_an_event_is_longer_than_the_api_server_takes() {
+        let (role, justification) = ("роль".repeat(32), "Д".repeat(512));
+        for happening in ALL {
+            let note = happening.note(&vec![role.clone(); 32], Some(&justification));
+            assert!(note.len() <= text::NOTE, "{happening:?}: {} bytes", note.len());
+            assert!(note.ends_with('…'), "{happening:?}: {note}");
+            assert!(happening.reason().len() <= 128 && happening.action().len() <= 128, "{happening:?}");
+        }
+        let note = Happening::Granted.note(&["viewer".to_owned()], Some(&justification));
+        assert!(note.starts_with("granted viewer (ДД") && note.len() > text::NOTE - 4, "{note}");
     }
 }

@@ -149,7 +149,7 @@ pub fn record_after(
 ) -> BTreeMap<String, Term> {
     let mut record = layer.managed.clone();
     record.retain(|role, _| {
-        if layer.has_in_effect(role, now) || (layer.phase == Phase::Holds && !layer.managed_ended(role, now)) {
+        if layer.keeps(role, now) {
             return true;
         }
         shown.contains(role) && !others.iter().any(|other| takes_over(other, role, now))
@@ -159,6 +159,11 @@ pub fn record_after(
 }
 
 impl Layer {
+    /// Whether it is a reason for `role` to stay at the provider: it has the role in effect, or holds it until its end.
+    pub fn keeps(&self, role: &str, now: Timestamp) -> bool {
+        self.has_in_effect(role, now) || (self.phase == Phase::Holds && !self.managed_ended(role, now))
+    }
+
     fn managed_ended(&self, role: &str, now: Timestamp) -> bool {
         self.managed.get(role).is_none_or(|term| term.ended(now))
     }
@@ -166,8 +171,19 @@ impl Layer {
 
 /// Whether `layer` answers for `role` from now on: it has written it down, and has it in effect or holds it.
 pub fn takes_over(layer: &Layer, role: &str, now: Timestamp) -> bool {
-    layer.managed.contains_key(role)
-        && (layer.has_in_effect(role, now) || (layer.phase == Phase::Holds && !layer.managed_ended(role, now)))
+    layer.managed.contains_key(role) && layer.keeps(role, now)
+}
+
+/// The roles that `layer` wrote down and that no declaration keeps at `now`: their access is to end. The permanent base
+/// gives none.
+pub fn due<'a>(
+    layer: &'a Layer,
+    others: &[Layer],
+    base: Option<&str>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a String> {
+    let kept = move |role: &str| layer.keeps(role, now) || others.iter().any(|other| other.keeps(role, now));
+    layer.managed.keys().filter(move |role| Some(role.as_str()) != base && !kept(role))
 }
 
 /// The layers of which one must act before `leaving` may go: they have a role of it in effect and haven't written it

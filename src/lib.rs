@@ -22,7 +22,7 @@
 //! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
-//! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
+//! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`] | what is said of it |
 //!
 //! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
 //! Kubernetes.
@@ -43,6 +43,7 @@
 
 pub mod api;
 pub mod arguments;
+pub mod changes;
 pub mod clock;
 pub mod confirm;
 pub mod controller;
@@ -52,6 +53,7 @@ pub mod grants;
 pub mod layers;
 pub mod lease;
 pub mod member;
+pub mod notices;
 pub mod plan;
 pub mod policy;
 pub mod provider;

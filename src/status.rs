@@ -11,6 +11,7 @@ use crate::api::{ProjectMembershipSpec, Reason};
 use crate::grants::{self, State};
 use crate::layers::Layer;
 use crate::member::Term;
+use crate::provider::http::text::bounded;
 
 /// How long an object may wait before Ready turns from Unknown to False.
 pub const PATIENCE_SECONDS: i64 = 300;
@@ -41,7 +42,7 @@ pub const MOST_DRIFT: usize = 256;
 pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {
     let standing = told.reason.standing();
     let reason = told.reason.to_string();
-    let message: String = told.message.chars().take(LONGEST_MESSAGE).collect();
+    let message = bounded(&told.message, LONGEST_MESSAGE);
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
         let known = old.iter().find(|c| c.type_ == type_ && c.status == status);
         Condition {
@@ -62,8 +63,19 @@ pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i
     }
     if !drift.is_empty() {
         let differences: Vec<String> = drift.iter().map(|drift| format!("{:?} {:?}", drift.kind, drift.role)).collect();
-        let text: String = differences.join(", ").chars().take(LONGEST_MESSAGE).collect();
-        conditions.push(condition("Drifted", "True", "Drifted", &text));
+        conditions.push(condition("Drifted", "True", "Drifted", &bounded(&differences.join(", "), LONGEST_MESSAGE)));
+    }
+    conditions
+}
+
+/// As [`conditions`], with Ready False at once where a reason would have it Unknown for a while.
+pub fn not_ready(old: &[Condition], told: &Told, generation: i64, now: Timestamp) -> Vec<Condition> {
+    let mut conditions = conditions(old, told, &[], generation, now);
+    for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready" && condition.status != "False") {
+        let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
+        "False".clone_into(&mut ready.status);
+        ready.last_transition_time =
+            was.map_or_else(|| Time(grants::whole_second(now)), |was| was.last_transition_time.clone());
     }
     conditions
 }
@@ -94,17 +106,39 @@ pub fn patience_ends(conditions: &[Condition]) -> Option<Timestamp> {
     ready.last_transition_time.0.checked_add(jiff::SignedDuration::from_secs(PATIENCE_SECONDS)).ok()
 }
 
-/// `status.roles` of an object that counts: every declared role, in order. `shown` are the roles that an observation
-/// shows; a role in effect that isn't there yet is Scheduled until the provider has taken it.
-pub fn roles(layer: &Layer, others: &[Layer], shown: &BTreeSet<String>, now: Timestamp) -> Vec<RoleStatus> {
+/// What is known of the declared roles at the provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// The roles that an observation shows in force; `None`: nobody could look.
+    pub shown: Option<BTreeSet<String>>,
+    /// Of the roles that this object granted, those whose end has come and that are, or may be, still in force.
+    pub overdue: BTreeSet<String>,
+}
+
+/// `status.roles` of an object that counts: every declared role, in order. A role in effect that isn't in force yet is
+/// Scheduled until the provider has taken it; one that is still in force after its end is Active.
+pub fn roles(
+    layer: &Layer,
+    others: &[Layer],
+    old: &[RoleStatus],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
+    let shown = |role: &String| in_force.shown.as_ref().is_some_and(|shown| shown.contains(role));
     let state = |grant: &grants::Grant| match grant.state(now) {
         State::Scheduled => RoleState::Scheduled,
+        State::Expired if in_force.overdue.contains(&grant.role) => RoleState::Active,
         State::Expired => RoleState::Expired,
-        State::Active if !shown.contains(&grant.role) => RoleState::Scheduled,
+        State::Active if !shown(&grant.role) => RoleState::Scheduled,
         State::Active if others.iter().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
         State::Active => RoleState::Active,
     };
-    layer.grants.iter().map(|grant| role_status(&grant.role, state(grant), grant.term)).collect()
+    let of = |grant: &grants::Grant| {
+        let known = old.iter().find(|role| role.role == grant.role);
+        let recorded = layer.managed.contains_key(&grant.role);
+        with_message(role_status(&grant.role, state(grant), grant.term), known, recorded, now)
+    };
+    layer.grants.iter().map(of).collect()
 }
 
 fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
@@ -112,19 +146,40 @@ fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
         Term::Permanent => (None, None),
         Term::Temporary(window) => (Some(window.start), Some(window.end)),
     };
-    RoleStatus { role: role.to_owned(), state, start_time, expiration_time }
+    RoleStatus { role: role.to_owned(), state, start_time, expiration_time, message: None }
+}
+
+/// Adds what the state alone does not say. `known`: what the status said of the role before. `recorded`: it was written
+/// down as granted, or as about to be.
+fn with_message(role: RoleStatus, known: Option<&RoleStatus>, recorded: bool, now: Timestamp) -> RoleStatus {
+    let ended = role.expiration_time.is_some_and(|end| end <= now);
+    let known = known.filter(|known| known.expiration_time == role.expiration_time);
+    let message = match (role.state, known) {
+        (RoleState::Active | RoleState::Shared, _) if ended => Some(
+            "overdue: the end has passed, and the role could not be removed yet; the condition Ready says why"
+                .to_owned(),
+        ),
+        (RoleState::Expired, Some(RoleStatus { state: RoleState::Scheduled, .. })) if !recorded => {
+            Some("not granted: its window ended before it could be".to_owned())
+        }
+        (RoleState::Expired, Some(RoleStatus { state: RoleState::Expired, message, .. })) => message.clone(),
+        _ => None,
+    };
+    RoleStatus { message, ..role }
 }
 
 /// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends.
-pub fn frozen_roles(old: &[RoleStatus], shown: Option<&BTreeSet<String>>, now: Timestamp) -> Vec<RoleStatus> {
+pub fn frozen_roles(old: &[RoleStatus], in_force: &InForce, now: Timestamp) -> Vec<RoleStatus> {
     let frozen = |role: &RoleStatus| {
-        let there = shown.is_none_or(|shown| shown.contains(&role.role));
+        let there = in_force.shown.as_ref().is_none_or(|shown| shown.contains(&role.role));
+        let ended = role.expiration_time.is_some_and(|end| end <= now);
         let state = match role.state {
-            _ if role.expiration_time.is_some_and(|end| end <= now) => RoleState::Expired,
+            _ if ended && in_force.overdue.contains(&role.role) => RoleState::Active,
+            _ if ended => RoleState::Expired,
             RoleState::Active | RoleState::Shared if !there => RoleState::Scheduled,
             state => state,
         };
-        RoleStatus { state, ..role.clone() }
+        with_message(RoleStatus { state, ..role.clone() }, Some(role), true, now)
     };
     old.iter().map(frozen).collect()
 }
@@ -133,7 +188,7 @@ pub fn frozen_roles(old: &[RoleStatus], shown: Option<&BTreeSet<String>>, now: T
 pub fn observed_roles(
     spec: &ProjectMembershipSpec,
     old: &[RoleStatus],
-    shown: &BTreeSet<String>,
+    shown: Option<&BTreeSet<String>>,
     now: Timestamp,
 ) -> Vec<RoleStatus> {
     let of = |grant: &crate::api::membership::RoleGrant| {
@@ -144,10 +199,10 @@ pub fn observed_roles(
         let state = match () {
             () if end.is_some_and(|end| end <= now) => RoleState::Expired,
             () if start_time.is_some_and(|start| start > now) => RoleState::Scheduled,
-            () if shown.contains(&grant.role) => RoleState::Active,
+            () if shown.is_some_and(|shown| shown.contains(&grant.role)) => RoleState::Active,
             () => RoleState::Scheduled,
         };
-        RoleStatus { role: grant.role.clone(), state, start_time, expiration_time: end }
+        RoleStatus { role: grant.role.clone(), state, start_time, expiration_time: end, message: None }
     };
     spec.roles.iter().map(of).collect()
 }

@@ -1,4 +1,4 @@
-//! One change, carried out and confirmed; and what is learnt and told of it.
+//! One change, carried out and confirmed; and what is learnt of it.
 
 use std::time::Duration;
 
@@ -12,8 +12,6 @@ use super::resolve::Scene;
 use super::targets::{Memory, Refused};
 use crate::api::Reason;
 use crate::confirm::{Confirmation, confirmation};
-use crate::events::Happening;
-use crate::layers::Layer;
 use crate::member::{Change, Member};
 use crate::plan::{Loss, Plan};
 use crate::provider::budget::{Kind, Permit};
@@ -124,7 +122,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
         };
         if healed < HEALS {
             pass.ctx.metrics.healed();
-            tracing::warn!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
+            tracing::info!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
             let permit = connection.lane.permit(Kind::Write, urgency, pass.namespace).await;
             receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
@@ -172,55 +170,11 @@ pub fn learn(memory: &mut Memory, scene: &Scene, plan: &Plan, change: &Change, e
     learnt
 }
 
-/// Tells what a confirmed change did: events, metrics, one line in the log.
-pub fn tell(ctx: &Context, scene: &Scene, plan: &Plan) {
-    let settled = super::record::settled(&scene.object);
-    let recorded = |role: &String| scene.acting.layer.managed.contains_key(role);
-    let (repaired, granted): (Vec<String>, Vec<String>) =
-        plan.gained().iter().cloned().partition(|role| settled && recorded(role));
-    tell_roles(ctx, scene, Happening::Granted, &granted);
-    tell_roles(ctx, scene, Happening::DriftedBack, &repaired);
-    tell_losses(ctx, scene, plan);
-}
-
-/// Tells which roles went, and measures how late an end was.
-pub fn tell_losses(ctx: &Context, scene: &Scene, plan: &Plan) {
-    let of = |wanted: Loss| {
-        plan.lost().iter().filter(|(_, loss)| *loss == wanted).map(|(role, _)| role.clone()).collect::<Vec<_>>()
-    };
-    tell_roles(ctx, scene, Happening::Revoked, &of(Loss::Revoked));
-    tell_roles(ctx, scene, Happening::Expired, &of(Loss::Expired));
-    let strangers = of(Loss::Unexpected);
-    tell_roles(ctx, scene, Happening::DriftedAway, &strangers);
-    if !strangers.is_empty() {
-        // Whoever wasn't allowed to take them away may have waited for somebody who is.
+/// Wakes the objects that were not allowed to take away an unmanaged role that is gone now.
+pub fn wake_not_allowed(ctx: &Context, scene: &Scene, plan: &Plan) {
+    if plan.lost().iter().any(|(_, loss)| *loss == Loss::Unexpected) {
         let waiting = |reading: &Reading| reading.aside.as_ref().is_some_and(|a| a.reason == Reason::NotAllowed);
         let others = scene.other_objects.iter().zip(&scene.others);
         others.filter(|(_, reading)| waiting(reading)).for_each(|(object, _)| ctx.wake(object));
     }
-    let now = scene.clock(ctx);
-    for role in of(Loss::Expired) {
-        if let Some(end) = scene.layers().iter().filter_map(|layer: &Layer| layer.managed.get(&role)?.end()).max() {
-            ctx.metrics.lateness(now.duration_since(end));
-        }
-    }
-}
-
-fn tell_roles(ctx: &Context, scene: &Scene, happening: Happening, roles: &[String]) {
-    if roles.is_empty() {
-        return;
-    }
-    let object = &scene.object;
-    let justification = object.spec.justification.as_deref();
-    tracing::info!(
-        namespace = object.namespace().unwrap_or_default(),
-        name = object.name_any(),
-        project = scene.target_status.project_id,
-        subject = scene.target_status.subject_id,
-        roles = roles.join(", "),
-        justification,
-        "{}",
-        happening.reason()
-    );
-    ctx.events.tell(object, happening, roles, justification);
 }

@@ -1,20 +1,23 @@
 //! The end of an object: what it managed is revoked, then the finalizer goes. A bad spec can't block it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use super::context::Context;
 use super::outcome::{Again, Outcome, Stop};
-use super::reconcile::{next_look, recheck_credential};
+use super::reconcile::next_look;
+use super::reporting::{self, Overdue};
 use super::resolve::{Resolved, scene};
 use super::targets::Memory;
 use super::{admit, record, write};
-use crate::api::membership::ProjectMembershipStatus;
-use crate::api::{DeletionPolicy, ProjectMembership, Reason};
+use crate::api::membership::{ProjectMembershipStatus, RoleState, RoleStatus};
+use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 use crate::events::Happening;
 use crate::layers;
 use crate::member::Term;
@@ -37,7 +40,7 @@ pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>
 
 /// Lets the object go.
 pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &Resolved) -> Result<Action, Stop> {
-    write::remove_finalizer(ctx, object).await?;
+    release_as(ctx, object, Left::of(object)).await?;
     if ctx.targets.kin(object).len() <= 1 {
         ctx.targets.forget(&resolved.connection.uid, &resolved.spot());
     }
@@ -56,7 +59,7 @@ pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<A
     );
     ctx.events.tell(object, Happening::Abandoned, &roles, object.spec.justification.as_deref());
     ctx.metrics.abandoned();
-    write::remove_finalizer(ctx, object).await?;
+    release_as(ctx, object, Left::Abandoned).await?;
     Ok(Action::await_change())
 }
 
@@ -99,15 +102,23 @@ pub async fn finish(
             .to_owned(),
     };
     if waiting.is_empty() || outcome.error.is_some() {
-        ctx.metrics.unrevoked(outcome.told.reason);
+        let in_force = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref));
+        let managed = || outcome.scene.acting.layer.managed.keys().cloned().collect();
+        let roles = Some(in_force.overdue).filter(|roles| !roles.is_empty()).unwrap_or_else(managed);
+        report_failure(ctx, &object, &roles, &outcome.told);
     } else {
         outcome.again = Again::After(HEIR);
     }
     outcome.told = Told::new(Reason::RevokeFailed, message);
     let new = record::status_after(&outcome, memory);
     write::status(ctx, &object, &new).await?;
-    recheck_credential(ctx, resolved, &outcome);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
+}
+
+fn report_failure(ctx: &Context, object: &ProjectMembership, roles: &BTreeSet<String>, told: &Told) {
+    let because = reporting::because(object, roles, ctx.now());
+    let overdue = Overdue { roles, because: &because, reason: told.reason, message: &told.message };
+    reporting::revocation_failed(ctx, object, &overdue);
 }
 
 /// Whether an object's own status says that it holds nothing at the provider.
@@ -122,8 +133,83 @@ pub fn never_acted(object: &ProjectMembership) -> bool {
 
 /// Takes the finalizer off an object that holds nothing.
 pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
-    write::remove_finalizer(ctx, object).await?;
+    release_as(ctx, object, Left::of(object)).await?;
     Ok(Action::await_change())
+}
+
+/// What an object leaves behind that is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Nothing: its access was revoked, or handed over to other declarations.
+    Nothing,
+    /// Permanent roles, by its deletionPolicy.
+    Orphaned,
+    /// All of it, by an administrator's word.
+    Abandoned,
+}
+
+impl Left {
+    fn of(object: &ProjectMembership) -> Self {
+        match object.spec.deletion_policy {
+            DeletionPolicy::Delete => Self::Nothing,
+            DeletionPolicy::Orphan => Self::Orphaned,
+        }
+    }
+}
+
+/// Takes our finalizer off. Where another controller's finalizer keeps the object, its status says first what has become
+/// of the access: afterwards nobody writes it any more.
+async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) -> Result<(), kube::Error> {
+    let mut object = object.clone();
+    if let Some(status) = released(&object, left, ctx.now()) {
+        match write::status(ctx, &object, &status).await {
+            Ok(written) => object = written,
+            Err(error) if is_conflict(&error) => return Err(error),
+            // Access is what counts: an object is not kept for its status' sake.
+            Err(error) => tracing::debug!(%error, "the status of a released object was not written"),
+        }
+    }
+    write::remove_finalizer(ctx, &object).await?;
+    ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
+    Ok(())
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// The status of an object that is released and still kept by other controllers' finalizers; `None`: nobody keeps it. Pure.
+fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<ProjectMembershipStatus> {
+    let keepers: Vec<&str> = object.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+    if keepers.is_empty() {
+        return None;
+    }
+    let old = object.status.clone().unwrap_or_default();
+    let what = match left {
+        Left::Nothing => "the access was revoked",
+        Left::Orphaned => "the access was released, and permanent roles were left in place (deletionPolicy: Orphan)",
+        Left::Abandoned => "the object was abandoned, and the access was left in place",
+    };
+    let message = format!("{what}; only finalizers of other controllers keep this object: {}", keepers.join(", "));
+    let generation = object.metadata.generation.unwrap_or_default();
+    let told = Told::new(Reason::Progressing, message);
+    let conditions = status::not_ready(&old.conditions, &told, generation, now);
+    let ended = |role: RoleStatus| RoleStatus { state: RoleState::Expired, message: None, ..role };
+    let roles: Vec<RoleStatus> = match left {
+        Left::Nothing => old.roles.into_iter().map(ended).collect(),
+        Left::Orphaned | Left::Abandoned => old.roles,
+    };
+    Some(ProjectMembershipStatus {
+        observed_generation: generation,
+        conditions,
+        active_roles: status::active_roles(&roles),
+        next_transition_time: None,
+        roles,
+        managed_roles: Vec::new(),
+        carried_roles: Vec::new(),
+        drift: Vec::new(),
+        ..old
+    })
 }
 
 /// An object that is being deleted and whose provider isn't to be had: the finalizer stays and Ready says why, unless
@@ -148,9 +234,57 @@ pub async fn without_provider(
             refusal.message
         ),
     );
+    report_failure(ctx, object, &managed.into_keys().collect(), &Told::new(refusal.reason, told.message.clone()));
     let conditions = status::conditions(&old.conditions, &told, &[], generation, ctx.now());
     let new = ProjectMembershipStatus { conditions, ..old };
     write::status(ctx, object, &new).await?;
-    ctx.metrics.unrevoked(Reason::RevokeFailed);
     Ok(Action::requeue(Duration::from_secs(60)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(finalizers: &[&str]) -> ProjectMembership {
+        serde_json::from_value(json!({
+            "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
+            "metadata": {"name": "ci", "generation": 2, "finalizers": finalizers, "deletionTimestamp": "2026-11-21T12:00:00Z"},
+            "spec": {
+                "providerRef": {"name": "infisical"}, "project": {"id": "web"},
+                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
+            },
+            "status": {
+                "observedGeneration": 1, "activeRoles": "viewer", "managedRoles": [{"role": "viewer"}],
+                "roles": [{"role": "viewer", "state": "Active"}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": "Converged", "message": "", "lastTransitionTime": "2026-11-21T10:00:00Z"}],
+            },
+        }))
+        .unwrap()
+    }
+
+    /// Seen failing with no status for an object that others keep: it goes on as Ready=True with managedRoles.
+    #[test]
+    fn a_released_object_that_others_keep_says_what_became_of_its_access() {
+        let now: Timestamp = "2026-11-21T12:00:05Z".parse().unwrap();
+        let keeper = "example.com/keep";
+        assert_eq!(released(&object(&[FINALIZER]), Left::Nothing, now), None, "nobody is there to read it");
+        for (left, says, active) in [
+            (Left::Nothing, "the access was revoked", ""),
+            (Left::Orphaned, "permanent roles were left in place", "viewer"),
+            (Left::Abandoned, "the object was abandoned", "viewer"),
+        ] {
+            let status = released(&object(&[keeper, FINALIZER]), left, now).unwrap();
+            let ready = &status.conditions[0];
+            assert_eq!(
+                (ready.type_.as_str(), ready.status.as_str(), ready.reason.as_str()),
+                ("Ready", "False", "Progressing")
+            );
+            assert!(ready.message.contains(says) && ready.message.contains(keeper), "{}", ready.message);
+            assert!(!ready.message.contains(FINALIZER), "{}", ready.message);
+            assert_eq!((status.active_roles.as_str(), status.managed_roles.len()), (active, 0), "{left:?}");
+            assert_eq!(status.observed_generation, 2);
+        }
+    }
 }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::provider_object::ProviderObject;
+use super::reachability::{Finding, Reachability};
 use crate::api::membership::{ProviderKind, ProviderRef};
 use crate::api::provider::AllowRule;
 use crate::api::{ProjectMembership, Reason};
@@ -76,6 +78,36 @@ pub struct Connection {
     pub rosters: Rosters,
     /// How long a change by hand may live where the membership doesn't say.
     pub resync: Duration,
+    /// Whether the server can be reached.
+    pub reachability: Mutex<Reachability>,
+}
+
+impl Connection {
+    /// What a pass met at the server: why it failed, or that a request that began at `answered` was answered. Whether to
+    /// check the provider now.
+    pub fn is_to_be_checked(&self, failure: Option<Reason>, answered: Option<Instant>, now: Instant) -> bool {
+        match failure {
+            // It was valid at the last check.
+            Some(Reason::Unauthorized) => true,
+            Some(Reason::Unreachable) => self.reachability().unanswered(now),
+            Some(_) | None => answered.is_some_and(|began| self.reachability().answered(began)),
+        }
+    }
+
+    /// A check has found the server.
+    pub fn found(&self, now: Instant) -> Finding {
+        self.reachability().found(now)
+    }
+
+    /// A check has not found the server.
+    pub fn not_found(&self, now: Instant) -> Finding {
+        self.reachability().not_found(now);
+        Finding::AsBefore
+    }
+
+    fn reachability(&self) -> MutexGuard<'_, Reachability> {
+        self.reachability.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where a provider object stands.

@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::connections::{Connections, Link, ProviderKey};
 use super::departed::{self, Departed};
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::provider_object::Providers;
+use super::reporting::Reports;
 use super::targets::Targets;
 use crate::api::ProjectMembership;
 use crate::api::membership::ProviderKind;
@@ -58,6 +59,10 @@ pub struct Context {
     pub clock: Clock,
     /// Where events go.
     pub events: Events,
+    /// What was reported of each object that is not as it should be.
+    pub reports: Reports,
+    /// Notified when the number of memberships of a provider may have changed.
+    pub membership_count: Notify,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }

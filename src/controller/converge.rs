@@ -1,7 +1,7 @@
 //! One pass's work at the provider: observe → plan → write down → permit → plan again → act → confirm, until nothing
 //! differs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,11 @@ use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
 use super::reconcile::urgency;
 use super::record;
+use super::reporting;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
-use crate::member::{Capabilities, Change};
+use crate::member::{Capabilities, Change, Term};
 use crate::plan::{Plan, View, plan};
 use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
@@ -48,6 +49,8 @@ pub struct Pass<'a> {
     pub urgency: Urgency,
     /// What the object calls its subject, where it names it.
     pub name: Option<String>,
+    /// The roles that the object's status reported in force when the pass began.
+    pub reported: BTreeMap<String, Term>,
 }
 
 /// What one look came to.
@@ -290,7 +293,8 @@ impl Pass<'_> {
                     memory.tentative.retain(|(_, tentative)| tentative != role);
                 }
                 if sent == Sent::Confirmed {
-                    act::tell(self.ctx, &look.scene, &look.plan);
+                    reporting::changed(self.ctx, &look.scene, &look.plan, &self.reported);
+                    act::wake_not_allowed(self.ctx, &look.scene, &look.plan);
                 }
                 Ok(sent)
             }
@@ -298,7 +302,7 @@ impl Pass<'_> {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
                     return Ok(Sent::Learnt);
                 }
-                if error.retry() == Retry::Terminal && self.fall_back(memory, look, &error).await {
+                if error.retry() == Retry::Terminal && self.fall_back(memory, look).await {
                     return Ok(Sent::Removed(error));
                 }
                 Err(error)
@@ -307,7 +311,7 @@ impl Pass<'_> {
     }
 
     /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
-    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> bool {
+    async fn fall_back(&self, memory: &Memory, look: &Look) -> bool {
         let mut since = Instant::now();
         for attempt in 0..look.plan.fallbacks().len() {
             // What is sent carries others' entries on the word of the list.
@@ -333,14 +337,13 @@ impl Pass<'_> {
             };
             match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
                 Ok(Sent::Confirmed | Sent::Overtaken) => {
-                    act::tell_losses(self.ctx, &look.scene, &look.plan);
+                    reporting::lost(self.ctx, &look.scene, &look.plan);
+                    act::wake_not_allowed(self.ctx, &look.scene, &look.plan);
                     return true;
                 }
                 // It may be in force: what is tried next would take strangers' roles for nothing.
                 Ok(Sent::Unshown(_)) => return false,
-                Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {
-                    self.ctx.metrics.unrevoked(error.reason());
-                }
+                Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {}
             }
         }
         false

@@ -22,7 +22,7 @@ use super::connections::ProviderKey;
 use super::context::Context;
 use super::outcome::Stop;
 use super::resolve::is_finalized;
-use super::{in_use, reconcile, write};
+use super::{in_use, reconcile, reporting, write};
 use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
 use crate::api::{FINALIZER, ProjectMembership};
 use crate::events::Happening;
@@ -192,6 +192,11 @@ impl Departed {
         objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
+    /// The uids of those that are kept.
+    pub fn uids(&self) -> Vec<String> {
+        self.lock().objects.values().filter_map(|kept| kept.object.uid()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -300,7 +305,7 @@ async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool>
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
     match api.list_metadata(&named).await {
         Err(error) => {
-            tracing::warn!(namespace = object.namespace(), name = object.name_any(), %error, "whether it is gone isn't known");
+            reporting::fault(ctx, object, &error);
             Some(false)
         }
         Ok(list) => match list.items.into_iter().find(|there| there.metadata.uid == object.metadata.uid) {

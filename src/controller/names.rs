@@ -25,7 +25,7 @@ use crate::policy::{self, Pinned, Refusal};
 use crate::provider::budget::Kind;
 use crate::provider::error::Effect;
 use crate::provider::{Error, Provider, Retry, Urgency};
-use crate::status::{self, Told};
+use crate::status::{self, InForce, Told};
 
 /// Stands for the id of a user who isn't known at the provider: no id looks so.
 const NOT_KNOWN_YET: &str = "(not known yet)";
@@ -84,7 +84,7 @@ pub async fn look_up(
         // Another object may stand under its name by now.
         Ok(_) if still_there(ctx, object).is_none() => Err(Stop::Gone),
         Ok(pinned) => {
-            tracing::info!(
+            tracing::debug!(
                 namespace = object.namespace(),
                 name = object.name_any(),
                 project = pinned.project_id,
@@ -385,7 +385,7 @@ fn status_of(
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let roles = status::roles(&reading.layer, &[], &BTreeSet::new(), now);
+    let roles = status::roles(&reading.layer, &[], &old.roles, &InForce::default(), now);
     let managed = status::managed_roles(record);
     ProjectMembershipStatus {
         observed_generation: generation,

@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as signal;
 
 use super::context::Context;
-use super::watch::Reconnect;
+use super::watch::{Interruptions, Reconnect};
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
 
@@ -63,6 +63,7 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
     }
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
     let mut relisted_others = false;
+    let mut interruptions = Interruptions::default();
     watch_objects(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default())
         .backoff(Reconnect::default())
         .modify(|namespace| {
@@ -70,6 +71,7 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
             namespace.annotations_mut().clear();
         })
         .reflect(writer)
+        .inspect(move |event| interruptions.log("Namespace", event))
         .for_each(move |event| {
             match event {
                 Ok(Event::Apply(namespace)) => {
@@ -83,7 +85,7 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
                 Ok(Event::InitDone) if relisted_others => wake(&ctx, None),
                 Ok(Event::InitDone) => {}
                 Ok(Event::Init) => relisted_others = false,
-                Err(error) => tracing::warn!(%error, "the namespaces' labels can't be watched"),
+                Err(_) => {}
             }
             future::ready(())
         })

@@ -140,6 +140,26 @@ impl Named {
         metadata.deletion_timestamp.is_some()
     }
 
+    /// Whether its own status says that it isn't ready.
+    pub fn is_reported_not_ready(&self) -> bool {
+        let status = match self {
+            Self::OfNamespace(object) => object.provider_status(),
+            Self::OfCluster(object) => object.provider_status(),
+        };
+        let conditions = status.into_iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "False")
+    }
+
+    /// Whether the provider ends temporary roles itself, so that an end comes though nobody can ask for it. ZITADEL knows
+    /// none.
+    pub fn enforces_expiry(&self) -> bool {
+        let spec = match self {
+            Self::OfNamespace(object) => object.provider(),
+            Self::OfCluster(object) => object.provider(),
+        };
+        spec.infisical.is_some()
+    }
+
     /// The rules that memberships are under; `None`: its credential alone bounds what they may.
     pub fn rules(&self) -> Option<&[AllowRule]> {
         match self {
@@ -210,6 +230,12 @@ impl Providers {
             ProviderKind::MembershipProvider => !*self.of_namespaces.not_served.borrow(),
             ProviderKind::ClusterMembershipProvider => !*self.of_cluster.not_served.borrow(),
         }
+    }
+
+    /// Their uids.
+    pub fn uids(&self) -> Vec<String> {
+        let of_namespaces = self.of_namespaces.store.state().into_iter().filter_map(|object| object.uid());
+        of_namespaces.chain(self.of_cluster.store.state().into_iter().filter_map(|object| object.uid())).collect()
     }
 
     /// How many there are.

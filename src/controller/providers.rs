@@ -5,35 +5,33 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use serde_json::json;
+use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
 use super::in_use;
 use super::provider_object::ProviderObject;
+use super::provider_status;
+use super::reachability::{Finding, QUIET};
 use super::reconcile::Fault;
 use super::references::{Credential, References};
+use super::reporting;
 use super::write;
-use crate::api::condition::Standing;
+use crate::api::Reason;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::{Limits, MembershipProviderSpec};
-use crate::api::{MembershipProviderStatus, Reason};
 use crate::policy::Server;
 use crate::provider::budget::Kind;
 use crate::provider::http::{Client, Endpoint};
 use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
 use crate::roster::Rosters;
-use crate::status::{self, Told};
+use crate::status::Told;
 
 /// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// What a provider object says that is being deleted while it is in use.
-const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
 
 /// What checking a provider object needs.
 pub struct Checker {
@@ -59,6 +57,11 @@ pub struct Made {
 
 /// One look at a provider object.
 pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
+    let span = tracing::error_span!("check", provider = %object.key());
+    look_at(object, checker).instrument(span).await
+}
+
+async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let ctx = &checker.ctx;
     if !ctx.begun.is_ready() {
         // How many memberships use it isn't known yet, or another replica leads. It is looked at when this one begins.
@@ -70,80 +73,89 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
         true => in_use::let_go(ctx, object.as_ref()).await,
         false => in_use::mend(ctx, object.as_ref()).await.map(|()| false),
     };
-    match kept {
+    match &kept {
         Ok(true) => return Ok(Action::await_change()),
         Ok(false) => {}
         // Its memberships' ends don't wait for it.
-        Err(error) => tracing::warn!(provider = %key, %error, "the finalizer membership.dev/in-use can't be written"),
+        Err(error) => {
+            let what = format!("the finalizer membership.dev/in-use was not written: {error}");
+            reporting::fault(ctx, object.as_ref(), &what);
+        }
     }
     if ctx.connections.are_new(&key, object.rules()) {
         // They count from now on, whatever becomes of the connection.
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     let interval = object.provider().resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
-    let (link, verified, retry) = match connect(&checker, object.as_ref(), &key).await {
+    let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
-            (unread(ctx.connections.get(&key), told), None, wait(failures))
+            Checked::unread(ctx.connections.get(&key), told, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
                 checker.succeeded(&key);
-                (Link::Ready(connection), Some(verified), interval)
+                let finding = connection.found(Instant::now());
+                // A pass has met what the check has not: the check comes again soon.
+                let retry = if finding == Finding::NoOutage { QUIET.min(interval) } else { interval };
+                Checked { link: Link::Ready(connection), finding, status: Some(Ok(verified)), retry }
             }
             Err(error) => {
                 let failures = checker.failed(&key);
-                (still_usable(ctx, &key, connection, &error), None, wait(failures).max(after(&error)))
+                checker.unverified(&key, connection, error, wait(failures))
             }
         },
     };
-    let told = match (&link, &verified) {
-        (_, Some(_)) => None,
-        (Link::Failed { reason, message, .. }, None) => Some(Told::new(*reason, message.clone())),
-        (Link::Ready(_), None) => None,
-    };
-    let changed = changed(ctx.connections.get(&key).as_ref(), &link);
+    let changed = changed(ctx.connections.get(&key).as_ref(), &link) || finding == Finding::Recovered;
     ctx.connections.put(key.clone(), link);
-    let memberships = of_provider(ctx, &key);
     if changed {
-        memberships.iter().for_each(|membership| ctx.wake(&write::reference(membership)));
+        of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
-    say(ctx, object.as_ref(), told, verified, memberships.len()).await.map_err(|error| Fault::from(Box::new(error)))?;
+    if let Some(status) = status {
+        provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault::from(Box::new(error)))?;
+    }
+    if kept.is_ok() {
+        reporting::no_fault(ctx, object.as_ref());
+    }
     Ok(Action::requeue(retry))
 }
 
-/// What becomes of a provider whose credential can't be read.
-fn unread(known: Option<Link>, told: Told) -> Link {
-    match known {
-        // The API server that doesn't answer for a moment takes nothing from a credential that works.
-        Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => link,
-        known => Link::Failed { reason: told.reason, message: told.message, last: known.and_then(Link::usable) },
+/// What a check came to.
+struct Checked {
+    link: Link,
+    finding: Finding,
+    /// What the provider object's status is to say; `None`: what it says already.
+    status: Option<Result<Verified, Told>>,
+    /// When to check again.
+    retry: Duration,
+}
+
+impl Checked {
+    /// What becomes of a provider whose credential can't be read.
+    fn unread(known: Option<Link>, told: Told, retry: Duration) -> Self {
+        let finding = Finding::AsBefore;
+        match known {
+            // The API server that doesn't answer for a moment takes nothing from a credential that works.
+            Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => {
+                Self { link, finding, status: None, retry }
+            }
+            known => {
+                let last = known.and_then(Link::usable);
+                let link = Link::Failed { reason: told.reason, message: told.message.clone(), last };
+                Self { link, finding, status: Some(Err(told)), retry }
+            }
+        }
     }
 }
 
 /// What to do when a provider object's status couldn't be written.
-pub fn after_fault<K>(_: Arc<K>, fault: &Fault, _: Arc<Checker>) -> Action {
+pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
     if fault.is_conflict() {
         // There is something newer to read already.
         return Action::requeue(Duration::from_millis(200));
     }
-    tracing::warn!(%fault, "a provider could not be checked");
+    reporting::fault(&checker.ctx, object.as_ref(), fault);
     Action::requeue(Duration::from_secs(5))
-}
-
-/// A provider that was verified before and can't be reached now stays usable: its memberships say themselves what
-/// they meet, and an end that is due goes out the moment it answers again.
-fn still_usable(ctx: &Context, key: &ProviderKey, connection: Arc<Connection>, error: &Error) -> Link {
-    let known = ctx.connections.get(key).and_then(Link::usable);
-    let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
-    match error {
-        Error::Unreachable { .. } | Error::RateLimited { .. } if was_ready => Link::Ready(connection),
-        // A newer credential that nobody has judged yet takes nothing from the one before.
-        Error::Unreachable { .. } | Error::RateLimited { .. } => {
-            Link::Failed { reason: error.reason(), message: error.to_string(), last: known }
-        }
-        _ => Link::Failed { reason: error.reason(), message: error.to_string(), last: None },
-    }
 }
 
 fn changed(old: Option<&Link>, new: &Link) -> bool {
@@ -222,6 +234,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         lane,
         rosters: Rosters::default(),
         resync: Duration::from_secs(resync),
+        reachability: Mutex::default(),
     });
     checker.remember(key, print, connection.clone());
     Ok(connection)
@@ -288,6 +301,30 @@ impl Checker {
         }
     }
 
+    /// What becomes of a provider that could not be verified. One that was verified before and can't be reached now stays
+    /// usable, though its object is not Ready: an end that is due goes out the moment it answers again.
+    fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> Checked {
+        let known = self.ctx.connections.get(key).and_then(Link::usable);
+        let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
+        let told = Told::new(error.reason(), error.to_string());
+        let failed = |last| Link::Failed { reason: told.reason, message: told.message.clone(), last };
+        let finding = match &error {
+            Error::Unreachable { .. } => connection.not_found(Instant::now()),
+            _ => connection.found(Instant::now()),
+        };
+        // What a replica that stands by asks for is not sent.
+        let outage = matches!(error, Error::Unreachable { .. }) && self.http.leads();
+        let retry = retry.max(after(&error));
+        let (link, status) = match error {
+            Error::Unreachable { .. } if was_ready => (Link::Ready(connection), outage.then_some(Err(told))),
+            Error::RateLimited { .. } if was_ready => (Link::Ready(connection), None),
+            // A newer credential that nobody has judged yet takes nothing from the one before.
+            Error::Unreachable { .. } | Error::RateLimited { .. } => (failed(known), Some(Err(told.clone()))),
+            _ => (failed(None), Some(Err(told.clone()))),
+        };
+        Checked { link, finding, status, retry }
+    }
+
     /// After a relist: the provider objects of this kind that went unseen.
     pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
         let known: Vec<ProviderKey> = self.made().keys().cloned().collect();
@@ -310,72 +347,4 @@ impl Checker {
         self.made().remove(key);
         self.ctx.connections.remove(key);
     }
-}
-
-/// Writes a provider object's status where it says something new.
-async fn say<K: ProviderObject>(
-    ctx: &Context,
-    object: &K,
-    told: Option<Told>,
-    verified: Option<Verified>,
-    memberships: usize,
-) -> Result<(), kube::Error> {
-    let old = object.provider_status().cloned().unwrap_or_default();
-    let generation = object.meta().generation.unwrap_or_default();
-    let deleting = object.meta().deletion_timestamp.is_some();
-    let conditions = match (&told, &verified) {
-        (Some(told), _) => failing(&old.conditions, told, generation, ctx.now()),
-        (None, Some(_)) => {
-            let mut conditions = status::conditions(
-                &old.conditions,
-                &Told::new(
-                    Reason::Converged,
-                    if deleting { KEPT } else { "reachable, and the credential is accepted" },
-                ),
-                &[],
-                generation,
-                ctx.now(),
-            );
-            conditions.iter_mut().for_each(|condition| condition.reason = "Verified".to_owned());
-            conditions
-        }
-        (None, None) => old.conditions.clone(),
-    };
-    let new = MembershipProviderStatus {
-        observed_generation: generation,
-        conditions,
-        api: verified.map(|verified| verified.api.to_owned()).or(old.api),
-        memberships: i64::try_from(memberships).unwrap_or(i64::MAX),
-    };
-    let old =
-        object.provider_status().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
-    let Ok(new) = serde_json::to_value(&new) else {
-        return Ok(());
-    };
-    let Some(difference) = write::difference(&old, &new) else {
-        return Ok(());
-    };
-    let api = object.api(ctx.client.clone());
-    // A write that was held up, or the status of an object of the same name, must not replace what was said since: on a
-    // status a uid alone guards nothing.
-    let metadata = json!({"uid": object.meta().uid, "resourceVersion": object.meta().resource_version});
-    let patch = json!({"metadata": metadata, "status": difference});
-    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = Patch::Merge(patch);
-    write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await
-}
-
-/// A provider that isn't usable is not ready at once: nothing of its memberships can be said to wait only.
-fn failing(old: &[Condition], told: &Told, generation: i64, now: jiff::Timestamp) -> Vec<Condition> {
-    let mut conditions = status::conditions(old, told, &[], generation, now);
-    if told.reason.standing() == Standing::Waiting {
-        for condition in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
-            let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
-            condition.status = "False".to_owned();
-            if let Some(was) = was {
-                condition.last_transition_time = was.last_transition_time.clone();
-            }
-        }
-    }
-    conditions
 }

@@ -1,5 +1,6 @@
 //! The reconcile driver: the road of `lib.rs`, one call a step.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::admit;
 use super::cleanup;
-use super::connections::Connection;
+use super::connections::{Connection, ProviderKey};
 use super::context::Context;
 use super::converge::Pass;
 use super::departed;
@@ -20,12 +22,13 @@ use super::names::{self, Lookup};
 use super::outcome::{Again, Outcome, Stop};
 use super::provider_object::Named;
 use super::record;
+use super::reporting::{self, Overdue};
 use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
 use super::targets::Memory;
 use super::write;
-use crate::api::condition::Standing;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
+use crate::changes;
 use crate::events::Happening;
 use crate::layers::Phase;
 use crate::policy::Refusal;
@@ -58,25 +61,35 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     }
     let reference = write::reference(&object);
     let began = Instant::now();
-    let action = match road(&ctx, &reference).await {
+    let action = match road(&ctx, &reference).instrument(span(&object)).await {
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
         Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
         Err(Stop::Kubernetes(error)) => Err(Fault(error)),
     };
+    if action.is_ok() {
+        reporting::no_fault(&ctx, object.as_ref());
+    }
     ctx.metrics.pass(began.elapsed(), action.is_ok());
     action
 }
 
+/// What every line in the log says that is written during a pass.
+fn span(object: &ProjectMembership) -> tracing::Span {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    let (name, provider) = (departed::name_of(&name), ProviderKey::named_by(object));
+    tracing::error_span!("reconcile", namespace, name, %provider)
+}
+
 /// What to do after a fault: a conflict means that there is something newer to read already.
-pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
+pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Context>) -> Action {
     if fault.is_conflict() {
         return Action::requeue(Duration::from_millis(200));
     }
     match fault.0.as_ref() {
         kube::Error::Api(status) if status.code == 404 => Action::await_change(),
         _ => {
-            tracing::warn!(%fault, "a pass could not be finished");
+            reporting::fault(&ctx, object.as_ref(), fault);
             Action::requeue(Duration::from_secs(5))
         }
     }
@@ -125,6 +138,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         namespace: &namespace,
         urgency: urgency(&object, ctx.now()),
         name: object.spec.subject.name.clone(),
+        reported: object.status.as_ref().map(|status| changes::reported(&status.roles)).unwrap_or_default(),
     };
     let outcome = pass.converge(&mut memory, not_before).await?;
     report(ctx, &resolved, outcome, &mut memory).await
@@ -174,37 +188,41 @@ fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
 /// Says what a pass came to, in the status and to whoever listens, and when to look again.
 async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &mut Memory) -> Result<Action, Stop> {
     let object = outcome.scene.object.clone();
+    note_provider(ctx, &resolved.connection, outcome.error.as_ref().map(Error::reason), outcome.listed);
     if object.metadata.deletion_timestamp.is_some() {
         return cleanup::finish(ctx, resolved, outcome, memory).await;
     }
     let new = record::status_after(&outcome, memory);
-    tell_failure(ctx, &object, &outcome.told);
+    let overdue = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref)).overdue;
+    report_failure(ctx, &object, &overdue, &outcome.told);
     write::status(ctx, &object, &new).await?;
     memory.granted.remove(&outcome.scene.acting.layer.uid);
-    recheck_credential(ctx, resolved, &outcome);
     ctx.metrics.told(outcome.told.reason);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
 }
 
-/// A credential that is refused was valid when the provider was checked: it is looked at again.
-pub fn recheck_credential(ctx: &Context, resolved: &Resolved, outcome: &Outcome) {
-    if let Some(Error::Unauthorized { .. }) = outcome.error {
-        ctx.providers.wake(&resolved.connection.key);
+/// Reports what somebody should look at: access that is overdue, or else why the object is not ready. Returns how soon to
+/// come back for it.
+fn report_failure(
+    ctx: &Context,
+    object: &ProjectMembership,
+    overdue: &BTreeSet<String>,
+    told: &Told,
+) -> Option<Duration> {
+    if overdue.is_empty() {
+        reporting::nothing_overdue(ctx, object);
+        return reporting::condition(ctx, object, told);
     }
+    let because = reporting::because(object, overdue, ctx.now());
+    let overdue = Overdue { roles: overdue, because: &because, reason: told.reason, message: &told.message };
+    reporting::revocation_failed(ctx, object, &overdue);
+    None
 }
 
-/// A failure is told once, when it begins.
-fn tell_failure(ctx: &Context, object: &ProjectMembership, told: &Told) {
-    let before = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
-    let failing = matches!(told.reason.standing(), Standing::Stalled | Standing::Failing);
-    if failing && before.is_none_or(|ready| ready.reason != told.reason.to_string()) {
-        tracing::warn!(namespace = object.namespace(), name = object.name_any(), reason = %told.reason, "{}", told.message);
-        ctx.events.tell(
-            object,
-            Happening::Failed,
-            std::slice::from_ref(&told.message),
-            object.spec.justification.as_deref(),
-        );
+/// Has the provider object checked where a pass met something else than its last check.
+fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Reason>, answered: Option<Instant>) {
+    if connection.is_to_be_checked(failure, answered, Instant::now()) {
+        ctx.providers.wake(&connection.key);
     }
 }
 
@@ -291,7 +309,14 @@ async fn names_first(
     if object.metadata.deletion_timestamp.is_some() && cleanup::never_acted(object) {
         return cleanup::release(ctx, object).await;
     }
-    match names::look_up(ctx, object, connection, named).await? {
+    let began = Instant::now();
+    let lookup = names::look_up(ctx, object, connection, named).await?;
+    match &lookup {
+        Lookup::Refused { refusal, .. } => note_provider(ctx, connection, Some(refusal.reason), None),
+        Lookup::Found => note_provider(ctx, connection, None, Some(began)),
+        Lookup::Overtaken | Lookup::Later => {}
+    }
+    match lookup {
         Lookup::Found | Lookup::Overtaken => Ok(Action::requeue(Duration::ZERO)),
         Lookup::Later => {
             let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
@@ -335,10 +360,15 @@ async fn waits(
     let generation = object.metadata.generation.unwrap_or_default();
     let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
     let edge = ends.into_iter().chain(status::patience_ends(&conditions)).filter(|edge| *edge > now).min();
-    tell_failure(ctx, object, &told);
+    let in_force = record::unobserved(ctx, object, now);
+    let report_in = report_failure(ctx, object, &in_force.overdue, &told);
+    let roles = status::frozen_roles(&old.roles, &in_force, now);
     let started = old.observed_generation != -1 || !is_finalized(object);
     let managed = status::managed_roles(&admit::presumed(object, &old));
     let new = ProjectMembershipStatus {
+        active_roles: status::active_roles(&roles),
+        next_transition_time: status::next_transition(&roles, &managed, now),
+        roles,
         managed_roles: managed,
         // A status that was lost stays so until a pass has looked at the provider.
         observed_generation: if started { generation } else { -1 },
@@ -348,7 +378,9 @@ async fn waits(
     };
     write::status(ctx, object, &new).await?;
     ctx.metrics.told(told.reason);
-    // The provider's check wakes its memberships; what is left are the moments when an end is due or patience is over.
-    let until = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).into_iter().chain(again).min();
+    // The provider's check wakes its memberships; what is left are the moments when an end is due, when the wait is to be
+    // reported, or patience is over.
+    let edge = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    let until = edge.into_iter().chain(again).chain(report_in).min();
     Ok(until.map_or_else(Action::await_change, Action::requeue))
 }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::connections::ProviderKey;
 use super::context::Context;
 use super::converge::{Look, Pass};
 use super::in_use;
@@ -18,7 +20,7 @@ use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
 use crate::provider::error::Effect;
-use crate::status::{self, Told};
+use crate::status::{self, InForce, Told};
 
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
 /// was written, so that the objects must be read again.
@@ -153,7 +155,8 @@ fn status_before(
     }
     let generation = scene.object.metadata.generation.unwrap_or_default();
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
-    let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &shown(observed), scene.now);
+    let in_force = in_force(scene, Some(observed));
+    let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &old.roles, &in_force, scene.now);
     let conditions = if old.observed_generation == generation && !old.conditions.is_empty() {
         // A start that comes as planned is no news, nor is another try: Ready doesn't flicker.
         old.conditions.clone()
@@ -193,6 +196,36 @@ pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
     member.into_iter().flat_map(|member| &member.entries).map(|entry| entry.role.clone()).collect()
 }
 
+/// What is in force of the acting object's roles, by the provider's row; the outer `None`: nobody could look.
+///
+/// A row whose window has ended gives nothing, though Infisical still lists it. Where nobody could look after an end, only
+/// a provider that enforces ends itself is known to have carried it out.
+pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
+    let shown = member.map(|member| {
+        let entries = member.into_iter().flat_map(|member| &member.entries);
+        entries.filter(|entry| !entry.term.ended(scene.now)).map(|entry| entry.role.clone()).collect::<BTreeSet<_>>()
+    });
+    let (layer, others) = (&scene.acting.layer, scene.other_layers());
+    let still = |role: &&String| match &shown {
+        Some(shown) => shown.contains(*role),
+        None => {
+            let ended = layer.managed.get(*role).is_some_and(|term| term.ended(scene.now));
+            !(ended && scene.capabilities.enforces_expiry)
+        }
+    };
+    let due = layers::due(layer, &others, scene.capabilities.permanent_base, scene.now);
+    let overdue = due.filter(still).cloned().collect();
+    InForce { shown, overdue }
+}
+
+/// The same of an object whose provider can't be asked.
+pub fn unobserved(ctx: &Context, object: &ProjectMembership, now: Timestamp) -> InForce {
+    let enforces = ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry());
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let ended = managed.filter(|role| !enforces && role.expiration_time.is_some_and(|end| end <= now));
+    InForce { shown: None, overdue: ended.map(|role| role.role.clone()).collect() }
+}
+
 /// The roles of a row that the acting object has to answer for as long as they are there.
 pub fn answered_for(scene: &Scene, member: Option<&Member>, memory: &Memory) -> BTreeSet<String> {
     let refused = memory.refused.keys().cloned().collect();
@@ -213,8 +246,8 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let others = scene.other_layers();
-    let known = outcome.member.as_ref().map(|member| shown(member.as_ref()));
-    let there = known.clone().unwrap_or_default();
+    let in_force = in_force(scene, outcome.member.as_ref().map(Option::as_ref));
+    let there = outcome.member.as_ref().map(|member| shown(member.as_ref())).unwrap_or_default();
     let settled_after = |member: &Option<Member>| {
         layers::record_after(layer, &others, &answered_for(scene, member.as_ref(), memory), now)
     };
@@ -235,9 +268,11 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     record.retain(|role, _| !untried(role));
     let aside = scene.acting.aside.as_ref().map(|refusal| refusal.reason);
     let mut roles = match (layer.phase, aside) {
-        (Phase::Counts, _) if known.is_some() => status::roles(layer, &others, &there, now),
-        (Phase::Holds, Some(Reason::Observed)) => status::observed_roles(&object.spec, &old.roles, &there, now),
-        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => status::frozen_roles(&old.roles, known.as_ref(), now),
+        (Phase::Counts, _) if outcome.member.is_some() => status::roles(layer, &others, &old.roles, &in_force, now),
+        (Phase::Holds, Some(Reason::Observed)) => {
+            status::observed_roles(&object.spec, &old.roles, in_force.shown.as_ref(), now)
+        }
+        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => status::frozen_roles(&old.roles, &in_force, now),
     };
     for role in roles.iter_mut().filter(|role| untried(&role.role)) {
         (role.start_time, role.expiration_time) = (None, None);

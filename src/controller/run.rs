@@ -74,6 +74,7 @@ pub enum RunError {
 
 /// Runs until `stop` says true, then lets what is under way finish.
 pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
+    announce(&config);
     let leadership = config.lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
     let (unbound, client) = kubernetes(&leadership).await?;
     let metrics = Arc::new(Metrics::default());
@@ -149,8 +150,21 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     drop((ctx, checker));
     // Events that wait are worth a moment, not more.
     let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
-    tracing::info!("stopped");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "stopped");
     Ok(())
+}
+
+/// What runs, and with which of its arguments that decide what it does.
+fn announce(config: &Config) {
+    let lease = config.lease.as_ref().map(|lease| format!("{}, {:?}", lease.namespace, lease.terms.duration()));
+    let or_all = |names: &[String]| if names.is_empty() { "all".to_owned() } else { names.join(", ") };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        namespaces = or_all(&config.namespaces),
+        lease = lease.unwrap_or_else(|| "none".to_owned()),
+        allowed_hosts = or_all(config.urls.allowed_hosts.as_deref().unwrap_or_default()),
+        "starting"
+    );
 }
 
 /// Returns only when the lease was lost, with who has it.

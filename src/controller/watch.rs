@@ -18,6 +18,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch as signal;
+use tokio::time::Instant;
 
 use self::merge::Merge;
 use crate::telemetry::Metrics;
@@ -49,6 +50,52 @@ impl Iterator for Reconnect {
 impl Backoff for Reconnect {
     fn reset(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// How soon after one failure of a watch the next is one more of the same.
+const IN_A_ROW: Duration = Duration::from_secs(30);
+
+/// Whether to log that a watch fails: watches break off now and then, and most go on at once.
+#[derive(Debug, Default)]
+pub struct Interruptions {
+    failed: Option<Instant>,
+    logged: bool,
+}
+
+impl Interruptions {
+    /// Takes in what a watch yields, and logs the second failure in a row and the end of those that were logged.
+    pub fn log<T>(&mut self, kind: &str, event: &Result<T, watcher::Error>) {
+        match event {
+            Ok(_) if self.went_on() => tracing::info!(kind, "the watch goes on"),
+            Ok(_) => {}
+            Err(error) if is_routine(error) => tracing::debug!(kind, %error, "the watch begins again"),
+            Err(error) if self.fails(Instant::now()) => {
+                tracing::warn!(kind, %error, "the watch fails and is tried again; until then changes are not seen");
+            }
+            Err(error) => tracing::debug!(kind, %error, "the watch was interrupted"),
+        }
+    }
+
+    fn fails(&mut self, now: Instant) -> bool {
+        let in_a_row = self.failed.is_some_and(|failed| now.duration_since(failed) < IN_A_ROW);
+        let logs = in_a_row && !self.logged;
+        (self.failed, self.logged) = (Some(now), in_a_row);
+        logs
+    }
+
+    fn went_on(&mut self) -> bool {
+        self.failed = None;
+        std::mem::take(&mut self.logged)
+    }
+}
+
+/// A version that is too old to go on from, and a kind that isn't served, of which others speak.
+fn is_routine(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchError(status) => status.code == 410,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) => status.code == 404,
+        _ => false,
     }
 }
 
@@ -84,7 +131,9 @@ where
         let told = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
         told.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
     });
+    let (mut interruptions, kind) = (Interruptions::default(), K::kind(&()));
     stream::select_all(parts)
+        .inspect(move |told| interruptions.log(&kind, told))
         .filter_map(move |told| {
             let readable = |(part, event, leads)| Some((part, readable(event, &metrics)?, leads));
             future::ready(told.map(readable).transpose())
@@ -175,6 +224,18 @@ fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, me
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_watch_that_fails_twice_in_a_row_is_logged_once() {
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        let mut watch = Interruptions::default();
+        let logged: Vec<u64> = [0, 100, 105, 110, 900, 905].into_iter().filter(|at| watch.fails(after(*at))).collect();
+        assert_eq!(logged, [105, 905], "one that goes on at once is not logged");
+        assert!(watch.went_on(), "and its end is");
+        assert!(!watch.went_on());
+        assert!(!watch.fails(after(910)), "the first after it went on");
+    }
 
     #[test]
     fn what_a_list_shows_is_looked_at_when_all_of_it_was_read() {

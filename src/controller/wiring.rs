@@ -16,8 +16,8 @@ use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, Resource};
-use tokio::sync::{mpsc, watch as signal};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::{Notify, mpsc, watch as signal};
 use tokio::time::Instant;
 use tower::filter::FilterLayer;
 
@@ -27,8 +27,9 @@ use super::in_use::InUse;
 use super::namespaces::{self, Namespaces};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
+use super::reporting::Reports;
 use super::resolve::is_finalized;
-use super::{departed, watch, write};
+use super::{departed, provider_status, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::events::Events;
@@ -116,6 +117,8 @@ pub fn wire(outside: Outside) -> Wiring {
         begun: Readiness::default(),
         clock,
         events,
+        reports: Reports::default(),
+        membership_count: Notify::new(),
         metrics: metrics.clone(),
     });
     let checker = Arc::new(Checker::new(ctx.clone(), http, cluster_http, tokens));
@@ -144,8 +147,9 @@ pub fn wire(outside: Outside) -> Wiring {
         }
     };
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
+    let counts = provider_status::count_memberships(ctx.clone());
     let aside = async {
-        tokio::join!(ready, clock, labels);
+        tokio::join!(ready, clock, labels, counts);
     };
     Wiring {
         memberships: Feed { changes: by_others(changes, ctx.clone()).boxed(), store: memberships, woken },
@@ -263,6 +267,16 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
         others
     };
     departed::saw(ctx, event);
+    match event {
+        Event::Apply(object) if object.status.is_some() => {}
+        Event::Apply(_) => ctx.membership_count.notify_one(),
+        Event::Delete(object) => {
+            ctx.membership_count.notify_one();
+            ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
+        }
+        Event::InitDone => ctx.membership_count.notify_one(),
+        Event::Init | Event::InitApply(_) => {}
+    }
     if let Event::Apply(object) = event
         && !is_finalized(object)
     {

@@ -114,3 +114,20 @@ fn a_role_is_handed_over_to_an_heir_that_has_written_it_down() {
         assert_eq!(!heirs_to_wait_for(&leaving, &[other], now()).is_empty(), wait, "{why}");
     }
 }
+
+/// Seen failing without the look at the other declarations: `taken` and `held` are due.
+#[test]
+fn what_is_due_to_end_is_written_down_and_kept_by_nobody() {
+    let managed = [("r", GOOD), ("over", until("12:00")), ("taken", GOOD), ("held", GOOD), ("base", GOOD)];
+    let others = [
+        layer("b", Phase::Counts, &[("taken", GOOD)], &[]),
+        layer("c", Phase::Holds, &[], &[("held", until("13:00")), ("over", until("12:00"))]),
+    ];
+    let due_of = |phase, grants: &[(&str, Term)]| -> BTreeSet<String> {
+        due(&layer("a", phase, grants, &managed), &others, Some("base"), now()).cloned().collect()
+    };
+    assert_eq!(due_of(Phase::Leaves, &[]), roles(&["r", "over"]));
+    assert_eq!(due_of(Phase::Counts, &[("r", GOOD), ("over", until("12:00"))]), roles(&["over"]));
+    assert_eq!(due_of(Phase::Counts, &[]), roles(&["r", "over"]), "what is declared no more");
+    assert_eq!(due_of(Phase::Holds, &[]), roles(&["over"]), "what is held until its end");
+}

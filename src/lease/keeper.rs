@@ -25,6 +25,8 @@ pub struct Keeper {
     known: Option<Option<Lease>>,
     /// Who was said to lead.
     told: Option<String>,
+    /// The last attempt to read or write it has failed.
+    failing: bool,
 }
 
 impl Keeper {
@@ -45,22 +47,23 @@ impl Keeper {
             clock,
             known: None,
             told: None,
+            failing: false,
         }
     }
 
     /// Waits for the Lease, takes it, and renews it. Returns only when it was taken away, with who has it now.
     pub async fn keep(&mut self) -> Option<String> {
         loop {
-            let wait = match self.turn().await {
+            let turn = self.turn().await;
+            self.log_failure(turn.as_ref().err());
+            let wait = match turn {
                 Ok(Step::Lost { to }) => {
                     self.metrics.leads(false);
                     return to;
                 }
                 Ok(Step::Wait(until)) => until.saturating_duration_since(Instant::now()),
                 Ok(Step::Take) => self.terms().look_every(),
-                Err(error) => {
-                    let namespace = self.api.namespace().unwrap_or_default();
-                    tracing::warn!("the Lease {namespace}/{NAME} could not be read or written: {error}");
+                Err(_) => {
                     self.known = None;
                     self.terms().look_every()
                 }
@@ -68,6 +71,21 @@ impl Keeper {
             self.metrics.leads(self.leadership.leads(Instant::now()));
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// Logs the first of several failures in a row, and their end.
+    fn log_failure(&mut self, error: Option<&String>) {
+        let namespace = self.api.namespace().unwrap_or_default();
+        match error {
+            Some(error) if !self.failing => {
+                tracing::warn!(
+                    "the Lease {namespace}/{NAME} could not be read or written, and is tried again: {error}"
+                );
+            }
+            None if self.failing => tracing::info!("the Lease {namespace}/{NAME} can be read and written again"),
+            Some(_) | None => {}
+        }
+        self.failing = error.is_some();
     }
 
     /// Gives the Lease back, so that nobody has to wait until it ends. Nothing may be under way any more.

@@ -105,6 +105,11 @@ impl Client {
         Self { leadership, ..self.clone() }
     }
 
+    /// Whether this process may send anything now.
+    pub fn leads(&self) -> bool {
+        self.leadership.leads(Instant::now())
+    }
+
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
@@ -204,14 +209,8 @@ impl Server {
         // each try.
         let Observed { method, route, .. } = watch.observed;
         let answer_id = result.as_ref().ok().and_then(Answer::server_id);
-        match outcome {
-            Outcome::Answered(..400) => {
-                tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, "request");
-            }
-            _ => {
-                tracing::info!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
-            }
-        }
+        // Whom it is for, and with which provider object, is said by the spans around it.
+        tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
         if let Ok(answer) = &result
             && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
             && !signs_in

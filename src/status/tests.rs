@@ -126,5 +126,79 @@ fn a_message_is_cut_at_a_character() {
     let told = Told::new(Reason::Unreachable, "é".repeat(3000));
     for condition in conditions(&[], &told, &[], 1, at(0)) {
         assert_eq!(condition.message.chars().count(), 1024, "{}", condition.type_);
+        assert!(condition.message.ends_with("é…"), "{}", condition.type_);
     }
+}
+
+#[test]
+fn who_is_not_ready_at_once_keeps_the_time_since_when() {
+    let unreachable = Told::new(Reason::Unreachable, "no answer");
+    let first = not_ready(&say(&[], Reason::Converged, at(0)), &unreachable, 7, at(60));
+    assert_eq!(brief(&first), [("Ready", "False", 60), ("Reconciling", "True", 60)]);
+    let waiting = say(&[], Reason::Unreachable, at(10));
+    assert_eq!(brief(&not_ready(&waiting, &unreachable, 7, at(60)))[0], ("Ready", "False", 60));
+    assert_eq!(brief(&not_ready(&first, &unreachable, 7, at(90)))[0], ("Ready", "False", 60));
+}
+
+fn names(roles: &[&str]) -> BTreeSet<String> {
+    roles.iter().map(|role| (*role).to_owned()).collect()
+}
+
+/// A layer that grants `viewer` for good and `admin` until `at(0)`, and has written both down.
+fn layer() -> Layer {
+    let admin = Term::Temporary(crate::member::Window { start: at(-60), end: at(0) });
+    let grants = [("viewer", Term::Permanent), ("admin", admin)];
+    Layer {
+        uid: "uid".to_owned(),
+        phase: crate::layers::Phase::Counts,
+        exclusive: true,
+        grants_unrecorded: false,
+        grants: grants.map(|(role, term)| grants::Grant { role: role.to_owned(), term }).into(),
+        managed: grants.map(|(role, term)| (role.to_owned(), term)).into(),
+        carried: Vec::new(),
+    }
+}
+
+/// Seen failing with the state of a role decided by its window alone: `admin` is Expired.
+#[test]
+fn a_role_that_is_in_force_after_its_end_is_active_and_overdue() {
+    let states = |in_force: &InForce, now| {
+        let of_layer = roles(&layer(), &[], &[], in_force, now);
+        // What doesn't count says the same.
+        let frozen = frozen_roles(&roles(&layer(), &[], &[], &running(), at(-1)), in_force, now);
+        assert_eq!(of_layer, frozen);
+        of_layer
+    };
+    fn running() -> InForce {
+        InForce { shown: Some(names(&["viewer", "admin"])), overdue: BTreeSet::new() }
+    }
+    let stuck = InForce { shown: Some(names(&["viewer", "admin"])), overdue: names(&["admin"]) };
+    let found = states(&stuck, at(1));
+    assert_eq!(found[1].state, RoleState::Active);
+    let message = found[1].message.as_deref().unwrap_or_default();
+    assert!(message.starts_with("overdue: "), "{message:?}");
+    assert_eq!(found[0].message, None);
+    assert_eq!(active_roles(&found), "viewer, admin");
+    let gone = states(&InForce { shown: Some(names(&["viewer"])), overdue: BTreeSet::new() }, at(1));
+    assert_eq!((gone[1].state, &gone[1].message), (RoleState::Expired, &None));
+    assert_eq!(active_roles(&gone), "viewer");
+}
+
+#[test]
+fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
+    let mut layer = layer();
+    layer.managed.remove("admin");
+    let nothing = InForce { shown: Some(BTreeSet::new()), overdue: BTreeSet::new() };
+    let scheduled = roles(&layer, &[], &[], &nothing, at(-1));
+    assert_eq!((scheduled[1].state, &scheduled[1].message), (RoleState::Scheduled, &None));
+    let mut status = scheduled;
+    for seconds in [1, 100] {
+        status = roles(&layer, &[], &status, &nothing, at(seconds));
+        let message = status[1].message.as_deref().unwrap_or_default();
+        assert!(status[1].state == RoleState::Expired && message.starts_with("not granted: "), "{status:?}");
+    }
+    // Of one that was written down nobody knows whether it was granted.
+    layer.managed.insert("admin".to_owned(), layer.grants[1].term);
+    let found = roles(&layer, &[], &roles(&layer, &[], &[], &nothing, at(-1)), &nothing, at(1));
+    assert_eq!((found[1].state, &found[1].message), (RoleState::Expired, &None));
 }

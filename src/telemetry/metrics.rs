@@ -24,9 +24,11 @@ pub struct Metrics {
     lateness: Histogram,
     healed: Counter,
     unrevoked: Family<ReasonLabel, Counter>,
+    overdue: Gauge,
     abandoned: Counter,
     undecodable: Counter,
     events_dropped: Counter,
+    events_refused: Family<ReasonLabel, Counter>,
     leader: Gauge,
 }
 
@@ -76,13 +78,20 @@ impl Default for Metrics {
         let healed = Counter::default();
         registry.register("writes_healed", "Writes that a provider answered with yes and lost", healed.clone());
         let unrevoked = Family::default();
-        registry.register("unrevoked", "Removals that failed and are tried again, by reason", unrevoked.clone());
+        let unrevoked_help = "Reports of access that could not be revoked and is tried again, by reason";
+        registry.register("unrevoked", unrevoked_help, unrevoked.clone());
+        let overdue = Gauge::default();
+        let overdue_help = "ProjectMemberships with access that should have ended and may still be in force";
+        registry.register("overdue_revocations", overdue_help, overdue.clone());
         let abandoned = Counter::default();
         registry.register("abandoned", "Objects let go without revoking", abandoned.clone());
         let undecodable = Counter::default();
         registry.register("undecodable", "Objects seen that can't be read", undecodable.clone());
         let events_dropped = Counter::default();
         registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
+        let events_refused = Family::default();
+        let refused_help = "Events that the API server did not store, by its reason";
+        registry.register("events_refused", refused_help, events_refused.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 in the replica that acts, 0 in those that stand by", leader.clone());
         Self {
@@ -95,9 +104,11 @@ impl Default for Metrics {
             lateness,
             healed,
             unrevoked,
+            overdue,
             abandoned,
             undecodable,
             events_dropped,
+            events_refused,
             leader,
         }
     }
@@ -129,7 +140,12 @@ impl Metrics {
         self.healed.inc();
     }
 
-    /// A removal failed.
+    /// How many memberships have access that should have ended.
+    pub fn overdue(&self, memberships: usize) {
+        self.overdue.set(i64::try_from(memberships).unwrap_or(i64::MAX));
+    }
+
+    /// Access that could not be revoked was reported.
     pub fn unrevoked(&self, reason: Reason) {
         self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
     }
@@ -147,6 +163,11 @@ impl Metrics {
     /// An event wasn't sent.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// The API server did not store an event, for this reason.
+    pub fn event_refused(&self, reason: &str) {
+        self.events_refused.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
     }
 
     /// Whether this replica acts.

@@ -1,5 +1,6 @@
 //! What the operator says of itself: metrics, health, logs.
 
+mod json;
 mod metrics;
 mod serve;
 
@@ -8,6 +9,7 @@ pub use serve::{Readiness, serve};
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::JsonFields;
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,12 +20,18 @@ pub enum LogFormat {
     Human,
 }
 
-/// Starts logging to standard error. `RUST_LOG` says what is logged; without it, `info`.
+/// What is logged unless `RUST_LOG` says otherwise. What kube reports of each failing attempt is left out: the operator
+/// reports what fails itself, once.
+const FILTER: &str = "info,kube_client=warn,kube_client::client::builder=off,kube_runtime=error";
+
+/// Starts logging to standard error. `RUST_LOG` says what is logged; without it, changes and what somebody should look at.
 pub fn logs(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
+    let of_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
+    let filter = of_environment.and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Json => builder.fmt_fields(JsonFields::new()).event_format(json::Flat).init(),
         LogFormat::Human => builder.init(),
     }
 }

@@ -32,6 +32,7 @@ mod races;
 mod refusing;
 mod replicas;
 mod reporting;
+mod reports;
 mod restart;
 mod roads;
 mod sign_ins;

@@ -127,6 +127,19 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
     for field in ["timestamp", "level", "namespace", "name", "project", "subject", "roles"] {
         assert!(granted[field].is_string(), "{field} in {granted:#}");
     }
+    let requests: Vec<&Value> = lines.iter().filter(|line| line["message"] == "request").collect();
+    for line in &requests {
+        assert_eq!(line["level"], "DEBUG", "{line:#}");
+        assert!(
+            line["provider"]
+                .as_str()
+                .is_some_and(|provider| provider.contains("/infisical") || provider.contains("/zitadel")),
+            "{line:#}"
+        );
+    }
+    let of_object = |line: &&&Value| line["name"] == "logged-infisical" && line["namespace"].is_string();
+    let signed_in = requests.iter().any(|line| line["route"].as_str().is_some_and(|route| route.contains("login")));
+    assert!(requests.iter().filter(of_object).count() >= 2 && signed_in, "a list and a write of {log}");
     assert_eq!(lines.last().map(|line| &line["message"]), Some(&json!("stopped")), "{log}");
     assert!(!log.contains("demo-client-secret"), "no secret in a log");
     plane.stop().await.unwrap();

@@ -126,12 +126,16 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
+    /// What the state alone does not say, such as that the role is still in force after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub message: Option<String>,
 }
 
 /// Where a declared role stands.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleState {
-    /// In effect.
+    /// In effect. After its end it is still in force because it could not be removed, which the message says.
     Active,
     /// In effect, and another ProjectMembership has it in effect as well.
     Shared,

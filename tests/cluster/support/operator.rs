@@ -40,6 +40,22 @@ impl Operator {
         name: &str,
         arguments: &[&str],
     ) -> Result<Self, Error> {
+        Self::start_logging(plane, binary, name, arguments, "info,membership_operator=debug").await
+    }
+
+    /// As [`Operator::start`], with JSON lines of the level that an operator has without `RUST_LOG`.
+    pub async fn start_at_default_level(plane: &ControlPlane, binary: &Path, name: &str) -> Result<Self, Error> {
+        let arguments = ["--allow-http=127.0.0.1", "--allow-address=127.0.0.0/8", "--log-format=json"];
+        Self::start_logging(plane, binary, name, &arguments, "").await
+    }
+
+    async fn start_logging(
+        plane: &ControlPlane,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+        logged: &str,
+    ) -> Result<Self, Error> {
         let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
         let port = free_port()?;
         let mut all = vec!["run".to_owned(), format!("--listen=127.0.0.1:{port}")];
@@ -48,8 +64,7 @@ impl Operator {
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
         let kubeconfig = account.kubeconfig().display().to_string();
-        let environment =
-            [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug"), ("NO_COLOR", "1")];
+        let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", logged), ("NO_COLOR", "1")];
         let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
         let ready = || async {
             match http_get(port, "/readyz").await {

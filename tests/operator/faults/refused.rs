@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::evidence::operator_writes;
 use crate::refusing::Refusal;
+use crate::reports::warnings;
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually};
@@ -57,6 +58,8 @@ async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice()
         for subject in &subjects {
             let status = stage.api.get(&subject.object()).await["status"].clone();
             assert!(!status.to_string().contains("\"True\""), "nothing is told that was refused: {status:#}");
+            let lines = warnings(&[&stage.ns.name, &subject.name, "a request to the API server failed"]).await;
+            assert_eq!(lines.len(), 1, "one warning, not one for each try: {lines:#?}");
         }
         refusal.end(plane, &stage, probed).await;
         was_done_once_and_is_told(&stage, &subjects, "forbidden for a while").await;
@@ -92,10 +95,11 @@ async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_no
         for subject in &subjects {
             stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
         }
-        // Somebody annotates the objects all the time, until the operator was too late with a status.
+        // Somebody annotates the objects all the time, until the operator was too late with a status. Each annotation asks
+        // for another, so that one that was in time is not the last.
         let annotates = async |subject: &Subject| {
             for n in 0_u64.. {
-                stage.api.annotate(&subject.object(), "example.com/busy", &n.to_string()).await;
+                stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", &n.to_string()).await;
             }
         };
         let [first, second] = &subjects;

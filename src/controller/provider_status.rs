@@ -1,0 +1,198 @@
+//! The status of provider objects: whether the provider can be used, and how many memberships use it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::connections::ProviderKey;
+use super::context::Context;
+use super::provider_object::{ProviderObject, Providers};
+use super::write;
+use crate::api::{MembershipProviderStatus, Reason};
+use crate::events::Happening;
+use crate::provider::Verified;
+use crate::status::{self, Told};
+
+/// How long changes of how many memberships use a provider are gathered, so that many at once are one write.
+const GATHER: Duration = Duration::from_secs(2);
+/// How long to wait before a count that was not written is written again.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// What a provider object says that is being deleted while it is in use.
+const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
+
+/// Writes what a check came to, where it says something new, and reports when the provider became ready or stopped to be.
+pub async fn write<K: ProviderObject>(
+    ctx: &Context,
+    object: &K,
+    checked: Result<Verified, Told>,
+) -> Result<(), kube::Error> {
+    let old = object.provider_status().cloned().unwrap_or_default();
+    let generation = object.meta().generation.unwrap_or_default();
+    let deleting = object.meta().deletion_timestamp.is_some();
+    let (conditions, api) = match checked {
+        // Nothing of its memberships can be said to wait only.
+        Err(told) => (status::not_ready(&old.conditions, &told, generation, ctx.now()), None),
+        Ok(verified) => (verified_conditions(&old.conditions, deleting, generation, ctx.now()), Some(verified.api)),
+    };
+    let new = MembershipProviderStatus {
+        observed_generation: generation,
+        conditions,
+        api: api.map(str::to_owned).or(old.api.clone()),
+        memberships: memberships(ctx).get(&object.key()).copied().unwrap_or_default(),
+    };
+    patch(ctx, object, &new).await?;
+    report(ctx, object, readiness_change(&old.conditions, &new.conditions));
+    Ok(())
+}
+
+fn verified_conditions(old: &[Condition], deleting: bool, generation: i64, now: jiff::Timestamp) -> Vec<Condition> {
+    let message = if deleting { KEPT } else { "reachable, and the credential is accepted" };
+    let mut conditions = status::conditions(old, &Told::new(Reason::Converged, message), &[], generation, now);
+    conditions.iter_mut().for_each(|condition| condition.reason = "Verified".to_owned());
+    conditions
+}
+
+/// What to report of a provider whose conditions change: that it is ready, or why it is not. `None`: nothing new. Pure.
+fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(Happening, String)> {
+    let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
+    let (old, new) = (ready(old), ready(new)?);
+    let same = |old: &Condition| old.status == new.status && (new.status == "True" || old.reason == new.reason);
+    if old.as_ref().is_some_and(same) {
+        return None;
+    }
+    Some(match new.status.as_str() {
+        "True" => (Happening::Ready, new.message),
+        _ => (Happening::NotReady, format!("{}: {}", new.reason, new.message)),
+    })
+}
+
+fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(Happening, String)>) {
+    let Some((happening, message)) = change else {
+        return;
+    };
+    let provider = object.key().to_string();
+    match happening {
+        Happening::Ready => tracing::info!(provider, "the provider is ready: {message}"),
+        _ => tracing::warn!(provider, "the provider is not ready: {message}"),
+    }
+    ctx.events.tell_of(object.object_ref(&()), happening, &message);
+}
+
+/// How many ProjectMemberships name each provider object.
+fn memberships(ctx: &Context) -> BTreeMap<ProviderKey, i64> {
+    let mut counts = BTreeMap::new();
+    for membership in ctx.memberships.state() {
+        *counts.entry(ProviderKey::named_by(&membership)).or_default() += 1;
+    }
+    counts
+}
+
+/// Keeps `status.memberships` current for as long as this replica acts: what changes within some seconds is one write a
+/// provider object, and no provider is asked for it.
+pub async fn count_memberships(ctx: Arc<Context>) {
+    loop {
+        ctx.membership_count.notified().await;
+        tokio::time::sleep(GATHER).await;
+        ctx.reports.forget_missing(&ctx);
+        if ctx.begun.is_ready() && !write_counts(&ctx).await {
+            tokio::time::sleep(AFTER_FAILURE).await;
+            ctx.membership_count.notify_one();
+        }
+    }
+}
+
+/// Whether all of them are written.
+async fn write_counts(ctx: &Context) -> bool {
+    let counts = memberships(ctx);
+    let Providers { of_namespaces, of_cluster } = &ctx.providers;
+    let (mut of_namespaces, mut of_cluster) = (of_namespaces.store.state(), of_cluster.store.state());
+    of_namespaces.sort_by_key(|provider| provider.key());
+    of_cluster.sort_by_key(|provider| provider.key());
+    let mut all = true;
+    for provider in of_namespaces {
+        all &= write_count(ctx, provider.as_ref(), &counts).await;
+    }
+    for provider in of_cluster {
+        all &= write_count(ctx, provider.as_ref(), &counts).await;
+    }
+    all
+}
+
+async fn write_count<K: ProviderObject>(ctx: &Context, object: &K, counts: &BTreeMap<ProviderKey, i64>) -> bool {
+    let memberships = counts.get(&object.key()).copied().unwrap_or_default();
+    // A status that isn't there yet is the first check's to write.
+    let Some(old) = object.provider_status().filter(|old| old.memberships != memberships) else {
+        return true;
+    };
+    let new = MembershipProviderStatus { memberships, ..old.clone() };
+    let written = patch(ctx, object, &new).await;
+    if let Err(error) = &written {
+        tracing::debug!(provider = %object.key(), %error, "status.memberships was not written");
+    }
+    written.is_ok()
+}
+
+/// Writes a status where it says something new.
+async fn patch<K: ProviderObject>(
+    ctx: &Context,
+    object: &K,
+    new: &MembershipProviderStatus,
+) -> Result<(), kube::Error> {
+    let old =
+        object.provider_status().and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
+    let Ok(new) = serde_json::to_value(new) else {
+        return Ok(());
+    };
+    let Some(difference) = write::difference(&old, &new) else {
+        return Ok(());
+    };
+    let api = object.api(ctx.client.clone());
+    // A write that was held up, or the status of an object of the same name, must not replace what was said since: on a
+    // status a uid alone guards nothing.
+    let metadata = json!({"uid": object.meta().uid, "resourceVersion": object.meta().resource_version});
+    let patch = json!({"metadata": metadata, "status": difference});
+    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(patch);
+    write::own_provider(ctx, object, api.patch_status(&object.name_any(), &params, &patch)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(of: Option<(&str, Reason)>) -> Vec<Condition> {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        match of {
+            None => Vec::new(),
+            Some(("True", _)) => verified_conditions(&[], false, 1, now),
+            Some((_, reason)) => status::not_ready(&[], &Told::new(reason, "why"), 1, now),
+        }
+    }
+
+    /// Seen failing with each status reported: an event for every check of an outage.
+    #[test]
+    fn a_provider_is_reported_when_its_readiness_or_the_reason_changes() {
+        use Happening::{NotReady, Ready};
+        let ready = Some(("True", Reason::Converged));
+        let (away, refused) = (Some(("False", Reason::Unreachable)), Some(("False", Reason::Unauthorized)));
+        for (old, new, expected) in [
+            (None, ready, Some((Ready, "reachable, and the credential is accepted"))),
+            (None, away, Some((NotReady, "Unreachable: why"))),
+            (ready, ready, None),
+            (ready, away, Some((NotReady, "Unreachable: why"))),
+            (away, away, None),
+            (away, refused, Some((NotReady, "Unauthorized: why"))),
+            (away, ready, Some((Ready, "reachable, and the credential is accepted"))),
+        ] {
+            let found = readiness_change(&conditions(old), &conditions(new));
+            let found = found.as_ref().map(|(happening, message)| (*happening, message.as_str()));
+            assert_eq!(found, expected, "{old:?} to {new:?}");
+        }
+    }
+}

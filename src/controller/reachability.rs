@@ -1,0 +1,136 @@
+//! Whether a provider's server can be reached, by what passes and checks meet there. Pure: `now` is an argument.
+//!
+//! A pass whose request is not answered asks for a check of the provider object at once, and the check decides: one route
+//! that fails is no outage. While the server is away, the first pass that is answered asks for a check as well. The
+//! connection stays in use all the time, so that ends and revocations are tried throughout.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long nobody asks for a check again after one that found the server where a pass had not. The provider is checked
+/// once more when this time is over.
+pub const QUIET: Duration = Duration::from_secs(10);
+
+/// What is known of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// The last check has found it, or there was none yet. No check is asked for before this instant.
+    Reachable {
+        /// `None`: at any time.
+        quiet_until: Option<Instant>,
+    },
+    /// A pass was not answered: a check was asked for.
+    Suspected,
+    /// A check has found that it can't be reached.
+    Unreachable {
+        /// When.
+        since: Instant,
+    },
+}
+
+/// What a check changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing: it is as it was.
+    AsBefore,
+    /// The server answers a check that a pass asked for: that pass's failure is not an outage.
+    NoOutage,
+    /// The server answers again: its memberships don't have to wait any longer.
+    Recovered,
+}
+
+impl Default for Reachability {
+    fn default() -> Self {
+        Self::Reachable { quiet_until: None }
+    }
+}
+
+impl Reachability {
+    /// A request of a pass was not answered. Whether to check the provider now.
+    pub fn unanswered(&mut self, now: Instant) -> bool {
+        let asks = match self {
+            Self::Reachable { quiet_until } => quiet_until.is_none_or(|until| now >= until),
+            Self::Suspected | Self::Unreachable { .. } => false,
+        };
+        if asks {
+            *self = Self::Suspected;
+        }
+        asks
+    }
+
+    /// A request of a pass that began at `began` was answered. Whether to check the provider now.
+    pub fn answered(&self, began: Instant) -> bool {
+        matches!(self, Self::Unreachable { since } if began > *since)
+    }
+
+    /// A check has found the server.
+    pub fn found(&mut self, now: Instant) -> Finding {
+        let (finding, quiet_until) = match self {
+            Self::Reachable { .. } => (Finding::AsBefore, None),
+            Self::Suspected => (Finding::NoOutage, Some(now + QUIET)),
+            Self::Unreachable { .. } => (Finding::Recovered, None),
+        };
+        *self = Self::Reachable { quiet_until };
+        finding
+    }
+
+    /// A check has not found the server.
+    pub fn not_found(&mut self, now: Instant) {
+        if !matches!(self, Self::Unreachable { .. }) {
+            *self = Self::Unreachable { since: now };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(began: Instant, seconds: u64) -> Instant {
+        began + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_unanswered_request_of_a_pass_asks_for_one_check() {
+        let began = Instant::now();
+        let mut server = Reachability::default();
+        assert_eq!(server.found(began), Finding::AsBefore);
+        assert!(server.unanswered(after(began, 1)));
+        assert!(!server.unanswered(after(began, 1)), "it was asked for");
+        server.not_found(after(began, 2));
+        assert!(!server.unanswered(after(began, 3)), "it is known");
+    }
+
+    #[test]
+    fn the_first_answer_after_an_outage_asks_for_a_check_which_ends_it() {
+        let began = Instant::now();
+        let mut server = Reachability::default();
+        server.found(began);
+        server.not_found(after(began, 60));
+        server.not_found(after(began, 90));
+        assert!(!server.answered(after(began, 50)), "an answer from before the outage");
+        assert!(server.answered(after(began, 61)));
+        assert_eq!(server.found(after(began, 120)), Finding::Recovered);
+        assert!(!server.answered(after(began, 121)));
+        assert!(server.unanswered(after(began, 121)), "the next outage is reported at once");
+    }
+
+    /// Seen failing without the quiet time: every failing request asks for a check.
+    #[test]
+    fn a_route_that_fails_alone_asks_for_a_check_every_ten_seconds() {
+        let began = Instant::now();
+        let mut server = Reachability::default();
+        server.found(began);
+        let mut asked = Vec::new();
+        for seconds in 0..25 {
+            if server.unanswered(after(began, seconds)) {
+                asked.push(seconds);
+                assert_eq!(server.found(after(began, seconds)), Finding::NoOutage);
+            }
+        }
+        assert_eq!(asked, [0, 10, 20]);
+        assert_eq!(server.found(after(began, 40)), Finding::AsBefore, "the check that follows on its own");
+        assert!(server.unanswered(after(began, 41)));
+    }
+}

@@ -1,0 +1,261 @@
+//! Reports what somebody should look at: one event and one line in the log when it begins, and again while it lasts.
+//! When that is due is decided by [`notices`](crate::notices).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Display;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use tokio::time::Instant;
+
+use super::connections::ProviderKey;
+use super::context::Context;
+use super::departed;
+use super::resolve::Scene;
+use crate::api::condition::Standing;
+use crate::api::membership::TargetStatus;
+use crate::api::{ProjectMembership, Reason};
+use crate::changes::{self, Change, Declaration};
+use crate::events::Happening;
+use crate::member::Term;
+use crate::notices::Notices;
+use crate::plan::{Loss, Plan};
+use crate::status::Told;
+
+/// What was reported of each object that is not as it should be, by the objects' uids.
+#[derive(Debug, Default)]
+pub struct Reports(Mutex<HashMap<String, Notices>>);
+
+impl Reports {
+    fn update<T>(&self, ctx: &Context, uid: &str, update: impl FnOnce(&mut Notices) -> T) -> T {
+        let mut reports = self.lock();
+        let mut notices = reports.remove(uid).unwrap_or_default();
+        let was_overdue = notices.is_overdue();
+        let answer = update(&mut notices);
+        let changed = was_overdue != notices.is_overdue();
+        if !notices.is_empty() {
+            reports.insert(uid.to_owned(), notices);
+        }
+        if changed {
+            count(ctx, &reports);
+        }
+        answer
+    }
+
+    /// The object is gone, or was released.
+    pub fn forget(&self, ctx: &Context, uid: &str) {
+        let mut reports = self.lock();
+        if reports.remove(uid).is_some() {
+            count(ctx, &reports);
+        }
+    }
+
+    /// Forgets the objects that are gone: those that nobody saw go, and those that a pass reported as they went.
+    pub fn forget_missing(&self, ctx: &Context) {
+        let mut reports = self.lock();
+        if !reports.is_empty() {
+            let mut there: HashSet<String> = ctx.providers.uids().into_iter().chain(ctx.departed.uids()).collect();
+            there.extend(ctx.memberships.state().iter().filter_map(|object| object.uid()));
+            reports.retain(|uid, _| there.contains(uid));
+            count(ctx, &reports);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Notices>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(ctx: &Context, reports: &HashMap<String, Notices>) {
+    ctx.metrics.overdue(reports.values().filter(|notices| notices.is_overdue()).count());
+}
+
+/// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how soon a
+/// wait is to be reported that nothing else would come back for.
+pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
+    let uid = object.uid().unwrap_or_default();
+    let now = Instant::now();
+    match told.reason.standing() {
+        Standing::Waiting => {
+            let (due, left) = ctx
+                .reports
+                .update(ctx, &uid, |notices| (notices.waits(told.reason, now), notices.grace_left(told.reason, now)));
+            if due {
+                report_wait(ctx, object, told);
+            }
+            return left;
+        }
+        Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
+            emit(ctx, object, Happening::Failed, told.reason, &told.message);
+        }
+        Standing::Stalled | Standing::Failing | Standing::Ready | Standing::Kept => {}
+    }
+    ctx.reports.update(ctx, &uid, Notices::waits_no_more);
+    None
+}
+
+/// Whether the status does not give this reason yet.
+fn begins(object: &ProjectMembership, reason: Reason) -> bool {
+    let ready = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
+    ready.is_none_or(|ready| ready.reason != reason.to_string())
+}
+
+/// A wait for a provider that is not ready is one line in the log about the provider, not one about each membership.
+fn report_wait(ctx: &Context, object: &ProjectMembership, told: &Told) {
+    let message = format!("{}: {}", told.reason, told.message);
+    let provider = ctx.providers.find(&ProviderKey::named_by(object));
+    if provider.is_some_and(|provider| provider.is_reported_not_ready()) {
+        ctx.events.tell(object, Happening::Waiting, &[message], object.spec.justification.as_deref());
+    } else {
+        emit(ctx, object, Happening::Waiting, told.reason, &message);
+    }
+}
+
+fn emit(ctx: &Context, object: &ProjectMembership, happening: Happening, reason: Reason, message: &str) {
+    let (namespace, name) = (object.namespace(), object.name_any());
+    let name = departed::name_of(&name);
+    tracing::warn!(namespace, name, %reason, "{message}");
+    let justification = object.spec.justification.as_deref();
+    ctx.events.tell(object, happening, &[message.to_owned()], justification);
+}
+
+/// Access that should have ended and may still be in force.
+#[derive(Clone, Debug)]
+pub struct Overdue<'a> {
+    /// The roles.
+    pub roles: &'a BTreeSet<String>,
+    /// Why they should be gone.
+    pub because: &'a str,
+    /// Why they are not, for the metric.
+    pub reason: Reason,
+    /// What is wrong, where, and what to do.
+    pub message: &'a str,
+}
+
+/// Reports a revocation that has failed: an event, a line in the log and a metric at the first failure, and every ten
+/// minutes while it lasts.
+pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
+    let now = Instant::now();
+    let due = ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
+    if due {
+        ctx.metrics.unrevoked(overdue.reason);
+        emit(ctx, object, Happening::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
+    }
+}
+
+/// Nothing of the object is left to revoke. (What was revoked has an event of its own.)
+pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
+    ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::revoked);
+}
+
+fn overdue_message(object: &ProjectMembership, overdue: &Overdue<'_>) -> String {
+    let Overdue { roles, because, message, .. } = overdue;
+    let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
+    format!(
+        "could not revoke {} of {} ({because}): {message}; the access may still be in force, and the operator keeps trying",
+        roles.join(", "),
+        place(object),
+    )
+}
+
+/// Whose roles where, for a message.
+fn place(object: &ProjectMembership) -> String {
+    match object.status.as_ref().and_then(|status| status.target.as_ref()) {
+        Some(TargetStatus { provider, project_id, subject_kind, subject_id, .. }) => {
+            format!("{subject_kind:?} {subject_id} in project {project_id} through {provider}")
+        }
+        None => {
+            let (project, subject) = (&object.spec.project, &object.spec.subject);
+            let text = |id: &Option<String>, name: &Option<String>| id.clone().or(name.clone()).unwrap_or_default();
+            let (project, id) = (text(&project.id, &project.name), text(&subject.id, &subject.name));
+            format!("{:?} {id:?} in project {project:?}", subject.kind)
+        }
+    }
+}
+
+/// Why managed roles should be gone, for a message.
+pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
+    if let Some(deleted) = &object.metadata.deletion_timestamp {
+        return format!("its object is being deleted since {}", deleted.0);
+    }
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let ends = managed.filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
+    match ends.filter(|end| *end <= now).min() {
+        Some(end) => format!("its time ended at {end}"),
+        None => "it is no longer declared".to_owned(),
+    }
+}
+
+/// Reports a request about an object that the API server failed or refused, in the log.
+pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &impl Display) {
+    let now = Instant::now();
+    let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
+    let name = departed::name_of(&name);
+    if ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.fault(now)) {
+        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is tried again: {error}");
+    } else {
+        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is tried again: {error}");
+    }
+}
+
+/// All requests about an object were answered.
+pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
+    ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::no_fault);
+}
+
+/// Reports what a confirmed change did: to each declaration of the target its own roles, as an event and one line in the
+/// log. `reported`: the roles that the acting object's status reported in force when the pass began.
+pub fn changed(ctx: &Context, scene: &Scene, plan: &Plan, reported: &BTreeMap<String, Term>) {
+    report_changes(ctx, scene, plan.gained(), plan, reported);
+}
+
+/// Reports which roles went with a change that only takes away.
+pub fn lost(ctx: &Context, scene: &Scene, plan: &Plan) {
+    report_changes(ctx, scene, &[], plan, &BTreeMap::new());
+}
+
+fn report_changes(ctx: &Context, scene: &Scene, gained: &[String], plan: &Plan, reported: &BTreeMap<String, Term>) {
+    let others: Vec<_> = scene.other_objects.iter().map(|other| ctx.latest(other)).collect();
+    let of_others = others.iter().zip(scene.other_layers()).map(|(object, layer)| {
+        let roles = object.iter().flat_map(|object| &object.status).flat_map(|status| status.roles.clone());
+        Declaration { layer, reported: changes::reported(&roles.collect::<Vec<_>>()) }
+    });
+    let acting = Declaration { layer: scene.acting.layer.clone(), reported: reported.clone() };
+    let declarations: Vec<Declaration> = std::iter::once(acting).chain(of_others).collect();
+    let objects: Vec<_> = std::iter::once(Some(scene.object.clone())).chain(others).collect();
+    for change in changes::changes(&declarations, gained, plan.lost(), scene.now) {
+        if let Some(Some(object)) = objects.get(change.declaration) {
+            report_change(ctx, scene, object, &change);
+        }
+    }
+    measure_lateness(ctx, scene, plan);
+}
+
+fn report_change(ctx: &Context, scene: &Scene, object: &ProjectMembership, change: &Change) {
+    let justification = object.spec.justification.as_deref();
+    let name = object.name_any();
+    tracing::info!(
+        namespace = object.namespace(),
+        name = departed::name_of(&name),
+        provider = scene.target_status.provider,
+        project = scene.target_status.project_id,
+        subject = scene.target_status.subject_id,
+        roles = change.roles.join(", "),
+        justification,
+        "{}",
+        change.happening.reason()
+    );
+    ctx.events.tell(object, change.happening, &change.roles, justification);
+}
+
+/// How late the ends were that a change carried out.
+fn measure_lateness(ctx: &Context, scene: &Scene, plan: &Plan) {
+    let (now, layers) = (scene.clock(ctx), scene.layers());
+    for (role, _) in plan.lost().iter().filter(|(_, loss)| *loss == Loss::Expired) {
+        if let Some(end) = layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max() {
+            ctx.metrics.lateness(now.duration_since(end));
+        }
+    }
+}

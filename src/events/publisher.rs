@@ -1,0 +1,176 @@
+//! Publishes events to the API server, and continues a series where the same event is emitted again.
+//!
+//! kube's own `Recorder` names an event after its object without a look at the length, tells series apart by the action
+//! and not by the note, and gives up a series whose event has expired.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::{Event, EventSeries};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Error};
+use serde_json::json;
+
+use super::text::{event_name, next_number};
+
+/// The reporting controller and instance.
+const REPORTER: &str = "membership-operator";
+/// How long after its last event a series may be continued. client-go has the same.
+const CONTINUED_FOR: SignedDuration = SignedDuration::from_mins(6);
+/// The namespace of events about objects of the cluster. The API server takes no other.
+const OF_THE_CLUSTER: &str = "default";
+
+/// An event that is to be published.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The object that it is about.
+    pub regarding: ObjectReference,
+    /// `Normal` or `Warning`.
+    pub type_: &'static str,
+    /// The reason.
+    pub reason: &'static str,
+    /// What the operator did or tried.
+    pub action: &'static str,
+    /// The message.
+    pub note: String,
+    /// When it was emitted.
+    pub at: Timestamp,
+}
+
+impl Pending {
+    fn key(&self) -> Key {
+        let uid = self.regarding.uid.clone().unwrap_or_default();
+        Key { uid, reason: self.reason, action: self.action, note: self.note.clone() }
+    }
+
+    fn namespace(&self) -> &str {
+        self.regarding.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or(OF_THE_CLUSTER)
+    }
+}
+
+/// What two events of one series have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    uid: String,
+    reason: &'static str,
+    action: &'static str,
+    note: String,
+}
+
+#[derive(Debug)]
+struct Series {
+    name: String,
+    count: i32,
+    last: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    series: HashMap<Key, Series>,
+    last_number: i128,
+}
+
+/// Publishes events, several at once.
+pub struct Publisher {
+    client: Client,
+    state: Mutex<State>,
+}
+
+impl Publisher {
+    /// Nothing was published yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, state: Mutex::default() }
+    }
+
+    /// Creates the event, or counts it in its series.
+    pub async fn publish(&self, event: &Pending) -> Result<(), Error> {
+        let api: Api<Event> = Api::namespaced(self.client.clone(), event.namespace());
+        let key = event.key();
+        let continued = self.state().continued(&key, event.at);
+        if let Some((name, count)) = continued {
+            let series = EventSeries { count, last_observed_time: MicroTime(event.at) };
+            let patch = Patch::Merge(json!({ "series": series }));
+            match api.patch(&name, &PatchParams::default(), &patch).await {
+                // It has expired, or somebody has deleted it.
+                Err(Error::Api(status)) if status.code == 404 => drop(self.state().series.remove(&key)),
+                answer => return answer.map(drop),
+            }
+        }
+        let name = self.state().name_for(event);
+        api.create(&PostParams::default(), &new_event(event, &name)).await?;
+        self.state().series.insert(key, Series { name, count: 1, last: event.at });
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The event that one more of the same counts in, and the new count.
+    fn continued(&mut self, key: &Key, at: Timestamp) -> Option<(String, i32)> {
+        self.series.retain(|_, series| at.duration_since(series.last) < CONTINUED_FOR);
+        let series = self.series.get_mut(key)?;
+        series.count = series.count.saturating_add(1);
+        series.last = at;
+        Some((series.name.clone(), series.count))
+    }
+
+    fn name_for(&mut self, event: &Pending) -> String {
+        self.last_number = next_number(self.last_number, event.at);
+        event_name(event.regarding.name.as_deref().unwrap_or(REPORTER), self.last_number)
+    }
+}
+
+fn new_event(event: &Pending, name: &str) -> Event {
+    Event {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(event.namespace().to_owned()),
+            ..ObjectMeta::default()
+        },
+        regarding: Some(event.regarding.clone()),
+        type_: Some(event.type_.to_owned()),
+        reason: Some(event.reason.to_owned()),
+        action: Some(event.action.to_owned()),
+        note: Some(event.note.clone()),
+        event_time: Some(MicroTime(event.at)),
+        reporting_controller: Some(REPORTER.to_owned()),
+        reporting_instance: Some(REPORTER.to_owned()),
+        ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pending(note: &str, seconds: i64) -> Pending {
+        let regarding = ObjectReference { uid: Some("u".to_owned()), ..ObjectReference::default() };
+        let at = Timestamp::from_second(1_800_000_000 + seconds).unwrap();
+        Pending { regarding, type_: "Normal", reason: "Granted", action: "Grant", note: note.to_owned(), at }
+    }
+
+    #[test]
+    fn a_series_continues_for_some_minutes_and_only_with_the_same_note() {
+        let mut state = State::default();
+        let first = pending("granted viewer", 0);
+        let began = Series { name: "ci.1".to_owned(), count: 1, last: first.at };
+        state.series.insert(first.key(), began);
+        for (note, seconds, expected) in [
+            ("granted viewer", 60, Some(2)),
+            ("granted viewer", 400, Some(3)),
+            ("granted admin", 401, None),
+            ("granted viewer", 400 + 360, None),
+        ] {
+            let event = pending(note, seconds);
+            let found = state.continued(&event.key(), event.at);
+            assert_eq!(found, expected.map(|count| ("ci.1".to_owned(), count)), "{note} after {seconds} s");
+        }
+        assert!(state.series.is_empty(), "what can't be continued any more is forgotten");
+    }
+}

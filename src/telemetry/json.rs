@@ -1,0 +1,136 @@
+//! Logs as flat JSON: one object a line, in which the fields of the spans around an event stand beside its own.
+//!
+//! tracing-subscriber nests spans, and has a span's own name overwrite its field `name`: whoever looks for the lines about
+//! one object would have to know where in the code each was written.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Formats an event as one flat JSON object.
+pub struct Flat;
+
+impl<S> FormatEvent<S, JsonFields> for Flat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            let extensions = span.extensions();
+            let formatted = extensions.get::<FormattedFields<JsonFields>>();
+            let of_span = formatted.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());
+            fields.0.extend(of_span.into_iter().flatten());
+        }
+        // Of two fields of one name the innermost counts.
+        event.record(&mut fields);
+        let message = fields.0.remove("message").unwrap_or_default();
+        let (level, target) = (event.metadata().level().as_str(), event.metadata().target());
+        write!(
+            writer,
+            r#"{{"timestamp":"{:.6}","level":"{level}","message":{message},"target":{}"#,
+            Timestamp::now(),
+            json!(target)
+        )?;
+        for (name, value) in &fields.0 {
+            write!(writer, ",{}:{value}", json!(name))?;
+        }
+        writeln!(writer, "}}")
+    }
+}
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: Value) {
+        self.0.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field, value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field, format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_fields_of_its_spans_beside_its_own() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .fmt_fields(JsonFields::new())
+            .event_format(Flat)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let _outer = tracing::error_span!("reconcile", namespace = "team-a", name = "ci").entered();
+            let _inner = tracing::error_span!("sign_in", name = "another", tries = 2).entered();
+            tracing::info!(code = 503, quote = "\"", missing = None::<&str>, "said {}", "so");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        let time = line["timestamp"].take();
+        assert!(time.as_str().is_some_and(|time| time.parse::<Timestamp>().is_ok()), "{text}");
+        assert_eq!(
+            line,
+            json!({
+                "timestamp": null, "level": "INFO", "message": "said so", "target": module_path!(),
+                "namespace": "team-a", "name": "another", "tries": 2, "code": 503, "quote": "\"",
+            })
+        );
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+}
