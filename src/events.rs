@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::api::ProjectMembership;
 use crate::controller::departed;
+use crate::kubernetes::TimedOut;
 use crate::telemetry::Metrics;
 
 /// How many events may wait to be sent.
@@ -89,7 +90,11 @@ impl Events {
         let recorder = Recorder::new(client, Reporter { controller: "membership-operator".to_owned(), instance: None });
         let sending = async move {
             while let Some((event, about)) = waiting.recv().await {
-                if let Err(error) = recorder.publish(&event, &about).await {
+                let mut published = recorder.publish(&event, &about).await;
+                if published.as_ref().is_err_and(TimedOut::is) {
+                    published = recorder.publish(&event, &about).await;
+                }
+                if let Err(error) = published {
                     tracing::debug!(%error, reason = event.reason, "an event could not be sent");
                 }
             }

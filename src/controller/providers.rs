@@ -123,8 +123,8 @@ fn unread(known: Option<Link>, told: Told) -> Link {
 
 /// What to do when a provider object's status couldn't be written.
 pub fn after_fault<K>(_: Arc<K>, fault: &Fault, _: Arc<Checker>) -> Action {
-    if fault.is_conflict() {
-        // There is something newer to read already.
+    if fault.is_conflict() || fault.is_timeout() {
+        // There is something newer to read already, or enough time has passed.
         return Action::requeue(Duration::from_millis(200));
     }
     tracing::warn!(%fault, "a provider could not be checked");

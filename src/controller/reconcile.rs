@@ -27,7 +27,9 @@ use crate::api::condition::Standing;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::events::Happening;
+use crate::kubernetes::TimedOut;
 use crate::layers::Phase;
+use crate::liveness::{name_of, waiting};
 use crate::policy::Refusal;
 use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
@@ -48,6 +50,11 @@ impl Fault {
     pub fn is_conflict(&self) -> bool {
         matches!(self.0.as_ref(), kube::Error::Api(status) if status.code == 409)
     }
+
+    /// Whether the API server did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        TimedOut::is(&self.0)
+    }
 }
 
 /// One pass over one object.
@@ -58,7 +65,7 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     }
     let reference = write::reference(&object);
     let began = Instant::now();
-    let action = match road(&ctx, &reference).await {
+    let action = match ctx.passes.run(name_of(&reference), road(&ctx, &reference)).await {
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
         Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
@@ -68,9 +75,10 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     action
 }
 
-/// What to do after a fault: a conflict means that there is something newer to read already.
+/// What to do after a fault: a conflict means that there is something newer to read already, and a request that was given
+/// up has taken its time already.
 pub fn after_fault(_: Arc<ProjectMembership>, fault: &Fault, _: Arc<Context>) -> Action {
-    if fault.is_conflict() {
+    if fault.is_conflict() || fault.is_timeout() {
         return Action::requeue(Duration::from_millis(200));
     }
     match fault.0.as_ref() {
@@ -105,7 +113,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         return waits(ctx, &object, unready, None).await;
     }
     let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
-    let mut memory = cell.lock().await;
+    let mut memory = waiting(cell.lock()).await;
     // Waiting for the target may have taken a while.
     let object = resolved.object(ctx, reference).ok_or(Stop::Gone)?;
     let object = record::after_an_edit(ctx, object, &mut memory).await?;

@@ -1,5 +1,6 @@
 //! What is counted.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -28,6 +29,14 @@ pub struct Metrics {
     undecodable: Counter,
     events_dropped: Counter,
     leader: Gauge,
+    api_server_timeouts: Family<KindLabel, Counter>,
+    api_server_unanswered: Gauge<f64, AtomicU64>,
+    oldest_due_pass: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    request: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -85,6 +94,26 @@ impl Default for Metrics {
         registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 in the replica that acts, 0 in those that stand by", leader.clone());
+        let api_server_timeouts = Family::default();
+        registry.register(
+            "apiserver_request_timeouts",
+            "Requests to the Kubernetes API server that were given up without an answer, and watches that went silent",
+            api_server_timeouts.clone(),
+        );
+        let api_server_unanswered = Gauge::default();
+        registry.register_with_unit(
+            "apiserver_unanswered",
+            "For how long the Kubernetes API server has answered no request, 0 if it answered the last one",
+            Unit::Seconds,
+            api_server_unanswered.clone(),
+        );
+        let oldest_due_pass = Gauge::default();
+        registry.register_with_unit(
+            "oldest_due_pass",
+            "For how long the oldest pass that is due has not finished, waiting for a quota included, 0 if none is due",
+            Unit::Seconds,
+            oldest_due_pass.clone(),
+        );
         Self {
             registry,
             passes,
@@ -99,6 +128,9 @@ impl Default for Metrics {
             undecodable,
             events_dropped,
             leader,
+            api_server_timeouts,
+            api_server_unanswered,
+            oldest_due_pass,
         }
     }
 }
@@ -152,6 +184,17 @@ impl Metrics {
     /// Whether this replica acts.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
+    }
+
+    /// A request to the API server was given up without an answer, or a watch went silent.
+    pub fn api_server_timed_out(&self, request: &'static str) {
+        self.api_server_timeouts.get_or_create(&KindLabel { request }).inc();
+    }
+
+    /// What is measured when it is asked for.
+    pub fn measured(&self, api_server_unanswered: Duration, oldest_due_pass: Duration) {
+        self.api_server_unanswered.set(api_server_unanswered.as_secs_f64());
+        self.oldest_due_pass.set(oldest_due_pass.as_secs_f64());
     }
 
     /// All of it, in the OpenMetrics text format.

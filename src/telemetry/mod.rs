@@ -1,10 +1,12 @@
 //! What the operator says of itself: metrics, health, logs.
 
+mod health;
 mod metrics;
 mod serve;
 
+pub use health::{Health, Readiness};
 pub use metrics::Metrics;
-pub use serve::{Readiness, serve};
+pub use serve::serve;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;

@@ -35,6 +35,7 @@ mod reporting;
 mod restart;
 mod roads;
 mod sign_ins;
+mod silent;
 mod stage;
 mod starts;
 mod steady;

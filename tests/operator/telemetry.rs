@@ -105,12 +105,23 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
         let subject = stage.identity("logged");
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), json!({"justification": "INC-7"}))]).await;
         subject.has(&["viewer"]).await;
+        let due = async |expected: &str, fits: fn(f64) -> bool| {
+            eventually(SOON, expected, async || {
+                let text = operator.metrics().await;
+                let due = metric(&text, "membership_oldest_due_pass_seconds", &[]);
+                if fits(due) { Ok(()) } else { Err(text) }
+            })
+            .await;
+        };
+        // Seen to fail without `Passes::run` around the pass: what was asked for stays so.
+        due("no pass is due when all have finished", |due| due == 0.0).await;
         // A write is under way when the operator is told to stop.
         let slow = stage.identity("slow");
         let delay = Order::always(Fault::DelayAfter(Duration::from_secs(2))).on("POST", &slow.id);
         stage.simulator.infisical().order(delay);
         stage.declare(&slow, json!([{"role": "viewer"}])).await;
         slow.has(&["viewer"]).await;
+        due("the pass that waits for the provider's answer is due for half a second", |due| due >= 0.5).await;
         let began = Instant::now();
         operator.stop().await.unwrap();
         let took = began.elapsed();

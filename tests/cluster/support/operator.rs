@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use control_plane::{ControlPlane, Error, Server, free_port, http_get};
+use control_plane::{ControlPlane, Error, Server, TcpProxy, free_port, http_get};
 
 /// Where `deploy/` puts it.
 pub const NAMESPACE: &str = "membership-system";
@@ -41,13 +41,37 @@ impl Operator {
         arguments: &[&str],
     ) -> Result<Self, Error> {
         let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
+        Self::launch(plane, account.kubeconfig(), binary, name, arguments).await
+    }
+
+    /// As [`Operator::start_with`], with all connections to the API server through a proxy.
+    pub async fn start_behind(
+        plane: &ControlPlane,
+        proxy: &TcpProxy,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
+        let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
+        let kubeconfig = account.kubeconfig_through(proxy)?;
+        let trusting = ["--allow-http=127.0.0.1", "--allow-address=127.0.0.0/8"];
+        Self::launch(plane, &kubeconfig, binary, name, &[&trusting, arguments].concat()).await
+    }
+
+    async fn launch(
+        plane: &ControlPlane,
+        kubeconfig: &Path,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
         let port = free_port()?;
         let mut all = vec!["run".to_owned(), format!("--listen=127.0.0.1:{port}")];
         if !arguments.iter().any(|argument| argument.starts_with("--log-format")) {
             all.push("--log-format=human".to_owned());
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let kubeconfig = account.kubeconfig().display().to_string();
+        let kubeconfig = kubeconfig.display().to_string();
         let environment =
             [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", "info,membership_operator=debug"), ("NO_COLOR", "1")];
         let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
