@@ -29,6 +29,11 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
+    /// One without TLS.
+    pub async fn plain() -> Self {
+        Self::start(None).await
+    }
+
     /// One with a certificate of its own for [`NAME`], [`ANY`] and 127.0.0.1.
     pub async fn tls() -> Self {
         let names = [NAME, ANY, "127.0.0.1"].map(str::to_owned).to_vec();

@@ -1,5 +1,6 @@
 //! Starting the operator with an environment of the test's own.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -95,6 +96,13 @@ pub async fn ends(child: &mut Child) -> ExitStatus {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What a pipe holds.
+pub fn rest(mut pipe: impl Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// A folder without certificates.

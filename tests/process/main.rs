@@ -4,4 +4,5 @@
 
 mod api_server;
 mod launch;
+mod output;
 mod starting;
