@@ -21,6 +21,7 @@ use serde_json::json;
 use tokio::sync::Barrier;
 
 use super::*;
+use crate::telemetry::Format;
 
 const LIMITS: Limits = Limits {
     single: Duration::from_millis(500),
@@ -98,7 +99,7 @@ async fn behind_a_proxy() -> (Api<ConfigMap>, ApiServer, TcpProxy) {
 }
 
 fn timeouts(api_server: &ApiServer, request: &str) -> usize {
-    let text = api_server.metrics.text().unwrap();
+    let text = api_server.metrics.text(Format::Classic).unwrap();
     let name = format!("membership_apiserver_request_timeouts_total{{request=\"{request}\"}} ");
     text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
 }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exposition::{self, Format};
 use crate::api::Reason;
 use crate::provider::http::{Observed, Observer};
 
@@ -197,11 +198,14 @@ impl Metrics {
         self.oldest_due_pass.set(oldest_due_pass.as_secs_f64());
     }
 
-    /// All of it, in the OpenMetrics text format.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    /// All of it.
+    pub fn text(&self, format: Format) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Classic => exposition::classic(&text),
+        })
     }
 }
 

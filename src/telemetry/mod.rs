@@ -1,9 +1,11 @@
 //! What the operator says of itself: metrics, health, logs.
 
+mod exposition;
 mod health;
 mod metrics;
 mod serve;
 
+pub use exposition::Format;
 pub use health::{Health, Readiness};
 pub use metrics::Metrics;
 pub use serve::serve;

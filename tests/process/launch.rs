@@ -54,6 +54,11 @@ impl Operator {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
+    /// The port of its metrics.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Waits until it answers that it is alive.
     pub async fn is_alive(&mut self) {
         let began = Instant::now();

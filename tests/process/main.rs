@@ -4,5 +4,6 @@
 
 mod api_server;
 mod launch;
+mod metrics_port;
 mod output;
 mod starting;
