@@ -2,6 +2,7 @@
 
 mod scope;
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -37,8 +38,11 @@ pub fn yaml() -> Result<String, serde_yaml_ng::Error> {
 /// Prints all definitions, or writes one file a kind into `directory`.
 pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>> {
     let Some(directory) = directory else {
-        print!("{}", yaml()?);
-        return Ok(());
+        return match std::io::stdout().write_all(yaml()?.as_bytes()).and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}").into()),
+            // Whoever reads no further, as `head`, has what they wanted.
+            _ => Ok(()),
+        };
     };
     for (name, document) in files()? {
         let file = directory.join(name);

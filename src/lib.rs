@@ -22,7 +22,9 @@
 //! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
-//! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`] | what is said of it |
+//! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`], [`liveness`] | what is said of it |
+//!
+//! All requests to the API server go through [`kubernetes`], where their time limits are.
 //!
 //! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
 //! Kubernetes.
@@ -50,13 +52,17 @@ pub mod controller;
 pub mod crds;
 pub mod events;
 pub mod grants;
+pub mod kubernetes;
 pub mod layers;
 pub mod lease;
+pub mod liveness;
 pub mod member;
 pub mod notices;
 pub mod plan;
 pub mod policy;
 pub mod provider;
+mod replaceable;
+mod roots;
 pub mod roster;
 pub mod status;
 pub mod telemetry;

@@ -1,28 +1,39 @@
 //! The subcommands, one call each.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use membership_operator::arguments::{Arguments, Command};
+use membership_operator::arguments::{Arguments, Command, Run};
 use membership_operator::{controller, crds, telemetry, verify};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let result: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().command {
+    let result = match Arguments::parse().command {
         Command::Crds(to) => crds::print(to.directory.as_deref()),
-        Command::Run(run) => {
-            telemetry::logs(run.log_format);
-            match run.config() {
-                Ok(config) => controller::run(config, telemetry::stop_signal()).await.map_err(Into::into),
-                Err(error) => Err(error.into()),
-            }
-        }
+        Command::Run(arguments) => return run(arguments).await,
         Command::VerifyProvider(verify) => return verify::run(*verify, telemetry::stop_signal()).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("membership-operator: {error}");
+            // Unlike eprintln!, it doesn't panic where nobody reads it.
+            let _ = writeln!(std::io::stderr(), "membership-operator: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Run) -> ExitCode {
+    let _logs = telemetry::logs(arguments.log_format);
+    let result = match arguments.config() {
+        Ok(config) => controller::run(config, telemetry::stop_signal()).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::SubjectKind;
+use crate::liveness::waiting;
 use crate::member::{Member, Project};
 use crate::provider::budget::{Kind, Lane};
 use crate::provider::error::Effect;
@@ -106,7 +107,8 @@ impl Roster {
                 tokio::time::sleep_until(began + asker.spacing).await;
             }
             let [ordinary, hurried] = &self.listing;
-            let _one = if asker.urgency == Urgency::Revoke { hurried.lock().await } else { ordinary.lock().await };
+            let listing = if asker.urgency == Urgency::Revoke { hurried } else { ordinary };
+            let _one = waiting(listing.lock()).await;
             if let Some(sighting) = self.sighting(subject_id, not_before) {
                 return sighting;
             }

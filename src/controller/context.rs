@@ -20,6 +20,7 @@ use crate::api::ProjectMembership;
 use crate::api::membership::ProviderKind;
 use crate::clock::Clock;
 use crate::events::Events;
+use crate::liveness::{Passes, name_of};
 use crate::provider::budget::Lane;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -50,6 +51,8 @@ pub struct Context {
     pub connections: Connections,
     /// The way to ask for a pass over a membership.
     pub wake: Wake,
+    /// Which passes are due.
+    pub passes: Passes,
     /// Whether the caches are filled.
     pub readiness: Readiness,
     /// Whether this replica has begun to act: it leads, and the caches were filled after it began to. Before that no pass
@@ -93,6 +96,12 @@ impl Context {
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
         if self.departed.wake(reference) {
             return;
+        }
+        let name = name_of(reference);
+        self.passes.asked(&name);
+        // In this order, since the object may go meanwhile: no pass runs over one that is gone.
+        if self.memberships.get(reference).is_none() {
+            self.passes.forget(&name);
         }
         // The receiver lives as long as the controller: without it there is nobody left to wake.
         let _ = self.wake.send(reference.clone());

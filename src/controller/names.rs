@@ -19,6 +19,7 @@ use super::write;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
 use crate::layers::Phase;
+use crate::liveness::waiting;
 use crate::member::{Project, Term};
 use crate::policy::allow::Place;
 use crate::policy::{self, Pinned, Refusal};
@@ -146,7 +147,7 @@ async fn found(
         // Of several objects that name a newcomer one invites, and the others find who was invited: two invitations at
         // once are two mails and two memberships.
         let door = ctx.targets.door(&connection.endpoint, &project.id, name);
-        let _alone = if invites { Some(door.lock().await) } else { None };
+        let _alone = if invites { Some(waiting(door.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
         let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };

@@ -8,13 +8,13 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as signal;
 
 use super::context::Context;
-use super::watch::{Interruptions, Reconnect};
+use super::watch::{self, Interruptions, Reconnect};
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
 
@@ -64,7 +64,7 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
     let mut relisted_others = false;
     let mut interruptions = Interruptions::default();
-    watch_objects(Api::<PartialObjectMeta<Namespace>>::all(client), watcher::Config::default())
+    watch_objects(Api::<PartialObjectMeta<Namespace>>::all(client), watch::config())
         .backoff(Reconnect::default())
         .modify(|namespace| {
             namespace.managed_fields_mut().clear();

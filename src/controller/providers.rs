@@ -150,8 +150,8 @@ impl Checked {
 
 /// What to do when a provider object's status couldn't be written.
 pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
-    if fault.is_conflict() {
-        // There is something newer to read already.
+    if fault.is_conflict() || fault.is_timeout() {
+        // There is something newer to read already, or enough time has passed.
         return Action::requeue(Duration::from_millis(200));
     }
     reporting::fault(&checker.ctx, object.as_ref(), fault);

@@ -30,7 +30,9 @@ use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::changes;
 use crate::events::Happening;
+use crate::kubernetes::TimedOut;
 use crate::layers::Phase;
+use crate::liveness::{name_of, waiting};
 use crate::policy::Refusal;
 use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
@@ -51,6 +53,11 @@ impl Fault {
     pub fn is_conflict(&self) -> bool {
         matches!(self.0.as_ref(), kube::Error::Api(status) if status.code == 409)
     }
+
+    /// Whether the API server did not answer in time.
+    pub fn is_timeout(&self) -> bool {
+        TimedOut::is(&self.0)
+    }
 }
 
 /// One pass over one object.
@@ -61,7 +68,7 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     }
     let reference = write::reference(&object);
     let began = Instant::now();
-    let action = match road(&ctx, &reference).instrument(span(&object)).await {
+    let action = match ctx.passes.run(name_of(&reference), road(&ctx, &reference)).instrument(span(&object)).await {
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
         Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
@@ -81,9 +88,10 @@ fn span(object: &ProjectMembership) -> tracing::Span {
     tracing::error_span!("reconcile", namespace, name, %provider)
 }
 
-/// What to do after a fault: a conflict means that there is something newer to read already.
+/// What to do after a fault: a conflict means that there is something newer to read already, and a request that was given
+/// up has taken its time already.
 pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Context>) -> Action {
-    if fault.is_conflict() {
+    if fault.is_conflict() || fault.is_timeout() {
         return Action::requeue(Duration::from_millis(200));
     }
     match fault.0.as_ref() {
@@ -118,7 +126,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         return waits(ctx, &object, unready, None).await;
     }
     let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
-    let mut memory = cell.lock().await;
+    let mut memory = waiting(cell.lock()).await;
     // Waiting for the target may have taken a while.
     let object = resolved.object(ctx, reference).ok_or(Stop::Gone)?;
     let object = record::after_an_edit(ctx, object, &mut memory).await?;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, future};
-use kube::Client;
-use kube::client::ClientBuilder;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
 use tokio::sync::{mpsc, watch as signal};
 
@@ -16,9 +15,12 @@ use super::providers::{self, Checker};
 use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use super::{departed, reconcile};
 use crate::clock::Clock;
+use crate::kubernetes::{self, ApiServer, Reachability};
 use crate::lease::{self, Keeper, Leadership};
+use crate::liveness::name_of;
 use crate::provider::http;
-use crate::telemetry::{Metrics, serve};
+use crate::roots;
+use crate::telemetry::{Health, Metrics, serve};
 
 /// The longest that writes that were sent are waited for. No write takes longer.
 const STOPPING: Duration = Duration::from_secs(35);
@@ -44,12 +46,9 @@ pub struct Config {
 /// Why the operator can't run.
 #[derive(thiserror::Error, Debug)]
 pub enum RunError {
-    /// There is no way to the API server.
-    #[error("no way to the Kubernetes API server: {0}. In a Pod it is found by itself; elsewhere set KUBECONFIG")]
-    Kubeconfig(#[from] kube::config::InferConfigError),
-    /// The client can't be made.
-    #[error("the Kubernetes client can't be made: {0}")]
-    Client(#[from] kube::Error),
+    /// There is no client of the API server.
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::ClientError),
     /// The providers' client can't be made.
     #[error(transparent)]
     Http(#[from] crate::provider::Error),
@@ -76,11 +75,18 @@ pub enum RunError {
 pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
     announce(&config);
     let leadership = config.lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
-    let (unbound, client) = kubernetes(&leadership).await?;
     let metrics = Arc::new(Metrics::default());
+    let reachability = Arc::new(Reachability::default());
+    let api_server = ApiServer::infer(&config.urls.proxies, metrics.clone(), reachability.clone()).await?;
+    // Nothing but GET is sent unless this process leads, except about the Lease: no caller can forget to ask.
+    let client = api_server.client()?.with_layer(&while_leading(leadership.clone())).build();
+    let unbound = api_server.client()?.build();
     let anywhere = http::Policy { restrict_addresses: false, ..config.urls.clone() };
     let http = http::Client::new(config.urls, metrics.clone())?.led_by(leadership.clone());
     let cluster_http = http::Client::new(anywhere, metrics.clone())?.led_by(leadership.clone());
+    if http.trusts_compiled_in() {
+        roots::report_fallback("providers");
+    }
     let clock = Clock::system();
     let elected = config.lease.is_some();
     let keeper = config.lease.map(|lease| {
@@ -103,7 +109,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     };
     let Wiring { ctx, checker, memberships, providers, cluster_providers, aside, telling } = wire(outside);
     let telling = tokio::spawn(telling);
-    let serving = tokio::spawn(serve(config.address, metrics.clone(), ctx.readiness.clone(), stopped.clone()));
+    let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
+    let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let checking_namespaced = checking(&checker, providers, stopped.clone());
     let checking_cluster = checking(&checker, cluster_providers, stopped.clone());
     let reconciling = Controller::for_stream(memberships.changes, memberships.store)
@@ -178,17 +185,6 @@ async fn keep(keeper: &mut Option<Keeper>, metrics: &Metrics) -> Option<String> 
     }
 }
 
-/// A client for the Lease, and one for everything else, which sends nothing but GET unless this process leads: no caller
-/// can forget to ask.
-async fn kubernetes(leadership: &Arc<Leadership>) -> Result<(Client, Client), RunError> {
-    let mut config = kube::Config::infer().await?;
-    let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
-    config.headers.push((axum::http::header::USER_AGENT, axum::http::HeaderValue::from_static(agent)));
-    let unbound = Client::try_from(config.clone())?;
-    let bound = ClientBuilder::try_from(config)?.with_layer(&while_leading(leadership.clone())).build();
-    Ok((unbound, bound))
-}
-
 fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
     futures::stream::poll_fn(move |context| receiver.poll_recv(context))
 }
@@ -202,6 +198,14 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
+async fn check<K: ProviderObject>(
+    object: Arc<K>,
+    checker: Arc<Checker>,
+) -> Result<controller::Action, reconcile::Fault> {
+    let passes = checker.ctx.passes.clone();
+    passes.run(name_of(&ObjectRef::from_obj(&*object)), providers::check(object, checker)).await
+}
+
 /// Checks one kind of provider objects.
 fn checking<K: ProviderObject>(
     checker: &Arc<Checker>,
@@ -212,6 +216,6 @@ fn checking<K: ProviderObject>(
         .with_config(controller::Config::default().debounce(Duration::ZERO))
         .reconcile_on(receiver(feed.woken))
         .graceful_shutdown_on(stopped)
-        .run(providers::check, providers::after_fault, checker.clone())
+        .run(check, providers::after_fault, checker.clone())
         .for_each(|_| future::ready(()))
 }

@@ -21,6 +21,7 @@ use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use self::merge::Merge;
+use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
 /// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
@@ -99,6 +100,12 @@ fn is_routine(error: &watcher::Error) -> bool {
     }
 }
 
+/// How a kind is watched: the API server ends each watch after a while, so that one on which nothing arrives for longer is
+/// known to be broken.
+pub fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
 /// each event when the store shows it; `not_served` says whether the API server doesn't know the kind (404): it is asked
 /// again, since a kind may be installed later.
@@ -126,8 +133,8 @@ where
     let all_led = led.clone();
     let store = writer.as_reader();
     let parts = apis.into_iter().enumerate().map(|(part, api)| {
-        let standing_by = watch(api.clone(), watcher::Config::default()).take_until(leads.clone());
-        let acting = watch(api, watcher::Config::default());
+        let standing_by = watch(api.clone(), config()).take_until(leads.clone());
+        let acting = watch(api, config());
         let told = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
         told.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
     });

@@ -2,6 +2,7 @@
 //!
 //! [`run`](super::run()) drives it with kube's controllers; the simulation (`tests/simulation`) with a scheduler of its own.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembershi
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::lease::Leadership;
+use crate::liveness::{Passes, name_of};
 use crate::provider::http;
 use crate::telemetry::{Metrics, Readiness};
 
@@ -113,6 +115,7 @@ pub fn wire(outside: Outside) -> Wiring {
         departed: Default::default(),
         connections: Default::default(),
         wake,
+        passes: Passes::default(),
         readiness: Readiness::default(),
         begun: Readiness::default(),
         clock,
@@ -152,7 +155,11 @@ pub fn wire(outside: Outside) -> Wiring {
         tokio::join!(ready, clock, labels, counts);
     };
     Wiring {
-        memberships: Feed { changes: by_others(changes, ctx.clone()).boxed(), store: memberships, woken },
+        memberships: Feed {
+            changes: asking(by_others(changes, ctx.clone()), ctx.clone()).boxed(),
+            store: memberships,
+            woken,
+        },
         providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
         cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
         aside: aside.boxed(),
@@ -226,6 +233,18 @@ fn by_others<K: Resource + Send>(
     })
 }
 
+/// Takes note that passes over these memberships are due.
+fn asking(
+    objects: impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send,
+    ctx: Arc<Context>,
+) -> impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send {
+    objects.inspect(move |object| {
+        if let Ok(object) = object {
+            ctx.passes.asked(&name_of(&ObjectRef::from_obj(object)));
+        }
+    })
+}
+
 /// The ways to list and watch a kind: of all namespaces, or of each of these.
 fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<DeserializeGuard<K>>>
 where
@@ -288,12 +307,17 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);
             }
+            ctx.passes.forget(&name_of(&ObjectRef::from_obj(object)));
             ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
             concerned(object, ctx.targets.lost(object))
         }
         // What was deleted while the watch was broken off is told by nobody.
         Event::InitDone => {
             ctx.providers.wake_leaving(None);
+            let memberships = ctx.memberships.state();
+            let there: HashSet<String> =
+                memberships.iter().map(|object| name_of(&ObjectRef::from_obj(&**object))).collect();
+            ctx.passes.forget_missing(&ProjectMembership::kind(&()), |object| there.contains(object));
             ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some())
         }
         Event::Init => Vec::new(),

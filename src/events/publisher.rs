@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -22,6 +23,11 @@ const REPORTER: &str = "membership-operator";
 const CONTINUED_FOR: SignedDuration = SignedDuration::from_mins(6);
 /// The namespace of events about objects of the cluster. The API server takes no other.
 const OF_THE_CLUSTER: &str = "default";
+
+/// How often an event is sent before it is given up.
+const ATTEMPTS: u32 = 4;
+/// How long after the first attempt the second begins; then twice as long each time.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// An event that is to be published.
 #[derive(Clone, Debug)]
@@ -85,7 +91,8 @@ impl Publisher {
         Self { client, state: Mutex::default() }
     }
 
-    /// Creates the event, or counts it in its series.
+    /// Creates the event, or counts it in its series. What the API server fails over or doesn't answer is tried again a few
+    /// times, under the same name: an event that is there by then was created.
     pub async fn publish(&self, event: &Pending) -> Result<(), Error> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), event.namespace());
         let key = event.key();
@@ -100,7 +107,19 @@ impl Publisher {
             }
         }
         let name = self.state().name_for(event);
-        api.create(&PostParams::default(), &new_event(event, &name)).await?;
+        let new = new_event(event, &name);
+        let mut wait = FIRST_WAIT;
+        for attempt in 1.. {
+            match api.create(&PostParams::default(), &new).await {
+                Ok(_) => break,
+                Err(Error::Api(status)) if status.code == 409 && attempt > 1 => break,
+                Err(error) if attempt < ATTEMPTS && is_passing(&error) => {
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         self.state().series.insert(key, Series { name, count: 1, last: event.at });
         Ok(())
     }
@@ -123,6 +142,14 @@ impl State {
     fn name_for(&mut self, event: &Pending) -> String {
         self.last_number = next_number(self.last_number, event.at);
         event_name(event.regarding.name.as_deref().unwrap_or(REPORTER), self.last_number)
+    }
+}
+
+/// Whether the same request may succeed a moment later.
+fn is_passing(error: &Error) -> bool {
+    match error {
+        Error::Api(status) => status.code == 429 || status.code >= 500,
+        _ => true,
     }
 }
 

@@ -131,7 +131,7 @@ impl Keeper {
     }
 
     async fn look(&self) -> Result<Option<Lease>, String> {
-        in_time(self.terms(), self.api.get_opt(NAME)).await
+        self.in_time(self.api.get_opt(NAME)).await
     }
 
     async fn take(&mut self) -> Result<(), String> {
@@ -166,8 +166,21 @@ impl Keeper {
         let lease = with(known.clone(), record);
         let params = PostParams::default();
         match known {
-            None => in_time(self.terms(), self.api.create(&params, &lease)).await,
-            Some(_) => in_time(self.terms(), self.api.replace(NAME, &params, &lease)).await,
+            None => self.in_time(self.api.create(&params, &lease)).await,
+            Some(_) => self.in_time(self.api.replace(NAME, &params, &lease)).await,
+        }
+    }
+
+    /// A request of bounded length. What became of one that took too long is unknown: the Lease is read again, on a new
+    /// connection.
+    async fn in_time<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+        let limit = self.terms().attempt();
+        match tokio::time::timeout(limit, request).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => {
+                self.metrics.api_server_timed_out("lease");
+                Err(format!("no answer in {limit:?}"))
+            }
         }
     }
 
@@ -184,14 +197,6 @@ impl Keeper {
             None => {}
         }
         self.told = holder.map(str::to_owned);
-    }
-}
-
-/// A request of bounded length. What became of one that took too long is unknown: the Lease is read again.
-async fn in_time<T>(terms: Terms, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(terms.attempt(), request).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {:?}", terms.attempt())),
     }
 }
 

@@ -94,6 +94,11 @@ impl Client {
         Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
     }
 
+    /// Whether certificates are checked with the authorities that are compiled in, since the system has none.
+    pub fn trusts_compiled_in(&self) -> bool {
+        self.wire.trusts_compiled_in()
+    }
+
     /// A client of servers in this process, by a clock of their own.
     pub fn in_process(policy: Policy, observer: Arc<dyn Observer>, servers: Arc<dyn InProcess>, clock: Clock) -> Self {
         let (wire, policy) = (Wire::InProcess(servers), Arc::new(policy));

@@ -1,5 +1,6 @@
 //! What is counted.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -10,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::exposition::{self, Format};
 use crate::api::Reason;
 use crate::provider::http::{Observed, Observer};
 
@@ -30,6 +32,14 @@ pub struct Metrics {
     events_dropped: Counter,
     events_refused: Family<ReasonLabel, Counter>,
     leader: Gauge,
+    api_server_timeouts: Family<KindLabel, Counter>,
+    api_server_unanswered: Gauge<f64, AtomicU64>,
+    oldest_due_pass: Gauge<f64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    request: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -94,6 +104,26 @@ impl Default for Metrics {
         registry.register("events_refused", refused_help, events_refused.clone());
         let leader = Gauge::default();
         registry.register("leader", "1 in the replica that acts, 0 in those that stand by", leader.clone());
+        let api_server_timeouts = Family::default();
+        registry.register(
+            "apiserver_request_timeouts",
+            "Requests to the Kubernetes API server that were given up without an answer, and watches that went silent",
+            api_server_timeouts.clone(),
+        );
+        let api_server_unanswered = Gauge::default();
+        registry.register_with_unit(
+            "apiserver_unanswered",
+            "For how long the Kubernetes API server has answered no request, 0 if it answered the last one",
+            Unit::Seconds,
+            api_server_unanswered.clone(),
+        );
+        let oldest_due_pass = Gauge::default();
+        registry.register_with_unit(
+            "oldest_due_pass",
+            "For how long the oldest pass that is due has not finished, waiting for a quota included, 0 if none is due",
+            Unit::Seconds,
+            oldest_due_pass.clone(),
+        );
         Self {
             registry,
             passes,
@@ -110,6 +140,9 @@ impl Default for Metrics {
             events_dropped,
             events_refused,
             leader,
+            api_server_timeouts,
+            api_server_unanswered,
+            oldest_due_pass,
         }
     }
 }
@@ -175,11 +208,25 @@ impl Metrics {
         self.leader.set(leads.into());
     }
 
-    /// All of it, in the OpenMetrics text format.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    /// A request to the API server was given up without an answer, or a watch went silent.
+    pub fn api_server_timed_out(&self, request: &'static str) {
+        self.api_server_timeouts.get_or_create(&KindLabel { request }).inc();
+    }
+
+    /// What is measured when it is asked for.
+    pub fn measured(&self, api_server_unanswered: Duration, oldest_due_pass: Duration) {
+        self.api_server_unanswered.set(api_server_unanswered.as_secs_f64());
+        self.oldest_due_pass.set(oldest_due_pass.as_secs_f64());
+    }
+
+    /// All of it.
+    pub fn text(&self, format: Format) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(match format {
+            Format::OpenMetrics => text,
+            Format::Classic => exposition::classic(&text),
+        })
     }
 }
 

@@ -1,15 +1,27 @@
 //! What the operator says of itself: metrics, health, logs.
 
+mod exposition;
+mod health;
 mod json;
 mod metrics;
 mod serve;
 
+pub use exposition::Format;
+pub use health::{Health, Readiness};
 pub use metrics::Metrics;
-pub use serve::{Readiness, serve};
+pub use serve::serve;
+
+use std::time::Duration;
 
 use clap::ValueEnum;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
+
+/// How many log lines may wait to be written. What comes while so many wait is dropped.
+const WAITING_LINES: usize = 10_000;
+/// How long the end of the process waits for them.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,14 +37,42 @@ pub enum LogFormat {
 const FILTER: &str = "info,kube_client=warn,kube_client::client::builder=off,kube_runtime=error";
 
 /// Starts logging to standard error. `RUST_LOG` says what is logged; without it, changes and what somebody should look at.
-pub fn logs(format: LogFormat) {
+///
+/// Logging never stops the process: lines are written by a thread of their own, so that nobody waits for a pipe that is not
+/// read, and a line that cannot be written is lost.
+pub fn logs(format: LogFormat) -> Logs {
     let of_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
     let filter = of_environment.and_then(|filter| EnvFilter::try_new(filter).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(FILTER));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (writer, worker) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("logs")
+        .finish(std::io::stderr());
+    // What goes wrong in logging would be printed to standard error, where it went wrong, and that panics.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Json => builder.fmt_fields(JsonFields::new()).event_format(json::Flat).init(),
         LogFormat::Human => builder.init(),
+    }
+    Logs(Some(worker))
+}
+
+/// The log. When it is dropped, what was logged is written, if that is possible in a moment.
+pub struct Logs(Option<WorkerGuard>);
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        let worker = self.0.take();
+        let (done, written) = std::sync::mpsc::channel();
+        // Where too many lines wait, the guard says so on standard output, which may block or panic.
+        let waiter = std::thread::Builder::new().spawn(move || {
+            drop(worker);
+            let _ = done.send(());
+        });
+        if waiter.is_ok() {
+            let _ = written.recv_timeout(LAST_LINES);
+        }
     }
 }
 

@@ -1,65 +1,114 @@
 //! `/metrics`, `/healthz` and `/readyz`.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-use super::Metrics;
+use super::{Format, Health, Metrics};
 
-/// Whether the caches are filled: until then nothing is decided, and `/readyz` says 503.
-#[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    /// The caches are filled.
-    pub fn ready(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether the caches are filled.
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
+/// How many connections may be open at once. Of more the oldest is closed: a request is answered within milliseconds, so
+/// what has been open for longest is not one that a probe or a scraper waits on.
+const CONNECTIONS: usize = 64;
+/// How long a connection may be open, for one request.
+const LIFETIME: Duration = Duration::from_secs(10);
+/// How long to wait after a connection could not be accepted, as when the process has no more file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown`. Fails where the address can't be had. Tells the address that it listens on.
 pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
-    readiness: Readiness,
+    health: Health,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "serving /metrics, /healthz and /readyz");
     let routes = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz).with_state(readiness))
-        .route("/metrics", get(text).with_state(metrics));
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
-}
-
-async fn readyz(State(readiness): State<Readiness>) -> Response {
-    if readiness.is_ready() {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the caches aren't filled yet\n").into_response()
+        .route("/healthz", get(async |State((_, health)): State<Served>| answer(health.alive(Instant::now()))))
+        .route("/readyz", get(async |State((_, health)): State<Served>| answer(health.ready(Instant::now()))))
+        .route("/metrics", get(text))
+        .with_state((metrics, health));
+    let mut open = Open::default();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => open.serve(stream, routes.clone()).await,
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the metrics port could not be accepted");
+                open.close_oldest().await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
     }
 }
 
-async fn text(State(metrics): State<Arc<Metrics>>) -> Response {
-    match metrics.text() {
-        Ok(text) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(header::CONTENT_TYPE, kind)], text).into_response()
+type Served = (Arc<Metrics>, Health);
+
+/// The open connections, the oldest first.
+#[derive(Default)]
+struct Open(VecDeque<JoinHandle<()>>);
+
+impl Open {
+    async fn serve(&mut self, stream: TcpStream, routes: Router) {
+        self.0.retain(|connection| !connection.is_finished());
+        if self.0.len() >= CONNECTIONS {
+            self.close_oldest().await;
         }
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        self.0.push_back(tokio::spawn(async {
+            let _ = tokio::time::timeout(LIFETIME, connection).await;
+        }));
+    }
+
+    /// Returns when its file descriptor is free.
+    async fn close_oldest(&mut self) {
+        if let Some(oldest) = self.0.pop_front() {
+            oldest.abort();
+            let _ = oldest.await;
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn answer(health: Result<(), String>) -> Response {
+    match health {
+        Ok(()) => "ok\n".into_response(),
+        Err(what) => (StatusCode::SERVICE_UNAVAILABLE, what + "\n").into_response(),
+    }
+}
+
+async fn text(State((metrics, health)): State<Served>, headers: HeaderMap) -> Response {
+    let now = Instant::now();
+    metrics.measured(health.reachability.unanswered_for(now), health.passes.oldest_due(now));
+    let format = Format::accepted(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
+    match metrics.text(format) {
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

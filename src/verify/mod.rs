@@ -16,6 +16,7 @@ mod server;
 mod stop;
 mod subjects;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use tokio::sync::watch;
@@ -64,7 +65,7 @@ pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Exit
 }
 
 fn refuse(message: &str) -> ExitCode {
-    eprintln!("verify-provider: {message}");
+    let _ = writeln!(std::io::stderr(), "verify-provider: {message}");
     ExitCode::from(REFUSED)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use control_plane::TcpProxy;
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::budget::Kind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Proxies};
@@ -57,6 +58,31 @@ async fn a_request_says_who_asks_and_has_an_id_of_its_own_and_takes_the_connecti
         heads.iter().flat_map(|head| head.lines()).filter_map(|line| line.strip_prefix("x-request-id: ")).collect();
     assert_eq!(ids.len(), heads.len(), "{heads:#?}");
     assert_eq!(server.connections(), 1);
+}
+
+/// A load balancer forgets its flows. Seen to fail without `UnderWay`: the next request takes the next silent connection.
+#[tokio::test]
+async fn after_a_request_without_an_answer_the_next_one_is_sent_on_a_new_connection() {
+    let server = Raw::start(|mut stream| async move {
+        while !raw::request(&mut stream).await.is_empty() {
+            // Slow enough that requests at once have a connection each.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let body = r#"{"identityMemberships":[]}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    })
+    .await;
+    let port = server.url.rsplit_once(':').unwrap().1.parse().unwrap();
+    let proxy = TcpProxy::start(port).await.unwrap();
+    let (url, client) = (format!("http://127.0.0.1:{}", proxy.port()), client(Arc::new(())));
+    let lists = futures::future::join_all((0..4).map(|_| list(&client, &url))).await;
+    assert_eq!((lists, proxy.accepted()), (vec![Ok(0); 4], 4));
+    proxy.silence();
+    let unanswered = tokio::time::timeout(Duration::from_millis(300), list(&client, &url)).await;
+    assert!(unanswered.is_err(), "{unanswered:?}");
+    let answered = tokio::time::timeout(Duration::from_secs(5), list(&client, &url)).await;
+    assert_eq!((answered, proxy.accepted()), (Ok(Ok(0)), 5));
 }
 
 /// A tenant's client behind a proxy.

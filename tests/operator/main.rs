@@ -36,6 +36,7 @@ mod reports;
 mod restart;
 mod roads;
 mod sign_ins;
+mod silent;
 mod stage;
 mod starts;
 mod steady;

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::api::provider::Limits;
 use crate::lease::{Leadership, UnderWay};
+use crate::liveness::waiting;
 pub use crate::member::Urgency;
 use allowance::Allowance;
 use queue::{LaneId, Next, Queue, WaiterId};
@@ -153,7 +154,7 @@ impl Lane {
             let place = Waiting { shared: &self.owned.shared, id: self.join(kind, urgency, namespace, granted) };
             self.owned.shared.serve();
             // A sender is only ever dropped by sending or by `place`: the loop is for the type, not for a case.
-            if let Ok(permit) = receive.await {
+            if let Ok(permit) = waiting(receive).await {
                 return permit;
             }
             drop(place);

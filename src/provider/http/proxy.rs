@@ -31,6 +31,11 @@ impl Proxies {
         self.https.is_none() && self.http.is_none()
     }
 
+    /// Whether none is used for any server. The HTTP client itself takes the `*` for names only, not for addresses.
+    pub fn except_all(&self) -> bool {
+        self.except.iter().flat_map(|except| except.split(',')).any(|except| except.trim() == "*")
+    }
+
     /// The hosts of the proxies themselves, which are the operator's own choice, not a tenant's.
     pub(super) fn hosts(&self) -> Vec<String> {
         let urls = [&self.https, &self.http].into_iter().flatten().filter_map(|proxy| url(proxy).ok());
@@ -41,6 +46,9 @@ impl Proxies {
     pub(super) fn build(&self) -> Result<Vec<reqwest::Proxy>, UrlError> {
         let except = || self.except.as_deref().and_then(NoProxy::from_string);
         let mut built = Vec::new();
+        if self.except_all() {
+            return Ok(built);
+        }
         for (name, proxy, make) in [
             ("HTTPS_PROXY", &self.https, reqwest::Proxy::https::<Url> as fn(Url) -> reqwest::Result<reqwest::Proxy>),
             ("HTTP_PROXY", &self.http, reqwest::Proxy::http::<Url>),
@@ -76,6 +84,15 @@ mod tests {
             assert_eq!(proxies.build().unwrap().len(), 1, "{text}");
         }
         assert!(Proxies::default().build().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_asterisk_among_the_exceptions_is_every_server() {
+        for (except, used) in [("*", 0), ("10.0.0.0/8, *", 0), ("*.example.com", 1), ("", 1)] {
+            let except = Some(except.to_owned());
+            let proxies = Proxies { https: Some("proxy.lab:3128".to_owned()), except, ..Proxies::default() };
+            assert_eq!(proxies.build().unwrap().len(), used, "{:?}", proxies.except);
+        }
     }
 
     #[test]

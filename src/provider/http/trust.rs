@@ -7,12 +7,17 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::roots;
+
 /// The most bytes of a bundle: what a Secret or ConfigMap can hold.
 const LONGEST: usize = 1 << 20;
 
 /// Certificates of authorities that are trusted instead of the system's. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Trust(pub(super) Arc<Vec<Certificate>>);
+pub struct Trust {
+    certificates: Arc<Vec<Certificate>>,
+    compiled_in: bool,
+}
 
 /// Why a text is no bundle of certificates, and what to write.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,20 @@ pub struct Trust(pub(super) Arc<Vec<Certificate>>);
 pub struct TrustError(String);
 
 impl Trust {
+    /// The authorities that are compiled in, for a system that has none.
+    pub(super) fn compiled_in() -> Self {
+        let certificates = roots::compiled_in().filter_map(|root| Certificate::from_der(root).ok()).collect();
+        Self { certificates: Arc::new(certificates), compiled_in: true }
+    }
+
+    pub(super) fn is_compiled_in(&self) -> bool {
+        self.compiled_in
+    }
+
+    pub(super) fn certificates(&self) -> impl Iterator<Item = Certificate> {
+        self.certificates.iter().cloned()
+    }
+
     /// Reads certificates in PEM. Texts between them are comments, as in the bundles of distributions.
     pub fn parse(pem: &[u8]) -> Result<Self, TrustError> {
         let refused = |what: String| Err(TrustError(what));
@@ -61,7 +80,7 @@ impl Trust {
                     .to_owned(),
             );
         }
-        Ok(Self(Arc::new(certificates)))
+        Ok(Self { certificates: Arc::new(certificates), compiled_in: false })
     }
 }
 
@@ -80,7 +99,7 @@ mod tests {
     #[test]
     fn a_bundle_is_read_with_its_comments() {
         let bundle = format!("# ours\n{}\nAnother one\n{}", authority(), authority());
-        assert_eq!(Trust::parse(bundle.as_bytes()).unwrap().0.len(), 2);
+        assert_eq!(Trust::parse(bundle.as_bytes()).unwrap().certificates().count(), 2);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::resolver::{self, NameService, Resolver};
 use super::{CONNECT_LIMIT, Context, IDLE_LIMIT, Policy, Proxies, Trust};
 use crate::provider::Error;
 use crate::provider::error::Effect;
+use crate::replaceable::Replaceable;
 
 /// Servers that live in this process: what a simulation answers with. Nothing that the operator is started with leads
 /// here.
@@ -31,14 +32,61 @@ pub enum NoAnswer {
 /// Where requests go.
 #[derive(Clone)]
 pub(super) enum Wire {
-    Network(reqwest::Client),
+    Network(Arc<Network>),
     InProcess(Arc<dyn InProcess>),
+}
+
+/// Connections to servers with certificates of the system's authorities, or of `trust`.
+pub(super) struct Network {
+    policy: Arc<Policy>,
+    trust: Option<Trust>,
+    connections: Replaceable<reqwest::Client>,
+}
+
+impl Network {
+    async fn send(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
+        let (number, client) = self.connections.current();
+        let mut under_way = UnderWay { network: self, number, answered: false };
+        let answer = client.execute(request).await;
+        under_way.answered = true;
+        answer
+    }
+}
+
+/// A request that was sent. Where it is given up without an answer, the next one is sent on a new connection.
+struct UnderWay<'a> {
+    network: &'a Network,
+    number: u64,
+    answered: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let Network { policy, trust, connections } = self.network;
+            connections.replace(self.number, || self::connections(policy, trust.as_ref(), resolver::system()).ok());
+        }
+    }
 }
 
 impl Wire {
     /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
+    ///
+    /// A system without any is no reason not to start: those that are compiled in are used instead.
     pub(super) fn network(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<Self, Error> {
-        connections(policy, trust, resolver::system()).map(Self::Network)
+        let connect = |trust: Option<Trust>| {
+            let connections = Replaceable::new(connections(policy, trust.as_ref(), resolver::system())?);
+            Ok(Self::Network(Arc::new(Network { policy: Arc::clone(policy), trust, connections })))
+        };
+        match trust {
+            Some(trust) => connect(Some(trust.clone())),
+            None => connect(None).or_else(|error| connect(Some(Trust::compiled_in())).map_err(|_: Error| error)),
+        }
+    }
+
+    /// Whether certificates are checked with the authorities that are compiled in, since the system has none.
+    pub(super) fn trusts_compiled_in(&self) -> bool {
+        matches!(self, Self::Network(network) if network.trust.as_ref().is_some_and(Trust::is_compiled_in))
     }
 
     /// The same with connections of its own that trust these authorities alone.
@@ -56,7 +104,7 @@ impl Wire {
         context: &Context,
     ) -> Result<reqwest::Response, (Outcome, Error)> {
         match self {
-            Self::Network(client) => client.execute(request).await.map_err(|error| failure::failure(&error, context)),
+            Self::Network(network) => network.send(request).await.map_err(|error| failure::failure(&error, context)),
             Self::InProcess(servers) => {
                 servers.answer(request).await.map_err(|no_answer| failure::no_answer(no_answer, context))
             }
@@ -91,8 +139,8 @@ pub(super) fn connections(
     {
         builder = builder.proxy(proxy);
     }
-    if let Some(Trust(certificates)) = trust {
-        builder = builder.tls_certs_only(certificates.iter().cloned());
+    if let Some(trust) = trust {
+        builder = builder.tls_certs_only(trust.certificates());
     }
     builder.build().map_err(|error| failed(cause(&error)))
 }

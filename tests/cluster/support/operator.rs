@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use control_plane::{ControlPlane, Error, Server, free_port, http_get};
+use control_plane::{ControlPlane, Error, Server, TcpProxy, free_port, http_get};
 
+/// What an operator under test logs.
+const LOGGED: &str = "info,membership_operator=debug";
 /// Where `deploy/` puts it.
 pub const NAMESPACE: &str = "membership-system";
 /// Its ServiceAccount there.
@@ -40,7 +42,7 @@ impl Operator {
         name: &str,
         arguments: &[&str],
     ) -> Result<Self, Error> {
-        Self::start_logging(plane, binary, name, arguments, "info,membership_operator=debug").await
+        Self::start_logging(plane, binary, name, arguments, LOGGED).await
     }
 
     /// As [`Operator::start`], with JSON lines of the level that an operator has without `RUST_LOG`.
@@ -57,13 +59,38 @@ impl Operator {
         logged: &str,
     ) -> Result<Self, Error> {
         let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
+        Self::launch(plane, account.kubeconfig(), binary, name, arguments, logged).await
+    }
+
+    /// As [`Operator::start_with`], with all connections to the API server through a proxy.
+    pub async fn start_behind(
+        plane: &ControlPlane,
+        proxy: &TcpProxy,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
+        let account = plane.kubectl().as_service_account(NAMESPACE, ACCOUNT).await?;
+        let kubeconfig = account.kubeconfig_through(proxy)?;
+        let trusting = ["--allow-http=127.0.0.1", "--allow-address=127.0.0.0/8"];
+        Self::launch(plane, &kubeconfig, binary, name, &[&trusting, arguments].concat(), LOGGED).await
+    }
+
+    async fn launch(
+        plane: &ControlPlane,
+        kubeconfig: &Path,
+        binary: &Path,
+        name: &str,
+        arguments: &[&str],
+        logged: &str,
+    ) -> Result<Self, Error> {
         let port = free_port()?;
         let mut all = vec!["run".to_owned(), format!("--listen=127.0.0.1:{port}")];
         if !arguments.iter().any(|argument| argument.starts_with("--log-format")) {
             all.push("--log-format=human".to_owned());
         }
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let kubeconfig = account.kubeconfig().display().to_string();
+        let kubeconfig = kubeconfig.display().to_string();
         let environment = [("KUBECONFIG", kubeconfig.as_str()), ("RUST_LOG", logged), ("NO_COLOR", "1")];
         let mut server = Server::start(name, plane.dir(), binary, &all, &environment)?;
         let ready = || async {

@@ -128,6 +128,12 @@ impl ControlPlane {
         &self.cluster.url
     }
 
+    /// The port of 127.0.0.1 on which the API server listens.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The folder with data, logs (`<server>.log`), certificates and
     /// kubeconfigs, which goes with the control plane.
     #[must_use]

@@ -1,11 +1,10 @@
 //! Kubeconfig files.
 
-use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::error::{Doing, Error};
 
@@ -26,12 +25,18 @@ pub(crate) fn write(path: &Path, url: &str, authority: &Path, token: &str, names
         }],
         "current-context": "control-plane",
     });
-    OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| writeln!(file, "{config:#}"))
+    put(path, &format!("{config:#}\n"))
+}
+
+/// Puts a file that only its owner can read in its place, whole: several tests
+/// write the kubeconfig of one service account, and read it meanwhile.
+pub(crate) fn put(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    NamedTempFile::new_in(folder)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            Ok(file.persist(path)?)
+        })
+        .map(drop)
         .doing(|| format!("write {}", path.display()))
 }

@@ -1,6 +1,7 @@
 //! kubectl, as the user or the service account that a test wants to be.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::process::Command;
 
 use crate::error::{Doing, Error};
 use crate::kubeconfig;
+use crate::tcp_proxy::TcpProxy;
 
 /// What is the same for all users of one control plane.
 #[derive(Debug)]
@@ -67,6 +69,19 @@ impl Kubectl {
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// A copy of the kubeconfig that names a proxy in place of the API server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if it can't be written.
+    pub fn kubeconfig_through(&self, proxy: &TcpProxy) -> Result<PathBuf, Error> {
+        let direct = fs::read_to_string(&self.kubeconfig).doing(|| format!("read {}", self.kubeconfig.display()))?;
+        let through = direct.replace(&self.cluster.url, &format!("https://127.0.0.1:{}", proxy.port()));
+        let path = self.kubeconfig.with_extension(format!("{}.kubeconfig", proxy.port()));
+        kubeconfig::put(&path, &through)?;
+        Ok(path)
     }
 
     /// Runs kubectl with these arguments, and says how it went.

@@ -35,6 +35,7 @@ mod kubeconfig;
 mod kubectl;
 mod launch;
 mod server;
+mod tcp_proxy;
 mod watchdog;
 
 pub use audit::{Audit, Event, Filter, Mark};
@@ -43,3 +44,4 @@ pub use control_plane::{ControlPlane, Options};
 pub use error::Error;
 pub use kubectl::{Kubectl, Output};
 pub use server::{Server, free_port, http_get};
+pub use tcp_proxy::TcpProxy;

@@ -1,0 +1,159 @@
+//! The clients of the Kubernetes API server.
+//!
+//! The time limits of all requests are enforced here ([`exchange`]), below everything that sends one, so that no caller
+//! can forget them. kube's own stack has no limit on the time until a response, and its pool keeps handing out connections
+//! that went silent; the other layers are kube's. Requests are not retried here, where they would hold what their caller
+//! holds: the caller retries.
+
+mod exchange;
+mod proxy;
+mod reachability;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, Request, Uri, header};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Intercept;
+use kube::Config;
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use tower::util::BoxService;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+
+pub use exchange::{Answer, Limits, TimedOut};
+pub use proxy::ProxyError;
+pub use reachability::Reachability;
+
+use crate::provider::http::Proxies;
+use crate::roots;
+use crate::telemetry::Metrics;
+use exchange::{Exchange, Pool};
+
+/// How long the API server is asked to keep one watch open, in seconds; the client then resumes it where it ended. On a
+/// watch that stays open and silent for longer, the connection has gone silent ([`Limits::watch_silence`]).
+pub const WATCH_SECONDS: u32 = 30;
+/// How long a connection may take to be established, the proxy and TLS included.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// After how long without traffic the kernel probes a connection, and how often it probes again.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How many unanswered probes close a connection.
+const KEEPALIVE_RETRIES: u32 = 2;
+
+/// Why there is no client.
+#[derive(thiserror::Error, Debug)]
+pub enum ClientError {
+    /// No configuration was found.
+    #[error(
+        "no configuration for the Kubernetes API server was found: {0}. A Pod has one; outside of a cluster set KUBECONFIG"
+    )]
+    Config(#[from] kube::config::InferConfigError),
+    /// The proxy cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// The certificates or the credential of the configuration cannot be used.
+    #[error("the configuration for the Kubernetes API server cannot be used: {0}")]
+    Unusable(#[from] kube::Error),
+}
+
+/// What a client of the API server is built on.
+pub type Stack = BoxService<Request<Body>, Answer, BoxError>;
+
+/// The API server, as the operator reaches it.
+pub struct ApiServer {
+    config: Config,
+    proxy: Option<Intercept>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    reachability: Arc<Reachability>,
+}
+
+impl ApiServer {
+    /// As the kubeconfig or the Pod's ServiceAccount describes it, through the proxy that kubectl would use.
+    ///
+    /// # Errors
+    /// Where no configuration is found, or it names a proxy that cannot be used.
+    pub async fn infer(
+        proxies: &Proxies,
+        metrics: Arc<Metrics>,
+        reachability: Arc<Reachability>,
+    ) -> Result<Self, ClientError> {
+        let mut config = Config::infer().await?;
+        let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
+        config.headers.push((header::USER_AGENT, HeaderValue::from_static(agent)));
+        let proxy = proxy::of(&config, proxies)?;
+        if let Some(proxy) = &proxy {
+            tracing::info!(proxy = %proxy.uri(), "requests to the Kubernetes API server go through a proxy");
+        }
+        if config.root_cert.is_none() && config.rustls_client_config().is_err() {
+            config.root_cert = Some(roots::compiled_in().map(|root| root.to_vec()).collect());
+            roots::report_fallback("the Kubernetes API server");
+        }
+        Ok(Self { config, proxy, limits: Limits::default(), metrics, reachability })
+    }
+
+    /// A client with connections of its own, to which layers may be added.
+    ///
+    /// # Errors
+    /// Where the certificates or the credential of the configuration cannot be used.
+    pub fn client(&self) -> Result<ClientBuilder<Stack>, ClientError> {
+        let tcp = tcp();
+        let stack = match &self.proxy {
+            None => self.stack(tcp),
+            Some(proxy) => match proxy.uri().scheme_str() {
+                Some("socks5" | "socks5h") => {
+                    let socks = SocksV5::new(proxy.uri().clone(), tcp);
+                    self.stack(match proxy.raw_auth() {
+                        Some((user, password)) => socks.with_auth(user.to_owned(), password.to_owned()),
+                        None => socks,
+                    })
+                }
+                Some("https") => self.stack(tunnel(proxy, self.config.rustls_https_connector_with_connector(tcp)?)),
+                _ => self.stack(tunnel(proxy, tcp)),
+            },
+        };
+        Ok(ClientBuilder::new(stack?, self.config.default_namespace.clone()))
+    }
+
+    fn stack<C>(&self, connector: C) -> Result<Stack, kube::Error>
+    where
+        C: Service<Uri, Error: std::error::Error + Send + Sync + 'static, Future: Send + 'static>,
+        C: Clone + Send + Sync + 'static,
+        C::Response: Connection + hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
+        let mut connector = TimeoutConnector::new(self.config.rustls_https_connector_with_connector(connector)?);
+        connector.set_connect_timeout(Some(CONNECT_LIMIT));
+        let exchange =
+            Exchange::new(Pool::new(connector), self.limits, self.metrics.clone(), self.reachability.clone());
+        let stack = ServiceBuilder::new()
+            .layer(self.config.base_uri_layer())
+            .option_layer(self.config.auth_layer()?)
+            .layer(self.config.extra_headers_layer()?)
+            .service(exchange);
+        Ok(stack.map_err(BoxError::from).boxed())
+    }
+}
+
+/// Connections that the kernel closes when the other end is gone, before any limit here is reached.
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_keepalive_interval(Some(KEEPALIVE));
+    tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(KEEPALIVE * (KEEPALIVE_RETRIES + 1)));
+    tcp
+}
+
+fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
+    let tunnel = Tunnel::new(proxy.uri().clone(), connector);
+    match proxy.basic_auth() {
+        Some(credential) => tunnel.with_auth(credential.clone()),
+        None => tunnel,
+    }
+}

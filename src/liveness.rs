@@ -1,0 +1,280 @@
+//! Which passes are due and have not finished.
+//!
+//! A pass is due from the moment it is asked for until it finishes, whatever its result: a provider that is down makes
+//! passes fail, and a failed pass is finished. A pass that waits for a quota, or for another pass on the same target, is due
+//! but makes no progress of its own, and that is nothing that a restart would repair: such waits are marked with
+//! [`waiting`] and do not count as a stall.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Resource;
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+/// How long a pass may go on without progress until `/healthz` fails. Every request of a pass has a time limit, 30 s at
+/// most, and only a few follow each other without a wait for the next permit.
+pub const STALLED: Duration = Duration::from_secs(300);
+
+tokio::task_local! {
+    /// The pass that runs. It is read where something waits, far below the code that knows which pass it is.
+    static RUNNING: Handle;
+}
+
+/// The passes of one process. Clones are the same passes.
+#[derive(Clone, Debug, Default)]
+pub struct Passes(Arc<Mutex<HashMap<String, Entry>>>);
+
+/// The passes over one object, which is named as in `ProjectMembership/team-a/ci`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    /// Since when a pass is asked for that has not started.
+    asked: Option<Instant>,
+    running: Option<Pass>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pass {
+    /// Since when it is due.
+    due: Instant,
+    /// When it made progress last: when it started, or when its last wait ended.
+    progress: Instant,
+    /// How many things it waits for that are not its own to finish.
+    waits: u32,
+}
+
+/// An object's name as passes are known by.
+pub fn name_of<K: Resource<DynamicType = ()>>(object: &ObjectRef<K>) -> String {
+    format!("{}/{}/{}", K::kind(&()), object.namespace.as_deref().unwrap_or_default(), object.name)
+}
+
+impl Passes {
+    /// A pass over an object is due from now on, unless one has been due already.
+    pub fn asked(&self, object: &str) {
+        self.lock().entry(object.to_owned()).or_default().asked.get_or_insert_with(Instant::now);
+    }
+
+    /// Runs a pass over an object.
+    pub async fn run<T>(&self, object: String, pass: impl Future<Output = T>) -> T {
+        {
+            let mut passes = self.lock();
+            let entry = passes.entry(object.clone()).or_default();
+            let due = entry.asked.take().unwrap_or_else(Instant::now);
+            entry.running = Some(Pass { due, progress: Instant::now(), waits: 0 });
+        }
+        let handle = Handle { passes: self.clone(), object };
+        let _finishes = Finishes(handle.clone());
+        RUNNING.scope(handle, pass).await
+    }
+
+    /// The object is gone: no pass over it is due any more. One that runs goes on.
+    pub fn forget(&self, object: &str) {
+        self.settle(object, |entry| entry.asked = None);
+    }
+
+    /// As [`Passes::forget`], for each object of a kind that `exists` denies.
+    pub fn forget_missing(&self, kind: &str, exists: impl Fn(&str) -> bool) {
+        let of_kind = |object: &str| object.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
+        self.lock().retain(|object, entry| {
+            if of_kind(object) && !exists(object) {
+                entry.asked = None;
+            }
+            entry.is_needed()
+        });
+    }
+
+    /// For how long the oldest pass that is due has not finished.
+    pub fn oldest_due(&self, now: Instant) -> Duration {
+        let due = |entry: &Entry| entry.running.map(|pass| pass.due).into_iter().chain(entry.asked).min();
+        let oldest = self.lock().values().filter_map(due).min();
+        oldest.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
+    }
+
+    /// The pass that has gone for longest without progress, where that is longer than [`STALLED`].
+    pub fn stalled(&self, now: Instant) -> Option<(String, Duration)> {
+        let since = |entry: &Entry| match entry.running {
+            // What was asked for meanwhile waits for this one.
+            Some(pass) => (pass.waits == 0).then_some(pass.progress),
+            None => entry.asked,
+        };
+        let passes = self.lock();
+        let (object, since) = passes
+            .iter()
+            .filter_map(|(object, entry)| Some((object, since(entry)?)))
+            .min_by_key(|(_, since)| *since)?;
+        let stalled = now.saturating_duration_since(since);
+        (stalled > STALLED).then(|| (object.clone(), stalled))
+    }
+
+    /// Changes what is known of an object, and drops it where nothing is left to know.
+    fn settle(&self, object: &str, change: impl FnOnce(&mut Entry)) {
+        let mut passes = self.lock();
+        if let Some(entry) = passes.get_mut(object) {
+            change(entry);
+            if !entry.is_needed() {
+                passes.remove(object);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn is_needed(&self) -> bool {
+        self.asked.is_some() || self.running.is_some()
+    }
+}
+
+/// Waits for something that is not the running pass's own to finish: a quota, or another pass.
+pub async fn waiting<T>(wait: impl Future<Output = T>) -> T {
+    let _waits = RUNNING.try_with(|handle| Waits::begin(handle.clone())).ok();
+    wait.await
+}
+
+#[derive(Clone)]
+struct Handle {
+    passes: Passes,
+    object: String,
+}
+
+impl Handle {
+    fn change(&self, change: impl FnOnce(&mut Pass)) {
+        self.passes.settle(&self.object, |entry| {
+            if let Some(pass) = &mut entry.running {
+                change(pass);
+            }
+        });
+    }
+}
+
+/// A pass that runs, until it is dropped.
+struct Finishes(Handle);
+
+impl Drop for Finishes {
+    fn drop(&mut self) {
+        self.0.passes.settle(&self.0.object, |entry| entry.running = None);
+    }
+}
+
+/// A wait, until it is dropped.
+struct Waits(Handle);
+
+impl Waits {
+    fn begin(handle: Handle) -> Self {
+        handle.change(|pass| pass.waits += 1);
+        Self(handle)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.change(|pass| {
+            pass.waits = pass.waits.saturating_sub(1);
+            pass.progress = Instant::now();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::sync::Notify;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    const OBJECT: &str = "ProjectMembership/team-a/ci";
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn stalled(passes: &Passes) -> Option<String> {
+        passes.stalled(Instant::now()).map(|(object, _)| object)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_was_asked_for_and_never_starts_is_a_stall_after_five_minutes() {
+        let passes = Passes::default();
+        passes.asked(OBJECT);
+        advance(STALLED).await;
+        assert_eq!(stalled(&passes), None);
+        passes.asked(OBJECT);
+        advance(MINUTE).await;
+        assert_eq!(
+            passes.oldest_due(Instant::now()),
+            STALLED + MINUTE,
+            "it counts from the first time it was asked for"
+        );
+        assert_eq!(stalled(&passes).as_deref(), Some(OBJECT));
+        passes.run(OBJECT.to_owned(), async {}).await;
+        assert_eq!((stalled(&passes), passes.oldest_due(Instant::now())), (None, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_does_not_finish_is_a_stall_and_one_that_finishes_with_an_error_is_none() {
+        let passes = Passes::default();
+        let never = Notify::new();
+        let mut hung = Box::pin(passes.run(OBJECT.to_owned(), never.notified()));
+        assert!(hung.as_mut().now_or_never().is_none());
+        for _ in 0..6 {
+            advance(MINUTE).await;
+            let failed: Result<(), ()> = passes.run("ProjectMembership/team-b/ci".to_owned(), async { Err(()) }).await;
+            assert!(failed.is_err());
+        }
+        assert_eq!(stalled(&passes).as_deref(), Some(OBJECT));
+        drop(hung);
+        assert_eq!((stalled(&passes), passes.oldest_due(Instant::now())), (None, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_waits_for_a_quota_is_due_and_no_stall() {
+        let passes = Passes::default();
+        let quota = Notify::new();
+        let pass = passes.run(OBJECT.to_owned(), async {
+            waiting(quota.notified()).await;
+            sleep(STALLED + MINUTE).await;
+        });
+        let mut pass = Box::pin(pass);
+        assert!(pass.as_mut().now_or_never().is_none());
+        advance(60 * MINUTE).await;
+        assert_eq!(stalled(&passes), None);
+        assert_eq!(passes.oldest_due(Instant::now()), 60 * MINUTE);
+        quota.notify_one();
+        assert!(pass.as_mut().now_or_never().is_none());
+        advance(MINUTE).await;
+        assert_eq!(stalled(&passes), None, "it has made progress a minute ago");
+        advance(STALLED).await;
+        assert_eq!(stalled(&passes).as_deref(), Some(OBJECT), "it waits for nothing but itself");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_does_not_hide_a_stall() {
+        let passes = Passes::default();
+        let pass = passes.run(OBJECT.to_owned(), async {
+            let _ = tokio::time::timeout(MINUTE, waiting(futures::future::pending::<()>())).await;
+            sleep(2 * STALLED).await;
+        });
+        let mut pass = Box::pin(pass);
+        assert!(pass.as_mut().now_or_never().is_none());
+        advance(MINUTE).await;
+        assert!(pass.as_mut().now_or_never().is_none());
+        advance(STALLED + MINUTE).await;
+        assert_eq!(stalled(&passes).as_deref(), Some(OBJECT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_pass_over_an_object_that_is_gone_is_due() {
+        let passes = Passes::default();
+        passes.asked(OBJECT);
+        passes.forget(OBJECT);
+        assert_eq!(passes.lock().len(), 0);
+        passes.asked("ProjectMembership/team-a/unseen");
+        passes.asked("MembershipProvider/team-a/infisical");
+        passes.forget_missing("ProjectMembership", |_| false);
+        assert_eq!(passes.lock().keys().collect::<Vec<_>>(), ["MembershipProvider/team-a/infisical"]);
+        passes.run(OBJECT.to_owned(), async { passes.forget(OBJECT) }).await;
+        assert_eq!(passes.lock().len(), 1, "what has finished leaves nothing behind");
+    }
+}

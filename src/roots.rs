@@ -1,0 +1,17 @@
+//! The certificate authorities that are compiled in, for a system that has none.
+
+use rustls::pki_types::CertificateDer;
+
+/// The authorities that Mozilla trusted when this binary was built.
+pub fn compiled_in() -> impl Iterator<Item = &'static CertificateDer<'static>> {
+    webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter()
+}
+
+/// Reports that they are used in place of the system's. `servers` names whose certificates are checked with them.
+pub fn report_fallback(servers: &str) {
+    tracing::warn!(
+        authorities = compiled_in().count(),
+        "the system has no CA certificates: those compiled into this binary are used for {servers}, and age with it; to use \
+         your own, mount a bundle and name it in SSL_CERT_FILE"
+    );
+}

@@ -1,0 +1,92 @@
+//! What `/healthz` and `/readyz` answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::kubernetes::Reachability;
+use crate::liveness::Passes;
+
+/// For how long the API server may answer nothing until `/readyz` fails.
+const UNREACHABLE: Duration = Duration::from_secs(30);
+
+/// Whether the caches are filled: until then nothing is decided, and `/readyz` says 503.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// The caches are filled.
+    pub fn ready(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the caches are filled.
+    pub fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What health is judged by.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Whether the caches are filled.
+    pub caches: Readiness,
+    /// Whether the API server answers.
+    pub reachability: Arc<Reachability>,
+    /// Which passes are due.
+    pub passes: Passes,
+}
+
+impl Health {
+    /// Whether every pass that is due makes progress. Where one does not, a restart may help.
+    ///
+    /// # Errors
+    /// Says which pass does not go on.
+    pub fn alive(&self, now: Instant) -> Result<(), String> {
+        match self.passes.stalled(now) {
+            None => Ok(()),
+            Some((object, stalled)) => {
+                Err(format!("the pass over {object} has made no progress for {} s", stalled.as_secs()))
+            }
+        }
+    }
+
+    /// Whether this replica knows what is declared, and can learn of changes.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn ready(&self, now: Instant) -> Result<(), String> {
+        if !self.caches.is_ready() {
+            return Err("the caches aren't filled yet".to_owned());
+        }
+        match self.reachability.unanswered_for(now) {
+            unanswered if unanswered > UNREACHABLE => Err(format!(
+                "the Kubernetes API server has answered no request for {} s: check the network between it and this Pod",
+                unanswered.as_secs()
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_answers_nothing_makes_it_unready_until_it_answers() {
+        let health = Health::default();
+        health.caches.ready();
+        let began = Instant::now();
+        health.reachability.failed(began);
+        health.reachability.failed(began + Duration::from_secs(10));
+        assert_eq!(health.ready(began + UNREACHABLE), Ok(()));
+        let later = began + UNREACHABLE + Duration::from_secs(1);
+        assert!(health.ready(later).is_err_and(|what| what.contains("answered no request for 31 s")));
+        assert_eq!(health.alive(later), Ok(()), "no restart mends the network");
+        health.reachability.answered();
+        assert_eq!(health.ready(later), Ok(()));
+    }
+}
