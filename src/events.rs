@@ -253,7 +253,7 @@ mod tests {
         let event = tokio::time::timeout(Duration::from_secs(10), found.recv()).await.unwrap().unwrap();
         assert_eq!(event["regarding"]["name"], "stored");
         assert_eq!(event["metadata"]["namespace"], "default", "as events about objects of the cluster have");
-        let text = metrics.text().unwrap();
+        let text = metrics.text(crate::telemetry::Format::OpenMetrics).unwrap();
         assert!(text.contains("membership_events_refused_total{reason=\"Invalid\"} 1"), "{text}");
         publishing.abort();
     }
