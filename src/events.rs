@@ -26,6 +26,8 @@ pub enum Happening {
     Revoked,
     /// Roles whose end has come were taken away.
     Expired,
+    /// All access was taken away, and the membership stays: the provider doesn't let it be removed.
+    MembershipKept,
     /// Roles that were taken away by hand were put back.
     DriftedBack,
     /// Roles that were added by hand were taken away.
@@ -43,6 +45,7 @@ impl Happening {
             Self::Granted => "Granted",
             Self::Revoked => "Revoked",
             Self::Expired => "Expired",
+            Self::MembershipKept => "MembershipKept",
             Self::DriftedBack | Self::DriftedAway => "Drifted",
             Self::Failed => "Failed",
             Self::Abandoned => "Abandoned",
@@ -52,7 +55,9 @@ impl Happening {
     fn kind(self) -> EventType {
         match self {
             Self::Granted | Self::Revoked | Self::Expired => EventType::Normal,
-            Self::DriftedBack | Self::DriftedAway | Self::Failed | Self::Abandoned => EventType::Warning,
+            Self::MembershipKept | Self::DriftedBack | Self::DriftedAway | Self::Failed | Self::Abandoned => {
+                EventType::Warning
+            }
         }
     }
 
@@ -64,7 +69,7 @@ impl Happening {
             Self::Expired => format!("revoked {what}: the time is over"),
             Self::DriftedBack => format!("granted {what} again: it was taken away at the provider"),
             Self::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
-            Self::Failed => what,
+            Self::Failed | Self::MembershipKept => what,
             Self::Abandoned => format!("let go without revoking: {what} stays at the provider"),
         };
         let text = match justification {

@@ -172,7 +172,7 @@ pub fn refuse_adoption(
 }
 
 /// The roles in force that nobody of ours has written down: whoever takes one away takes it from a stranger. The
-/// permanent base gives nothing.
+/// role that gives nothing isn't counted.
 pub fn foreign(
     readings: &[Reading],
     capabilities: Capabilities,
@@ -182,7 +182,7 @@ pub fn foreign(
     let ours = |role: &String| readings.iter().any(|reading| reading.layer.managed.contains_key(role));
     let entries = observed.into_iter().flat_map(|member| &member.entries);
     let in_force = entries.filter(|entry| !entry.term.ended(now)).map(|entry| &entry.role);
-    in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.permanent_base).cloned().collect()
+    in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.empty_role).cloned().collect()
 }
 
 /// Refuses an Exclusive object that would take away a stranger's role which no rule lets its namespace take. What it

@@ -331,6 +331,11 @@ impl Pass<'_> {
                 permit.unused();
                 return false;
             };
+            if !is_worth_a_try(&look.plan, fallback, error) {
+                permit.unused();
+                self.ctx.metrics.unrevoked(error.reason());
+                continue;
+            }
             match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
                 Ok(Sent::Confirmed | Sent::Overtaken) => {
                     act::tell_losses(self.ctx, &look.scene, &look.plan);
@@ -359,6 +364,17 @@ impl Pass<'_> {
     /// What the acting object calls its subject, where it names it.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+}
+
+/// Whether a fallback may be accepted after `error`. Where the credential may grant nothing, every role list is refused,
+/// and no entry of it is in the way: then the whole membership may be removed, but only where that takes nothing from
+/// others.
+fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
+    match (error, fallback) {
+        (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
+        (Error::MayNotGrant { .. }, _) => false,
+        _ => true,
     }
 }
 

@@ -55,10 +55,10 @@ impl Verdict<'_> {
     }
 }
 
-/// Judges every role that is shown, but for the permanent base where nobody declares it: it is looked at last, by what
-/// the others come to.
+/// Judges every role that is shown, but for the one that gives nothing where nobody declares it: it is looked at last, by
+/// what the others come to.
 pub(super) fn judge<'a>(observed: &'a [Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Vec<Verdict<'a>> {
-    let base = view.capabilities.permanent_base.filter(|base| !union.kept.contains_key(*base));
+    let base = view.capabilities.empty_role.filter(|base| !union.kept.contains_key(*base));
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in observed.iter().filter(|entry| Some(entry.role.as_str()) != base) {

@@ -43,6 +43,9 @@ pub struct Listing {
 pub struct Receipt {
     /// The version of the row that shows the write (ZITADEL: `details.sequence`), where the provider has one.
     pub version: Option<u64>,
+    /// Why a removal left the membership in place, with nothing but [`Capabilities::empty_role`] in it: the provider
+    /// refuses the removal permanently and accepts a change.
+    pub kept: Option<&'static str>,
 }
 
 /// A provider of project memberships.
@@ -102,7 +105,8 @@ pub trait Provider: Send + Sync {
     /// Carries out a change. `Ok` is the server's own word, not yet proof (see [`crate::roster`]).
     ///
     /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
-    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`.
+    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`, and so is
+    /// one that took all access away and left the membership ([`Receipt::kept`]).
     ///
     /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Whoever is
     /// found under it counts only with the target's own id.

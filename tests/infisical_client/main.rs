@@ -11,8 +11,10 @@ mod invitations;
 mod kinds;
 mod names;
 mod other_logins;
+mod privileges;
 mod rate_limits;
 mod raw;
+mod removals;
 mod rights;
 mod sign_in;
 mod tls;
@@ -42,8 +44,9 @@ struct Stage {
 }
 
 /// Every age of the server.
-const AGES: [(Generations, ErrorStyle); 5] = [
+const AGES: [(Generations, ErrorStyle); 6] = [
     (Generations::G1, ErrorStyle::October2024),
+    (Generations::G1, ErrorStyle::June2025),
     (Generations::G1, ErrorStyle::Current),
     (Generations::G1AndG2, ErrorStyle::Current),
     (Generations::All, ErrorStyle::Current),

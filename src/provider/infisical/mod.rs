@@ -91,9 +91,23 @@ impl Infisical {
         Self { invite_users, ..self }
     }
 
+    /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
+    async fn send<'r>(
+        &self,
+        turn: &Turn<'_>,
+        family: Family,
+        asked: &Asked<'_>,
+        request: impl Fn(Generation) -> Request<'r> + Send + Sync,
+    ) -> Result<Answer, Refusal> {
+        match self.send_once(turn, family, asked, request).await {
+            Err(Refusal::Unclear(error)) => Err(Refusal::Other(self.decided_by_project(turn, asked, error).await)),
+            outcome => outcome,
+        }
+    }
+
     /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
     /// other generations; nothing was carried out then.
-    async fn send<'r>(
+    async fn send_once<'r>(
         &self,
         turn: &Turn<'_>,
         family: Family,
@@ -264,6 +278,7 @@ impl Provider for Infisical {
         Capabilities {
             enforces_expiry: true,
             permanent_base: if takes_temporary { None } else { Some(NO_ACCESS) },
+            empty_role: Some(NO_ACCESS),
             one_writer: false,
             lists_are_current: true,
             // What isn't known yet may be October 2024.
@@ -317,17 +332,17 @@ impl Provider for Infisical {
         change: &Change,
     ) -> Result<Receipt, Error> {
         let (turn, project) = (Turn::new(permit), project_id(&target.project)?);
-        match target.subject_kind {
+        let removed = match target.subject_kind {
             SubjectKind::User => {
                 let users = Users { infisical: self, turn: &turn, project: &project };
-                self.in_time(users.apply(target, name, change)).await?;
+                self.in_time(users.apply(target, name, change)).await?
             }
             SubjectKind::Identity | SubjectKind::Group => {
                 let membership = Membership::new(self, &turn, &project, target)?;
-                self.in_time(membership.apply(change)).await?;
+                self.in_time(membership.apply(change)).await?
             }
-        }
-        Ok(Receipt::default())
+        };
+        Ok(Receipt { version: None, kept: removed.kept() })
     }
 
     /// Infisical loses no write, but two writers' lists may be united, and several memberships of one subject come

@@ -8,6 +8,7 @@ use super::user::Users;
 use super::{Infisical, Turn, normal};
 use crate::api::SubjectKind;
 use crate::provider::Error;
+use crate::provider::http::Answer;
 
 /// A project, as far as names need it.
 #[derive(Deserialize)]
@@ -20,10 +21,20 @@ struct Named {
 
 /// A project by its id; the older path calls it a workspace.
 #[derive(Deserialize)]
-struct ById {
+struct ById<T> {
     #[serde(alias = "workspace")]
-    project: Named,
+    project: T,
 }
+
+/// What product a project is of. Servers before 2025 don't say.
+#[derive(Deserialize)]
+struct OfProduct {
+    #[serde(rename = "type")]
+    product: Option<String>,
+}
+
+/// The product whose projects every server keeps members of.
+const SECRETS: &str = "secret-manager";
 
 /// A page of an organization's identities.
 #[derive(Deserialize)]
@@ -69,6 +80,43 @@ impl Infisical {
         }
     }
 
+    /// The project that something was asked of.
+    async fn project_by_id(&self, turn: &Turn<'_>, asked: &Asked<'_>) -> Result<Answer, Refusal> {
+        let asked = Asked { operation: Operation::LookAtProject, ..*asked };
+        let request = |generation: Generation| route::project(generation, asked.project);
+        self.send_once(turn, Family::Projects, &asked, request).await
+    }
+
+    /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
+    /// isn't in, and one whose members are kept elsewhere like one that the caller lacks rights in. A read more, only for
+    /// these. `error`: what it is otherwise.
+    pub(super) async fn decided_by_project(&self, turn: &Turn<'_>, asked: &Asked<'_>, error: Error) -> Error {
+        let project = asked.project;
+        match (self.project_by_id(turn, asked).await.map_err(Error::from), &error) {
+            (Err(gone @ Error::ProjectNotFound { gone: true, .. }), _) => gone,
+            (Err(Error::ProjectNotFound { gone: false, .. }), Error::ProjectNotFound { .. }) => {
+                Error::ProjectNotFound {
+                    gone: false,
+                    message: format!(
+                        "the operator's identity is not a member of project {project} (Infisical), or the server is too old \
+                     to tell that there is no such project: add the identity under Access Control → Machine Identities"
+                    ),
+                }
+            }
+            (Ok(answer), Error::Forbidden { message }) => match answer.json::<ById<OfProduct>>().map(|p| p.project) {
+                Ok(OfProduct { product: Some(product) }) if product != SECRETS => Error::Rejected {
+                    message: format!(
+                        "project {project} is of the product {:?}, whose members Infisical keeps elsewhere, and the \
+                         operator doesn't manage them: declare roles in projects of other products only ({message})",
+                        answer.filtered(&product)
+                    ),
+                },
+                Ok(_) | Err(_) => error,
+            },
+            (Ok(_) | Err(_), _) => error,
+        }
+    }
+
     /// The subjects of this kind with exactly this name that could be members of the project.
     pub(super) async fn subjects_named(
         &self,
@@ -89,8 +137,7 @@ impl Infisical {
     /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
     async fn identities_named(&self, turn: &Turn<'_>, project: &str, name: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
-        let by_id = |generation: Generation| route::project(generation, project);
-        let organization = self.send(turn, Family::Projects, &asked, by_id).await?.json::<ById>()?.project.org_id;
+        let organization = self.project_by_id(turn, &asked).await?.json::<ById<Named>>()?.project.org_id;
         let mut found: Vec<String> = Vec::new();
         let mut seen = 0;
         loop {
