@@ -119,8 +119,13 @@ async fn found(
     let permit = async || connection.lane.permit(Kind::Read, urgency, &namespace).await;
     if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
         let organization = policy::organization_id(spec, server)?;
-        let ids = connection.provider.find_project(&permit().await, name, organization.as_deref()).await?;
-        let found = one_project(ids, name).and_then(|id| {
+        let found = connection.provider.find_project(&permit().await, name, organization.as_deref()).await;
+        let ids = match found {
+            // It names another project than was asked for.
+            Err(Error::ProjectNotFound { message, .. }) => Err(Refusal { reason: Reason::ProjectNotFound, message }),
+            found => Ok(found?),
+        };
+        let found = ids.and_then(|ids| one_project(ids, name)).and_then(|id| {
             let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named, Some(&id)) };
             allowed.map(|()| id)
         });
@@ -142,11 +147,15 @@ async fn found(
         // once are two mails and two memberships.
         let door = ctx.targets.door(&connection.endpoint, &project.id, name);
         let _alone = if invites { Some(door.lock().await) } else { None };
-        let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await?;
+        let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
         let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };
         let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
-        pinned.subject_id = Some(match one_subject(ids, spec.subject.kind, name, &project) {
+        // It may name another subject than was asked for. Whoever is named so isn't invited by a similar name.
+        if let Err(Error::SubjectNotFound { message }) = ids {
+            return Err(untold(Refusal { reason: Reason::SubjectNotFound, message }).into());
+        }
+        pinned.subject_id = Some(match one_subject(ids?, spec.subject.kind, name, &project) {
             Ok(id) if deleting => id,
             Ok(id) => {
                 let place = Place { subject_id: Some(&id), ..in_project };

@@ -29,7 +29,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETR
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use answer::{Answer, Context};
+pub use answer::{Answer, Context, url_hint};
 pub use endpoint::{Endpoint, Policy, UrlError};
 pub use observer::{Observed, Observer, Outcome};
 pub use proxy::Proxies;

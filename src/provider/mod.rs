@@ -53,14 +53,16 @@ pub trait Provider: Send + Sync {
     /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
     fn capabilities(&self, kind: SubjectKind) -> Capabilities;
 
-    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has.
+    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has. Where that is
+    /// known, one read shows that the server answers and accepts the credential.
     fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
 
     /// The ids of all projects with exactly this name (Infisical: slug; ZITADEL: name, in the organization or, without
     /// one, in the credential's own). None and several are answers too.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up.
+    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::ProjectNotFound`] where nothing has this
+    /// name and something has it in other letters, which the message shows.
     fn find_project(
         &self,
         permit: &Permit,
@@ -73,7 +75,8 @@ pub trait Provider: Send + Sync {
     /// e-mail). What the server answers is compared with what was asked for: its filters match more.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up.
+    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::SubjectNotFound`] where nobody has this name
+    /// and somebody has it in other letters, which the message shows.
     fn find_subject(
         &self,
         permit: &Permit,

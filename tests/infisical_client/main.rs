@@ -12,6 +12,7 @@ mod kinds;
 mod names;
 mod other_logins;
 mod privileges;
+mod projects;
 mod rate_limits;
 mod raw;
 mod removals;

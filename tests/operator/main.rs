@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod infisical;
 mod invitations;
+mod kept;
 mod kinds;
 mod layering;
 mod limits;

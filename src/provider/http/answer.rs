@@ -56,6 +56,20 @@ pub struct Answer {
     pub(super) secrets: Vec<SecretString>,
 }
 
+/// What to try where a server answers as if it wasn't the provider: a URL with a path, as of a page in the browser or of
+/// the API itself (`/api`), is seldom meant. `None`: it has none.
+pub fn url_hint(endpoint: &str) -> Option<String> {
+    let url = url::Url::parse(endpoint).ok()?;
+    let path = url.path().trim_end_matches('/');
+    let origin = url.origin().ascii_serialization();
+    (!path.is_empty()).then(|| {
+        format!(
+            "the URL ends in {path:?}, and the paths of the API are added to it: unless the provider is served below that, \
+             make the provider object again with {origin} alone"
+        )
+    })
+}
+
 /// The fields of an error's body that may be shown.
 #[derive(Deserialize, Default)]
 struct Said {
@@ -108,10 +122,9 @@ impl Answer {
 
     /// [`Error::Unreachable`]: the answer makes no sense, it was `what`.
     pub fn nonsense(&self, what: &str) -> Error {
-        let said = format!(
-            "answered {} with {what}: check that the URL is the provider's own and what stands before it",
-            self.status
-        );
+        let hint = url_hint(&self.context.endpoint)
+            .unwrap_or_else(|| "check that the URL is the provider's own and what stands before it".to_owned());
+        let said = format!("answered {} with {what}: {hint}", self.status);
         self.context.unreachable(&said, self.context.effect_unknown())
     }
 

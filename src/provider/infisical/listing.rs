@@ -140,18 +140,24 @@ impl Memberships {
     /// The ids of the subjects with exactly this name: a user's e-mail or username, a group's slug.
     pub(super) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
-        for row in self.rows() {
-            let Some(subject) = &row.user else { continue };
-            let names = match kind {
-                SubjectKind::User => [&subject.email, &subject.username],
-                SubjectKind::Group | SubjectKind::Identity => [&subject.slug, &None],
-            };
-            let id = subject.id.to_ascii_lowercase();
-            if names.into_iter().flatten().any(|known| known == name) && !found.contains(&id) {
+        for (id, known) in self.names(kind) {
+            let id = id.to_ascii_lowercase();
+            if known == name && !found.contains(&id) {
                 found.push(id);
             }
         }
         found
+    }
+
+    /// The ids of the subjects with their names: a user's e-mail and username, a group's slug.
+    pub(super) fn names(&self, kind: SubjectKind) -> impl Iterator<Item = (&str, &str)> {
+        self.rows().filter_map(|row| row.user.as_ref()).flat_map(move |subject| {
+            let names = match kind {
+                SubjectKind::User => [subject.email.as_deref(), subject.username.as_deref()],
+                SubjectKind::Group | SubjectKind::Identity => [subject.slug.as_deref(), None],
+            };
+            names.into_iter().flatten().map(|name| (subject.id.as_str(), name))
+        })
     }
 
     fn rows(&self) -> impl Iterator<Item = &Row> {

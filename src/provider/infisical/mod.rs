@@ -26,7 +26,7 @@ pub use auth::Credentials;
 pub use token::TokenSource;
 
 use super::error::Effect;
-use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
+use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT, url_hint};
 use super::session::{Session, Turn};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
@@ -140,35 +140,40 @@ impl Infisical {
 
     /// The generation of a family, found by reads of what nobody has.
     async fn probe(&self, turn: &Turn<'_>, family: Family) -> Result<Generation, Error> {
-        let nobody = Uuid::nil().to_string();
         for &generation in family.generations() {
-            // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
-            if (family, generation) != (Family::Projects, Generation::G1) {
-                let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
-                if answer.is_success() {
-                    // A web page that is answered for any path is neither.
-                    answer
-                        .json::<Memberships>()
-                        .map(drop)
-                        .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
-                } else {
-                    match refusal::failure(&answer) {
-                        Some(Failure::NoRoute) => continue,
-                        Some(failure) => return Err(refusal::failed(failure, &answer)),
-                        None => {}
-                    }
-                }
+            if self.has_route(turn, family, generation).await? {
+                self.change(family, |known| known.generation = Some(generation));
+                return Ok(generation);
             }
-            self.change(family, |known| known.generation = Some(generation));
-            return Ok(generation);
         }
+        let endpoint = self.server.endpoint();
+        let hint = url_hint(endpoint.as_str()).unwrap_or_else(|| "check that the URL is Infisical's".to_owned());
         Err(Error::Rejected {
-            message: format!(
-                "the server at {} has none of the paths of project memberships: check that the URL is Infisical's, \
-                 without /api",
-                self.server.endpoint()
-            ),
+            message: format!("the server at {endpoint} has none of the paths of project memberships: {hint}"),
         })
+    }
+
+    /// Whether the server has this generation's path of a family: one read of what nobody has.
+    async fn has_route(&self, turn: &Turn<'_>, family: Family, generation: Generation) -> Result<bool, Error> {
+        // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
+        if (family, generation) == (Family::Projects, Generation::G1) {
+            return Ok(true);
+        }
+        let nobody = Uuid::nil().to_string();
+        let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
+        if answer.is_success() {
+            // A web page that is answered for any path is neither.
+            answer
+                .json::<Memberships>()
+                .map(drop)
+                .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
+            return Ok(true);
+        }
+        match refusal::failure(&answer) {
+            Some(Failure::NoRoute) => Ok(false),
+            Some(failure) => Err(refusal::failed(failure, &answer)),
+            None => Ok(true),
+        }
     }
 
     /// The generation of a family, if it is known.
@@ -288,14 +293,13 @@ impl Provider for Infisical {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        // Always asked: the server may have been upgraded since. Other families are asked for when they are needed.
-        let turn = Turn::new(permit);
-        let generation = self.probe(&turn, Family::Members(SubjectKind::Identity)).await?;
-        for family in [Family::Members(SubjectKind::User), Family::Members(SubjectKind::Group), Family::Projects] {
-            if self.found(family).is_some() {
-                self.probe(&turn, family).await?;
-            }
-        }
+        // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
+        // Whatever else is known stands until an answer says that its route has gone (`send_once`).
+        let (turn, family) = (Turn::new(permit), Family::Members(SubjectKind::Identity));
+        let generation = match self.found(family) {
+            Some(known) if self.has_route(&turn, family, known).await? => known,
+            Some(_) | None => self.probe(&turn, family).await?,
+        };
         Ok(Verified { api: generation.name() })
     }
 

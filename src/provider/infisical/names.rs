@@ -8,7 +8,7 @@ use super::user::Users;
 use super::{Infisical, Turn, normal};
 use crate::api::SubjectKind;
 use crate::provider::Error;
-use crate::provider::http::Answer;
+use crate::provider::http::{Answer, text};
 
 /// A project, as far as names need it.
 #[derive(Deserialize)]
@@ -64,9 +64,12 @@ struct Group {
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
     pub(super) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
-        // What can't be a slug is refused in many ways, and so isn't asked for.
+        // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
+        let small = slug.to_lowercase();
         if !is_slug(slug) {
-            return Ok(Vec::new());
+            let looks_like_one = small != slug && is_slug(&small);
+            let found = if looks_like_one { Box::pin(self.project_named(turn, &small)).await? } else { Vec::new() };
+            return if found.is_empty() { Ok(found) } else { Err(in_other_letters("project", "slug", slug, &small)) };
         }
         let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
         let request = |generation: Generation| route::project_by_slug(generation, slug);
@@ -103,11 +106,12 @@ impl Infisical {
                     ),
                 }
             }
-            (Ok(answer), Error::Forbidden { message }) => match answer.json::<ById<OfProduct>>().map(|p| p.project) {
+            (Ok(answer), Error::Forbidden { .. }) => match answer.json::<ById<OfProduct>>().map(|p| p.project) {
                 Ok(OfProduct { product: Some(product) }) if product != SECRETS => Error::Rejected {
                     message: format!(
-                        "project {project} is of the product {:?}, whose members Infisical keeps elsewhere, and the \
-                         operator doesn't manage them: declare roles in projects of other products only ({message})",
+                        "project {project} is of the product {:?}, whose members Infisical keeps elsewhere, so that \
+                         the operator can't manage them: this is no lack of rights; declare roles in projects of other \
+                         products only",
                         answer.filtered(&product)
                     ),
                 },
@@ -127,7 +131,12 @@ impl Infisical {
     ) -> Result<Vec<String>, Error> {
         match kind {
             SubjectKind::Identity => self.identities_named(turn, project, name).await,
-            SubjectKind::User => Users { infisical: self, turn, project }.named(name).await,
+            SubjectKind::User => match (Users { infisical: self, turn, project }).named_or_similar(name).await? {
+                (found, Some(similar)) if found.is_empty() => {
+                    Err(in_other_letters("user", "e-mail address or name", name, &similar))
+                }
+                (found, _) => Ok(found),
+            },
             SubjectKind::Group => self.groups_named(turn, project, name).await,
         }
     }
@@ -139,6 +148,7 @@ impl Infisical {
         let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
         let organization = self.project_by_id(turn, &asked).await?.json::<ById<Named>>()?.project.org_id;
         let mut found: Vec<String> = Vec::new();
+        let mut similar: Option<String> = None;
         let mut seen = 0;
         loop {
             let request = {
@@ -154,11 +164,16 @@ impl Infisical {
                 let id = normal(&identity.id);
                 if identity.name == name && !found.contains(&id) {
                     found.push(id);
+                } else if is_similar(&identity.name, name) {
+                    similar = Some(identity.name);
                 }
             }
             seen += rows;
             if rows == 0 || seen >= page.total_count {
-                return Ok(found);
+                return match similar.filter(|_| found.is_empty()) {
+                    Some(similar) => Err(in_other_letters("identity", "name", name, &similar)),
+                    None => Ok(found),
+                };
             }
         }
     }
@@ -170,7 +185,11 @@ impl Infisical {
         match self.ask(turn, &asked, route::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.array()?;
-                Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
+                let found: Vec<_> = groups.iter().filter(|g| g.slug == slug).map(|g| normal(&g.id)).collect();
+                match groups.iter().find(|group| found.is_empty() && is_similar(&group.slug, slug)) {
+                    Some(similar) => Err(in_other_letters("group", "slug", slug, &similar.slug)),
+                    None => Ok(found),
+                }
             }
             Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
                 let found = match self.memberships(turn, project, SubjectKind::Group).await {
@@ -182,6 +201,24 @@ impl Infisical {
             }
             Err(refusal) => Err(refusal.into()),
         }
+    }
+}
+
+/// Whether two names differ in their letters' case only.
+pub(super) fn is_similar(known: &str, wanted: &str) -> bool {
+    known != wanted && known.to_lowercase() == wanted.to_lowercase()
+}
+
+/// The error of a name that nobody has and that somebody has in other letters.
+pub(super) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &str) -> Error {
+    let known = text::filtered(known, &[]);
+    let message = format!(
+        "there is no {noun} with the {field} {wanted:?} (Infisical), where upper and lower case count, but one with \
+         {known:?}: create the object again with that, if it is meant"
+    );
+    match noun {
+        "project" => Error::ProjectNotFound { gone: false, message },
+        _ => Error::SubjectNotFound { message },
     }
 }
 

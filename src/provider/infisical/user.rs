@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::membership::{One, Removed};
+use super::names;
 use super::refusal::{self, Asked, Operation, Refusal};
 use super::roles::{self, RoleItem};
 use super::route::{self, Family, Generation};
@@ -72,10 +73,18 @@ impl Users<'_> {
 
     /// The ids of the project's users with exactly this name.
     pub(super) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
+        Ok(self.named_or_similar(name).await?.0)
+    }
+
+    /// The same, and a name of a user of the project that differs in upper and lower case only. Whoever is invited by that
+    /// would be another account (user-memberships.json, "…in other letter case").
+    pub(super) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
+        let similar = similar.map(|(_, known)| known.to_owned());
         let listed = list.named(SubjectKind::User, name);
         if !listed.is_empty() || self.generation() != Some(Generation::G1) {
-            return Ok(listed);
+            return Ok((listed, similar));
         }
         // October 2024 lists users without their usernames, which may be another than the e-mail; its look-up by
         // username takes letters as they are (user-memberships.json, "details: other letter case").
@@ -88,9 +97,9 @@ impl Users<'_> {
                 struct Details {
                     membership: Made,
                 }
-                Ok(vec![normal(&answer.json::<Details>()?.membership.user_id)])
+                Ok((vec![normal(&answer.json::<Details>()?.membership.user_id)], similar))
             }
-            Err(Refusal::NotMember(_)) => Ok(Vec::new()),
+            Err(Refusal::NotMember(_)) => Ok((Vec::new(), similar)),
             Err(refusal) => Err(refusal.into()),
         }
     }

@@ -224,7 +224,9 @@ impl Words<'_> {
             Some(role) => format!("role \"{role}\" does not exist in project {project} (Infisical)"),
             None => format!("one of the roles {} does not exist in project {project} (Infisical)", self.roles()),
         };
-        Error::RoleNotFound { role, message: format!("{what}: check the slug under Access Control → Roles") }
+        let in_capitals = role.as_ref().is_some_and(|role| *role != role.to_lowercase());
+        let case = if in_capitals { "; upper and lower case count in it" } else { "" };
+        Error::RoleNotFound { role, message: format!("{what}: check the slug under Access Control → Roles{case}") }
     }
 
     /// The role that the server says is missing: `Specified role was not found: x` in October 2024, `Specified roles
