@@ -22,6 +22,7 @@
 //! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
+//! |     | [`renames`] | which roles of a record have another name by now |
 //! | report | [`status`], [`controller::record`], [`events`], [`telemetry`] | what is said of it |
 //!
 //! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
@@ -55,6 +56,7 @@ pub mod member;
 pub mod plan;
 pub mod policy;
 pub mod provider;
+pub mod renames;
 pub mod roster;
 pub mod status;
 pub mod telemetry;

@@ -71,12 +71,14 @@ pub struct Entry {
     /// The entry's window in the provider's own words, so that a foreign entry is sent back byte for byte.
     /// `None` for entries of ours and for permanent ones.
     pub verbatim: Option<Verbatim>,
+    /// The id of the role, where the provider has one that stays when the name is changed, and shows it.
+    pub role_id: Option<String>,
 }
 
 impl Entry {
     /// An entry of ours.
     pub fn new(role: impl Into<String>, term: Term) -> Self {
-        Self { role: role.into(), term, verbatim: None }
+        Self { role: role.into(), term, verbatim: None, role_id: None }
     }
 
     /// A permanent entry of ours.

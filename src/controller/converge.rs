@@ -13,10 +13,11 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::act::{self, Sent};
+use super::admit::Reading;
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
 use super::reconcile::urgency;
-use super::record;
+use super::record::{self, entries};
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
@@ -143,7 +144,8 @@ impl Pass<'_> {
                 }
                 Ok(Sent::Unshown(error)) => return self.stalled(memory, look, change, error, false),
                 Ok(Sent::Removed(error)) => return self.stalled(memory, look, change, error, true),
-                // Each time another role, so that this has an end.
+                // Each time another role, so that this has an end. It may have been renamed since the list.
+                Ok(Sent::Learnt) if look.scene.know_ids() => not_before = Some(Instant::now()),
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
                     round += 1;
@@ -275,7 +277,7 @@ impl Pass<'_> {
         cure: bool,
         memory: &mut Memory,
     ) -> Result<Sent, Error> {
-        let (uid, granted) = granted(&look.scene);
+        let (uid, granted) = granted(look);
         if !look.scene.acting.records_first {
             memory.granted.insert(uid.clone(), granted);
         }
@@ -389,10 +391,12 @@ fn same(a: &Change, b: &Change) -> bool {
 }
 
 /// What the acting object manages once its grants are carried out.
-fn granted(scene: &Scene) -> (String, Granted) {
-    let layer = &scene.acting.layer;
+fn granted(look: &Look) -> (String, Granted) {
+    let Look { scene, sighting, .. } = look;
+    let Reading { layer, renames, .. } = &scene.acting;
     let generation = scene.object.metadata.generation.unwrap_or_default();
-    (layer.uid.clone(), Granted { generation, record: layer.record_before(scene.now) })
+    let record = renames.written(&layer.record_before(scene.now), entries(sighting.member.as_ref()));
+    (layer.uid.clone(), Granted { generation, record })
 }
 
 /// How urgent what a look came to is.

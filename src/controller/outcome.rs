@@ -115,7 +115,8 @@ impl Pass<'_> {
     pub(super) fn settled(&self, look: Look, memory: &Memory) -> Outcome {
         let told = match &look.scene.acting.aside {
             Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
-            None => record::refused_role(&look.scene, memory)
+            None => record::renamed_role(&look.scene)
+                .or_else(|| record::refused_role(&look.scene, memory))
                 .or_else(|| record::skewed_role(&look.scene))
                 .unwrap_or_else(|| converged(&look, self.capabilities())),
         };

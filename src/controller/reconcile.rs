@@ -337,7 +337,8 @@ async fn waits(
     let edge = ends.into_iter().chain(status::patience_ends(&conditions)).filter(|edge| *edge > now).min();
     tell_failure(ctx, object, &told);
     let started = old.observed_generation != -1 || !is_finalized(object);
-    let managed = status::managed_roles(&admit::presumed(object, &old));
+    let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
+    let managed = status::managed_roles(&admit::presumed(object, &old), known);
     let new = ProjectMembershipStatus {
         managed_roles: managed,
         // A status that was lost stays so until a pass has looked at the provider.

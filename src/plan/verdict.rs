@@ -85,7 +85,7 @@ fn judge_one<'a>(rows: &[&'a Entry], union: &Union, layers: &[Layer], view: &Vie
         declared(verdict(Fate::Stays), rows.len(), *kept, union, view)
     } else if let Some(held) = union.held.get(role) {
         if view.capabilities.enforces_expiry && ends_later(shown.term, *held) {
-            Verdict { narrowed: true, ..verdict(Fate::Becomes(Entry::new(role, *held))) }
+            Verdict { narrowed: true, ..verdict(Fate::Becomes(with_term(shown, *held))) }
         } else {
             verdict(Fate::Stays)
         }
@@ -109,12 +109,17 @@ fn declared<'a>(verdict: Verdict<'a>, rows: usize, kept: Term, union: &Union, vi
     let latest = held.map_or(kept, |held| kept.later(held));
     let late = view.capabilities.enforces_expiry && ends_later(shown.term, latest);
     let (fate, widened, narrowed) = match (early, recorded) {
-        (Some(word), _) => (Fate::Becomes(Entry::new(role, word)), true, false),
-        (None, Some(recorded)) if late => (Fate::Becomes(Entry::new(role, recorded)), false, true),
+        (Some(word), _) => (Fate::Becomes(with_term(shown, word)), true, false),
+        (None, Some(recorded)) if late => (Fate::Becomes(with_term(shown, recorded)), false, true),
         (None, Some(_)) if rows > 1 => (Fate::Becomes(shown.clone()), false, false),
         (None, _) => (Fate::Stays, false, false),
     };
     Verdict { differs: late || fate != Fate::Stays, fate, widened, narrowed, ..verdict }
+}
+
+/// An entry of ours in a row's place.
+fn with_term(shown: &Entry, term: Term) -> Entry {
+    Entry { role_id: shown.role_id.clone(), ..Entry::new(shown.role.clone(), term) }
 }
 
 fn loss_of(role: &str, layers: &[Layer], view: &View<'_>) -> Loss {

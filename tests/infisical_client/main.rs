@@ -17,6 +17,7 @@ mod rate_limits;
 mod raw;
 mod removals;
 mod rights;
+mod role_ids;
 mod sign_in;
 mod tls;
 mod upgrades;

@@ -31,6 +31,7 @@ mod observing;
 mod operator;
 mod races;
 mod refusing;
+mod renamed;
 mod replicas;
 mod reporting;
 mod restart;

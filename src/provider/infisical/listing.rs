@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::role_ids::RoleIds;
 use super::roles::{self, RoleRow};
 use crate::api::SubjectKind;
 use crate::member::Member;
@@ -91,8 +92,8 @@ pub(super) type MembershipIds = HashMap<String, Vec<String>>;
 
 impl Memberships {
     /// The members, in the order of the list. What can't be understood, stands twice or belongs to another project is
-    /// left out, and makes the listing partial.
-    pub(super) fn fold(self, project: &str) -> Listing {
+    /// left out, and makes the listing partial. `ids`: of the custom roles that the list doesn't say them of.
+    pub(super) fn fold(self, project: &str, ids: &RoleIds) -> Listing {
         let mut listing = Listing::default();
         let mut seen: HashSet<String> = HashSet::new();
         let mut index: HashMap<String, usize> = HashMap::new();
@@ -105,7 +106,7 @@ impl Memberships {
                 listing.partial = true;
                 continue;
             }
-            let Some(member) = member(*row, project) else {
+            let Some(member) = member(*row, project, ids) else {
                 listing.partial = true;
                 continue;
             };
@@ -122,6 +123,11 @@ impl Memberships {
             }
         }
         listing
+    }
+
+    /// Whether the list shows a custom role without its id.
+    pub(super) fn lacks_role_ids(&self) -> bool {
+        self.rows().flat_map(|row| &row.roles).any(|role| role.slug_without_id().is_some())
     }
 
     /// The ids of all memberships, also of those whose roles can't be understood.
@@ -176,13 +182,13 @@ impl Row {
     }
 }
 
-fn member(row: Row, project: &str) -> Option<Member> {
+fn member(row: Row, project: &str, ids: &RoleIds) -> Option<Member> {
     let subject_id = row.subject()?;
     let of = row.project_id.or(row.project.map(|project| project.id));
     if of.is_some_and(|of| !of.eq_ignore_ascii_case(project)) {
         return None;
     }
-    let entries = row.roles.into_iter().map(roles::entry).collect::<Option<Vec<_>>>()?;
+    let entries = row.roles.into_iter().map(|role| roles::entry(role.with_id(ids))).collect::<Option<Vec<_>>>()?;
     Some(Member { subject_id, entries, memberships: 1, version: None })
 }
 
@@ -199,7 +205,7 @@ mod tests {
     }
 
     fn fold(rows: Value) -> Listing {
-        list(&rows).fold(PROJECT)
+        list(&rows).fold(PROJECT, &RoleIds::new())
     }
 
     fn roles(listing: &Listing) -> Vec<(&str, u32, Vec<&str>)> {
@@ -219,6 +225,26 @@ mod tests {
         ]));
         assert_eq!(roles(&listing), [("aaaa", 2, vec!["viewer", "member", "viewer"]), ("bbbb", 1, vec!["admin"])]);
         assert!(!listing.partial);
+    }
+
+    #[test]
+    fn a_custom_role_has_the_id_that_its_row_says_or_else_the_project() {
+        let ids = RoleIds::from([("deployer".to_owned(), "x".to_owned()), ("releaser".to_owned(), "y".to_owned())]);
+        let rows = json!([{"id": "m1", "identityId": "aaaa", "roles": [
+            {"role": "viewer"},
+            {"role": "custom", "customRoleSlug": "deployer"},
+            {"role": "custom", "customRoleSlug": "releaser", "customRoleId": "z"},
+            {"role": "custom", "customRoleSlug": "created-since"},
+        ]}]);
+        assert!(list(&rows).lacks_role_ids());
+        let listing = list(&rows).fold(PROJECT, &ids);
+        let known: Vec<Option<&str>> =
+            listing.members[0].entries.iter().map(|entry| entry.role_id.as_deref()).collect();
+        assert_eq!(known, [None, Some("x"), Some("z"), None]);
+        let rows = json!([{"id": "m1", "identityId": "aaaa", "roles": [
+            {"role": "viewer"}, {"role": "custom", "customRoleSlug": "releaser", "customRoleId": "z"},
+        ]}]);
+        assert!(!list(&rows).lacks_role_ids(), "built-in roles have no ids");
     }
 
     #[test]
@@ -257,7 +283,7 @@ mod tests {
                 list().ids(),
                 MembershipIds::from([("aaaa".to_owned(), vec!["m1".to_owned(), "m2".to_owned()])])
             );
-            let listing = list().fold(PROJECT);
+            let listing = list().fold(PROJECT, &RoleIds::new());
             assert!(listing.partial, "{container}");
             assert_eq!(roles(&listing), [("aaaa", 1, vec!["viewer"])], "{container}");
         }

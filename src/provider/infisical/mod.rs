@@ -11,12 +11,13 @@ mod membership;
 mod names;
 mod range;
 mod refusal;
+mod role_ids;
 mod roles;
 mod route;
 mod token;
 mod user;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
@@ -34,6 +35,7 @@ use crate::member::{Capabilities, Change, Member, Project, Target};
 use listing::{MembershipIds, Memberships};
 use membership::{Membership, Written};
 use refusal::{Asked, Failure, Operation, Refusal};
+use role_ids::RoleIds;
 use route::{Family, Generation};
 use user::Users;
 
@@ -57,6 +59,8 @@ pub struct Infisical {
     known: Mutex<[Known; Family::COUNT]>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
+    /// Projects of which the credential may not read the roles.
+    hidden_roles: Mutex<HashSet<String>>,
     /// Who was found under a user's name in the user's stead, by project, user and name: they aren't mailed again.
     strangers: Mutex<HashMap<(String, String, String), String>>,
 }
@@ -80,6 +84,7 @@ impl Infisical {
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
+            hidden_roles: Mutex::default(),
             strangers: Mutex::default(),
         }
     }
@@ -295,6 +300,7 @@ impl Provider for Infisical {
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
         // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
         // Whatever else is known stands until an answer says that its route has gone (`send_once`).
+        locked(&self.hidden_roles).clear();
         let (turn, family) = (Turn::new(permit), Family::Members(SubjectKind::Identity));
         let generation = match self.found(family) {
             Some(known) if self.has_route(&turn, family, known).await? => known,
@@ -325,7 +331,13 @@ impl Provider for Infisical {
 
     async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
         let project = project_id(project)?;
-        Ok(self.memberships(&Turn::new(permit), &project, kind).await?.fold(&project))
+        let turn = Turn::new(permit);
+        let memberships = self.memberships(&turn, &project, kind).await?;
+        let ids = match memberships.lacks_role_ids() {
+            true => self.role_ids(&turn, &project, kind).await?,
+            false => RoleIds::new(),
+        };
+        Ok(memberships.fold(&project, &ids))
     }
 
     async fn apply(
