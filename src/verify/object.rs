@@ -170,7 +170,6 @@ impl Object {
         shown.sort_unstable();
         match member {
             None => declared.is_empty(),
-            Some(member) if declared.is_empty() => capabilities.is_without_access(member),
             Some(member) => !declared.is_empty() && declared == shown && member.memberships == 1,
         }
     }
