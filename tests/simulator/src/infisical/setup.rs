@@ -1,5 +1,6 @@
 //! What a test sets up: projects, members, ways of signing in, the age of the server.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -260,7 +261,7 @@ impl State {
             role.rights = rights;
             return role.id.clone();
         }
-        let id = new_id();
+        let id = role_id(project, roles.len());
         let role = CustomRole { id: id.clone(), slug: slug.to_owned(), name: name.to_owned(), rights, created: now };
         roles.push(role);
         id
@@ -272,4 +273,18 @@ impl State {
         let caller = Caller::Subject(subject.to_owned());
         self.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.revoked = true);
     }
+}
+
+/// The id of a project's custom role: the same in each run, since the operator writes it down, where a seed is to replay
+/// exactly what it did.
+fn role_id(project: &str, at: usize) -> String {
+    let half = |of: u8| {
+        let mut hasher = DefaultHasher::new();
+        (project, at, of).hash(&mut hasher);
+        hasher.finish()
+    };
+    uuid::Builder::from_u128(u128::from(half(0)) << 64 | u128::from(half(1)))
+        .with_version(uuid::Version::Random)
+        .into_uuid()
+        .to_string()
 }
