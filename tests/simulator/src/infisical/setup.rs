@@ -285,6 +285,7 @@ fn role_id(project: &str, at: usize) -> String {
     };
     uuid::Builder::from_u128(u128::from(half(0)) << 64 | u128::from(half(1)))
         .with_version(uuid::Version::Random)
+        .with_variant(uuid::Variant::RFC4122)
         .into_uuid()
         .to_string()
 }
