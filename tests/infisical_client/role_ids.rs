@@ -81,7 +81,7 @@ async fn a_credential_that_may_not_read_roles_lists_without_their_ids_and_is_ask
     assert!(found["deployer"].is_some(), "{found:?}");
 }
 
-/// Without the ids a renamed role would be taken for a stranger's: a list that lacks them is no list.
+/// Without the ids a renamed role would be taken for somebody else's: a list that lacks them is no list.
 #[tokio::test]
 async fn a_list_whose_ids_can_not_be_had_just_now_fails() {
     let stage = Stage::new().await;

@@ -135,7 +135,7 @@ async fn every_kind_is_left_without_access_by_a_credential_that_may_not_delete()
     .await;
 }
 
-/// What was there when the process died is told from what the provider shows.
+/// What was there when the process died is derived from what the provider shows.
 #[tokio::test]
 async fn killed_after_the_change_the_next_operator_lets_the_object_go() {
     restart::alone(async |plane, stage| {

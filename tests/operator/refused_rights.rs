@@ -27,9 +27,9 @@ fn methods(subject: &Subject) -> Vec<String> {
     subject.writes().into_iter().map(|write| write.method).collect()
 }
 
-/// Seen failing with `converge::is_worth_a_try` true of everything: the stranger's role goes with the membership.
+/// Seen failing with `converge::is_worth_a_try` true of everything: the other role goes with the membership.
 #[tokio::test]
-async fn who_may_grant_nothing_any_more_removes_what_is_its_own_alone_and_no_strangers_role() {
+async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_removed() {
     with_stage(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.add_custom_role(worlds::INFISICAL_PROJECT, "powerless");
@@ -61,7 +61,7 @@ async fn who_may_grant_nothing_any_more_removes_what_is_its_own_alone_and_no_str
             // With the right it goes by itself.
             may(&stage, &["read", "create", "edit", "delete", "grant-privileges"]);
             stage.api.is_gone(&beside.object()).await;
-            beside.has_now(&["harmless"], "the stranger's stays");
+            beside.has_now(&["harmless"], "what others granted stays");
         }
     })
     .await;
@@ -87,8 +87,8 @@ async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
         infisical.be_june_2025();
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["admin"]);
         let kinds = |name: &str| [stage.identity(name), stage.person(name), stage.group(name)];
-        let (told, deleting) = (kinds("told"), kinds("deleting"));
-        each(told.iter().chain(&deleting), async |subject| {
+        let (waiting, deleting) = (kinds("waiting"), kinds("deleting"));
+        each(waiting.iter().chain(&deleting), async |subject| {
             stage.declare(subject, json!([{"role": "viewer"}])).await;
             stage.ready(&subject.object()).await;
         })
@@ -103,7 +103,7 @@ async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
         .await;
         infisical.delete_project(worlds::INFISICAL_PROJECT);
         each(&deleting, async |subject| stage.api.is_gone(&subject.object()).await).await;
-        each(&told, async |subject| {
+        each(&waiting, async |subject| {
             stage.reconcile_now(&subject.object()).await;
             let message = stage.says(&subject.object(), "Stalled", "True", "ProjectNotFound").await;
             assert!(!message.contains("give it"), "{message}");

@@ -53,7 +53,7 @@ fn managed(status: &Value) -> Vec<(&str, Option<&str>)> {
 }
 
 /// The object says that the role has another name, and what to do.
-async fn is_told(stage: &Stage, subject: &Subject, former: &str, present: &str) {
+async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &str) {
     let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
     assert_contains(&message, &format!("role {former:?} was renamed to {present:?}"));
     assert_contains(&message, &format!("write {present:?} in spec.roles"));
@@ -74,7 +74,7 @@ async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() 
         rename(&stage, "releaser", "publisher");
         each(&subjects, async |subject| {
             let written = subject.writes().len();
-            is_told(&stage, subject, "releaser", "publisher").await;
+            is_reported(&stage, subject, "releaser", "publisher").await;
             stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
             let before = stage.api.get(&subject.object()).await;
             looked_again(&stage).await;
@@ -141,11 +141,11 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
         granted(&stage, &ended, temporary).await;
         granted(&stage, &dropped, json!([{"role": "viewer"}, {"role": "releaser"}])).await;
         rename(&stage, "releaser", "publisher");
-        is_told(&stage, &dropped, "releaser", "publisher").await;
+        is_reported(&stage, &dropped, "releaser", "publisher").await;
         stage.change(&dropped, json!({"roles": [{"role": "viewer"}]})).await;
         dropped.has(&["viewer"]).await;
         stage.ready(&dropped.object()).await;
-        is_told(&stage, &ended, "releaser", "publisher").await;
+        is_reported(&stage, &ended, "releaser", "publisher").await;
         // A later end is none of the renamed role's.
         let later = json!({"duration": "1h", "expirationTime": in_seconds(600)});
         stage.change(&ended, json!({"roles": [{"role": "releaser", "temporary": later}]})).await;
@@ -160,7 +160,7 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
     .await;
 }
 
-/// Seen failing with `renamed` starts left out of `admit::starts`: the window begins anew.
+/// Seen failing with `renamed` starts left out of `admit::starts`: the window has a new start.
 #[tokio::test]
 async fn a_spec_that_says_the_new_name_goes_on_with_the_grant_as_it_was() {
     with_stage(async |stage| {
@@ -174,7 +174,7 @@ async fn a_spec_that_says_the_new_name_goes_on_with_the_grant_as_it_was() {
         let starts: Vec<Value> = started(&stage, &subjects).await;
         rename(&stage, "releaser", "publisher");
         each(&subjects, async |subject| {
-            is_told(&stage, subject, "releaser", "publisher").await;
+            is_reported(&stage, subject, "releaser", "publisher").await;
             let written = subject.writes().len();
             let roles = json!([{"role": "publisher", "temporary": {"duration": "1h"}}]);
             stage.change(subject, json!({ "roles": roles })).await;
@@ -271,7 +271,7 @@ async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_sa
         let second = restart::operator(plane).await;
         stage.api.is_gone(&deleted.object()).await;
         deleted.has_now(&[], "after the restart");
-        is_told(&stage, &held, "releaser", "publisher").await;
+        is_reported(&stage, &held, "releaser", "publisher").await;
         assert_eq!(held.writes().len(), written, "{:#?}", held.writes());
         held.has_now(&["viewer", "publisher"], "after the restart");
         second.stop().await.unwrap();
@@ -281,7 +281,7 @@ async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_sa
 
 /// Seen failing with `Written::record` believing every id.
 #[tokio::test]
-async fn under_rules_a_renamed_role_is_held_and_a_forged_id_takes_no_strangers_role_away() {
+async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_others() {
     with_stage(async |stage| {
         role(&stage, "releaser");
         let admins = role(&stage, "administrator");
@@ -295,7 +295,7 @@ async fn under_rules_a_renamed_role_is_held_and_a_forged_id_takes_no_strangers_r
             stage.ready(&subject.object()).await;
         }
         rename(&stage, "releaser", "publisher");
-        is_told(&stage, &held, "releaser", "publisher").await;
+        is_reported(&stage, &held, "releaser", "publisher").await;
         held.has_now(&["publisher"], "held");
         stage.delete(&held.object()).await;
         held.has_now(&[], "no rule says its new name, and it was granted all the same");
