@@ -24,6 +24,10 @@ pub fn confirmation(
     shown: Option<&Member>,
     capabilities: Capabilities,
 ) -> Confirmation {
+    if receipt.kept.is_some() && *change == Change::Remove {
+        let without_access = shown.is_none_or(|member| capabilities.is_without_access(member));
+        return if without_access { Confirmation::Shown } else { Confirmation::Overtaken };
+    }
     let entries = shown.map_or(&[][..], |member| &member.entries);
     let same = key(entries, capabilities) == key(change.outcome(), capabilities)
         && shown.is_none_or(|member| member.memberships == 1);
@@ -65,6 +69,7 @@ mod tests {
     const INFISICAL: Capabilities = Capabilities {
         enforces_expiry: true,
         permanent_base: Some("no-access"),
+        empty_role: Some("no-access"),
         one_writer: false,
         lists_are_current: true,
         creation_role: None,
@@ -73,6 +78,7 @@ mod tests {
     const ZITADEL: Capabilities = Capabilities {
         enforces_expiry: false,
         permanent_base: None,
+        empty_role: None,
         one_writer: true,
         lists_are_current: false,
         creation_role: None,
@@ -113,7 +119,7 @@ mod tests {
             (INFISICAL, &Change::Remove, None, row(&["a"], None, 1), Overtaken),
         ];
         for (index, (capabilities, change, version, shown, expected)) in cases.into_iter().enumerate() {
-            let found = confirmation(change, Receipt { version }, shown.as_ref(), capabilities);
+            let found = confirmation(change, Receipt { version, ..Receipt::default() }, shown.as_ref(), capabilities);
             assert_eq!(found, expected, "case {index}");
         }
     }

@@ -30,6 +30,8 @@ pub enum Happening {
     Revoked,
     /// Roles whose end has come were taken away.
     Expired,
+    /// All access was taken away, and the membership stays: the provider doesn't let it be removed.
+    MembershipKept,
     /// Roles that were taken away or shortened by hand were put back.
     DriftedBack,
     /// Roles that were added by hand were taken away.
@@ -55,6 +57,7 @@ impl Happening {
             Self::Granted => "Granted",
             Self::Revoked => "Revoked",
             Self::Expired => "Expired",
+            Self::MembershipKept => "MembershipKept",
             Self::DriftedBack | Self::DriftedAway => "Drifted",
             Self::Failed => "Failed",
             Self::Waiting => "Waiting",
@@ -68,7 +71,8 @@ impl Happening {
     fn type_(self) -> &'static str {
         match self {
             Self::Granted | Self::Revoked | Self::Expired | Self::Ready => "Normal",
-            Self::DriftedBack
+            Self::MembershipKept
+            | Self::DriftedBack
             | Self::DriftedAway
             | Self::Failed
             | Self::Waiting
@@ -82,7 +86,7 @@ impl Happening {
     fn action(self) -> &'static str {
         match self {
             Self::Granted => "Grant",
-            Self::Revoked | Self::Expired | Self::RevokeFailed => "Revoke",
+            Self::Revoked | Self::Expired | Self::MembershipKept | Self::RevokeFailed => "Revoke",
             Self::DriftedBack | Self::DriftedAway => "Repair",
             Self::Failed | Self::Waiting => "Reconcile",
             Self::Abandoned => "Release",
@@ -98,7 +102,9 @@ impl Happening {
             Self::Expired => format!("revoked {what}: the time is over"),
             Self::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
             Self::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
-            Self::Failed | Self::Waiting | Self::RevokeFailed | Self::NotReady | Self::Ready => what,
+            Self::Failed | Self::Waiting | Self::MembershipKept | Self::RevokeFailed | Self::NotReady | Self::Ready => {
+                what
+            }
             Self::Abandoned => format!("let go without revoking: {what} stays at the provider"),
         };
         let text = match justification {
@@ -258,7 +264,8 @@ mod tests {
         publishing.abort();
     }
 
-    const ALL: [Happening; 11] = [
+    const ALL: [Happening; 12] = [
+        Happening::MembershipKept,
         Happening::Granted,
         Happening::Revoked,
         Happening::Expired,

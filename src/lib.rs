@@ -22,6 +22,7 @@
 //! |     | [`lease`] | which of several replicas may |
 //! | confirm | [`confirm`] | whether an observation shows it |
 //! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
+//! |     | [`renames`] | which roles of a record have another name by now |
 //! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`], [`liveness`] | what is said of it |
 //!
 //! All requests to the API server go through [`kubernetes`], where their time limits are.
@@ -61,6 +62,7 @@ pub mod notices;
 pub mod plan;
 pub mod policy;
 pub mod provider;
+pub mod renames;
 mod replaceable;
 mod roots;
 pub mod roster;

@@ -71,12 +71,14 @@ pub struct Entry {
     /// The entry's window in the provider's own words, so that a foreign entry is sent back byte for byte.
     /// `None` for entries of ours and for permanent ones.
     pub verbatim: Option<Verbatim>,
+    /// The id of the role, where the provider has one that stays when the name is changed, and shows it.
+    pub role_id: Option<String>,
 }
 
 impl Entry {
     /// An entry of ours.
     pub fn new(role: impl Into<String>, term: Term) -> Self {
-        Self { role: role.into(), term, verbatim: None }
+        Self { role: role.into(), term, verbatim: None, role_id: None }
     }
 
     /// A permanent entry of ours.
@@ -145,6 +147,12 @@ pub enum Change {
 }
 
 impl Capabilities {
+    /// Whether all that a membership holds is the role that gives nothing, so that it gives no access.
+    pub fn is_without_access(&self, member: &Member) -> bool {
+        let is_empty = |entry: &Entry| Some(entry.role.as_str()) == self.empty_role;
+        member.memberships == 1 && !member.entries.is_empty() && member.entries.iter().all(is_empty)
+    }
+
     /// Roles that somebody who is brought in may be left with, and whoever brings them in answers for.
     pub fn left_by_an_invitation(&self) -> impl Iterator<Item = &'static str> + use<> {
         let roles = [self.creation_role, self.permanent_base];
@@ -172,6 +180,9 @@ pub struct Capabilities {
     pub enforces_expiry: bool,
     /// It refuses a membership of temporary roles only, and this built-in role gives nothing: the base to add.
     pub permanent_base: Option<&'static str>,
+    /// The built-in role that gives nothing, where the provider has one, whether or not it is needed as a base. A
+    /// membership that holds nothing else gives no access, and is left with it where it can't be removed.
+    pub empty_role: Option<&'static str>,
     /// Writes are made one at a time on the whole instance (reference/zitadel.md, trap 4).
     pub one_writer: bool,
     /// A row that a list shows is what is in force; where false, only a write's own answer is.

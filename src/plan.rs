@@ -54,6 +54,7 @@ pub struct Plan {
     drift: Vec<Drift>,
     needs_fresh: bool,
     fallbacks_need_fresh: bool,
+    removal_takes_others: bool,
     revokes: bool,
 }
 
@@ -68,6 +69,11 @@ impl Plan {
     /// nothing is removed.
     pub fn fallbacks(&self) -> &[Change] {
         &self.fallbacks
+    }
+
+    /// Whether a fallback that removes the whole membership takes roles away that nobody of ours wrote down.
+    pub fn removal_takes_others(&self) -> bool {
+        self.removal_takes_others
     }
 
     /// Roles that the change adds or lengthens.
@@ -139,8 +145,12 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
         return Plan { drift, ..Plan::default() };
     };
     let revokes = unproven || verdicts.iter().any(Verdict::revokes);
-    let fallbacks = if revokes { fallbacks(&verdicts, observed, &union, view, &change) } else { Vec::new() };
+    let (fallbacks, others) = match revokes {
+        true => fallbacks(&verdicts, observed, &union, view, &change),
+        false => (Vec::new(), BTreeSet::new()),
+    };
     Plan {
+        removal_takes_others: !others.is_empty(),
         fallbacks_need_fresh: fallbacks.iter().any(|fallback| relies_on_list(fallback, &union, view)),
         fallbacks,
         gained: gained(&verdicts, &missing),
@@ -165,7 +175,7 @@ fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
 }
 
 fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
-    view.capabilities.permanent_base.is_some_and(|base| union.ours.contains(base))
+    view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
 }
 
 /// What the provider doesn't show and is to be put there: roles that may be granted, and foreign ones that a healing
@@ -174,7 +184,7 @@ fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entr
     let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
     let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
     let mut missing: Vec<Entry> = granted.map(|(role, term)| Entry::new(role.clone(), *term)).collect();
-    let is_base = |entry: &Entry| Some(entry.role.as_str()) == view.capabilities.permanent_base;
+    let is_base = |entry: &Entry| Some(entry.role.as_str()) == view.capabilities.empty_role;
     let base_there = view.observed.is_some_and(|member| member.entries.iter().any(is_base));
     let comes_back = |entry: &&Entry| match is_base(entry) {
         true => !base_there && entry.term == Term::Permanent,
@@ -262,7 +272,7 @@ fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
 fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
     let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
     let told = |entry: &Entry| {
-        Some(entry.role.as_str()) == view.capabilities.permanent_base
+        Some(entry.role.as_str()) == view.capabilities.empty_role
             || union.granted.get(&entry.role).is_some_and(|term| same_end(entry.term, *term))
     };
     match change {
@@ -274,15 +284,16 @@ fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
 /// How many foreign roles are left out one at a time before all of them are.
 const ONE_BY_ONE: usize = 4;
 
-/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all; and
-/// at last without those of ours that the provider doesn't know any more, so that no list with them is accepted.
+/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all;
+/// at last without those of ours that the provider doesn't know any more, so that no list with them is accepted; and which
+/// unmanaged roles these are.
 fn fallbacks(
     verdicts: &[Verdict<'_>],
     observed: &[Entry],
     union: &Union,
     view: &View<'_>,
     change: &Change,
-) -> Vec<Change> {
+) -> (Vec<Change>, BTreeSet<String>) {
     let as_change = |mut entries: Vec<Entry>, extent: Extent| {
         settle(&entries, observed, union, view, true, extent).put_into(&mut entries);
         match (entries.is_empty(), view.observed) {
@@ -297,16 +308,16 @@ fn fallbacks(
         union.kept.contains_key(role) || union.held.contains_key(role) || view.spared.contains(role)
     };
     let without_others: Vec<Entry> = alone.iter().filter(stays).cloned().collect();
-    let others: BTreeSet<&str> = alone.iter().filter(|e| !stays(e)).map(|e| e.role.as_str()).collect();
-    let each = if (2..=ONE_BY_ONE).contains(&others.len()) { others } else { BTreeSet::new() };
-    let without = |role: &&str| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
+    let others: BTreeSet<String> = alone.iter().filter(|e| !stays(e)).map(|e| e.role.clone()).collect();
+    let is_few = (2..=ONE_BY_ONE).contains(&others.len());
+    let without = |role: &String| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
     let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];
-    fallbacks.extend(each.iter().map(|role| as_change(without(role), Extent::Removals)));
+    fallbacks.extend(others.iter().filter(|_| is_few).map(|role| as_change(without(role), Extent::Removals)));
     let known = without_others.iter().filter(|entry| !view.refused.contains(&entry.role)).cloned().collect();
     fallbacks.extend([as_change(without_others, Extent::Ours), as_change(known, Extent::Ours)]);
     fallbacks.dedup();
     fallbacks.retain(|fallback| fallback != change);
-    fallbacks
+    (fallbacks, others)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::api::membership::{Drift, ManagedRole, RoleState, RoleStatus};
 use crate::api::{ProjectMembershipSpec, Reason};
 use crate::grants::{self, State};
 use crate::layers::Layer;
-use crate::member::Term;
+use crate::member::{Term, Window};
 use crate::provider::http::text::bounded;
 
 /// How long an object may wait before Ready turns from Unknown to False.
@@ -213,14 +213,24 @@ pub fn active_roles(roles: &[RoleStatus]) -> String {
     active.map(|role| role.role.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// `status.managedRoles` from a record.
-pub fn managed_roles(record: &BTreeMap<String, Term>) -> Vec<ManagedRole> {
+/// A managed role's term.
+pub fn term_of(role: &ManagedRole) -> Term {
+    match (role.start_time, role.expiration_time) {
+        (None, None) => Term::Permanent,
+        (start, end) => {
+            Term::Temporary(Window { start: start.unwrap_or(Timestamp::MIN), end: end.unwrap_or(Timestamp::MAX) })
+        }
+    }
+}
+
+/// `status.managedRoles` from a record; `id`: what is known of a role's id.
+pub fn managed_roles(record: &BTreeMap<String, Term>, id: impl Fn(&str) -> Option<String>) -> Vec<ManagedRole> {
     let of = |(role, term): (&String, &Term)| {
         let (start_time, expiration_time) = match term {
             Term::Permanent => (None, None),
             Term::Temporary(window) => (Some(window.start), Some(window.end)),
         };
-        ManagedRole { role: role.clone(), start_time, expiration_time }
+        ManagedRole { role: role.clone(), role_id: id(role), start_time, expiration_time }
     };
     record.iter().map(of).collect()
 }

@@ -12,7 +12,8 @@ use super::resolve::Scene;
 use super::targets::{Memory, Refused};
 use crate::api::Reason;
 use crate::confirm::{Confirmation, confirmation};
-use crate::member::{Change, Member};
+use crate::events::Happening;
+use crate::member::{Change, Entry, Member};
 use crate::plan::{Loss, Plan};
 use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
@@ -65,14 +66,18 @@ pub async fn carry_out(
     drop(permit);
     match answer {
         Ok(receipt) => {
-            roster.wrote(&target.subject_id, written(change, &target.subject_id, receipt));
-            Ok(confirm(pass, change, receipt, urgency).await.unwrap_or_else(|error| {
+            roster.wrote(&target.subject_id, written(pass, change, receipt));
+            let sent = confirm(pass, change, receipt, urgency).await.unwrap_or_else(|error| {
                 roster.doubt(&target.subject_id);
                 match error {
                     Error::Changed { .. } => Sent::LookAgain,
                     error => Sent::Unshown(error),
                 }
-            }))
+            });
+            if let (Sent::Confirmed, Some(why)) = (&sent, receipt.kept) {
+                report_kept(pass, why);
+            }
+            Ok(sent)
         }
         Err(Error::Changed { .. }) => {
             roster.doubt(&target.subject_id);
@@ -89,13 +94,25 @@ pub async fn carry_out(
 }
 
 /// The row that a change should make.
-fn written(change: &Change, subject_id: &str, receipt: Receipt) -> Option<Member> {
-    (*change != Change::Remove).then(|| Member {
-        subject_id: subject_id.to_owned(),
-        entries: change.outcome().to_vec(),
-        memberships: 1,
-        version: receipt.version,
-    })
+fn written(pass: &Pass<'_>, change: &Change, receipt: Receipt) -> Option<Member> {
+    let kept = receipt.kept.and(pass.capabilities().empty_role).map(|role| vec![Entry::permanent(role)]);
+    let entries = match change {
+        Change::Remove => kept?,
+        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => entries.clone(),
+    };
+    let subject_id = pass.resolved.target.subject_id.clone();
+    Some(Member { subject_id, entries, memberships: 1, version: receipt.version })
+}
+
+/// Reports that a membership could not be removed and gives no access any more.
+fn report_kept(pass: &Pass<'_>, why: &str) {
+    let role = pass.capabilities().empty_role.unwrap_or_default();
+    let message = format!("the membership has no access any more and stays with the role {role:?}: {why}");
+    tracing::warn!(object = %pass.reference, "{message}");
+    if let Some(object) = pass.resolved.object(pass.ctx, pass.reference) {
+        let justification = object.spec.justification.as_deref();
+        pass.ctx.events.tell(&object, Happening::MembershipKept, &[message], justification);
+    }
 }
 
 /// Waits until an observation that began after the write shows it, and heals what the provider lost.
@@ -126,7 +143,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             let permit = connection.lane.permit(Kind::Write, urgency, pass.namespace).await;
             receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
-            roster.wrote(&target.subject_id, written(change, &target.subject_id, receipt));
+            roster.wrote(&target.subject_id, written(pass, change, receipt));
         } else if shown.is_none() && *change != Change::Remove {
             let permit = connection.lane.permit(Kind::Read, urgency, pass.namespace).await;
             connection.provider.explain_absence(&permit, target).await?;

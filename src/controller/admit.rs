@@ -15,6 +15,8 @@ use crate::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
 use crate::plan;
 use crate::policy::allow::Governed;
 use crate::policy::{self, Admitted, Refusal, When};
+use crate::renames::{self, Renames};
+use crate::status::term_of;
 
 /// An object as a layer, with what its own status needs to say.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Reading {
     pub admitted: Option<Admitted>,
     /// Why the object doesn't count; `None` where it does or is being deleted.
     pub aside: Option<Refusal>,
+    /// How the roles that it has written down are called by now.
+    pub renames: Renames,
     /// What has to be written down before the first write: the spec alone doesn't tell what this object granted.
     pub records_first: bool,
 }
@@ -36,6 +40,8 @@ pub struct Beside<'a> {
     pub capabilities: Capabilities,
     /// The provider's row.
     pub observed: Option<&'a Member>,
+    /// What the object has written down as managed, as far as it is believed.
+    pub record: &'a [ManagedRole],
     /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
     pub others: &'a BTreeSet<String>,
     /// Why the provider isn't ready, where only ends and revocations are carried out.
@@ -53,11 +59,12 @@ pub struct Beside<'a> {
 /// Reads one object.
 pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     let status = object.status.clone().unwrap_or_default();
+    let (mut managed, renames) = recognised(object, beside.record, beside.observed);
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let asked_for = admission.as_ref().map_or_else(
         |_| Vec::new(),
-        |admitted| grants::evaluate(admitted, &starts(object, &status, beside), beside.now),
+        |admitted| grants::evaluate(admitted, &starts(object, &status, &managed, beside), beside.now),
     );
     let aside = if deleting { None } else { aside(object, &admission, &asked_for, beside) };
     let phase = match (deleting, &aside) {
@@ -66,14 +73,14 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         (false, None) => Phase::Counts,
     };
     let admitted = admission.ok();
-    let grants = if phase == Phase::Counts { asked_for } else { Vec::new() };
+    let mut grants = if phase == Phase::Counts { asked_for } else { Vec::new() };
     let spec_tells = !(object.spec.role_management == RoleManagement::Additive
         || object.spec.adoption_policy == AdoptionPolicy::Refuse
         || grants.iter().any(|grant| grant.term != Term::Permanent)
         || claimed(object, &status, &grants));
     // What rules let a spec grant they may not any more when it is deleted: its status says what it did.
     let records_first = !spec_tells || beside.governed.is_some();
-    let mut managed = managed(&status.managed_roles);
+    renames.follow(&mut grants, &managed);
     if deleting {
         if spec_tells {
             let may = |role: &str| beside.governed.is_none_or(|governed| governed.may_take(role).is_ok());
@@ -92,7 +99,17 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         managed,
         carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
     };
-    Reading { layer, admitted, aside, records_first }
+    Reading { layer, admitted, aside, renames, records_first }
+}
+
+/// What an object has written down, by what the roles are called now.
+pub fn recognised(
+    object: &ProjectMembership,
+    record: &[ManagedRole],
+    observed: Option<&Member>,
+) -> (BTreeMap<String, Term>, Renames) {
+    let declared = object.spec.roles.iter().map(|grant| grant.role.as_str()).collect();
+    renames::recognise(record, &declared, observed.map_or(&[][..], |member| &member.entries))
 }
 
 /// That an object is suspended, if it is.
@@ -172,7 +189,7 @@ pub fn refuse_adoption(
 }
 
 /// The roles in force that nobody of ours has written down: whoever takes one away takes it from a stranger. The
-/// permanent base gives nothing.
+/// role that gives nothing isn't counted.
 pub fn foreign(
     readings: &[Reading],
     capabilities: Capabilities,
@@ -182,7 +199,7 @@ pub fn foreign(
     let ours = |role: &String| readings.iter().any(|reading| reading.layer.managed.contains_key(role));
     let entries = observed.into_iter().flat_map(|member| &member.entries);
     let in_force = entries.filter(|entry| !entry.term.ended(now)).map(|entry| &entry.role);
-    in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.permanent_base).cloned().collect()
+    in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.empty_role).cloned().collect()
 }
 
 /// Refuses an Exclusive object that would take away a stranger's role which no rule lets its namespace take. What it
@@ -208,7 +225,12 @@ fn claimed(object: &ProjectMembership, status: &ProjectMembershipStatus, grants:
 }
 
 /// The starts that the object may count from.
-fn starts(object: &ProjectMembership, status: &ProjectMembershipStatus, beside: &Beside<'_>) -> Starts {
+fn starts(
+    object: &ProjectMembership,
+    status: &ProjectMembershipStatus,
+    managed: &BTreeMap<String, Term>,
+    beside: &Beside<'_>,
+) -> Starts {
     let finalized = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     // The finalizer comes before the first write: without it nothing was ever done, whatever was waited for.
     let past = match (finalized, status.observed_generation) {
@@ -219,7 +241,12 @@ fn starts(object: &ProjectMembership, status: &ProjectMembershipStatus, beside: 
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let mut recorded: BTreeMap<String, Timestamp> = BTreeMap::new();
-    for (role, start) in of_roles.chain(of_managed) {
+    // A role that is declared by its new name began when it was granted by its former one.
+    let of_renamed = managed.iter().filter_map(|(role, term)| match term {
+        Term::Temporary(window) if window.start != Timestamp::MIN => Some((role.clone(), window.start)),
+        Term::Temporary(_) | Term::Permanent => None,
+    });
+    for (role, start) in of_roles.chain(of_managed).chain(of_renamed) {
         recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
     }
     let entries = beside.observed.map_or(&[][..], |member| &member.entries);
@@ -277,13 +304,7 @@ pub fn presumed(object: &ProjectMembership, status: &ProjectMembershipStatus) ->
 
 /// `status.managedRoles` as terms.
 pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
-    let term = |role: &ManagedRole| match (role.start_time, role.expiration_time) {
-        (None, None) => Term::Permanent,
-        (start, end) => {
-            Term::Temporary(Window { start: start.unwrap_or(Timestamp::MIN), end: end.unwrap_or(Timestamp::MAX) })
-        }
-    };
-    roles.iter().map(|role| (role.role.clone(), term(role))).collect()
+    roles.iter().map(|role| (role.role.clone(), term_of(role))).collect()
 }
 
 /// Whether a stranger's role that a healing took out may be put back on the word of a status. Under rules a status alone
@@ -303,7 +324,7 @@ fn carried(role: &CarriedRole) -> Entry {
         (Some(range), Some(start)) => Some(Verbatim { range: range.clone(), start: start.clone() }),
         _ => None,
     };
-    Entry { role: role.role.clone(), term, verbatim }
+    Entry { verbatim, ..Entry::new(role.role.clone(), term) }
 }
 
 /// Role names for a message.

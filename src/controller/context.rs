@@ -17,7 +17,7 @@ use super::provider_object::Providers;
 use super::reporting::Reports;
 use super::targets::Targets;
 use crate::api::ProjectMembership;
-use crate::api::membership::ProviderKind;
+use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::liveness::{Passes, name_of};
@@ -124,9 +124,9 @@ struct Own {
     object: Option<Arc<ProjectMembership>>,
     /// A write is under way; what the watch has shown since it began.
     under_way: Option<Vec<u64>>,
-    /// All roles that its status ever said to be managed: when it was seen first, and in what we wrote. What somebody else
+    /// All roles that its status ever said to be managed, with their ids: when it was seen first, and in what we wrote. What somebody else
     /// wrote there since was forged.
-    managed: Option<BTreeSet<String>>,
+    managed: Option<BTreeSet<(String, Option<String>)>>,
 }
 
 impl Written {
@@ -188,11 +188,29 @@ impl Written {
 
     /// Whether a role of an object's record was there when it was seen first, or is one that we wrote down.
     pub fn knows(&self, object: &ProjectMembership, role: &str) -> bool {
+        self.knows_any(object, |(known, _)| known == role)
+    }
+
+    /// What an object has written down as managed, as far as it is believed: an id that somebody else wrote there would
+    /// make another's role its own.
+    pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
+        let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
+        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
+            for role in record.iter_mut().filter(|role| role.role_id.is_some()) {
+                if !self.knows_any(object, |(known, id)| (known, id) == (&role.role, &role.role_id)) {
+                    role.role_id = None;
+                }
+            }
+        }
+        record
+    }
+
+    fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
         // What departed was looked at when it did.
         let departed = object.metadata.name.as_deref().is_some_and(departed::is_one);
         let written = self.lock();
         let own = object.uid().and_then(|uid| written.get(&uid));
-        departed || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.contains(role))
+        departed || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
     }
 
     /// Forgets an object that is gone.
@@ -223,9 +241,10 @@ impl Written {
     }
 }
 
-/// The roles of an object's record.
-fn managed(object: &ProjectMembership) -> impl Iterator<Item = String> {
-    object.status.iter().flat_map(|status| &status.managed_roles).map(|managed| managed.role.clone())
+/// The roles of an object's record, with their ids.
+fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<String>)> {
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    managed.map(|managed| (managed.role.clone(), managed.role_id.clone()))
 }
 
 /// An object's resourceVersion as a number. Since Kubernetes 1.35 (KEP-5504) they may be compared so within a

@@ -13,10 +13,11 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::act::{self, Sent};
+use super::admit::Reading;
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
 use super::reconcile::urgency;
-use super::record;
+use super::record::{self, entries};
 use super::reporting;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
@@ -146,7 +147,8 @@ impl Pass<'_> {
                 }
                 Ok(Sent::Unshown(error)) => return self.stalled(memory, look, change, error, false),
                 Ok(Sent::Removed(error)) => return self.stalled(memory, look, change, error, true),
-                // Each time another role, so that this has an end.
+                // Each time another role, so that this has an end. It may have been renamed since the list.
+                Ok(Sent::Learnt) if look.scene.know_ids() => not_before = Some(Instant::now()),
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
                     round += 1;
@@ -278,7 +280,7 @@ impl Pass<'_> {
         cure: bool,
         memory: &mut Memory,
     ) -> Result<Sent, Error> {
-        let (uid, granted) = granted(&look.scene);
+        let (uid, granted) = granted(look);
         if !look.scene.acting.records_first {
             memory.granted.insert(uid.clone(), granted);
         }
@@ -302,7 +304,7 @@ impl Pass<'_> {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
                     return Ok(Sent::Learnt);
                 }
-                if error.retry() == Retry::Terminal && self.fall_back(memory, look).await {
+                if error.retry() == Retry::Terminal && self.fall_back(memory, look, &error).await {
                     return Ok(Sent::Removed(error));
                 }
                 Err(error)
@@ -311,7 +313,7 @@ impl Pass<'_> {
     }
 
     /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
-    async fn fall_back(&self, memory: &Memory, look: &Look) -> bool {
+    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> bool {
         let mut since = Instant::now();
         for attempt in 0..look.plan.fallbacks().len() {
             // What is sent carries others' entries on the word of the list.
@@ -335,6 +337,10 @@ impl Pass<'_> {
                 permit.unused();
                 return false;
             };
+            if !is_worth_a_try(&look.plan, fallback, error) {
+                permit.unused();
+                continue;
+            }
             match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
                 Ok(Sent::Confirmed | Sent::Overtaken) => {
                     reporting::lost(self.ctx, &look.scene, &look.plan);
@@ -365,6 +371,17 @@ impl Pass<'_> {
     }
 }
 
+/// Whether a fallback may be accepted after `error`. Where the credential may grant nothing, every role list is refused,
+/// and no entry of it is in the way: then the whole membership may be removed, but only where that takes nothing from
+/// others.
+fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
+    match (error, fallback) {
+        (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
+        (Error::MayNotGrant { .. }, _) => false,
+        _ => true,
+    }
+}
+
 /// Whether two changes leave the same behind.
 fn same(a: &Change, b: &Change) -> bool {
     let key = |change: &Change| {
@@ -376,10 +393,12 @@ fn same(a: &Change, b: &Change) -> bool {
 }
 
 /// What the acting object manages once its grants are carried out.
-fn granted(scene: &Scene) -> (String, Granted) {
-    let layer = &scene.acting.layer;
+fn granted(look: &Look) -> (String, Granted) {
+    let Look { scene, sighting, .. } = look;
+    let Reading { layer, renames, .. } = &scene.acting;
     let generation = scene.object.metadata.generation.unwrap_or_default();
-    (layer.uid.clone(), Granted { generation, record: layer.record_before(scene.now) })
+    let record = renames.written(&layer.record_before(scene.now), entries(sighting.member.as_ref()));
+    (layer.uid.clone(), Granted { generation, record })
 }
 
 /// How urgent what a look came to is.

@@ -126,7 +126,8 @@ impl State {
         if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
             && let Some(status) = &mut kept.status
         {
-            status.managed_roles.retain(|managed| ctx.written.knows(&object, &managed.role));
+            let record = ctx.written.record(&object).into_iter();
+            status.managed_roles = record.filter(|managed| ctx.written.knows(&object, &managed.role)).collect();
         }
         let kept = Arc::new(kept);
         self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });

@@ -329,10 +329,11 @@ fn reading_of_newcomer(
     project: &Project,
     now: Timestamp,
 ) -> Reading {
-    let labels = resolve::labels(ctx, object);
+    let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
     let beside = Beside {
         capabilities: connection.provider.capabilities(SubjectKind::User),
         observed: None,
+        record: &record,
         others: &BTreeSet::new(),
         unready: None,
         led: false,
@@ -387,7 +388,7 @@ fn status_of(
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let roles = status::roles(&reading.layer, &[], &old.roles, &InForce::default(), now);
-    let managed = status::managed_roles(record);
+    let managed = reading.renames.written(record, &[]);
     ProjectMembershipStatus {
         observed_generation: generation,
         conditions: status::conditions(&old.conditions, told, &[], generation, now),

@@ -12,7 +12,7 @@ use super::targets::{Memory, Stalled};
 use crate::api::Reason;
 use crate::api::membership::Drift;
 use crate::layers::Phase;
-use crate::member::{Change, Member};
+use crate::member::{Capabilities, Change, Member};
 use crate::provider::{Error, Retry, Urgency};
 use crate::status::Told;
 
@@ -115,9 +115,10 @@ impl Pass<'_> {
     pub(super) fn settled(&self, look: Look, memory: &Memory) -> Outcome {
         let told = match &look.scene.acting.aside {
             Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
-            None => record::refused_role(&look.scene, memory)
+            None => record::renamed_role(&look.scene)
+                .or_else(|| record::refused_role(&look.scene, memory))
                 .or_else(|| record::skewed_role(&look.scene))
-                .unwrap_or_else(|| Told::new(Reason::Converged, "the provider holds what is declared")),
+                .unwrap_or_else(|| converged(&look, self.capabilities())),
         };
         let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());
         let again = if told.reason == Reason::Progressing { Again::Backoff } else { Again::AtEdge };
@@ -163,6 +164,22 @@ impl Pass<'_> {
         };
         Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), removed, again })
     }
+}
+
+/// The provider holds what is declared. A membership that is left without access is named, or whoever finds it in the
+/// provider's list would take it for a removal that was forgotten.
+fn converged(look: &Look, capabilities: Capabilities) -> Told {
+    let acting = &look.scene.acting.layer;
+    let declared = |role: &str| acting.has_in_effect(role, look.scene.now);
+    let role = capabilities.empty_role.filter(|role| !declared(role)).unwrap_or_default();
+    let kept = look.sighting.member.as_ref().is_some_and(|member| capabilities.is_without_access(member));
+    let message = match kept && !role.is_empty() {
+        true => format!(
+            "the provider holds what is declared; the membership stays with the role {role:?}, which gives nothing"
+        ),
+        false => "the provider holds what is declared".to_owned(),
+    };
+    Told::new(Reason::Converged, message)
 }
 
 pub(super) fn contested(look: Look) -> Outcome {

@@ -372,7 +372,8 @@ async fn waits(
     let report_in = report_failure(ctx, object, &in_force.overdue, &told);
     let roles = status::frozen_roles(&old.roles, &in_force, now);
     let started = old.observed_generation != -1 || !is_finalized(object);
-    let managed = status::managed_roles(&admit::presumed(object, &old));
+    let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
+    let managed = status::managed_roles(&admit::presumed(object, &old), known);
     let new = ProjectMembershipStatus {
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),

@@ -1,11 +1,12 @@
 //! What an object has to have written down before its grants are carried out, and what its status says afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::admit::Reading;
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::converge::{Look, Pass};
@@ -14,7 +15,9 @@ use super::outcome::{Outcome, Stop};
 use super::resolve::{Scene, is_finalized};
 use super::targets::Memory;
 use super::write;
-use crate::api::membership::{CarriedRole, Drift, ManagedRole, ProjectMembershipStatus, TargetStatus};
+use crate::api::membership::{
+    CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleStatus, TargetStatus,
+};
 use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
@@ -51,9 +54,14 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         record.entry((*role).to_owned()).or_insert(Term::Permanent);
     }
     let grants = counts && scene.acting.records_first && record != layer.managed;
+    // What is granted again by its name may be another role by now: whoever comes after a crash must not take it for one
+    // that isn't ours.
+    let shown = shown(observed);
+    let again = |role: &&String| scene.acting.renames.id_of(role).is_some() && !shown.contains(*role);
+    let again: Vec<&String> = plan.gained().iter().filter(again).collect();
     let mut object = scene.object.clone();
     let mut wrote = false;
-    if grants || named || !left.is_empty() || base.is_some() || !carried.is_empty() {
+    if grants || named || !left.is_empty() || base.is_some() || !carried.is_empty() || !again.is_empty() {
         let started = |role: &String| {
             let mut known = scene.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == *role && known.start_time.is_some())
@@ -62,7 +70,8 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
             .iter()
             .filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role) && !started(role));
         memory.tentative.extend(new_starts.map(|(role, _)| (layer.uid.clone(), role.clone())));
-        let status = status_before(scene, &record, &carried, observed);
+        let managed = scene.acting.renames.without_ids(&again).written(&record, entries(observed));
+        let status = status_before(scene, managed, &carried, observed);
         object = write::status(ctx, &object, &status).await?;
         wrote = true;
     }
@@ -95,7 +104,7 @@ pub async fn after_an_edit(
     let old = object.status.clone().unwrap_or_default();
     let status = ProjectMembershipStatus {
         observed_generation: old.observed_generation.max(granted.generation),
-        managed_roles: status::managed_roles(&granted.record),
+        managed_roles: granted.record.clone(),
         ..old
     };
     let object = write::status(ctx, &object, &status).await?;
@@ -131,8 +140,10 @@ fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
     let mut foreign: Vec<Entry> = Vec::new();
     for change in plan.change().into_iter().chain(plan.fallbacks()).filter(|change| healing(change)) {
         for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
-            if !foreign.contains(entry) {
-                foreign.push(entry.clone());
+            // As it is read again: without its id.
+            let entry = Entry { role_id: None, ..entry.clone() };
+            if !foreign.contains(&entry) {
+                foreign.push(entry);
             }
         }
     }
@@ -142,12 +153,11 @@ fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
 /// The status before a write. What an object that doesn't count says otherwise stays.
 fn status_before(
     scene: &Scene,
-    record: &BTreeMap<String, Term>,
+    managed: Vec<ManagedRole>,
     carried: &[Entry],
     observed: Option<&Member>,
 ) -> ProjectMembershipStatus {
     let old = scene.object.status.clone().unwrap_or_default();
-    let managed = status::managed_roles(record);
     let carried_roles =
         if carried.is_empty() { old.carried_roles.clone() } else { carried.iter().map(carried_role).collect() };
     if scene.acting.layer.phase != Phase::Counts {
@@ -155,8 +165,7 @@ fn status_before(
     }
     let generation = scene.object.metadata.generation.unwrap_or_default();
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
-    let in_force = in_force(scene, Some(observed));
-    let roles = status::roles(&scene.acting.layer, &scene.other_layers(), &old.roles, &in_force, scene.now);
+    let roles = roles_of(scene, &old.roles, &in_force(scene, Some(observed)));
     let conditions = if old.observed_generation == generation && !old.conditions.is_empty() {
         // A start that comes as planned is no news, nor is another try: Ready doesn't flicker.
         old.conditions.clone()
@@ -177,6 +186,15 @@ fn status_before(
     }
 }
 
+/// `status.roles` of an object that counts, by the names of its spec.
+fn roles_of(scene: &Scene, old: &[RoleStatus], in_force: &InForce) -> Vec<RoleStatus> {
+    let mut roles = status::roles(&scene.acting.layer, &scene.other_layers(), old, in_force, scene.now);
+    for role in &mut roles {
+        role.role = scene.acting.renames.written_as(&role.role).to_owned();
+    }
+    roles
+}
+
 fn carried_role(entry: &Entry) -> CarriedRole {
     let window = match entry.term {
         Term::Permanent => None,
@@ -189,6 +207,11 @@ fn carried_role(entry: &Entry) -> CarriedRole {
         range: entry.verbatim.as_ref().map(|v| v.range.clone()),
         start: entry.verbatim.as_ref().map(|v| v.start.clone()),
     }
+}
+
+/// The entries of a row.
+pub fn entries(member: Option<&Member>) -> &[Entry] {
+    member.map_or(&[][..], |member| &member.entries)
 }
 
 /// The roles of a row.
@@ -213,9 +236,13 @@ pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
             !(ended && scene.capabilities.enforces_expiry)
         }
     };
-    let due = layers::due(layer, &others, scene.capabilities.permanent_base, scene.now);
-    let overdue = due.filter(still).cloned().collect();
-    InForce { shown, overdue }
+    let due = layers::due(layer, &others, scene.capabilities.empty_role, scene.now);
+    let overdue: BTreeSet<String> = due.filter(still).cloned().collect();
+    let renames = &scene.acting.renames;
+    InForce {
+        overdue: renames.with_former_names(&overdue),
+        shown: shown.map(|shown| renames.with_former_names(&shown)),
+    }
 }
 
 /// The same of an object whose provider can't be asked.
@@ -251,24 +278,26 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let settled_after = |member: &Option<Member>| {
         layers::record_after(layer, &others, &answered_for(scene, member.as_ref(), memory), now)
     };
-    let mut record = match (&outcome.error, &outcome.member) {
-        // Granted on the spec's word, and nobody could see whether it is in force.
-        (Some(_), _) if memory.granted.contains_key(&layer.uid) => {
-            memory.granted.get(&layer.uid).map(|granted| granted.record.clone()).unwrap_or_default()
-        }
+    let record = match (&outcome.error, &outcome.member) {
         (Some(_), Some(member)) if outcome.removed => settled_after(member),
         (None, Some(member)) => settled_after(member),
         // Nobody knows what was carried out: all of it may have been.
         (Some(error), _) if error.effect() == Effect::Unknown => layer.record_before(now),
         (Some(_) | None, _) => layer.managed.clone(),
     };
+    let renames = &scene.acting.renames;
+    let mut managed = match (&outcome.error, memory.granted.get(&layer.uid)) {
+        // Granted on the spec's word, and nobody could see whether it is in force.
+        (Some(_), Some(granted)) => granted.record.clone(),
+        (Some(_) | None, _) => renames.written(&record, entries(outcome.member.as_ref().and_then(Option::as_ref))),
+    };
     // A start whose grant the provider has only ever refused was never one.
     let refused = |role: &String| memory.refused.contains_key(role) && !there.contains(role);
     let untried = |role: &String| refused(role) && memory.tentative.contains(&(layer.uid.clone(), role.clone()));
-    record.retain(|role, _| !untried(role));
+    managed.retain(|managed| !untried(&managed.role));
     let aside = scene.acting.aside.as_ref().map(|refusal| refusal.reason);
     let mut roles = match (layer.phase, aside) {
-        (Phase::Counts, _) if outcome.member.is_some() => status::roles(layer, &others, &old.roles, &in_force, now),
+        (Phase::Counts, _) if outcome.member.is_some() => roles_of(scene, &old.roles, &in_force),
         (Phase::Holds, Some(Reason::Observed)) => {
             status::observed_roles(&object.spec, &old.roles, in_force.shown.as_ref(), now)
         }
@@ -277,7 +306,6 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     for role in roles.iter_mut().filter(|role| untried(&role.role)) {
         (role.start_time, role.expiration_time) = (None, None);
     }
-    let managed: Vec<ManagedRole> = status::managed_roles(&record);
     // What a healing took out is back when nothing differs any more.
     let at_rest = outcome.error.is_none() && outcome.told.reason != Reason::Contested;
     let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
@@ -327,6 +355,17 @@ pub fn skewed_role(scene: &Scene) -> Option<Told> {
     })
 }
 
+/// What to say of a declared role that is called otherwise by now.
+pub fn renamed_role(scene: &Scene) -> Option<Told> {
+    let Reading { layer, renames, .. } = &scene.acting;
+    let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, scene.now));
+    let (former, present) = renamed.next()?;
+    let message = format!(
+        "the role {former:?} was renamed to {present:?} at the provider: what was granted stays in force under the new name; write {present:?} in spec.roles to keep it, or remove {former:?} from spec.roles to revoke it"
+    );
+    Some(Told::new(Reason::RoleNotFound, message))
+}
+
 /// What to say of a declared role that the provider doesn't know.
 pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
     let declared = scene.acting.layer.in_effect(scene.now);
@@ -338,8 +377,10 @@ pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
 
 /// What differs and is left so: for an object that only observes, against what its declaration would come to.
 pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabilities: Capabilities) -> Vec<Drift> {
+    let of_names = drift_of_names(scene);
     if scene.object.spec.management_policy != ManagementPolicy::Observe || scene.acting.layer.phase != Phase::Holds {
-        return if scene.acting.layer.phase == Phase::Counts { settled.drift().to_vec() } else { Vec::new() };
+        let counts = scene.acting.layer.phase == Phase::Counts;
+        return if counts { with(settled.drift(), of_names) } else { Vec::new() };
     }
     let Some(declared) = scene.declared() else {
         return Vec::new();
@@ -347,9 +388,29 @@ pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabi
     let mut layers: Vec<Layer> = scene.other_layers();
     layers.push(declared);
     let refused = BTreeSet::new();
-    plan(&layers, &View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now })
-        .drift()
-        .to_vec()
+    let view = View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
+    with(plan(&layers, &view).drift(), of_names)
+}
+
+/// Declared roles that are in force under another name: nothing differs at the provider but the name.
+fn drift_of_names(scene: &Scene) -> Vec<Drift> {
+    let declared_by_others = |role: &str| scene.others.iter().any(|other| other.layer.has_in_effect(role, scene.now));
+    let mut drift = Vec::new();
+    for (former, present) in scene.acting.renames.of_spec() {
+        drift.push(Drift { role: former.to_owned(), kind: DriftKind::Missing });
+        if !declared_by_others(present) {
+            drift.push(Drift { role: present.to_owned(), kind: DriftKind::Unexpected });
+        }
+    }
+    drift
+}
+
+fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {
+    let mut drift = drift.to_vec();
+    drift.extend(more);
+    drift.sort();
+    drift.dedup();
+    drift
 }
 
 /// The target as status says it.

@@ -15,7 +15,7 @@ use super::context::Context;
 use super::namespaces::Labels;
 use super::provider_object::Named;
 use super::targets::Spot;
-use crate::api::membership::{ProviderKind, TargetStatus};
+use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
 use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
 use crate::grants::{self, Starts};
 use crate::layers::{Layer, Phase};
@@ -217,7 +217,8 @@ impl Scene {
         let admitted = self.acting.admitted.as_ref()?;
         let status = self.object.status.clone().unwrap_or_default();
         let starts = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?))).collect();
-        let grants = grants::evaluate(admitted, &Starts::recorded(starts), self.now);
+        let mut grants = grants::evaluate(admitted, &Starts::recorded(starts), self.now);
+        self.acting.renames.follow(&mut grants, &self.acting.layer.managed);
         let mut layer = Layer { phase: Phase::Counts, grants, ..self.acting.layer.clone() };
         layer.managed = layer.record_before(self.now);
         Some(layer)
@@ -226,6 +227,11 @@ impl Scene {
     /// The layers, the acting one first.
     pub fn layers(&self) -> Vec<Layer> {
         std::iter::once(&self.acting).chain(&self.others).map(|reading| reading.layer.clone()).collect()
+    }
+
+    /// Whether any object on the target has written down a role with its id.
+    pub fn know_ids(&self) -> bool {
+        std::iter::once(&self.acting).chain(&self.others).any(|reading| reading.renames.know_ids())
     }
 
     /// The others' layers.
@@ -252,23 +258,37 @@ pub fn scene(
     objects.extend(kin.into_iter().filter(|other| {
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
     }));
-    let recorded: Vec<BTreeSet<String>> = objects.iter().map(|object| written_down(object)).collect();
+    let records: Vec<Vec<ManagedRole>> = objects.iter().map(|object| ctx.written.record(object)).collect();
+    let written_down = |(object, record): (&Arc<ProjectMembership>, &Vec<ManagedRole>)| -> BTreeSet<String> {
+        admit::recognised(object, record, observed).0.into_keys().collect()
+    };
+    let recorded: Vec<BTreeSet<String>> = objects.iter().zip(&records).map(written_down).collect();
     let labels: Vec<Option<Labels>> = objects.iter().map(|object| labels(ctx, object)).collect();
     let governed: Vec<Option<Governed<'_>>> =
         objects.iter().zip(&labels).map(|(object, labels)| resolved.governed(object, labels.as_ref())).collect();
     let ourselves = resolved.is_ourselves();
     let mut readings: Vec<Reading> = Vec::with_capacity(objects.len());
-    for (index, (object, governed)) in objects.iter().zip(&governed).enumerate() {
+    for (index, ((object, record), governed)) in objects.iter().zip(&records).zip(&governed).enumerate() {
         let others = recorded.iter().enumerate().filter(|(other, _)| *other != index);
         let others: BTreeSet<String> = others.flat_map(|(_, roles)| roles.iter().cloned()).collect();
         let unready = resolved.unready.as_ref();
-        let beside =
-            Beside { capabilities, observed, others: &others, unready, led, ourselves, governed: *governed, now };
+        let beside = Beside {
+            capabilities,
+            observed,
+            record,
+            others: &others,
+            unready,
+            led,
+            ourselves,
+            governed: *governed,
+            now,
+        };
         let mut reading = admit::read(object, &beside);
         if let Some(governed) = governed {
             // Whoever may forge a status takes nothing away by it that no rule gives them.
-            let ours = |role: &String| governed.may_take(role).is_ok() || ctx.written.knows(object, role);
-            reading.layer.managed.retain(|role, _| ours(role));
+            let Reading { layer, renames, .. } = &mut reading;
+            let written = |role: &str| ctx.written.knows(object, renames.recorded_as(role));
+            layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
         }
         readings.push(reading);
     }
@@ -327,10 +347,6 @@ pub fn governed<'a>(
     named.rules().map(|rules| Governed { provider, rules, namespace, place })
 }
 
-fn written_down(object: &ProjectMembership) -> BTreeSet<String> {
-    object.status.iter().flat_map(|status| &status.managed_roles).map(|role| role.role.clone()).collect()
-}
-
 /// An object that is being deleted and has nothing to revoke any more is gone already.
 fn has_a_say(object: &ProjectMembership) -> bool {
     object.metadata.deletion_timestamp.is_none() || is_finalized(object)
@@ -369,11 +385,12 @@ fn rank(resolved: &Resolved) -> impl Ord + use<> {
 }
 
 fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
-    let nobody = BTreeSet::new();
+    let (nobody, record) = (BTreeSet::new(), ctx.written.record(object));
     let labels = labels(ctx, object);
     let beside = Beside {
         capabilities: resolved.capabilities(),
         observed: None,
+        record: &record,
         others: &nobody,
         unready: resolved.unready.as_ref(),
         led: false,

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::connections::Connection;
-use crate::api::membership::{ProjectRef, SubjectRef};
+use crate::api::membership::{ManagedRole, ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, SubjectKind};
-use crate::member::{Change, Target, Term};
+use crate::member::{Change, Target};
 use crate::policy::Pinned;
 use crate::provider::Error;
 
@@ -75,7 +75,7 @@ pub struct Granted {
     /// The generation of that spec.
     pub generation: i64,
     /// All that the object manages with it.
-    pub record: BTreeMap<String, Term>,
+    pub record: Vec<ManagedRole>,
 }
 
 /// A change that the provider refused for good.
@@ -319,7 +319,7 @@ fn print_of(object: &ProjectMembership) -> u64 {
     object.metadata.generation.hash(&mut hasher);
     object.metadata.deletion_timestamp.is_some().hash(&mut hasher);
     for role in object.status.iter().flat_map(|status| &status.managed_roles) {
-        (&role.role, role.start_time, role.expiration_time).hash(&mut hasher);
+        (&role.role, &role.role_id, role.start_time, role.expiration_time).hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -31,7 +31,9 @@ pub(super) struct Base {
 /// Decides on the base beside `rest`, all other entries of a list. `losing`: a role of ours goes at the same time.
 ///
 /// It stands where `rest` is temporary only. A base that isn't ours stays as well; one of ours that isn't needed any
-/// more goes with the next write: it gives nothing, and is no reason to write while a grant is in effect.
+/// more goes with the next write: it gives nothing, and is no reason to write while a grant is in effect. A membership
+/// with nothing but a base that isn't ours gives no access and is no reason to write either: it may be one that the
+/// provider doesn't let anybody remove.
 pub(super) fn settle(
     rest: &[Entry],
     observed: &[Entry],
@@ -40,11 +42,11 @@ pub(super) fn settle(
     losing: bool,
     extent: Extent,
 ) -> Base {
-    let Some(base) = view.capabilities.permanent_base else {
+    let Some(base) = view.capabilities.empty_role else {
         return Base::default();
     };
     let rows: Vec<&Entry> = observed.iter().filter(|entry| entry.role == base).collect();
-    if needed(rest) {
+    if view.capabilities.permanent_base.is_some() && needed(rest) {
         let there = rows.iter().find(|entry| entry.term == Term::Permanent);
         // What stands without a base, as an older server let it, is no reason to write.
         let entry = there.map_or_else(|| Entry::permanent(base), |entry| (*entry).clone());
@@ -52,6 +54,10 @@ pub(super) fn settle(
     }
     if union.kept.contains_key(base) || rows.is_empty() {
         return Base::default();
+    }
+    let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
+    if rest.is_empty() && without_access && !union.ours.contains(base) {
+        return Base { entry: last_to_end(&rows).cloned(), touched: false };
     }
     let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
     let stays =
@@ -118,12 +124,13 @@ fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
 }
 
 /// The roles that the observation shows, for [`crate::layers::record_after`]: without the base where `layer` need not
-/// answer for it any more, because another layer that needs it has written it down, or because a layer that leaves
-/// leaves only foreign temporary roles behind, which can't be without it.
+/// answer for it any more, because another layer that needs it has written it down, because a layer that leaves
+/// leaves only foreign temporary roles behind, which can't be without it, or because nothing else is left of the
+/// membership: the provider was asked to remove that before, and it gives no access.
 pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();
-    let Some(base) = view.capabilities.permanent_base else {
+    let Some(base) = view.capabilities.empty_role else {
         return shown;
     };
     let union = union_for(layers, view);
@@ -134,7 +141,8 @@ pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<Strin
     let heir = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
     let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
     let foreign = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
-    if heir || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
+    let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
+    if heir || without_access || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
         shown.remove(base);
     }
     shown

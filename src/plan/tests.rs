@@ -11,6 +11,7 @@ use crate::member::{Verbatim, Window};
 const INFISICAL: Capabilities = Capabilities {
     enforces_expiry: true,
     permanent_base: Some("no-access"),
+    empty_role: Some("no-access"),
     one_writer: false,
     lists_are_current: true,
     creation_role: None,
@@ -19,6 +20,7 @@ const INFISICAL: Capabilities = Capabilities {
 const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
+    empty_role: None,
     one_writer: true,
     lists_are_current: false,
     creation_role: None,

@@ -55,10 +55,10 @@ impl Verdict<'_> {
     }
 }
 
-/// Judges every role that is shown, but for the permanent base where nobody declares it: it is looked at last, by what
-/// the others come to.
+/// Judges every role that is shown, but for the one that gives nothing where nobody declares it: it is looked at last, by
+/// what the others come to.
 pub(super) fn judge<'a>(observed: &'a [Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Vec<Verdict<'a>> {
-    let base = view.capabilities.permanent_base.filter(|base| !union.kept.contains_key(*base));
+    let base = view.capabilities.empty_role.filter(|base| !union.kept.contains_key(*base));
     let mut order: Vec<&str> = Vec::new();
     let mut rows: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in observed.iter().filter(|entry| Some(entry.role.as_str()) != base) {
@@ -85,7 +85,7 @@ fn judge_one<'a>(rows: &[&'a Entry], union: &Union, layers: &[Layer], view: &Vie
         declared(verdict(Fate::Stays), rows.len(), *kept, union, view)
     } else if let Some(held) = union.held.get(role) {
         if view.capabilities.enforces_expiry && ends_later(shown.term, *held) {
-            Verdict { narrowed: true, ..verdict(Fate::Becomes(Entry::new(role, *held))) }
+            Verdict { narrowed: true, ..verdict(Fate::Becomes(with_term(shown, *held))) }
         } else {
             verdict(Fate::Stays)
         }
@@ -109,12 +109,17 @@ fn declared<'a>(verdict: Verdict<'a>, rows: usize, kept: Term, union: &Union, vi
     let latest = held.map_or(kept, |held| kept.later(held));
     let late = view.capabilities.enforces_expiry && ends_later(shown.term, latest);
     let (fate, widened, narrowed) = match (early, recorded) {
-        (Some(word), _) => (Fate::Becomes(Entry::new(role, word)), true, false),
-        (None, Some(recorded)) if late => (Fate::Becomes(Entry::new(role, recorded)), false, true),
+        (Some(word), _) => (Fate::Becomes(with_term(shown, word)), true, false),
+        (None, Some(recorded)) if late => (Fate::Becomes(with_term(shown, recorded)), false, true),
         (None, Some(_)) if rows > 1 => (Fate::Becomes(shown.clone()), false, false),
         (None, _) => (Fate::Stays, false, false),
     };
     Verdict { differs: late || fate != Fate::Stays, fate, widened, narrowed, ..verdict }
+}
+
+/// An entry of ours in a row's place.
+fn with_term(shown: &Entry, term: Term) -> Entry {
+    Entry { role_id: shown.role_id.clone(), ..Entry::new(shown.role.clone(), term) }
 }
 
 fn loss_of(role: &str, layers: &[Layer], view: &View<'_>) -> Loss {

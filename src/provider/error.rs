@@ -55,6 +55,13 @@ pub enum Error {
         /// What happened, where, and what to do.
         message: String,
     },
+    /// The credential may grant no role at all, so that every role list is refused, whatever is in it. Removing a
+    /// membership may be allowed all the same.
+    #[error("{message}")]
+    MayNotGrant {
+        /// What happened, where, and what to do.
+        message: String,
+    },
     /// A role of the list doesn't exist.
     #[error("{message}")]
     RoleNotFound {
@@ -110,7 +117,7 @@ impl Error {
             Self::Unreachable { .. } => Reason::Unreachable,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::Unauthorized { .. } => Reason::Unauthorized,
-            Self::Forbidden { .. } => Reason::Forbidden,
+            Self::Forbidden { .. } | Self::MayNotGrant { .. } => Reason::Forbidden,
             Self::RoleNotFound { .. } => Reason::RoleNotFound,
             Self::SubjectNotFound { .. } => Reason::SubjectNotFound,
             Self::ProjectNotFound { .. } => Reason::ProjectNotFound,
@@ -129,6 +136,7 @@ impl Error {
             }
             Self::RateLimited { after, .. } => after.map_or(Retry::Backoff, Retry::After),
             Self::Forbidden { .. }
+            | Self::MayNotGrant { .. }
             | Self::RoleNotFound { .. }
             | Self::SubjectNotFound { .. }
             | Self::ProjectNotFound { .. }
@@ -146,6 +154,7 @@ impl Error {
             Self::RateLimited { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
+            | Self::MayNotGrant { .. }
             | Self::RoleNotFound { .. }
             | Self::SubjectNotFound { .. }
             | Self::ProjectNotFound { .. }

@@ -43,6 +43,9 @@ pub struct Listing {
 pub struct Receipt {
     /// The version of the row that shows the write (ZITADEL: `details.sequence`), where the provider has one.
     pub version: Option<u64>,
+    /// Why a removal left the membership in place, with nothing but [`Capabilities::empty_role`] in it: the provider
+    /// refuses the removal permanently and accepts a change.
+    pub kept: Option<&'static str>,
 }
 
 /// A provider of project memberships.
@@ -50,14 +53,16 @@ pub trait Provider: Send + Sync {
     /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
     fn capabilities(&self, kind: SubjectKind) -> Capabilities;
 
-    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has.
+    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has. Where that is
+    /// known, one read shows that the server answers and accepts the credential.
     fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
 
     /// The ids of all projects with exactly this name (Infisical: slug; ZITADEL: name, in the organization or, without
     /// one, in the credential's own). None and several are answers too.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up.
+    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::ProjectNotFound`] where nothing has this
+    /// name and something has it in other letters, which the message shows.
     fn find_project(
         &self,
         permit: &Permit,
@@ -70,7 +75,8 @@ pub trait Provider: Send + Sync {
     /// e-mail). What the server answers is compared with what was asked for: its filters match more.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up.
+    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::SubjectNotFound`] where nobody has this name
+    /// and somebody has it in other letters, which the message shows.
     fn find_subject(
         &self,
         permit: &Permit,
@@ -102,7 +108,8 @@ pub trait Provider: Send + Sync {
     /// Carries out a change. `Ok` is the server's own word, not yet proof (see [`crate::roster`]).
     ///
     /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
-    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`.
+    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`, and so is
+    /// one that took all access away and left the membership ([`Receipt::kept`]).
     ///
     /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Whoever is
     /// found under it counts only with the target's own id.

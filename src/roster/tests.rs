@@ -28,6 +28,7 @@ impl Provider for Lists {
         Capabilities {
             enforces_expiry: false,
             permanent_base: None,
+            empty_role: None,
             one_writer: false,
             lists_are_current: true,
             creation_role: None,

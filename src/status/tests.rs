@@ -146,7 +146,7 @@ fn names(roles: &[&str]) -> BTreeSet<String> {
 
 /// A layer that grants `viewer` for good and `admin` until `at(0)`, and has written both down.
 fn layer() -> Layer {
-    let admin = Term::Temporary(crate::member::Window { start: at(-60), end: at(0) });
+    let admin = Term::Temporary(Window { start: at(-60), end: at(0) });
     let grants = [("viewer", Term::Permanent), ("admin", admin)];
     Layer {
         uid: "uid".to_owned(),

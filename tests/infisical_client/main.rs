@@ -11,9 +11,13 @@ mod invitations;
 mod kinds;
 mod names;
 mod other_logins;
+mod privileges;
+mod projects;
 mod rate_limits;
 mod raw;
+mod removals;
 mod rights;
+mod role_ids;
 mod sign_in;
 mod tls;
 mod upgrades;
@@ -42,8 +46,9 @@ struct Stage {
 }
 
 /// Every age of the server.
-const AGES: [(Generations, ErrorStyle); 5] = [
+const AGES: [(Generations, ErrorStyle); 6] = [
     (Generations::G1, ErrorStyle::October2024),
+    (Generations::G1, ErrorStyle::June2025),
     (Generations::G1, ErrorStyle::Current),
     (Generations::G1AndG2, ErrorStyle::Current),
     (Generations::All, ErrorStyle::Current),

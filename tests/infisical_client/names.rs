@@ -27,7 +27,6 @@ async fn a_project_is_found_by_its_slug() {
             ("no-such-project", vec![]),
             // Too short for October 2024, and no slugs at all.
             ("web", vec![]),
-            ("WEB-SHOP", vec![]),
             ("..", vec![]),
             ("", vec![]),
             (INFISICAL_PROJECT, vec![]),
@@ -57,7 +56,7 @@ async fn an_identity_is_found_by_its_exact_name_and_all_of_that_name_are() {
         robots.sort();
         assert_eq!(robots, [first, second], "{say}");
         // `_` and `%` are wildcards to the server, and so is the letter case.
-        for (name, count) in [("robot_2", 1), ("Robot%3", 1), ("ROBOT", 0), ("obo", 0), ("%", 0), ("a\\b", 0)] {
+        for (name, count) in [("robot_2", 1), ("Robot%3", 1), ("obo", 0), ("%", 0), ("a\\b", 0)] {
             assert_eq!(find(&stage, SubjectKind::Identity, name).await.unwrap().len(), count, "{name} {say}");
         }
         assert_eq!(find(&stage, SubjectKind::Identity, "ci-deployer").await.unwrap(), [INFISICAL_DEPLOYER], "{say}");
@@ -79,7 +78,7 @@ async fn a_user_is_found_among_the_members_by_an_address_in_the_same_letters() {
         assert!(find(&stage, SubjectKind::User, INFISICAL_ADA_EMAIL).await.unwrap().is_empty(), "{say}");
         stage.server().add_membership(INFISICAL_PROJECT, INFISICAL_ADA, vec![RoleRow::permanent("viewer")]);
         assert_eq!(find(&stage, SubjectKind::User, INFISICAL_ADA_EMAIL).await.unwrap(), [INFISICAL_ADA], "{say}");
-        for name in ["ADA@acme.example", "ada", ""] {
+        for name in ["ada", ""] {
             let found = find(&stage, SubjectKind::User, name).await;
             assert!(found.as_ref().is_ok_and(Vec::is_empty) || name.is_empty(), "{name:?} {say}: {found:?}");
         }
@@ -94,7 +93,6 @@ async fn a_group_is_found_by_its_slug_also_without_rights_in_the_organization_if
         let stage = Stage::new().await;
         stage.be(generations, style);
         assert_eq!(find(&stage, SubjectKind::Group, "ops").await.unwrap(), [INFISICAL_OPS], "{say}");
-        assert!(find(&stage, SubjectKind::Group, "Ops").await.unwrap().is_empty(), "{say}: that is its name");
         stage.server().set_org_role(INFISICAL_OPERATOR, OrgRole::NoAccess);
         let error = find(&stage, SubjectKind::Group, "ops").await.unwrap_err();
         assert!(
@@ -103,5 +101,33 @@ async fn a_group_is_found_by_its_slug_also_without_rights_in_the_organization_if
         );
         stage.server().add_membership(INFISICAL_PROJECT, INFISICAL_OPS, vec![RoleRow::permanent("viewer")]);
         assert_eq!(find(&stage, SubjectKind::Group, "ops").await.unwrap(), [INFISICAL_OPS], "{say}");
+    }
+}
+
+/// Seen failing with every kind's look at the letters taken out.
+#[tokio::test]
+async fn a_name_in_another_letter_case_finds_nobody_and_is_told_the_right_one() {
+    for (generations, style) in AGES {
+        let stage = Stage::inviting().await;
+        stage.be(generations, style);
+        stage.server().add_membership(INFISICAL_PROJECT, INFISICAL_ADA, vec![RoleRow::permanent("viewer")]);
+        let permit = stage.read().await;
+        let project = stage.infisical.find_project(&permit, "WEB-Shop", None).await.unwrap_err();
+        assert!(matches!(project, Error::ProjectNotFound { gone: false, .. }), "{project:?}");
+        let mut errors = vec![(project, INFISICAL_PROJECT_SLUG)];
+        for (kind, name, right) in [
+            (SubjectKind::Identity, "CI-Deployer", "ci-deployer"),
+            (SubjectKind::User, "ADA@acme.example", INFISICAL_ADA_EMAIL),
+            (SubjectKind::Group, "Ops", "ops"),
+        ] {
+            let error = find(&stage, kind, name).await.unwrap_err();
+            assert!(matches!(error, Error::SubjectNotFound { .. }), "{kind:?} {generations:?} {style:?}: {error:?}");
+            errors.push((error, right));
+        }
+        for (error, right) in errors {
+            let text = error.to_string();
+            assert!(text.contains(&format!("{right:?}")) && text.contains("upper and lower case count"), "{text}");
+        }
+        assert!(stage.server().mails().is_empty());
     }
 }

@@ -167,6 +167,7 @@ async fn the_generation_is_found_by_reads_that_change_nothing() {
         (Generations::G3, ErrorStyle::Current, "projects/v1/memberships", Some("no-access")),
         (Generations::G1AndG2, ErrorStyle::Current, "projects/v1", Some("no-access")),
         (Generations::G1, ErrorStyle::October2024, "workspace/v2", None),
+        (Generations::G1, ErrorStyle::June2025, "workspace/v2", None),
     ];
     for (generations, style, api, base) in cases {
         let stage = Stage::new().await;
@@ -202,5 +203,5 @@ async fn a_server_that_is_no_infisical_says_what_to_write() {
     stage.server().order(Order::always(Fault::Status(gone)).on("GET", ""));
     let permit = stage.read().await;
     let error = stage.infisical.verify(&permit).await.unwrap_err();
-    assert!(error.to_string().contains("without /api"), "{error}");
+    assert!(error.to_string().contains("check that the URL is Infisical's"), "{error}");
 }

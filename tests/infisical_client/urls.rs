@@ -10,11 +10,11 @@ use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{BEGIN_LIMIT, Client, Endpoint, Policy, TIME_LIMIT};
 use membership_operator::provider::infisical::{Credentials, Infisical};
 use membership_operator::provider::{Error, Provider, Urgency};
-use simulator::worlds::INFISICAL_DEPLOYER;
+use simulator::worlds::{INFISICAL_CLIENT_SECRET, INFISICAL_DEPLOYER};
 use tokio::io::AsyncWriteExt;
 
 use crate::raw::{self, Raw};
-use crate::{client, lane, permanent, target, web};
+use crate::{Stage, client, lane, permanent, target, universal_auth, web};
 
 fn with_token(client: &Client, url: &str) -> Infisical {
     let token = Credentials::Token("eyJhbGciOiJIUzI1NiJ9.secret.token".to_owned().into());
@@ -43,6 +43,30 @@ async fn a_redirect_is_not_followed_with_a_credential() {
         assert_eq!(server.connections(), 1);
     }
     assert_eq!(elsewhere.connections(), 0);
+}
+
+/// Seen failing with the hint taken out of `Answer::nonsense`.
+#[tokio::test]
+async fn a_url_with_a_path_that_is_no_part_of_it_is_told_the_url_to_write() {
+    let stage = Stage::new().await;
+    let page = Raw::answering(
+        "HTTP/1.1 200 OK\r\ncontent-length: 15\r\ncontent-type: text/html\r\n\r\n<!doctype html>".to_owned(),
+    )
+    .await;
+    for (origin, path) in [
+        (stage.server().url(), "/api"),
+        (stage.server().url(), "/api/v1/"),
+        (page.url.as_str(), "/organization/projects"),
+        (page.url.as_str(), "/login"),
+    ] {
+        for credentials in [universal_auth(INFISICAL_CLIENT_SECRET), Credentials::Token("a.b.c".to_owned().into())] {
+            let endpoint = Endpoint::parse(&format!("{origin}{path}")).unwrap();
+            let infisical = Infisical::new(&client(Arc::new(())), endpoint, credentials);
+            let error = infisical.verify(&stage.read().await).await.unwrap_err().to_string();
+            let ends = format!("the URL ends in {:?}", path.trim_end_matches('/'));
+            assert!(error.contains(&ends) && error.contains(&format!("with {origin} alone")), "{path}: {error}");
+        }
+    }
 }
 
 #[tokio::test]

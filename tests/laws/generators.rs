@@ -15,6 +15,7 @@ use proptest::prelude::*;
 pub const INFISICAL: Capabilities = Capabilities {
     enforces_expiry: true,
     permanent_base: Some("no-access"),
+    empty_role: Some("no-access"),
     one_writer: false,
     lists_are_current: true,
     creation_role: None,
@@ -26,6 +27,7 @@ pub const INFISICAL_2024: Capabilities = Capabilities { permanent_base: None, ..
 pub const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
+    empty_role: None,
     one_writer: true,
     lists_are_current: false,
     creation_role: None,
@@ -139,7 +141,7 @@ impl Scene {
 
     /// Whether `role` is the permanent base.
     pub fn is_base(&self, role: &str) -> bool {
-        self.capabilities.permanent_base == Some(role)
+        self.capabilities.empty_role == Some(role)
     }
 }
 

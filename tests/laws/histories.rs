@@ -151,12 +151,14 @@ fn world_of(capabilities: Capabilities) -> World {
         capabilities,
         unknown: BTreeSet::from(["typo".to_owned()]),
         refused: BTreeSet::new(),
+        keeps_members: false,
         now: now(),
     }
 }
 
 fn world() -> impl Strategy<Value = World> {
-    capabilities().prop_map(world_of)
+    (capabilities(), prop::bool::weighted(0.3))
+        .prop_map(|(capabilities, keeps_members)| World { keeps_members, ..world_of(capabilities) })
 }
 
 /// What is there of roles that no object ever declared; of the base only what others brought.
@@ -185,7 +187,8 @@ proptest! {
         let strangers = strangers(&world, &steps);
         // Strangers' temporary roles can't stand without the base.
         let needed = !strangers.is_empty() && strangers.iter().all(|entry| entry.term != Term::Permanent);
-        let theirs = |entry: &Entry| strangers.contains(entry) || (needed && entry.role == "no-access");
+        let stays = needed || world.keeps_members;
+        let theirs = |entry: &Entry| strangers.contains(entry) || (stays && entry.role == "no-access");
         let ours: Vec<&Entry> = left.iter().filter(|entry| !theirs(entry)).collect();
         prop_assert!(ours.is_empty(), "left: {ours:?} in {left:?}");
     }

@@ -10,6 +10,7 @@ use membership_operator::member::{Capabilities, Change, Entry, Member, Term};
 use membership_operator::plan::{Plan, View, base_to_record, plan, shown};
 use membership_operator::policy::admit;
 
+use crate::generators::member;
 use crate::model::{Refusal, carried_out};
 use crate::starts::spec;
 
@@ -77,6 +78,8 @@ pub struct World {
     pub unknown: BTreeSet<String>,
     /// Those of them that the operator has learnt of.
     pub refused: BTreeSet<String>,
+    /// The provider removes no membership, and lets it be changed to the role that gives nothing.
+    pub keeps_members: bool,
     pub now: Timestamp,
 }
 
@@ -169,8 +172,9 @@ impl World {
                     self.member = None;
                     return did;
                 }
-                Ok(member) => {
-                    self.member = member;
+                Ok(after) => {
+                    let kept = self.capabilities.empty_role.filter(|_| self.keeps_members && self.member.is_some());
+                    self.member = after.or(kept.map(|role| member(vec![Entry::permanent(role)], 1)));
                     done = Some(change);
                 }
                 Err(Refusal::UnknownRole(role)) => assert!(self.refused.insert(role), "a refused role was sent again"),

@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod infisical;
 mod invitations;
+mod kept;
 mod kinds;
 mod layering;
 mod limits;
@@ -29,7 +30,9 @@ mod observing;
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
 mod races;
+mod refused_rights;
 mod refusing;
+mod renamed;
 mod replicas;
 mod reporting;
 mod reports;

@@ -37,7 +37,7 @@ pub async fn alone(test: impl AsyncFnOnce(&ControlPlane, Stage)) {
 }
 
 /// An operator of the test's own.
-async fn operator(plane: &ControlPlane) -> Operator {
+pub async fn operator(plane: &ControlPlane) -> Operator {
     Operator::start(plane, binary(), "own").await.unwrap()
 }
 

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 const INFISICAL: Capabilities = Capabilities {
     enforces_expiry: true,
     permanent_base: Some("no-access"),
+    empty_role: Some("no-access"),
     one_writer: false,
     lists_are_current: true,
     creation_role: None,
@@ -29,6 +30,7 @@ const INFISICAL: Capabilities = Capabilities {
 const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
+    empty_role: None,
     one_writer: true,
     lists_are_current: false,
     ..INFISICAL
@@ -61,7 +63,7 @@ fn object() -> Value {
             ],
             "managedRoles": [
                 {"role": "viewer"},
-                {"role": "deployer", "startTime": "2026-11-21T11:00:00Z", "expirationTime": "2026-11-21T13:00:00Z"},
+                {"role": "deployer", "roleId": "e174695b-9cc4-40cf-9ffb-538e1141b8c9", "startTime": "2026-11-21T11:00:00Z", "expirationTime": "2026-11-21T13:00:00Z"},
             ],
             "carriedRoles": [{"role": "auditor", "range": "1h", "start": "2026-11-21T11:00:00Z"}],
         },
@@ -95,9 +97,11 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
     let declared: BTreeSet<&str> = object.spec.roles.iter().map(|role| role.role.as_str()).collect();
     for capabilities in [INFISICAL, ZITADEL] {
         let others = BTreeSet::new();
+        let record = object.status.as_ref().map_or(&[][..], |status| &status.managed_roles);
         let beside = Beside {
             capabilities,
             observed: None,
+            record,
             others: &others,
             unready: None,
             led: false,
@@ -126,7 +130,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
                 "{role}"
             );
         }
-        let managed = status::managed_roles(&layer.record_before(now));
+        let managed = status::managed_roles(&layer.record_before(now), |_| None);
         let next = status::next_transition(&[], &managed, now);
         assert!(next.is_none_or(|next| next > now));
     }

@@ -60,7 +60,7 @@ async fn an_empty_list_is_believed_only_of_a_project_that_is_there() {
     let removed = world.apply(&target(ADA), &Change::Remove).await;
     assert!(matches!(removed, Err(Error::Forbidden { .. })), "{removed:?}");
     world.server().clear_orders();
-    assert_eq!(world.apply(&target(ADA), &Change::Remove).await, Ok(Receipt { version: None }));
+    assert_eq!(world.apply(&target(ADA), &Change::Remove).await, Ok(Receipt { version: None, kept: None }));
 }
 
 #[tokio::test]

@@ -152,6 +152,11 @@ pub struct ManagedRole {
     /// The role, by its slug (Infisical) or key (ZITADEL).
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
+    /// The role's id at the provider, where it has one that stays when the slug is changed (custom roles of Infisical).
+    /// The role is recognised by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::status_text")]
+    pub role_id: Option<String>,
     /// The start that was last admitted; permanent roles have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_time")]

@@ -160,5 +160,29 @@ fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_i
     assert!(shown_to(&[heir, leaving.clone()], &both), "the heir keeps it");
     assert!(!shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])), "a stranger needs it");
     assert!(shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", GOOD)])), "nobody needs it: it has to go");
-    assert!(shown_to(&[leaving], &row(&[BASE])), "nobody is there: it has to go");
+    assert!(
+        !shown_to(&[leaving], &row(&[BASE])),
+        "what is left of the membership gives nothing: it couldn't be removed"
+    );
+}
+
+#[test]
+fn a_membership_that_is_left_without_access_is_no_reason_to_write_unless_we_put_it_there() {
+    let left = row(&[BASE]);
+    let over = |managed: &[(&str, Term)]| layer("a", Phase::Counts, &[("deployer", until("12:00"))], managed);
+    for capabilities in [INFISICAL, Capabilities { permanent_base: None, ..INFISICAL }] {
+        for (why, layer) in [
+            ("nothing is in effect", exclusive(over(&[]))),
+            ("an end is over", exclusive(over(&[temporary("12:00")]))),
+            ("the object leaves", leaves("a", &[("viewer", GOOD)])),
+        ] {
+            let plan = planned(std::slice::from_ref(&layer), &left, capabilities);
+            assert_eq!((plan.change, plan.drift), (None, Vec::new()), "{why}");
+        }
+        let plan = planned(&[exclusive(over(&[BASE]))], &left, capabilities);
+        assert_eq!(plan.change, Some(Change::Remove), "it is ours: its removal is tried");
+        let plan = planned(&[exclusive(counts("a", &[("viewer", GOOD)]))], &left, capabilities);
+        assert_eq!(plan.change, replace(&[("viewer", GOOD)]), "a later grant changes it");
+        assert!(plan.drift.iter().all(|drift| drift.role == "viewer"), "{:?}", plan.drift);
+    }
 }

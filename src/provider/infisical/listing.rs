@@ -7,6 +7,7 @@ use std::fmt;
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::role_ids::RoleIds;
 use super::roles::{self, RoleRow};
 use crate::api::SubjectKind;
 use crate::member::Member;
@@ -91,8 +92,8 @@ pub(super) type MembershipIds = HashMap<String, Vec<String>>;
 
 impl Memberships {
     /// The members, in the order of the list. What can't be understood, stands twice or belongs to another project is
-    /// left out, and makes the listing partial.
-    pub(super) fn fold(self, project: &str) -> Listing {
+    /// left out, and makes the listing partial. `ids`: of the custom roles that the list doesn't say them of.
+    pub(super) fn fold(self, project: &str, ids: &RoleIds) -> Listing {
         let mut listing = Listing::default();
         let mut seen: HashSet<String> = HashSet::new();
         let mut index: HashMap<String, usize> = HashMap::new();
@@ -105,7 +106,7 @@ impl Memberships {
                 listing.partial = true;
                 continue;
             }
-            let Some(member) = member(*row, project) else {
+            let Some(member) = member(*row, project, ids) else {
                 listing.partial = true;
                 continue;
             };
@@ -124,6 +125,11 @@ impl Memberships {
         listing
     }
 
+    /// Whether the list shows a custom role without its id.
+    pub(super) fn lacks_role_ids(&self) -> bool {
+        self.rows().flat_map(|row| &row.roles).any(|role| role.slug_without_id().is_some())
+    }
+
     /// The ids of all memberships, also of those whose roles can't be understood.
     pub(super) fn ids(&self) -> MembershipIds {
         let mut ids = MembershipIds::new();
@@ -140,18 +146,24 @@ impl Memberships {
     /// The ids of the subjects with exactly this name: a user's e-mail or username, a group's slug.
     pub(super) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
-        for row in self.rows() {
-            let Some(subject) = &row.user else { continue };
-            let names = match kind {
-                SubjectKind::User => [&subject.email, &subject.username],
-                SubjectKind::Group | SubjectKind::Identity => [&subject.slug, &None],
-            };
-            let id = subject.id.to_ascii_lowercase();
-            if names.into_iter().flatten().any(|known| known == name) && !found.contains(&id) {
+        for (id, known) in self.names(kind) {
+            let id = id.to_ascii_lowercase();
+            if known == name && !found.contains(&id) {
                 found.push(id);
             }
         }
         found
+    }
+
+    /// The ids of the subjects with their names: a user's e-mail and username, a group's slug.
+    pub(super) fn names(&self, kind: SubjectKind) -> impl Iterator<Item = (&str, &str)> {
+        self.rows().filter_map(|row| row.user.as_ref()).flat_map(move |subject| {
+            let names = match kind {
+                SubjectKind::User => [subject.email.as_deref(), subject.username.as_deref()],
+                SubjectKind::Group | SubjectKind::Identity => [subject.slug.as_deref(), None],
+            };
+            names.into_iter().flatten().map(|name| (subject.id.as_str(), name))
+        })
     }
 
     fn rows(&self) -> impl Iterator<Item = &Row> {
@@ -170,13 +182,13 @@ impl Row {
     }
 }
 
-fn member(row: Row, project: &str) -> Option<Member> {
+fn member(row: Row, project: &str, ids: &RoleIds) -> Option<Member> {
     let subject_id = row.subject()?;
     let of = row.project_id.or(row.project.map(|project| project.id));
     if of.is_some_and(|of| !of.eq_ignore_ascii_case(project)) {
         return None;
     }
-    let entries = row.roles.into_iter().map(roles::entry).collect::<Option<Vec<_>>>()?;
+    let entries = row.roles.into_iter().map(|role| roles::entry(role.with_id(ids))).collect::<Option<Vec<_>>>()?;
     Some(Member { subject_id, entries, memberships: 1, version: None })
 }
 
@@ -193,7 +205,7 @@ mod tests {
     }
 
     fn fold(rows: Value) -> Listing {
-        list(&rows).fold(PROJECT)
+        list(&rows).fold(PROJECT, &RoleIds::new())
     }
 
     fn roles(listing: &Listing) -> Vec<(&str, u32, Vec<&str>)> {
@@ -213,6 +225,26 @@ mod tests {
         ]));
         assert_eq!(roles(&listing), [("aaaa", 2, vec!["viewer", "member", "viewer"]), ("bbbb", 1, vec!["admin"])]);
         assert!(!listing.partial);
+    }
+
+    #[test]
+    fn a_custom_role_has_the_id_that_its_row_says_or_else_the_project() {
+        let ids = RoleIds::from([("deployer".to_owned(), "x".to_owned()), ("releaser".to_owned(), "y".to_owned())]);
+        let rows = json!([{"id": "m1", "identityId": "aaaa", "roles": [
+            {"role": "viewer"},
+            {"role": "custom", "customRoleSlug": "deployer"},
+            {"role": "custom", "customRoleSlug": "releaser", "customRoleId": "z"},
+            {"role": "custom", "customRoleSlug": "created-since"},
+        ]}]);
+        assert!(list(&rows).lacks_role_ids());
+        let listing = list(&rows).fold(PROJECT, &ids);
+        let known: Vec<Option<&str>> =
+            listing.members[0].entries.iter().map(|entry| entry.role_id.as_deref()).collect();
+        assert_eq!(known, [None, Some("x"), Some("z"), None]);
+        let rows = json!([{"id": "m1", "identityId": "aaaa", "roles": [
+            {"role": "viewer"}, {"role": "custom", "customRoleSlug": "releaser", "customRoleId": "z"},
+        ]}]);
+        assert!(!list(&rows).lacks_role_ids(), "built-in roles have no ids");
     }
 
     #[test]
@@ -251,7 +283,7 @@ mod tests {
                 list().ids(),
                 MembershipIds::from([("aaaa".to_owned(), vec!["m1".to_owned(), "m2".to_owned()])])
             );
-            let listing = list().fold(PROJECT);
+            let listing = list().fold(PROJECT, &RoleIds::new());
             assert!(listing.partial, "{container}");
             assert_eq!(roles(&listing), [("aaaa", 1, vec!["viewer"])], "{container}");
         }

@@ -11,12 +11,13 @@ mod membership;
 mod names;
 mod range;
 mod refusal;
+mod role_ids;
 mod roles;
 mod route;
 mod token;
 mod user;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::SignedDuration;
@@ -26,7 +27,7 @@ pub use auth::Credentials;
 pub use token::TokenSource;
 
 use super::error::Effect;
-use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT};
+use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT, url_hint};
 use super::session::{Session, Turn};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
@@ -34,6 +35,7 @@ use crate::member::{Capabilities, Change, Member, Project, Target};
 use listing::{MembershipIds, Memberships};
 use membership::{Membership, Written};
 use refusal::{Asked, Failure, Operation, Refusal};
+use role_ids::RoleIds;
 use route::{Family, Generation};
 use user::Users;
 
@@ -57,6 +59,8 @@ pub struct Infisical {
     known: Mutex<[Known; Family::COUNT]>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
+    /// Projects of which the credential may not read the roles.
+    hidden_roles: Mutex<HashSet<String>>,
     /// Who was found under a user's name in the user's stead, by project, user and name: they aren't mailed again.
     strangers: Mutex<HashMap<(String, String, String), String>>,
 }
@@ -80,6 +84,7 @@ impl Infisical {
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
+            hidden_roles: Mutex::default(),
             strangers: Mutex::default(),
         }
     }
@@ -91,9 +96,23 @@ impl Infisical {
         Self { invite_users, ..self }
     }
 
+    /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
+    async fn send<'r>(
+        &self,
+        turn: &Turn<'_>,
+        family: Family,
+        asked: &Asked<'_>,
+        request: impl Fn(Generation) -> Request<'r> + Send + Sync,
+    ) -> Result<Answer, Refusal> {
+        match self.send_once(turn, family, asked, request).await {
+            Err(Refusal::Unclear(error)) => Err(Refusal::Other(self.decided_by_project(turn, asked, error).await)),
+            outcome => outcome,
+        }
+    }
+
     /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
     /// other generations; nothing was carried out then.
-    async fn send<'r>(
+    async fn send_once<'r>(
         &self,
         turn: &Turn<'_>,
         family: Family,
@@ -126,35 +145,40 @@ impl Infisical {
 
     /// The generation of a family, found by reads of what nobody has.
     async fn probe(&self, turn: &Turn<'_>, family: Family) -> Result<Generation, Error> {
-        let nobody = Uuid::nil().to_string();
         for &generation in family.generations() {
-            // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
-            if (family, generation) != (Family::Projects, Generation::G1) {
-                let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
-                if answer.is_success() {
-                    // A web page that is answered for any path is neither.
-                    answer
-                        .json::<Memberships>()
-                        .map(drop)
-                        .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
-                } else {
-                    match refusal::failure(&answer) {
-                        Some(Failure::NoRoute) => continue,
-                        Some(failure) => return Err(refusal::failed(failure, &answer)),
-                        None => {}
-                    }
-                }
+            if self.has_route(turn, family, generation).await? {
+                self.change(family, |known| known.generation = Some(generation));
+                return Ok(generation);
             }
-            self.change(family, |known| known.generation = Some(generation));
-            return Ok(generation);
         }
+        let endpoint = self.server.endpoint();
+        let hint = url_hint(endpoint.as_str()).unwrap_or_else(|| "check that the URL is Infisical's".to_owned());
         Err(Error::Rejected {
-            message: format!(
-                "the server at {} has none of the paths of project memberships: check that the URL is Infisical's, \
-                 without /api",
-                self.server.endpoint()
-            ),
+            message: format!("the server at {endpoint} has none of the paths of project memberships: {hint}"),
         })
+    }
+
+    /// Whether the server has this generation's path of a family: one read of what nobody has.
+    async fn has_route(&self, turn: &Turn<'_>, family: Family, generation: Generation) -> Result<bool, Error> {
+        // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
+        if (family, generation) == (Family::Projects, Generation::G1) {
+            return Ok(true);
+        }
+        let nobody = Uuid::nil().to_string();
+        let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
+        if answer.is_success() {
+            // A web page that is answered for any path is neither.
+            answer
+                .json::<Memberships>()
+                .map(drop)
+                .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
+            return Ok(true);
+        }
+        match refusal::failure(&answer) {
+            Some(Failure::NoRoute) => Ok(false),
+            Some(failure) => Err(refusal::failed(failure, &answer)),
+            None => Ok(true),
+        }
     }
 
     /// The generation of a family, if it is known.
@@ -264,6 +288,7 @@ impl Provider for Infisical {
         Capabilities {
             enforces_expiry: true,
             permanent_base: if takes_temporary { None } else { Some(NO_ACCESS) },
+            empty_role: Some(NO_ACCESS),
             one_writer: false,
             lists_are_current: true,
             // What isn't known yet may be October 2024.
@@ -273,14 +298,14 @@ impl Provider for Infisical {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        // Always asked: the server may have been upgraded since. Other families are asked for when they are needed.
-        let turn = Turn::new(permit);
-        let generation = self.probe(&turn, Family::Members(SubjectKind::Identity)).await?;
-        for family in [Family::Members(SubjectKind::User), Family::Members(SubjectKind::Group), Family::Projects] {
-            if self.found(family).is_some() {
-                self.probe(&turn, family).await?;
-            }
-        }
+        // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
+        // Whatever else is known stands until an answer says that its route has gone (`send_once`).
+        locked(&self.hidden_roles).clear();
+        let (turn, family) = (Turn::new(permit), Family::Members(SubjectKind::Identity));
+        let generation = match self.found(family) {
+            Some(known) if self.has_route(&turn, family, known).await? => known,
+            Some(_) | None => self.probe(&turn, family).await?,
+        };
         Ok(Verified { api: generation.name() })
     }
 
@@ -306,7 +331,13 @@ impl Provider for Infisical {
 
     async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
         let project = project_id(project)?;
-        Ok(self.memberships(&Turn::new(permit), &project, kind).await?.fold(&project))
+        let turn = Turn::new(permit);
+        let memberships = self.memberships(&turn, &project, kind).await?;
+        let ids = match memberships.lacks_role_ids() {
+            true => self.role_ids(&turn, &project, kind).await?,
+            false => RoleIds::new(),
+        };
+        Ok(memberships.fold(&project, &ids))
     }
 
     async fn apply(
@@ -317,17 +348,17 @@ impl Provider for Infisical {
         change: &Change,
     ) -> Result<Receipt, Error> {
         let (turn, project) = (Turn::new(permit), project_id(&target.project)?);
-        match target.subject_kind {
+        let removed = match target.subject_kind {
             SubjectKind::User => {
                 let users = Users { infisical: self, turn: &turn, project: &project };
-                self.in_time(users.apply(target, name, change)).await?;
+                self.in_time(users.apply(target, name, change)).await?
             }
             SubjectKind::Identity | SubjectKind::Group => {
                 let membership = Membership::new(self, &turn, &project, target)?;
-                self.in_time(membership.apply(change)).await?;
+                self.in_time(membership.apply(change)).await?
             }
-        }
-        Ok(Receipt::default())
+        };
+        Ok(Receipt { version: None, kept: removed.kept() })
     }
 
     /// Infisical loses no write, but two writers' lists may be united, and several memberships of one subject come

@@ -8,6 +8,7 @@ use super::user::Users;
 use super::{Infisical, Turn, normal};
 use crate::api::SubjectKind;
 use crate::provider::Error;
+use crate::provider::http::{Answer, text};
 
 /// A project, as far as names need it.
 #[derive(Deserialize)]
@@ -20,10 +21,20 @@ struct Named {
 
 /// A project by its id; the older path calls it a workspace.
 #[derive(Deserialize)]
-struct ById {
+struct ById<T> {
     #[serde(alias = "workspace")]
-    project: Named,
+    project: T,
 }
+
+/// What product a project is of. Servers before 2025 don't say.
+#[derive(Deserialize)]
+struct OfProduct {
+    #[serde(rename = "type")]
+    product: Option<String>,
+}
+
+/// The product whose projects every server keeps members of.
+const SECRETS: &str = "secret-manager";
 
 /// A page of an organization's identities.
 #[derive(Deserialize)]
@@ -53,9 +64,12 @@ struct Group {
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
     pub(super) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
-        // What can't be a slug is refused in many ways, and so isn't asked for.
+        // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
+        let small = slug.to_lowercase();
         if !is_slug(slug) {
-            return Ok(Vec::new());
+            let looks_like_one = small != slug && is_slug(&small);
+            let found = if looks_like_one { Box::pin(self.project_named(turn, &small)).await? } else { Vec::new() };
+            return if found.is_empty() { Ok(found) } else { Err(in_other_letters("project", "slug", slug, &small)) };
         }
         let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
         let request = |generation: Generation| route::project_by_slug(generation, slug);
@@ -69,6 +83,44 @@ impl Infisical {
         }
     }
 
+    /// The project that something was asked of.
+    async fn project_by_id(&self, turn: &Turn<'_>, asked: &Asked<'_>) -> Result<Answer, Refusal> {
+        let asked = Asked { operation: Operation::LookAtProject, ..*asked };
+        let request = |generation: Generation| route::project(generation, asked.project);
+        self.send_once(turn, Family::Projects, &asked, request).await
+    }
+
+    /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
+    /// isn't in, and one whose members are kept elsewhere like one that the caller lacks rights in. A read more, only for
+    /// these. `error`: what it is otherwise.
+    pub(super) async fn decided_by_project(&self, turn: &Turn<'_>, asked: &Asked<'_>, error: Error) -> Error {
+        let project = asked.project;
+        match (self.project_by_id(turn, asked).await.map_err(Error::from), &error) {
+            (Err(gone @ Error::ProjectNotFound { gone: true, .. }), _) => gone,
+            (Err(Error::ProjectNotFound { gone: false, .. }), Error::ProjectNotFound { .. }) => {
+                Error::ProjectNotFound {
+                    gone: false,
+                    message: format!(
+                        "the operator's identity is not a member of project {project} (Infisical), or the server is too old \
+                     to tell that there is no such project: add the identity under Access Control → Machine Identities"
+                    ),
+                }
+            }
+            (Ok(answer), Error::Forbidden { .. }) => match answer.json::<ById<OfProduct>>().map(|p| p.project) {
+                Ok(OfProduct { product: Some(product) }) if product != SECRETS => Error::Rejected {
+                    message: format!(
+                        "project {project} is of the product {:?}, whose members Infisical keeps elsewhere, so that \
+                         the operator can't manage them: this is no lack of rights; declare roles in projects of other \
+                         products only",
+                        answer.filtered(&product)
+                    ),
+                },
+                Ok(_) | Err(_) => error,
+            },
+            (Ok(_) | Err(_), _) => error,
+        }
+    }
+
     /// The subjects of this kind with exactly this name that could be members of the project.
     pub(super) async fn subjects_named(
         &self,
@@ -79,7 +131,12 @@ impl Infisical {
     ) -> Result<Vec<String>, Error> {
         match kind {
             SubjectKind::Identity => self.identities_named(turn, project, name).await,
-            SubjectKind::User => Users { infisical: self, turn, project }.named(name).await,
+            SubjectKind::User => match (Users { infisical: self, turn, project }).named_or_similar(name).await? {
+                (found, Some(similar)) if found.is_empty() => {
+                    Err(in_other_letters("user", "e-mail address or name", name, &similar))
+                }
+                (found, _) => Ok(found),
+            },
             SubjectKind::Group => self.groups_named(turn, project, name).await,
         }
     }
@@ -89,9 +146,9 @@ impl Infisical {
     /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
     async fn identities_named(&self, turn: &Turn<'_>, project: &str, name: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
-        let by_id = |generation: Generation| route::project(generation, project);
-        let organization = self.send(turn, Family::Projects, &asked, by_id).await?.json::<ById>()?.project.org_id;
+        let organization = self.project_by_id(turn, &asked).await?.json::<ById<Named>>()?.project.org_id;
         let mut found: Vec<String> = Vec::new();
+        let mut similar: Option<String> = None;
         let mut seen = 0;
         loop {
             let request = {
@@ -107,11 +164,16 @@ impl Infisical {
                 let id = normal(&identity.id);
                 if identity.name == name && !found.contains(&id) {
                     found.push(id);
+                } else if is_similar(&identity.name, name) {
+                    similar = Some(identity.name);
                 }
             }
             seen += rows;
             if rows == 0 || seen >= page.total_count {
-                return Ok(found);
+                return match similar.filter(|_| found.is_empty()) {
+                    Some(similar) => Err(in_other_letters("identity", "name", name, &similar)),
+                    None => Ok(found),
+                };
             }
         }
     }
@@ -123,7 +185,11 @@ impl Infisical {
         match self.ask(turn, &asked, route::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.array()?;
-                Ok(groups.iter().filter(|group| group.slug == slug).map(|group| normal(&group.id)).collect())
+                let found: Vec<_> = groups.iter().filter(|g| g.slug == slug).map(|g| normal(&g.id)).collect();
+                match groups.iter().find(|group| found.is_empty() && is_similar(&group.slug, slug)) {
+                    Some(similar) => Err(in_other_letters("group", "slug", slug, &similar.slug)),
+                    None => Ok(found),
+                }
             }
             Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
                 let found = match self.memberships(turn, project, SubjectKind::Group).await {
@@ -135,6 +201,24 @@ impl Infisical {
             }
             Err(refusal) => Err(refusal.into()),
         }
+    }
+}
+
+/// Whether two names differ in their letters' case only.
+pub(super) fn is_similar(known: &str, wanted: &str) -> bool {
+    known != wanted && known.to_lowercase() == wanted.to_lowercase()
+}
+
+/// The error of a name that nobody has and that somebody has in other letters.
+pub(super) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &str) -> Error {
+    let known = text::filtered(known, &[]);
+    let message = format!(
+        "there is no {noun} with the {field} {wanted:?} (Infisical), where upper and lower case count, but one with \
+         {known:?}: create the object again with that, if it is meant"
+    );
+    match noun {
+        "project" => Error::ProjectNotFound { gone: false, message },
+        _ => Error::SubjectNotFound { message },
     }
 }
 

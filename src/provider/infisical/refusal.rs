@@ -1,5 +1,6 @@
-//! What a refusal means. The two generations of error bodies that are known say the same in different words
-//! (reference/infisical.md, "Errors"); here they become one reason.
+//! What a refusal means. Servers of different ages say the same in different words (reference/infisical.md, "Errors" and
+//! "A server of June 2025"); here they become one reason. What is compared is what is the same in all of them: the status,
+//! the error's name, what was asked for, and how a sentence begins.
 
 mod words;
 
@@ -28,8 +29,20 @@ pub(super) enum Operation {
     Invite,
     /// A project by its slug.
     FindProject,
+    /// A project by its id.
+    LookAtProject,
     /// A subject by its name.
     FindSubject,
+}
+
+impl Operation {
+    /// Whether it changes nothing.
+    fn reads(self) -> bool {
+        match self {
+            Self::List | Self::Look | Self::FindProject | Self::LookAtProject | Self::FindSubject => true,
+            Self::Create | Self::Replace | Self::Remove | Self::Invite => false,
+        }
+    }
 }
 
 /// Whom a request was about, for its classification and messages.
@@ -61,6 +74,8 @@ pub(super) enum Refusal {
     LockedOut(Error),
     /// The list needs a permanent role.
     OnlyTemporary(Error),
+    /// What the project itself answers decides what this means; otherwise it is this.
+    Unclear(Error),
     /// Everything else.
     Other(Error),
 }
@@ -78,6 +93,7 @@ impl From<Refusal> for Error {
             | Refusal::NotMember(error)
             | Refusal::LockedOut(error)
             | Refusal::OnlyTemporary(error)
+            | Refusal::Unclear(error)
             | Refusal::Other(error) => error,
             Refusal::NoRoute => {
                 Self::Unreachable { message: "Infisical has no such route".to_owned(), effect: Effect::None }
@@ -165,7 +181,7 @@ pub(super) fn token(answer: &Answer) -> Option<Error> {
 pub(super) fn read(answer: &Answer, asked: &Asked<'_>) -> Refusal {
     let error = error_of(answer).unwrap_or_default();
     // October 2024 (name-resolution.json, "project by unknown slug").
-    if asked.operation == Operation::FindProject && error == "Failed to find project by slug" {
+    if asked.operation == Operation::FindProject && error.starts_with("Failed to find project by") {
         return Refusal::NoSuchName;
     }
     match failure(answer) {
@@ -209,6 +225,26 @@ pub(super) fn after_a_write(error: Error) -> Error {
             Error::Unreachable { message, effect: Effect::Unknown }
         }
         refused => refused,
+    }
+}
+
+/// Whether the removal of the caller's own membership was refused.
+pub(super) fn is_of_ourselves(refused: &Error) -> bool {
+    refused.to_string().contains(words::OWN_MEMBERSHIP)
+}
+
+/// Why a membership that gives no access any more is kept, for events.
+pub(super) fn why_kept(refused: &Error) -> &'static str {
+    match refused {
+        Error::Forbidden { .. } | Error::MayNotGrant { .. } => {
+            "the operator's identity may not remove it: give it Delete under Access Control → Roles, or remove the \
+             membership by hand"
+        }
+        refused if words::is_of_a_project(&refused.to_string()) => {
+            "Infisical doesn't remove the membership of an identity that the project manages itself: delete the identity \
+             in the project, under Access Control → Machine Identities"
+        }
+        _ => "Infisical refuses to remove it, as the operator's log says: remove it by hand",
     }
 }
 

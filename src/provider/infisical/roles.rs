@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::range;
+use super::role_ids::RoleIds;
 use crate::member::{Entry, Term, Verbatim, Window};
 use crate::provider::Error;
 
@@ -107,6 +108,20 @@ fn sent_window(role: &str, window: &Window) -> Result<(String, String), Error> {
     Ok((range::text(length), range::start(window.start)))
 }
 
+impl RoleRow {
+    /// The slug of a custom role that the row doesn't say the id of.
+    pub(super) fn slug_without_id(&self) -> Option<&str> {
+        self.custom_role_slug.as_deref().filter(|_| self.custom_role_id.is_none())
+    }
+
+    /// The row with the id of its custom role, if that is among these.
+    pub(super) fn with_id(mut self, ids: &RoleIds) -> Self {
+        let id = self.slug_without_id().and_then(|slug| ids.get(slug)).cloned();
+        self.custom_role_id = self.custom_role_id.or(id);
+        self
+    }
+}
+
 /// The entry of a row; `None` where it can't be understood.
 pub(super) fn entry(row: RoleRow) -> Option<Entry> {
     let literal = row.role == CUSTOM && row.custom_role_slug.is_none();
@@ -117,6 +132,7 @@ pub(super) fn entry(row: RoleRow) -> Option<Entry> {
     // Temporary fields without `isTemporary: true` are a permanent role (reference/infisical.md, "PATCH and time").
     let (term, verbatim) = if row.is_temporary == Some(true) { temporary(&row)? } else { (Term::Permanent, None) };
     Some(Entry {
+        role_id: row.custom_role_id.filter(|_| row.custom_role_slug.is_some()),
         role: row.custom_role_slug.unwrap_or(row.role),
         term,
         // Only a row that came from the server has this mark: it tells the literal `custom` from a declared one.

@@ -149,6 +149,11 @@ pub(super) fn project_by_slug<'a>(generation: Generation, slug: &'a str) -> Requ
     Request::get(route).id(slug)
 }
 
+/// A request for the roles of a project. It is made on the newest path only.
+pub(super) fn roles<'a>(project: &'a str) -> Request<'a> {
+    Request::get("/api/v1/projects/{project}/roles").id(project).list()
+}
+
 /// A request for the identities of an organization whose names match `search`. The path is the same on every server
 /// (`backend/src/server/routes/v2/identity-org-router.ts`).
 pub(super) fn identities<'a>(organization: &'a str) -> Request<'a> {

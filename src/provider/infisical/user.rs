@@ -4,7 +4,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::membership::Written;
+use super::membership::{One, Removed};
+use super::names;
 use super::refusal::{self, Asked, Operation, Refusal};
 use super::roles::{self, RoleItem};
 use super::route::{self, Family, Generation};
@@ -13,7 +14,6 @@ use crate::api::SubjectKind;
 use crate::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::Method;
 
 /// How often the list is looked at again while several memberships of a user become one or none. Each time at least
 /// one goes.
@@ -42,14 +42,15 @@ pub(super) struct Users<'a> {
 
 impl Users<'_> {
     /// Carries out a change.
-    pub(super) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<(), Error> {
+    pub(super) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removed, Error> {
         let user = &subject_id(SubjectKind::User, &target.subject_id)?;
         match change {
-            Change::Create(entries) => self.create(user, name, &roles::items(entries)?).await,
-            Change::Replace(entries) => self.replace(user, &roles::items(entries)?).await,
-            Change::Recreate(entries) => self.make_one(user, &roles::items(entries)?).await,
-            Change::Remove => self.remove(user).await,
+            Change::Create(entries) => self.create(user, name, &roles::items(entries)?).await?,
+            Change::Replace(entries) => self.replace(user, &roles::items(entries)?).await?,
+            Change::Recreate(entries) => self.make_one(user, &roles::items(entries)?).await?,
+            Change::Remove => return self.remove(user).await,
         }
+        Ok(Removed::Absent)
     }
 
     /// Brings a user in by name, without any rights, and returns its id.
@@ -66,16 +67,24 @@ impl Users<'_> {
                 }),
             };
         };
-        self.settle(&made, &nothing()?).await?;
+        self.settle(&made, &roles::items(&[Entry::permanent(NO_ACCESS)])?).await?;
         Ok(made.user_id)
     }
 
     /// The ids of the project's users with exactly this name.
     pub(super) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
+        Ok(self.named_or_similar(name).await?.0)
+    }
+
+    /// The same, and a name of a user of the project that differs in upper and lower case only. Whoever is invited by that
+    /// would be another account (user-memberships.json, "…in other letter case").
+    pub(super) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
+        let similar = similar.map(|(_, known)| known.to_owned());
         let listed = list.named(SubjectKind::User, name);
         if !listed.is_empty() || self.generation() != Some(Generation::G1) {
-            return Ok(listed);
+            return Ok((listed, similar));
         }
         // October 2024 lists users without their usernames, which may be another than the e-mail; its look-up by
         // username takes letters as they are (user-memberships.json, "details: other letter case").
@@ -88,9 +97,9 @@ impl Users<'_> {
                 struct Details {
                     membership: Made,
                 }
-                Ok(vec![normal(&answer.json::<Details>()?.membership.user_id)])
+                Ok((vec![normal(&answer.json::<Details>()?.membership.user_id)], similar))
             }
-            Err(Refusal::NotMember(_)) => Ok(Vec::new()),
+            Err(Refusal::NotMember(_)) => Ok((Vec::new(), similar)),
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -122,14 +131,14 @@ impl Users<'_> {
     /// PATCH: the whole list.
     async fn replace(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
         if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
-            match self.patch(user, id, items).await {
+            match self.one(user, id).patch(items).await {
                 // The membership was made anew since it was listed.
                 Err(Refusal::NotMember(_)) => {}
                 outcome => return Ok(outcome?),
             }
         }
         match self.look_up(user).await?.as_slice() {
-            [id] => Ok(self.patch(user, id, items).await?),
+            [id] => Ok(self.one(user, id).patch(items).await?),
             ids => Err(Error::Changed {
                 message: format!("user {user} has {} memberships of project {} (Infisical)", ids.len(), self.project),
             }),
@@ -156,7 +165,7 @@ impl Users<'_> {
             };
             let mut missed = false;
             for id in &ids {
-                match self.patch(user, id, items).await {
+                match self.one(user, id).patch(items).await {
                     Ok(()) => written = true,
                     Err(Refusal::NotMember(_)) => missed = true,
                     Err(refusal) if written => return Err(refusal::after_a_write(refusal.into())),
@@ -167,13 +176,21 @@ impl Users<'_> {
                 return Ok(());
             }
             tracing::debug!(user, project = self.project, stays, surplus = surplus.len(), "several memberships");
-            self.remove_each(user, surplus).await.map_err(refusal::after_a_write)?;
+            if let Removed::Kept(why) = self.remove_each(user, surplus).await.map_err(refusal::after_a_write)? {
+                return Err(Error::Rejected {
+                    message: format!(
+                        "user {user} has several memberships of project {} (Infisical), which gives each of them the same \
+                         roles now and removes none: {why}",
+                        self.project
+                    ),
+                });
+            }
         }
         Err(self.infisical.unfinished(&format!("user {user} still has several memberships")))
     }
 
-    /// DELETE of all memberships. That there is none is as good.
-    async fn remove(&self, user: &str) -> Result<(), Error> {
+    /// Takes all memberships away. That there is none is as good.
+    async fn remove(&self, user: &str) -> Result<Removed, Error> {
         let mut known = self.infisical.take_ids(self.project, user).filter(|ids| !ids.is_empty());
         let mut doubt: Option<Error> = None;
         for _ in 0..ROUNDS {
@@ -182,14 +199,15 @@ impl Users<'_> {
                 None => self.look_up(user).await.map_err(|error| doubt.clone().unwrap_or(error))?,
             };
             match (ids.as_slice(), doubt) {
-                ([], _) => return Ok(()),
+                ([], _) => return Ok(Removed::Gone),
                 (_, Some(error)) => return Err(error),
                 ([_], None) => {}
                 // Where the first alone counts, the next one moves up when it goes: none may give anything then.
                 ([..], None) => self.empty_each(user, &ids).await?,
             }
             doubt = match self.remove_each(user, &ids).await {
-                Ok(Removed::All) if ids.len() == 1 => return Ok(()),
+                Ok(Removed::Gone) if ids.len() == 1 => return Ok(Removed::Gone),
+                Ok(Removed::Kept(why)) => return Ok(Removed::Kept(why)),
                 Ok(_) => None,
                 // October 2024 answers the removal of a missing membership with 500 (user-memberships.json, "delete
                 // again"), and an answer may be lost: the list says whether it is gone.
@@ -201,9 +219,8 @@ impl Users<'_> {
     }
 
     async fn empty_each(&self, user: &str, ids: &[String]) -> Result<(), Error> {
-        let nothing = nothing()?;
         for id in ids {
-            match self.patch(user, id, &nothing).await {
+            match self.one(user, id).empty().await {
                 Ok(()) | Err(Refusal::NotMember(_)) => {}
                 Err(refusal) => return Err(refusal.into()),
             }
@@ -211,13 +228,13 @@ impl Users<'_> {
         Ok(())
     }
 
+    /// Takes each of these memberships away. [`Removed::Absent`]: some weren't there any more.
     async fn remove_each(&self, user: &str, ids: &[String]) -> Result<Removed, Error> {
-        let mut removed = Removed::All;
+        let mut removed = Removed::Gone;
         for id in ids {
-            match self.delete(user, id).await {
-                Ok(()) => {}
-                Err(Refusal::NotMember(_)) => removed = Removed::Fewer,
-                Err(refusal) => return Err(refusal.into()),
+            match (self.one(user, id).take_away().await?, removed) {
+                (Removed::Gone, _) | (Removed::Absent, Removed::Kept(_)) => {}
+                (other, _) => removed = other,
             }
         }
         Ok(removed)
@@ -263,15 +280,15 @@ impl Users<'_> {
     /// Gives a member that was just made its roles. Where they are refused it is left without any, and stays: to be
     /// added again would mean to be mailed again. Where even that fails it is removed.
     async fn settle(&self, made: &Made, items: &[RoleItem]) -> Result<(), Error> {
-        let Err(refusal) = self.patch(&made.user_id, &made.id, items).await else {
+        let one = self.one(&made.user_id, &made.id);
+        let Err(refusal) = one.patch(items).await else {
             return Ok(());
         };
         let error = Error::from(refusal);
         if error.effect() == Effect::Unknown {
             return Err(error);
         }
-        let without = self.patch(&made.user_id, &made.id, &nothing()?).await.is_ok();
-        if without || self.delete(&made.user_id, &made.id).await.is_ok() {
+        if one.empty().await.is_ok() || one.delete().await.is_ok() {
             return Err(error);
         }
         Err(self.left_behind(made, &error.to_string()))
@@ -279,14 +296,10 @@ impl Users<'_> {
 
     /// Removes somebody who was just added and isn't meant.
     async fn take_back(&self, stranger: &Made) -> Result<(), Error> {
-        let Err(refusal) = self.delete(&stranger.user_id, &stranger.id).await else {
-            return Ok(());
-        };
-        let error = Error::from(refusal);
-        if self.patch(&stranger.user_id, &stranger.id, &nothing()?).await.is_ok() {
-            return Ok(());
+        match self.one(&stranger.user_id, &stranger.id).take_away().await {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(self.left_behind(stranger, &Error::from(refusal).to_string())),
         }
-        Err(self.left_behind(stranger, &error.to_string()))
     }
 
     fn left_behind(&self, made: &Made, why: &str) -> Error {
@@ -315,24 +328,9 @@ impl Users<'_> {
         Ok(self.infisical.take_ids(self.project, user).unwrap_or_default())
     }
 
-    async fn patch(&self, user: &str, id: &str, items: &[RoleItem]) -> Result<(), Refusal> {
-        let roles: Vec<String> = items.iter().map(|item| item.role().to_owned()).collect();
-        let asked = self.asked(Operation::Replace, user, &roles);
-        let body = json!({ "roles": items });
-        let request = |generation: Generation| self.one(generation, Method::Patch, id).json(&body);
-        self.infisical.send(self.turn, self.family(), &asked, request).await?.json::<Written>()?;
-        Ok(())
-    }
-
-    async fn delete(&self, user: &str, id: &str) -> Result<(), Refusal> {
-        let asked = self.asked(Operation::Remove, user, &[]);
-        let request = |generation: Generation| self.one(generation, Method::Delete, id);
-        self.infisical.send(self.turn, self.family(), &asked, request).await?.json::<Written>()?;
-        Ok(())
-    }
-
-    fn one<'b>(&'b self, generation: Generation, method: Method, id: &'b str) -> crate::provider::http::Request<'b> {
-        route::member(SubjectKind::User, generation, method, self.project, id)
+    fn one<'b>(&'b self, user: &'b str, id: &'b str) -> One<'b> {
+        let Users { infisical, turn, project } = self;
+        One { infisical, turn, kind: SubjectKind::User, project, subject: user, id }
     }
 
     fn family(&self) -> Family {
@@ -346,17 +344,4 @@ impl Users<'_> {
     fn asked<'b>(&'b self, operation: Operation, subject: &'b str, roles: &'b [String]) -> Asked<'b> {
         Asked { operation, kind: SubjectKind::User, project: self.project, subject, roles }
     }
-}
-
-/// What became of several removals.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Removed {
-    /// Each took one membership.
-    All,
-    /// Some weren't there any more.
-    Fewer,
-}
-
-fn nothing() -> Result<Vec<RoleItem>, Error> {
-    roles::items(&[Entry::permanent(NO_ACCESS)])
 }

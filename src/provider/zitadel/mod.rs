@@ -105,6 +105,7 @@ impl Provider for Zitadel {
             // "Nothing in a member has an expiry" (reference/zitadel.md, Replacement and expiry).
             enforces_expiry: false,
             permanent_base: None,
+            empty_role: None,
             one_writer: true,
             lists_are_current: false,
             creation_role: None,

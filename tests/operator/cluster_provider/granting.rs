@@ -173,6 +173,12 @@ async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_d
         let nobody = stage.says("pm/nobody", "Ready", "False", "NotAllowed").await;
         assert_eq!(refused.replace("reporter", "nobody-at-all"), nobody);
         assert!(!refused.contains(worlds::INFISICAL_REPORTER), "{refused}");
+        // Nor that there is one whose name has other letters.
+        stage.api.apply(&[by_name("cased", "Reporter"), by_name("cased-allowed", "CI-Deployer")]).await;
+        for (object, name) in [("pm/cased", "Reporter"), ("pm/cased-allowed", "CI-Deployer")] {
+            let cased = stage.says(object, "Ready", "False", "NotAllowed").await;
+            assert_eq!(cased.replace(name, "nobody-at-all"), nobody);
+        }
     })
     .await;
 }
@@ -184,6 +190,10 @@ async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
         let object = stage.by("open", stage.of_identity("nobody", json!([{"role": "viewer"}])));
         stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "nobody-at-all"}}))]).await;
         stage.says("pm/nobody", "Stalled", "True", "SubjectNotFound").await;
+        let object = stage.by("open", stage.of_identity("cased", json!([{"role": "viewer"}])));
+        stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "CI-Deployer"}}))]).await;
+        let said = stage.says("pm/cased", "Stalled", "True", "SubjectNotFound").await;
+        assert_contains(&said, "\"ci-deployer\"");
     })
     .await;
 }

@@ -13,7 +13,15 @@ use crate::recording::Exchange;
 #[derive(Deserialize, Debug, Clone)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Expected {
+    /// The collection whose calls, rules and left out endpoints count as well, after these; rows of it that no exchange
+    /// here needs are its own affair.
+    #[serde(default)]
+    pub extends: Option<String>,
+    /// How many rules and left out rows are this file's own.
+    #[serde(skip)]
+    own: (usize, usize),
     /// The endpoints that the operator calls.
+    #[serde(default)]
     pub calls: Vec<Call>,
     /// By endpoint, status and error. The first that fits counts.
     pub rules: Vec<Rule>,
@@ -185,7 +193,15 @@ impl Expected {
     /// What is wrong with it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let expected: Self = serde_yaml_ng::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut expected: Self =
+            serde_yaml_ng::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        expected.own = (expected.rules.len(), expected.left_out.len());
+        if let (Some(other), Some(folder)) = (&expected.extends, path.parent().and_then(Path::parent)) {
+            let other = Self::read(&folder.join(other).join("expected.yaml"))?;
+            expected.calls.extend(other.calls);
+            expected.rules.extend(other.rules);
+            expected.left_out.extend(other.left_out);
+        }
         expected.check().map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(expected)
     }
@@ -252,6 +268,13 @@ impl Expected {
     /// How many rows there are: rules, exceptions, what is left out.
     pub fn rows(&self) -> usize {
         self.rules.len() + self.exceptions.len() + self.left_out.len()
+    }
+
+    /// Whether a row is written in this file, and not in the one that it extends.
+    pub fn is_own(&self, row: usize) -> bool {
+        let (rules, left_out) = self.own;
+        let exceptions = self.rules.len()..self.rules.len() + self.exceptions.len();
+        row < rules || exceptions.contains(&row) || (exceptions.end..exceptions.end + left_out).contains(&row)
     }
 
     /// How a row is named in a report.

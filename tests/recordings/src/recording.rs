@@ -18,6 +18,9 @@ pub struct Recording {
     /// The folder that it is in.
     #[serde(skip)]
     pub folder: PathBuf,
+    /// The folder's name where it begins with the provider's, as `infisical-june-2025`; else the provider's.
+    #[serde(skip)]
+    pub collection: String,
     /// Which server was recorded.
     #[serde(default)]
     pub server: String,
@@ -25,12 +28,20 @@ pub struct Recording {
     pub exchanges: Vec<Exchange>,
 }
 
+impl Recording {
+    /// Its collection and its name, as `infisical/errors.json`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.collection, self.file)
+    }
+}
+
 /// A request and its answer.
 #[derive(Deserialize, Debug, Clone)]
 pub struct Exchange {
     /// What it shows; not unique.
     pub name: String,
-    /// What was sent.
+    /// What was sent; nothing of it where the recorder kept only the answer.
+    #[serde(default)]
     pub request: Sent,
     /// What came back.
     pub response: Received,
@@ -39,7 +50,7 @@ pub struct Exchange {
 }
 
 /// A recorded request.
-#[derive(Deserialize, Debug, Clone)]
+#[derive(Deserialize, Debug, Clone, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
     /// The method.
@@ -112,7 +123,7 @@ pub fn below(folder: &Path) -> Result<Vec<Recording>, String> {
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut recording: Recording =
             serde_json::from_str(&text).map_err(|error| format!("{}: no recording: {error}", path.display()))?;
-        let is = |provider: &str| parent == provider || recording.server.to_lowercase().contains(provider);
+        let is = |provider: &str| parent.starts_with(provider) || recording.server.to_lowercase().contains(provider);
         recording.provider = match (is("infisical"), is("zitadel")) {
             (true, false) => "infisical".to_owned(),
             (false, true) => "zitadel".to_owned(),
@@ -122,6 +133,8 @@ pub fn below(folder: &Path) -> Result<Vec<Recording>, String> {
                 })?
                 .to_owned(),
         };
+        let named_so = parent.starts_with(&recording.provider);
+        recording.collection = if named_so { parent } else { recording.provider.clone() };
         recording.file = name;
         recording.folder = path.parent().unwrap_or(folder).to_owned();
         found.push(recording);

@@ -36,6 +36,9 @@ enum Age {
     /// Only the paths below /workspace, and the errors of October 2024.
     #[value(name = "october-2024")]
     October2024,
+    /// Only the paths below /workspace, the errors of June 2025, and the privilege system of March 2025.
+    #[value(name = "june-2025")]
+    June2025,
     /// The paths of September 2025 too, and the current errors.
     #[value(name = "2025")]
     Of2025,
@@ -72,6 +75,7 @@ async fn run(args: Args) -> Result<(), String> {
     match args.infisical {
         None => {}
         Some(Age::October2024) => infisical.be_october_2024(),
+        Some(Age::June2025) => infisical.be_june_2025(),
         Some(Age::Of2025) => infisical.be(Generations::G1AndG2, ErrorStyle::Current),
         Some(Age::Now) => infisical.be(Generations::All, ErrorStyle::Current),
         Some(Age::Newest) => infisical.be(Generations::G3, ErrorStyle::Current),

@@ -90,6 +90,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
         slug: slug.to_owned(),
         name: name.to_owned(),
         org: None,
+        product: None,
         custom_roles: vec![
             role("deployer", "Deployer", &["secrets:read", "secrets:write"]),
             role("auditor", "Auditor", &["identity:read", "secrets:read"]),
@@ -102,6 +103,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
         org: None,
         // The operator may look names up, and only it.
         org_role: if auth_method.is_some() { OrgRole::Member } else { OrgRole::NoAccess },
+        managed_by: None,
     };
     let membership = |project: &str, subject: &str, role: &str| MembershipWorld {
         project: project.to_owned(),

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 
+mod june_2025;
 mod subjects;
 
 const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
@@ -23,6 +24,8 @@ enum Kind {
     RateLimited,
     Unreachable,
     Forbidden,
+    MayNotGrant,
+    Elsewhere,
     RoleNotFound,
     SubjectNotFound,
     ProjectAmbiguous,
@@ -41,10 +44,12 @@ fn kind(answer: &Answer, asked: &Asked<'_>) -> Kind {
         Refusal::LockedOut(_) => Kind::LockedOut,
         Refusal::OnlyTemporary(_) => Kind::OnlyTemporary,
         Refusal::NoSuchName => Kind::NoSuchName,
-        Refusal::Other(error) => match error {
+        Refusal::Unclear(Error::Forbidden { .. }) => Kind::Elsewhere,
+        Refusal::Unclear(error) | Refusal::Other(error) => match error {
             Error::RateLimited { .. } => Kind::RateLimited,
             Error::Unreachable { .. } => Kind::Unreachable,
             Error::Forbidden { .. } => Kind::Forbidden,
+            Error::MayNotGrant { .. } => Kind::MayNotGrant,
             Error::RoleNotFound { .. } => Kind::RoleNotFound,
             Error::SubjectNotFound { .. } => Kind::SubjectNotFound,
             Error::ProjectNotFound { gone: false, .. } => Kind::ProjectAmbiguous,
@@ -109,9 +114,14 @@ const OCTOBER_2024: [Row; 25] = {
     ]
 };
 
-/// The recorded refusals of the requests that `operation` knows, by method and path.
+/// The refusals of October 2024 of the requests that `operation` knows, by method and path.
 fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Answer)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/infisical");
+    recorded_in("infisical", operation)
+}
+
+/// The same of a folder of recordings.
+fn recorded_in(folder: &str, operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Answer)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contracts").join(folder);
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -121,7 +131,9 @@ fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String,
         let recording: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for exchange in recording["exchanges"].as_array().unwrap() {
             let (request, response) = (&exchange["request"], &exchange["response"]);
-            let (method, path_asked) = (request["method"].as_str().unwrap(), request["path"].as_str().unwrap());
+            let (Some(method), Some(path_asked)) = (request["method"].as_str(), request["path"].as_str()) else {
+                continue;
+            };
             let Some(operation) = operation(method, path_asked) else { continue };
             let status = u16::try_from(response["status"].as_u64().unwrap()).unwrap();
             if status < 400 {

@@ -36,49 +36,71 @@ impl Words<'_> {
             // Whatever it takes for no slug.
             return Refusal::NoSuchName;
         }
-        // Users in October 2024, where an empty list is told both (user-memberships.json, "update: no roles").
-        if self.said.contains("At least one long lived role") && !self.said.contains("at least 1 element") {
+        // Users before October 2025, where an empty list is told both (user-memberships.json, "update: no roles").
+        if self.speaks_of_a_permanent_role() && !self.said.contains("at least 1 element") {
             return self.only_temporary();
         }
         Refusal::Other(self.rejected(""))
     }
 
     pub(super) fn forbidden(&self) -> Refusal {
-        let Asked { operation, kind, project, subject, .. } = *self.asked;
-        let said = &self.said;
-        let Terms { permission, .. } = terms(kind);
-        // October 2024, for a membership id that the project hasn't (user-memberships.json, "update: unknown
+        let Asked { operation, kind, project, .. } = *self.asked;
+        let begins = |words: &[&str], text: &str| words.iter().any(|words| text.starts_with(words));
+        // Before October 2025, for a membership id that the project hasn't (user-memberships.json, "update: unknown
         // membership").
-        if said == "Forbidden member update" {
+        if operation == Operation::Replace && kind == SubjectKind::User && self.said.starts_with("Forbidden member") {
             return self.not_member();
         }
-        let ambiguous = match self.error.as_str() {
-            // October 2024 for a missing project and for a caller who isn't a member alike; now for the caller only.
-            "Identity is not a member of the specified project"
-            | "User not a part of the specified project"
-            | "You are not member of this project" => true,
-            _ => said.starts_with("Access denied to one or more of the specified projects"),
-        };
-        if ambiguous {
-            return Refusal::Other(Error::ProjectNotFound {
+        if begins(&NOT_IN_PROJECT, &self.error) || begins(&NOT_IN_PROJECTS, &self.said) {
+            let error = Error::ProjectNotFound {
                 gone: false,
                 message: format!(
                     "project {project} does not exist, or the operator's identity is not a member of it (Infisical): \
                      check it, and add the identity under Access Control → Machine Identities"
                 ),
-            });
+            };
+            // A slug isn't an id to ask for, and what the project answers has been asked for.
+            let is_decided = matches!(operation, Operation::FindProject | Operation::LookAtProject);
+            return if is_decided { Refusal::Other(error) } else { Refusal::Unclear(error) };
         }
+        let error = self.lacks_a_right();
+        match self.error.as_str() {
+            // Reading grants nothing, so that it is never refused for that.
+            "ForbiddenError" if operation.reads() || self.said.starts_with("This ") => Refusal::Unclear(error),
+            "PermissionBoundaryError" | "ForbiddenError" if operation == Operation::Remove => Refusal::LockedOut(error),
+            _ => Refusal::Other(error),
+        }
+    }
+
+    /// The caller lacks a right.
+    fn lacks_a_right(&self) -> Error {
+        let Asked { operation, kind, project, subject, .. } = *self.asked;
+        let (said, Terms { permission, noun, .. }) = (&self.said, terms(kind));
         let message = match (self.error.as_str(), operation) {
-            ("PermissionBoundaryError" | "ForbiddenError", _) => format!(
+            // The privilege system of March 2025 (reference/infisical.md, "A server of June 2025").
+            ("PermissionBoundaryError", _) if said.contains("missing permission") => {
+                return Error::MayNotGrant {
+                    message: format!(
+                        "the operator's identity may not grant any role in project {project} (Infisical: {said}): give it \
+                         Grant Privileges on {permission} under Access Control → Roles (Assign Role on newer servers), or \
+                         the role Admin"
+                    ),
+                };
+            }
+            ("PermissionBoundaryError", _) => format!(
                 "the operator's identity may not grant {} in project {project} (Infisical: {said}): nobody may give \
-                 more than they have; give it these rights too, or the permission Assign Role (formerly Grant \
-                 Privileges) on {permission}",
+                 more than they have; give it these rights too, or the permission Grant Privileges on {permission} \
+                 (Assign Role on newer servers)",
+                self.roles()
+            ),
+            ("ForbiddenError", operation) if !operation.reads() => format!(
+                "the operator's identity may not grant {} in project {project} (Infisical: {said}): nobody may give \
+                 more than they have; give it these rights too",
                 self.roles()
             ),
             (_, Operation::FindSubject) if kind != SubjectKind::User => format!(
-                "the operator's identity may not look up {} {subject:?} in the organization (Infisical: {said}): give it \
-                 the organization role Member, or write subject.id instead of subject.name",
-                terms(kind).noun
+                "the operator's identity may not look up {noun} {subject:?} in the organization (Infisical: {said}): give \
+                 it the organization role Member, or write subject.id instead of subject.name"
             ),
             (_, Operation::Invite) => format!(
                 "the operator's identity may not add user {subject:?} to project {project} (Infisical: {said}): give it \
@@ -87,25 +109,21 @@ impl Words<'_> {
             ),
             _ => format!(
                 "the operator's identity lacks a permission in project {project} (Infisical: {said}): give it Read, \
-                 Create, Edit and Delete on {permission}, and Assign Role, under Access Control → Roles"
+                 Create, Edit and Delete on {permission}, and Assign Role (Grant Privileges on older servers), under \
+                 Access Control → Roles"
             ),
         };
-        match (self.error.as_str(), operation) {
-            ("PermissionBoundaryError" | "ForbiddenError", Operation::Remove) => {
-                Refusal::LockedOut(Error::Forbidden { message })
-            }
-            _ => Refusal::Other(Error::Forbidden { message }),
-        }
+        Error::Forbidden { message }
     }
 
     pub(super) fn not_found(&self) -> Refusal {
         let Asked { operation, project, .. } = *self.asked;
-        if self.error == "Custom permission not found" {
+        if self.error.starts_with("Custom permission") {
             return self.locked_out();
         }
         // The caller holds the literal `custom`, which is no role (user-memberships.json, "the user with the literal
         // custom reads").
-        if self.error == "The permission was not found" {
+        if self.error.starts_with("The permission was not found") {
             return Refusal::Other(Error::Forbidden {
                 message: format!(
                     "whoever the operator signs in as has a broken role in project {project} (Infisical: {}): give it a \
@@ -131,7 +149,9 @@ impl Words<'_> {
         match operation {
             Operation::Create => Refusal::Other(self.subject_not_found()),
             Operation::Look | Operation::Replace | Operation::Remove | Operation::FindSubject => self.not_member(),
-            Operation::List | Operation::Invite | Operation::FindProject => Refusal::Other(self.rejected("")),
+            Operation::List | Operation::Invite | Operation::FindProject | Operation::LookAtProject => {
+                Refusal::Other(self.rejected(""))
+            }
         }
     }
 
@@ -146,12 +166,18 @@ impl Words<'_> {
             self.not_member()
         } else if says("missing organization membership") || says("not part of organization") {
             Refusal::Other(self.subject_not_found())
-        } else if says("at least one permanent role") {
+        } else if self.speaks_of_a_permanent_role() {
             self.only_temporary()
         } else {
             let hint = HINTS.iter().find(|(words, _)| says(words)).map_or("", |(_, hint)| hint);
             Refusal::Other(self.rejected(hint))
         }
+    }
+
+    /// `Identity must have at least one permanent role`, `At least one long lived role is required`.
+    fn speaks_of_a_permanent_role(&self) -> bool {
+        let said = self.said.to_lowercase();
+        said.contains("at least one") && (said.contains("permanent") || said.contains("long lived"))
     }
 
     fn not_member(&self) -> Refusal {
@@ -198,7 +224,9 @@ impl Words<'_> {
             Some(role) => format!("role \"{role}\" does not exist in project {project} (Infisical)"),
             None => format!("one of the roles {} does not exist in project {project} (Infisical)", self.roles()),
         };
-        Error::RoleNotFound { role, message: format!("{what}: check the slug under Access Control → Roles") }
+        let in_capitals = role.as_ref().is_some_and(|role| *role != role.to_lowercase());
+        let case = if in_capitals { "; upper and lower case count in it" } else { "" };
+        Error::RoleNotFound { role, message: format!("{what}: check the slug under Access Control → Roles{case}") }
     }
 
     /// The role that the server says is missing: `Specified role was not found: x` in October 2024, `Specified roles
@@ -233,10 +261,23 @@ impl Words<'_> {
     }
 }
 
-/// How the answers begin that speak of a role. The last is that of today's servers (Infisical's
-/// `backend/src/services/membership-user/membership-user-service.ts`), the third October 2024's for groups.
-const ROLE_NOT_FOUND: [&str; 4] =
-    ["Specified role", "Custom project roles", "Custom role/s not found", "One or more custom roles not found"];
+/// What is said of the removal of the caller's own membership.
+pub(super) const OWN_MEMBERSHIP: &str = "your own membership";
+
+/// Whether a refusal is of an identity that the project manages itself.
+pub(super) fn is_of_a_project(refused: &str) -> bool {
+    HINTS.iter().any(|(words, hint)| *hint == OF_A_PROJECT && refused.contains(words))
+}
+
+/// How the names of errors begin that are answered to a caller who isn't in the project, or, before October 2025, where
+/// there is no such project.
+const NOT_IN_PROJECT: [&str; 3] = ["Identity is not a member of", "User not a part of", "You are not member of"];
+/// The same of messages, to an invitation.
+const NOT_IN_PROJECTS: [&str; 1] = ["Access denied to one or more"];
+
+/// How the messages begin that speak of a role: `Specified role was not found: x`, `Specified roles 'x' was not found…`,
+/// `Custom project roles not found`, `Custom role/s not found: `, `One or more custom (project) roles not found`.
+const ROLE_NOT_FOUND: [&str; 4] = ["Specified role", "Custom project role", "Custom role", "One or more custom"];
 
 /// What to do about requests that are refused for good, by words of the answer (reference/infisical.md, "Errors";
 /// `backend/src/services/membership/membership-fns.ts` and the three `project-membership-…-factory.ts`).
@@ -250,16 +291,12 @@ const HINTS: [(&str, &str); 11] = [
         "only supports Admin and Member roles",
         ": projects of this product know the permanent roles admin and member only, so declare one of them",
     ),
-    (
-        "project scoped identity",
-        ": the identity belongs to a project, and is managed there under Access Control → Machine Identities",
-    ),
-    (
-        "scoped to project",
-        ": the identity belongs to a project, and is managed there under Access Control → Machine Identities",
-    ),
-    ("your own membership", ": the subject is the identity that the operator signs in as: leave it to others"),
+    ("project scoped identity", OF_A_PROJECT),
+    ("scoped to project", OF_A_PROJECT),
+    (OWN_MEMBERSHIP, ": the subject is the identity that the operator signs in as: leave it to others"),
     ("Invalid emails", ": write the user's e-mail address as subject.name"),
     ("Disposable emails", ": write another e-mail address as subject.name"),
 ];
+const OF_A_PROJECT: &str =
+    ": the identity belongs to a project, and is managed there under Access Control → Machine Identities";
 const PLAN: &str = ": the Infisical plan doesn't include it: upgrade it, or declare built-in and permanent roles only";

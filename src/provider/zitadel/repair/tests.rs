@@ -43,7 +43,7 @@ impl State {
         if !self.stands_still {
             self.run();
         }
-        Receipt { version: Some(self.sequence) }
+        Receipt { version: Some(self.sequence), kept: None }
     }
 
     fn run(&mut self) {
@@ -152,7 +152,7 @@ impl Members for Server {
         let mut state = self.request()?;
         let Some(written) = state.written.clone() else { return Err(Refused::NotAMember(changed())) };
         if written == roles {
-            return Ok(Receipt { version: Some(state.sequence) });
+            return Ok(Receipt { version: Some(state.sequence), kept: None });
         }
         state.written = Some(roles.to_vec());
         state.lists.push(roles.to_vec());
@@ -162,7 +162,7 @@ impl Members for Server {
     async fn remove(&self) -> Result<Receipt, Error> {
         let mut state = self.request()?;
         if state.written.take().is_none() {
-            return Ok(Receipt { version: Some(state.sequence) });
+            return Ok(Receipt { version: Some(state.sequence), kept: None });
         }
         let receipt = state.push(|_| Event::Removed);
         if std::mem::take(&mut state.added_by_another) {

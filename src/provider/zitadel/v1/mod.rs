@@ -82,12 +82,12 @@ impl<'a> ManagementMember<'a> {
     /// then that of the row that shows the list.
     async fn unchanged(&self, roles: &[String]) -> Result<Receipt, Error> {
         let shown = self.find().await?.filter(|member| flow::roles(&member.entries).is_ok_and(|shown| shown == roles));
-        Ok(Receipt { version: shown.and_then(|member| member.version) })
+        Ok(Receipt { version: shown.and_then(|member| member.version), ..Receipt::default() })
     }
 
     fn receipt(&self, answer: &Answer) -> Result<Receipt, Error> {
         let sequence = self.details(answer)?.sequence;
-        Ok(Receipt { version: (sequence > 0).then_some(sequence) })
+        Ok(Receipt { version: (sequence > 0).then_some(sequence), ..Receipt::default() })
     }
 }
 

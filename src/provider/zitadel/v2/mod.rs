@@ -73,7 +73,7 @@ impl<'a> Administrator<'a> {
     /// What was written, by its date.
     fn receipt(answer: &Answer) -> Result<Receipt, Error> {
         match answer.json::<wire::Written>()?.date {
-            Some(date) => Ok(Receipt { version: version(date) }),
+            Some(date) => Ok(Receipt { version: version(date), ..Receipt::default() }),
             None => Err(answer.nonsense("no date of what was written")),
         }
     }
@@ -123,7 +123,7 @@ impl Members for Administrator<'_> {
             // rights: delete of one who is not an administrator") and of a project that is gone.
             owner::locate(self.calls, &self.target.project, self.resource).await?.known()?;
         }
-        Ok(Receipt { version: date.and_then(version) })
+        Ok(Receipt { version: date.and_then(version), ..Receipt::default() })
     }
 
     async fn find(&self) -> Result<Option<Member>, Error> {

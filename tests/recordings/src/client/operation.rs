@@ -18,7 +18,11 @@ pub async fn run(provider: &impl Provider, scene: &Scene<'_>, project: Project, 
     let name = Some(scene.name.as_str()).filter(|name| !name.is_empty());
     let apply = async |change: Change| {
         let receipt = provider.apply(&permit(true).await, &target, name, &change).await;
-        receipt.map_or_else(|e| error(&e), |receipt| reading::done(receipt.version))
+        match receipt {
+            Err(refused) => error(&refused),
+            Ok(receipt) if receipt.kept.is_some() => "left without access".to_owned(),
+            Ok(receipt) => reading::done(receipt.version),
+        }
     };
     match scene.drive {
         Drive::Create | Drive::Look => apply(Change::Create(entries)).await,

@@ -127,12 +127,15 @@ fn field(
         | "projectId"
         | "grantId"
         | "customRoleId"
+        | "kmsSecretManagerKeyId"
         | "projectMembershipId" => bindings.same_id(e, g),
         "sequence" => bindings.same_sequence(context.aggregate, e, g),
         "createdAt" | "updatedAt" | "creationDate" | "changeDate" | "deletionDate" => {
             is_like_time(e, g) && bindings.same_time(&place.owner, e, g)
         }
         "viewTimestamp" | "timestamp" => g.parse::<Timestamp>().is_ok(),
+        // The server's own name for the request.
+        "reqId" => g.starts_with("req-"),
         // What was redacted.
         "accessToken" | "access_token" | "id_token" | "publicKey" => !g.is_empty(),
         "message" => context.any_text || bindings.in_text(e) == *g,

@@ -28,7 +28,7 @@ pub async fn judge(folder: &Path, recordings: &[Recording]) -> Result<Report, St
     let named = readme::read(folder)?;
     let mut report = replay(recordings).await?;
     for recording in recordings {
-        let file = format!("{}/{}", recording.provider, recording.file);
+        let file = recording.id();
         if named.get(&file).is_some_and(|directions| directions.simulator) && WorldFile::of(recording)?.is_none() {
             report.fail(Failure::of_file(&file, "README.md names it for the simulator, and it has no world file"));
         }
@@ -52,7 +52,7 @@ pub async fn replay(recordings: &[Recording]) -> Result<Report, String> {
 
 async fn one(recording: &Recording, world: WorldFile, report: &mut Report) {
     let provider = recording.provider.as_str();
-    let file = format!("{provider}/{}", recording.file);
+    let file = recording.id();
     let mut player = Player::start(provider, &world).await;
     let mut specials: BTreeMap<usize, Special> =
         world.exchanges.into_iter().map(|special| (special.exchange, special)).collect();

@@ -30,19 +30,20 @@ pub(crate) fn shown(state: &State, errors: Errors, membership: &Membership) -> V
     shown
 }
 
-/// How an identity signs in: one method in October 2024, a list since.
+/// How an identity signs in: one method in October 2024, a list since. Several are written with commas.
 pub(crate) fn auth_method(errors: Errors, identity: Option<&Identity>) -> (&'static str, Value) {
     let method = identity.and_then(|identity| identity.auth_method.as_deref());
-    if errors.current() {
-        return ("authMethods", method.into_iter().collect::<Vec<_>>().into());
+    if errors.since_2025() {
+        return ("authMethods", method.into_iter().flat_map(|method| method.split(',')).collect::<Vec<_>>().into());
     }
     ("authMethod", method.into())
 }
 
-/// An identity's membership as GET shows it on the third generation: without `identityId` and `project`.
+/// An identity's membership as GET shows it on the third generation: without `identityId` and `project`, and with roles
+/// that have no `customRoleId` (`getIdentityById`, in the same file as `findIdentities`).
 pub(crate) fn newest(state: &State, membership: &Membership) -> Value {
     let identity = state.identities.get(&membership.subject);
-    json!({
+    let mut shown = json!({
         "id": membership.id,
         "createdAt": written(membership.created),
         "updatedAt": written(membership.created),
@@ -51,20 +52,23 @@ pub(crate) fn newest(state: &State, membership: &Membership) -> Value {
             "name": identity.map(|i| &i.name),
             "id": membership.subject,
             "orgId": identity.map(|i| &i.org),
-            "projectId": null,
+            "projectId": identity.and_then(|i| i.managed_by.as_ref()),
             "authMethods": identity.and_then(|i| i.auth_method.as_deref()).into_iter().collect::<Vec<_>>(),
             "metadata": [],
         },
         "lastLoginAuthMethod": null,
         "lastLoginTime": null,
-    })
+    });
+    for role in shown["roles"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        role.remove("customRoleId");
+    }
+    shown
 }
 
-/// The same in the list, whose roles have no `customRoleId` and no `customRoleName` (`findIdentities` selects neither).
+/// The same in the list, whose roles have no `customRoleName` either (`findIdentities` selects neither).
 pub(crate) fn newest_in_list(state: &State, membership: &Membership) -> Value {
     let mut shown = newest(state, membership);
     for role in shown["roles"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        role.remove("customRoleId");
         role.remove("customRoleName");
     }
     shown

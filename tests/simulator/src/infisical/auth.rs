@@ -52,8 +52,33 @@ impl FromRequestParts<Infisical> for Call {
             }
         }
         .map_err(|denied| errors.denied(denied))?;
+        if let Some(project) = project_of_members(parts.uri.path())
+            && style == ErrorStyle::Current
+            && infisical.state().projects.get(project).is_some_and(|project| project.product == CERT_MANAGER)
+        {
+            return Err(errors.kept_elsewhere());
+        }
         let faults = parts.extensions.get::<Faults>().copied().unwrap_or_default();
         Ok(Self { caller, errors, faults })
+    }
+}
+
+/// The product whose projects have no members of their own, on the current server.
+const CERT_MANAGER: &str = "cert-manager";
+
+/// The project of a path that is about its members or their roles.
+fn project_of_members(path: &str) -> Option<&str> {
+    let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    match segments[..] {
+        [
+            "api",
+            "v1" | "v2",
+            "projects" | "workspace",
+            project,
+            "memberships" | "identity-memberships" | "groups" | "roles",
+            ..,
+        ] => Some(project),
+        _ => None,
     }
 }
 
@@ -84,7 +109,9 @@ pub(crate) fn json_body(errors: Errors, body: &Bytes) -> Result<Value, Refusal> 
 pub(crate) fn valid<T>(errors: Errors, read: Result<T, Invalid>) -> Result<T, Refusal> {
     read.map_err(|invalid| match invalid {
         Invalid::Issues(issues) => errors.validation(issues),
-        Invalid::Crash => errors.went_wrong("InternalServerError"),
+        // (infisical-june-2025/temporary-grants.json, 20)
+        Invalid::EmptyRange if errors.since_2025() => errors.refusal(400, "BadRequest", "Invalid date format string: "),
+        Invalid::Crash | Invalid::EmptyRange => errors.went_wrong("InternalServerError"),
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn routes() -> Router<Infisical> {
         .route("/effective", get(effective))
         .route("/mails", get(mails))
         .route("/org-roles", post(set_org_role))
+        .route("/custom-roles", post(rename_custom_role))
         .route("/{what}/{id}", post(rename).delete(delete))
 }
 
@@ -49,11 +50,13 @@ struct Server {
     generations: Option<Generations>,
     error_style: Option<ErrorStyle>,
     limits: Option<Limits>,
+    new_privileges: Option<bool>,
 }
 
 async fn server(State(infisical): State<Infisical>) -> Response {
     let state = infisical.state();
-    Json(json!({"generations": state.generations, "errorStyle": state.style})).into_response()
+    let (generations, style, new) = (state.generations, state.style, state.new_privileges);
+    Json(json!({"generations": generations, "errorStyle": style, "newPrivileges": new})).into_response()
 }
 
 async fn set_server(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Nonsense> {
@@ -63,6 +66,9 @@ async fn set_server(State(infisical): State<Infisical>, body: Bytes) -> Result<R
     }
     if let Some(style) = wanted.error_style {
         infisical.set_error_style(style);
+    }
+    if wanted.new_privileges.is_some() {
+        infisical.set_new_privileges(wanted.new_privileges);
     }
     if wanted.limits.is_some() {
         infisical.set_limits(wanted.limits);
@@ -108,6 +114,20 @@ struct Seated {
 async fn set_org_role(State(infisical): State<Infisical>, body: Bytes) -> Result<StatusCode, Nonsense> {
     let seated: Seated = parsed(&body)?;
     infisical.set_org_role(&seated.subject, seated.role);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RenamedRole {
+    project: String,
+    slug: String,
+    new_slug: String,
+}
+
+async fn rename_custom_role(State(infisical): State<Infisical>, body: Bytes) -> Result<StatusCode, Nonsense> {
+    let RenamedRole { project, slug, new_slug } = parsed(&body)?;
+    infisical.rename_custom_role(&project, &slug, &new_slug);
     Ok(StatusCode::NO_CONTENT)
 }
 

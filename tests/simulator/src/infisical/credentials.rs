@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::jwt::encoded;
-use super::state::State;
+use super::state::{ErrorStyle, State};
 
 /// A client id of universal auth, with its secrets.
 pub(crate) struct Client {
@@ -199,7 +199,8 @@ impl State {
             return Err(Denied::Gone);
         }
         if known.life.as_ref().is_some_and(|life| now >= life.ends) {
-            known.revoked = true;
+            // June 2025 says the same again (infisical-june-2025/names-and-auth.json, 10 and 11).
+            known.revoked = self.style != ErrorStyle::June2025;
             return Err(Denied::TtlOver);
         }
         Ok(known.caller.clone())

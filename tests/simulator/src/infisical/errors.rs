@@ -49,9 +49,24 @@ impl Errors {
         self.0 == ErrorStyle::Current
     }
 
+    /// Whether these are the errors of June 2025.
+    pub(crate) fn june_2025(self) -> bool {
+        self.0 == ErrorStyle::June2025
+    }
+
+    /// Whether these are the errors of June 2025 or later: with `reqId`, `details`, and 422 for what isn't valid.
+    pub(crate) fn since_2025(self) -> bool {
+        self.0 != ErrorStyle::October2024
+    }
+
+    /// How the messages of old servers write it.
+    fn id_word(self) -> &'static str {
+        if self.june_2025() { "ID" } else { "id" }
+    }
+
     pub(crate) fn refusal(self, status: u16, error: &str, message: impl Into<Value>) -> Refusal {
         let mut body = json!({"statusCode": status, "message": message.into(), "error": error});
-        if self.current() {
+        if self.since_2025() {
             body["reqId"] = format!("req-{}", &Uuid::new_v4().simple().to_string()[..14]).into();
         }
         Refusal { status, body }
@@ -59,7 +74,7 @@ impl Errors {
 
     fn with_details(self, status: u16, error: &str, message: &str, details: Value) -> Refusal {
         let mut refusal = self.refusal(status, error, message);
-        if self.current() {
+        if self.since_2025() {
             refusal.body["details"] = details;
         }
         refusal
@@ -81,12 +96,12 @@ impl Errors {
 
     /// The body has the wrong form. October 2024 says so with a 401.
     pub(crate) fn validation(self, issues: Vec<Value>) -> Refusal {
-        self.refusal(if self.current() { 422 } else { 401 }, "ValidationFailure", issues)
+        self.refusal(if self.since_2025() { 422 } else { 401 }, "ValidationFailure", issues)
     }
 
     /// Too many requests. October 2024 calls it a failure of its own (rate-limit.json).
     pub(crate) fn rate_limited(self, seconds: i64) -> Refusal {
-        if self.current() {
+        if self.since_2025() {
             let message = format!("Rate limit exceeded. Please try again in {seconds} seconds");
             return self.refusal(429, "RateLimitExceeded", message);
         }
@@ -99,6 +114,9 @@ impl Errors {
             Denied::Malformed => (403, "TokenError", MALFORMED),
             Denied::Invalid => (403, "TokenError", INVALID),
             Denied::Expired => (403, "TokenError", "Your token has expired. Please re-authenticate."),
+            Denied::TtlOver if self.june_2025() => {
+                (403, "TokenError", "Your token has expired. Please re-authenticate.")
+            }
             Denied::TtlOver => (401, "UnauthorizedError", "Failed to renew MI access token due to TTL expiration"),
             Denied::Gone => (401, "UnauthorizedError", "No identity access token found"),
             Denied::PastMaxTtl => (401, "UnauthorizedError", PAST_MAX_TTL),
@@ -119,7 +137,7 @@ impl Errors {
         self.refusal(404, "NotFound", format!("Project with ID '{project}' not found"))
     }
 
-    pub(crate) fn locked_out(self, why: LockedOut) -> Refusal {
+    pub(crate) fn locked_out(self, why: LockedOut, project: &str) -> Refusal {
         match (why, self.0) {
             // Users get other words than identities (user-memberships.json, 63 and 88).
             (LockedOut::CustomNotFound(Kind::User), _) => {
@@ -135,6 +153,13 @@ impl Errors {
                 };
                 self.refusal(403, error, NO_ACCESS)
             }
+            (LockedOut::NotMember(kind), ErrorStyle::June2025) => {
+                let error = match kind {
+                    Kind::User => "User not a part of the specified project".to_owned(),
+                    _ => format!("Identity is not a member of the specified project with ID '{project}'"),
+                };
+                self.refusal(403, &error, NO_ACCESS)
+            }
             (LockedOut::NotMember(_), ErrorStyle::Current) => {
                 self.refusal(403, "You are not member of this project", NO_ACCESS)
             }
@@ -144,12 +169,16 @@ impl Errors {
     /// The caller lacks a right: `action` on the subject of permissions.
     pub(crate) fn may_not(self, action: &str, subject: &str) -> Refusal {
         let message = format!("You are not allowed to {action} on {subject}");
-        let details = json!([{"action": action, "subject": subject, "inverted": false}]);
+        let details = match self.june_2025() {
+            true => json!([]),
+            false => json!([{"action": action, "subject": subject, "inverted": false}]),
+        };
         self.with_details(403, "PermissionDenied", &message, details)
     }
 
+    /// A role of the list has rights that the caller lacks.
     pub(crate) fn escalation(self, kind: Kind, role: &str) -> Refusal {
-        if self.current() {
+        if self.since_2025() {
             let message = format!("Failed to change to a more privileged role: {role}");
             let details = json!({"missingPermissions": [{"action": "assign-role", "subject": kind.subject()}]});
             return self.with_details(403, "PermissionBoundaryError", &message, details);
@@ -161,23 +190,59 @@ impl Errors {
         self.refusal(403, "ForbiddenError", message)
     }
 
+    /// The caller may not give any role, under the privilege system of March 2025 (infisical-june-2025/permissions.json;
+    /// `constructPermissionErrorMessage` in Infisical's `backend/src/ee/services/permission/permission-fns.ts`).
+    pub(crate) fn may_not_grant(self, kind: Kind, creates: bool) -> Refusal {
+        let what = match (self.current(), creates) {
+            (true, true) => "Failed to create identity project membership",
+            (true, false) => "Failed to update identity project membership",
+            (false, true) => "Failed to assign to role",
+            (false, false) => "Failed to change role",
+        };
+        let subject = kind.subject();
+        let message = format!("{what}. Actor is missing permission {GRANT_PRIVILEGES} on {subject}");
+        let details = json!({"missingPermissions": [{"action": GRANT_PRIVILEGES, "subject": subject}]});
+        self.with_details(403, "PermissionBoundaryError", &message, details)
+    }
+
+    /// A project of a product whose members are kept elsewhere (Infisical's
+    /// `backend/src/server/plugins/block-cert-manager-project-access.ts`).
+    pub(crate) fn kept_elsewhere(self) -> Refusal {
+        let message = "This Certificate Manager project does not support project-level memberships. \
+                       Use /api/v1/cert-manager/access/* instead.";
+        self.refusal(403, "ForbiddenError", message)
+    }
+
+    /// An identity that a project manages itself (`onDeleteMembershipIdentityGuard` in Infisical's
+    /// `backend/src/services/membership-identity/project/project-membership-identity-factory.ts`, and its siblings).
+    pub(crate) fn of_a_project(self, verb: &str) -> Refusal {
+        self.refusal(400, "BadRequest", format!("Failed to {verb} project membership for a project scoped identity"))
+    }
+
     pub(crate) fn more_privileged(self) -> Refusal {
-        let error = if self.current() { "PermissionBoundaryError" } else { "ForbiddenError" };
+        let error = if self.since_2025() { "PermissionBoundaryError" } else { "ForbiddenError" };
         self.with_details(403, error, "Failed to delete more privileged identity", json!({"missingPermissions": []}))
     }
 
-    pub(crate) fn membership_not_found(self, identity: &str) -> Refusal {
-        self.refusal(404, "NotFound", format!("Membership not found for identity {identity}"))
+    pub(crate) fn membership_not_found(self, project: &str, identity: &str) -> Refusal {
+        let message = match self.june_2025() {
+            // The quotation marks are the server's own.
+            true => {
+                format!("Project membership for identity with ID '{identity} in project with ID '{project}' not found")
+            }
+            false => format!("Membership not found for identity {identity}"),
+        };
+        self.refusal(404, "NotFound", message)
     }
 
     /// PATCH of somebody who is not a member.
     pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
-            (ErrorStyle::October2024, _) => self.refusal(
-                404,
-                "NotFound",
-                format!("Identity with id {identity} doesn't exists in project with id {project}"),
-            ),
+            (ErrorStyle::October2024 | ErrorStyle::June2025, _) => {
+                let id = self.id_word();
+                let message = format!("Identity with {id} {identity} doesn't exists in project with {id} {project}");
+                self.refusal(404, "NotFound", message)
+            }
             (ErrorStyle::Current, true) => self.no_membership_of(Kind::Identity),
             // Issue #7255.
             (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
@@ -187,7 +252,7 @@ impl Errors {
     /// DELETE of somebody who is not a member.
     pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
-            (ErrorStyle::October2024, _) => self.identity_not_found(identity),
+            (ErrorStyle::October2024 | ErrorStyle::June2025, _) => self.identity_not_found(identity),
             (ErrorStyle::Current, true) => self.no_membership_of(Kind::Identity),
             (ErrorStyle::Current, false) => self.went_wrong("InternalServerError"),
         }
@@ -202,7 +267,8 @@ impl Errors {
         let message = if self.current() {
             "Identity is already a member".to_owned()
         } else {
-            format!("Identity with id {identity} already exists in project with id {project}")
+            let id = self.id_word();
+            format!("Identity with {id} {identity} already exists in project with {id} {project}")
         };
         self.refusal(400, "BadRequest", message)
     }
@@ -212,7 +278,7 @@ impl Errors {
         if self.current() {
             return self.refusal(400, "BadRequest", format!("Identity {identity} is missing organization membership"));
         }
-        self.refusal(404, "NotFound", format!("Failed to find identity with id {identity}"))
+        self.refusal(404, "NotFound", format!("Failed to find identity with {} {identity}", self.id_word()))
     }
 
     pub(crate) fn role_not_found(self, kind: Kind, slug: &str) -> Refusal {
@@ -231,6 +297,7 @@ impl Errors {
             return self.role_not_found(kind, "");
         }
         let message = match kind {
+            _ if self.june_2025() => "One or more custom project roles not found",
             Kind::Group => "Custom role/s not found: ",
             _ => "Custom project roles not found",
         };
@@ -245,6 +312,9 @@ impl Errors {
         self.refusal(400, "BadRequest", "You can't delete your own membership")
     }
 }
+
+/// The right that the privilege system of March 2025 asks for.
+pub(crate) const GRANT_PRIVILEGES: &str = "grant-privileges";
 
 const MALFORMED: &str =
     "The provided access token is malformed. Please use a valid token or generate a new one and try again.";

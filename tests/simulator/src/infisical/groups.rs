@@ -16,11 +16,11 @@ use super::answers::{bare, newest_group, shown_group};
 use super::auth::{Call, json_body, valid};
 use super::errors::{Refusal, answered};
 use super::state::{Membership, State as Held};
-use super::subjects::Kind;
+use super::subjects::{Group, Kind};
 use super::time;
 use super::users::taken_for_a_user;
 use super::validation::{not_a_uuid, patch_roles, post_roles};
-use super::writes::{Replacement, new_rows, pause, uuid};
+use super::writes::{Replacement, Writes, pause, uuid};
 
 /// The third generation of the path, up to the group.
 const NEWEST: &str = "/memberships/groups";
@@ -96,7 +96,7 @@ async fn get_one(
     let membership = held
         .shown_membership(&project, &id)
         .filter(|m| !m.rows.is_empty() && m.kind == Kind::Group)
-        .ok_or_else(|| call.errors.group_membership_not_found())?;
+        .ok_or_else(|| call.errors.group_membership_not_found(&project, &id))?;
     Ok(answered(&json!({"groupMembership": shape(&held, &uri, membership)})))
 }
 
@@ -115,8 +115,11 @@ async fn create(
         let org = held.projects.get(&project).map(|project| project.org.clone()).unwrap_or_default();
         // By name in this one place.
         let group = match Uuid::parse_str(&group) {
-            Err(_) if is_second(&uri) => {
-                let named = held.groups.values().find(|g| g.name == group && g.org == org);
+            // At June 2025 on the old path too, and by the slug (infisical-june-2025/group-memberships.json, 7).
+            Err(_) if is_second(&uri) || call.errors.june_2025() => {
+                let of_slug = call.errors.june_2025();
+                let is_named = |g: &&Group| (g.name == group || of_slug && g.slug == group) && g.org == org;
+                let named = held.groups.values().find(is_named);
                 named.map(|g| g.id.clone()).ok_or_else(|| call.errors.group_not_found_by_name(&group))?
             }
             _ => group,
@@ -125,12 +128,15 @@ async fn create(
         let id = uuid(call.errors, &group, "Find one")?;
         // Groups of other organisations are none (name-resolution.json, 314).
         if held.groups.get(&id).is_none_or(|group| group.org != org) {
-            return Err(call.errors.group_not_found(&id));
+            return Err(match call.errors.june_2025() {
+                true => call.errors.group_not_found_by_name(&id),
+                false => call.errors.group_not_found(&id),
+            });
         }
         if held.written_membership(&project, &id).is_some() {
             return Err(call.errors.group_already_member(&project, &id));
         }
-        (id, new_rows(&held, call.errors, (&project, Kind::Group), &rights, &roles, now)?)
+        (id, call.new_rows(&held, (&project, Kind::Group), &rights, Writes::Creates(&roles), now)?)
     };
     pause(call.faults.window).await;
     let mut held = infisical.state();
@@ -159,7 +165,7 @@ async fn update(
             return Err(call.errors.group_not_found(&id));
         }
         let membership = held.written_membership(&project, &id).ok_or_else(|| call.errors.group_not_member(&id))?;
-        let rows = new_rows(&held, call.errors, (&project, Kind::Group), &rights, &roles, now)?;
+        let rows = call.new_rows(&held, (&project, Kind::Group), &rights, Writes::Changes(&roles), now)?;
         Replacement::of(membership, rows)
     };
     let (roles, membership) = replacement.written(&infisical, &call).await?;

@@ -19,7 +19,7 @@ use super::state::{Membership, Row, State as Held, new_id};
 use super::subjects::{Kind, OrgRole, Seat};
 use super::time;
 use super::validation::{Names, RoleInput, is_email, names};
-use super::writes::{new_rows, pause};
+use super::writes::{Writes, pause};
 
 const TO_ORGANIZATION: &str = "Infisical organization invitation";
 const TO_PROJECT: &str = "Infisical project invitation";
@@ -42,7 +42,7 @@ pub(crate) async fn invite(
             bring_in(&mut held, &call, &names)?;
             joining(&mut held, &call, &project, &names, now)?
         } else {
-            joining_in_2024(&mut held, &call, &project, &names, now)?
+            joining_before_october_2025(&mut held, &call, &project, &names, now)?
         }
     };
     pause(call.faults.window).await;
@@ -55,9 +55,10 @@ pub(crate) async fn invite(
     Ok(answered(&json!({"memberships": made})))
 }
 
-/// October 2024: everybody becomes `member`, whatever `roleSlugs` says (user-memberships.json, 24). Whoever has no seat
-/// in the organisation needs a caller that may give one.
-fn joining_in_2024(
+/// October 2024: everybody becomes `member`, whatever `roleSlugs` says (user-memberships.json, 24); at June 2025 it counts
+/// (infisical-june-2025/user-memberships.json, 13). Whoever has no seat in the organisation needs a caller that may give
+/// one.
+fn joining_before_october_2025(
     held: &mut Held,
     call: &Call,
     project: &str,
@@ -75,14 +76,16 @@ fn joining_in_2024(
         let user = account(held, name);
         seat(held, &user, &org);
     }
-    let member = [RoleInput { slug: "member".to_owned(), temporary: None }];
+    let slugs = names.role_slugs.clone().filter(|slugs| call.errors.june_2025() && !slugs.is_empty());
+    let slugs = slugs.unwrap_or_else(|| vec!["member".to_owned()]);
+    let roles: Vec<RoleInput> = slugs.into_iter().map(|slug| RoleInput { slug, temporary: None }).collect();
     let mut joining = Vec::new();
     for name in names.all() {
         let Some(user) = held.user_named(&name).map(|user| user.id.clone()) else {
             continue;
         };
         if held.written_membership(project, &user).is_none() {
-            joining.push((user, new_rows(held, call.errors, (project, Kind::User), &rights, &member, now)?));
+            joining.push((user, call.new_rows(held, (project, Kind::User), &rights, Writes::Creates(&roles), now)?));
         }
     }
     tell_members(held, &org, &joining);
@@ -129,7 +132,7 @@ fn joining(held: &mut Held, call: &Call, project: &str, names: &Names, now: Time
     let mut joining = Vec::new();
     for user in users {
         if held.written_membership(project, &user).is_none() {
-            joining.push((user, new_rows(held, call.errors, (project, Kind::User), &rights, &roles, now)?));
+            joining.push((user, call.new_rows(held, (project, Kind::User), &rights, Writes::Creates(&roles), now)?));
         }
     }
     let org = held.org_of(&call.caller);

@@ -19,6 +19,9 @@ impl Infisical {
         if let Some(style) = world.error_style {
             self.set_error_style(style);
         }
+        if world.new_privileges.is_some() {
+            self.set_new_privileges(world.new_privileges);
+        }
         self.load_members(world);
         for client in &world.clients {
             self.add_client(&client.client_id, &client.client_secret, &client.identity);
@@ -48,6 +51,9 @@ impl Infisical {
                 let rights: Vec<&str> = role.rights.iter().map(String::as_str).collect();
                 self.add_custom_role_with(&project.id, &role.slug, &role.name, &rights);
             }
+            if let Some(product) = &project.product {
+                self.set_product(&project.id, product);
+            }
             if let (Some(org), Some(held)) = (&project.org, self.state().projects.get_mut(&project.id)) {
                 held.org.clone_from(org);
             }
@@ -57,6 +63,7 @@ impl Infisical {
             if let Some(held) = self.state().identities.get_mut(&identity.id) {
                 held.auth_method.clone_from(&identity.auth_method);
                 held.org_role = identity.org_role;
+                held.managed_by.clone_from(&identity.managed_by);
                 held.org = identity.org.clone().unwrap_or_else(|| held.org.clone());
             }
         }
@@ -86,6 +93,7 @@ impl Infisical {
         InfisicalWorld {
             generations: Some(state.generations),
             error_style: Some(state.style),
+            new_privileges: state.new_privileges,
             projects: state.projects.values().map(project).collect(),
             identities: state
                 .identities
@@ -96,6 +104,7 @@ impl Infisical {
                     auth_method: identity.auth_method.clone(),
                     org: Some(identity.org.clone()),
                     org_role: identity.org_role,
+                    managed_by: identity.managed_by.clone(),
                 })
                 .collect(),
             users: state.users.values().map(user).collect(),
@@ -130,6 +139,7 @@ fn project(project: &Project) -> ProjectWorld {
         slug: project.slug.clone(),
         name: project.name.clone(),
         org: Some(project.org.clone()),
+        product: Some(project.product.clone()),
         custom_roles: project.roles.iter().map(custom_role).collect(),
     }
 }

@@ -13,9 +13,9 @@ use super::Infisical;
 use super::answers::auth_method;
 use super::auth::Call;
 use super::credentials::Caller;
-use super::errors::{Refusal, answered};
+use super::errors::{Errors, Refusal, answered};
 use super::listing::Listing;
-use super::state::{Project, State as Held};
+use super::state::{Project, State as Held, new_id};
 use super::subjects::{Group, Kind, OrgRole};
 use super::time::written;
 use super::writes::uuid;
@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Router<Infisical> {
         .route("/api/v1/projects/{project}", get(project_by_id))
         .route("/api/v1/workspace/{project}/roles", get(roles))
         .route("/api/v1/projects/{project}/roles", get(roles))
-        .route("/api/v1/workspace", get(people_only))
+        .route("/api/v1/workspace", get(projects_of_caller))
         .route("/api/v2/organizations/{org}/workspaces", get(projects_of_organization))
         .route("/api/v2/organizations/{org}/identity-memberships", get(identities_of_organization))
         .route("/api/v2/organizations/{org}/memberships", get(users_of_organization))
@@ -47,7 +47,7 @@ async fn project_by_slug(
     call: Call,
     Path(slug): Path<String>,
 ) -> Result<Response, Refusal> {
-    let (least, most) = if call.errors.current() { (1, 64) } else { (5, 36) };
+    let (least, most) = if call.errors.since_2025() { (1, 64) } else { (5, 36) };
     if !(least..=most).contains(&slug.len()) || !is_slug(&slug) {
         let message = format!("Slug must be at least {least} character but no more than {most}");
         return Err(call.errors.validation(vec![json!({"code": "custom", "message": message, "path": ["slug"]})]));
@@ -61,8 +61,12 @@ async fn project_by_slug(
         .values()
         .find(|project| project.slug == slug && project.org == org)
         .ok_or_else(|| call.errors.project_not_found_by_slug(&slug))?;
-    held.rights_of(&project.id, &call.caller, now).map_err(|why| call.errors.locked_out(why))?;
-    Ok(answered(&shown(project)))
+    held.rights_of(&project.id, &call.caller, now).map_err(|why| call.errors.locked_out(why, &project.id))?;
+    let mut shown = shown(call.errors, project);
+    if call.errors.june_2025() {
+        shown["kmsSecretManagerKeyId"] = new_id().into();
+    }
+    Ok(answered(&shown))
 }
 
 /// What the server takes for a slug: words of small letters and digits with hyphens between them.
@@ -80,21 +84,22 @@ async fn project_by_id(
     let now = infisical.now();
     let held = infisical.state();
     let project = held.projects.get(&id).ok_or_else(|| call.errors.project_not_found_by_id(&id))?;
-    held.rights_of(&id, &call.caller, now).map_err(|why| call.errors.locked_out(why))?;
-    Ok(answered(&json!({(if is_old(&uri) { "workspace" } else { "project" }): shown(project)})))
+    held.rights_of(&id, &call.caller, now).map_err(|why| call.errors.locked_out(why, &id))?;
+    let name = if is_old(&uri) { "workspace" } else { "project" };
+    Ok(answered(&json!({name: shown(call.errors, project)})))
 }
 
-fn shown(project: &Project) -> Value {
+fn shown(errors: Errors, project: &Project) -> Value {
     let environments: Vec<Value> = [("Development", "dev"), ("Staging", "staging"), ("Production", "prod")]
         .into_iter()
         .zip(&project.environments)
         .map(|((name, slug), id)| json!({"name": name, "slug": slug, "id": id}))
         .collect();
-    json!({
+    let mut shown = json!({
         "id": project.id,
         "name": project.name,
         "slug": project.slug,
-        "autoCapitalization": true,
+        "autoCapitalization": !errors.since_2025(),
         "orgId": project.org,
         "createdAt": written(project.created),
         "updatedAt": written(project.created),
@@ -105,7 +110,15 @@ fn shown(project: &Project) -> Value {
         "auditLogsRetentionDays": null,
         "_id": project.id,
         "environments": environments,
-    })
+    });
+    if errors.since_2025() {
+        shown["description"] = Value::Null;
+        shown["type"] = project.product.as_str().into();
+        shown["hasDeleteProtection"] = false.into();
+        shown["secretSharing"] = true.into();
+        shown["showSnapshotsLegacy"] = false.into();
+    }
+    shown
 }
 
 /// The roles of a project: by its slug in October 2024, by its id since. Built-in ones have ids that every project
@@ -125,7 +138,8 @@ async fn roles(
     } else {
         held.projects.get(&name).ok_or_else(|| call.errors.missing_project(&name))?
     };
-    let rights = held.rights_of(&project.id, &call.caller, now).map_err(|why| call.errors.locked_out(why))?;
+    let rights =
+        held.rights_of(&project.id, &call.caller, now).map_err(|why| call.errors.locked_out(why, &project.id))?;
     if !rights.allow("role:read") {
         return Err(call.errors.may_not("read", "role"));
     }
@@ -156,11 +170,8 @@ async fn projects_of_organization(
     Path(org): Path<String>,
 ) -> Result<Response, Refusal> {
     let held = infisical.state();
-    let member = |project: &&Project| match &call.caller {
-        Caller::Admin(_) => true,
-        Caller::Subject(id) => held.shown_membership(&project.id, id).is_some_and(|m| !m.rows.is_empty()),
-    };
-    let mut projects: Vec<&Project> = held.projects.values().filter(|p| p.org == org).filter(member).collect();
+    let is_member = |project: &&Project| held.is_in(project, &call.caller);
+    let mut projects: Vec<&Project> = held.projects.values().filter(|p| p.org == org).filter(is_member).collect();
     projects.sort_by(|a, b| a.name.cmp(&b.name));
     let environments = json!([
         {"name": "Development", "slug": "dev"}, {"name": "Staging", "slug": "staging"},
@@ -249,6 +260,29 @@ async fn users_of_organization(
 
 async fn people_only(call: Call, uri: Uri) -> Refusal {
     call.errors.not_for_identities(uri.path())
+}
+
+/// The caller's projects; in October 2024 for people only (infisical-june-2025/names-and-auth.json, 5).
+async fn projects_of_caller(State(infisical): State<Infisical>, call: Call, uri: Uri) -> Result<Response, Refusal> {
+    if !call.errors.since_2025() {
+        return Err(call.errors.not_for_identities(uri.path()));
+    }
+    let held = infisical.state();
+    let mut projects: Vec<&Project> =
+        held.projects.values().filter(|project| held.is_in(project, &call.caller)).collect();
+    projects.sort_by(|a, b| a.name.cmp(&b.name));
+    let shown: Vec<Value> = projects.into_iter().map(|project| shown(call.errors, project)).collect();
+    Ok(answered(&json!({"workspaces": shown})))
+}
+
+impl Held {
+    /// Whether the caller is a member of a project.
+    fn is_in(&self, project: &Project, caller: &Caller) -> bool {
+        match caller {
+            Caller::Admin(_) => true,
+            Caller::Subject(id) => self.shown_membership(&project.id, id).is_some_and(|m| !m.rows.is_empty()),
+        }
+    }
 }
 
 async fn groups(State(infisical): State<Infisical>, call: Call) -> Result<Response, Refusal> {

@@ -1,5 +1,6 @@
 //! What a test sets up: projects, members, ways of signing in, the age of the server.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,9 @@ use super::sign_in::{ClusterWorld, KubernetesLogin, OidcLogin};
 use super::state::{CustomRole, Project, State, new_id};
 use super::subjects::{Group, OrgRole, Seat};
 use super::{DEFAULT_TTL, ErrorStyle, Generations, Infisical, Limits, RoleRow, time};
+
+/// The product of a project that names no other.
+const SECRET_MANAGER: &str = "secret-manager";
 
 /// The age of the server. It can be changed at any time: that is an upgrade.
 impl Infisical {
@@ -34,6 +38,18 @@ impl Infisical {
         self.be(Generations::G1, ErrorStyle::October2024);
     }
 
+    /// Makes it the server of June 2025, as recorded: only the first generation, its errors, and organisations with the
+    /// privilege system of March 2025.
+    pub fn be_june_2025(&self) {
+        self.be(Generations::G1, ErrorStyle::June2025);
+    }
+
+    /// Sets whether organisations use the privilege system of March 2025, as those that were made since do. None: as the
+    /// recorded ones of the server's age did, those of June 2025 and no others.
+    pub fn set_new_privileges(&self, new: Option<bool>) {
+        self.state().new_privileges = new;
+    }
+
     /// Makes it a server of today: all generations and the current errors.
     pub fn be_current(&self) {
         self.be(Generations::All, ErrorStyle::Current);
@@ -54,6 +70,18 @@ impl Infisical {
         let project = state.project(id, now);
         slug.clone_into(&mut project.slug);
         name.clone_into(&mut project.name);
+    }
+
+    /// Makes it a project of another product than secrets, as `cert-manager`.
+    pub fn set_product(&self, id: &str, product: &str) {
+        let now = time::cut(self.now());
+        product.clone_into(&mut self.state().project(id, now).product);
+    }
+
+    /// Lets a project manage an identity itself: its membership can be changed and not removed.
+    pub fn set_managed_by(&self, identity: &str, project: &str) {
+        let now = time::cut(self.now());
+        self.state().identity(identity, now).managed_by = Some(project.to_owned());
     }
 
     /// Adds an identity to the organisation, or names it anew.
@@ -203,6 +231,7 @@ impl State {
             id: id.to_owned(),
             slug: id.to_owned(),
             name: id.to_owned(),
+            product: SECRET_MANAGER.to_owned(),
             org: self.default_org.clone(),
             created: now,
             environments: [new_id(), new_id(), new_id()],
@@ -232,7 +261,7 @@ impl State {
             role.rights = rights;
             return role.id.clone();
         }
-        let id = new_id();
+        let id = role_id(project, roles.len());
         let role = CustomRole { id: id.clone(), slug: slug.to_owned(), name: name.to_owned(), rights, created: now };
         roles.push(role);
         id
@@ -244,4 +273,19 @@ impl State {
         let caller = Caller::Subject(subject.to_owned());
         self.tokens.values_mut().filter(|token| token.caller == caller).for_each(|token| token.revoked = true);
     }
+}
+
+/// The id of a project's custom role: the same in each run, since the operator writes it down, where a seed is to replay
+/// exactly what it did.
+fn role_id(project: &str, at: usize) -> String {
+    let half = |of: u8| {
+        let mut hasher = DefaultHasher::new();
+        (project, at, of).hash(&mut hasher);
+        hasher.finish()
+    };
+    uuid::Builder::from_u128(u128::from(half(0)) << 64 | u128::from(half(1)))
+        .with_version(uuid::Version::Random)
+        .with_variant(uuid::Variant::RFC4122)
+        .into_uuid()
+        .to_string()
 }

@@ -299,7 +299,7 @@ fn bound(errors: Errors, login: &OidcLogin, jwt: &Jwt) -> Result<(), Refusal> {
     if !login.bound_audiences.is_empty() {
         // Comparing a list throws in October 2024; the current source takes any of it (`doesAudValueMatchOidcPolicy`
         // in Infisical's backend/src/services/identity-oidc-auth/identity-oidc-auth-fns.ts).
-        if jwt.claims.get("aud").is_some_and(Value::is_array) && !errors.current() {
+        if jwt.claims.get("aud").is_some_and(Value::is_array) && !errors.since_2025() {
             return Err(errors.went_wrong("InternalServerError"));
         }
         let fits = |allowed: &str| jwt.audiences().into_iter().any(|audience| glob(audience, allowed));
@@ -346,7 +346,7 @@ impl ClusterWorld {
 impl Errors {
     /// The identity has no such way of signing in. October 2024 names the wrong one for OIDC (oidc-auth.json, 4).
     fn no_login(self, method: &str) -> Refusal {
-        let method = if method == "OIDC" && !self.current() { "GCP" } else { method };
+        let method = if method == "OIDC" && !self.since_2025() { "GCP" } else { method };
         let message = format!("{method} auth method not found for identity, did you configure {method} auth?");
         self.refusal(404, "NotFound", message)
     }

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) memberships: Memberships,
     pub(crate) mails: Vec<Mail>,
     pub(crate) meter: Meter,
+    /// Whether the organisations use the privilege system of March 2025; none: as those do that are as old as the server.
+    pub(crate) new_privileges: Option<bool>,
 }
 
 /// Whose errors the server answers with (`reference/infisical.md`, Errors).
@@ -42,6 +44,8 @@ pub(crate) struct State {
 pub enum ErrorStyle {
     /// Those of October 2024, as recorded.
     October2024,
+    /// Those of June 2025, as recorded.
+    June2025,
     /// Those of the current source.
     #[default]
     Current,
@@ -51,6 +55,8 @@ pub(crate) struct Project {
     pub(crate) id: String,
     pub(crate) slug: String,
     pub(crate) name: String,
+    /// The product that it belongs to, as `secret-manager`.
+    pub(crate) product: String,
     pub(crate) org: String,
     pub(crate) created: Timestamp,
     /// The ids of its environments, which are the three that every project begins with.

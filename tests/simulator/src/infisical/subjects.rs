@@ -65,6 +65,8 @@ pub(crate) struct Identity {
     pub(crate) auth_method: Option<String>,
     pub(crate) org: String,
     pub(crate) org_role: OrgRole,
+    /// The project that manages it itself, if one does.
+    pub(crate) managed_by: Option<String>,
     /// The id of its membership of the organisation.
     pub(crate) seat: String,
     pub(crate) created: Timestamp,
@@ -131,6 +133,7 @@ impl State {
             auth_method: None,
             org: self.default_org.clone(),
             org_role: OrgRole::NoAccess,
+            managed_by: None,
             seat: new_id(),
             created: now,
         })

@@ -19,7 +19,7 @@ use super::invitations::{invite, remove_named};
 use super::state::{Membership, State as Held};
 use super::subjects::Kind;
 use super::validation::{not_a_uuid, patch_user_roles, strings};
-use super::writes::{Replacement, new_rows, pause, uuid};
+use super::writes::{Replacement, Writes, pause, uuid};
 
 /// What October 2024 calls its failure to read an id that is none.
 const NO_UUID: &str = "Find user by project membership id";
@@ -41,7 +41,7 @@ pub(crate) fn routes() -> Router<Infisical> {
 }
 
 fn shape(held: &Held, call: &Call, membership: &Membership) -> Value {
-    if call.errors.current() { shown_user_now(held, membership) } else { shown_user(held, membership) }
+    if call.errors.since_2025() { shown_user_now(held, membership) } else { shown_user(held, membership) }
 }
 
 /// A server without the third generation takes `memberships/identities` and `memberships/groups` for the membership of
@@ -97,9 +97,17 @@ async fn get_one(
     (method, uri): (Method, Uri),
     Path((project, membership)): Path<(String, String)>,
 ) -> Result<Response, Refusal> {
-    if !call.errors.current() {
+    if !call.errors.since_2025() {
         // October 2024 has no such route (user-memberships.json, 40).
         return Err(no_route(&method, &uri));
+    }
+    if call.errors.june_2025() {
+        let now = infisical.now();
+        let held = infisical.state();
+        call.may(&held, &project, Kind::User, "read", now)?;
+        let found = named(&held, &call, &project, &membership)?;
+        let found = found.ok_or_else(|| call.errors.nobody_of_that_id(&membership))?;
+        return Ok(answered(&json!({"membership": shown_user_now(&held, found)})));
     }
     let user = user_of(&infisical.state(), &call, &membership)?;
     shown_to(&infisical, &call, &project, &user)
@@ -148,7 +156,7 @@ async fn update(
             }
             None => named(&held, &call, &project, &membership)?.ok_or_else(|| call.errors.forbidden_update())?,
         };
-        Replacement::of(found, new_rows(&held, call.errors, (&project, Kind::User), &rights, &roles, now)?)
+        Replacement::of(found, call.new_rows(&held, (&project, Kind::User), &rights, Writes::Changes(&roles), now)?)
     };
     let (roles, _) = replacement.written(&infisical, &call).await?;
     Ok(answered(&json!({"roles": roles})))

@@ -26,6 +26,8 @@ pub(crate) enum Invalid {
     Issues(Vec<Value>),
     /// The server's validator fails itself: 500.
     Crash,
+    /// A range that is empty, which the package that reads ranges throws on: 500, and since 2025 400.
+    EmptyRange,
 }
 
 /// The roles of a PATCH of an identity or a group: at least one.
@@ -176,7 +178,7 @@ fn roles(given: Option<&Value>) -> Result<Vec<RoleInput>, Invalid> {
         match role(at, item) {
             Ok(role) => roles.push(role),
             Err(Invalid::Issues(of_it)) => issues.extend(of_it),
-            Err(Invalid::Crash) => return Err(Invalid::Crash),
+            Err(failed @ (Invalid::Crash | Invalid::EmptyRange)) => return Err(failed),
         }
     }
     if issues.is_empty() { Ok(roles) } else { Err(Invalid::Issues(issues)) }
@@ -194,6 +196,7 @@ fn role(at: usize, item: &Value) -> Result<RoleInput, Invalid> {
         // Right in form and wrong in content: the validator then tells of this form only.
         Err(Broken::Content(issues)) => Err(Invalid::Issues(issues)),
         Err(Broken::Crash) => Err(Invalid::Crash),
+        Err(Broken::EmptyRange) => Err(Invalid::EmptyRange),
         Err(Broken::Form(temporary)) => Err(Invalid::Issues(vec![json!({
             "code": "invalid_union",
             "unionErrors": [
@@ -223,6 +226,7 @@ enum Broken {
     Form(Vec<Value>),
     Content(Vec<Value>),
     Crash,
+    EmptyRange,
 }
 
 fn temporary(at: usize, item: &Value) -> Result<RoleInput, Broken> {
@@ -253,8 +257,7 @@ fn temporary(at: usize, item: &Value) -> Result<RoleInput, Broken> {
 
 fn content(at: usize, slug: String, range: String, start: &str) -> Result<RoleInput, Broken> {
     if range.is_empty() {
-        // The package that reads ranges throws on an empty one.
-        return Err(Broken::Crash);
+        return Err(Broken::EmptyRange);
     }
     let mut issues = Vec::new();
     let milliseconds = time::range_milliseconds(&range).filter(|milliseconds| *milliseconds > 0.0);

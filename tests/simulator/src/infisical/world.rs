@@ -16,6 +16,9 @@ pub struct InfisicalWorld {
     /// Whose errors are answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_style: Option<ErrorStyle>,
+    /// Whether organisations use the privilege system of March 2025; left out: as the recorded ones of the server's age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_privileges: Option<bool>,
     /// The projects.
     pub projects: Vec<ProjectWorld>,
     /// The identities of the organisations.
@@ -58,6 +61,9 @@ pub struct ProjectWorld {
     /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub org: Option<String>,
+    /// The product that it belongs to; `secret-manager` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
     /// The custom roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_roles: Vec<CustomRoleWorld>,
@@ -84,7 +90,7 @@ pub struct IdentityWorld {
     pub id: String,
     /// The name.
     pub name: String,
-    /// How it signs in: `universal-auth`, or nothing.
+    /// How it signs in: `universal-auth`, several with commas, or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth_method: Option<String>,
     /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
@@ -93,6 +99,9 @@ pub struct IdentityWorld {
     /// What it may do in the organisation; nothing if left out.
     #[serde(default)]
     pub org_role: OrgRole,
+    /// The id of the project that manages it itself, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
 }
 
 /// A person's account.

@@ -6,8 +6,12 @@ use crate::infisical::subjects::Kind;
 
 impl Errors {
     /// GET of a group that is no member.
-    pub(crate) fn group_membership_not_found(self) -> Refusal {
-        let message = if self.current() { "Group membership not found" } else { "Cannot find group membership" };
+    pub(crate) fn group_membership_not_found(self, project: &str, group: &str) -> Refusal {
+        let message = match (self.current(), self.june_2025()) {
+            (true, _) => "Group membership not found".to_owned(),
+            (_, true) => format!("Group membership with ID {group} not found in project with ID {project}"),
+            (false, false) => "Cannot find group membership".to_owned(),
+        };
         self.refusal(404, "NotFound", message)
     }
 
@@ -34,7 +38,8 @@ impl Errors {
     }
 
     pub(crate) fn group_not_found_by_name(self, name: &str) -> Refusal {
-        self.refusal(404, "NotFound", format!("Failed to find group with name {name}"))
+        let by = if self.june_2025() { "ID or name" } else { "name" };
+        self.refusal(404, "NotFound", format!("Failed to find group with {by} {name}"))
     }
 
     pub(crate) fn group_already_member(self, project: &str, group: &str) -> Refusal {

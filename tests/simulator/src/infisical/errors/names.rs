@@ -5,14 +5,14 @@ use super::{Errors, NO_ACCESS, Refusal};
 impl Errors {
     /// October 2024 wraps whatever it doesn't find: 500.
     pub(crate) fn project_not_found_by_slug(self, slug: &str) -> Refusal {
-        if self.current() {
+        if self.since_2025() {
             return self.refusal(404, "NotFound", format!("Project with slug '{slug}' not found"));
         }
         self.went_wrong("Failed to find project by slug")
     }
 
     pub(crate) fn project_not_found_by_id(self, id: &str) -> Refusal {
-        if self.current() { self.missing_project(id) } else { self.went_wrong("Failed to find project by id") }
+        if self.since_2025() { self.missing_project(id) } else { self.went_wrong("Failed to find project by id") }
     }
 
     pub(crate) fn not_of_organization(self) -> Refusal {

@@ -6,13 +6,18 @@ use super::{Errors, Refusal};
 impl Errors {
     /// `details` of a name that is no member.
     pub(crate) fn nobody_of_that_name(self, username: &str) -> Refusal {
-        let name = if self.current() { format!("'{username}'") } else { username.to_owned() };
+        let name = if self.since_2025() { format!("'{username}'") } else { username.to_owned() };
         self.refusal(404, "NotFound", format!("Project membership not found for user {name}"))
     }
 
     /// A membership id that isn't one, at the current server: before anything else is looked at.
     pub(crate) fn no_such_membership(self, id: &str) -> Refusal {
         self.refusal(404, "NotFound", format!("Membership with id {id} not found"))
+    }
+
+    /// GET of one, at June 2025 (infisical-june-2025/user-memberships.json, 3).
+    pub(crate) fn nobody_of_that_id(self, membership: &str) -> Refusal {
+        self.refusal(404, "NotFound", format!("Project membership not found for user {membership}"))
     }
 
     pub(crate) fn user_membership_not_found(self) -> Refusal {
