@@ -20,6 +20,7 @@ pub mod record;
 mod references;
 pub mod resolve;
 pub mod run;
+pub mod stored;
 pub mod targets;
 mod watch;
 pub mod wiring;

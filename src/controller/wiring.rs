@@ -12,7 +12,6 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::Body;
-use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
@@ -28,6 +27,7 @@ use super::namespaces::{self, Namespaces};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
 use super::resolve::is_finalized;
+use super::stored::Stored;
 use super::{departed, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
@@ -178,7 +178,7 @@ fn source<K: ProviderObject>() -> (Kind<K>, Source<K>) {
 impl<K: ProviderObject> Source<K> {
     fn watched(
         self,
-        apis: Vec<Api<DeserializeGuard<K>>>,
+        apis: Vec<Api<Stored<K>>>,
         checker: &Arc<Checker>,
         leads: impl Future<Output = ()> + Send + 'static,
     ) -> Feed<K> {
@@ -223,7 +223,7 @@ fn by_others<K: Resource + Send>(
 }
 
 /// The ways to list and watch a kind: of all namespaces, or of each of these.
-fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<DeserializeGuard<K>>>
+fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Stored<K>>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {
