@@ -2,12 +2,11 @@
 
 mod status;
 
-use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, schema};
+use super::{Duration, Time, schema};
 
 pub use status::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus, TargetStatus,
@@ -240,12 +239,12 @@ pub struct Temporary {
     /// When the role starts, as 2026-12-01T08:00:00Z. Unset: when the grant is first accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<Time>,
     /// When the role ends at the latest, as 2026-12-01T12:00:00Z, whatever its duration. From this instant on the
     /// subject doesn't hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub expiration_time: Option<Timestamp>,
+    pub expiration_time: Option<Time>,
 }
 
 macro_rules! policy {

@@ -5,6 +5,7 @@ pub mod duration;
 pub mod membership;
 pub mod provider;
 mod schema;
+pub mod time;
 
 pub use condition::Reason;
 pub use duration::Duration;
@@ -13,6 +14,7 @@ pub use membership::{
     ProjectMembershipStatus, RoleManagement, SubjectKind,
 };
 pub use provider::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
+pub use time::Time;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "membership.dev";

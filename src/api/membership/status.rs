@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SubjectKind;
-use crate::api::schema;
+use crate::api::{schema, time};
 
 /// What the operator found and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -40,7 +40,7 @@ pub struct ProjectMembershipStatus {
     #[schemars(schema_with = "schema::status_roles_text")]
     pub active_roles: String,
     /// The next moment at which a role starts or ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub next_transition_time: Option<Timestamp>,
     /// What differs at the provider from the declaration.
@@ -119,11 +119,11 @@ pub struct RoleStatus {
     /// Where it stands.
     pub state: RoleState,
     /// The recorded start; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// The end; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
 }
@@ -149,11 +149,11 @@ pub struct ManagedRole {
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
     /// The start that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// The end that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
 }
@@ -188,11 +188,11 @@ pub struct CarriedRole {
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
     /// When it starts; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// When it ends; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
     /// The length of its window, as the provider writes it.

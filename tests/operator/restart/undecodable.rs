@@ -167,29 +167,36 @@ async fn what_a_user_writes_into_managed_fields_hides_neither_the_object_nor_the
     .await;
 }
 
-/// As a newer version might have stored it. Seen failing without the second attempt in `Stored`: the role stayed past its
-/// end.
+/// Objects as another version's schema admitted them: a status with a state that this version does not know, and an end
+/// that it cannot read. Seen failing without the second attempt in `Stored` (the status), and with times that are decoded
+/// with the object (the end): the roles stayed past their ends.
 #[tokio::test]
-async fn a_status_that_cannot_be_decoded_counts_as_lost_and_is_written_again() {
+async fn what_another_schema_admitted_keeps_no_role_past_its_end() {
     alone(async |plane, stage| {
-        let (permanent, temporary) = (stage.identity("permanent"), stage.user("temporary"));
+        let (permanent, temporary, edited) =
+            (stage.identity("permanent"), stage.user("temporary"), stage.user("edited"));
         let own = operator(plane).await;
-        let end = in_seconds(12);
+        let end = in_seconds(15);
         let role = temporary.names()[1];
-        let until_the_end = json!([{"role": role, "temporary": {"expirationTime": end.to_string()}}]);
-        stage.api.apply(&[permanent.declares(json!([{"role": "viewer"}])), temporary.declares(until_the_end)]).await;
-        each([&permanent, &temporary], async |subject| stage.ready(&subject.object()).await).await;
+        let until = |end: &str| json!([{"role": role, "temporary": {"expirationTime": end}}]);
+        let [first, second] = [&temporary, &edited].map(|subject| subject.declares(until(&end.to_string())));
+        stage.api.apply(&[permanent.declares(json!([{"role": "viewer"}])), first, second]).await;
+        each([&permanent, &temporary, &edited], async |subject| stage.ready(&subject.object()).await).await;
         takes_anything(plane).await;
-        each([&permanent, &temporary], async |subject| {
-            let roles = json!([{"role": "viewer", "state": "Overdue"}]);
-            let status = json!({"status": {"roles": roles, "nextTransitionTime": "soon"}}).to_string();
-            let object = subject.object();
-            let patch = ["patch", &object, "--subresource=status", "--type=merge", "--patch", &status];
-            eventually(SOON, "the API server takes any status", async || {
-                let output = stage.ns.run(&patch, "").await;
+        let patched = async |subject: &Subject, part: &[&str], patch: Value| {
+            let (object, patch) = (subject.object(), patch.to_string());
+            let arguments = [&["patch", &object, "--type=merge", "--patch", &patch], part].concat();
+            eventually(SOON, "the API server takes anything", async || {
+                let output = stage.ns.run(&arguments, "").await;
                 if output.status.success() { Ok(()) } else { Err(output.stderr) }
             })
             .await;
+        };
+        let roles = json!([{"role": "viewer", "state": "Overdue"}]);
+        let status = json!({"status": {"roles": roles, "nextTransitionTime": "soon"}});
+        each([&permanent, &temporary], async |subject| {
+            patched(subject, &["--subresource=status"], status.clone()).await;
+            let object = subject.object();
             eventually(SOON, "the status is replaced as a whole", async || {
                 let there = stage.api.get(&object).await["status"].clone();
                 let replaced = there["roles"][0]["state"] == "Active" && there["nextTransitionTime"] != "soon";
@@ -198,10 +205,16 @@ async fn a_status_that_cannot_be_decoded_counts_as_lost_and_is_written_again() {
             .await;
         })
         .await;
+        patched(&edited, &[], json!({"spec": {"roles": until("2027-01-01T00:00:00+14:60")}})).await;
+        let told = stage.reason_is(&edited.object(), "InvalidSpec").await;
+        assert_contains(&told["message"].to_string(), "is not a time: write date, time and offset");
         let log = std::fs::read_to_string(own.log_file()).unwrap();
         assert_eq!(log.matches("counts as lost").count(), 2, "{log}");
-        temporary.has_now(&[role], "while its window is open");
-        temporary.ends(role, end, "with a status that was not decodable").await;
+        each([&temporary, &edited], async |subject| {
+            subject.has_now(&[role], "while its window is open");
+            subject.ends(role, end, "as another schema admitted it").await;
+        })
+        .await;
         permanent.was_written(1, "although its status was not decodable");
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
         own.stop().await.unwrap();
