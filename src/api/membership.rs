@@ -99,7 +99,7 @@ pub struct ProjectMembershipSpec {
     pub suspend: bool,
     /// Why this access is needed, as "INC-4711: hotfix rollout". Appears in events and logs. At most 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(schema_with = "schema::justification")]
     pub justification: Option<String>,
 }
 

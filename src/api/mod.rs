@@ -1,5 +1,6 @@
 //! The contract with users: the kinds of the group `membership.dev`, their conditions and durations.
 
+pub mod characters;
 pub mod condition;
 pub mod duration;
 pub mod membership;

@@ -6,6 +6,8 @@
 use kube::core::{Rule, validate};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::characters;
+
 /// The longest name of a role, in characters.
 const ROLE: u32 = 128;
 /// The longest id, in characters: a UUID has 36, ZITADEL's numbers have 18 or more.
@@ -20,6 +22,10 @@ const PROVIDER_NAME: u32 = 200;
 const URL: u32 = 512;
 /// The longest bundle of certificates in an object, in characters: about thirty of them.
 const CERTIFICATES: u32 = 65_536;
+/// What to write where a text has a character that does not show.
+const HIDDEN: &str = "this has a character that does not show or that changes the order of others (a bidirectional, zero-width or other invisible one): type it instead of pasting it";
+/// The longest justification.
+const JUSTIFICATION: u32 = 512;
 /// The longest text in status: several bounds above put together.
 const STATUS_TEXT: u32 = 1024;
 
@@ -169,7 +175,10 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn label_value() -> Schema {
-    string(63, &[])
+    let mut schema = string(63, &[]);
+    // Not a rule: it would be priced for every value of every rule.
+    schema.insert("pattern".to_owned(), "^(([A-Za-z0-9][A-Za-z0-9._-]*)?[A-Za-z0-9])?$".into());
+    schema
 }
 
 /// The audience of a token.
@@ -177,8 +186,20 @@ pub fn audience(_: &mut SchemaGenerator) -> Schema {
     string(
         NAME,
         &[(
-            "self.matches('^[^[:cntrl:][:space:]]+$')",
+            "self.matches('^[!-~]+$')",
             "write the token's audience as it stands in the projected volume, as infisical or https://app.infisical.com",
+        )],
+    )
+}
+
+/// Why access is needed: a text for people.
+pub fn justification(_: &mut SchemaGenerator) -> Schema {
+    let disruptive = format!("!self.matches(r'{}')", characters::disruptive());
+    string(
+        JUSTIFICATION,
+        &[(
+            &disruptive,
+            "this has a control character, or one that changes the order of others (a bidirectional override or isolate): write plain text",
         )],
     )
 }
@@ -245,8 +266,8 @@ pub fn url(_: &mut SchemaGenerator) -> Schema {
     string(
         URL,
         &[(
-            "self.matches('^https?://[^/?#@[:space:]]+(/[^?#@[:space:]]*)?$') && isURL(self)",
-            "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment",
+            r"self.matches(r'^https?://[A-Za-z0-9._~:\[\]-]+(/[A-Za-z0-9._~%/-]*)?$') && isURL(self)",
+            "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment; all in ASCII, another host as xn--…",
         )],
     )
 }
@@ -379,8 +400,16 @@ pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A name at a provider, which people read.
 fn name(sentence: &str) -> Schema {
-    string(PROVIDER_NAME, &[("self.matches('^[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$')", sentence)])
+    let hidden = format!("!self.matches(r'{}')", characters::hidden());
+    string(
+        PROVIDER_NAME,
+        &[
+            (r"self.matches(r'^[^[:cntrl:][:space:]\p{Z}]([^[:cntrl:]]*[^[:cntrl:][:space:]\p{Z}])?$')", sentence),
+            (&hidden, HIDDEN),
+        ],
+    )
 }
 
 fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {

@@ -8,6 +8,7 @@ use membership_operator::api::{
     ProjectMembershipStatus, Reason,
 };
 use membership_operator::controller::stored::Stored;
+use membership_operator::provider::http::Endpoint;
 use membership_operator::status::{self, Told};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -58,7 +59,13 @@ proptest! {
 
     #[test]
     fn every_provider_that_the_schema_admits_is_read(text in objects("MembershipProvider")) {
-        assert_read(&decoded::<MembershipProvider>(&text).spec.resync_interval);
+        let spec = decoded::<MembershipProvider>(&text).spec;
+        assert_read(&spec.resync_interval);
+        let urls = spec.infisical.iter().map(|server| &server.url).chain(spec.zitadel.iter().map(|server| &server.url));
+        for endpoint in urls.filter_map(|url| Endpoint::parse(url).ok()) {
+            // As long as `status.target.endpoint` may be.
+            prop_assert!(endpoint.as_str().chars().count() <= 1024, "{endpoint}");
+        }
     }
 
     #[test]

@@ -71,15 +71,21 @@ fn text(schema: &Value) -> BoxedStrategy<String> {
     let longest = bound(schema, "maxLength").unwrap();
     let judge = schema.clone();
     let made = match patterns(schema).first() {
-        // Anchors and lengths aside: `*` and `+` make 32 repetitions at most.
         Some(pattern) => string_regex(pattern.trim_start_matches('^').trim_end_matches('$')).unwrap().boxed(),
-        None => prop_oneof![
-            4 => "(.|\n){0,40}",
-            1 => Just("\u{10ffff}".repeat(longest.min(4096))),
-        ]
-        .boxed(),
+        None => "(.|\n){0,40}".boxed(),
     };
-    made.prop_filter("what the schema admits", move |text| admits(&judge, &json!(text)).is_ok()).boxed()
+    // `*` makes 32 repetitions at most: some texts are as long as they may be.
+    let lengthened = move |(text, long): (String, bool)| {
+        let end = text.chars().next_back().filter(|_| long).into_iter();
+        let length = longest.min(4096).saturating_sub(text.chars().count());
+        let longer = text.chars().chain(end.flat_map(|end| std::iter::repeat_n(end, length))).collect::<String>();
+        if admits(&judge, &json!(longer)).is_ok() { longer } else { text }
+    };
+    let judge = schema.clone();
+    (made, prop::bool::weighted(0.2))
+        .prop_map(lengthened)
+        .prop_filter("what the schema admits", move |text| admits(&judge, &json!(text)).is_ok())
+        .boxed()
 }
 
 /// The patterns that a text has to match: the schema's own, and those of its rules.

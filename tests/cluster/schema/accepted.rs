@@ -63,6 +63,8 @@ async fn every_membership_that_can_be_meant_is_accepted_and_readable() {
         with(12, "/spec/subject", json!({"kind": "Group", "name": "ops-h-l-wv"})),
         with(13, "/spec/project", json!({"name": "Über den Wolken (2)", "organizationId": "6", "grantId": "7"})),
         with(14, "/spec/project", json!({"name": "ü".repeat(200)})),
+        with(15, "/spec/project", json!({"name": "東京 · مشروع · פרויקט · e\u{301} 🦀"})),
+        with(16, "/spec/justification", json!("⚠\u{fe0f} 👩\u{200d}💻:\tשלום\u{200f}!\r\n")),
     ];
     for stored in expect_accepted(objects).await {
         let read: ProjectMembership = serde_json::from_value(stored.clone()).unwrap();

@@ -81,6 +81,8 @@ async fn what_cant_be_meant_is_refused_with_what_to_write() {
             (format!("{allow}/namespaces"), in_without, values),
             (format!("{allow}/namespaces"), exists_with, values),
             (format!("{allow}/namespaces"), no_key, "write a label's key"),
+            (format!("{allow}/namespaces"), json!({"selector": {"matchLabels": {"team": "a\u{200b}"}}}), "should match"),
+            ("/spec/infisical/auth".to_owned(), json!({"oidcAuth": {"identityId": "i", "audience": "infisical\u{200b}"}}), "write the token's audience"),
             (format!("{allow}/namespaces/names"), json!([]), "should have at least 1 items"),
             (format!("{allow}/namespaces/names"), json!(["Team A"]), "write a namespace's name"),
             (format!("{allow}/namespaces/names"), json!(["a", "a"]), "Duplicate value"),

@@ -180,6 +180,10 @@ async fn a_membership_that_cant_be_meant_is_refused() {
             "spec.subject.name",
             "may not be more than 200",
         ),
+        (with(126, "/spec/project", json!({"name": "web\u{a0}"})), "spec.project.name", "no space at either end"),
+        (with(127, "/spec/project", json!({"name": "\u{3000}web"})), "spec.project.name", "no space at either end"),
+        (with(128, "/spec/justification", json!("\u{202e}txet")), "spec.justification", "bidirectional override"),
+        (with(129, "/spec/justification", json!("\u{1b}[2J")), "spec.justification", "a control character"),
         (
             with(16, "/spec/providerRef/kind", json!("Provider")),
             "spec.providerRef.kind",
@@ -215,6 +219,42 @@ async fn a_membership_that_cant_be_meant_is_refused() {
     .await;
 }
 
+/// Right-to-left marks and overrides, zero-width and other characters that do not show, at any place of a name.
+#[tokio::test]
+async fn a_name_with_a_character_that_does_not_show_is_refused() {
+    let names = [
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{200f}',
+        '\u{202a}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{206f}',
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{feff}',
+        '\u{fff9}',
+        '\u{e0061}',
+        '\u{e0100}',
+    ]
+    .map(|hidden| format!("ada{hidden}@example.com"));
+    let mut cases = Vec::new();
+    for name in names.iter().chain(&["\u{200b}ada".to_owned(), "ada\u{200f}".to_owned()]) {
+        let subject = with(cases.len(), "/spec/subject", json!({"kind": "User", "name": name}));
+        cases.push((subject, "spec.subject.name", "a character that does not show"));
+        let project = with(cases.len(), "/spec/project", json!({"name": name}));
+        cases.push((project, "spec.project.name", "type it instead of pasting it"));
+    }
+    expect_refused(cases).await;
+}
+
 #[tokio::test]
 async fn a_provider_that_cant_be_meant_is_refused() {
     let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
@@ -232,6 +272,9 @@ async fn a_provider_that_cant_be_meant_is_refused() {
         (infisical(7, "url", json!("https://me:secret@app.infisical.com")), "spec.infisical.url", URL),
         (infisical(8, "url", json!("https://app.infisical.com/?org=1")), "spec.infisical.url", URL),
         (infisical(9, "url", json!("https://")), "spec.infisical.url", URL),
+        (infisical(32, "url", json!("https://bücher.example")), "spec.infisical.url", "another host as xn--…"),
+        (infisical(33, "url", json!("https://app.example.com/ü")), "spec.infisical.url", URL),
+        (infisical(34, "url", json!("https://app\u{200b}.example.com")), "spec.infisical.url", URL),
         (infisical(10, "url", json!("https://app.infisical.com:https")), "spec.infisical.url", URL),
         (
             infisical(11, "url", json!(format!("https://{}", "a".repeat(512)))),
