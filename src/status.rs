@@ -141,7 +141,7 @@ pub fn observed_roles(
         let temporary = grant.temporary.clone().unwrap_or_default();
         let read = |time: Option<api::Time>| time.and_then(|time| time.timestamp().ok());
         let start_time = read(temporary.start_time).or(known.and_then(|role| role.start_time));
-        let end = read(temporary.expiration_time);
+        let end = read(temporary.expiration_time).map(|end| start_time.map_or(end, |start| end.max(start)));
         let state = match () {
             () if end.is_some_and(|end| end <= now) => RoleState::Expired,
             () if start_time.is_some_and(|start| start > now) => RoleState::Scheduled,

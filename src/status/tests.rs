@@ -128,3 +128,17 @@ fn a_message_is_cut_at_a_character() {
         assert_eq!(condition.message.chars().count(), 1024, "{}", condition.type_);
     }
 }
+
+#[test]
+fn an_object_that_only_observes_shows_no_end_before_the_start_that_was_recorded() {
+    let spec: ProjectMembershipSpec = serde_json::from_value(serde_json::json!({
+        "providerRef": {"name": "p"}, "project": {"id": "1"}, "subject": {"kind": "User", "id": "2"},
+        "roles": [{"role": "r", "temporary": {"expirationTime": "2026-11-21T10:00:00.5Z"}}],
+    }))
+    .unwrap();
+    let at = |time: &str| time.parse::<Timestamp>().unwrap();
+    let start = Some(at("2026-11-21T10:00:01Z"));
+    let recorded = RoleStatus { role: "r".into(), state: RoleState::Active, start_time: start, expiration_time: None };
+    let shown = observed_roles(&spec, &[recorded], &BTreeSet::new(), at("2026-11-21T10:00:02Z"));
+    assert_eq!((shown[0].state, shown[0].start_time, shown[0].expiration_time), (RoleState::Expired, start, start));
+}

@@ -185,6 +185,29 @@ proptest! {
         }
     }
 
+    /// With times so close together that rounding decides which is first.
+    #[test]
+    fn no_window_starts_after_its_end_and_none_is_in_effect_beyond_the_declared_end(
+        start in option::of(-2_000_000_000_i64..2_000_000_000),
+        end in -2_000_000_000_i64..2_000_000_000,
+        recorded in option::of(-2_000_000_000_i64..2_000_000_000),
+        at in 0_i64..2_000_000_000,
+        past in prop::sample::select(vec![Past::New, Past::Recorded, Past::Lost]),
+    ) {
+        let time = |nanoseconds: i64| now() + SignedDuration::from_nanos(nanoseconds);
+        prop_assume!(start.is_none_or(|start| start < end));
+        let (start_time, expiration_time) = (start.map(time).map(Time::from), Some(Time::from(time(end))));
+        let temporary = Temporary { duration: None, start_time, expiration_time };
+        let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: Some(temporary) }])).unwrap();
+        let recorded = recorded.map(|at| ("r".to_owned(), time(at))).into_iter().collect();
+        let starts = Starts { past, recorded, provider: BTreeMap::new() };
+        let grant = &evaluate(&admitted, &starts, time(at))[0];
+        let Term::Temporary(window) = grant.term else { panic!("{grant:?}") };
+        prop_assert!(window.start <= window.end, "{window:?}");
+        prop_assert!(!grant.in_effect(time(end)), "in effect at its end: {window:?}");
+        prop_assert!(!grant.in_effect(time(at)) || at < end, "in effect after its end: {window:?}");
+    }
+
     #[test]
     fn no_time_however_far_off_breaks_the_evaluation(
         at in any::<i64>(),
