@@ -51,7 +51,11 @@ pub use status::{
     )
 )]
 #[x_kube(
-    validation = Rule::new("self.providerRef == oldSelf.providerRef")
+    validation = Rule::new(
+        "self.providerRef.name == oldSelf.providerRef.name && \
+         (has(self.providerRef.kind) && self.providerRef.kind == 'ClusterMembershipProvider') == \
+         (has(oldSelf.providerRef.kind) && oldSelf.providerRef.kind == 'ClusterMembershipProvider')"
+    )
         .message("providerRef can't be changed: delete this object and create one for the other provider")
         .field_path(".providerRef"),
     validation = Rule::new("self.project == oldSelf.project")
@@ -64,15 +68,24 @@ pub use status::{
 #[serde(rename_all = "camelCase")]
 pub struct ProjectMembershipSpec {
     /// The provider object that says which server keeps the membership, and with which credential. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub provider_ref: ProviderRef,
     /// The project at the provider. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub project: ProjectRef,
     /// Who holds the roles. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub subject: SubjectRef,
     /// What the subject is to hold: 1 to 32 roles, each once. Several ProjectMemberships may name one subject in one
     /// project; it then holds what any of them has in effect.
+    ///
+    /// The list has one owner: whoever applies it with server-side apply owns all of it, and takes out what others added.
     #[schemars(length(min = 1, max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.all(grant, self.exists_one(other, other.role == grant.role))")
+            .message("a role is declared more than once: leave one entry for each role; to change when it runs, change its entry")
+    )]
     pub roles: Vec<RoleGrant>,
     /// What happens to roles of this subject that no ProjectMembership has in effect: Exclusive takes them away,
     /// Additive leaves them alone. Of several objects on one subject and project, one Exclusive is enough.
@@ -108,7 +121,7 @@ pub struct ProjectMembershipSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
     /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership, or
-    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant.
+    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant. Default: MembershipProvider.
     #[serde(default)]
     pub kind: ProviderKind,
     /// The name of the provider object.
@@ -217,6 +230,7 @@ pub struct RoleGrant {
     /// runs from the moment the grant is first accepted; applying the object again, or changing other fields, doesn't
     /// start it again. To ask for a new window, set a new startTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub temporary: Option<Temporary>,
 }
 

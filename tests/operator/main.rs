@@ -28,6 +28,7 @@ mod observing;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
+mod ownership;
 mod races;
 mod refusing;
 mod replicas;

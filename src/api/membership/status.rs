@@ -28,7 +28,7 @@ pub struct ProjectMembershipStatus {
     /// Every declared role, in order, and where it stands.
     #[serde(default)]
     #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub roles: Vec<RoleStatus>,
     /// What this object granted or is about to: all that it may take away, with the window that was last admitted.
     #[serde(default)]

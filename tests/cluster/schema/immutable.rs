@@ -55,6 +55,9 @@ async fn what_a_membership_is_about_cant_be_changed() {
         (named(16, "ada@example.com"), plain(16), SUBJECT),
         // The default, written out.
         (plain(7), with(7, "/spec/providerRef/kind", json!("MembershipProvider")), ""),
+        (with(17, "/spec/providerRef/kind", json!("MembershipProvider")), plain(17), ""),
+        (plain(18), with(18, "/spec/providerRef/kind", json!("ClusterMembershipProvider")), PROVIDER),
+        (with(19, "/spec/providerRef/kind", json!("ClusterMembershipProvider")), plain(19), PROVIDER),
         (plain(8), with(8, "/spec/roles", json!([{"role": "admin", "temporary": {"duration": "1h"}}])), ""),
         (with(9, "/spec/suspend", json!(true)), plain(9), ""),
         (plain(10), with(10, "/spec/managementPolicy", json!("Observe")), ""),

@@ -127,22 +127,3 @@ async fn applying_again_changes_nothing_and_the_diff_is_empty() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn two_managers_who_apply_a_role_each_keep_both() {
-    with_namespace(async |ns| {
-        let apply = async |manager: &str, roles: Value| {
-            let object = changed(membership("shared"), "/spec/roles", roles).to_string();
-            let manager = format!("--field-manager={manager}");
-            let output = ns.run(&["apply", "--server-side", &manager, "--filename=-"], &object).await;
-            assert!(output.status.success(), "{}", output.stderr);
-        };
-        apply("git", json!([{"role": "viewer"}])).await;
-        apply("on-call", json!([{"role": "admin", "temporary": {"duration": "2h"}}])).await;
-        let both = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "2h"}}]);
-        assert_eq!(ns.get("pm/shared").await["spec"]["roles"], both);
-        apply("on-call", json!([{"role": "auditor"}])).await;
-        assert_eq!(ns.get("pm/shared").await["spec"]["roles"], json!([{"role": "viewer"}, {"role": "auditor"}]));
-    })
-    .await;
-}

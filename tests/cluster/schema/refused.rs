@@ -129,7 +129,20 @@ async fn a_membership_that_cant_be_meant_is_refused() {
         (with(3, "/spec/roles/0/role", json!("r".repeat(129))), "spec.roles[0].role", "may not be more than 128"),
         (with(4, "/spec/roles", json!([])), "spec.roles", "should have at least 1 items"),
         (with(5, "/spec/roles", json!(roles)), "spec.roles", "must have at most 32 items"),
-        (with(6, "/spec/roles/1/role", json!("viewer")), "spec.roles[1]", "Duplicate value"),
+        (
+            with(
+                6,
+                "/spec/roles",
+                json!([{"role": "viewer"}, {"role": "admin"}, {"role": "viewer", "temporary": {"duration": "1h"}}]),
+            ),
+            "spec.roles",
+            "a role is declared more than once: leave one entry for each role; to change when it runs, change its entry",
+        ),
+        (
+            with(130, "/spec/roles", ["b", "a", "b", "a", "b"].map(|role| json!({ "role": role })).into()),
+            "spec.roles",
+            "a role is declared more than once",
+        ),
         (without(membership(&numbered(7)), "/spec/roles"), "spec.roles", "Required value"),
         (with(8, "/spec/project/organizationId", json!("123")), "spec.project.organizationId", organization),
         (

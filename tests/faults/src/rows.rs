@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// How many rows there are.
-const ROWS: u32 = 28;
+/// The rows up to this one are all there; of those that follow some have no tests yet.
+const COMPLETE: usize = 28;
 
 /// What must hold under one fault.
 #[derive(Debug, Deserialize)]
@@ -27,8 +27,11 @@ pub fn rows() -> Result<Vec<Row>, String> {
 fn read(text: &str) -> Result<Vec<Row>, String> {
     let rows: Vec<Row> = serde_yaml_ng::from_str(text).map_err(|error| format!("rows.yaml can't be read: {error}"))?;
     let numbers: Vec<u32> = rows.iter().map(|row| row.row).collect();
-    if numbers != (1..=ROWS).collect::<Vec<_>>() {
-        return Err(format!("rows.yaml is to have the rows 1 to {ROWS} in their order, and has {numbers:?}"));
+    let complete = (1..).zip(&numbers).take(COMPLETE).filter(|(expected, row)| expected == *row).count() == COMPLETE;
+    if !(complete && numbers.is_sorted_by(|a, b| a < b)) {
+        return Err(format!(
+            "rows.yaml is to have the rows 1 to {COMPLETE} and more in their order, and has {numbers:?}"
+        ));
     }
     Ok(rows)
 }
