@@ -3,6 +3,7 @@
 //! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
 
 pub mod allow;
+pub mod resync;
 
 use std::collections::BTreeSet;
 

@@ -103,7 +103,8 @@ pub struct ProjectMembershipSpec {
     /// Temporary roles end either way.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval.
+    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval. No shorter than the
+    /// provider's limits.minResyncInterval, to which it is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub resync_interval: Option<Duration>,

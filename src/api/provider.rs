@@ -91,7 +91,8 @@ pub struct MembershipProviderSpec {
     /// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it.
+    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it; neither
+    /// is shorter than limits.minResyncInterval.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "default_resync")]
     pub resync_interval: Duration,
@@ -287,6 +288,11 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::in_flight")]
     pub max_in_flight: Option<u32>,
+    /// The shortest resyncInterval, as 1m: shorter ones, of memberships and of the provider, are raised to it. Unset: 1m for
+    /// a ClusterMembershipProvider, none for a MembershipProvider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub min_resync_interval: Option<Duration>,
 }
 
 /// What the operator found.

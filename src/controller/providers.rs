@@ -23,6 +23,7 @@ use crate::api::membership::ProviderKind;
 use crate::api::provider::{Limits, MembershipProviderSpec};
 use crate::api::{MembershipProviderStatus, Reason};
 use crate::policy::Server;
+use crate::policy::resync::Resync;
 use crate::provider::budget::Kind;
 use crate::provider::http::{Client, Endpoint};
 use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
@@ -80,7 +81,7 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
         // They count from now on, whatever becomes of the connection.
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
-    let interval = object.provider().resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
+    let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
     let (link, verified, retry) = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
@@ -193,7 +194,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         (None, Some(zitadel)) => (&zitadel.url, Server::Zitadel { organization_id: zitadel.organization_id.clone() }),
         _ => return Err(invalid("set exactly one of spec.infisical and spec.zitadel".to_owned())),
     };
-    let resync = spec.resync_interval.seconds().map_err(|e| invalid(format!("spec.resyncInterval: {e}")))?;
+    let resync = Resync::of(spec, key.kind).map_err(|refusal| Told::new(refusal.reason, refusal.message))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
     http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
     let mut references = References::of(checker.ctx.client.clone(), object.home(&checker.tokens));
@@ -221,7 +222,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         provider,
         lane,
         rosters: Rosters::default(),
-        resync: Duration::from_secs(resync),
+        resync,
     });
     checker.remember(key, print, connection.clone());
     Ok(connection)

@@ -92,6 +92,7 @@ async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
             json!({"readsPerMinute": 1_000_000, "writesPerMinute": 1, "maxInFlight": 1000}),
         ),
         provider_with(7, "/spec/limits", json!({})),
+        provider_with(17, "/spec/limits", json!({"minResyncInterval": "1m30s"})),
         provider_with(8, "/spec/resyncInterval", json!("1d")),
         infisical(9, "inviteUsers", json!(true)),
         zitadel_auth(10, json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "key.json"}})),

@@ -308,6 +308,8 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.limits.maxInFlight",
             "should be less than or equal to 1000",
         ),
+        (provider_with(35, "/spec/limits/minResyncInterval", json!("60")), "spec.limits.minResyncInterval", DURATION),
+        (provider_with(36, "/spec/limits/minResyncInterval", json!("0s")), "spec.limits.minResyncInterval", NOTHING),
         (provider_with(18, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
         (provider_with(19, "/spec/resyncInterval", json!("0s")), "spec.resyncInterval", NOTHING),
         (provider_with(20, "/spec/resyncInterval", json!("11w3600d")), "spec.resyncInterval", TEN_YEARS),
