@@ -58,6 +58,13 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
     validation = Rule::new("!has(self.infisical) || !has(oldSelf.infisical) || self.infisical.url == oldSelf.infisical.url")
         .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".infisical.url"),
+    validation = Rule::new(
+        "!has(self.infisical) || !has(oldSelf.infisical) || \
+         (has(self.infisical.organizationSlug) == has(oldSelf.infisical.organizationSlug) && \
+         (!has(self.infisical.organizationSlug) || self.infisical.organizationSlug == oldSelf.infisical.organizationSlug))"
+    )
+        .message("organizationSlug can't be changed, added or taken out, since memberships in the old organization would be left behind: create another provider object")
+        .field_path(".infisical.organizationSlug"),
     validation = Rule::new("!has(self.zitadel) || !has(oldSelf.zitadel) || self.zitadel.url == oldSelf.zitadel.url")
         .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".zitadel.url"),
@@ -110,6 +117,12 @@ pub struct Infisical {
     /// the operator was started with --allow-http for this host.
     #[schemars(schema_with = "schema::url")]
     pub url: String,
+    /// The slug of the sub-organization to sign in to, whose projects are then meant. Unset: the organization of the machine
+    /// identity. A token of tokenSecretRef is of one organization already. Can't be changed. For servers that have
+    /// sub-organizations: others ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::organization_slug")]
+    pub organization_slug: Option<String>,
     /// Whether a user who isn't in the organization may be invited, which makes an account and sends mail. Default: false.
     #[serde(default)]
     pub invite_users: bool,

@@ -93,6 +93,17 @@ pub fn organization_id(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The slug of one of Infisical's sub-organizations.
+pub fn organization_slug(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ID,
+        &[(
+            "self.matches('^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$')",
+            "write the sub-organization's slug, as platform-team: lower-case letters, digits and -, not its name or id",
+        )],
+    )
+}
+
 /// The name of another object in Kubernetes.
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
     string(

@@ -232,7 +232,8 @@ fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client,
     match credential {
         Credential::Infisical(credentials) => {
             let invite_users = spec.infisical.as_ref().is_some_and(|infisical| infisical.invite_users);
-            let infisical = infisical::Infisical::new(&http, endpoint, credentials);
+            let organization = spec.infisical.as_ref().and_then(|infisical| infisical.organization_slug.clone());
+            let infisical = infisical::Infisical::new(&http, endpoint, credentials).in_organization(organization);
             AnyProvider::Infisical(infisical.inviting_users(invite_users))
         }
         Credential::Zitadel(credentials) => {

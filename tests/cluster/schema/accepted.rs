@@ -95,6 +95,7 @@ async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
         provider_with(17, "/spec/limits", json!({"minResyncInterval": "1m30s"})),
         provider_with(8, "/spec/resyncInterval", json!("1d")),
         infisical(9, "inviteUsers", json!(true)),
+        infisical(18, "organizationSlug", json!("platform-team_2")),
         zitadel_auth(10, json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "key.json"}})),
         zitadel_auth(
             11,

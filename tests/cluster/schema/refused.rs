@@ -34,6 +34,7 @@ const ONE_ZITADEL_AUTH: &str =
 const ONE_BUNDLE: &str = "write exactly one place of the certificates: inline, configMapRef or secretRef";
 const INSTANCE: &str = "spec.zitadel.instanceHost";
 const HOST: &str = "write the instance's domain, as auth.example.com";
+const SLUG: &str = "write the sub-organization's slug, as platform-team";
 const LIMIT: &str = "write at least 1, or leave the limit out";
 
 /// Applies them all, and fails for each that isn't refused at this field with this sentence.
@@ -299,6 +300,13 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             changed(zitadel(13), "/spec/zitadel/organizationId", json!("acme.example")),
             "spec.zitadel.organizationId",
             "write the organization's id, which is digits",
+        ),
+        (infisical(37, "organizationSlug", json!("Platform Team")), "spec.infisical.organizationSlug", SLUG),
+        (infisical(38, "organizationSlug", json!("")), "spec.infisical.organizationSlug", SLUG),
+        (
+            infisical(39, "organizationSlug", json!("a".repeat(65))),
+            "spec.infisical.organizationSlug",
+            "may not be more than 64",
         ),
         (provider_with(14, "/spec/limits/readsPerMinute", json!(0)), "spec.limits.readsPerMinute", LIMIT),
         (provider_with(15, "/spec/limits/writesPerMinute", json!(-5)), "spec.limits.writesPerMinute", LIMIT),
