@@ -25,23 +25,25 @@ pub use status::{
     status = "ProjectMembershipStatus",
     derive = "PartialEq",
     doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.",
-    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project['id','name']"),
-    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject['id','name']"),
+    // Ordered and chosen for a terminal 120 characters wide: what tells whether access is as declared comes first; project
+    // and subject, which are mostly UUIDs, are wide.
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Roles",
         type_ = "string",
         json_path = ".status.activeRoles",
         description = "The roles in effect"
     ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Next",
         type_ = "string",
         json_path = ".status.nextTransitionTime",
         description = "The next moment at which a role starts or ends"
     ),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project['id','name']", priority = 1),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject['id','name']", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",

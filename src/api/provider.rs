@@ -23,10 +23,18 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
     version = "v1alpha1",
     kind = "MembershipProvider",
     namespaced,
+    shortname = "mp",
     category = "membership",
     status = "MembershipProviderStatus",
     derive = "PartialEq",
     doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of its namespace.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Memberships",
+        type_ = "integer",
+        json_path = ".status.memberships",
+        description = "How many ProjectMemberships use it"
+    ),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec['infisical','zitadel'].url"),
     printcolumn(
         name = "API",
@@ -34,13 +42,6 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
         json_path = ".status.api",
         description = "Which generation of the provider's API was found"
     ),
-    printcolumn(
-        name = "Memberships",
-        type_ = "integer",
-        json_path = ".status.memberships",
-        description = "How many ProjectMemberships use it"
-    ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",

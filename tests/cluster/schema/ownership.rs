@@ -78,7 +78,7 @@ async fn applying_the_same_again_changes_nothing() {
         assert_eq!(ns.get("pm/shared").await, stored);
         // From the client's side to the server's: seen failing with a default within `providerRef`.
         let object = membership("moved");
-        ns.apply(&[object.clone()]).await;
+        ns.apply(std::slice::from_ref(&object)).await;
         let output = apply(&ns, &[], &object).await;
         assert!(output.status.success(), "{}", output.stderr);
     })
