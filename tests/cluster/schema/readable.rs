@@ -51,17 +51,7 @@ const TIMES: [&str; 28] = [
 
 /// Values of other types and forms.
 fn others() -> Vec<Value> {
-    vec![
-        json!(null),
-        json!(""),
-        json!(-0.0),
-        json!(1.0),
-        json!(1e2),
-        json!(i64::MAX),
-        json!([]),
-        json!({}),
-        json!([null]),
-    ]
+    vec![json!(null), json!(""), json!(-0.0), json!(1e2), json!([]), json!({}), json!([null])]
 }
 
 /// Every field below a part of an object with its pointer, and what it is: of lists the first item.
@@ -93,13 +83,12 @@ fn tried(bases: &[Value], part: &str) -> Vec<Value> {
             values.extend(TIMES.map(|time| json!(time)));
         }
         let generated = made::value(&schema);
-        values.extend((0..3).map(|_| generated.new_tree(&mut runner).unwrap().current()));
-        // Where the field is already there in a base, or fits beside what is.
-        for base in bases {
-            let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
-            if base.pointer(parent).is_some() {
-                objects.extend(values.iter().map(|value| changed(base.clone(), &pointer, value.clone())));
-            }
+        values.extend((0..2).map(|_| generated.new_tree(&mut runner).unwrap().current()));
+        // In the base that has the field, or else in one where it can be added.
+        let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let has = |pointer: &str| bases.iter().find(|base| base.pointer(pointer).is_some());
+        if let Some(base) = has(&pointer).or_else(|| has(parent)) {
+            objects.extend(values.into_iter().map(|value| changed(base.clone(), &pointer, value)));
         }
     }
     objects
@@ -118,6 +107,8 @@ async fn admitted(ns: &Namespace, verb: &[&str], objects: &[Value]) -> Vec<Value
     {
         found = items.clone();
     }
+    // Where hardly any are, nothing is shown.
+    assert!(found.len() * 10 > objects.len(), "{} of {} were admitted: {}", found.len(), objects.len(), output.stderr);
     found
 }
 
@@ -198,7 +189,6 @@ async fn every_status_that_the_api_server_admits_is_read() {
         });
         let base = changed(membership("ci"), "/status", status);
         let found = admitted(&ns, &["replace", "--subresource=status"], &tried(&[base], "status")).await;
-        assert!(found.len() > 100, "only {} were admitted", found.len());
         assert_decodable::<ProjectMembership>(&found);
     })
     .await;
