@@ -3,9 +3,12 @@
 //! Every string and list has a bound: the API server prices each rule (CEL) by the longest value that could come.
 //! What a pattern would refuse with nothing but the pattern is refused here by a rule that says what to write.
 
+mod status;
+
 use kube::core::{Rule, validate};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+pub use self::status::{conditions, count, observed_generation, status_roles_text, status_text, status_time};
 use super::characters;
 
 /// The longest name of a role, in characters.
@@ -26,9 +29,6 @@ const CERTIFICATES: u32 = 65_536;
 const HIDDEN: &str = "this has a character that does not show or that changes the order of others (a bidirectional, zero-width or other invisible one): type it instead of pasting it";
 /// The longest justification.
 const JUSTIFICATION: u32 = 512;
-/// The longest text in status: several bounds above put together.
-const STATUS_TEXT: u32 = 1024;
-
 /// A role: Infisical's slug or ZITADEL's key.
 pub fn role(_: &mut SchemaGenerator) -> Schema {
     string(
@@ -315,26 +315,6 @@ pub fn time(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// An instant of a status: written by the operator (`time::in_status`), read by people. The year 9999 is not in all
-/// offsets one that the operator can read.
-pub fn status_time(_: &mut SchemaGenerator) -> Schema {
-    instant(
-        "[1-8][0-9]{3}",
-        "self >= timestamp('1000-01-01T00:00:00Z') && self < timestamp('9000-01-01T00:00:00Z')",
-        "leave status to the operator, which writes years from 1000 to 8999",
-    )
-}
-
-/// A text in status.
-pub fn status_text(_: &mut SchemaGenerator) -> Schema {
-    string(STATUS_TEXT, &[])
-}
-
-/// The roles in effect in status: 32 of the longest, with commas.
-pub fn status_roles_text(_: &mut SchemaGenerator) -> Schema {
-    string(32 * (ROLE + 2), &[])
-}
-
 /// A limit, `at_most` this.
 fn limit(at_most: u32) -> Schema {
     let mut schema = json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": at_most});
@@ -350,65 +330,6 @@ pub fn per_minute(_: &mut SchemaGenerator) -> Schema {
 /// Requests at the same time.
 pub fn in_flight(_: &mut SchemaGenerator) -> Schema {
     limit(1_000)
-}
-
-/// How many there are.
-pub fn count(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
-}
-
-/// The generation that a status speaks of; -1 in a new object.
-pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": -1})
-}
-
-/// Conditions, with the bounds of Kubernetes' own.
-pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
-    let mut last_transition_time = status_time(generator);
-    last_transition_time.insert("description".to_owned(), "When the status last changed.".into());
-    json_schema!({
-        "type": "array",
-        "maxItems": 16,
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
-        "items": {
-            "type": "object",
-            "description": "One aspect of where the object stands.",
-            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
-            "properties": {
-                "lastTransitionTime": last_transition_time,
-                "message": {
-                    "description": "What is so, and what to do.",
-                    "type": "string",
-                    "maxLength": 32768,
-                },
-                "observedGeneration": {
-                    "description": "The generation that the condition speaks of.",
-                    "type": "integer",
-                    "format": "int64",
-                    "minimum": 0,
-                },
-                "reason": {
-                    "description": "Why, in one stable word.",
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": 1024,
-                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                },
-                "status": {
-                    "description": "Whether the condition holds.",
-                    "type": "string",
-                    "enum": ["True", "False", "Unknown"],
-                },
-                "type": {
-                    "description": "The condition: Ready, Reconciling, Stalled or Drifted.",
-                    "type": "string",
-                    "maxLength": 316,
-                    "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
-                },
-            },
-        },
-    })
 }
 
 /// A name at a provider, which people read.

@@ -1,9 +1,10 @@
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::ResourceExt;
-use kube::core::ObjectList;
+use kube::core::{ObjectList, PartialObjectMeta};
 use serde_json::json;
 
 use super::*;
-use crate::api::ProjectMembership;
+use crate::api::{MembershipProvider, ProjectMembership};
 
 fn object(name: &str) -> Value {
     json!({
@@ -84,4 +85,28 @@ fn an_object_that_cannot_be_decoded_is_identified_and_an_answer_with_it_is_an_er
     let error = stored.clone().into_object().unwrap_err();
     assert!(error.to_string().contains("invalid type: string \"viewer\", expected a sequence"), "{error}");
     assert!(stored.answered().is_err());
+}
+
+/// Other kinds that are listed, watched or read: what is not spec and status is kept as well.
+#[test]
+fn every_kind_is_read_whatever_its_managed_fields_are() {
+    let with = |mut object: Value| {
+        object["metadata"] = json!({
+            "name": "a", "labels": {"team": "a"},
+            "managedFields": [{"manager": "m", "operation": "Update", "time": "9999-12-31T23:59:59Z"}],
+        });
+        object.to_string()
+    };
+    let namespace: Stored<PartialObjectMeta<Namespace>> =
+        serde_json::from_str(&with(json!({"apiVersion": "v1", "kind": "Namespace", "spec": {"finalizers": ["x"]}})))
+            .unwrap();
+    assert_eq!(namespace.into_object().unwrap().labels()["team"], "a");
+    let secret: Stored<Secret> =
+        serde_json::from_str(&with(json!({"apiVersion": "v1", "kind": "Secret", "data": {"token": "YQ=="}}))).unwrap();
+    assert_eq!(secret.into_object().unwrap().data.unwrap()["token"].0, b"a");
+    let auth = json!({"personalAccessTokenSecretRef": {"name": "s", "key": "k"}});
+    let spec = json!({"zitadel": {"url": "https://a.example", "auth": auth}});
+    let provider: Stored<MembershipProvider> =
+        serde_json::from_str(&with(json!({"kind": "MembershipProvider", "spec": spec}))).unwrap();
+    assert_eq!(provider.into_object().unwrap().name_any(), "a");
 }
