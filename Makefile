@@ -47,7 +47,7 @@ test-contracts: ## The recorded exchanges of real servers, against the clients a
 # What `make verify-provider` hands on: VARIABLE becomes --variable, of the second list once for each word.
 VERIFY := PROVIDER URL PROJECT_ID PROJECT_NAME GRANT_ID ORGANIZATION_ID SUBJECT_KIND ROLE OTHER_ROLE TEMPORARY \
 	CLIENT_ID_FILE CLIENT_SECRET_FILE TOKEN_FILE KEY_FILE IDENTITY_ID KUBERNETES_TOKEN_FILE OIDC_TOKEN_FILE \
-	CA_FILE INSTANCE_HOST
+	CA_FILE INSTANCE_HOST ORGANIZATION_SLUG
 VERIFY_EACH := SUBJECT_ID SUBJECT_NAME ALLOW_HTTP ALLOW_ADDRESS
 option = --$(shell echo '$(1)' | tr A-Z_ a-z-)=
 quoted = '$(subst ','\'',$(1))'

@@ -77,14 +77,20 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 ///
 /// - `nullable`: without it the API server reads `duration: null` as if it wasn't there, as everywhere in Kubernetes.
 /// - Empty defaults: they say nothing, and would be written into each new object.
+/// - Defaults within an atomic map: what is applied without them differs from what is stored with them, so that a second
+///   field manager conflicts, `kubectl apply --server-side` after `kubectl apply` too. The types have these defaults.
 /// - Line ends of the source, which `kubectl explain` would keep.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.title = None;
     schema.description = schema.description.take().map(|text| reflowed(&text));
     schema.default = schema.default.take().filter(|JSON(value)| !is_empty(value));
+    let atomic = schema.x_kubernetes_map_type.as_deref() == Some("atomic");
     for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
         tidy(property);
+        if atomic {
+            property.default = None;
+        }
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         tidy(items);

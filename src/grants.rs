@@ -89,14 +89,14 @@ impl Starts {
 }
 
 /// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes
-/// times; declared times keep their milliseconds.
+/// times; declared times keep their milliseconds. No window starts after its end.
 pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
     let grant = |wanted: &crate::policy::Wanted| Grant {
         role: wanted.role.clone(),
         term: match wanted.when {
             When::Always => Term::Permanent,
             When::Within { start, seconds, end } => {
-                Term::Temporary(window(&wanted.role, start, seconds, end, starts, now))
+                Term::Temporary(in_order(window(&wanted.role, start, seconds, end, starts, now)))
             }
         },
     };
@@ -139,6 +139,13 @@ fn whole_milliseconds(window: Window) -> Window {
     let up = -(-window.start.as_nanosecond()).div_euclid(NANOSECONDS);
     let down = window.end.as_nanosecond().div_euclid(NANOSECONDS);
     Window { start: at(up).unwrap_or(window.start), end: at(down).unwrap_or(window.end) }
+}
+
+/// The window as one that does not end before its start, as it would where the end had passed when the grant was first
+/// accepted, or where both are within a millisecond. It is then empty at its start and never in effect: to move the start
+/// instead would change what a later end or duration counts from.
+fn in_order(window: Window) -> Window {
+    Window { end: window.end.max(window.start), ..window }
 }
 
 /// A window that is over. With a length it is `[now - length, now)`, so that what gets recorded stays over; with

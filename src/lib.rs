@@ -11,7 +11,7 @@
 //!
 //! | step | room | what is decided there |
 //! |---|---|---|
-//! | watch | [`controller`]`::watch`, [`controller::wiring`], [`controller::targets`] | who has to look again |
+//! | watch | [`controller`]`::watch`, [`controller::stored`], [`controller::wiring`], [`controller::targets`] | who has to look again |
 //! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`] | which server, which target, who leads |
 //! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
 //! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |

@@ -3,12 +3,13 @@
 //! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
 
 pub mod allow;
+pub mod resync;
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, membership::RoleGrant};
+use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, Time, membership::RoleGrant};
 use crate::member::{Project, Target};
 
 /// Which server the membership's provider object names: what the schema can't see.
@@ -178,7 +179,12 @@ fn when(grant: &RoleGrant) -> Result<When, Refusal> {
             duration.seconds().map_err(|e| invalid(&format!("spec.roles[{}].temporary.duration: {e}", grant.role)))?,
         ),
     };
-    let (start, end) = (temporary.start_time, temporary.expiration_time);
+    let time = |field: &str, time: &Option<Time>| {
+        let read = time.as_ref().map(Time::timestamp).transpose();
+        read.map_err(|e| invalid(&format!("spec.roles[{}].temporary.{field}: {e}", grant.role)))
+    };
+    let start = time("startTime", &temporary.start_time)?;
+    let end = time("expirationTime", &temporary.expiration_time)?;
     if seconds.is_none() && end.is_none() {
         return Err(invalid(&format!(
             "spec.roles[{}].temporary has no end: set duration, expirationTime or both",

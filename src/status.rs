@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition::Standing;
 use crate::api::membership::{Drift, ManagedRole, RoleState, RoleStatus};
-use crate::api::{ProjectMembershipSpec, Reason};
+use crate::api::{self, ProjectMembershipSpec, Reason};
 use crate::grants::{self, State};
 use crate::layers::Layer;
 use crate::member::{Term, Window};
@@ -191,11 +191,12 @@ pub fn observed_roles(
     shown: Option<&BTreeSet<String>>,
     now: Timestamp,
 ) -> Vec<RoleStatus> {
-    let of = |grant: &crate::api::membership::RoleGrant| {
+    let of = |grant: &api::membership::RoleGrant| {
         let known = old.iter().find(|role| role.role == grant.role);
         let temporary = grant.temporary.clone().unwrap_or_default();
-        let start_time = temporary.start_time.or(known.and_then(|role| role.start_time));
-        let end = temporary.expiration_time;
+        let read = |time: Option<api::Time>| time.and_then(|time| time.timestamp().ok());
+        let start_time = read(temporary.start_time).or(known.and_then(|role| role.start_time));
+        let end = read(temporary.expiration_time).map(|end| start_time.map_or(end, |start| end.max(start)));
         let state = match () {
             () if end.is_some_and(|end| end <= now) => RoleState::Expired,
             () if start_time.is_some_and(|start| start > now) => RoleState::Scheduled,

@@ -2,12 +2,11 @@
 
 mod status;
 
-use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, schema};
+use super::{Duration, Time, schema};
 
 pub use status::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus, TargetStatus,
@@ -26,23 +25,25 @@ pub use status::{
     status = "ProjectMembershipStatus",
     derive = "PartialEq",
     doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.",
-    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project['id','name']"),
-    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject['id','name']"),
+    // Ordered and chosen for a terminal 120 characters wide: what tells whether access is as declared comes first; project
+    // and subject, which are mostly UUIDs, are wide.
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Roles",
         type_ = "string",
         json_path = ".status.activeRoles",
         description = "The roles in effect"
     ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Next",
         type_ = "string",
         json_path = ".status.nextTransitionTime",
         description = "The next moment at which a role starts or ends"
     ),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Project", type_ = "string", json_path = ".spec.project['id','name']", priority = 1),
+    printcolumn(name = "Subject", type_ = "string", json_path = ".spec.subject['id','name']", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
@@ -52,7 +53,11 @@ pub use status::{
     )
 )]
 #[x_kube(
-    validation = Rule::new("self.providerRef == oldSelf.providerRef")
+    validation = Rule::new(
+        "self.providerRef.name == oldSelf.providerRef.name && \
+         (has(self.providerRef.kind) && self.providerRef.kind == 'ClusterMembershipProvider') == \
+         (has(oldSelf.providerRef.kind) && oldSelf.providerRef.kind == 'ClusterMembershipProvider')"
+    )
         .message("providerRef can't be changed: delete this object and create one for the other provider")
         .field_path(".providerRef"),
     validation = Rule::new("self.project == oldSelf.project")
@@ -65,15 +70,24 @@ pub use status::{
 #[serde(rename_all = "camelCase")]
 pub struct ProjectMembershipSpec {
     /// The provider object that says which server keeps the membership, and with which credential. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub provider_ref: ProviderRef,
     /// The project at the provider. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub project: ProjectRef,
     /// Who holds the roles. Can't be changed.
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub subject: SubjectRef,
     /// What the subject is to hold: 1 to 32 roles, each once. Several ProjectMemberships may name one subject in one
     /// project; it then holds what any of them has in effect.
+    ///
+    /// The list has one owner: whoever applies it with server-side apply owns all of it, and takes out what others added.
     #[schemars(length(min = 1, max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
+    #[x_kube(
+        merge_strategy = ListMerge::Atomic,
+        validation = Rule::new("self.all(grant, self.exists_one(other, other.role == grant.role))")
+            .message("a role is declared more than once: leave one entry for each role; to change when it runs, change its entry")
+    )]
     pub roles: Vec<RoleGrant>,
     /// What happens to roles of this subject that no ProjectMembership has in effect: Exclusive takes them away,
     /// Additive leaves them alone. Of several objects on one subject and project, one Exclusive is enough.
@@ -91,7 +105,8 @@ pub struct ProjectMembershipSpec {
     /// Temporary roles end either way.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval.
+    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval. No shorter than the
+    /// provider's limits.minResyncInterval, to which it is raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub resync_interval: Option<Duration>,
@@ -100,7 +115,7 @@ pub struct ProjectMembershipSpec {
     pub suspend: bool,
     /// Why this access is needed, as "INC-4711: hotfix rollout". Appears in events and logs. At most 512 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512))]
+    #[schemars(schema_with = "schema::justification")]
     pub justification: Option<String>,
 }
 
@@ -109,7 +124,7 @@ pub struct ProjectMembershipSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
     /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership, or
-    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant.
+    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant. Default: MembershipProvider.
     #[serde(default)]
     pub kind: ProviderKind,
     /// The name of the provider object.
@@ -218,6 +233,7 @@ pub struct RoleGrant {
     /// runs from the moment the grant is first accepted; applying the object again, or changing other fields, doesn't
     /// start it again. To ask for a new window, set a new startTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub temporary: Option<Temporary>,
 }
 
@@ -240,12 +256,12 @@ pub struct Temporary {
     /// When the role starts, as 2026-12-01T08:00:00Z. Unset: when the grant is first accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub start_time: Option<Timestamp>,
+    pub start_time: Option<Time>,
     /// When the role ends at the latest, as 2026-12-01T12:00:00Z, whatever its duration. From this instant on the
     /// subject doesn't hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
-    pub expiration_time: Option<Timestamp>,
+    pub expiration_time: Option<Time>,
 }
 
 macro_rules! policy {

@@ -1,10 +1,12 @@
 //! The contract with users: the kinds of the group `membership.dev`, their conditions and durations.
 
+pub mod characters;
 pub mod condition;
 pub mod duration;
 pub mod membership;
 pub mod provider;
 mod schema;
+pub mod time;
 
 pub use condition::Reason;
 pub use duration::Duration;
@@ -13,6 +15,7 @@ pub use membership::{
     ProjectMembershipStatus, RoleManagement, SubjectKind,
 };
 pub use provider::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
+pub use time::Time;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "membership.dev";

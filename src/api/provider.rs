@@ -23,10 +23,18 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
     version = "v1alpha1",
     kind = "MembershipProvider",
     namespaced,
+    shortname = "mp",
     category = "membership",
     status = "MembershipProviderStatus",
     derive = "PartialEq",
     doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of its namespace.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Memberships",
+        type_ = "integer",
+        json_path = ".status.memberships",
+        description = "How many ProjectMemberships use it"
+    ),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec['infisical','zitadel'].url"),
     printcolumn(
         name = "API",
@@ -34,13 +42,6 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
         json_path = ".status.api",
         description = "Which generation of the provider's API was found"
     ),
-    printcolumn(
-        name = "Memberships",
-        type_ = "integer",
-        json_path = ".status.memberships",
-        description = "How many ProjectMemberships use it"
-    ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
@@ -58,6 +59,13 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
     validation = Rule::new("!has(self.infisical) || !has(oldSelf.infisical) || self.infisical.url == oldSelf.infisical.url")
         .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".infisical.url"),
+    validation = Rule::new(
+        "!has(self.infisical) || !has(oldSelf.infisical) || \
+         (has(self.infisical.organizationSlug) == has(oldSelf.infisical.organizationSlug) && \
+         (!has(self.infisical.organizationSlug) || self.infisical.organizationSlug == oldSelf.infisical.organizationSlug))"
+    )
+        .message("organizationSlug can't be changed, added or taken out, since memberships in the old organization would be left behind: create another provider object")
+        .field_path(".infisical.organizationSlug"),
     validation = Rule::new("!has(self.zitadel) || !has(oldSelf.zitadel) || self.zitadel.url == oldSelf.zitadel.url")
         .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
         .field_path(".zitadel.url"),
@@ -91,7 +99,8 @@ pub struct MembershipProviderSpec {
     /// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it.
+    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it; neither
+    /// is shorter than limits.minResyncInterval.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "default_resync")]
     pub resync_interval: Duration,
@@ -109,6 +118,12 @@ pub struct Infisical {
     /// the operator was started with --allow-http for this host.
     #[schemars(schema_with = "schema::url")]
     pub url: String,
+    /// The slug of the sub-organization to sign in to, whose projects are then meant. Unset: the organization of the machine
+    /// identity. A token of tokenSecretRef is of one organization already. Can't be changed. For servers that have
+    /// sub-organizations: others ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::organization_slug")]
+    pub organization_slug: Option<String>,
     /// Whether a user who isn't in the organization may be invited, which makes an account and sends mail. Default: false.
     #[serde(default)]
     pub invite_users: bool,
@@ -287,6 +302,11 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::in_flight")]
     pub max_in_flight: Option<u32>,
+    /// The shortest resyncInterval, as 1m: shorter ones, of memberships and of the provider, are raised to it. Unset: 1m for
+    /// a ClusterMembershipProvider, none for a MembershipProvider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::duration")]
+    pub min_resync_interval: Option<Duration>,
 }
 
 /// What the operator found.

@@ -3,8 +3,13 @@
 //! Every string and list has a bound: the API server prices each rule (CEL) by the longest value that could come.
 //! What a pattern would refuse with nothing but the pattern is refused here by a rule that says what to write.
 
+mod status;
+
 use kube::core::{Rule, validate};
 use schemars::{Schema, SchemaGenerator, json_schema};
+
+pub use self::status::{conditions, count, observed_generation, status_roles_text, status_text, status_time};
+use super::characters;
 
 /// The longest name of a role, in characters.
 const ROLE: u32 = 128;
@@ -20,9 +25,10 @@ const PROVIDER_NAME: u32 = 200;
 const URL: u32 = 512;
 /// The longest bundle of certificates in an object, in characters: about thirty of them.
 const CERTIFICATES: u32 = 65_536;
-/// The longest text in status: several bounds above put together.
-const STATUS_TEXT: u32 = 1024;
-
+/// What to write where a text has a character that does not show.
+const HIDDEN: &str = "this has a character that does not show or that changes the order of others (a bidirectional, zero-width or other invisible one): type it instead of pasting it";
+/// The longest justification.
+const JUSTIFICATION: u32 = 512;
 /// A role: Infisical's slug or ZITADEL's key.
 pub fn role(_: &mut SchemaGenerator) -> Schema {
     string(
@@ -83,6 +89,17 @@ pub fn organization_id(_: &mut SchemaGenerator) -> Schema {
         &[(
             "self.matches('^[0-9]+$')",
             "write the organization's id, which is digits, as \"69629023906488334\" in quotes: not its name or domain",
+        )],
+    )
+}
+
+/// The slug of one of Infisical's sub-organizations.
+pub fn organization_slug(_: &mut SchemaGenerator) -> Schema {
+    string(
+        ID,
+        &[(
+            "self.matches('^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$')",
+            "write the sub-organization's slug, as platform-team: lower-case letters, digits and -, not its name or id",
         )],
     )
 }
@@ -169,7 +186,10 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn label_value() -> Schema {
-    string(63, &[])
+    let mut schema = string(63, &[]);
+    // Not a rule: it would be priced for every value of every rule.
+    schema.insert("pattern".to_owned(), "^(([A-Za-z0-9][A-Za-z0-9._-]*)?[A-Za-z0-9])?$".into());
+    schema
 }
 
 /// The audience of a token.
@@ -177,8 +197,20 @@ pub fn audience(_: &mut SchemaGenerator) -> Schema {
     string(
         NAME,
         &[(
-            "self.matches('^[^[:cntrl:][:space:]]+$')",
+            "self.matches('^[!-~]+$')",
             "write the token's audience as it stands in the projected volume, as infisical or https://app.infisical.com",
+        )],
+    )
+}
+
+/// Why access is needed: a text for people.
+pub fn justification(_: &mut SchemaGenerator) -> Schema {
+    let disruptive = format!("!self.matches(r'{}')", characters::disruptive());
+    string(
+        JUSTIFICATION,
+        &[(
+            &disruptive,
+            "this has a control character, or one that changes the order of others (a bidirectional override or isolate): write plain text",
         )],
     )
 }
@@ -245,8 +277,8 @@ pub fn url(_: &mut SchemaGenerator) -> Schema {
     string(
         URL,
         &[(
-            "self.matches('^https?://[^/?#@[:space:]]+(/[^?#@[:space:]]*)?$') && isURL(self)",
-            "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment",
+            r"self.matches(r'^https?://[A-Za-z0-9._~:\[\]-]+(/[A-Za-z0-9._~%/-]*)?$') && isURL(self)",
+            "write the server's address as https://app.example.com: scheme http or https, a host, no user, query or fragment; all in ASCII, another host as xn--…",
         )],
     )
 }
@@ -274,34 +306,13 @@ pub fn duration(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// An instant.
-///
-/// The pattern is here because the API server's own check of `date-time` takes more than the operator can read.
+/// An instant of a spec.
 pub fn time(_: &mut SchemaGenerator) -> Schema {
-    let mut schema = instant();
-    rules(
-        &mut schema,
-        &[(
-            "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
-            "write a year from 2000 to 2999; for a role without an end leave temporary out",
-        )],
-    );
-    schema
-}
-
-/// An instant in status: written by the operator, read by people.
-pub fn status_time(_: &mut SchemaGenerator) -> Schema {
-    instant()
-}
-
-/// A text in status.
-pub fn status_text(_: &mut SchemaGenerator) -> Schema {
-    string(STATUS_TEXT, &[])
-}
-
-/// The roles in effect in status: 32 of the longest, with commas.
-pub fn status_roles_text(_: &mut SchemaGenerator) -> Schema {
-    string(32 * (ROLE + 2), &[])
+    instant(
+        "[0-9]{4}",
+        "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
+        "write a year from 2000 to 2999; for a role without an end leave temporary out",
+    )
 }
 
 /// A limit, `at_most` this.
@@ -321,69 +332,16 @@ pub fn in_flight(_: &mut SchemaGenerator) -> Schema {
     limit(1_000)
 }
 
-/// How many there are.
-pub fn count(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 0})
-}
-
-/// The generation that a status speaks of; -1 in a new object.
-pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": -1})
-}
-
-/// Conditions, with the bounds of Kubernetes' own.
-pub fn conditions(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 16,
-        "x-kubernetes-list-type": "map",
-        "x-kubernetes-list-map-keys": ["type"],
-        "items": {
-            "type": "object",
-            "description": "One aspect of where the object stands.",
-            "required": ["lastTransitionTime", "message", "reason", "status", "type"],
-            "properties": {
-                "lastTransitionTime": {
-                    "description": "When the status last changed.",
-                    "type": "string",
-                    "format": "date-time",
-                },
-                "message": {
-                    "description": "What is so, and what to do.",
-                    "type": "string",
-                    "maxLength": 32768,
-                },
-                "observedGeneration": {
-                    "description": "The generation that the condition speaks of.",
-                    "type": "integer",
-                    "format": "int64",
-                    "minimum": 0,
-                },
-                "reason": {
-                    "description": "Why, in one stable word.",
-                    "type": "string",
-                    "minLength": 1,
-                    "maxLength": 1024,
-                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                },
-                "status": {
-                    "description": "Whether the condition holds.",
-                    "type": "string",
-                    "enum": ["True", "False", "Unknown"],
-                },
-                "type": {
-                    "description": "The condition: Ready, Reconciling, Stalled or Drifted.",
-                    "type": "string",
-                    "maxLength": 316,
-                    "pattern": "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
-                },
-            },
-        },
-    })
-}
-
+/// A name at a provider, which people read.
 fn name(sentence: &str) -> Schema {
-    string(PROVIDER_NAME, &[("self.matches('^[^[:cntrl:][:space:]]([^[:cntrl:]]*[^[:cntrl:][:space:]])?$')", sentence)])
+    let hidden = format!("!self.matches(r'{}')", characters::hidden());
+    string(
+        PROVIDER_NAME,
+        &[
+            (r"self.matches(r'^[^[:cntrl:][:space:]\p{Z}]([^[:cntrl:]]*[^[:cntrl:][:space:]\p{Z}])?$')", sentence),
+            (&hidden, HIDDEN),
+        ],
+    )
 }
 
 fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {
@@ -392,13 +350,25 @@ fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {
     schema
 }
 
-fn instant() -> Schema {
-    json_schema!({
+/// An instant of RFC 3339 whose year fits `year`, within what `rule` says of it.
+///
+/// The API server's own check of `date-time` takes more than the operator can read, so that none of the three is too much:
+///
+/// - The pattern: the check takes any character before a fraction, anything after a second `T`, an offset of 60 minutes.
+/// - The rule: the check takes a list in the place of a text. For a rule it has to be a time.
+/// - The check: no pattern knows when there is a 29 February.
+fn instant(year: &str, rule: &str, sentence: &str) -> Schema {
+    let date = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
+    let time = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?";
+    let offset = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+    let mut schema = json_schema!({
         "type": "string",
         "format": "date-time",
         "maxLength": 35,
-        "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
-    })
+        "pattern": format!("^{year}-{date}T{time}{offset}$"),
+    });
+    rules(&mut schema, &[(rule, sentence)]);
+    schema
 }
 
 /// Adds rules to a schema: an expression that must hold, and what to write where it doesn't.

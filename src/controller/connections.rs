@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -15,6 +14,7 @@ use crate::api::membership::{ProviderKind, ProviderRef};
 use crate::api::provider::AllowRule;
 use crate::api::{ProjectMembership, Reason};
 use crate::policy::Server;
+use crate::policy::resync::Resync;
 use crate::provider::AnyProvider;
 use crate::provider::budget::{Budget, Lane};
 use crate::roster::Rosters;
@@ -76,8 +76,8 @@ pub struct Connection {
     pub lane: Lane,
     /// What was observed through it.
     pub rosters: Rosters,
-    /// How long a change by hand may live where the membership doesn't say.
-    pub resync: Duration,
+    /// How long drift may remain.
+    pub resync: Resync,
     /// Whether the server can be reached.
     pub reachability: Mutex<Reachability>,
 }

@@ -12,10 +12,10 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
-use kube::api::{Api, ListParams};
+use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use tokio::sync::Notify;
 
 use super::connections::ProviderKey;
@@ -302,18 +302,17 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
 /// object that can't be read any more is missing from it as well. `None`: it is there, and nothing is to be revoked.
 /// `false`: the API server doesn't answer.
 async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
-    let api: Api<ProjectMembership> = Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default());
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
-    match api.list_metadata(&named).await {
+    match write::api(ctx, object).list(&named).await {
         Err(error) => {
             reporting::fault(ctx, object, &error);
             Some(false)
         }
-        Ok(list) => match list.items.into_iter().find(|there| there.metadata.uid == object.metadata.uid) {
+        Ok(list) => match list.items.into_iter().find(|there| there.meta().uid == object.metadata.uid) {
             None => Some(true),
             Some(there) => {
                 let ours = there.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-                (there.metadata.deletion_timestamp.is_some() && !ours).then_some(true)
+                (there.meta().deletion_timestamp.is_some() && !ours).then_some(true)
             }
         },
     }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use kube::api::{Api, ObjectMeta, Patch, PatchParams};
+use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use tokio::sync::{Mutex, RwLock};
 
@@ -113,6 +113,6 @@ async fn finalizers_are<K: ProviderObject>(
     };
     let patch = Patch::Merge(metadata.into_request_partial::<K>());
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
-    let api: Api<K> = provider.api(ctx.client.clone());
-    write::own_provider(ctx, provider, api.patch_metadata(&provider.name_any(), &params, &patch)).await
+    let api = provider.api(ctx.client.clone());
+    write::own_provider(ctx, provider, api.patch(&provider.name_any(), &params, &patch)).await
 }

@@ -23,6 +23,7 @@ mod references;
 pub mod reporting;
 pub mod resolve;
 pub mod run;
+pub mod stored;
 pub mod targets;
 mod watch;
 pub mod wiring;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{StreamExt, future};
+use futures::{StreamExt, TryStreamExt, future};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
@@ -14,7 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as signal;
 
 use super::context::Context;
-use super::watch::{self, Interruptions, Reconnect};
+use super::stored::Stored;
+use super::watch::{self, Interruptions, Reconnect, readable};
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
 
@@ -63,13 +64,12 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
     }
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
     let mut relisted_others = false;
+    let metrics = ctx.metrics.clone();
     let mut interruptions = Interruptions::default();
-    watch_objects(Api::<PartialObjectMeta<Namespace>>::all(client), watch::config())
+    watch_objects(Api::<Stored<PartialObjectMeta<Namespace>>>::all(client), watch::config())
         .backoff(Reconnect::default())
-        .modify(|namespace| {
-            namespace.managed_fields_mut().clear();
-            namespace.annotations_mut().clear();
-        })
+        .try_filter_map(move |event| future::ready(Ok(readable(event, &metrics))))
+        .modify(|namespace| namespace.annotations_mut().clear())
         .reflect(writer)
         .inspect(move |event| interruptions.log("Namespace", event))
         .for_each(move |event| {

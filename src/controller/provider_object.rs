@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch as signal};
 
 use super::connections::ProviderKey;
 use super::references::Home;
+use super::stored::Stored;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
 use crate::api::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
@@ -36,7 +37,7 @@ pub trait ProviderObject:
     fn home<'a>(&'a self, tokens: &'a Path) -> Home<'a>;
 
     /// The API that it is written by.
-    fn api(&self, client: Client) -> Api<Self>;
+    fn api(&self, client: Client) -> Api<Stored<Self>>;
 
     /// Its key.
     fn key(&self) -> ProviderKey {
@@ -64,7 +65,7 @@ impl ProviderObject for MembershipProvider {
         Home::Namespace(self.metadata.namespace.as_deref().unwrap_or_default())
     }
 
-    fn api(&self, client: Client) -> Api<Self> {
+    fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
     }
 }
@@ -88,7 +89,7 @@ impl ProviderObject for ClusterMembershipProvider {
         Home::Cluster(tokens)
     }
 
-    fn api(&self, client: Client) -> Api<Self> {
+    fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::all(client)
     }
 }

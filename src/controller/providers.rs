@@ -24,6 +24,7 @@ use crate::api::Reason;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::{Limits, MembershipProviderSpec};
 use crate::policy::Server;
+use crate::policy::resync::Resync;
 use crate::provider::budget::Kind;
 use crate::provider::http::{Client, Endpoint};
 use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
@@ -86,7 +87,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         // They count from now on, whatever becomes of the connection.
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
-    let interval = object.provider().resync_interval.seconds().map_or(Duration::from_secs(600), Duration::from_secs);
+    let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
     let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             let failures = checker.failed(&key);
@@ -205,7 +206,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         (None, Some(zitadel)) => (&zitadel.url, Server::Zitadel { organization_id: zitadel.organization_id.clone() }),
         _ => return Err(invalid("set exactly one of spec.infisical and spec.zitadel".to_owned())),
     };
-    let resync = spec.resync_interval.seconds().map_err(|e| invalid(format!("spec.resyncInterval: {e}")))?;
+    let resync = Resync::of(spec, key.kind).map_err(|refusal| Told::new(refusal.reason, refusal.message))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
     http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
     let mut references = References::of(checker.ctx.client.clone(), object.home(&checker.tokens));
@@ -233,7 +234,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         provider,
         lane,
         rosters: Rosters::default(),
-        resync: Duration::from_secs(resync),
+        resync,
         reachability: Mutex::default(),
     });
     checker.remember(key, print, connection.clone());
@@ -244,7 +245,8 @@ fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client,
     match credential {
         Credential::Infisical(credentials) => {
             let invite_users = spec.infisical.as_ref().is_some_and(|infisical| infisical.invite_users);
-            let infisical = infisical::Infisical::new(&http, endpoint, credentials);
+            let organization = spec.infisical.as_ref().and_then(|infisical| infisical.organization_slug.clone());
+            let infisical = infisical::Infisical::new(&http, endpoint, credentials).in_organization(organization);
             AnyProvider::Infisical(infisical.inviting_users(invite_users))
         }
         Credential::Zitadel(credentials) => {

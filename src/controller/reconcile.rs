@@ -137,7 +137,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
     if let Some(refusal) = nothing_to_do(ctx, reference, &resolved) {
-        return waits(ctx, &object, &refusal, Some(resolved.connection.resync)).await;
+        return waits(ctx, &object, &refusal, Some(resolved.connection.resync.provider())).await;
     }
     let pass = Pass {
         ctx,
@@ -189,8 +189,7 @@ pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
 }
 
 fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
-    let own = object.spec.resync_interval.as_ref().and_then(|interval| interval.seconds().ok());
-    own.map_or(resolved.connection.resync, Duration::from_secs)
+    resolved.connection.resync.membership(object.spec.resync_interval.as_ref())
 }
 
 /// Says what a pass came to, in the status and to whoever listens, and when to look again.
@@ -342,7 +341,7 @@ async fn names_first(
                 return cleanup::release(ctx, &object).await;
             }
             let retry = retry.and_then(|retry| names::retry_after(retry, ctx.targets.not_found(&object)));
-            waits(ctx, &object, &refusal, Some(retry.unwrap_or(connection.resync))).await
+            waits(ctx, &object, &refusal, Some(retry.unwrap_or(connection.resync.provider()))).await
         }
     }
 }

@@ -12,6 +12,7 @@ use kube::{Client, Resource};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
+use super::stored::Stored;
 use crate::api::Reason;
 use crate::api::provider::{
     CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, OwnToken, SecretKeyRef, Zitadel, ZitadelAuth,
@@ -237,8 +238,8 @@ impl<'a> References<'a> {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + fmt::Debug,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let error = match api.get(name).await {
+        let api: Api<Stored<K>> = Api::namespaced(self.client.clone(), namespace);
+        let error = match api.get(name).await.and_then(Stored::answered) {
             Ok(object) => return Ok(object),
             Err(error) => error,
         };

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future, stream};
-use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::utils::Backoff;
@@ -21,6 +20,7 @@ use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use self::merge::Merge;
+use super::stored::Stored;
 use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
@@ -113,7 +113,7 @@ pub fn config() -> watcher::Config {
 /// `apis`: of all namespaces at once, or each of one. When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
 /// that stood by was told late mustn't count when it begins to act.
 pub fn objects<K>(
-    apis: Vec<Api<DeserializeGuard<K>>>,
+    apis: Vec<Api<Stored<K>>>,
     writer: Writer<K>,
     metrics: Arc<Metrics>,
     not_served: signal::Sender<bool>,
@@ -163,7 +163,6 @@ where
             Ok(Event::InitDone) => drop(not_served.send_replace(false)),
             _ => {}
         })
-        .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
@@ -204,27 +203,32 @@ where
     store.state_filter(of).iter().map(|object| object.as_ref().clone()).collect()
 }
 
-fn readable<K: Resource<DynamicType = ()>>(event: Event<DeserializeGuard<K>>, metrics: &Metrics) -> Option<Event<K>> {
-    let object = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
+/// An event of an object that can be decoded. What cannot is counted and named.
+pub fn readable<K: Resource<DynamicType = ()>>(event: Event<Stored<K>>, metrics: &Metrics) -> Option<Event<K>> {
+    let object = |stored: Stored<K>| {
+        let (namespace, name) = (stored.meta().namespace.clone(), stored.meta().name.clone());
+        if let Some(error) = stored.lost_status() {
             metrics.undecodable();
             tracing::error!(
-                kind = %K::kind(&()),
-                namespace = invalid.metadata.namespace,
-                name = invalid.metadata.name,
-                error = invalid.error,
+                kind = %K::kind(&()), namespace, name, error,
+                "the status of this object cannot be decoded and counts as lost: it is written again by the next pass"
+            );
+        }
+        let undecodable = |error| {
+            metrics.undecodable();
+            tracing::error!(
+                kind = %K::kind(&()), namespace, name, %error,
                 "this object can't be read: nothing of it is carried out until it is mended, its deletion neither"
             );
-            None
-        }
+        };
+        stored.into_object().map_err(undecodable).ok()
     };
     match event {
         Event::Init => Some(Event::Init),
         Event::InitDone => Some(Event::InitDone),
-        Event::Apply(guard) => object(guard).map(Event::Apply),
-        Event::InitApply(guard) => object(guard).map(Event::InitApply),
-        Event::Delete(guard) => object(guard).map(Event::Delete),
+        Event::Apply(stored) => object(stored).map(Event::Apply),
+        Event::InitApply(stored) => object(stored).map(Event::InitApply),
+        Event::Delete(stored) => object(stored).map(Event::Delete),
     }
 }
 

@@ -13,7 +13,6 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, future};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::Body;
-use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
@@ -30,6 +29,7 @@ use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
 use super::resolve::is_finalized;
+use super::stored::Stored;
 use super::{departed, provider_status, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
@@ -189,7 +189,7 @@ fn source<K: ProviderObject>() -> (Kind<K>, Source<K>) {
 impl<K: ProviderObject> Source<K> {
     fn watched(
         self,
-        apis: Vec<Api<DeserializeGuard<K>>>,
+        apis: Vec<Api<Stored<K>>>,
         checker: &Arc<Checker>,
         leads: impl Future<Output = ()> + Send + 'static,
     ) -> Feed<K> {
@@ -246,7 +246,7 @@ fn asking(
 }
 
 /// The ways to list and watch a kind: of all namespaces, or of each of these.
-fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<DeserializeGuard<K>>>
+fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Stored<K>>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {

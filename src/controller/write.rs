@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::provider_object::ProviderObject;
+use super::stored::Stored;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::provider::Limits;
 use crate::api::{FINALIZER, ProjectMembership};
@@ -23,6 +24,9 @@ pub const MANAGER: &str = "membership-operator";
 /// How many writes are under way at once. What waits beyond that waits here, where namespaces take turns: the API server
 /// would serve all of ours in the order in which they come, so that a flood of one tenant's would delay everybody's.
 const AT_ONCE: u32 = 32;
+
+/// The fields of a status that are left out while they say nothing.
+const LEFT_OUT: [&str; 4] = ["target", "nextTransitionTime", "carriedRoles", "lastHandledReconcileAt"];
 
 /// The turns of writes to memberships. All are of one urgency: access that is to end ends at the provider before anything
 /// is written here.
@@ -41,9 +45,7 @@ pub async fn status(
         ctx.targets.saw(&departed).iter().for_each(|other| ctx.wake(other));
         return Ok(departed);
     }
-    let old = to_value(object.status.as_ref());
-    let new = to_value(Some(status));
-    let Some(difference) = difference(&old, &new) else {
+    let Some(difference) = status_difference(object.status.as_ref(), status) else {
         return Ok(object.clone());
     };
     let patch = json!({
@@ -112,13 +114,13 @@ async fn finalizers_are(
 async fn own(
     ctx: &Context,
     object: &ProjectMembership,
-    write: impl Future<Output = Result<ProjectMembership, kube::Error>>,
+    write: impl Future<Output = Result<Stored<ProjectMembership>, kube::Error>>,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     let uid = object.uid().unwrap_or_default();
     let namespace = object.namespace().unwrap_or_default();
     let _turn = ctx.turns.permit(Kind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
-    let answer = write.await;
+    let answer = write.await.and_then(Stored::answered);
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
         ctx.wake(&reference(object));
     }
@@ -141,12 +143,25 @@ pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
     answer.map(drop)
 }
 
-fn api(ctx: &Context, object: &ProjectMembership) -> Api<ProjectMembership> {
+/// The API that memberships are written and looked up by.
+pub fn api(ctx: &Context, object: &ProjectMembership) -> Api<Stored<ProjectMembership>> {
     Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
 }
 
 fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
     value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_else(|| json!({}))
+}
+
+/// The merge patch of a status. Where none could be decoded ([`super::stored`]), it replaces every field of what is stored.
+fn status_difference(old: Option<&ProjectMembershipStatus>, new: &ProjectMembershipStatus) -> Option<Value> {
+    let replaced = if old.is_none() { &LEFT_OUT[..] } else { &[] };
+    let mut difference = difference(&to_value(old), &to_value(Some(new)))?;
+    for field in replaced {
+        if let Value::Object(fields) = &mut difference {
+            fields.entry(*field).or_insert(Value::Null);
+        }
+    }
+    Some(difference)
 }
 
 /// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None` where they are the same.
@@ -177,4 +192,23 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
 /// A reference to an object, as the store keys it.
 pub fn reference(object: &ProjectMembership) -> ObjectRef<ProjectMembership> {
     ObjectRef::from_obj(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+
+    use super::*;
+
+    #[test]
+    fn the_status_of_an_object_without_a_decodable_one_is_replaced_as_a_whole() {
+        let crd = serde_json::to_value(ProjectMembership::crd()).unwrap();
+        let fields = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+        let new = ProjectMembershipStatus::default();
+        let patch = status_difference(None, &new).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&patch), names(fields));
+        assert!(LEFT_OUT.iter().all(|field| patch[field].is_null()), "{patch}");
+        assert_eq!(status_difference(Some(&new), &new), None);
+    }
 }

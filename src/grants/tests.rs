@@ -78,7 +78,7 @@ fn the_end_is_the_earlier_of_start_and_duration_and_of_the_expiration_time() {
             within("15:00:00", "16:00:00"),
         ),
         // It ended before it was first accepted.
-        (json!({"expirationTime": full("09:00:00")}), within("10:00:00", "09:00:00")),
+        (json!({"expirationTime": full("09:00:00")}), within("10:00:00", "10:00:00")),
     ] {
         let found = grant(temporary.clone(), Past::New, None, None, now);
         assert_eq!(found.term, Term::Temporary(expected), "{temporary}");
@@ -167,6 +167,66 @@ fn fractions_that_no_provider_keeps_make_a_window_smaller_never_larger() {
     });
     let found = grant(declared, Past::New, None, None, "09:00:00");
     assert_eq!(found.term, Term::Temporary(within("10:00:00.001", "11:00:00.123")));
+}
+
+/// Each of these had its start after its end.
+#[test]
+fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
+    let declared = |start, end| json!({"startTime": full(start), "expirationTime": full(end)});
+    let ends = |end| json!({"expirationTime": full(end)});
+    for (why, temporary, past, recorded, now, expected) in [
+        (
+            "declared within a second",
+            declared("10:00:00.2", "10:00:00.7"),
+            Past::New,
+            None,
+            "09:00:00",
+            ("10:00:00.2", "10:00:00.7"),
+        ),
+        (
+            "declared within a millisecond",
+            declared("10:00:00.0001", "10:00:00.0009"),
+            Past::New,
+            None,
+            "09:00:00",
+            ("10:00:00.001", "10:00:00.001"),
+        ),
+        (
+            "accepted in the second of its end",
+            ends("10:00:00.95"),
+            Past::New,
+            None,
+            "10:00:00.9",
+            ("10:00:00", "10:00:00.95"),
+        ),
+        (
+            "accepted in the second after it",
+            ends("10:00:00.95"),
+            Past::New,
+            None,
+            "10:00:01.1",
+            ("10:00:01", "10:00:01"),
+        ),
+        (
+            "an end brought before the recorded start",
+            ends("09:59:59.5"),
+            Past::Recorded,
+            Some("10:00:00"),
+            "10:00:03",
+            ("10:00:00", "10:00:00"),
+        ),
+        (
+            "an end that passed while the status was lost",
+            ends("09:00:00.5"),
+            Past::Lost,
+            None,
+            "10:00:00.2",
+            ("10:00:00", "10:00:00"),
+        ),
+    ] {
+        let found = grant(temporary, past, recorded, None, now);
+        assert_eq!(found.term, Term::Temporary(within(expected.0, expected.1)), "{why}");
+    }
 }
 
 #[test]

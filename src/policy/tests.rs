@@ -69,6 +69,14 @@ fn a_spec_that_cannot_be_carried_out_is_told_what_to_write_instead() {
             "spec.roles[deployer].temporary.duration: \"11y\" is not a duration: write weeks, days, hours, minutes and seconds in this order, as 1d, 90m or 1h30m",
         ),
         (
+            temporary(json!({"expirationTime": "2027-01-01T00:00:00+14:60"})),
+            "spec.roles[deployer].temporary.expirationTime: \"2027-01-01T00:00:00+14:60\" is not a time: write date, time and offset, as 2026-12-01T08:00:00Z or 2026-12-01T08:00:00+01:00",
+        ),
+        (
+            temporary(json!({"duration": "1h", "startTime": "tomorrow"})),
+            "spec.roles[deployer].temporary.startTime: \"tomorrow\" is not a time: write date, time and offset, as 2026-12-01T08:00:00Z or 2026-12-01T08:00:00+01:00",
+        ),
+        (
             spec(json!({"resyncInterval": "soon"})),
             "spec.resyncInterval: \"soon\" is not a duration: write weeks, days, hours, minutes and seconds in this order, as 1d, 90m or 1h30m",
         ),

@@ -202,3 +202,23 @@ fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
     let found = roles(&layer, &[], &roles(&layer, &[], &[], &nothing, at(-1)), &nothing, at(1));
     assert_eq!((found[1].state, &found[1].message), (RoleState::Expired, &None));
 }
+
+#[test]
+fn an_object_that_only_observes_shows_no_end_before_the_start_that_was_recorded() {
+    let spec: ProjectMembershipSpec = serde_json::from_value(serde_json::json!({
+        "providerRef": {"name": "p"}, "project": {"id": "1"}, "subject": {"kind": "User", "id": "2"},
+        "roles": [{"role": "r", "temporary": {"expirationTime": "2026-11-21T10:00:00.5Z"}}],
+    }))
+    .unwrap();
+    let at = |time: &str| time.parse::<Timestamp>().unwrap();
+    let start = Some(at("2026-11-21T10:00:01Z"));
+    let recorded = RoleStatus {
+        role: "r".into(),
+        state: RoleState::Active,
+        start_time: start,
+        expiration_time: None,
+        message: None,
+    };
+    let shown = observed_roles(&spec, &[recorded], Some(&BTreeSet::new()), at("2026-11-21T10:00:02Z"));
+    assert_eq!((shown[0].state, shown[0].start_time, shown[0].expiration_time), (RoleState::Expired, start, start));
+}

@@ -43,6 +43,9 @@ pub struct VerifyProvider {
     /// ZITADEL: the instance's own host, where the URL's host is another, as in a cluster.
     #[arg(long, value_name = "HOST")]
     pub instance_host: Option<String>,
+    /// Infisical: the slug of the sub-organization to sign in to, where it isn't the identity's own organization.
+    #[arg(long, value_name = "SLUG")]
+    pub organization_slug: Option<String>,
     /// ZITADEL: the organization that owns the project, where it isn't the credential's own.
     #[arg(long, value_name = "ID")]
     pub organization_id: Option<String>,
@@ -115,6 +118,8 @@ pub struct Config {
     pub http: Client,
     /// ZITADEL: the instance's own host, where it isn't the URL's.
     pub instance_host: Option<String>,
+    /// Infisical: the sub-organization to sign in to.
+    pub organization_slug: Option<String>,
     /// The files of the credential.
     pub credentials: CredentialFiles,
     /// The subjects as they were named.
@@ -154,6 +159,9 @@ impl VerifyProvider {
         }
         if self.provider == Kind::Infisical && self.instance_host.is_some() {
             return Err("--instance-host is for ZITADEL: leave it out".to_owned());
+        }
+        if self.provider == Kind::Zitadel && self.organization_slug.is_some() {
+            return Err("--organization-slug is for Infisical: leave it out".to_owned());
         }
         let (server, kind) = match self.provider {
             Kind::Infisical => (Server::Infisical, SubjectKind::Identity),
@@ -198,6 +206,7 @@ impl VerifyProvider {
             endpoint,
             http,
             instance_host: self.instance_host,
+            organization_slug: self.organization_slug,
             credentials: self.credentials,
             subjects,
             invite_users: self.invite_users,

@@ -123,6 +123,7 @@ pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
 
 fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
     let infisical = infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials);
+    let infisical = infisical.in_organization(config.organization_slug.clone());
     AnyProvider::Infisical(infisical.inviting_users(config.invite_users))
 }
 

@@ -6,6 +6,8 @@ mod defaults;
 mod every_field;
 mod immutable;
 mod kubectl;
+mod ownership;
+mod readable;
 mod refused;
 mod status;
 

@@ -10,6 +10,7 @@ mod garbled;
 mod invitations;
 mod kinds;
 mod names;
+mod organizations;
 mod other_logins;
 mod privileges;
 mod projects;

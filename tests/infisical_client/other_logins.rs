@@ -198,12 +198,12 @@ async fn the_login_names_the_identity_and_carries_the_token_as_it_is_in_the_file
 }
 
 /// A token of the service account `team-a/operator`, good for an hour.
-fn service_account() -> Jwt {
+pub fn service_account() -> Jwt {
     Jwt::service_account("team-a", "operator", &["infisical"], jiff::Timestamp::now())
 }
 
 /// The operator's identity signs in with this token where the simulator itself answers.
-async fn signing_in(way: &str, token: Jwt) -> Stage {
+pub async fn signing_in(way: &str, token: Jwt) -> Stage {
     let (identity_id, token) = (INFISICAL_OPERATOR.to_owned(), TokenSource::new(move || Ok(token.written().into())));
     let stage = Stage::with(match way {
         "kubernetes-auth" => Credentials::Kubernetes { identity_id, token },

@@ -1,5 +1,7 @@
 //! How long a change by hand may live: resyncInterval, and the annotation that asks for a reconcile now.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use simulator::RoleRow;
 
@@ -94,6 +96,35 @@ async fn the_annotation_asks_for_a_reconcile_now() {
             }
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen failing with intervals that nothing raises.
+#[tokio::test]
+async fn a_shorter_interval_than_the_provider_allows_is_raised() {
+    with_stage(async |stage| {
+        let limited = json!({"limits": {"minResyncInterval": "3s"}});
+        stage.api.apply(&[with(stage.infisical_provider(), limited)]).await;
+        let central = stage.central_zitadel("central", json!([stage.rule(&["*"], json!({}))]));
+        stage.api.apply(&[central]).await;
+        stage.ready(&format!("clustermembershipprovider/{}", stage.central_name("central"))).await;
+        let [limited, shared] = stage.both("often");
+        let often = json!({"resyncInterval": "1s"});
+        let objects = [&limited, &shared].map(|subject| {
+            let object = subject.declares_with(json!([{"role": subject.names()[0]}]), often.clone());
+            if subject.is_at_infisical() { object } else { stage.by("central", object) }
+        });
+        stage.api.apply(&objects).await;
+        each([&limited, &shared], async |subject| stage.ready(&subject.object()).await).await;
+        let (of_shared, began) = (shared.lists(), Instant::now());
+        limited.is_listed(1).await;
+        let first = began.elapsed();
+        limited.is_listed(2).await;
+        let apart = (began.elapsed() - first) / 2;
+        assert!(apart >= Duration::from_millis(2_900), "listed every {apart:?}");
+        // In these seconds, which are less than the minute that is the least under a ClusterMembershipProvider.
+        assert_eq!(shared.lists(), of_shared);
     })
     .await;
 }

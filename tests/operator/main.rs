@@ -29,6 +29,7 @@ mod observing;
 #[path = "../cluster/support/operator.rs"]
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
+mod ownership;
 mod races;
 mod refused_rights;
 mod refusing;

@@ -85,17 +85,10 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
             .lines()
             .map(|line| line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
-        let heads = ["NAME", "PROVIDER", "PROJECT", "SUBJECT", "ROLES", "READY", "NEXT", "AGE", "MESSAGE"];
-        let cells = [
-            subject.name.as_str(),
-            "infisical",
-            worlds::INFISICAL_PROJECT,
-            &subject.id,
-            "viewer, deployer",
-            "True",
-            &end.to_string(),
-        ];
-        assert_eq!((&columns[0][..], &columns[1][..7]), (&heads[..], &cells[..]), "{text}");
+        let heads = ["NAME", "READY", "ROLES", "NEXT", "PROVIDER", "AGE", "PROJECT", "SUBJECT", "MESSAGE"];
+        let cells = [subject.name.as_str(), "True", "viewer, deployer", &end.to_string(), "infisical"];
+        assert_eq!((&columns[0][..], &columns[1][..5]), (&heads[..], &cells[..]), "{text}");
+        assert_eq!(columns[1][6..8], [worlds::INFISICAL_PROJECT, &subject.id], "{text}");
         assert_eq!(columns[1].last(), Some(&"the provider holds what is declared"), "{text}");
         stage.ns.ok(&["wait", "--for=condition=Ready", "pm", "--all", "--timeout=20s"]).await;
     })

@@ -1,7 +1,7 @@
 //! The operator signs in to ZITADEL in every way that a provider object can say.
 
 use serde_json::{Value, json};
-use simulator::worlds;
+use simulator::{SubOrganization, worlds};
 
 use crate::evidence::assert_presentable;
 use crate::stage::{Stage, with_stage};
@@ -37,6 +37,28 @@ fn provider(stage: &Stage, name: &str) -> Value {
 
 fn through(subject: &Subject, provider: &str, role: &str) -> Value {
     changed(subject.declares(json!([{"role": role}])), "/spec/providerRef/name", json!(provider))
+}
+
+#[tokio::test]
+async fn a_provider_object_signs_in_to_the_sub_organization_that_it_names() {
+    with_stage(async |stage| {
+        let mut world = worlds::demo();
+        world.infisical.projects[0].org = Some("platform".to_owned());
+        stage.simulator.load(&world);
+        let identity = stage.identity("sub");
+        stage.simulator.infisical().add_sub_organization(SubOrganization {
+            id: "platform".to_owned(),
+            slug: "platform-team".to_owned(),
+            identities: [worlds::INFISICAL_OPERATOR.to_owned(), identity.id.clone()].into(),
+        });
+        let object = changed(stage.infisical_provider(), "/metadata/name", json!("sub"));
+        let object = changed(object, "/spec/infisical/organizationSlug", json!("platform-team"));
+        stage.api.apply(&[object]).await;
+        stage.api.apply(&[through(&identity, "sub", "viewer")]).await;
+        stage.ready(&identity.object()).await;
+        identity.has_now(&["viewer"], "in a project of the sub-organization");
+    })
+    .await;
 }
 
 #[tokio::test]

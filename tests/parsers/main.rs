@@ -7,4 +7,7 @@
 
 mod addresses;
 mod objects;
+mod readable;
+mod schema;
+mod statuses;
 mod urls;

@@ -155,7 +155,8 @@ proptest! {
             "/status/roles/1/expirationTime", "/status/managedRoles/1/startTime", "/status/managedRoles/1/expirationTime",
         ];
         for (place, time) in places.into_iter().zip(times) {
-            if time.parse::<Timestamp>().is_ok() {
+            // A spec's times are read after the object.
+            if place.starts_with("/spec/") || time.parse::<Timestamp>().is_ok() {
                 *whole.pointer_mut(place).unwrap() = json!(time);
             }
         }

@@ -102,6 +102,10 @@ async fn arguments_that_make_no_sense_are_told_without_a_request() {
         (changed("--temporary", "--temporary=1s"), "write 2s to 600s"),
         (changed("--client-secret-file", "--client-secret-file=/nowhere"), "can't be read"),
         (changed("--provider", "--provider=zitadel"), "digits"),
+        (
+            [changed("--provider", "--provider=zitadel"), vec!["--organization-slug=platform".to_owned()]].concat(),
+            "--organization-slug is for Infisical",
+        ),
         ([right.clone(), vec!["--role=no-access".to_owned()]].concat(), "name two roles"),
         ([right.clone(), vec!["--role=custom".to_owned()]].concat(), "write the role's own slug"),
         ([right.clone(), vec!["--instance-host=example.com".to_owned()]].concat(), "--instance-host is for ZITADEL"),

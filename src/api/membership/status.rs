@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SubjectKind;
-use crate::api::schema;
+use crate::api::{schema, time};
 
 /// What the operator found and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -28,7 +28,7 @@ pub struct ProjectMembershipStatus {
     /// Every declared role, in order, and where it stands.
     #[serde(default)]
     #[schemars(length(max = 32))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["role".to_owned()]))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub roles: Vec<RoleStatus>,
     /// What this object granted or is about to: all that it may take away, with the window that was last admitted.
     #[serde(default)]
@@ -40,7 +40,7 @@ pub struct ProjectMembershipStatus {
     #[schemars(schema_with = "schema::status_roles_text")]
     pub active_roles: String,
     /// The next moment at which a role starts or ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub next_transition_time: Option<Timestamp>,
     /// What differs at the provider from the declaration.
@@ -119,11 +119,11 @@ pub struct RoleStatus {
     /// Where it stands.
     pub state: RoleState,
     /// The recorded start; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// The end; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
     /// What the state alone does not say, such as that the role is still in force after its end.
@@ -158,11 +158,11 @@ pub struct ManagedRole {
     #[schemars(schema_with = "schema::status_text")]
     pub role_id: Option<String>,
     /// The start that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// The end that was last admitted; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
 }
@@ -197,11 +197,11 @@ pub struct CarriedRole {
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
     /// When it starts; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub start_time: Option<Timestamp>,
     /// When it ends; permanent roles have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
     /// The length of its window, as the provider writes it.

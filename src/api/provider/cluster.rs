@@ -12,10 +12,18 @@ use super::{AllowRule, MembershipProviderSpec, MembershipProviderStatus};
     group = "membership.dev",
     version = "v1alpha1",
     kind = "ClusterMembershipProvider",
+    shortname = "cmp",
     category = "membership",
     status = "MembershipProviderStatus",
     derive = "PartialEq",
     doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of all namespaces: of each what the allow rules say.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Memberships",
+        type_ = "integer",
+        json_path = ".status.memberships",
+        description = "How many ProjectMemberships use it"
+    ),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec['infisical','zitadel'].url"),
     printcolumn(
         name = "API",
@@ -23,13 +31,6 @@ use super::{AllowRule, MembershipProviderSpec, MembershipProviderStatus};
         json_path = ".status.api",
         description = "Which generation of the provider's API was found"
     ),
-    printcolumn(
-        name = "Memberships",
-        type_ = "integer",
-        json_path = ".status.memberships",
-        description = "How many ProjectMemberships use it"
-    ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",

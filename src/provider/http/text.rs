@@ -2,6 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::api::characters::is_hidden;
+
 /// The most characters of a provider's text that are shown.
 pub const LONGEST: usize = 256;
 
@@ -34,12 +36,6 @@ pub fn bounded(text: &str, longest: usize) -> String {
         None => text.to_owned(),
         Some(_) => text.chars().take(longest.saturating_sub(1)).chain(['…']).collect(),
     }
-}
-
-/// Control characters, and those that reorder or hide text.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Replaces words that look like tokens, and the word after `Bearer` or `Basic`.

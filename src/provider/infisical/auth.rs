@@ -48,9 +48,19 @@ pub enum Credentials {
     Token(SecretString),
 }
 
+/// A credential, and the sub-organization that is signed in to with it.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// How to sign in.
+    pub credentials: Credentials,
+    /// The slug of a sub-organization of the identity's own; `None`: the identity's own. Servers that know none of it
+    /// ignore it (reference/infisical.md, "Sub-organizations").
+    pub organization_slug: Option<String>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Login {
+struct Granted {
     access_token: String,
     expires_in: u64,
 }
@@ -68,11 +78,11 @@ impl Credentials {
     }
 }
 
-impl SignIn for Credentials {
+impl SignIn for Login {
     fn gives_another(&self) -> bool {
-        match self {
-            Self::Token(_) => false,
-            Self::UniversalAuth { .. } | Self::Kubernetes { .. } | Self::Oidc { .. } => true,
+        match &self.credentials {
+            Credentials::Token(_) => false,
+            Credentials::UniversalAuth { .. } | Credentials::Kubernetes { .. } | Credentials::Oidc { .. } => true,
         }
     }
 
@@ -85,24 +95,28 @@ impl SignIn for Credentials {
             let body = json!({"identityId": identity_id.trim(), "jwt": token.expose_secret()});
             Ok::<_, Error>((route, body, token))
         };
-        let (route, body, secret) = match self {
-            Self::Token(token) => return Ok(Fresh { token: token.clone(), life: None }),
-            Self::UniversalAuth { client_id, client_secret } => {
+        let (route, mut body, secret) = match &self.credentials {
+            // It was given for one organization when it was made.
+            Credentials::Token(token) => return Ok(Fresh { token: token.clone(), life: None }),
+            Credentials::UniversalAuth { client_id, client_secret } => {
                 let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
                 (UNIVERSAL_AUTH, body, client_secret.clone())
             }
-            Self::Kubernetes { identity_id, token } => by_token(KUBERNETES_AUTH, identity_id, token)?,
-            Self::Oidc { identity_id, token } => by_token(OIDC_AUTH, identity_id, token)?,
+            Credentials::Kubernetes { identity_id, token } => by_token(KUBERNETES_AUTH, identity_id, token)?,
+            Credentials::Oidc { identity_id, token } => by_token(OIDC_AUTH, identity_id, token)?,
         };
+        if let Some(slug) = &self.organization_slug {
+            body["organizationSlug"] = json!(slug);
+        }
         self.log_in(server, turn, route, &body, &secret).await
     }
 
     fn signed_in_as(&self, token: &SecretString) -> Option<String> {
-        match self {
-            Self::Kubernetes { identity_id, .. } | Self::Oidc { identity_id, .. } => {
+        match &self.credentials {
+            Credentials::Kubernetes { identity_id, .. } | Credentials::Oidc { identity_id, .. } => {
                 Some(identity_id.trim().to_ascii_lowercase())
             }
-            Self::UniversalAuth { .. } | Self::Token(_) => token::identity(token),
+            Credentials::UniversalAuth { .. } | Credentials::Token(_) => token::identity(token),
         }
     }
 
@@ -115,16 +129,16 @@ impl SignIn for Credentials {
     }
 
     fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a> {
-        match self {
-            Self::UniversalAuth { client_secret, .. } => request.hide(client_secret),
-            Self::Token(token) => request.hide(token),
+        match &self.credentials {
+            Credentials::UniversalAuth { client_secret, .. } => request.hide(client_secret),
+            Credentials::Token(token) => request.hide(token),
             // Read anew for each sign-in and kept nowhere.
-            Self::Kubernetes { .. } | Self::Oidc { .. } => request,
+            Credentials::Kubernetes { .. } | Credentials::Oidc { .. } => request,
         }
     }
 }
 
-impl Credentials {
+impl Login {
     async fn log_in(
         &self,
         server: &Server,
@@ -138,11 +152,11 @@ impl Credentials {
         if !answer.is_success() {
             return Err(self.refused(&answer));
         }
-        let login: Login = answer.json()?;
-        if login.access_token.is_empty() {
+        let granted: Granted = answer.json()?;
+        if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
-        Ok(Fresh { token: login.access_token.into(), life: Some(Duration::from_secs(login.expires_in)) })
+        Ok(Fresh { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
     /// The error of a sign-in that wasn't answered with a token.
@@ -151,23 +165,38 @@ impl Credentials {
             // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
             // right, since the server may just be ill.
             Some(Failure::Broken) => {
-                let hint = self.hint_of_500();
+                let hint = self.credentials.hint_of_500();
                 let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
                 answer.context.unreachable(&what, Effect::None)
             }
             Some(failure) => refusal::failed(failure, answer),
             None => Error::Unauthorized {
                 message: format!(
-                    "Infisical at {} refuses the sign-in ({}: {}): {}",
+                    "Infisical at {} refuses the sign-in ({}: {}): {}{}",
                     answer.context.endpoint,
                     answer.status,
                     answer.said(),
-                    self.hint(answer)
+                    self.credentials.hint(answer),
+                    self.hint_of_organization()
                 ),
             },
         }
     }
 
+    /// What else to check where a sub-organization is signed in to: 404 where there is none of that slug, 401 where the
+    /// identity is not a member of it.
+    fn hint_of_organization(&self) -> String {
+        let hint = |slug| {
+            format!(
+                "; check also that {slug:?} (spec.infisical.organizationSlug) is the slug of a sub-organization, and that \
+                 the identity was added to it"
+            )
+        };
+        self.organization_slug.as_ref().map(hint).unwrap_or_default()
+    }
+}
+
+impl Credentials {
     /// What to check where the server refuses the credential.
     fn hint(&self, answer: &Answer) -> &'static str {
         let missing = answer.status == 404;

@@ -24,6 +24,7 @@ use jiff::SignedDuration;
 use uuid::Uuid;
 
 pub use auth::Credentials;
+use auth::Login;
 pub use token::TokenSource;
 
 use super::error::Effect;
@@ -52,7 +53,7 @@ const BUILT_IN_ROLES: [&str; 8] =
 /// One Infisical server with one credential.
 pub struct Infisical {
     server: Server,
-    session: Session<Credentials>,
+    session: Session<Login>,
     /// Whether users may be brought into projects by name, which mails them.
     invite_users: bool,
     /// What was found out about each [`Family`] of routes.
@@ -80,13 +81,20 @@ impl Infisical {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server("Infisical", endpoint),
-            session: Session::new(credentials.trimmed()),
+            session: Session::new(Login { credentials: credentials.trimmed(), organization_slug: None }),
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
             hidden_roles: Mutex::default(),
             strangers: Mutex::default(),
         }
+    }
+
+    /// The same, signing in to a sub-organization (`spec.infisical.organizationSlug`).
+    #[must_use]
+    pub fn in_organization(self, organization_slug: Option<String>) -> Self {
+        let credentials = self.session.way().credentials.clone();
+        Self { session: Session::new(Login { credentials, organization_slug }), ..self }
     }
 
     /// The same, allowed or not to bring users who are no members in by name, which mails them

@@ -63,6 +63,8 @@ async fn every_membership_that_can_be_meant_is_accepted_and_readable() {
         with(12, "/spec/subject", json!({"kind": "Group", "name": "ops-h-l-wv"})),
         with(13, "/spec/project", json!({"name": "Über den Wolken (2)", "organizationId": "6", "grantId": "7"})),
         with(14, "/spec/project", json!({"name": "ü".repeat(200)})),
+        with(15, "/spec/project", json!({"name": "東京 · مشروع · פרויקט · e\u{301} 🦀"})),
+        with(16, "/spec/justification", json!("⚠\u{fe0f} 👩\u{200d}💻:\tשלום\u{200f}!\r\n")),
     ];
     for stored in expect_accepted(objects).await {
         let read: ProjectMembership = serde_json::from_value(stored.clone()).unwrap();
@@ -90,8 +92,10 @@ async fn every_provider_that_can_be_meant_is_accepted_and_readable() {
             json!({"readsPerMinute": 1_000_000, "writesPerMinute": 1, "maxInFlight": 1000}),
         ),
         provider_with(7, "/spec/limits", json!({})),
+        provider_with(17, "/spec/limits", json!({"minResyncInterval": "1m30s"})),
         provider_with(8, "/spec/resyncInterval", json!("1d")),
         infisical(9, "inviteUsers", json!(true)),
+        infisical(18, "organizationSlug", json!("platform-team_2")),
         zitadel_auth(10, json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "key.json"}})),
         zitadel_auth(
             11,

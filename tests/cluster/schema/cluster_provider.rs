@@ -81,6 +81,8 @@ async fn what_cant_be_meant_is_refused_with_what_to_write() {
             (format!("{allow}/namespaces"), in_without, values),
             (format!("{allow}/namespaces"), exists_with, values),
             (format!("{allow}/namespaces"), no_key, "write a label's key"),
+            (format!("{allow}/namespaces"), json!({"selector": {"matchLabels": {"team": "a\u{200b}"}}}), "should match"),
+            ("/spec/infisical/auth".to_owned(), json!({"oidcAuth": {"identityId": "i", "audience": "infisical\u{200b}"}}), "write the token's audience"),
             (format!("{allow}/namespaces/names"), json!([]), "should have at least 1 items"),
             (format!("{allow}/namespaces/names"), json!(["Team A"]), "write a namespace's name"),
             (format!("{allow}/namespaces/names"), json!(["a", "a"]), "Duplicate value"),
@@ -133,10 +135,10 @@ async fn kubectl_shows_and_explains_it() {
             "type": "Ready", "status": "True", "reason": "Verified", "message": "fine", "lastTransitionTime": "2026-12-01T08:00:00Z",
         }]});
         ns.set_status(&format!("clustermembershipprovider/{name}"), &status).await;
-        let wide = ns.ok(&["get", "clustermembershipprovider", &name, "--output=wide"]).await;
+        let wide = ns.ok(&["get", "cmp", &name, "--output=wide"]).await;
         let cells: Vec<Vec<&str>> = wide.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(cells[0], ["NAME", "URL", "API", "MEMBERSHIPS", "READY", "AGE", "MESSAGE"]);
-        assert_eq!(cells[1][..5], [name.as_str(), "https://app.infisical.com", "projects/v1", "42", "True"]);
+        assert_eq!(cells[0], ["NAME", "READY", "MEMBERSHIPS", "URL", "API", "AGE", "MESSAGE"]);
+        assert_eq!(cells[1][..5], [name.as_str(), "True", "42", "https://app.infisical.com", "projects/v1"]);
         assert_eq!(ns.get(&format!("clustermembershipprovider/{name}")).await["spec"]["resyncInterval"], "10m");
         let explained = plane().await.kubectl().ok(&["explain", "clustermembershipprovider.spec.allow"]).await.unwrap();
         for field in ["namespaces", "projects", "subjectKinds", "subjects", "roles", "maxDuration", "requireExpirationTime"] {

@@ -1,6 +1,7 @@
 //! What the API server fills in.
 
 use kube::ResourceExt;
+use membership_operator::api::membership::ProviderKind;
 use membership_operator::api::{MembershipProvider, ProjectMembership};
 use serde_json::json;
 
@@ -11,13 +12,16 @@ async fn what_isnt_written_gets_the_defaults_and_no_more() {
     with_namespace(async |ns| {
         ns.apply(&[membership("ci"), provider("infisical")]).await;
         let mut spec = membership("ci")["spec"].clone();
-        spec["providerRef"]["kind"] = json!("MembershipProvider");
         spec["roleManagement"] = json!("Exclusive");
         spec["managementPolicy"] = json!("Enforce");
         spec["adoptionPolicy"] = json!("Adopt");
         spec["deletionPolicy"] = json!("Delete");
         spec["suspend"] = json!(false);
-        assert_eq!(ns.get("pm/ci").await["spec"], spec);
+        let stored = ns.get("pm/ci").await;
+        assert_eq!(stored["spec"], spec);
+        // This default is the operator's own (`every_field::an_atomic_map_has_no_defaults`).
+        let read: ProjectMembership = serde_json::from_value(stored).unwrap();
+        assert_eq!(read.spec.provider_ref.kind, ProviderKind::MembershipProvider);
         let mut spec = provider("infisical")["spec"].clone();
         spec["resyncInterval"] = json!("10m");
         spec["infisical"]["inviteUsers"] = json!(false);

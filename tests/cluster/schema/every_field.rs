@@ -60,6 +60,26 @@ fn every_list_says_how_two_managers_are_merged() {
 }
 
 #[test]
+fn the_parts_of_a_membership_that_git_alone_writes_are_atomic() {
+    let atomic =
+        |field: &Value| field["x-kubernetes-map-type"] == "atomic" || field["x-kubernetes-list-type"] == "atomic";
+    let found: Vec<String> =
+        those(atomic).into_iter().filter(|path| path.starts_with("ProjectMembership.spec")).collect();
+    let expected = ["project", "providerRef", "roles[].temporary", "roles", "subject"];
+    assert_eq!(found, expected.map(|field| format!("ProjectMembership.spec.{field}")));
+}
+
+/// What is applied without them would differ from what is stored with them: a second field manager would conflict.
+#[test]
+fn an_atomic_map_has_no_defaults() {
+    let defaults = |field: &Value| {
+        let atomic = field["x-kubernetes-map-type"] == "atomic";
+        atomic && field["properties"].as_object().into_iter().flatten().any(|(_, field)| !field["default"].is_null())
+    };
+    assert_eq!(those(defaults), NONE);
+}
+
+#[test]
 fn a_null_means_that_a_field_isnt_there() {
     // The one exception is refused by a rule (`an_empty_temporary_is_no_permanent_grant`).
     assert_eq!(those(|field| field["nullable"] == true), ["ProjectMembership.spec.roles[].temporary"]);

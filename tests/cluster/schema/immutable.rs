@@ -15,6 +15,7 @@ const URL: &str =
     "url can't be changed, since memberships at the old server would be left behind: create another provider object";
 const ORGANIZATION: &str = "spec.zitadel.organizationId: Invalid value: organizationId can't be changed, added or taken out, since memberships in the old one would be left behind";
 
+const SUB_ORGANIZATION: &str = "spec.infisical.organizationSlug: Invalid value: organizationSlug can't be changed, added or taken out, since memberships in the old organization would be left behind";
 const INSTANCE: &str = "spec.zitadel.instanceHost: Invalid value: instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind";
 
 /// Applies what comes first, then what comes second: it is refused with this sentence, or accepted where there is none.
@@ -55,6 +56,9 @@ async fn what_a_membership_is_about_cant_be_changed() {
         (named(16, "ada@example.com"), plain(16), SUBJECT),
         // The default, written out.
         (plain(7), with(7, "/spec/providerRef/kind", json!("MembershipProvider")), ""),
+        (with(17, "/spec/providerRef/kind", json!("MembershipProvider")), plain(17), ""),
+        (plain(18), with(18, "/spec/providerRef/kind", json!("ClusterMembershipProvider")), PROVIDER),
+        (with(19, "/spec/providerRef/kind", json!("ClusterMembershipProvider")), plain(19), PROVIDER),
         (plain(8), with(8, "/spec/roles", json!([{"role": "admin", "temporary": {"duration": "1h"}}])), ""),
         (with(9, "/spec/suspend", json!(true)), plain(9), ""),
         (plain(10), with(10, "/spec/managementPolicy", json!("Observe")), ""),
@@ -68,6 +72,7 @@ async fn what_a_membership_is_about_cant_be_changed() {
 async fn the_server_that_a_provider_means_cant_be_changed() {
     let plain = |i| provider(&numbered(i));
     let organization = "/spec/zitadel/organizationId";
+    let in_sub = |i, slug: &str| provider_with(i, "/spec/infisical/organizationSlug", json!(slug));
     let at_instance = |i, host: &str| changed(zitadel(i), "/spec/zitadel/instanceHost", json!(host));
     let key = json!({"name": "zitadel", "key": "key.json"});
     expect_after(vec![
@@ -76,6 +81,10 @@ async fn the_server_that_a_provider_means_cant_be_changed() {
         (zitadel(2), changed(zitadel(2), organization, json!("1")), ORGANIZATION),
         (zitadel(3), without(zitadel(3), organization), ORGANIZATION),
         (without(zitadel(4), organization), zitadel(4), ORGANIZATION),
+        (in_sub(17, "a"), in_sub(17, "b"), SUB_ORGANIZATION),
+        (in_sub(18, "a"), plain(18), SUB_ORGANIZATION),
+        (plain(19), in_sub(19, "a"), SUB_ORGANIZATION),
+        (in_sub(20, "a"), changed(in_sub(20, "a"), "/spec/resyncInterval", json!("1h")), ""),
         (plain(5), zitadel(5), KIND),
         (zitadel(6), plain(6), KIND),
         // The credential, and how much is asked of the server, may change.

@@ -34,6 +34,7 @@ const ONE_ZITADEL_AUTH: &str =
 const ONE_BUNDLE: &str = "write exactly one place of the certificates: inline, configMapRef or secretRef";
 const INSTANCE: &str = "spec.zitadel.instanceHost";
 const HOST: &str = "write the instance's domain, as auth.example.com";
+const SLUG: &str = "write the sub-organization's slug, as platform-team";
 const LIMIT: &str = "write at least 1, or leave the limit out";
 
 /// Applies them all, and fails for each that isn't refused at this field with this sentence.
@@ -129,7 +130,20 @@ async fn a_membership_that_cant_be_meant_is_refused() {
         (with(3, "/spec/roles/0/role", json!("r".repeat(129))), "spec.roles[0].role", "may not be more than 128"),
         (with(4, "/spec/roles", json!([])), "spec.roles", "should have at least 1 items"),
         (with(5, "/spec/roles", json!(roles)), "spec.roles", "must have at most 32 items"),
-        (with(6, "/spec/roles/1/role", json!("viewer")), "spec.roles[1]", "Duplicate value"),
+        (
+            with(
+                6,
+                "/spec/roles",
+                json!([{"role": "viewer"}, {"role": "admin"}, {"role": "viewer", "temporary": {"duration": "1h"}}]),
+            ),
+            "spec.roles",
+            "a role is declared more than once: leave one entry for each role; to change when it runs, change its entry",
+        ),
+        (
+            with(130, "/spec/roles", ["b", "a", "b", "a", "b"].map(|role| json!({ "role": role })).into()),
+            "spec.roles",
+            "a role is declared more than once",
+        ),
         (without(membership(&numbered(7)), "/spec/roles"), "spec.roles", "Required value"),
         (with(8, "/spec/project/organizationId", json!("123")), "spec.project.organizationId", organization),
         (
@@ -180,6 +194,10 @@ async fn a_membership_that_cant_be_meant_is_refused() {
             "spec.subject.name",
             "may not be more than 200",
         ),
+        (with(126, "/spec/project", json!({"name": "web\u{a0}"})), "spec.project.name", "no space at either end"),
+        (with(127, "/spec/project", json!({"name": "\u{3000}web"})), "spec.project.name", "no space at either end"),
+        (with(128, "/spec/justification", json!("\u{202e}txet")), "spec.justification", "bidirectional override"),
+        (with(129, "/spec/justification", json!("\u{1b}[2J")), "spec.justification", "a control character"),
         (
             with(16, "/spec/providerRef/kind", json!("Provider")),
             "spec.providerRef.kind",
@@ -215,6 +233,42 @@ async fn a_membership_that_cant_be_meant_is_refused() {
     .await;
 }
 
+/// Right-to-left marks and overrides, zero-width and other characters that do not show, at any place of a name.
+#[tokio::test]
+async fn a_name_with_a_character_that_does_not_show_is_refused() {
+    let names = [
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200d}',
+        '\u{200e}',
+        '\u{200f}',
+        '\u{202a}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2066}',
+        '\u{2069}',
+        '\u{206f}',
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{feff}',
+        '\u{fff9}',
+        '\u{e0061}',
+        '\u{e0100}',
+    ]
+    .map(|hidden| format!("ada{hidden}@example.com"));
+    let mut cases = Vec::new();
+    for name in names.iter().chain(&["\u{200b}ada".to_owned(), "ada\u{200f}".to_owned()]) {
+        let subject = with(cases.len(), "/spec/subject", json!({"kind": "User", "name": name}));
+        cases.push((subject, "spec.subject.name", "a character that does not show"));
+        let project = with(cases.len(), "/spec/project", json!({"name": name}));
+        cases.push((project, "spec.project.name", "type it instead of pasting it"));
+    }
+    expect_refused(cases).await;
+}
+
 #[tokio::test]
 async fn a_provider_that_cant_be_meant_is_refused() {
     let infisical = |i, pointer: &str, value| provider_with(i, &format!("/spec/infisical/{pointer}"), value);
@@ -232,6 +286,9 @@ async fn a_provider_that_cant_be_meant_is_refused() {
         (infisical(7, "url", json!("https://me:secret@app.infisical.com")), "spec.infisical.url", URL),
         (infisical(8, "url", json!("https://app.infisical.com/?org=1")), "spec.infisical.url", URL),
         (infisical(9, "url", json!("https://")), "spec.infisical.url", URL),
+        (infisical(32, "url", json!("https://bücher.example")), "spec.infisical.url", "another host as xn--…"),
+        (infisical(33, "url", json!("https://app.example.com/ü")), "spec.infisical.url", URL),
+        (infisical(34, "url", json!("https://app\u{200b}.example.com")), "spec.infisical.url", URL),
         (infisical(10, "url", json!("https://app.infisical.com:https")), "spec.infisical.url", URL),
         (
             infisical(11, "url", json!(format!("https://{}", "a".repeat(512)))),
@@ -244,6 +301,13 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.zitadel.organizationId",
             "write the organization's id, which is digits",
         ),
+        (infisical(37, "organizationSlug", json!("Platform Team")), "spec.infisical.organizationSlug", SLUG),
+        (infisical(38, "organizationSlug", json!("")), "spec.infisical.organizationSlug", SLUG),
+        (
+            infisical(39, "organizationSlug", json!("a".repeat(65))),
+            "spec.infisical.organizationSlug",
+            "may not be more than 64",
+        ),
         (provider_with(14, "/spec/limits/readsPerMinute", json!(0)), "spec.limits.readsPerMinute", LIMIT),
         (provider_with(15, "/spec/limits/writesPerMinute", json!(-5)), "spec.limits.writesPerMinute", LIMIT),
         (provider_with(16, "/spec/limits/maxInFlight", json!(0)), "spec.limits.maxInFlight", LIMIT),
@@ -252,6 +316,8 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.limits.maxInFlight",
             "should be less than or equal to 1000",
         ),
+        (provider_with(35, "/spec/limits/minResyncInterval", json!("60")), "spec.limits.minResyncInterval", DURATION),
+        (provider_with(36, "/spec/limits/minResyncInterval", json!("0s")), "spec.limits.minResyncInterval", NOTHING),
         (provider_with(18, "/spec/resyncInterval", json!("soon")), "spec.resyncInterval", DURATION),
         (provider_with(19, "/spec/resyncInterval", json!("0s")), "spec.resyncInterval", NOTHING),
         (provider_with(20, "/spec/resyncInterval", json!("11w3600d")), "spec.resyncInterval", TEN_YEARS),

@@ -31,7 +31,8 @@ mod zitadel;
 
 pub use front::{Answer, Door, Fault, Front, Order, Request, When};
 pub use infisical::{
-    ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow, Window,
+    ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow,
+    SubOrganization, Window,
 };
 pub use simulator::{Doors, Simulator};
 pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};

@@ -9,7 +9,7 @@ fn seconds(n: u64) -> Duration {
 }
 
 fn limits(reads: Option<u32>, writes: Option<u32>, in_flight: u32) -> Limits {
-    Limits { reads_per_minute: reads, writes_per_minute: writes, max_in_flight: Some(in_flight) }
+    Limits { reads_per_minute: reads, writes_per_minute: writes, max_in_flight: Some(in_flight), ..Limits::default() }
 }
 
 /// Grants all that may begin at `now`; what comes after the grants.

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 use super::Infisical;
 use super::credentials::{Caller, Denied, Granted};
 use super::errors::{Errors, Refusal, answered};
+use super::rights::LockedOut;
 use super::state::ErrorStyle;
+use super::subjects::Kind;
 use super::validation::{self, Invalid};
 use crate::front::Faults;
 
@@ -48,7 +50,13 @@ impl FromRequestParts<Infisical> for Call {
             None => Err(Denied::Missing),
             Some(token) => {
                 let now = infisical.now();
-                infisical.state().used(token, now)
+                let mut held = infisical.state();
+                let caller = held.used(token, now);
+                if caller.is_ok() && !held.is_of_the_organization(token, parts.uri.path()) {
+                    let project = project_of_members(parts.uri.path()).unwrap_or_default();
+                    return Err(errors.locked_out(LockedOut::NotMember(Kind::Identity), project));
+                }
+                caller
             }
         }
         .map_err(|denied| errors.denied(denied))?;
@@ -118,13 +126,14 @@ pub(crate) fn valid<T>(errors: Errors, read: Result<T, Invalid>) -> Result<T, Re
 async fn log_in(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
     let style = infisical.state().style;
     let errors = Errors(style);
-    let [client, secret] =
-        valid(errors, validation::strings(&json_body(errors, &body)?, ["clientId", "clientSecret"]))?;
+    let body = json_body(errors, &body)?;
+    let [client, secret] = valid(errors, validation::strings(&body, ["clientId", "clientSecret"]))?;
     let now = infisical.now();
     // Only newer servers lock out, and for five minutes (`reference/infisical.md`, Auth and limits).
     let lock_out = style == ErrorStyle::Current;
-    let granted = infisical.state().log_in(&client, &secret, now, lock_out);
-    granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
+    let mut held = infisical.state();
+    let granted = held.log_in(&client, &secret, now, lock_out).map_err(|denied| errors.denied(denied))?;
+    Ok(grant(&held.choose_organization(errors, &body, granted)?))
 }
 
 async fn renew(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {

@@ -39,12 +39,14 @@ pub(crate) struct Token {
     pub(crate) revoked: bool,
     /// Whether the way of signing in that made it was taken away since (kubernetes-auth.json, 117).
     pub(crate) orphaned: bool,
+    /// The id of the sub-organization that was chosen at the sign-in.
+    pub(crate) organization: Option<String>,
 }
 
 impl Token {
     /// A token that does not end.
     pub(crate) fn lasting(caller: Caller) -> Self {
-        Self { caller, life: None, revoked: false, orphaned: false }
+        Self { caller, life: None, revoked: false, orphaned: false, organization: None }
     }
 }
 

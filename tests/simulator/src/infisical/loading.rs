@@ -28,6 +28,7 @@ impl Infisical {
             let seconds = |seconds: u32| Duration::from_secs(seconds.into());
             self.set_token_lives(&client.client_id, seconds(client.token_ttl), seconds(client.token_max_ttl));
         }
+        world.sub_organizations.iter().for_each(|organization| self.add_sub_organization(organization.clone()));
         world.kubernetes_logins.iter().for_each(|login| self.set_kubernetes_login(login.clone()));
         world.oidc_logins.iter().for_each(|login| self.set_oidc_login(login.clone()));
         if let Some(cluster) = &world.cluster {
@@ -119,6 +120,7 @@ impl Infisical {
                     users: group.users.iter().cloned().collect(),
                 })
                 .collect(),
+            sub_organizations: state.sub_organizations.clone(),
             kubernetes_logins: state.logins.kubernetes.values().cloned().collect(),
             oidc_logins: state.logins.oidc.values().cloned().collect(),
             cluster: Some(state.logins.cluster.clone()),

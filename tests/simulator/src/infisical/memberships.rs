@@ -128,8 +128,8 @@ async fn create(
             return Err(call.errors.already_a_member(&project, &identity));
         }
         // Identities of other organisations are none (name-resolution.json, 313).
-        let org = held.projects.get(&project).map(|project| &project.org);
-        if held.identities.get(&id).is_none_or(|identity| Some(&identity.org) != org) {
+        let org = held.projects.get(&project).map(|project| project.org.clone()).unwrap_or_default();
+        if !held.has_identity(&org, &id) {
             return Err(call.errors.identity_not_found(&identity));
         }
         if held.identities.get(&id).is_some_and(|identity| identity.managed_by.is_some()) {

@@ -14,6 +14,7 @@ mod listing;
 mod loading;
 mod memberships;
 mod names;
+mod organizations;
 mod rights;
 mod routes;
 mod rows;
@@ -39,6 +40,7 @@ use jiff::Timestamp;
 
 pub use jwt::Jwt;
 pub use limits::Limits;
+pub use organizations::SubOrganization;
 pub use routes::Generations;
 pub use rows::RoleRow;
 pub use sign_in::{ClusterWorld, KubernetesLogin, OidcLogin, Review};

@@ -10,7 +10,7 @@ use super::limits::Meter;
 use super::sign_in::{ClusterWorld, KubernetesLogin, OidcLogin};
 use super::state::{CustomRole, Project, State, new_id};
 use super::subjects::{Group, OrgRole, Seat};
-use super::{DEFAULT_TTL, ErrorStyle, Generations, Infisical, Limits, RoleRow, time};
+use super::{DEFAULT_TTL, ErrorStyle, Generations, Infisical, Limits, RoleRow, SubOrganization, time};
 
 /// The product of a project that names no other.
 const SECRET_MANAGER: &str = "secret-manager";
@@ -201,6 +201,11 @@ impl Infisical {
         let mut state = self.state();
         state.identity(&login.identity, now).auth_method = Some("oidc-auth".to_owned());
         state.logins.oidc.insert(login.identity.clone(), login);
+    }
+
+    /// Adds a sub-organization. Projects are of it that have its id as their `org`.
+    pub fn add_sub_organization(&self, organization: SubOrganization) {
+        self.state().sub_organizations.push(organization);
     }
 
     /// Describes the cluster whose service accounts sign in.

@@ -162,7 +162,8 @@ impl Default for OidcLogin {
 
 async fn by_review(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
     let (errors, now) = (Errors(infisical.state().style), infisical.now());
-    let [identity, token] = valid(errors, strings(&json_body(errors, &body)?, ["identityId", "jwt"]))?;
+    let body = json_body(errors, &body)?;
+    let [identity, token] = valid(errors, strings(&body, ["identityId", "jwt"]))?;
     let identity = uuid(errors, &identity, "Find one")?;
     let mut held = infisical.state();
     let login = held.logins.kubernetes.get(&identity).ok_or_else(|| errors.no_login("Kubernetes"))?.clone();
@@ -179,7 +180,8 @@ async fn by_review(State(infisical): State<Infisical>, body: Bytes) -> Result<Re
         return Err(errors.unauthorized("Access denied: K8s audience not allowed."));
     }
     let uses = (login.token_uses > 0).then_some(login.token_uses);
-    Ok(grant(&held.grant(&identity, login.token_ttl, login.token_max_ttl, uses, now)))
+    let granted = held.grant(&identity, login.token_ttl, login.token_max_ttl, uses, now);
+    Ok(grant(&held.choose_organization(errors, &body, granted)?))
 }
 
 /// What the API server says of a token, and what Infisical makes of it.
@@ -246,7 +248,8 @@ fn quoted(texts: &[&str]) -> String {
 
 async fn by_claims(State(infisical): State<Infisical>, body: Bytes) -> Result<Response, Refusal> {
     let (errors, now) = (Errors(infisical.state().style), infisical.now());
-    let [identity, token] = valid(errors, strings(&json_body(errors, &body)?, ["identityId", "jwt"]))?;
+    let body = json_body(errors, &body)?;
+    let [identity, token] = valid(errors, strings(&body, ["identityId", "jwt"]))?;
     let identity = uuid(errors, &identity, "Find one")?;
     let mut held = infisical.state();
     let login = held.logins.oidc.get(&identity).ok_or_else(|| errors.no_login("OIDC"))?.clone();
@@ -257,7 +260,8 @@ async fn by_claims(State(infisical): State<Infisical>, body: Bytes) -> Result<Re
     verified(&held.logins.cluster, errors, &login, &jwt, now)?;
     bound(errors, &login, &jwt)?;
     let uses = (login.token_uses > 0).then_some(login.token_uses);
-    Ok(grant(&held.grant(&identity, login.token_ttl, login.token_max_ttl, uses, now)))
+    let granted = held.grant(&identity, login.token_ttl, login.token_max_ttl, uses, now);
+    Ok(grant(&held.choose_organization(errors, &body, granted)?))
 }
 
 /// Signature, times and issuer, in this order.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::credentials::{Client, Token};
 use super::limits::Meter;
+use super::organizations::SubOrganization;
 use super::routes::Generations;
 use super::rows::RoleRow;
 use super::sign_in::Logins;
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) groups: BTreeMap<String, Group>,
     /// The organisation of whatever names no other.
     pub(crate) default_org: String,
+    pub(crate) sub_organizations: Vec<SubOrganization>,
     pub(crate) clients: Vec<Client>,
     pub(crate) logins: Logins,
     pub(crate) tokens: HashMap<String, Token>,

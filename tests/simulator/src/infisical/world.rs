@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterWorld, ErrorStyle, Generations, KubernetesLogin, OidcLogin, OrgRole, RoleRow};
+use super::{ClusterWorld, ErrorStyle, Generations, KubernetesLogin, OidcLogin, OrgRole, RoleRow, SubOrganization};
 
 /// What an Infisical server holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct InfisicalWorld {
     pub groups: Vec<GroupWorld>,
     /// The clients of universal auth.
     pub clients: Vec<ClientWorld>,
+    /// The sub-organizations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sub_organizations: Vec<SubOrganization>,
     /// Who signs in by Kubernetes auth.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub kubernetes_logins: Vec<KubernetesLogin>,

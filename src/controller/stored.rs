@@ -1,0 +1,159 @@
+//! Objects as the API server stores them, decoded so that what one user can write into one object cannot hide the object,
+//! and cannot hide all others with it: one item that fails fails the whole list.
+//!
+//! - `metadata.managedFields` is never decoded. Whoever may write an object may write that too: a time that Go takes and
+//!   jiff does not (`9999-12-31T23:59:59Z`), or fields nested deeper than serde_json's limit of 128.
+//! - A status that cannot be decoded counts as lost, as one does that was not restored from a backup: what was granted
+//!   ends (design: "the record was lost as well as the status"). The next write replaces all of it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+/// An object as it is stored.
+#[derive(Clone, Debug)]
+pub struct Stored<K> {
+    /// The object, or what identifies one that cannot be decoded.
+    read: Result<K, Box<Undecodable>>,
+    /// Why its status counts as lost.
+    lost_status: Option<String>,
+}
+
+/// What is known of an object that cannot be decoded.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Undecodable {
+    /// Which object it is.
+    pub metadata: ObjectMeta,
+    /// Why it cannot be decoded.
+    pub error: String,
+}
+
+/// The parts of an object's metadata that are used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+impl<K> Stored<K> {
+    /// Why the status counts as lost, where it could not be decoded.
+    pub fn lost_status(&self) -> Option<&str> {
+        self.lost_status.as_deref()
+    }
+
+    /// The object.
+    pub fn into_object(self) -> Result<K, Box<Undecodable>> {
+        self.read
+    }
+}
+
+impl<K: Resource> Stored<K> {
+    /// The object of an answer to a request.
+    pub fn answered(self) -> Result<K, kube::Error> {
+        let undecodable = |error: Box<Undecodable>| kube::Error::SerdeError(serde::de::Error::custom(error));
+        self.read.map_err(undecodable)
+    }
+}
+
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Parts { metadata, mut others } = Parts::deserialize(deserializer)?;
+        let metadata = ObjectMeta::from(metadata);
+        others.insert("metadata".to_owned(), Value::Object(Map::new()));
+        let object = |others: &Map<String, Value>| {
+            let mut object = K::deserialize(others)?;
+            *object.meta_mut() = metadata.clone();
+            Ok(object)
+        };
+        let error: serde_json::Error = match object(&others) {
+            Ok(object) => return Ok(Self { read: Ok(object), lost_status: None }),
+            Err(error) => error,
+        };
+        let error = error.to_string();
+        others.remove("status");
+        Ok(match object(&others) {
+            Ok(object) => Self { read: Ok(object), lost_status: Some(error) },
+            Err(_) => Self { read: Err(Box::new(Undecodable { metadata, error })), lost_status: None },
+        })
+    }
+}
+
+impl From<Metadata> for ObjectMeta {
+    fn from(metadata: Metadata) -> Self {
+        Self {
+            name: metadata.name,
+            namespace: metadata.namespace,
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+            generation: metadata.generation,
+            creation_timestamp: metadata.creation_timestamp,
+            deletion_timestamp: metadata.deletion_timestamp,
+            finalizers: metadata.finalizers,
+            labels: metadata.labels,
+            annotations: metadata.annotations,
+            ..Self::default()
+        }
+    }
+}
+
+impl<K: Resource> Resource for Stored<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(dt)
+    }
+
+    fn group(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(dt)
+    }
+
+    fn version(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(dt)
+    }
+
+    fn plural(dt: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(dt)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.read {
+            Ok(object) => object.meta(),
+            Err(undecodable) => &undecodable.metadata,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.read {
+            Ok(object) => object.meta_mut(),
+            Err(undecodable) => &mut undecodable.metadata,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
