@@ -287,19 +287,18 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
     };
     departed::saw(ctx, event);
     match event {
-        Event::Apply(object) if object.status.is_some() => {}
-        Event::Apply(_) => ctx.membership_count.notify_one(),
+        // One that was finalized was counted when it came. A status says nothing: the schema gives every object one.
+        Event::Apply(object) if is_finalized(object) => {}
+        Event::Apply(object) => {
+            ctx.membership_count.notify_one();
+            ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+        }
         Event::Delete(object) => {
             ctx.membership_count.notify_one();
             ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
         }
         Event::InitDone => ctx.membership_count.notify_one(),
         Event::Init | Event::InitApply(_) => {}
-    }
-    if let Event::Apply(object) = event
-        && !is_finalized(object)
-    {
-        ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
     }
     let others = match event {
         Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),

@@ -73,10 +73,13 @@ async fn an_end_takes_the_access_away_and_is_no_drift_and_no_reason_to_write_aga
             stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
             let end = time(&stage.role_is(&subject.object(), "admin", "Active").await["expirationTime"]);
             subject.ends("admin", end, "of a managed identity").await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
             is_reported(&stage, &subject).await;
-            let message = stage.says(&subject.object(), "Ready", "True", "Converged").await;
-            assert!(message.contains("stays with the role \"no-access\""), "{message}");
+            // The event may be there before the status.
+            eventually(SOON, "the condition says what stays", async || {
+                let message = stage.says(&subject.object(), "Ready", "True", "Converged").await;
+                if message.contains("stays with the role \"no-access\"") { Ok(()) } else { Err(message) }
+            })
+            .await;
             let object = stage.api.get(&subject.object()).await;
             let written = subject.writes().len();
             subject.is_listed(3).await;
