@@ -1,7 +1,7 @@
 //! Whether an observation shows that a write was carried out. Pure.
 //!
-//! A server's yes isn't proof: ZITADEL may lose a write that it answered with 200 (reference/zitadel.md, trap 4), and
-//! Infisical may unite the lists of two writers (reference/infisical.md, "PATCH and time").
+//! A server's yes isn't proof: ZITADEL may lose a write that it answered with 200 (docs/reference/zitadel.md, trap 4),
+//! and Infisical may unite the lists of two writers (docs/reference/infisical.md, "PATCH and time").
 
 use crate::member::{Capabilities, Change, Entry, Member};
 use crate::provider::Receipt;

@@ -104,7 +104,7 @@ pub struct Member {
     /// Its roles, in the provider's order. Of several memberships of one subject: all their entries.
     pub entries: Vec<Entry>,
     /// How many memberships the provider has of this subject; more than one must be deleted and created again
-    /// (reference/infisical.md, "PATCH and time").
+    /// (docs/reference/infisical.md, "PATCH and time").
     pub memberships: u32,
     /// A number that grows with every change, where the provider has one (ZITADEL: `details.sequence`).
     pub version: Option<u64>,
@@ -183,12 +183,13 @@ pub struct Capabilities {
     /// The built-in role that gives nothing, where the provider has one, whether or not it is needed as a base. A
     /// membership that holds nothing else gives no access, and is left with it where it can't be removed.
     pub empty_role: Option<&'static str>,
-    /// Writes are made one at a time on the whole instance (reference/zitadel.md, trap 4).
+    /// Writes are made one at a time on the whole instance (docs/reference/zitadel.md, trap 4).
     pub one_writer: bool,
     /// A row that a list shows is what is in force; where false, only a write's own answer is.
     pub lists_are_current: bool,
-    /// Adding a member may leave it with this role until the next write, whatever was asked for (reference/infisical.md,
-    /// "Users and groups": October 2024 makes every new user a `member`). It is written down as ours before.
+    /// Adding a member may leave it with this role until the next write, whatever was asked for
+    /// (docs/reference/infisical.md, "Users and groups": October 2024 makes every new user a `member`). It is written
+    /// down as ours before.
     pub creation_role: Option<&'static str>,
     /// A subject that the provider doesn't know in the project may be brought in by name
     /// ([`crate::provider::Provider::invite`]).

@@ -20,7 +20,8 @@ use crate::provider::error::Effect;
 use crate::provider::{Error, Provider, Receipt, Urgency};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
-/// (reference/zitadel.md, "Consistency"); a repair of one that is only late costs a few writes and changes nothing.
+/// (docs/reference/zitadel.md, "Consistency"); a repair of one that is only late costs a few writes and changes
+/// nothing.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How often a write is repaired before the pass gives up and says so.
 const HEALS: u32 = 2;

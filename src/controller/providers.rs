@@ -257,7 +257,7 @@ fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client,
 }
 
 /// The limits that are set, and for the known cloud hosts the ones of their smallest plan where none is
-/// (reference/infisical.md, "Auth and limits"; reference/zitadel.md, "Headers and limits").
+/// (docs/reference/infisical.md, "Auth and limits"; docs/reference/zitadel.md, "Headers and limits").
 pub fn limits(mut set: Limits, endpoint: &str) -> Limits {
     let host = endpoint.trim_start_matches("https://");
     let (reads, writes) = match host {

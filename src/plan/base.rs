@@ -1,5 +1,5 @@
 //! The permanent base: the built-in role that gives nothing, which a provider needs beside temporary roles
-//! (reference/infisical.md, "Errors": `Identity must have at least one permanent role`).
+//! (docs/reference/infisical.md, "Errors": `Identity must have at least one permanent role`).
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,7 @@ pub(super) enum Fate {
 }
 
 /// A role that the provider shows, and what becomes of it. A role may have several rows: two writers' lists united, or
-/// several memberships (reference/infisical.md, "PATCH and time").
+/// several memberships (docs/reference/infisical.md, "PATCH and time").
 #[derive(Clone, Debug)]
 pub(super) struct Verdict<'a> {
     pub role: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct Verdict<'a> {
 
 impl Verdict<'_> {
     /// What stands of the role when all is carried out: one entry, since a list that names a custom role twice is
-    /// refused (reference/infisical.md, "Errors").
+    /// refused (docs/reference/infisical.md, "Errors").
     pub fn stays(&self) -> Option<Entry> {
         match &self.fate {
             Fate::Stays => Some(self.shown.clone()),

@@ -2,7 +2,7 @@
 //!
 //! A tenant chooses the URL of a namespaced provider, and the operator is inside the cluster's network: without this
 //! rule the URL could point at the operator's own node or at the cloud's metadata service. Private ranges are
-//! allowed, since in-cluster servers live there (design/security.md, "URLs").
+//! allowed, since in-cluster servers live there (docs/security.md, "What stops them").
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

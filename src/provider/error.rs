@@ -24,7 +24,8 @@ pub enum Effect {
     Unknown,
 }
 
-/// A provider's refusal or failure. Every text in it is bounded and filtered (docs/security: no token, no whole body).
+/// A provider's refusal or failure. Every text in it is bounded and filtered (docs/security.md: no token, no whole
+/// body).
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// No connection, no answer in time, 5xx, or an answer that makes no sense.

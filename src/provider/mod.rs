@@ -97,7 +97,7 @@ pub trait Provider: Send + Sync {
     /// Lists the members of this kind of a project, all pages.
     ///
     /// An empty list is returned only where the project is known to exist and to be looked at rightly
-    /// (reference/zitadel.md, trap 3: a wrong organization is answered with an empty list).
+    /// (docs/reference/zitadel.md, trap 3: a wrong organization is answered with an empty list).
     fn list(
         &self,
         permit: &Permit,
@@ -134,7 +134,7 @@ pub trait Provider: Send + Sync {
     ) -> impl Future<Output = Result<Receipt, Error>> + Send;
 
     /// Why a member that the server took isn't listed: [`Error::MemberNotListed`] where it never will be
-    /// (reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] where the subject is gone; `Ok` where nothing
+    /// (docs/reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] where the subject is gone; `Ok` where nothing
     /// speaks against it.
     fn explain_absence(&self, permit: &Permit, target: &Target) -> impl Future<Output = Result<(), Error>> + Send;
 

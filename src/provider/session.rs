@@ -20,7 +20,7 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// How long no sign-in is tried after the first, second, … refusal in a row. Newer Infisical servers lock a credential
 /// out after three bad secrets for 300 s, so there are never three of ours in that time; on October 2024 each bad login
-/// holds up the whole server (reference/infisical.md, "Auth and limits").
+/// holds up the whole server (docs/reference/infisical.md, "Auth and limits").
 const PAUSES: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(330), Duration::from_secs(600)];
 /// How soon after a first sign-in without an answer the next may begin, and after many; who asks earlier gets the same
 /// error.

@@ -14,8 +14,8 @@ const PAUSES: [Duration; 5] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
 /// Roles that administer members. Whoever has one may be the very one that signs in, or the last who can put things
-/// right: an Infisical of October 2024 lets both be taken away (reference/infisical.md, "Errors", "delete yourself"), a
-/// ZITADEL as well (reference/zitadel.md, "last owner, or yourself").
+/// right: an Infisical of October 2024 lets both be taken away (docs/reference/infisical.md, "Errors", "delete
+/// yourself"), a ZITADEL as well (docs/reference/zitadel.md, "Answers", "last owner, or yourself").
 const ADMINISTERS: [&str; 5] = ["admin", "member", "PROJECT_OWNER", "PROJECT_OWNER_GLOBAL", "PROJECT_GRANT_OWNER"];
 
 /// What a subject held before anything was changed.
@@ -60,7 +60,7 @@ impl Before {
         if let Some(entry) = member.entries.iter().find(|entry| entry.term != Term::Permanent) {
             return refused(format!("has the temporary role {:?}", entry.role));
         }
-        // The literal `custom` (reference/infisical.md, "Roles in answers").
+        // The literal `custom` (docs/reference/infisical.md, "Roles in answers").
         if let Some(entry) = member.entries.iter().find(|entry| entry.verbatim.is_some()) {
             return refused(format!("has the role {:?} in a form that the server takes from nobody", entry.role));
         }

@@ -242,7 +242,7 @@ async fn a_membership_without_roles_is_repaired_by_the_change_that_finds_it() {
     assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_REPORTER), 1);
 }
 
-/// reference/infisical.md, "Roles in answers".
+/// docs/reference/infisical.md, "Roles in answers".
 #[tokio::test]
 async fn a_renamed_slug_keeps_its_assignments_and_is_read_under_its_new_name() {
     let stage = Stage::new().await;
@@ -253,7 +253,7 @@ async fn a_renamed_slug_keeps_its_assignments_and_is_read_under_its_new_name() {
     assert_eq!(roles, ["shipper"]);
 }
 
-/// reference/infisical.md, "Speed".
+/// docs/reference/infisical.md, "Speed".
 #[tokio::test]
 async fn a_list_is_one_request_without_limit_since_pages_lose_and_double_rows() {
     let stage = Stage::new().await;

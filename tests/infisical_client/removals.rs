@@ -1,4 +1,5 @@
-//! Access that can't be removed in one way is removed in the other (reference/infisical.md, "Project-scoped identities").
+//! Access that can't be removed in one way is removed in the other (docs/reference/infisical.md, "Project-scoped
+//! identities").
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
 use membership_operator::member::Change;

@@ -113,7 +113,7 @@ async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
     }
 }
 
-/// reference/infisical.md, "Three generations": nobody may give more than they have.
+/// docs/reference/infisical.md, "Three generations": nobody may give more than they have.
 #[tokio::test]
 async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() {
     // June 2025 asks for a right to grant, not for those of the roles: see `privileges.rs`.
@@ -187,7 +187,7 @@ async fn somebody_new_to_the_organization_is_invited_by_its_admin_only_and_makes
     }
 }
 
-/// reference/infisical.md, "Names".
+/// docs/reference/infisical.md, "Names".
 #[tokio::test]
 async fn names_of_identities_and_groups_need_the_organization_and_those_of_projects_and_users_the_project() {
     for (generations, style) in AGES {

@@ -1,4 +1,4 @@
-//! A provider as the reference says it behaves, as far as role lists go.
+//! A provider as docs/reference says it behaves, as far as role lists go.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
 //! Memberships that the provider doesn't let anybody remove, and lets be changed: an identity that a project of
-//! Infisical manages itself (reference/infisical.md, "Project-scoped identities").
+//! Infisical manages itself (docs/reference/infisical.md, "Project-scoped identities").
 
 use serde_json::{Value, json};
 use simulator::{ErrorStyle, Generations, RoleRow, worlds};

@@ -1,6 +1,6 @@
 //! What an Infisical server refuses for want of rights, and what is done of it all the same: the privilege system of March
-//! 2025, projects that are gone, and products whose members are kept elsewhere (reference/infisical.md, "A server of June
-//! 2025").
+//! 2025, projects that are gone, and products whose members are kept elsewhere (docs/reference/infisical.md, "A server
+//! of June 2025").
 
 use serde_json::json;
 use simulator::{ErrorStyle, Generations, worlds};

@@ -1,5 +1,5 @@
 //! Custom roles whose slugs are changed at Infisical after they were granted: everybody keeps them, under the new slug
-//! (reference/infisical.md, "What the servers of three ages have in common").
+//! (docs/reference/infisical.md, "What the servers of three ages have in common").
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is peculiar to members of project grants in management v1 (reference/zitadel.md, "Grant members differ").
+//! What is peculiar to members of project grants in management v1 (docs/reference/zitadel.md, "Grant members differ").
 
 use super::*;
 

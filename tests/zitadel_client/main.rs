@@ -1,5 +1,6 @@
-//! ZITADEL's client against the simulated server: each trap of reference/zitadel.md that concerns members, what holds
-//! for members of projects and of grants by either API, and every recorded answer of the calls that the client makes.
+//! ZITADEL's client against the simulated server: each trap of docs/reference/zitadel.md that concerns members, what
+//! holds for members of projects and of grants by either API, and every recorded answer of the calls that the client
+//! makes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails in a test is to stop it")]
 

@@ -91,7 +91,7 @@ async fn the_members_of_a_project_need_its_owner() {
     }
 }
 
-/// reference/zitadel.md, "Grant members differ": permission is checked in the granted organization.
+/// docs/reference/zitadel.md, "Grant members differ": permission is checked in the granted organization.
 #[tokio::test]
 async fn the_members_of_a_grant_need_its_owner_or_that_of_the_organization_it_is_to() {
     for (seat, role, may) in [
@@ -104,7 +104,7 @@ async fn the_members_of_a_grant_need_its_owner_or_that_of_the_organization_it_is
     }
 }
 
-/// reference/zitadel.md, "Least privilege".
+/// docs/reference/zitadel.md, "Least privilege".
 #[tokio::test]
 async fn an_owner_of_the_project_from_another_organization_does_with_the_organization_named() {
     for v2 in [false, true] {
@@ -122,7 +122,7 @@ async fn finds(world: &World, name: &str) -> Result<Vec<String>, Error> {
     world.zitadel.find_subject(&world.permit().await, &project(), SubjectKind::User, name).await
 }
 
-/// reference/zitadel.md, "Names".
+/// docs/reference/zitadel.md, "Names".
 #[tokio::test]
 async fn a_project_is_found_by_its_name_by_whoever_is_a_member_of_it() {
     for v2 in [false, true] {

@@ -1,5 +1,5 @@
-//! The traps of reference/zitadel.md as management v1 has them for members of projects; what v2 and grants have in common
-//! with them is in `everywhere`.
+//! The traps of docs/reference/zitadel.md as management v1 has them for members of projects; what v2 and grants have in
+//! common with them is in `everywhere`.
 
 use super::*;
 

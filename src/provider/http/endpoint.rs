@@ -117,7 +117,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Which URLs may be used (design/security.md, "URLs").
+/// Which URLs may be used (docs/security.md, "What stops them").
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Hosts that may be spoken to without TLS (`--allow-http=HOST`), without port.

@@ -1,7 +1,7 @@
 //! The ways to sign in to Infisical. When that is done, and what becomes of the token, is [`session`](crate::provider::session)'s.
 //!
 //! Tokens are never renewed: with Infisical's defaults a renewal is refused and deletes the token that was still good
-//! (reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the login").
+//! (docs/reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the login").
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub struct Login {
     /// How to sign in.
     pub credentials: Credentials,
     /// The slug of a sub-organization of the identity's own; `None`: the identity's own. Servers that know none of it
-    /// ignore it (reference/infisical.md, "Sub-organizations").
+    /// ignore it (docs/reference/infisical.md, "Sub-organizations").
     pub organization_slug: Option<String>,
 }
 

@@ -111,7 +111,7 @@ impl Memberships {
                 continue;
             };
             match index.get(&member.subject_id).and_then(|&at| listing.members.get_mut(at)) {
-                // Several memberships of one subject: a race made them (reference/infisical.md, "PATCH and time").
+                // Several memberships of one subject: a race made them (docs/reference/infisical.md, "PATCH and time").
                 Some(first) => {
                     first.memberships += 1;
                     first.entries.extend(member.entries);

@@ -84,7 +84,7 @@ impl One<'_> {
 
     /// DELETE. Where the server refuses that permanently, all access is taken away by a PATCH instead.
     ///
-    /// Seen of identities that a project manages itself, whose removal is refused (reference/infisical.md,
+    /// Seen of identities that a project manages itself, whose removal is refused (docs/reference/infisical.md,
     /// "Project-scoped identities"), of a row of the literal `custom`, which is in the way of its own removal until a
     /// PATCH takes it out (identity-extras.json, "delete one with the literal custom"), of members who have more rights
     /// than the caller, who may take them away all the same (permissions.json, "update admin to no-access"), and of a
@@ -197,7 +197,7 @@ impl<'a> Membership<'a> {
     }
 
     /// DELETE until there is none, then one POST. Never a PATCH: it would write one of them, and maybe not the one that
-    /// counts (reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
+    /// counts (docs/reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
     async fn recreate(&self, entries: &[Entry]) -> Result<(), Error> {
         // What can't be sent is found out before anything is taken away.
         let items = roles::items(entries)?;

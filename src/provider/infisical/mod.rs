@@ -1,9 +1,9 @@
 //! Infisical: the project memberships of machine identities, users and groups.
 //!
-//! How the server behaves, and how each fact is known: reference/infisical.md and the recordings in tests/contracts.
-//! One module a concern: [`auth`] signs in, [`route`] knows the generations' paths, [`roles`] and [`range`] the wire
-//! form of role lists, [`listing`] reads lists, [`refusal`] says what a refusal means, [`names`] looks names up;
-//! [`membership`] writes those of identities and groups, [`user`] those of users.
+//! How the server behaves, and how each fact is known: docs/reference/infisical.md and the recordings in
+//! tests/contracts. One module a concern: [`auth`] signs in, [`route`] knows the generations' paths, [`roles`] and
+//! [`range`] the wire form of role lists, [`listing`] reads lists, [`refusal`] says what a refusal means, [`names`]
+//! looks names up; [`membership`] writes those of identities and groups, [`user`] those of users.
 
 mod auth;
 mod listing;
@@ -46,7 +46,8 @@ const NO_ACCESS: &str = "no-access";
 /// The built-in role that October 2024 gives every new user.
 const MEMBER: &str = "member";
 
-/// Slugs that every project has; the newest servers have the last ones (reference/infisical.md, "Roles in answers").
+/// Slugs that every project has; the newest servers have the last ones (docs/reference/infisical.md, "Roles in
+/// answers").
 const BUILT_IN_ROLES: [&str; 8] =
     ["admin", MEMBER, "viewer", NO_ACCESS, "ssh-host-bootstrapper", "cryptographic-operator", "agent", "agent-proxy"];
 
@@ -291,7 +292,7 @@ impl Provider for Infisical {
         let old = generation == Some(Generation::G1);
         let is_user = kind == SubjectKind::User;
         // October 2024 takes a list of temporary roles only, but not for users; whoever has a newer path refuses it
-        // (reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
+        // (docs/reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
         let takes_temporary = old && !is_user && !wants_permanent;
         Capabilities {
             enforces_expiry: true,
@@ -370,7 +371,8 @@ impl Provider for Infisical {
     }
 
     /// Infisical loses no write, but two writers' lists may be united, and several memberships of one subject come
-    /// about (reference/infisical.md, "PATCH and time"): the list is stated again, in the form that what is there needs.
+    /// about (docs/reference/infisical.md, "PATCH and time"): the list is stated again, in the form that what is there
+    /// needs.
     async fn heal(
         &self,
         permit: &Permit,

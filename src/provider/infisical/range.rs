@@ -21,8 +21,8 @@ pub(super) fn start(at: Timestamp) -> String {
 }
 
 /// The length that Infisical reads out of a range: a decimal number and maybe a unit, blanks between them, whatever the
-/// case. So `1M` is one *minute*, `1y` 365.25 days, and a bare number is milliseconds (reference/infisical.md, "PATCH
-/// and time"). `None` where it refuses the range.
+/// case. So `1M` is one *minute*, `1y` 365.25 days, and a bare number is milliseconds (docs/reference/infisical.md,
+/// "PATCH and time"). `None` where it refuses the range.
 pub(super) fn length(range: &str) -> Option<SignedDuration> {
     let digits = range.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(range.len());
     let (number, unit) = range.split_at_checked(digits)?;

@@ -1,6 +1,6 @@
-//! What a refusal means. Servers of different ages say the same in different words (reference/infisical.md, "Errors" and
-//! "A server of June 2025"); here they become one reason. What is compared is what is the same in all of them: the status,
-//! the error's name, what was asked for, and how a sentence begins.
+//! What a refusal means. Servers of different ages say the same in different words (docs/reference/infisical.md,
+//! "Errors" and "A server of June 2025"); here they become one reason. What is compared is what is the same in all of
+//! them: the status, the error's name, what was asked for, and how a sentence begins.
 
 mod words;
 
@@ -137,8 +137,8 @@ pub(super) fn failure(answer: &Answer) -> Option<Failure> {
     }
     match error_of(answer).as_deref() {
         None => Some(Failure::Nonsense),
-        // With a space: the words of the HTTP framework. A missing thing is `NotFound` (reference/infisical.md, "Three
-        // generations of the identity-membership path").
+        // With a space: the words of the HTTP framework. A missing thing is `NotFound` (docs/reference/infisical.md,
+        // "Three generations of the identity-membership path").
         Some("Not Found") if answer.status == 404 => Some(Failure::NoRoute),
         Some(_) => None,
     }
@@ -160,7 +160,8 @@ pub(super) fn failed(failure: Failure, answer: &Answer) -> Error {
 }
 
 /// [`Error::Unauthorized`] where the access token isn't accepted (any more): bad, expired or malformed 403, revoked,
-/// missing or at its end 401 (reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in October 2024.
+/// missing or at its end 401 (docs/reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in
+/// October 2024.
 pub(super) fn token(answer: &Answer) -> Option<Error> {
     let error = error_of(answer)?;
     let refused = match answer.status {

@@ -9,7 +9,7 @@ use crate::member::{Entry, Term, Verbatim, Window};
 use crate::provider::Error;
 
 /// The word that stands in `role` for every custom role. As a role of its own it locks its holder out
-/// (reference/infisical.md, "Roles in answers").
+/// (docs/reference/infisical.md, "Roles in answers").
 const CUSTOM: &str = "custom";
 
 /// One item of the list that is sent. Unknown fields are stripped by the server, and temporary ones without
@@ -129,7 +129,8 @@ pub(super) fn entry(row: RoleRow) -> Option<Entry> {
         // Some custom role, and nobody says which.
         return None;
     }
-    // Temporary fields without `isTemporary: true` are a permanent role (reference/infisical.md, "PATCH and time").
+    // Temporary fields without `isTemporary: true` are a permanent role (docs/reference/infisical.md, "PATCH and
+    // time").
     let (term, verbatim) = if row.is_temporary == Some(true) { temporary(&row)? } else { (Term::Permanent, None) };
     Some(Entry {
         role_id: row.custom_role_id.filter(|_| row.custom_role_slug.is_some()),

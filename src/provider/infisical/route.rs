@@ -3,7 +3,7 @@
 use crate::api::SubjectKind;
 use crate::provider::http::{Method, Request};
 
-/// A generation of the paths (reference/infisical.md, "Three generations…").
+/// A generation of the paths (docs/reference/infisical.md, "Three generations…").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Generation {
     /// `/api/v1/workspace/…` and `/api/v2/workspace/…`, the only ones before September 2025.
@@ -73,7 +73,7 @@ impl Family {
     }
 }
 
-/// A request for all memberships of a project. Without limit: pages lose and double rows (reference/infisical.md,
+/// A request for all memberships of a project. Without limit: pages lose and double rows (docs/reference/infisical.md,
 /// "Speed"), and where there is no limit all rows come, in every generation.
 pub(super) fn members<'a>(kind: SubjectKind, generation: Generation, project: &'a str) -> Request<'a> {
     use Generation::{G1, G2, G3};

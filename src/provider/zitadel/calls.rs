@@ -10,7 +10,7 @@ use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
 use crate::provider::session::{Session, Turn};
 use crate::provider::{Error, Permit};
 
-/// Names the organization that a request is about (reference/zitadel.md, Headers and limits).
+/// Names the organization that a request is about (docs/reference/zitadel.md, Headers and limits).
 const ORGANIZATION: &str = "x-zitadel-orgid";
 
 /// An instance and the credential to use there.

@@ -54,7 +54,8 @@ impl<'a> Asked<'a> {
     /// What the credential's user needs.
     fn cure(&self) -> &'static str {
         match self.project.map(|project| &project.grant_id) {
-            // Permission is checked in the organization that the project is granted to (reference, "Grant members differ").
+            // Permission is checked in the organization that the project is granted to (docs/reference/zitadel.md,
+            // "Grant members differ").
             Some(Some(_)) => {
                 "make its user PROJECT_GRANT_OWNER of the grant, or ORG_OWNER of the organization that the project is \
                  granted to"
@@ -169,8 +170,9 @@ impl<'a> Asked<'a> {
         let of_grant = self.project.is_some_and(|project| project.grant_id.is_some());
         let (prefix, known) =
             if of_grant { ("PROJECT_GRANT", &GRANT_ROLES[..]) } else { ("PROJECT", &PROJECT_ROLES[..]) };
-        // The server doesn't say which. One that lacks the prefix can't be right (reference, Roles): of several such the
-        // first is named, and the others when their turn comes. Otherwise it is one that not every instance has.
+        // The server doesn't say which. One that lacks the prefix can't be right (docs/reference/zitadel.md, "Roles"):
+        // of several such the first is named, and the others when their turn comes. Otherwise it is one that not every
+        // instance has.
         let standard = |role: &&String| PROJECT_ROLES.contains(&role.as_str()) || GRANT_ROLES.contains(&role.as_str());
         let mut others = self.roles.iter().filter(|role| !standard(role));
         let role = match (self.roles, self.roles.iter().find(|role| !role.starts_with(prefix))) {
@@ -193,7 +195,8 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The roles of projects' members that every instance has (reference/zitadel.md, Roles). Those of grants pass as well.
+/// The roles of projects' members that every instance has (docs/reference/zitadel.md, Roles). Those of grants pass as
+/// well.
 const PROJECT_ROLES: [&str; 4] =
     ["PROJECT_OWNER", "PROJECT_OWNER_VIEWER", "PROJECT_OWNER_GLOBAL", "PROJECT_OWNER_VIEWER_GLOBAL"];
 

@@ -1,4 +1,4 @@
-//! How a change is carried out, whichever API carries it (reference/zitadel.md, Consistency: "flow that holds").
+//! How a change is carried out, whichever API carries it (docs/reference/zitadel.md, Consistency: "flow that holds").
 
 use std::time::Duration;
 
@@ -70,8 +70,8 @@ pub async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Er
 }
 
 /// Adds a member. The server may know one that search never shows: of a user without a login name, or whose organization
-/// is gone (reference/zitadel.md, traps 1 and 5). It is changed, since there is nothing in force that could be lost; one
-/// that search shows was made by somebody else meanwhile, and is planned for anew.
+/// is gone (docs/reference/zitadel.md, traps 1 and 5). It is changed, since there is nothing in force that could be
+/// lost; one that search shows was made by somebody else meanwhile, and is planned for anew.
 async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     match member.add(roles).await {
         Err(Refused::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
@@ -91,8 +91,8 @@ pub async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
     Ok(member.find().await?.is_some() == shown)
 }
 
-/// The roles of a list as they are sent: the server compares lists in their order (reference/zitadel.md, trap 2). Terms
-/// aren't sent: nothing in a member has an expiry.
+/// The roles of a list as they are sent: the server compares lists in their order (docs/reference/zitadel.md, trap 2).
+/// Terms aren't sent: nothing in a member has an expiry.
 pub fn roles(entries: &[Entry]) -> Result<Vec<String>, Error> {
     let mut roles: Vec<String> = entries.iter().map(|entry| entry.role.clone()).collect();
     roles.sort_unstable();

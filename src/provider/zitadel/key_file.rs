@@ -19,8 +19,8 @@ use serde_json::json;
 const LONGEST: usize = 1 << 16;
 /// The most characters of an id in it; ZITADEL's have 18.
 const LONGEST_ID: usize = 64;
-/// How far an assertion is dated back. The server takes one from its future by a second only (reference/zitadel.md,
-/// "Auth"), and one from its past for an hour.
+/// How far an assertion is dated back. The server takes one from its future by a second only
+/// (docs/reference/zitadel.md, "Auth"), and one from its past for an hour.
 const BACKDATED: SignedDuration = SignedDuration::from_secs(60);
 /// How long an assertion is good for. It is used once, at once.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(5);

@@ -1,7 +1,7 @@
 //! The members of a project, page by page, whichever API shows them.
 //!
-//! Nothing promises an order (reference/zitadel.md, Management v1), so pages may shift under writes: a list whose rows
-//! don't add up to what it says of itself is partial.
+//! Nothing promises an order (docs/reference/zitadel.md, Management v1), so pages may shift under writes: a list whose
+//! rows don't add up to what it says of itself is partial.
 
 use std::collections::HashSet;
 

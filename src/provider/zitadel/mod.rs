@@ -1,4 +1,4 @@
-//! ZITADEL: the members of projects and of project grants (reference/zitadel.md).
+//! ZITADEL: the members of projects and of project grants (docs/reference/zitadel.md).
 //!
 //! What a member is written with, by management v1 ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is
 //! made to hold ([`flow`]) and how one is repaired that was answered with 200 and never carried out ([`repair`]): each API is
@@ -102,7 +102,7 @@ impl What<'_> {
 impl Provider for Zitadel {
     fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {
-            // "Nothing in a member has an expiry" (reference/zitadel.md, Replacement and expiry).
+            // "Nothing in a member has an expiry" (docs/reference/zitadel.md, Replacement and expiry).
             enforces_expiry: false,
             permanent_base: None,
             empty_role: None,

@@ -1,4 +1,4 @@
-//! Ids of projects and users by their names (reference/zitadel.md, Names; name-resolution.json).
+//! Ids of projects and users by their names (docs/reference/zitadel.md, Names; name-resolution.json).
 //!
 //! What comes back is compared with what was asked for: an unknown comparison means "equals", and a field that a version
 //! doesn't know matches everybody.

@@ -1,6 +1,7 @@
-//! What a refusal means. It is told by its id, never by its text, which may be in any language (reference/zitadel.md,
-//! Management v1, "Grant members differ" and v2; recorded in project-members.json, project-grant-members.json,
-//! internal-permissions-v2.json, organization-header.json, permissions.json, auth.json and concurrency.json).
+//! What a refusal means. It is told by its id, never by its text, which may be in any language
+//! (docs/reference/zitadel.md, Management v1, "Grant members differ" and v2; recorded in project-members.json,
+//! project-grant-members.json, internal-permissions-v2.json, organization-header.json, permissions.json, auth.json and
+//! concurrency.json).
 
 use super::wire;
 use crate::provider::http::Answer;
@@ -141,7 +142,7 @@ mod tests {
 
     const SERVER: Meaning = Meaning::NoPermission { by_server: true };
 
-    /// Written by hand from reference/zitadel.md, the table of Management v1 and the sections below it.
+    /// Written by hand from docs/reference/zitadel.md, "Answers" and the sections below it.
     #[test]
     fn every_id_of_the_reference_has_its_meaning() {
         for (status, code, id, meaning) in [

@@ -1,5 +1,5 @@
 //! Repairs a write that was answered with 200 and never reached the tables that search and rights read
-//! (reference/zitadel.md, trap 4), whichever API carries it.
+//! (docs/reference/zitadel.md, trap 4), whichever API carries it.
 //!
 //! An event is written only for a list that differs from the one that the server has, and search catches up with the
 //! next event that it can apply. A lost removal needs more than one: the POST that must precede the second DELETE inserts

@@ -1,5 +1,5 @@
-//! The ways to sign in to ZITADEL (reference/zitadel.md, "Auth"; auth.json). When that is done, and what becomes of the
-//! token, is [`session`](crate::provider::session)'s.
+//! The ways to sign in to ZITADEL (docs/reference/zitadel.md, "Auth"; auth.json). When that is done, and what becomes
+//! of the token, is [`session`](crate::provider::session)'s.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Endpoint, Method, Request, Server, url_hint};
 use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
 
-/// Names the instance where the URL's host doesn't (reference/zitadel.md, "Headers and limits").
+/// Names the instance where the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
 const INSTANCE_HOST: &str = "x-zitadel-instance-host";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const TOKEN: &str = "/oauth/v2/token";

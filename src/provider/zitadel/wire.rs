@@ -1,8 +1,8 @@
 //! The JSON of ZITADEL's APIs, as far as it is read: of management v1, and of what v2 shares with it. The rest of v2 is
 //! in `v2::wire`.
 //!
-//! Numbers of 64 bits are strings, and whatever is zero, empty or false is left out (reference/zitadel.md, Management
-//! v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
+//! Numbers of 64 bits are strings, and whatever is zero, empty or false is left out (docs/reference/zitadel.md,
+//! Management v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,5 @@
-//! Writes that ZITADEL answers with yes and never carries out (reference/zitadel.md, trap 4), shows late, or never shows.
+//! Writes that ZITADEL answers with yes and never carries out (docs/reference/zitadel.md, trap 4), shows late, or never
+//! shows.
 
 use std::time::Duration;
 

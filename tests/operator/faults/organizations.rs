@@ -1,4 +1,5 @@
-//! ZITADEL's answers that look clean and aren't: ghosts, and a wrong organization (reference/zitadel.md, traps 1 and 3).
+//! ZITADEL's answers that look clean and aren't: ghosts, and a wrong organization (docs/reference/zitadel.md, traps 1
+//! and 3).
 
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};

@@ -1,5 +1,5 @@
-//! What a recorded body says, read without the client's code: a small interpreter of the rules that the reference states
-//! ("key on `customRoleSlug ?? role`", "zero values are left out", …).
+//! What a recorded body says, read without the client's code: a small interpreter of the rules that
+//! docs/reference states ("key on `customRoleSlug ?? role`", "zero values are left out", …).
 //!
 //! Both sides of a comparison are texts of the same form, so that a difference can be read.
 

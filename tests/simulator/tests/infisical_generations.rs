@@ -1,5 +1,5 @@
-//! How the generations of the paths surprise (`reference/infisical.md`, Three generations), and what an upgrade changes;
-//! named after the surprise.
+//! How the generations of the paths surprise (`docs/reference/infisical.md`, Three generations), and what an upgrade
+//! changes; named after the surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

@@ -1,5 +1,5 @@
-//! How an Infisical of June 2025 surprises (`reference/infisical.md`, "A server of June 2025"), and what projects and
-//! identities of other products do on every server; named after the surprise. What was recorded is replayed by
+//! How an Infisical of June 2025 surprises (`docs/reference/infisical.md`, "A server of June 2025"), and what projects
+//! and identities of other products do on every server; named after the surprise. What was recorded is replayed by
 //! `make test-contracts`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]

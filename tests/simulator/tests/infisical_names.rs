@@ -1,4 +1,4 @@
-//! How names surprise (`reference/infisical.md`, Names); named after the surprise.
+//! How names surprise (`docs/reference/infisical.md`, Names); named after the surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

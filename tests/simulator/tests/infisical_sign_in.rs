@@ -1,4 +1,5 @@
-//! How Infisical's sign-in and tokens surprise (`reference/infisical.md`, Auth and limits); named after the surprise.
+//! How Infisical's sign-in and tokens surprise (`docs/reference/infisical.md`, Auth and limits); named after the
+//! surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

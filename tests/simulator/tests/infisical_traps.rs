@@ -1,4 +1,4 @@
-//! One test for each way in which Infisical surprises (`reference/infisical.md`); named after the surprise.
+//! One test for each way in which Infisical surprises (`docs/reference/infisical.md`); named after the surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

@@ -1,4 +1,4 @@
-//! How memberships of users surprise (`reference/infisical.md`, Users and groups); named after the surprise.
+//! How memberships of users surprise (`docs/reference/infisical.md`, Users and groups); named after the surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

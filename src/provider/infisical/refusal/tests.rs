@@ -70,7 +70,7 @@ fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Ans
 }
 
 /// October 2024's refusals, by what was asked, the status, `error` and the beginning of `message`
-/// (reference/infisical.md, "Errors", column "October 2024").
+/// (docs/reference/infisical.md, "Errors", column "October 2024").
 const OCTOBER_2024: [Row; 25] = {
     use Operation::*;
     [
@@ -206,7 +206,8 @@ fn every_recorded_refusal_is_read_as_the_reference_says() {
     read_as(&OCTOBER_2024, SubjectKind::Identity, recorded);
 }
 
-/// The current server's words for what October 2024 said otherwise (reference/infisical.md, "Errors", column "now").
+/// The current server's words for what October 2024 said otherwise (docs/reference/infisical.md, "Errors", column
+/// "now").
 #[test]
 fn the_current_server_is_read_as_the_reference_says() {
     use Operation::*;

@@ -77,7 +77,7 @@ impl Words<'_> {
         let Asked { operation, kind, project, subject, .. } = *self.asked;
         let (said, Terms { permission, noun, .. }) = (&self.said, terms(kind));
         let message = match (self.error.as_str(), operation) {
-            // The privilege system of March 2025 (reference/infisical.md, "A server of June 2025").
+            // The privilege system of March 2025 (docs/reference/infisical.md, "A server of June 2025").
             ("PermissionBoundaryError", _) if said.contains("missing permission") => {
                 return Error::MayNotGrant {
                     message: format!(
@@ -279,7 +279,7 @@ const NOT_IN_PROJECTS: [&str; 1] = ["Access denied to one or more"];
 /// `Custom project roles not found`, `Custom role/s not found: `, `One or more custom (project) roles not found`.
 const ROLE_NOT_FOUND: [&str; 4] = ["Specified role", "Custom project role", "Custom role", "One or more custom"];
 
-/// What to do about requests that are refused for good, by words of the answer (reference/infisical.md, "Errors";
+/// What to do about requests that are refused for good, by words of the answer (docs/reference/infisical.md, "Errors";
 /// `backend/src/services/membership/membership-fns.ts` and the three `project-membership-…-factory.ts`).
 const HINTS: [(&str, &str); 11] = [
     ("Temporary access is not available", PLAN),

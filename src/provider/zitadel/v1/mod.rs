@@ -149,7 +149,7 @@ impl Members for ManagementMember<'_> {
         search::find(self.calls, &self.target.project, &self.target.subject_id).await
     }
 
-    /// v1 doesn't mind a role that is given twice, and takes it for another list (reference/zitadel.md, trap 2).
+    /// v1 doesn't mind a role that is given twice, and takes it for another list (docs/reference/zitadel.md, trap 2).
     fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
         Some(roles.iter().chain(roles.last()).cloned().collect())
     }

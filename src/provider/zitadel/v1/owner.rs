@@ -1,7 +1,7 @@
 //! Whether a project, or a grant of one, is where it is looked for.
 //!
-//! Under another organization a search is empty and a removal is answered with 200 (reference/zitadel.md, trap 3): that
-//! nothing is there may only be believed of a project that is known to be under the organization asked for.
+//! Under another organization a search is empty and a removal is answered with 200 (docs/reference/zitadel.md, trap 3):
+//! that nothing is there may only be believed of a project that is known to be under the organization asked for.
 
 use crate::member::Project;
 use crate::provider::Error;

@@ -1,5 +1,5 @@
 //! Members of projects and of project grants by v2, which calls them administrators: Connect with JSON
-//! (reference/zitadel.md, v2).
+//! (docs/reference/zitadel.md, v2).
 //!
 //! The organization is taken from the project, so that no header is sent. There are no sequences: a write is known by
 //! its date, in microseconds since 1970, which is how precisely ZITADEL's database keeps it. All events of one project

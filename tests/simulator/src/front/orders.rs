@@ -52,7 +52,7 @@ pub enum Fault {
     #[serde(with = "millis")]
     DelayAfter(Duration),
     /// Waits between what a write reads and what it writes. Two writers at once then meet as they do at the
-    /// real servers, whose transactions do not see each other (`reference/infisical.md`, PATCH and time).
+    /// real servers, whose transactions do not see each other (`docs/reference/infisical.md`, PATCH and time).
     #[serde(with = "millis")]
     Window(Duration),
     /// Answers this, and does nothing.
@@ -75,7 +75,7 @@ pub enum Fault {
     #[serde(with = "millis")]
     Drip(Duration),
     /// ZITADEL only: the write is answered 200 and never reaches what search and rights read
-    /// (`reference/zitadel.md`, trap 4).
+    /// (`docs/reference/zitadel.md`, trap 4).
     LostWrite,
     /// Leaves out the last rows of a list; the total stays.
     PartialList {
@@ -148,7 +148,7 @@ impl Fault {
         Self::Status(Answer::new(status, Value::Null))
     }
 
-    /// Infisical Cloud's refusal of too many requests (`reference/infisical.md`, Auth and limits).
+    /// Infisical Cloud's refusal of too many requests (`docs/reference/infisical.md`, Auth and limits).
     pub fn infisical_rate_limited(retry_after_seconds: u32) -> Self {
         Self::Status(
             Answer::new(
@@ -178,7 +178,7 @@ impl Fault {
         )
     }
 
-    /// ZITADEL's refusal of too many requests, which carries no `retry-after` (`reference/zitadel.md`,
+    /// ZITADEL's refusal of too many requests, which carries no `retry-after` (`docs/reference/zitadel.md`,
     /// Headers and limits).
     pub fn zitadel_rate_limited() -> Self {
         Self::Status(Answer::new(429, zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8")))

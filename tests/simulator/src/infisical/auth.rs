@@ -129,7 +129,7 @@ async fn log_in(State(infisical): State<Infisical>, body: Bytes) -> Result<Respo
     let body = json_body(errors, &body)?;
     let [client, secret] = valid(errors, validation::strings(&body, ["clientId", "clientSecret"]))?;
     let now = infisical.now();
-    // Only newer servers lock out, and for five minutes (`reference/infisical.md`, Auth and limits).
+    // Only newer servers lock out, and for five minutes (`docs/reference/infisical.md`, Auth and limits).
     let lock_out = style == ErrorStyle::Current;
     let mut held = infisical.state();
     let granted = held.log_in(&client, &secret, now, lock_out).map_err(|denied| errors.denied(denied))?;

@@ -66,7 +66,7 @@ impl Infisical {
         state.project(project, now).roles.retain(|role| role.slug != slug);
     }
 
-    /// Gives a custom role another slug; its assignments stay (`reference/infisical.md`, Roles in answers).
+    /// Gives a custom role another slug; its assignments stay (`docs/reference/infisical.md`, Roles in answers).
     pub fn rename_custom_role(&self, project: &str, slug: &str, new_slug: &str) {
         let now = time::cut(self.now());
         if let Some(role) = self.state().project(project, now).roles.iter_mut().find(|role| role.slug == slug) {

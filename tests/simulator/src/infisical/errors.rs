@@ -1,4 +1,4 @@
-//! How Infisical refuses, in both styles (`reference/infisical.md`, Errors; errors.json and identity-extras.json).
+//! How Infisical refuses, in both styles (`docs/reference/infisical.md`, Errors; errors.json and identity-extras.json).
 //!
 //! What October 2024 says is recorded; of the current server only the status, the error's name and the beginning of
 //! the message are known.

@@ -1,4 +1,4 @@
-//! Limits of requests a minute (`reference/infisical.md`, Auth and limits; rate-limit.json).
+//! Limits of requests a minute (`docs/reference/infisical.md`, Auth and limits; rate-limit.json).
 
 use std::collections::HashMap;
 

@@ -37,7 +37,7 @@ impl Listing {
     /// The rows that are wanted, each with its name, out of all; and how many there are without limit and offset.
     ///
     /// A limit takes its rows in the order of the names; what comes is in no promised order unless one was asked for.
-    /// Rows of equal names are lost and doubled between pages (`reference/infisical.md`, Speed).
+    /// Rows of equal names are lost and doubled between pages (`docs/reference/infisical.md`, Speed).
     pub(crate) fn apply<T>(&self, rows: Vec<(String, T)>) -> (Vec<T>, usize) {
         let mut rows: Vec<(usize, String, T)> = rows
             .into_iter()

@@ -169,7 +169,7 @@ async fn update(
         Replacement::of(membership, rows)
     };
     let (roles, membership) = replacement.written(&infisical, &call).await?;
-    // The third generation answers with no roles at all (`reference/infisical.md`, Three generations).
+    // The third generation answers with no roles at all (`docs/reference/infisical.md`, Three generations).
     let answer =
         if is_newest(&uri) { json!({"identityMembership": bare(&membership)}) } else { json!({"roles": roles}) };
     Ok(answered(&answer))

@@ -1,5 +1,5 @@
 //! Sub-organizations: a sign-in may choose one by `organizationSlug`, and its token is then good for the projects of that
-//! one alone (`reference/infisical.md`, Sub-organizations; `login` in Infisical's
+//! one alone (`docs/reference/infisical.md`, Sub-organizations; `login` in Infisical's
 //! `backend/src/services/identity-ua/identity-ua-service.ts` and its siblings).
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Which routes a server has, by its age (`reference/infisical.md`, Three generations; Users and groups).
+//! Which routes a server has, by its age (`docs/reference/infisical.md`, Three generations; Users and groups).
 
 use serde::{Deserialize, Serialize};
 

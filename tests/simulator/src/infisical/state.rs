@@ -14,7 +14,7 @@ use super::sign_in::Logins;
 use super::store::Memberships;
 use super::subjects::{Group, Identity, Kind, Mail, User};
 
-/// The slugs of built-in roles that both generations of the server know (`reference/infisical.md`, Roles in
+/// The slugs of built-in roles that both generations of the server know (`docs/reference/infisical.md`, Roles in
 /// answers). The literal `custom` is one of them: it is accepted, and stores a role without an id.
 pub(crate) const BUILT_IN: [&str; 5] = ["admin", "member", "viewer", "no-access", "custom"];
 
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) new_privileges: Option<bool>,
 }
 
-/// Whose errors the server answers with (`reference/infisical.md`, Errors).
+/// Whose errors the server answers with (`docs/reference/infisical.md`, Errors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorStyle {
@@ -75,7 +75,8 @@ pub(crate) struct CustomRole {
     pub(crate) created: Timestamp,
 }
 
-/// One membership of a project. Nothing stops anybody from having several (`reference/infisical.md`, PATCH and time).
+/// One membership of a project. Nothing stops anybody from having several (`docs/reference/infisical.md`, PATCH and
+/// time).
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     /// Counts up; the table sets it.

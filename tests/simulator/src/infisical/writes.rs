@@ -91,7 +91,8 @@ impl Call {
         for input in roles {
             let role =
                 held.role_of_slug(project, &input.slug).ok_or_else(|| errors.role_not_found(kind, &input.slug))?;
-            // Sending a role that the target has already is no exception (`reference/infisical.md`, Three generations).
+            // Sending a role that the target has already is no exception (`docs/reference/infisical.md`, Three
+            // generations).
             if !unchecked && !rights.include(&held.rights_of_role(project, &role)) {
                 return Err(errors.escalation(kind, &input.slug));
             }

@@ -86,7 +86,7 @@ impl Zitadel {
         }
     }
 
-    /// Deletes a project. Its members become ghosts (`reference/zitadel.md`, trap 1).
+    /// Deletes a project. Its members become ghosts (`docs/reference/zitadel.md`, trap 1).
     pub fn delete_project(&self, project: &str) {
         let now = self.now();
         let mut state = self.state();

@@ -58,7 +58,7 @@ impl Command<'_> {
     }
 
     /// Makes these the roles of a member. Whether user and project exist is not looked at: a ghost is answered 200
-    /// (`reference/zitadel.md`, trap 1).
+    /// (`docs/reference/zitadel.md`, trap 1).
     pub(crate) async fn change(self, roles: Vec<String>) -> Result<Written, Refusal> {
         {
             let held = self.held();

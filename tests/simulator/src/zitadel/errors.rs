@@ -1,5 +1,5 @@
-//! How ZITADEL refuses (`reference/zitadel.md`, Management v1): a gRPC code, a text that may be localised, and an id
-//! that isn't.
+//! How ZITADEL refuses (`docs/reference/zitadel.md`, Management v1): a gRPC code, a text that may be localised, and an
+//! id that isn't.
 
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};

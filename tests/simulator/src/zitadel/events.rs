@@ -54,7 +54,7 @@ pub(crate) struct Event {
     /// When it was pushed, by a clock that nobody moves: search is behind this.
     pub(crate) pushed: Instant,
     pub(crate) kind: Kind,
-    /// Search skips it for good (`reference/zitadel.md`, trap 4).
+    /// Search skips it for good (`docs/reference/zitadel.md`, trap 4).
     pub(crate) lost: bool,
 }
 

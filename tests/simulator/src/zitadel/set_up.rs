@@ -84,7 +84,7 @@ impl Zitadel {
     }
 
     /// Takes a user's login name away, which happens when users are created at the same time: search leaves such a
-    /// user out for ever (`reference/zitadel.md`, trap 5).
+    /// user out for ever (`docs/reference/zitadel.md`, trap 5).
     pub fn lose_login_name(&self, user: &str) {
         if let Some(user) = self.state().users.get_mut(user) {
             user.login_name = None;
@@ -208,8 +208,8 @@ impl Zitadel {
     }
 
     /// Sets how many rows a search returns when no limit is asked for, and how many at most. The recorded version
-    /// returns all; from 4.20 on it is said to be 100 and 1000 (`reference/zitadel.md`, Management v1). What it does
-    /// beyond the most is not known: here the rows are cut.
+    /// returns all; from 4.20 on it is said to be 100 and 1000 (`docs/reference/zitadel.md`, Management v1). What it
+    /// does beyond the most is not known: here the rows are cut.
     pub fn set_page_limits(&self, default: usize, most: usize) {
         self.state().page = (default, most);
     }

@@ -12,7 +12,7 @@ use super::events::{Event, Kind, Member, Resource};
 use super::projection::Projection;
 
 /// The roles that an instance has by default and that pass as a project member's: the server only looks for the
-/// prefix `PROJECT` among the roles that are configured (`reference/zitadel.md`, Roles).
+/// prefix `PROJECT` among the roles that are configured (`docs/reference/zitadel.md`, Roles).
 pub(crate) const PROJECT_ROLES: [&str; 6] = [
     "PROJECT_OWNER",
     "PROJECT_OWNER_VIEWER",
@@ -67,7 +67,7 @@ pub(crate) struct User {
     pub(crate) org: String,
     pub(crate) kind: UserKind,
     pub(crate) user_name: String,
-    /// None: the user that search leaves out for ever (`reference/zitadel.md`, trap 5).
+    /// None: the user that search leaves out for ever (`docs/reference/zitadel.md`, trap 5).
     pub(crate) login_name: Option<String>,
     pub(crate) state: UserState,
     pub(crate) deleted: bool,

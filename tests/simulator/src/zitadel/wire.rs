@@ -1,4 +1,4 @@
-//! Bodies as the server reads and writes them: JSON made from protocol buffers (`reference/zitadel.md`, JSON).
+//! Bodies as the server reads and writes them: JSON made from protocol buffers (`docs/reference/zitadel.md`, JSON).
 
 use axum::body::Bytes;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Members of grants: what is different about them (`reference/zitadel.md`, Grant members differ).
+//! Members of grants: what is different about them (`docs/reference/zitadel.md`, Grant members differ).
 
 use jiff::Timestamp;
 use reqwest::Method;

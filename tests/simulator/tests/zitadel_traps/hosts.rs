@@ -1,4 +1,4 @@
-//! Which instance a request is for (`reference/zitadel.md`, Headers and limits).
+//! Which instance a request is for (`docs/reference/zitadel.md`, Headers and limits).
 
 use reqwest::Method;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! One test for each way in which ZITADEL surprises (`reference/zitadel.md`); named after the surprise.
+//! One test for each way in which ZITADEL surprises (`docs/reference/zitadel.md`); named after the surprise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where something is wrong")]
 

@@ -1,4 +1,4 @@
-//! Ids from names (`reference/zitadel.md`, Names).
+//! Ids from names (`docs/reference/zitadel.md`, Names).
 
 use reqwest::Method;
 use serde_json::{Value, json};

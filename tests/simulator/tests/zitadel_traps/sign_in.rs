@@ -1,4 +1,4 @@
-//! Signing in (`reference/zitadel.md`, Auth), with the credentials of the demo.
+//! Signing in (`docs/reference/zitadel.md`, Auth), with the credentials of the demo.
 
 use std::time::Duration;
 

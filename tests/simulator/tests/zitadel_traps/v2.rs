@@ -1,4 +1,4 @@
-//! v2: the administrators of projects (`reference/zitadel.md`, v2).
+//! v2: the administrators of projects (`docs/reference/zitadel.md`, v2).
 
 use serde_json::{Value, json};
 use simulator::{Fault, Order};

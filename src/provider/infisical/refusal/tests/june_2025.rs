@@ -1,4 +1,5 @@
-//! A server of June 2025 (reference/infisical.md, "A server of June 2025"), and what no server's wording may decide.
+//! A server of June 2025 (docs/reference/infisical.md, "A server of June 2025"), and what no server's wording may
+//! decide.
 
 use super::subjects::{of_groups, of_users};
 use super::*;

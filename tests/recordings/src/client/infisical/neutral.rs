@@ -179,7 +179,7 @@ fn refused(status: u16, name: &str, message: &str) -> Answer {
     Answer::json(status, &json!({"statusCode": status, "message": message, "error": name}))
 }
 
-/// With a space: the words of the HTTP framework (reference/infisical.md, "Three generations").
+/// With a space: the words of the HTTP framework (docs/reference/infisical.md, "Three generations").
 fn no_route(asked: &Asked) -> Answer {
     refused(404, "Not Found", &format!("Route {}:{} not found", asked.method, asked.path))
 }
