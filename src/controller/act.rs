@@ -16,8 +16,8 @@ use crate::events::Happening;
 use crate::layers::Layer;
 use crate::member::{Change, Member};
 use crate::plan::{Loss, Plan};
-use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
+use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Provider, Receipt, Urgency};
 
 /// How long a write may go unshown before it is healed.
@@ -121,12 +121,12 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
         if healed < HEALS {
             pass.ctx.metrics.healed();
             tracing::warn!(object = %pass.reference, ?target, "the provider answered a write with yes and doesn't show it: writing it again another way");
-            let permit = connection.lane.permit(Kind::Write, urgency, pass.namespace).await;
+            let permit = connection.quota.permit(Kind::Write, urgency, pass.namespace).await;
             receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
             roster.wrote(&target.subject_id, written(change, &target.subject_id, receipt));
         } else if shown.is_none() && *change != Change::Remove {
-            let permit = connection.lane.permit(Kind::Read, urgency, pass.namespace).await;
+            let permit = connection.quota.permit(Kind::Read, urgency, pass.namespace).await;
             connection.provider.explain_absence(&permit, target).await?;
         }
     }
