@@ -14,7 +14,7 @@
 //! | watch | [`controller`]`::watch`, [`controller::stored`], [`controller::wiring`], [`controller::targets`] | who has to look again |
 //! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`] | which server, which target, who leads |
 //! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
-//! | permit | [`provider::budget`] | whose request is next: revocations first, fair by namespace |
+//! | permit | [`provider::quota`] | whose request is next: revocations first, fair by namespace |
 //! | evaluate | [`grants`] | which role runs from when to when |
 //! | observe | [`roster`] | what the provider holds: one list serves a project |
 //! | plan | [`plan`](mod@plan) | the one change that puts the difference right |
@@ -66,6 +66,7 @@ pub mod renames;
 mod replaceable;
 mod roots;
 pub mod roster;
+pub mod round_robin;
 pub mod status;
 pub mod telemetry;
 pub mod verify;

@@ -196,20 +196,29 @@ pub struct Capabilities {
     pub invites: bool,
 }
 
-/// What a request is for, the most urgent first.
+/// What a request is for, the most urgent first. Of two ends the one that was due earlier is more urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Urgency {
-    /// It takes access away.
+    /// It ends access whose end has come, at this instant, or repairs a removal that was lost.
+    End(Timestamp),
+    /// It takes access away and gives none.
     Revoke,
+    /// It takes access away and gives some.
+    Exchange,
     /// It gives access that was asked for.
     Grant,
-    /// It puts a change by hand right.
+    /// It repairs drift.
     Drift,
-    /// It only looks.
+    /// It only reads.
     Resync,
 }
 
 impl Urgency {
-    /// All, the most urgent first.
-    pub const ALL: [Self; 4] = [Self::Revoke, Self::Grant, Self::Drift, Self::Resync];
+    /// How many levels there are; ends are one.
+    pub const LEVELS: usize = 6;
+
+    /// Whether it is for access that has to end.
+    pub fn revokes(self) -> bool {
+        matches!(self, Self::End(_) | Self::Revoke)
+    }
 }

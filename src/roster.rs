@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::api::SubjectKind;
 use crate::liveness::waiting;
 use crate::member::{Member, Project};
-use crate::provider::budget::{Kind, Lane};
 use crate::provider::error::Effect;
+use crate::provider::quota::{Kind, Quota};
 use crate::provider::{Error, Listing, Provider, Urgency};
 
 /// How soon after a failed list the next one may begin: whoever asks earlier gets the same answer.
@@ -32,8 +32,8 @@ pub struct Sighting {
 /// Who asks for a list, and how urgently.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// The provider's lane.
-    pub lane: &'a Lane,
+    /// The provider's quota.
+    pub quota: &'a Quota,
     /// How urgent it is.
     pub urgency: Urgency,
     /// The namespace that is charged.
@@ -153,7 +153,7 @@ impl Roster {
     }
 
     async fn list<P: Provider>(&self, provider: &P, asker: Asker<'_>) -> Result<(), Error> {
-        let permit = asker.lane.permit(Kind::Read, asker.urgency, asker.namespace).await;
+        let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
         let began = Instant::now();
         let listing = provider.list(&permit, &self.project, self.kind).await;
         let mut state = self.state();

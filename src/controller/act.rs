@@ -15,8 +15,8 @@ use crate::confirm::{Confirmation, confirmation};
 use crate::events::Happening;
 use crate::member::{Change, Entry, Member};
 use crate::plan::{Loss, Plan};
-use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
+use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Provider, Receipt, Urgency};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
@@ -141,12 +141,12 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
         if healed < HEALS {
             pass.ctx.metrics.healed();
             tracing::info!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
-            let permit = connection.lane.permit(Kind::Write, urgency, pass.namespace).await;
+            let permit = connection.quota.permit(Kind::Write, urgency, pass.namespace).await;
             receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
             roster.wrote(&target.subject_id, written(pass, change, receipt));
         } else if shown.is_none() && *change != Change::Remove {
-            let permit = connection.lane.permit(Kind::Read, urgency, pass.namespace).await;
+            let permit = connection.quota.permit(Kind::Read, urgency, pass.namespace).await;
             connection.provider.explain_absence(&permit, target).await?;
         }
     }

@@ -16,7 +16,7 @@ use crate::api::{ProjectMembership, Reason};
 use crate::policy::Server;
 use crate::policy::resync::Resync;
 use crate::provider::AnyProvider;
-use crate::provider::budget::{Budget, Lane};
+use crate::provider::quota::{EndpointQuota, Quota};
 use crate::roster::Rosters;
 
 /// A provider object's key: kind, namespace, name.
@@ -73,7 +73,7 @@ pub struct Connection {
     /// The client.
     pub provider: AnyProvider,
     /// Its share of the endpoint's budget.
-    pub lane: Lane,
+    pub quota: Quota,
     /// What was observed through it.
     pub rosters: Rosters,
     /// How long drift may remain.
@@ -140,7 +140,7 @@ impl Link {
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
-    budgets: Mutex<HashMap<(String, bool), Budget>>,
+    budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
     /// Each provider object's rules as they were at its last check.
     rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
 }
@@ -170,9 +170,9 @@ impl Connections {
     }
 
     /// The budget of a server, shared by all provider objects that name it as the same kind of server.
-    pub fn budget(&self, endpoint: &str, one_writer: bool) -> Budget {
+    pub fn budget(&self, endpoint: &str, one_writer: bool) -> EndpointQuota {
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| Budget::new(one_writer)).clone()
+        budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer)).clone()
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, Link>> {

@@ -21,7 +21,7 @@ use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::clock::Clock;
 use crate::events::Events;
 use crate::liveness::{Passes, name_of};
-use crate::provider::budget::Lane;
+use crate::provider::quota::Quota;
 use crate::telemetry::{Metrics, Readiness};
 
 /// Asks for a pass over one membership.
@@ -42,7 +42,7 @@ pub struct Context {
     /// Which provider objects are kept because memberships of them hold access.
     pub in_use: InUse,
     /// Whose write to a membership is next: namespaces take turns.
-    pub turns: Lane,
+    pub turns: Quota,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
     /// Objects that went without our leave.

@@ -24,8 +24,8 @@ use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
 use crate::member::{Capabilities, Change, Term};
 use crate::plan::{Plan, View, plan};
-use crate::provider::budget::{Kind, Permit};
 use crate::provider::error::Effect;
+use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Retry, Urgency};
 use crate::roster::{Asker, Roster, Sighting};
 
@@ -253,7 +253,7 @@ impl Pass<'_> {
         knocked: Notified<'_>,
     ) -> Result<Option<Permit>, Stop> {
         let urgency = urgency_of(look);
-        let mut waiting = pin!(self.resolved.connection.lane.permit(Kind::Write, urgency, self.namespace));
+        let mut waiting = pin!(self.resolved.connection.quota.permit(Kind::Write, urgency, self.namespace));
         let mut knocked = pin!(knocked);
         loop {
             tokio::select! {
@@ -323,8 +323,8 @@ impl Pass<'_> {
             if look.plan.fallbacks().is_empty() {
                 return false;
             }
-            let lane = &self.resolved.connection.lane;
-            let permit = lane.permit(Kind::Write, Urgency::Revoke, self.namespace).await;
+            let quota = &self.resolved.connection.quota;
+            let permit = quota.permit(Kind::Write, Urgency::Revoke, self.namespace).await;
             let look = match self.known(memory, Some(since)) {
                 Ok(Some(look)) if look.sighting.as_of + FRESH >= Instant::now() => look,
                 Ok(_) | Err(_) => {
@@ -357,7 +357,7 @@ impl Pass<'_> {
 
     /// Who asks for a list.
     pub fn asker(&self, urgency: Urgency, spacing: Duration) -> Asker<'_> {
-        Asker { lane: &self.resolved.connection.lane, urgency, namespace: self.namespace, spacing }
+        Asker { quota: &self.resolved.connection.quota, urgency, namespace: self.namespace, spacing }
     }
 
     /// What the provider can and needs for this kind of subject.

@@ -23,8 +23,8 @@ use crate::liveness::waiting;
 use crate::member::{Project, Term};
 use crate::policy::allow::Place;
 use crate::policy::{self, Pinned, Refusal};
-use crate::provider::budget::Kind;
 use crate::provider::error::Effect;
+use crate::provider::quota::Kind;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::status::{self, InForce, Told};
 
@@ -117,7 +117,7 @@ async fn found(
     }
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
     let namespace = object.namespace().unwrap_or_default();
-    let permit = async || connection.lane.permit(Kind::Read, urgency, &namespace).await;
+    let permit = async || connection.quota.permit(Kind::Read, urgency, &namespace).await;
     if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
         let organization = policy::organization_id(spec, server)?;
         let found = connection.provider.find_project(&permit().await, name, organization.as_deref()).await;
@@ -298,7 +298,7 @@ async fn bring_in(
         in_use::hold(ctx, &object, &connection.uid).await.map_err(Ended::Stopped)?;
     }
     let namespace = object.namespace().unwrap_or_default();
-    let permit = connection.lane.permit(Kind::Write, Urgency::Grant, &namespace).await;
+    let permit = connection.quota.permit(Kind::Write, Urgency::Grant, &namespace).await;
     // Permit, then look again: whoever is mailed can't be unmailed.
     let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)

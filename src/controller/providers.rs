@@ -25,8 +25,8 @@ use crate::api::membership::ProviderKind;
 use crate::api::provider::{Limits, MembershipProviderSpec};
 use crate::policy::Server;
 use crate::policy::resync::Resync;
-use crate::provider::budget::Kind;
 use crate::provider::http::{Client, Endpoint};
+use crate::provider::quota::Kind;
 use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
 use crate::roster::Rosters;
 use crate::status::Told;
@@ -171,7 +171,7 @@ fn changed(old: Option<&Link>, new: &Link) -> bool {
 
 /// As urgent as a grant, where namespaces take turns: what many ask for doesn't keep a provider from being checked.
 async fn verify(connection: &Connection) -> Result<Verified, Error> {
-    let permit = connection.lane.permit(Kind::Read, Urgency::Grant, &connection.key.namespace).await;
+    let permit = connection.quota.permit(Kind::Read, Urgency::Grant, &connection.key.namespace).await;
     connection.provider.verify(&permit).await
 }
 
@@ -219,7 +219,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     }
     let one_writer = spec.zitadel.is_some();
     let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
-    let lane = budget.lane(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
+    let quota = budget.quota(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
     let http = match &trust {
         None => http.clone(),
         Some(trust) => http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
@@ -232,7 +232,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         endpoint: endpoint.as_str().to_owned(),
         server,
         provider,
-        lane,
+        quota,
         rosters: Rosters::default(),
         resync,
         reachability: Mutex::default(),

@@ -16,7 +16,7 @@ use crate::api::membership::ProjectMembershipStatus;
 use crate::api::provider::Limits;
 use crate::api::{FINALIZER, ProjectMembership};
 use crate::provider::Urgency;
-use crate::provider::budget::{Budget, Kind, Lane};
+use crate::provider::quota::{EndpointQuota, Kind, Quota};
 
 /// The name under which fields are owned.
 pub const MANAGER: &str = "membership-operator";
@@ -30,9 +30,9 @@ const LEFT_OUT: [&str; 4] = ["target", "nextTransitionTime", "carriedRoles", "la
 
 /// The turns of writes to memberships. All are of one urgency: access that is to end ends at the provider before anything
 /// is written here.
-pub fn turns() -> Lane {
+pub fn turns() -> Quota {
     let limits = Limits { max_in_flight: Some(AT_ONCE), ..Limits::default() };
-    Budget::new(false).lane("kubernetes".to_owned(), limits)
+    EndpointQuota::new(false).quota("kubernetes".to_owned(), limits)
 }
 
 /// Writes a status; where it says what the object says already, nothing is sent.

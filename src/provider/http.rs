@@ -37,8 +37,8 @@ pub use request::{Method, Request};
 pub use trust::{Trust, TrustError};
 pub use wire::{InProcess, NoAnswer};
 
-use super::budget::Kind;
 use super::error::Effect;
+use super::quota::Kind;
 use super::{Error, Permit};
 use crate::clock::Clock;
 use crate::lease::Leadership;
@@ -165,7 +165,7 @@ impl Server {
     }
 
     /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
-    /// followed. An answer that asks to wait pauses the permit's lane.
+    /// followed. An answer that asks to wait pauses the permit's quota.
     ///
     /// Only the leader asks anything, and it sends what [writes](Request::reads) only while the lease outlasts all of it:
     /// this is the one place that looks, just before sending.
@@ -221,12 +221,14 @@ impl Server {
             && !signs_in
         {
             let kind = if request_reads { Kind::Read } else { Kind::Write };
-            permit.told(kind, limit, remaining, reset);
+            permit.rate_limit(kind, limit, remaining, reset);
         }
-        if let Ok(answer) = &result
-            && (answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some())
-        {
-            permit.pause(answer.retry_after.unwrap_or(DEFAULT_PAUSE));
+        match &result {
+            Ok(answer) if answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some() => {
+                permit.pause(answer.retry_after.unwrap_or(DEFAULT_PAUSE));
+            }
+            Ok(_) => permit.answered(),
+            Err(_) => {}
         }
         result
     }

@@ -4,17 +4,17 @@
 //! roles or time. Each call is made under a [`Permit`] of the provider's [`budget`].
 
 pub mod address;
-pub mod budget;
 pub mod error;
 pub mod http;
 pub mod infisical;
+pub mod quota;
 pub mod session;
 pub mod zitadel;
 
 use jiff::SignedDuration;
 
-pub use budget::{Budget, Permit, Urgency};
 pub use error::{Error, Retry};
+pub use quota::{EndpointQuota, Permit, Urgency};
 
 use crate::api::SubjectKind;
 use crate::member::{Capabilities, Change, Member, Project, Target};

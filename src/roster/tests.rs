@@ -8,7 +8,7 @@ use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
 use crate::member::{Capabilities, Change, Entry, Target};
-use crate::provider::budget::{Budget, Permit};
+use crate::provider::quota::{EndpointQuota, Permit};
 use crate::provider::{Receipt, Verified};
 
 /// How long a list takes.
@@ -91,7 +91,7 @@ impl Provider for Lists {
 struct World {
     provider: Lists,
     roster: Roster,
-    lane: Lane,
+    quota: Quota,
     began: Instant,
 }
 
@@ -100,12 +100,12 @@ impl World {
         let provider = Lists { answers: Mutex::new(answers.into()), ..Lists::default() };
         let roster =
             Roster::new(Project { organization_id: None, id: "p".to_owned(), grant_id: None }, SubjectKind::User);
-        let lane = Budget::new(false).lane("test".to_owned(), Limits::default());
-        Arc::new(Self { provider, roster, lane, began: Instant::now() })
+        let quota = EndpointQuota::new(false).quota("test".to_owned(), Limits::default());
+        Arc::new(Self { provider, roster, quota, began: Instant::now() })
     }
 
     async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Sighting, Error> {
-        let asker = Asker { lane: &self.lane, urgency: Urgency::Resync, namespace: "test", spacing };
+        let asker = Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
         self.roster.observe(&self.provider, asker, "s", not_before).await
     }
 

@@ -17,8 +17,8 @@ use crate::api::provider::Limits;
 use crate::confirm::{Confirmation, confirmation};
 use crate::controller::providers::limits;
 use crate::member::{Capabilities, Change, Member, Project, Target};
-use crate::provider::budget::{Budget, Kind, Lane, Permit, Urgency};
 use crate::provider::http::Endpoint;
+use crate::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
 use crate::provider::{AnyProvider, Error, Listing, Provider, Receipt, Verified};
 use crate::roster::{Asker, Roster, Rosters};
 
@@ -34,7 +34,7 @@ const NAMESPACE: &str = "verify-provider";
 /// One server with the credential to check.
 pub struct Server {
     provider: AnyProvider,
-    lane: Lane,
+    quota: Quota,
     rosters: Rosters,
     times: RefCell<Vec<(Timed, Duration)>>,
     /// The roles that were sent for each subject, refused ones too: what may have to be taken away again.
@@ -77,8 +77,9 @@ impl Server {
     /// A server that nothing was sent to yet, with the limits that the controller would have.
     pub fn new(provider: AnyProvider, endpoint: &Endpoint) -> Self {
         let one_writer = matches!(provider, AnyProvider::Zitadel(_));
-        let lane = Budget::new(one_writer).lane(NAMESPACE.to_owned(), limits(Limits::default(), endpoint.as_str()));
-        Self { provider, lane, rosters: Rosters::default(), times: RefCell::default(), sent: RefCell::default() }
+        let quota =
+            EndpointQuota::new(one_writer).quota(NAMESPACE.to_owned(), limits(Limits::default(), endpoint.as_str()));
+        Self { provider, quota, rosters: Rosters::default(), times: RefCell::default(), sent: RefCell::default() }
     }
 
     /// The client.
@@ -108,7 +109,7 @@ impl Server {
 
     /// The right to ask.
     pub async fn permit(&self) -> Permit {
-        self.lane.permit(Kind::Read, Urgency::Resync, NAMESPACE).await
+        self.quota.permit(Kind::Read, Urgency::Resync, NAMESPACE).await
     }
 
     /// Signs in and finds the generation of the API.
@@ -140,7 +141,7 @@ impl Server {
         patiently(async || {
             let began = Instant::now();
             let asker =
-                Asker { lane: &self.lane, urgency: Urgency::Resync, namespace: NAMESPACE, spacing: Duration::ZERO };
+                Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: NAMESPACE, spacing: Duration::ZERO };
             let sighting = self.roster(target).observe(&self.provider, asker, &target.subject_id, Some(began)).await;
             self.note(Timed::List, began.elapsed());
             sighting.map(|sighting| sighting.member)
@@ -156,7 +157,7 @@ impl Server {
     pub async fn write(&self, target: &Target, change: &Change, urgency: Urgency) -> Result<Receipt, Error> {
         self.remember(target, change.outcome().iter().map(|entry| entry.role.clone()));
         patiently(async || {
-            let permit = self.lane.permit(Kind::Write, urgency, NAMESPACE).await;
+            let permit = self.quota.permit(Kind::Write, urgency, NAMESPACE).await;
             let began = Instant::now();
             let receipt = self.provider.apply(&permit, target, None, change).await;
             self.note(Timed::Write, began.elapsed());
@@ -178,7 +179,7 @@ impl Server {
     /// Brings a user into the project by name, which mails the user.
     pub async fn invite(&self, project: &Project, name: &str) -> Result<String, Error> {
         patiently(async || {
-            let permit = self.lane.permit(Kind::Write, Urgency::Grant, NAMESPACE).await;
+            let permit = self.quota.permit(Kind::Write, Urgency::Grant, NAMESPACE).await;
             let began = Instant::now();
             let invited = self.provider.invite(&permit, project, name).await;
             self.note(Timed::Write, began.elapsed());
@@ -229,7 +230,7 @@ impl Server {
             if heals_left == 0 {
                 return Err(Failure::Unshown { change: change.clone(), shown });
             }
-            let permit = self.lane.permit(Kind::Write, Urgency::Revoke, NAMESPACE).await;
+            let permit = self.quota.permit(Kind::Write, Urgency::Revoke, NAMESPACE).await;
             receipt = self.provider.heal(&permit, target, None, change, shown.as_ref()).await?;
         }
         Ok(())
@@ -267,7 +268,7 @@ impl Server {
     }
 }
 
-/// Asks again where the server has too many requests: the lane waits for as long as it says.
+/// Asks again where the server has too many requests: the quota waits for as long as it says.
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 1..ROUNDS {
         match ask().await {

@@ -31,9 +31,9 @@ use std::sync::{Arc, Mutex};
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
 use membership_operator::member::{Change, Entry, Member, Project, Target};
-use membership_operator::provider::budget::{Budget, Kind, Lane};
 use membership_operator::provider::http::{Client, Endpoint, Observed, Observer, Policy};
 use membership_operator::provider::infisical::{Credentials, Infisical};
+use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};
 use membership_operator::provider::{Error, Permit, Provider, Receipt, Urgency};
 use simulator::worlds::{self, INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_PROJECT};
 use simulator::{ErrorStyle, Generations, Simulator};
@@ -42,7 +42,7 @@ use simulator::{ErrorStyle, Generations, Simulator};
 struct Stage {
     simulator: Simulator,
     infisical: Infisical,
-    lane: Lane,
+    quota: Quota,
     observed: Arc<Seen>,
 }
 
@@ -87,7 +87,7 @@ impl Stage {
         let observed = Arc::new(Seen::default());
         let endpoint = Endpoint::parse(simulator.infisical().url()).unwrap();
         let infisical = Infisical::new(&client(observed.clone()), endpoint, credentials).inviting_users(invite_users);
-        Self { simulator, infisical, lane: lane(), observed }
+        Self { simulator, infisical, quota: quota(), observed }
     }
 
     fn server(&self) -> &simulator::Infisical {
@@ -95,11 +95,11 @@ impl Stage {
     }
 
     async fn read(&self) -> Permit {
-        self.lane.permit(Kind::Read, Urgency::Resync, "team-a").await
+        self.quota.permit(Kind::Read, Urgency::Resync, "team-a").await
     }
 
     async fn write(&self) -> Permit {
-        self.lane.permit(Kind::Write, Urgency::Grant, "team-a").await
+        self.quota.permit(Kind::Write, Urgency::Grant, "team-a").await
     }
 
     /// The server as each of the generations that are known.
@@ -157,8 +157,8 @@ fn client(observer: Arc<dyn Observer>) -> Client {
     Client::new(Policy { allow_http: vec!["127.0.0.1".to_owned()], ..Policy::default() }, observer).unwrap()
 }
 
-fn lane() -> Lane {
-    Budget::new(false).lane("MembershipProvider/team-a/infisical".to_owned(), Limits::default())
+fn quota() -> Quota {
+    EndpointQuota::new(false).quota("MembershipProvider/team-a/infisical".to_owned(), Limits::default())
 }
 
 fn web() -> Project {

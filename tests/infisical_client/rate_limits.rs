@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use membership_operator::api::SubjectKind;
-use membership_operator::provider::budget::Kind;
+use membership_operator::provider::quota::Kind;
 use membership_operator::provider::{Provider, Urgency};
 use serde_json::json;
 use simulator::{Answer, Fault, Order};
@@ -19,7 +19,7 @@ fn list_with(remaining: &str) -> Answer {
 }
 
 async fn may_begin(stage: &Stage, kind: Kind, urgency: Urgency) -> bool {
-    tokio::time::timeout(Duration::from_millis(50), stage.lane.permit(kind, urgency, "team-a")).await.is_ok()
+    tokio::time::timeout(Duration::from_millis(50), stage.quota.permit(kind, urgency, "team-a")).await.is_ok()
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use membership_operator::api::SubjectKind;
-use membership_operator::provider::budget::Kind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Trust};
 use membership_operator::provider::infisical::{Credentials, Infisical};
+use membership_operator::provider::quota::Kind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -19,7 +19,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{lane, web};
+use crate::{quota, web};
 
 /// An authority that nobody's system knows.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -98,7 +98,7 @@ fn at(client: &Client, server: &Server) -> Infisical {
 }
 
 async fn list(infisical: &Infisical) -> Result<usize, Error> {
-    let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use control_plane::TcpProxy;
 use membership_operator::api::SubjectKind;
-use membership_operator::provider::budget::Kind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Proxies};
 use membership_operator::provider::infisical::{Credentials, Infisical};
+use membership_operator::provider::quota::Kind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use tokio::io::AsyncWriteExt;
 
 use crate::raw::{self, Raw};
-use crate::{client, lane, web};
+use crate::{client, quota, web};
 
 /// A server that keeps its connections open, answers each request with an empty list and remembers the requests.
 async fn remembering() -> (Raw, Arc<Mutex<Vec<String>>>) {
@@ -40,7 +40,7 @@ async fn remembering() -> (Raw, Arc<Mutex<Vec<String>>>) {
 async fn list(client: &Client, url: &str) -> Result<usize, Error> {
     let infisical =
         Infisical::new(client, Endpoint::parse(url).unwrap(), Credentials::Token("token".to_owned().into()));
-    let permit = lane().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }
 

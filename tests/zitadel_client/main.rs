@@ -27,9 +27,9 @@ use std::time::Duration;
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
 use membership_operator::member::{Change, Entry, Member, Project, Target};
-use membership_operator::provider::budget::{Budget, Kind, Lane};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
+use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};
 use membership_operator::provider::zitadel::{Credentials, Zitadel};
 use membership_operator::provider::{Error, Listing, Permit, Provider, Receipt, Urgency};
 use secrecy::SecretString;
@@ -50,7 +50,7 @@ const GRANT_VIEWER: &str = "PROJECT_GRANT_OWNER_VIEWER";
 struct World {
     simulator: Simulator,
     zitadel: Zitadel,
-    lane: Lane,
+    quota: Quota,
 }
 
 impl World {
@@ -58,8 +58,8 @@ impl World {
         let simulator = Simulator::start().await.unwrap();
         simulator.load(&demo());
         let zitadel = client(simulator.zitadel().url(), TOKEN);
-        let lane = Budget::new(true).lane("test".to_owned(), Limits::default());
-        let world = Self { simulator, zitadel, lane };
+        let quota = EndpointQuota::new(true).quota("test".to_owned(), Limits::default());
+        let world = Self { simulator, zitadel, quota };
         world.find_out().await;
         world
     }
@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn permit(&self) -> Permit {
-        self.lane.permit(Kind::Write, Urgency::Grant, "test").await
+        self.quota.permit(Kind::Write, Urgency::Grant, "test").await
     }
 
     async fn list(&self, project: &Project) -> Result<Listing, Error> {

@@ -141,6 +141,6 @@ async fn too_many_requests_stop_the_lane() {
     world.order(Order::next(Fault::zitadel_rate_limited()));
     let error = world.apply(&target(ADA), &create(&[OWNER])).await.unwrap_err();
     assert!(matches!(error, Error::RateLimited { after: None, .. }), "{error}");
-    let next = world.lane.permit(Kind::Read, Urgency::Revoke, "test");
+    let next = world.quota.permit(Kind::Read, Urgency::Revoke, "test");
     assert!(tokio::time::timeout(Duration::from_millis(100), next).await.is_err(), "no request meanwhile");
 }

@@ -69,11 +69,11 @@ async fn every_further_write_of_a_cure_is_charged() {
     let limits = Limits { writes_per_minute: Some(2), ..Limits::default() };
     let user = target(GRACE);
     let shown = world.shown(&user).await;
-    world.lane = Budget::new(true).lane("test".to_owned(), limits);
+    world.quota = EndpointQuota::new(true).quota("test".to_owned(), limits);
     let permit = world.permit().await;
     world.zitadel.heal(&permit, &user, None, &replace(&[OWNER]), shown.as_ref()).await.unwrap();
     drop(permit);
-    let next = world.lane.permit(Kind::Write, Urgency::Revoke, "test");
+    let next = world.quota.permit(Kind::Write, Urgency::Revoke, "test");
     assert!(tokio::time::timeout(Duration::from_millis(100), next).await.is_err(), "two writes took the whole minute");
 }
 

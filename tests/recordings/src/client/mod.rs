@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
-use membership_operator::provider::budget::{Budget, Kind};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Policy};
+use membership_operator::provider::quota::{EndpointQuota, Kind};
 use membership_operator::provider::{Error, Permit, Retry, Urgency};
 
 use crate::expected::{Call, Drive};
@@ -185,8 +185,8 @@ fn script(
 
 /// A permit of its own, so that a pause that one answer asks for doesn't hold up the next scene.
 async fn permit(writes: bool) -> Permit {
-    let lane = Budget::new(false).lane("recordings".to_owned(), Limits::default());
-    lane.permit(if writes { Kind::Write } else { Kind::Read }, Urgency::Grant, "recordings").await
+    let quota = EndpointQuota::new(false).quota("recordings".to_owned(), Limits::default());
+    quota.permit(if writes { Kind::Write } else { Kind::Read }, Urgency::Grant, "recordings").await
 }
 
 /// The text of an error.

@@ -1,23 +1,23 @@
-//! Whose turn it is: a map that remembers who was served longest ago.
+//! Round robin: a map that remembers which key was served longest ago.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// A map whose keys take turns. A key that is served goes behind all others, and so does one that comes (back).
+/// A map whose keys take round_robin. A key that is served goes behind all others, and so does one that comes (back).
 #[derive(Debug)]
-pub struct Turns<K, V> {
+pub struct RoundRobin<K, V> {
     order: BTreeMap<u64, K>,
     values: HashMap<K, (u64, V)>,
     last: u64,
 }
 
-impl<K, V> Default for Turns<K, V> {
+impl<K, V> Default for RoundRobin<K, V> {
     fn default() -> Self {
         Self { order: BTreeMap::new(), values: HashMap::new(), last: 0 }
     }
 }
 
-impl<K: Clone + Eq + Hash, V: Default> Turns<K, V> {
+impl<K: Clone + Eq + Hash, V: Default> RoundRobin<K, V> {
     /// The value of a key, made where it wasn't there.
     pub fn entry(&mut self, key: &K) -> &mut V {
         let Self { order, values, last } = self;
@@ -39,7 +39,7 @@ impl<K: Clone + Eq + Hash, V: Default> Turns<K, V> {
         self.values.get_mut(key).map(|(_, value)| value)
     }
 
-    /// All keys and values, the one whose turn it is first.
+    /// All keys and values, the one that was served longest ago first.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.order.values().filter_map(|key| self.values.get(key).map(|(_, value)| (key, value)))
     }
@@ -67,25 +67,25 @@ impl<K: Clone + Eq + Hash, V: Default> Turns<K, V> {
 mod tests {
     use super::*;
 
-    fn order(turns: &Turns<&'static str, u32>) -> Vec<&'static str> {
-        turns.iter().map(|(key, _)| *key).collect()
+    fn order(round_robin: &RoundRobin<&'static str, u32>) -> Vec<&'static str> {
+        round_robin.iter().map(|(key, _)| *key).collect()
     }
 
     #[test]
-    fn who_is_served_or_comes_back_goes_behind_the_others() {
-        let mut turns = Turns::<&'static str, u32>::default();
+    fn a_key_that_was_served_or_added_goes_behind_the_others() {
+        let mut round_robin = RoundRobin::<&'static str, u32>::default();
         for key in ["a", "b", "c", "a"] {
-            *turns.entry(&key) += 1;
+            *round_robin.entry(&key) += 1;
         }
-        assert_eq!(order(&turns), ["a", "b", "c"]);
-        turns.served(&"a");
-        assert_eq!(order(&turns), ["b", "c", "a"]);
-        turns.remove(&"b");
-        assert_eq!(order(&turns), ["c", "a"]);
-        turns.entry(&"b");
-        assert_eq!(order(&turns), ["c", "a", "b"]);
-        assert_eq!((turns.get(&"a"), turns.get(&"b"), turns.get(&"d")), (Some(&2), Some(&0), None));
-        turns.served(&"nobody");
-        assert_eq!(order(&turns), ["c", "a", "b"]);
+        assert_eq!(order(&round_robin), ["a", "b", "c"]);
+        round_robin.served(&"a");
+        assert_eq!(order(&round_robin), ["b", "c", "a"]);
+        round_robin.remove(&"b");
+        assert_eq!(order(&round_robin), ["c", "a"]);
+        round_robin.entry(&"b");
+        assert_eq!(order(&round_robin), ["c", "a", "b"]);
+        assert_eq!((round_robin.get(&"a"), round_robin.get(&"b"), round_robin.get(&"d")), (Some(&2), Some(&0), None));
+        round_robin.served(&"nobody");
+        assert_eq!(order(&round_robin), ["c", "a", "b"]);
     }
 }

@@ -1,0 +1,306 @@
+//! Which request begins next: values and `now` in, a decision out, without tasks, timers or locks.
+//!
+//! Requests wait in rings. A ring holds the requests of one urgency that compete for one resource: the one writer of the
+//! endpoint, or else a quota's own limits for one kind of request. In each ring namespaces are served round robin, and within
+//! a namespace the end that was due first, or else the request that came first. Rings that compete for the same slots (a
+//! quota's reads and its writes) are served round robin as well, so that neither a flood of reads nor one of writes shuts out
+//! the other.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::rate_limit::RateLimit;
+use super::usage::{Capacity, Usage};
+use super::{Kind, Urgency};
+use crate::api::provider::Limits;
+use crate::round_robin::RoundRobin;
+
+/// A quota of the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuotaId(u64);
+
+/// A request that waits. Ids grow: a smaller one came earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct WaiterId(u64);
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This request begins now: it is counted and waits no more. Ask again.
+    Grant(WaiterId),
+    /// Nothing before this instant, unless a request comes or ends.
+    At(Instant),
+    /// Nothing, unless a request comes or ends.
+    Idle,
+}
+
+/// The requests of one endpoint: those that wait and those in flight.
+#[derive(Debug)]
+pub struct Queue {
+    one_writer: bool,
+    writing: usize,
+    quotas: BTreeMap<QuotaId, Usage>,
+    levels: [RoundRobin<Resource, Ring>; Urgency::LEVELS],
+    places: HashMap<WaiterId, Place>,
+    last_id: u64,
+}
+
+/// What requests of one kind compete for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Resource {
+    /// The one writer of the endpoint.
+    Writer,
+    /// A quota's limits for one kind.
+    Quota(QuotaId, Kind),
+}
+
+/// The requests of one urgency that compete for one resource.
+#[derive(Debug, Default)]
+struct Ring {
+    /// By namespace and quota, in the order in which they are served.
+    namespaces: RoundRobin<Arc<str>, BTreeMap<QuotaId, BTreeSet<(Urgency, WaiterId)>>>,
+    /// How many wait for each quota.
+    quotas: BTreeMap<QuotaId, usize>,
+    /// The urgency of one of its requests. All of them are of one level, which is all that capacity depends on.
+    urgency: Option<Urgency>,
+}
+
+/// Where a request waits.
+#[derive(Clone, Debug)]
+struct Place {
+    quota: QuotaId,
+    kind: Kind,
+    urgency: Urgency,
+    namespace: Arc<str>,
+}
+
+impl Queue {
+    /// Nobody waits. With `one_writer` no two writes are in flight at once, whatever their quotas.
+    pub fn new(one_writer: bool) -> Self {
+        Self {
+            one_writer,
+            writing: 0,
+            quotas: BTreeMap::new(),
+            levels: Default::default(),
+            places: HashMap::new(),
+            last_id: 0,
+        }
+    }
+
+    /// A new quota.
+    pub fn add_quota(&mut self, limits: Limits) -> QuotaId {
+        self.last_id += 1;
+        let quota = QuotaId(self.last_id);
+        self.quotas.insert(quota, Usage::new(limits));
+        quota
+    }
+
+    /// Other limits for a quota.
+    pub fn set_limits(&mut self, quota: QuotaId, limits: Limits) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.set_limits(limits);
+        }
+    }
+
+    /// Removes a quota, unless something that was sent or waits still counts. Returns whether it is gone.
+    pub fn remove_unused(&mut self, quota: QuotaId, now: Instant) -> bool {
+        let waiting = self.waiting(quota).iter().any(|waiting| *waiting > 0);
+        let spent = !waiting && self.quotas.get_mut(&quota).is_none_or(|usage| usage.is_unused(now));
+        if spent {
+            self.quotas.remove(&quota);
+        }
+        spent
+    }
+
+    /// A request comes to wait.
+    pub fn join(&mut self, quota: QuotaId, kind: Kind, urgency: Urgency, namespace: &str) -> WaiterId {
+        self.last_id += 1;
+        let id = WaiterId(self.last_id);
+        let place = Place { quota, kind, urgency, namespace: namespace.into() };
+        let resource = self.resource(&place);
+        self.level(urgency).entry(&resource).join(id, &place);
+        self.places.insert(id, place);
+        id
+    }
+
+    /// A request waits no longer. Nothing happens where it doesn't wait any more.
+    pub fn leave(&mut self, id: WaiterId) {
+        let Some(place) = self.places.remove(&id) else { return };
+        let resource = self.resource(&place);
+        let level = self.level(place.urgency);
+        let Some(ring) = level.get_mut(&resource) else { return };
+        ring.leave(id, &place);
+        if ring.quotas.is_empty() {
+            level.remove(&resource);
+        }
+    }
+
+    /// Decides. Of those that may begin, one of the most urgent begins, in the order that the module describes.
+    pub fn next(&mut self, now: Instant) -> Next {
+        let mut wake: Option<Instant> = None;
+        for level in 0..Urgency::LEVELS {
+            if let Some((id, resource)) = self.choose(level, now, &mut wake) {
+                self.begin(id, resource, now);
+                return Next::Grant(id);
+            }
+        }
+        wake.map_or(Next::Idle, Next::At)
+    }
+
+    /// A request that was granted has ended.
+    pub fn end(&mut self, quota: QuotaId, kind: Kind) {
+        if kind == Kind::Write {
+            self.writing = self.writing.saturating_sub(1);
+        }
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.end();
+        }
+    }
+
+    /// One more request is sent in the place of one that was granted.
+    pub fn charge(&mut self, quota: QuotaId, kind: Kind, now: Instant) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.charge(kind, now);
+        }
+    }
+
+    /// A request that was granted was never sent; that it ended is said besides.
+    pub fn refund(&mut self, quota: QuotaId, kind: Kind) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.refund(kind);
+        }
+    }
+
+    /// No request of the quota begins before `until`. Of several pauses the longest counts.
+    pub fn pause(&mut self, quota: QuotaId, until: Instant) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.pause(until);
+        }
+    }
+
+    /// The server answered, and didn't ask to wait.
+    pub fn answered(&mut self, quota: QuotaId) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.answered();
+        }
+    }
+
+    /// The server reported what its own limits leave to a quota.
+    pub fn rate_limit(&mut self, quota: QuotaId, kind: Kind, reported: RateLimit, now: Instant) {
+        if let Some(usage) = self.quotas.get_mut(&quota) {
+            usage.rate_limit(kind, reported, now);
+        }
+    }
+
+    /// How many requests of a quota wait, by urgency, the most urgent first.
+    pub fn waiting(&self, quota: QuotaId) -> [usize; Urgency::LEVELS] {
+        let resources = [Resource::Writer, Resource::Quota(quota, Kind::Read), Resource::Quota(quota, Kind::Write)];
+        self.levels.each_ref().map(|level| {
+            let rings = resources.iter().filter_map(|resource| level.get(resource));
+            rings.filter_map(|ring| ring.quotas.get(&quota)).sum()
+        })
+    }
+
+    /// The request of this level that begins now; where there is none, `wake` is moved up to when there may be one.
+    fn choose(&self, level: usize, now: Instant, wake: &mut Option<Instant>) -> Option<(WaiterId, Resource)> {
+        for (resource, ring) in self.levels.get(level)?.iter() {
+            let kind = match resource {
+                Resource::Writer if self.writing > 0 => continue,
+                Resource::Writer => Kind::Write,
+                Resource::Quota(_, kind) => *kind,
+            };
+            let Some(urgency) = ring.urgency else { continue };
+            let mut open = BTreeSet::new();
+            for quota in ring.quotas.keys() {
+                match self.quotas.get(quota).map_or(Capacity::Full, |usage| usage.capacity(kind, urgency, now)) {
+                    Capacity::Now => _ = open.insert(*quota),
+                    Capacity::At(instant) => *wake = Some(wake.map_or(instant, |wake| wake.min(instant))),
+                    Capacity::Full => {}
+                }
+            }
+            if let Some(id) = ring.first(&open) {
+                return Some((id, *resource));
+            }
+        }
+        None
+    }
+
+    fn begin(&mut self, id: WaiterId, resource: Resource, now: Instant) {
+        let Some(place) = self.places.get(&id).cloned() else { return };
+        if place.kind == Kind::Write {
+            self.writing += 1;
+        }
+        if let Some(usage) = self.quotas.get_mut(&place.quota) {
+            usage.begin(place.kind, place.urgency, now);
+        }
+        let level = self.level(place.urgency);
+        level.served(&resource);
+        if let Some(ring) = level.get_mut(&resource) {
+            ring.namespaces.served(&place.namespace);
+        }
+        self.leave(id);
+    }
+
+    fn resource(&self, place: &Place) -> Resource {
+        match place.kind {
+            Kind::Write if self.one_writer => Resource::Writer,
+            kind => Resource::Quota(place.quota, kind),
+        }
+    }
+
+    fn level(&mut self, urgency: Urgency) -> &mut RoundRobin<Resource, Ring> {
+        let [end, revoke, exchange, grant, drift, resync] = &mut self.levels;
+        match urgency {
+            Urgency::End(_) => end,
+            Urgency::Revoke => revoke,
+            Urgency::Exchange => exchange,
+            Urgency::Grant => grant,
+            Urgency::Drift => drift,
+            Urgency::Resync => resync,
+        }
+    }
+}
+
+impl Ring {
+    fn join(&mut self, id: WaiterId, place: &Place) {
+        self.urgency = Some(place.urgency);
+        self.namespaces.entry(&place.namespace).entry(place.quota).or_default().insert((place.urgency, id));
+        *self.quotas.entry(place.quota).or_default() += 1;
+    }
+
+    fn leave(&mut self, id: WaiterId, place: &Place) {
+        if let Some(quotas) = self.namespaces.get_mut(&place.namespace) {
+            if let Some(waiters) = quotas.get_mut(&place.quota) {
+                waiters.remove(&(place.urgency, id));
+                if waiters.is_empty() {
+                    quotas.remove(&place.quota);
+                }
+            }
+            if quotas.is_empty() {
+                self.namespaces.remove(&place.namespace);
+            }
+        }
+        if let Some(waiting) = self.quotas.get_mut(&place.quota) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.quotas.remove(&place.quota);
+            }
+        }
+    }
+
+    /// The first in order for an open quota, of the namespace that was served longest ago.
+    fn first(&self, open: &BTreeSet<QuotaId>) -> Option<WaiterId> {
+        if open.is_empty() {
+            return None;
+        }
+        self.namespaces.iter().find_map(|(_, quotas)| {
+            let waiters = quotas.iter().filter(|(quota, _)| open.contains(quota)).map(|(_, waiters)| waiters);
+            waiters.filter_map(BTreeSet::first).min().map(|(_, id)| *id)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
