@@ -124,9 +124,9 @@ impl Book {
         self.lock().ended.insert(life.to_owned());
     }
 
-    /// A known gap (docs/decisions.md, "A grant on the spec's word alone"): a process that is killed between a grant on
-    /// the word of a spec and the status that speaks of it, on an object that is then edited, may leave a role that only
-    /// an Exclusive object notices.
+    /// A known gap (docs/decisions.md, "Permanent roles may be granted before the status records them"): a process that
+    /// is killed between a grant on the word of a spec and the status that speaks of it, on an object that is then edited,
+    /// may leave a role that only an Exclusive object notices.
     pub fn was_granted_by_the_dead(&self, spot: Spot, role: &str) -> bool {
         let state = self.lock();
         state.on_a_spec.get(&(spot, role.to_owned())).is_some_and(|life| state.ended.contains(life))
