@@ -217,6 +217,18 @@ impl Urgency {
     /// How many levels there are; ends are one.
     pub const LEVELS: usize = 6;
 
+    /// Its level, 0 the most urgent.
+    pub fn level(self) -> usize {
+        match self {
+            Self::End(_) => 0,
+            Self::Revoke => 1,
+            Self::Exchange => 2,
+            Self::Grant => 3,
+            Self::Drift => 4,
+            Self::Resync => 5,
+        }
+    }
+
     /// Whether it is for access that has to end.
     pub fn revokes(self) -> bool {
         matches!(self, Self::End(_) | Self::Revoke)

@@ -56,6 +56,8 @@ pub struct Plan {
     fallbacks_need_fresh: bool,
     removal_takes_others: bool,
     revokes: bool,
+    due: Option<Timestamp>,
+    end_unlisted: Option<Change>,
 }
 
 impl Plan {
@@ -102,16 +104,31 @@ impl Plan {
         self.fallbacks_need_fresh
     }
 
-    /// How much the change hurries. An end, a revocation and the shortening of what is ours go first. `settled`: the
-    /// spec was carried out before, so that what is gained only repairs drift.
+    /// Whether the change takes away or shortens what is ours.
+    pub fn revokes(&self) -> bool {
+        self.revokes
+    }
+
+    /// How urgent the change is. `settled`: the spec was carried out before, so that what is gained only repairs drift.
     pub fn urgency(&self, settled: bool) -> Urgency {
-        if self.revokes {
-            Urgency::Revoke
-        } else if self.gained.is_empty() || settled {
-            Urgency::Drift
-        } else {
-            Urgency::Grant
+        match self.due {
+            Some(due) => Urgency::End(due),
+            None if self.revokes && self.gained.is_empty() => Urgency::Revoke,
+            None if self.revokes => Urgency::Exchange,
+            None if self.gained.is_empty() || settled => Urgency::Drift,
+            None => Urgency::Grant,
         }
+    }
+
+    /// What ends the roles whose end has come and gives nothing, where that does not depend on what the list says of
+    /// others' roles: it may be sent on an old list while no new one can be had.
+    pub fn end_unlisted(&self) -> Option<&Change> {
+        self.end_unlisted.as_ref()
+    }
+
+    /// How urgent its removals are without the grants beside them.
+    pub fn urgency_of_removals(&self) -> Urgency {
+        self.due.map_or(Urgency::Revoke, Urgency::End)
     }
 }
 
@@ -149,15 +166,19 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
         true => fallbacks(&verdicts, observed, &union, view, &change),
         false => (Vec::new(), BTreeSet::new()),
     };
+    let (gained, due) = (gained(&verdicts, &missing), due(observed, &union, layers, view));
+    let ends = due.and_then(|_| if gained.is_empty() { Some(&change) } else { fallbacks.first() });
     Plan {
+        end_unlisted: ends.filter(|end| **end == Change::Remove || !relies_on_list(end, &union, view)).cloned(),
         removal_takes_others: !others.is_empty(),
         fallbacks_need_fresh: fallbacks.iter().any(|fallback| relies_on_list(fallback, &union, view)),
         fallbacks,
-        gained: gained(&verdicts, &missing),
+        gained,
         lost: verdicts.iter().filter_map(lost).collect(),
         drift,
         needs_fresh: relies_on_list(&change, &union, view),
         revokes: revokes || base_of_ours_goes,
+        due,
         change: Some(change),
     }
 }
@@ -266,6 +287,15 @@ fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
     let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
     let proof = view.observed.is_some() && view.capabilities.lists_are_current;
     !proof && union.ours.iter().filter(to_go).any(|role| !listed(role))
+}
+
+/// When the first of the roles of ours that are to go should have ended; `None`: none of them has ended.
+fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Option<Timestamp> {
+    let stays = |role: &String| union.kept.contains_key(role) || union.held.contains_key(role);
+    let is_there = |role: &String| view.observed.is_none() || observed.iter().any(|entry| entry.role == *role);
+    let to_go = union.ours.iter().filter(|role| !stays(role) && is_there(role));
+    let end = |role: &String| layers.iter().filter_map(|layer| layer.managed.get(role)).copied().reduce(Term::later);
+    to_go.filter_map(|role| end(role)?.end()).filter(|end| *end <= view.now).min()
 }
 
 /// Whether a change says anything on the word of the observed list alone.

@@ -14,7 +14,7 @@ use crate::api::SubjectKind;
 use crate::liveness::waiting;
 use crate::member::{Member, Project};
 use crate::provider::error::Effect;
-use crate::provider::quota::{Kind, Quota};
+use crate::provider::quota::{Kind, Permit, Quota};
 use crate::provider::{Error, Listing, Provider, Urgency};
 
 /// How soon after a failed list the next one may begin: whoever asks earlier gets the same answer.
@@ -48,8 +48,8 @@ pub struct Roster {
     project: Project,
     kind: SubjectKind,
     state: Mutex<State>,
-    /// Held while a list is under way: one for those who hurry, so that they don't wait with the others for a budget.
-    listing: [tokio::sync::Mutex<()>; 2],
+    /// Held while a list of this urgency waits for a permit or is under way: what is more urgent does not wait with it.
+    listing: [tokio::sync::Mutex<()>; Urgency::LEVELS],
 }
 
 #[derive(Debug, Default)]
@@ -106,9 +106,7 @@ impl Roster {
             if let Some(began) = self.began() {
                 tokio::time::sleep_until(began + asker.spacing).await;
             }
-            let [ordinary, hurried] = &self.listing;
-            let listing = if asker.urgency == Urgency::Revoke { hurried } else { ordinary };
-            let _one = waiting(listing.lock()).await;
+            let _one = waiting(self.listing[asker.urgency.level()].lock()).await;
             if let Some(sighting) = self.sighting(subject_id, not_before) {
                 return sighting;
             }
@@ -119,7 +117,13 @@ impl Roster {
                 // Another list began while this one waited for its turn.
                 continue;
             }
-            self.list(provider, asker).await?;
+            let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
+            // A list that was more urgent may have begun, and ended, before this one's turn.
+            if self.sighting(subject_id, not_before).is_some() {
+                permit.unused();
+                continue;
+            }
+            self.list(provider, &permit).await?;
         }
     }
 
@@ -152,10 +156,9 @@ impl Roster {
         self.sighting(subject_id, None)?.ok().map(|sighting| sighting.member)
     }
 
-    async fn list<P: Provider>(&self, provider: &P, asker: Asker<'_>) -> Result<(), Error> {
-        let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
+    async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {
         let began = Instant::now();
-        let listing = provider.list(&permit, &self.project, self.kind).await;
+        let listing = provider.list(permit, &self.project, self.kind).await;
         let mut state = self.state();
         match listing {
             Ok(listing) => {

@@ -1,7 +1,7 @@
 //! One pass's work at the provider: observe → plan → write down → permit → plan again → act → confirm, until nothing
 //! differs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ use crate::roster::{Asker, Roster, Sighting};
 const ROUNDS: u32 = 3;
 /// A list that a write relies on began after the write was planned, and is no older than this when it is sent.
 const FRESH: Duration = Duration::from_secs(5);
+/// How long after one list of a project the next may begin for the sake of declarations that came since.
+const DECISION_SPACING: Duration = Duration::from_secs(1);
 /// How long after one list of a project the next may begin when it only confirms writes.
 pub const CONFIRM_SPACING: Duration = Duration::from_millis(250);
 
@@ -70,6 +72,7 @@ impl Pass<'_> {
         let asked_since = not_before;
         // A list that was asked for and failed is still asked for: an older one is no answer.
         let mut not_before = not_before.max(memory.unanswered);
+        let mut spacing = Duration::ZERO;
         let mut round = 0;
         let mut done: Option<Change> = None;
         // A change that met another member than the list shows.
@@ -81,14 +84,23 @@ impl Pass<'_> {
             let object = record::after_an_edit(self.ctx, object, memory).await?;
             let knock = self.ctx.targets.knock(&object);
             let knocked = knock.notified();
-            let look = match self.look(memory, not_before).await? {
+            let look = match self.look(memory, not_before, spacing).await? {
                 Ok(look) => look,
                 Err(error) => {
                     memory.unanswered = not_before;
+                    self.end_unlisted(memory).await?;
                     return self.failed(error, false);
                 }
             };
             memory.unanswered = None;
+            if let Some(declared) = self.undecided_since(memory, &look)
+                && look.sighting.as_of < declared
+            {
+                // Many that are declared together are decided on few lists.
+                spacing = if look.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
+                not_before = not_before.max(Some(declared));
+                continue;
+            }
             if record::speaks_of_another(memory, &look.scene) {
                 continue;
             }
@@ -161,23 +173,70 @@ impl Pass<'_> {
     }
 
     /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
-    async fn look(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Result<Look, Error>, Stop> {
-        match self.observe(not_before).await {
+    async fn look(
+        &self,
+        memory: &Memory,
+        not_before: Option<Instant>,
+        spacing: Duration,
+    ) -> Result<Result<Look, Error>, Stop> {
+        match self.observe(not_before, spacing).await {
             Ok(sighting) => Ok(Ok(self.planned(memory, sighting)?)),
             Err(error) => Ok(Err(error)),
         }
     }
 
+    /// Since when the latest of the declarations that count has been known, where it is not carried out yet: it is decided
+    /// on a list that began after that. `None`: there is none, or the provider itself refuses what the list doesn't
+    /// justify, as it does when a member is created that is there already.
+    fn undecided_since(&self, memory: &mut Memory, look: &Look) -> Option<Instant> {
+        let objects = look.scene.other_objects.iter().filter_map(|other| self.ctx.latest(other));
+        let objects: Vec<_> = std::iter::once(look.scene.object.clone()).chain(objects).collect();
+        let undecided =
+            objects.iter().filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
+        let now = Instant::now();
+        let versions: HashMap<String, i64> = undecided
+            .filter_map(|object| Some((object.metadata.uid.clone()?, object.metadata.generation.unwrap_or_default())))
+            .collect();
+        memory.undecided.retain(|uid, (generation, _)| versions.get(uid) == Some(generation));
+        for (uid, generation) in versions {
+            memory.undecided.entry(uid).or_insert((generation, now));
+        }
+        if matches!(look.plan.change(), Some(Change::Create(_))) {
+            return None;
+        }
+        memory.undecided.values().map(|(_, since)| *since).max()
+    }
+
+    /// The list failed: ends what is due to end on the row that was last known, where that gives nobody anything. The
+    /// next list confirms it.
+    async fn end_unlisted(&self, memory: &Memory) -> Result<(), Stop> {
+        let due = |look: &Look| look.plan.end_unlisted().is_some();
+        let Some(look) = self.known(memory, None)?.filter(due) else {
+            return Ok(());
+        };
+        let quota = &self.resolved.connection.quota;
+        let permit = quota.permit(Kind::Write, look.plan.urgency_of_removals(), self.namespace).await;
+        let look = self.known(memory, None)?;
+        let Some((end, row)) = look.as_ref().and_then(|l| Some((l.plan.end_unlisted()?, l.sighting.member.as_ref())))
+        else {
+            permit.unused();
+            return Ok(());
+        };
+        if let Err(error) = act::carry_out(self, permit, row, end, false).await {
+            tracing::warn!(object = %self.reference, %error, "the list of members and the removal of ended roles both fail");
+        }
+        Ok(())
+    }
+
     /// Observes, as urgently as the target's objects ask for by now: an end that comes due while this waits for a budget,
     /// or a deletion, doesn't wait as the look for whose sake it began.
-    async fn observe(&self, not_before: Option<Instant>) -> Result<Sighting, Error> {
+    async fn observe(&self, not_before: Option<Instant>, spacing: Duration) -> Result<Sighting, Error> {
         let (roster, subject) = (self.roster(), &self.resolved.target.subject_id);
         let provider = &self.resolved.connection.provider;
         let knock = self.resolved.object(self.ctx, self.reference).map(|object| self.ctx.targets.knock(&object));
         let mut urgency = self.urgency;
         loop {
-            let mut observing =
-                pin!(roster.observe(provider, self.asker(urgency, Duration::ZERO), subject, not_before));
+            let mut observing = pin!(roster.observe(provider, self.asker(urgency, spacing), subject, not_before));
             loop {
                 let knocked = async {
                     match &knock {
@@ -189,11 +248,12 @@ impl Pass<'_> {
                 tokio::select! {
                     biased;
                     sighting = &mut observing => return sighting,
-                    () = sleep_until(self.next_end(now), now), if urgency != Urgency::Revoke => {}
-                    () = knocked, if urgency != Urgency::Revoke => {}
+                    () = sleep_until(self.next_end(now), now) => {}
+                    () = knocked => {}
                 }
-                if self.revokes() {
-                    urgency = Urgency::Revoke;
+                let most_urgent = self.most_urgent();
+                if most_urgent < urgency {
+                    urgency = most_urgent;
                     break;
                 }
             }
@@ -207,10 +267,10 @@ impl Pass<'_> {
         kin.into_iter().filter_map(|kin| self.ctx.latest(&kin))
     }
 
-    /// Whether something on the target has to end or to go.
-    fn revokes(&self) -> bool {
+    /// How urgent it is to look at the target: as urgent as for any of its objects.
+    fn most_urgent(&self) -> Urgency {
         let now = self.ctx.now();
-        self.kin().any(|object| urgency(&object, now) == Urgency::Revoke)
+        self.kin().map(|object| urgency(&object, now)).min().unwrap_or(self.urgency)
     }
 
     /// The next end of what is written down of the target.
@@ -304,7 +364,7 @@ impl Pass<'_> {
                 if act::learn(memory, &look.scene, &look.plan, &change, &error) {
                     return Ok(Sent::Learnt);
                 }
-                if error.retry() == Retry::Terminal && self.fall_back(memory, look, &error).await {
+                if error.retry() == Retry::Terminal && self.fall_back(memory, &error).await {
                     return Ok(Sent::Removed(error));
                 }
                 Err(error)
@@ -313,21 +373,23 @@ impl Pass<'_> {
     }
 
     /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
-    async fn fall_back(&self, memory: &Memory, look: &Look, error: &Error) -> bool {
+    async fn fall_back(&self, memory: &Memory, error: &Error) -> bool {
         let mut since = Instant::now();
-        for attempt in 0..look.plan.fallbacks().len() {
+        let mut attempt = 0;
+        loop {
             // What is sent carries others' entries on the word of the list.
-            let Ok(Ok(look)) = self.look(memory, Some(since)).await else {
+            let Ok(Ok(look)) = self.look(memory, Some(since), Duration::ZERO).await else {
                 return false;
             };
-            if look.plan.fallbacks().is_empty() {
+            if attempt >= look.plan.fallbacks().len() {
                 return false;
             }
             let quota = &self.resolved.connection.quota;
-            let permit = quota.permit(Kind::Write, Urgency::Revoke, self.namespace).await;
+            let permit = quota.permit(Kind::Write, look.plan.urgency_of_removals(), self.namespace).await;
             let look = match self.known(memory, Some(since)) {
                 Ok(Some(look)) if look.sighting.as_of + FRESH >= Instant::now() => look,
                 Ok(_) | Err(_) => {
+                    // The permit came late: the same fallback is tried on another list, and none is skipped.
                     permit.unused();
                     since = Instant::now();
                     continue;
@@ -337,6 +399,7 @@ impl Pass<'_> {
                 permit.unused();
                 return false;
             };
+            attempt += 1;
             if !is_worth_a_try(&look.plan, fallback, error) {
                 permit.unused();
                 continue;
@@ -352,7 +415,6 @@ impl Pass<'_> {
                 Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {}
             }
         }
-        false
     }
 
     /// Who asks for a list.

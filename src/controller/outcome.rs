@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::converge::{Look, Pass, urgency_of};
+use super::converge::{Look, Pass};
 use super::record;
 use super::resolve::{Scene, scene};
 use super::targets::{Memory, Stalled};
@@ -13,7 +13,8 @@ use crate::api::Reason;
 use crate::api::membership::Drift;
 use crate::layers::Phase;
 use crate::member::{Capabilities, Change, Member};
-use crate::provider::{Error, Retry, Urgency};
+use crate::provider::quota::ATTEMPT_EVERY;
+use crate::provider::{Error, Retry};
 use crate::status::Told;
 
 /// When to look again.
@@ -80,7 +81,7 @@ impl Pass<'_> {
             && look.plan.change().is_some_and(|change| *change == stalled.change)
             && stalled.connection.as_ptr() == Arc::as_ptr(&self.resolved.connection)
             && asked_since.is_none_or(|since| stalled.at >= since)
-            && urgency_of(look) != Urgency::Revoke;
+            && !look.plan.revokes();
         same.then(|| (stalled.error.clone(), stalled.removed))
     }
 
@@ -151,6 +152,8 @@ impl Pass<'_> {
             over.into_iter().any(|(role, _)| !removed || there.contains(role))
         });
         let again = match error.retry() {
+            // What is due is attempted however long the server asks to wait, one request at a time.
+            Retry::After(delay) if due => Again::After(delay.min(ATTEMPT_EVERY)),
             Retry::After(delay) => Again::After(delay),
             Retry::Backoff | Retry::Terminal if due => Again::Soon,
             Retry::Backoff => Again::Backoff,
@@ -184,7 +187,7 @@ fn converged(look: &Look, capabilities: Capabilities) -> Told {
 
 pub(super) fn contested(look: Look) -> Outcome {
     let drift = look.plan.drift().to_vec();
-    let due = look.plan.urgency(true) == Urgency::Revoke;
+    let due = look.plan.revokes();
     Outcome {
         scene: look.scene,
         member: Some(look.sighting.member),

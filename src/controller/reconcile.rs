@@ -122,7 +122,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         Err(Unresolved::Named(connection, named)) => return names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
-    if let Some(unready) = resolved.unready.as_ref().filter(|_| urgency(&object, ctx.now()) != Urgency::Revoke) {
+    if let Some(unready) = resolved.unready.as_ref().filter(|_| !urgency(&object, ctx.now()).revokes()) {
         return waits(ctx, &object, unready, None).await;
     }
     let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
@@ -180,11 +180,11 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
 /// How urgent it is to look at an object's target.
 pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    let over = managed.filter_map(|role| role.expiration_time).any(|end| end <= now);
-    match () {
-        () if over || object.metadata.deletion_timestamp.is_some() => Urgency::Revoke,
-        () if !record::settled(object) => Urgency::Grant,
-        () => Urgency::Resync,
+    match managed.filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
+        Some(end) => Urgency::End(end),
+        None if object.metadata.deletion_timestamp.is_some() => Urgency::Revoke,
+        None if !record::settled(object) => Urgency::Grant,
+        None => Urgency::Resync,
     }
 }
 

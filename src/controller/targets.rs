@@ -59,6 +59,8 @@ pub struct Memory {
     /// What was granted on an object's word without having been written down, until its status speaks of it: an edit in
     /// between may leave nothing of it in the spec.
     pub granted: BTreeMap<String, Granted>,
+    /// Which generations of the target's objects are not carried out yet, and since when each has been known, by uid.
+    pub undecided: HashMap<String, (i64, Instant)>,
     /// How often in a row each object's pass has failed.
     pub failures: HashMap<String, u32>,
     /// A list that began no earlier than this was asked for, and failed.

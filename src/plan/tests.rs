@@ -343,6 +343,7 @@ fn an_end_brought_forward_is_carried_out_though_a_grant_beside_it_is_refused() {
 
 #[test]
 fn ends_and_revocations_hurry_most() {
+    let end = |time| Urgency::End(until(time).end().unwrap());
     let grants = [("viewer", GOOD), ("deployer", until("14:00"))];
     let all = row(&[("viewer", GOOD), ("deployer", until("14:00")), ("stranger", GOOD)]);
     for (why, layer, observed, settled, expected) in [
@@ -351,13 +352,13 @@ fn ends_and_revocations_hurry_most() {
         ("a stranger to remove", exclusive(counts("a", &grants)), all.clone(), false, Urgency::Drift),
         ("only strangers", exclusive(counts("a", &[("x", until("11:00"))])), row(&[("s", GOOD)]), true, Urgency::Drift),
         ("a revocation", leaves("a", &grants), all.clone(), true, Urgency::Revoke),
-        ("an end", counts("a", &[("viewer", GOOD), ("deployer", until("12:00"))]), all, true, Urgency::Revoke),
+        ("an end", counts("a", &[("viewer", GOOD), ("deployer", until("12:00"))]), all.clone(), true, end("12:00")),
         (
             "a grant beside an end",
             counts("a", &[("viewer", GOOD), ("deployer", until("12:00"))]),
             row(&[("deployer", until("12:00"))]),
             false,
-            Urgency::Revoke,
+            end("12:00"),
         ),
         (
             "an end brought forward",
@@ -365,6 +366,27 @@ fn ends_and_revocations_hurry_most() {
             row(&grants),
             false,
             Urgency::Revoke,
+        ),
+        (
+            "the first of several ends",
+            counts("a", &[("viewer", until("11:00")), ("deployer", until("12:00"))]),
+            row(&[("viewer", until("11:00")), ("deployer", until("12:00"))]),
+            true,
+            end("11:00"),
+        ),
+        (
+            "an end that is no longer there",
+            counts("a", &[("viewer", until("11:00")), ("deployer", until("12:00"))]),
+            row(&[("deployer", until("12:00"))]),
+            true,
+            end("12:00"),
+        ),
+        (
+            "one role in place of another",
+            layer("a", Phase::Counts, &[("viewer", GOOD)], &[("viewer", GOOD), ("deployer", GOOD)]),
+            row(&[("deployer", GOOD)]),
+            false,
+            Urgency::Exchange,
         ),
     ] {
         assert_eq!(planned(&[layer], &observed, INFISICAL).urgency(settled), expected, "{why}");

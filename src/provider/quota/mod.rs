@@ -4,7 +4,7 @@
 //! [`Permit`]; [`queue`] decides the order, purely: by [`Urgency`], within one urgency round robin by namespace, and within a
 //! namespace the end that was due first, or else the request that came first. A part of each limit is kept for revocations.
 //! A server that asks to wait is obeyed, except that an end that is due is attempted at least every
-//! [`usage::ATTEMPT_EVERY`].
+//! [`ATTEMPT_EVERY`].
 //!
 //! What waits is an entry of some hundred bytes: [`Quota::request`] takes a function to call with the permit.
 //! [`Quota::permit`] is the same as a future, for the few requests that are made outside of a target's pass.
@@ -30,6 +30,7 @@ use crate::liveness::waiting;
 pub use crate::member::Urgency;
 use queue::{Next, Queue, QuotaId, WaiterId};
 use rate_limit::RateLimit;
+pub use usage::ATTEMPT_EVERY;
 
 /// Whether a request changes anything at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

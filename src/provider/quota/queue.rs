@@ -251,15 +251,7 @@ impl Queue {
     }
 
     fn level(&mut self, urgency: Urgency) -> &mut RoundRobin<Resource, Ring> {
-        let [end, revoke, exchange, grant, drift, resync] = &mut self.levels;
-        match urgency {
-            Urgency::End(_) => end,
-            Urgency::Revoke => revoke,
-            Urgency::Exchange => exchange,
-            Urgency::Grant => grant,
-            Urgency::Drift => drift,
-            Urgency::Resync => resync,
-        }
+        &mut self.levels[urgency.level()]
     }
 }
 
