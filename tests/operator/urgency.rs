@@ -1,0 +1,95 @@
+//! What is due to end is ended first, whatever else waits, and whatever the provider refuses besides.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use simulator::{Fault, Order, worlds};
+
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each, time};
+
+/// A temporary role in force, and its end.
+async fn temporary(stage: &Stage, subject: &Subject, duration: &str) -> (&'static str, jiff::Timestamp) {
+    let [role, ..] = subject.names();
+    stage.declare(subject, json!([{"role": role, "temporary": {"duration": duration}}])).await;
+    let end = time(&stage.role_is(&subject.object(), role, "Active").await["expirationTime"]);
+    stage.ready(&subject.object()).await;
+    (role, end)
+}
+
+/// Seen failing with an exchange as urgent as a revocation: the role is in force for as long as the backlog lasts.
+#[tokio::test]
+async fn an_end_waits_behind_no_role_exchange() {
+    const WRITE: Duration = Duration::from_millis(700);
+    with_stage(async |stage| {
+        let zitadel = stage.simulator.zitadel();
+        let others: Vec<Subject> = (0..20).map(|n| stage.user(&format!("exchange-{n}"))).collect();
+        let [a, b, ..] = others[0].names();
+        let declared: Vec<_> = others.iter().map(|other| other.declares(json!([{"role": a}]))).collect();
+        stage.api.apply(&declared).await;
+        for other in &others {
+            stage.ready(&other.object()).await;
+        }
+        let subject = stage.user("ends");
+        let (role, end) = temporary(&stage, &subject, "8s").await;
+        zitadel.order(Order::always(Fault::Delay(WRITE)).on("PUT", "/members/"));
+        let edited: Vec<_> = others.iter().map(|other| other.declares(json!([{"role": b}]))).collect();
+        stage.api.apply(&edited).await;
+        subject.ends(role, end, "behind role exchanges").await;
+        let exchanged = others.iter().filter(|other| other.holds().contains(b)).count();
+        assert!(exchanged < others.len(), "no exchange waits any more: the end had nothing to wait behind");
+    })
+    .await;
+}
+
+/// Seen failing with a pause that holds ends back too: the role is in force until `Retry-After` is over.
+#[tokio::test]
+async fn an_answer_that_asks_to_wait_postpones_no_end() {
+    with_stage(async |stage| {
+        each(stage.both("paused"), async |subject| {
+            let front = stage.at(&subject);
+            let (role, end) = temporary(&stage, &subject, "8s").await;
+            let (method, path) = match subject.is_at_infisical() {
+                true => ("GET", format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT)),
+                false => ("POST", format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
+            };
+            // Another object has the project listed.
+            front.order(Order::next(Fault::infisical_rate_limited(120)).on(method, &path));
+            let other = if subject.is_at_infisical() { stage.identity("other") } else { stage.user("other") };
+            other.by_hand(&[other.names()[1]]);
+            stage.declare(&other, json!([{"role": other.names()[1]}])).await;
+            stage.reason_is(&other.object(), "RateLimited").await;
+            let gone = subject.loses(role).await;
+            let late = gone.duration_since(end);
+            assert!(late < SignedDuration::from_secs(15), "{}: {late:#} late", subject.name);
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Seen failing without `Pass::end_unlisted`: nothing is sent until the list is back.
+#[tokio::test]
+async fn an_end_is_sent_while_lists_fail_and_writes_work() {
+    with_stage(async |stage| {
+        each(stage.both("unlisted"), async |subject| {
+            let front = stage.at(&subject);
+            let (role, end) = temporary(&stage, &subject, "8s").await;
+            let (method, path) = match subject.is_at_infisical() {
+                true => ("GET", format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT)),
+                false => ("POST", format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
+            };
+            front.order(Order::always(Fault::status(503)).on(method, &path));
+            let gone = subject.loses(role).await;
+            let late = gone.duration_since(end);
+            assert!(late < SignedDuration::from_secs(12), "{}: {late:#} late", subject.name);
+            let held = stage.api.get(&subject.object()).await["status"]["roles"][0]["state"].clone();
+            assert_eq!(held, "Active", "{}: nothing has confirmed the end", subject.name);
+            front.clear_orders();
+            stage.role_is(&subject.object(), role, "Expired").await;
+        })
+        .await;
+    })
+    .await;
+}
