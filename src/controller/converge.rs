@@ -84,6 +84,7 @@ impl Pass<'_> {
             let object = record::after_an_edit(self.ctx, object, memory).await?;
             let knock = self.ctx.targets.knock(&object);
             let knocked = knock.notified();
+            let undecided = self.undecided_since(memory);
             let look = match self.look(memory, not_before, spacing).await? {
                 Ok(look) => look,
                 Err(error) => {
@@ -93,12 +94,14 @@ impl Pass<'_> {
                 }
             };
             memory.unanswered = None;
-            if let Some(declared) = self.undecided_since(memory, &look)
-                && look.sighting.as_of < declared
+            // A declaration is decided on a list that began after it came. One that creates a member needs none: the
+            // provider refuses to create one that is there.
+            if look.sighting.as_of < undecided.unwrap_or(look.sighting.as_of)
+                && !matches!(look.plan.change(), Some(Change::Create(_)))
             {
-                // Many that are declared together are decided on few lists.
+                // Many that come together are decided on few lists.
                 spacing = if look.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
-                not_before = not_before.max(Some(declared));
+                not_before = not_before.max(undecided);
                 continue;
             }
             if record::speaks_of_another(memory, &look.scene) {
@@ -185,24 +188,17 @@ impl Pass<'_> {
         }
     }
 
-    /// Since when the latest of the declarations that count has been known, where it is not carried out yet: it is decided
-    /// on a list that began after that. `None`: there is none, or the provider itself refuses what the list doesn't
-    /// justify, as it does when a member is created that is there already.
-    fn undecided_since(&self, memory: &mut Memory, look: &Look) -> Option<Instant> {
-        let objects = look.scene.other_objects.iter().filter_map(|other| self.ctx.latest(other));
-        let objects: Vec<_> = std::iter::once(look.scene.object.clone()).chain(objects).collect();
+    /// Since when the latest of the declarations that are not carried out yet has been known; `None`: there is none.
+    fn undecided_since(&self, memory: &mut Memory) -> Option<Instant> {
         let undecided =
-            objects.iter().filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
-        let now = Instant::now();
+            self.kin().filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
         let versions: HashMap<String, i64> = undecided
             .filter_map(|object| Some((object.metadata.uid.clone()?, object.metadata.generation.unwrap_or_default())))
             .collect();
         memory.undecided.retain(|uid, (generation, _)| versions.get(uid) == Some(generation));
+        let now = Instant::now();
         for (uid, generation) in versions {
             memory.undecided.entry(uid).or_insert((generation, now));
-        }
-        if matches!(look.plan.change(), Some(Change::Create(_))) {
-            return None;
         }
         memory.undecided.values().map(|(_, since)| *since).max()
     }

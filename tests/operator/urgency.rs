@@ -10,9 +10,11 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, time};
 
 /// A temporary role in force, and its end.
-async fn temporary(stage: &Stage, subject: &Subject, duration: &str) -> (&'static str, jiff::Timestamp) {
+async fn temporary(stage: &Stage, subject: &Subject) -> (&'static str, jiff::Timestamp) {
     let [role, ..] = subject.names();
-    stage.declare(subject, json!([{"role": role, "temporary": {"duration": duration}}])).await;
+    // So that its end relies on a list: there may be roles that others gave.
+    let fields = json!({"roleManagement": "Additive"});
+    stage.api.apply(&[subject.declares_with(json!([{"role": role, "temporary": {"duration": "8s"}}]), fields)]).await;
     let end = time(&stage.role_is(&subject.object(), role, "Active").await["expirationTime"]);
     stage.ready(&subject.object()).await;
     (role, end)
@@ -32,7 +34,7 @@ async fn an_end_waits_behind_no_role_exchange() {
             stage.ready(&other.object()).await;
         }
         let subject = stage.user("ends");
-        let (role, end) = temporary(&stage, &subject, "8s").await;
+        let (role, end) = temporary(&stage, &subject).await;
         zitadel.order(Order::always(Fault::Delay(WRITE)).on("PUT", "/members/"));
         let edited: Vec<_> = others.iter().map(|other| other.declares(json!([{"role": b}]))).collect();
         stage.api.apply(&edited).await;
@@ -49,22 +51,37 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
     with_stage(async |stage| {
         each(stage.both("paused"), async |subject| {
             let front = stage.at(&subject);
-            let (role, end) = temporary(&stage, &subject, "8s").await;
+            let (role, end) = temporary(&stage, &subject).await;
             let (method, path) = match subject.is_at_infisical() {
                 true => ("GET", format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT)),
                 false => ("POST", format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
             };
             // Another object has the project listed.
-            front.order(Order::next(Fault::infisical_rate_limited(120)).on(method, &path));
+            front.order(Order::next_n(2, Fault::infisical_rate_limited(120)).on(method, &path));
             let other = if subject.is_at_infisical() { stage.identity("other") } else { stage.user("other") };
             other.by_hand(&[other.names()[1]]);
             stage.declare(&other, json!([{"role": other.names()[1]}])).await;
             stage.reason_is(&other.object(), "RateLimited").await;
             let gone = subject.loses(role).await;
             let late = gone.duration_since(end);
-            assert!(late < SignedDuration::from_secs(15), "{}: {late:#} late", subject.name);
+            assert!(late < SignedDuration::from_secs(25), "{}: {late:#} late", subject.name);
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen failing with the pass that is told to wait coming back when the wait is over.
+#[tokio::test]
+async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
+    with_stage(async |stage| {
+        // Infisical ends temporary roles by itself.
+        let subject = stage.user("told");
+        let (role, end) = temporary(&stage, &subject).await;
+        stage.at(&subject).order(Order::next(Fault::infisical_rate_limited(120)).on("DELETE", &subject.id));
+        let late = subject.loses(role).await.duration_since(end);
+        assert!(late > SignedDuration::from_secs(5), "{late:#}: it wasn't told to wait");
+        assert!(late < SignedDuration::from_secs(25), "{late:#} late");
     })
     .await;
 }
@@ -73,23 +90,18 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
 #[tokio::test]
 async fn an_end_is_sent_while_lists_fail_and_writes_work() {
     with_stage(async |stage| {
-        each(stage.both("unlisted"), async |subject| {
-            let front = stage.at(&subject);
-            let (role, end) = temporary(&stage, &subject, "8s").await;
-            let (method, path) = match subject.is_at_infisical() {
-                true => ("GET", format!("*/{}/identity-memberships", worlds::INFISICAL_PROJECT)),
-                false => ("POST", format!("*/{}/members/_search", worlds::ZITADEL_PROJECT)),
-            };
-            front.order(Order::always(Fault::status(503)).on(method, &path));
-            let gone = subject.loses(role).await;
-            let late = gone.duration_since(end);
-            assert!(late < SignedDuration::from_secs(12), "{}: {late:#} late", subject.name);
-            let held = stage.api.get(&subject.object()).await["status"]["roles"][0]["state"].clone();
-            assert_eq!(held, "Active", "{}: nothing has confirmed the end", subject.name);
-            front.clear_orders();
-            stage.role_is(&subject.object(), role, "Expired").await;
-        })
-        .await;
+        // Infisical ends temporary roles by itself.
+        let subject = stage.user("unlisted");
+        let (role, end) = temporary(&stage, &subject).await;
+        let zitadel = stage.simulator.zitadel();
+        let lists = format!("*/{}/members/_search", worlds::ZITADEL_PROJECT);
+        zitadel.order(Order::always(Fault::status(503)).on("POST", &lists));
+        let late = subject.loses(role).await.duration_since(end);
+        assert!(late < SignedDuration::from_secs(12), "{late:#} late");
+        let held = stage.api.get(&subject.object()).await["status"]["roles"][0]["state"].clone();
+        assert_eq!(held, "Active", "nothing has confirmed the end");
+        zitadel.clear_orders();
+        stage.role_is(&subject.object(), role, "Expired").await;
     })
     .await;
 }
