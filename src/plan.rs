@@ -343,7 +343,8 @@ fn fallbacks(
     let without = |role: &String| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
     let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];
     fallbacks.extend(others.iter().filter(|_| is_few).map(|role| as_change(without(role), Extent::Removals)));
-    let known = without_others.iter().filter(|entry| !view.refused.contains(&entry.role)).cloned().collect();
+    let is_known = |entry: &&Entry| !view.refused.contains(&entry.role) || view.spared.contains(&entry.role);
+    let known = without_others.iter().filter(is_known).cloned().collect();
     fallbacks.extend([as_change(without_others, Extent::Ours), as_change(known, Extent::Ours)]);
     fallbacks.dedup();
     fallbacks.retain(|fallback| fallback != change);

@@ -195,7 +195,7 @@ proptest! {
         past in prop::sample::select(vec![Past::New, Past::Recorded, Past::Lost]),
     ) {
         let time = |nanoseconds: i64| now() + SignedDuration::from_nanos(nanoseconds);
-        prop_assume!(start.is_none_or(|start| start < end));
+        let start = start.map(|start| start.min(end - 1));
         let (start_time, expiration_time) = (start.map(time).map(Time::from), Some(Time::from(time(end))));
         let temporary = Temporary { duration: None, start_time, expiration_time };
         let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: Some(temporary) }])).unwrap();

@@ -15,7 +15,7 @@ async fn an_object_suspended_from_the_start_grants_nothing() {
         each(stage.both("suspended"), async |subject| {
             let [a, b, c, _] = subject.names();
             subject.by_hand(&[c]);
-            let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "2s"}}]);
+            let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "10s"}}]);
             let fields = json!({"suspend": true, "resyncInterval": "1s"});
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
             stage.says(&subject.object(), "Ready", "Unknown", "Suspended").await;
