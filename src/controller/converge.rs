@@ -22,6 +22,7 @@ use super::reporting;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
+use crate::api::membership::AdoptionPolicy;
 use crate::member::{Capabilities, Change, Term};
 use crate::plan::{Plan, View, plan};
 use crate::provider::error::Effect;
@@ -94,11 +95,8 @@ impl Pass<'_> {
                 }
             };
             memory.unanswered = None;
-            // A declaration is decided on a list that began after it came. One that creates a member needs none: the
-            // provider refuses to create one that is there.
-            if look.sighting.as_of < undecided.unwrap_or(look.sighting.as_of)
-                && !matches!(look.plan.change(), Some(Change::Create(_)))
-            {
+            // A declaration is decided on a list that began after it came.
+            if look.sighting.as_of < undecided.unwrap_or(look.sighting.as_of) && !creates(&look) {
                 // Many that come together are decided on few lists.
                 spacing = if look.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
                 not_before = not_before.max(undecided);
@@ -437,6 +435,17 @@ fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
         (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
         (Error::MayNotGrant { .. }, _) => false,
         _ => true,
+    }
+}
+
+/// Whether what is declared comes to the creation of a member, now or once it is written down: the provider refuses that
+/// where the member is there, so that it may be decided on an older list. What `Refuse` refuses is never written down.
+fn creates(look: &Look) -> bool {
+    let object = &look.scene.object;
+    let refuses = object.spec.adoption_policy == AdoptionPolicy::Refuse;
+    match look.plan.change() {
+        Some(change) => matches!(change, Change::Create(_)),
+        None => look.sighting.member.is_none() && !refuses && object.metadata.deletion_timestamp.is_none(),
     }
 }
 
