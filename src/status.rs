@@ -59,7 +59,7 @@ pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i
     match standing {
         Standing::Waiting | Standing::Failing => conditions.push(condition("Reconciling", "True", &reason, &message)),
         Standing::Stalled => conditions.push(condition("Stalled", "True", &reason, &message)),
-        Standing::Ready | Standing::Kept => {}
+        Standing::Ready => {}
     }
     if !drift.is_empty() {
         let differences: Vec<String> = drift.iter().map(|drift| format!("{:?} {:?}", drift.kind, drift.role)).collect();
@@ -86,11 +86,6 @@ fn ready(old: &[Condition], standing: Standing, now: Timestamp) -> &'static str 
     match standing {
         Standing::Ready => "True",
         Standing::Failing | Standing::Stalled => "False",
-        Standing::Kept => match was {
-            "True" => "True",
-            "False" => "False",
-            _ => "Unknown",
-        },
         Standing::Waiting => {
             let stalled = old.iter().any(|c| c.type_ == "Stalled");
             let since = known.filter(|c| c.status == "Unknown").map(|c| c.last_transition_time.0);
@@ -168,9 +163,20 @@ fn with_message(role: RoleStatus, known: Option<&RoleStatus>, recorded: bool, no
     RoleStatus { message, ..role }
 }
 
-/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends.
-pub fn frozen_roles(old: &[RoleStatus], in_force: &InForce, now: Timestamp) -> Vec<RoleStatus> {
+/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends, earlier where
+/// the spec brought the end of `recorded` forward.
+pub fn frozen_roles(
+    old: &[RoleStatus],
+    recorded: &[ManagedRole],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
     let frozen = |role: &RoleStatus| {
+        let recorded = recorded.iter().find(|recorded| recorded.role == role.role);
+        let earlier =
+            recorded.and_then(|r| r.expiration_time).filter(|end| role.expiration_time.is_none_or(|e| *end < e));
+        let start_time = role.start_time.or(recorded.filter(|_| earlier.is_some()).and_then(|r| r.start_time));
+        let role = &RoleStatus { start_time, expiration_time: earlier.or(role.expiration_time), ..role.clone() };
         let there = in_force.shown.as_ref().is_none_or(|shown| shown.contains(&role.role));
         let ended = role.expiration_time.is_some_and(|end| end <= now);
         let state = match role.state {

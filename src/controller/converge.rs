@@ -13,7 +13,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::act::{self, Sent};
-use super::admit::Reading;
+use super::admit::{Reading, record_of};
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
 use super::reconcile::urgency;
@@ -275,8 +275,7 @@ impl Pass<'_> {
 
     /// The next end of what is written down of the target.
     fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let statuses = self.kin().filter_map(|object| object.status.clone());
-        let ends = statuses.flat_map(|status| status.managed_roles).filter_map(|role| role.expiration_time);
+        let ends = self.kin().flat_map(|object| record_of(&object, now)).filter_map(|role| role.expiration_time);
         ends.filter(|end| *end > now).min()
     }
 

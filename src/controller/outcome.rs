@@ -103,11 +103,11 @@ impl Pass<'_> {
         self.refused(memory, look, error, removed)
     }
 
-    /// As [`Pass::failed`], of a change: what an onlooker's siblings are refused says nothing of the onlooker.
+    /// As [`Pass::failed`], of a change: what the other declarations are refused says nothing of one that is suspended or
+    /// only observes.
     pub(super) fn refused(&self, memory: &Memory, look: Look, error: Error, removed: bool) -> Result<Outcome, Stop> {
         let acting = &look.scene.acting;
-        let looks_on = acting.aside.as_ref().is_some_and(|aside| aside.reason == Reason::Observed);
-        if looks_on && acting.layer.managed.is_empty() {
+        if acting.compares && acting.layer.managed.is_empty() {
             return Ok(self.settled(look, memory));
         }
         self.failed(error, removed)

@@ -161,7 +161,9 @@ fn nothing_to_do(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolv
     let refused = |aside: &Refusal| {
         matches!(aside.reason, Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec)
     };
-    reading.aside.filter(|aside| governed && holds_nothing && refused(aside))
+    // One that could be carried out if it were not suspended is compared with what the provider shows.
+    let unseen = governed && holds_nothing && !reading.compares;
+    reading.aside.filter(|aside| unseen && refused(aside))
 }
 
 /// How old an observation may be: as old as drift may live, and no older than a request to look.
@@ -179,8 +181,8 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
 
 /// How urgent it is to look at an object's target.
 pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    match managed.filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
+    let managed = admit::record_of(object, now);
+    match managed.iter().filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
         Some(end) => Urgency::End(end),
         None if object.metadata.deletion_timestamp.is_some() => Urgency::Revoke,
         None if !record::settled(object) => Urgency::Grant,
@@ -359,7 +361,8 @@ async fn waits(
     }
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
-    let ends: Vec<Timestamp> = old.managed_roles.iter().filter_map(|role| role.expiration_time).collect();
+    let record = admit::record_of(object, now);
+    let ends: Vec<Timestamp> = record.iter().filter_map(|role| role.expiration_time).collect();
     // Who is suspended waits for no provider, unless an end is due.
     let suspended = admit::suspended(object).filter(|_| ends.iter().all(|end| *end > now));
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
@@ -369,10 +372,10 @@ async fn waits(
     let edge = ends.into_iter().chain(status::patience_ends(&conditions)).filter(|edge| *edge > now).min();
     let in_force = record::unobserved(ctx, object, now);
     let report_in = report_failure(ctx, object, &in_force.overdue, &told);
-    let roles = status::frozen_roles(&old.roles, &in_force, now);
+    let roles = status::frozen_roles(&old.roles, &record, &in_force, now);
     let started = old.observed_generation != -1 || !is_finalized(object);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
-    let managed = status::managed_roles(&admit::presumed(object, &old), known);
+    let managed = status::managed_roles(&admit::presumed(object, &old, &record), known);
     let new = ProjectMembershipStatus {
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
@@ -381,6 +384,8 @@ async fn waits(
         // A status that was lost stays so until a pass has looked at the provider.
         observed_generation: if started { generation } else { -1 },
         conditions,
+        // Nobody can look: what differs isn't known.
+        drift: Vec::new(),
         last_handled_reconcile_at: record::asked(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::admit::Reading;
+use super::admit::{self, Reading};
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::converge::{Look, Pass};
@@ -18,7 +18,7 @@ use super::write;
 use crate::api::membership::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleStatus, TargetStatus,
 };
-use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
+use crate::api::{ProjectMembership, RECONCILE_AT, Reason};
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
@@ -248,9 +248,9 @@ pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
 /// The same of an object whose provider can't be asked.
 pub fn unobserved(ctx: &Context, object: &ProjectMembership, now: Timestamp) -> InForce {
     let enforces = ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry());
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let managed = admit::record_of(object, now).into_iter();
     let ended = managed.filter(|role| !enforces && role.expiration_time.is_some_and(|end| end <= now));
-    InForce { shown: None, overdue: ended.map(|role| role.role.clone()).collect() }
+    InForce { shown: None, overdue: ended.map(|role| role.role).collect() }
 }
 
 /// The roles of a row that the acting object has to answer for as long as they are there.
@@ -301,7 +301,10 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
         (Phase::Holds, Some(Reason::Observed)) => {
             status::observed_roles(&object.spec, &old.roles, in_force.shown.as_ref(), now)
         }
-        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => status::frozen_roles(&old.roles, &in_force, now),
+        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => {
+            let recorded = renames.written(&layer.managed, &[]);
+            status::frozen_roles(&old.roles, &recorded, &in_force, now)
+        }
     };
     for role in roles.iter_mut().filter(|role| untried(&role.role)) {
         (role.start_time, role.expiration_time) = (None, None);
@@ -375,10 +378,11 @@ pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
         .next()
 }
 
-/// What differs and is left so: for an object that only observes, against what its declaration would come to.
+/// What differs and is left so: for an object that is suspended or only observes, against what its declaration would come
+/// to.
 pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabilities: Capabilities) -> Vec<Drift> {
     let of_names = drift_of_names(scene);
-    if scene.object.spec.management_policy != ManagementPolicy::Observe || scene.acting.layer.phase != Phase::Holds {
+    if !scene.acting.compares {
         let counts = scene.acting.layer.phase == Phase::Counts;
         return if counts { with(settled.drift(), of_names) } else { Vec::new() };
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
+use super::admit;
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::departed;
@@ -90,7 +91,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
         Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
             emit(ctx, object, Happening::Failed, told.reason, &told.message);
         }
-        Standing::Stalled | Standing::Failing | Standing::Ready | Standing::Kept => {}
+        Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
     ctx.reports.update(ctx, &uid, Notices::waits_no_more);
     None
@@ -180,8 +181,8 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
     }
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    let ends = managed.filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
+    let managed = admit::record_of(object, now);
+    let ends = managed.iter().filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
     match ends.filter(|end| *end <= now).min() {
         Some(end) => format!("its time ended at {end}"),
         None => "it is no longer declared".to_owned(),

@@ -211,8 +211,8 @@ impl Scene {
         ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX)
     }
 
-    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what an
-    /// object that only observes is compared with.
+    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what the
+    /// provider is compared with while the object is suspended or only observes.
     pub fn declared(&self) -> Option<Layer> {
         let admitted = self.acting.admitted.as_ref()?;
         let status = self.object.status.clone().unwrap_or_default();
@@ -298,6 +298,9 @@ pub fn scene(
     let foreign = admit::foreign(&readings, capabilities, observed, now);
     for (reading, governed) in readings.iter_mut().zip(&governed) {
         admit::refuse_taking(reading, *governed, &foreign);
+    }
+    for (reading, object) in readings.iter_mut().zip(&objects).filter(|(r, _)| r.layer.phase == Phase::Holds) {
+        admit::bring_ends_forward(&mut reading.layer.managed, &reading.renames, object, now);
     }
     let spared = match governed.first() {
         Some(Some(governed)) => foreign.into_iter().filter(|role| governed.may_take(role).is_err()).collect(),
