@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::places::MOST_DECLARATIONS;
 use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind, RoleGrant};
 use crate::api::{
     AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
@@ -45,7 +46,7 @@ pub struct Beside<'a> {
     pub observed: Option<&'a Member>,
     /// What the object has written down as managed, as far as it is believed.
     pub record: &'a [ManagedRole],
-    /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
+    /// Roles that the provider shows and other objects on the target have written down: these are theirs.
     pub others: &'a BTreeSet<String>,
     /// Why the provider isn't ready, where only ends and revocations are carried out.
     pub unready: Option<&'a Refusal>,
@@ -156,6 +157,16 @@ pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
     object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
 }
 
+/// That a target has too many declarations for this one.
+pub fn beyond_the_bound() -> Refusal {
+    Refusal {
+        reason: Reason::Conflict,
+        message: format!(
+            "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
+        ),
+    }
+}
+
 /// Why an object that isn't being deleted doesn't count. `refused`: why what it declares can't be carried out.
 fn aside(object: &ProjectMembership, refused: Option<Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
@@ -199,11 +210,14 @@ pub fn refuse_adoption(
     observed: Option<&Member>,
     now: Timestamp,
 ) {
+    if object.spec.adoption_policy != AdoptionPolicy::Refuse {
+        return;
+    }
     let layers: Vec<Layer> = readings.iter().map(|reading| reading.layer.clone()).collect();
     let (Some(reading), Some(layer)) = (readings.get_mut(index), layers.get(index)) else {
         return;
     };
-    if object.spec.adoption_policy != AdoptionPolicy::Refuse || layer.phase != Phase::Counts {
+    if layer.phase != Phase::Counts {
         return;
     }
     let before = plan::preexisting(layer, &layers, observed, now);

@@ -346,13 +346,15 @@ impl Pass<'_> {
         let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change, cure).await;
         if carried_out.as_ref().is_err_and(|error| error.effect() == Effect::None) {
             memory.granted.remove(&uid);
+        } else {
+            // It may be in force from now on.
+            let gained = |role: &String| look.plan.gained().contains(role);
+            memory.tentative.retain(|(_, role)| !gained(role));
+            memory.unsent.retain(|(_, role)| !gained(role));
         }
         match carried_out {
             Ok(sent) => {
                 memory.stalled = None;
-                for role in look.plan.gained() {
-                    memory.tentative.retain(|(_, tentative)| tentative != role);
-                }
                 if sent == Sent::Confirmed {
                     reporting::changed(self.ctx, &look.scene, &look.plan, &self.reported);
                     act::wake_not_allowed(self.ctx, &look.scene, &look.plan);

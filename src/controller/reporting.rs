@@ -16,14 +16,14 @@ use super::context::Context;
 use super::departed;
 use super::resolve::Scene;
 use crate::api::condition::Standing;
-use crate::api::membership::TargetStatus;
+use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::changes::{self, Change, Declaration};
 use crate::events::Happening;
 use crate::member::Term;
 use crate::notices::Notices;
 use crate::plan::{Loss, Plan};
-use crate::status::Told;
+use crate::status::{self, Told};
 
 /// What was reported of each object that is not as it should be, by the objects' uids.
 #[derive(Debug, Default)]
@@ -144,6 +144,24 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
         ctx.metrics.unrevoked(overdue.reason);
         emit(ctx, object, Happening::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
     }
+}
+
+/// Reports the temporary grants of which the object's status newly says that they were not given. Of a suspended object that
+/// is what was asked for.
+pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatus]) {
+    let old = object.status.as_ref().map_or(&[][..], |status| &status.roles);
+    let missed: Vec<String> = status::missed(old, new).map(|role| role.role.clone()).collect();
+    if missed.is_empty() || object.spec.suspend {
+        return;
+    }
+    ctx.metrics.missed(missed.len());
+    tracing::warn!(
+        namespace = object.namespace(),
+        name = departed::name_of(&object.name_any()),
+        roles = missed.join(", "),
+        "not granted: the windows ended before the roles could be granted"
+    );
+    ctx.events.tell(object, Happening::NotGranted, &missed, object.spec.justification.as_deref());
 }
 
 /// Nothing of the object is left to revoke. (What was revoked has an event of its own.)
