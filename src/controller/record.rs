@@ -261,9 +261,9 @@ fn in_force_or_not(scene: &Scene, member: Option<Option<&Member>>, memory: &Memo
     }
 }
 
-/// When an object was created of which no status speaks yet, and that nothing was granted for.
+/// When an object was created whose roles nobody has looked at yet, and that nothing was granted for.
 fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
-    let known = object.status.as_ref().is_some_and(|status| status.observed_generation != -1);
+    let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
     object.metadata.creation_timestamp.as_ref().filter(|_| !known && !is_finalized(object)).map(|created| created.0)
 }
 

@@ -254,7 +254,7 @@ impl Targets {
             return Vec::new();
         };
         known.may_count = may_count;
-        index.place(&key)
+        index.place(&key, false)
     }
 
     /// Whether an object is among the declarations of its target that are evaluated.
@@ -331,25 +331,25 @@ impl Index {
         let moved = known.is_some_and(|known| (&known.kin, &known.provider) != (&seen.kin, &seen.provider));
         let before = self.seen.insert(key.clone(), seen);
         let mut others = before.filter(|_| moved).map_or_else(Vec::new, |before| self.leave(&before, &key));
-        others.extend(self.place(&key));
+        others.extend(self.place(&key, true));
         others
     }
 
-    /// Gives a declaration the place that it has a claim to. Returns the others that are to look again: those that have a
-    /// place, and the one that has lost its own by it. One without a place concerns nobody.
-    fn place(&mut self, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Gives a declaration the place that it has a claim to. `is_new`: what it says is. Returns the others that are to look
+    /// again.
+    fn place(&mut self, key: &Key, is_new: bool) -> Vec<ObjectRef<ProjectMembership>> {
         let Some((seen, kin)) = self.seen.get(key).and_then(|seen| Some((seen, seen.kin.clone()?))) else {
             return Vec::new();
         };
         let (provider, claim, created) = (seen.provider.clone(), seen.claim(), seen.created);
-        self.changed(&kin, &provider, key, |places| places.put(key, claim, created))
+        self.changed(&kin, &provider, key, is_new, |places| places.put(key, claim, created))
     }
 
     fn leave(&mut self, seen: &Seen, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
         let Some(kin) = &seen.kin else {
             return Vec::new();
         };
-        let others = self.changed(kin, &seen.provider, key, |places| places.remove(key));
+        let others = self.changed(kin, &seen.provider, key, true, |places| places.remove(key));
         if let Some(providers) = self.objects.get_mut(kin) {
             providers.retain(|_, places| !places.is_empty());
             if providers.is_empty() {
@@ -360,21 +360,27 @@ impl Index {
         others
     }
 
-    /// Changes the places of a target. Returns the other declarations that are to look again.
+    /// Changes the places of a target. Returns the other declarations that are to look again: those that get or lose a place,
+    /// and where something new is said (`is_new`) by one that has a place, all that have one.
     fn changed(
         &mut self,
         kin: &Kin,
         provider: &ProviderKey,
         key: &Key,
+        is_new: bool,
         change: impl FnOnce(&mut Places),
     ) -> Vec<ObjectRef<ProjectMembership>> {
         let providers = self.objects.entry(kin.clone()).or_default();
         let places = providers.entry(provider.clone()).or_default();
-        let mut concerned: BTreeSet<Key> = places.placed().cloned().collect();
+        let before: BTreeSet<Key> = places.placed().cloned().collect();
         change(places);
-        concerned.extend(places.placed().cloned());
+        let after: BTreeSet<Key> = places.placed().cloned().collect();
+        let mut concerned: BTreeSet<Key> = before.union(&after).cloned().collect();
         if !concerned.remove(key) {
             return Vec::new();
+        }
+        if !is_new {
+            return before.symmetric_difference(&after).filter(|other| *other != key).map(reference_to).collect();
         }
         let elsewhere = providers.iter().filter(|(other, _)| *other != provider);
         concerned.extend(elsewhere.flat_map(|(_, places)| places.placed().cloned()));
