@@ -66,7 +66,6 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
     .await;
 }
 
-/// Seen failing with Ready kept at its last value: False, Unknown.
 #[tokio::test]
 async fn a_suspended_object_is_ready_whatever_it_was_before() {
     with_stage(async |stage| {
