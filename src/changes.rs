@@ -3,7 +3,7 @@
 //! One pass changes a target on behalf of all its declarations. An event about a declaration names only roles that this
 //! declaration has, or had written down: the others' may be of another namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ use crate::api::membership::{RoleState, RoleStatus};
 use crate::events::Happening;
 use crate::layers::{Layer, Phase};
 use crate::member::{Term, Window};
-use crate::plan::Loss;
+use crate::plan::{Loss, Plan};
 
 /// A declaration, and what it reported before the change.
 #[derive(Clone, Debug)]
@@ -78,6 +78,41 @@ pub fn changes(
     }
     let change = |((declaration, happening), roles)| Change { declaration, happening, roles };
     found.into_iter().map(change).collect()
+}
+
+/// Whether a planned change is anything to a declaration: it gives, takes away or changes a role that the declaration has or
+/// had, or takes away an unmanaged role that the declaration does not tolerate. What the provider answers to any other
+/// change is the other declarations' to report.
+pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
+    let own = |role: &String| declaration.managed.contains_key(role) || declaration.has_in_effect(role, now);
+    let named = plan.gained().iter().any(own)
+        || plan.lost().iter().any(|(role, _)| own(role))
+        || plan.drift().iter().any(|drift| own(&drift.role));
+    let exclusive = declaration.exclusive && declaration.phase == Phase::Counts;
+    let unmanaged = exclusive && plan.lost().iter().any(|(_, loss)| *loss == Loss::Unexpected);
+    // What is to go and isn't listed is not named.
+    let to_go = declaration.managed.keys().any(|role| !declaration.has_in_effect(role, now));
+    let unnamed = plan.revokes() && to_go;
+    named || unmanaged || unnamed
+}
+
+/// A provider's message without the names of these roles of other declarations: it is read in another namespace.
+pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let mut text = message.to_owned();
+    for role in roles.iter().filter(|role| !role.is_empty()) {
+        let mut kept = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once(role.as_str()) {
+            let whole = !before.ends_with(part_of_name) && !after.starts_with(part_of_name);
+            kept.push_str(before);
+            kept.push_str(if whole { "(a role of another declaration)" } else { role });
+            rest = after;
+        }
+        kept.push_str(rest);
+        text = kept;
+    }
+    text
 }
 
 /// What the grant of `role` is to a declaration; `None`: it does not have it in effect, or has not written it down yet.

@@ -30,6 +30,8 @@ pub enum Happening {
     Revoked,
     /// Roles whose end has come were taken away.
     Expired,
+    /// Roles were not granted, because their windows ended before they could be.
+    NotGranted,
     /// All access was taken away, and the membership stays: the provider doesn't let it be removed.
     MembershipKept,
     /// Roles that were taken away or shortened by hand were put back.
@@ -57,6 +59,7 @@ impl Happening {
             Self::Granted => "Granted",
             Self::Revoked => "Revoked",
             Self::Expired => "Expired",
+            Self::NotGranted => "NotGranted",
             Self::MembershipKept => "MembershipKept",
             Self::DriftedBack | Self::DriftedAway => "Drifted",
             Self::Failed => "Failed",
@@ -71,7 +74,8 @@ impl Happening {
     fn type_(self) -> &'static str {
         match self {
             Self::Granted | Self::Revoked | Self::Expired | Self::Ready => "Normal",
-            Self::MembershipKept
+            Self::NotGranted
+            | Self::MembershipKept
             | Self::DriftedBack
             | Self::DriftedAway
             | Self::Failed
@@ -85,7 +89,7 @@ impl Happening {
     /// What the operator did or tried, as one word for machines.
     fn action(self) -> &'static str {
         match self {
-            Self::Granted => "Grant",
+            Self::Granted | Self::NotGranted => "Grant",
             Self::Revoked | Self::Expired | Self::MembershipKept | Self::RevokeFailed => "Revoke",
             Self::DriftedBack | Self::DriftedAway => "Repair",
             Self::Failed | Self::Waiting => "Reconcile",
@@ -100,6 +104,7 @@ impl Happening {
             Self::Granted => format!("granted {what}"),
             Self::Revoked => format!("revoked {what}: no longer declared"),
             Self::Expired => format!("revoked {what}: the time is over"),
+            Self::NotGranted => format!("did not grant {what}: the time was over before it could be"),
             Self::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
             Self::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
             Self::Failed | Self::Waiting | Self::MembershipKept | Self::RevokeFailed | Self::NotReady | Self::Ready => {

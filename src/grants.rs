@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Time;
+use crate::api::membership::{RoleGrant, Temporary};
 use crate::member::{Term, Window};
 use crate::policy::{Admitted, When};
 
@@ -158,6 +160,39 @@ fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timest
             Window { start: now.saturating_sub(length).unwrap_or(Timestamp::MIN), end: now }
         }
     }
+}
+
+/// A recorded term with the end that a spec brings forward, whether or not the spec is admitted. It never ends later than it
+/// did. `declared`: the entries of the spec for this role; several, as an invalid spec may have, count with the earliest end.
+///
+/// A duration counts from the recorded start. A permanent term has none, and a spec that is not admitted begins no window:
+/// there only an `expirationTime`, or a `startTime` with a duration, is an end.
+pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'a RoleGrant>, now: Timestamp) -> Term {
+    let start = match recorded {
+        Term::Temporary(window) if window.start != Timestamp::MIN => Some(window.start),
+        Term::Temporary(_) | Term::Permanent => None,
+    };
+    let ends = declared.into_iter().filter_map(|grant| declared_end(grant.temporary.as_ref()?, start));
+    match (recorded, ends.min()) {
+        (Term::Permanent, Some(end)) => {
+            Term::Temporary(in_order(whole_milliseconds(Window { start: whole_second(now), end })))
+        }
+        (Term::Temporary(window), Some(end)) if end < window.end => {
+            Term::Temporary(in_order(whole_milliseconds(Window { end, ..window })))
+        }
+        (recorded, _) => recorded,
+    }
+}
+
+/// The end of a temporary role as far as its fields can be read: whatever else is wrong with a spec, an end in it is meant.
+fn declared_end(temporary: &Temporary, recorded_start: Option<Timestamp>) -> Option<Timestamp> {
+    let read = |time: &Option<Time>| time.as_ref().and_then(|time| time.timestamp().ok());
+    let seconds = temporary.duration.as_ref().and_then(|duration| i64::try_from(duration.seconds().ok()?).ok());
+    let start = read(&temporary.start_time).or(recorded_start);
+    let by_length = start
+        .zip(seconds)
+        .map(|(start, seconds)| start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX));
+    by_length.into_iter().chain(read(&temporary.expiration_time)).min()
 }
 
 /// `at` without its fraction of a second, rounded down: a start may only move earlier.

@@ -59,7 +59,7 @@ pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i
     match standing {
         Standing::Waiting | Standing::Failing => conditions.push(condition("Reconciling", "True", &reason, &message)),
         Standing::Stalled => conditions.push(condition("Stalled", "True", &reason, &message)),
-        Standing::Ready | Standing::Kept => {}
+        Standing::Ready => {}
     }
     if !drift.is_empty() {
         let differences: Vec<String> = drift.iter().map(|drift| format!("{:?} {:?}", drift.kind, drift.role)).collect();
@@ -86,11 +86,6 @@ fn ready(old: &[Condition], standing: Standing, now: Timestamp) -> &'static str 
     match standing {
         Standing::Ready => "True",
         Standing::Failing | Standing::Stalled => "False",
-        Standing::Kept => match was {
-            "True" => "True",
-            "False" => "False",
-            _ => "Unknown",
-        },
         Standing::Waiting => {
             let stalled = old.iter().any(|c| c.type_ == "Stalled");
             let since = known.filter(|c| c.status == "Unknown").map(|c| c.last_transition_time.0);
@@ -113,6 +108,10 @@ pub struct InForce {
     pub shown: Option<BTreeSet<String>>,
     /// Of the roles that this object granted, those whose end has come and that are, or may be, still in force.
     pub overdue: BTreeSet<String>,
+    /// Roles that were recorded as about to be granted, and whose grant has not been sent.
+    pub unsent: BTreeSet<String>,
+    /// When the object was created, where this is the first look at it.
+    pub new_since: Option<Timestamp>,
 }
 
 /// `status.roles` of an object that counts: every declared role, in order. A role in effect that isn't in force yet is
@@ -135,8 +134,9 @@ pub fn roles(
     };
     let of = |grant: &grants::Grant| {
         let known = old.iter().find(|role| role.role == grant.role);
-        let recorded = layer.managed.contains_key(&grant.role);
-        with_message(role_status(&grant.role, state(grant), grant.term), known, recorded, now)
+        let granted = layer.managed.contains_key(&grant.role) && !in_force.unsent.contains(&grant.role);
+        let missed = !granted && was_to_come(known, in_force.new_since, grant.term.end());
+        with_message(role_status(&grant.role, state(grant), grant.term), known, missed, now)
     };
     layer.grants.iter().map(of).collect()
 }
@@ -149,9 +149,29 @@ fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
     RoleStatus { role: role.to_owned(), state, start_time, expiration_time, message: None }
 }
 
-/// Adds what the state alone does not say. `known`: what the status said of the role before. `recorded`: it was written
-/// down as granted, or as about to be.
-fn with_message(role: RoleStatus, known: Option<&RoleStatus>, recorded: bool, now: Timestamp) -> RoleStatus {
+/// Whether a role was to be granted when it was looked at last, or when its object was created, which nobody has looked at.
+fn was_to_come(known: Option<&RoleStatus>, new_since: Option<Timestamp>, end: Option<Timestamp>) -> bool {
+    match known {
+        Some(known) => known.state == RoleState::Scheduled && known.expiration_time == end,
+        None => new_since.zip(end).is_some_and(|(created, end)| created < end),
+    }
+}
+
+/// What `status.roles` says of a role whose window ended before it could be granted.
+pub const NOT_GRANTED: &str = "not granted: its window ended before it could be";
+
+/// The roles of which a status newly says that they were not granted.
+pub fn missed<'a>(old: &'a [RoleStatus], new: &'a [RoleStatus]) -> impl Iterator<Item = &'a RoleStatus> {
+    let says = |role: &RoleStatus| role.message.as_deref() == Some(NOT_GRANTED);
+    let said = move |role: &RoleStatus| {
+        old.iter().any(|old| says(old) && (&old.role, old.expiration_time) == (&role.role, role.expiration_time))
+    };
+    new.iter().filter(move |role| says(role) && !said(role))
+}
+
+/// Adds what the state alone does not say. `known`: what the status said of the role before. `missed`: the role was to be
+/// granted, and nothing was sent.
+fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now: Timestamp) -> RoleStatus {
     let ended = role.expiration_time.is_some_and(|end| end <= now);
     let known = known.filter(|known| known.expiration_time == role.expiration_time);
     let message = match (role.state, known) {
@@ -159,18 +179,27 @@ fn with_message(role: RoleStatus, known: Option<&RoleStatus>, recorded: bool, no
             "overdue: the end has passed, and the role could not be removed yet; the condition Ready says why"
                 .to_owned(),
         ),
-        (RoleState::Expired, Some(RoleStatus { state: RoleState::Scheduled, .. })) if !recorded => {
-            Some("not granted: its window ended before it could be".to_owned())
-        }
+        (RoleState::Expired, _) if missed => Some(NOT_GRANTED.to_owned()),
         (RoleState::Expired, Some(RoleStatus { state: RoleState::Expired, message, .. })) => message.clone(),
         _ => None,
     };
     RoleStatus { message, ..role }
 }
 
-/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends.
-pub fn frozen_roles(old: &[RoleStatus], in_force: &InForce, now: Timestamp) -> Vec<RoleStatus> {
+/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends, earlier where
+/// the spec brought the end of `recorded` forward.
+pub fn frozen_roles(
+    old: &[RoleStatus],
+    recorded: &[ManagedRole],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
     let frozen = |role: &RoleStatus| {
+        let recorded = recorded.iter().find(|recorded| recorded.role == role.role);
+        let earlier =
+            recorded.and_then(|r| r.expiration_time).filter(|end| role.expiration_time.is_none_or(|e| *end < e));
+        let start_time = role.start_time.or(recorded.filter(|_| earlier.is_some()).and_then(|r| r.start_time));
+        let role = &RoleStatus { start_time, expiration_time: earlier.or(role.expiration_time), ..role.clone() };
         let there = in_force.shown.as_ref().is_none_or(|shown| shown.contains(&role.role));
         let ended = role.expiration_time.is_some_and(|end| end <= now);
         let state = match role.state {
@@ -179,7 +208,9 @@ pub fn frozen_roles(old: &[RoleStatus], in_force: &InForce, now: Timestamp) -> V
             RoleState::Active | RoleState::Shared if !there => RoleState::Scheduled,
             state => state,
         };
-        with_message(RoleStatus { state, ..role.clone() }, Some(role), true, now)
+        let granted = recorded.is_some() && !in_force.unsent.contains(&role.role);
+        let missed = !granted && was_to_come(Some(role), None, role.expiration_time);
+        with_message(RoleStatus { state, ..role.clone() }, Some(role), missed, now)
     };
     old.iter().map(frozen).collect()
 }

@@ -56,8 +56,6 @@ pub enum Reason {
 pub enum Standing {
     /// Ready is True.
     Ready,
-    /// Ready keeps its last value.
-    Kept,
     /// Ready is Unknown, after five minutes False; Reconciling is True.
     Waiting,
     /// Ready is False at once; Reconciling is True.
@@ -70,8 +68,7 @@ impl Reason {
     /// What the reason means for the conditions.
     pub fn standing(self) -> Standing {
         match self {
-            Self::Converged | Self::Observed => Standing::Ready,
-            Self::Suspended => Standing::Kept,
+            Self::Converged | Self::Suspended | Self::Observed => Standing::Ready,
             Self::Progressing
             | Self::Unconfirmed
             | Self::RateLimited

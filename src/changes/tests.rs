@@ -130,3 +130,61 @@ fn a_permanent_role_that_its_spec_alone_tells_is_granted_too() {
     ours.layer.grants_unrecorded = true;
     assert_eq!(found(&[ours], &["a"], &[]), [(0, Granted, strings(&["a"]))]);
 }
+
+/// Seen failing with every change a concern of every declaration: the last three cases.
+#[test]
+fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
+    use crate::member::{Capabilities, Entry, Member};
+    use crate::plan::{View, plan};
+    let capabilities = Capabilities {
+        enforces_expiry: true,
+        permanent_base: Some("no-access"),
+        empty_role: Some("no-access"),
+        one_writer: false,
+        lists_are_current: true,
+        creation_role: None,
+        invites: false,
+    };
+    let layer = |grants: &[&'static str], managed: &[&'static str], phase, exclusive| {
+        let terms =
+            |roles: &[&'static str]| -> Vec<(&str, Term)> { roles.iter().map(|role| (*role, PERMANENT)).collect() };
+        Layer { phase, exclusive, ..declaration(&terms(grants), &terms(managed), &[]).layer }
+    };
+    let (counts, leaves) = (Phase::Counts, Phase::Leaves);
+    let needs = layer(&["b"], &["b"], counts, false);
+    for (case, shown, ours, concerned) in [
+        ("its own role is missing", &["b"][..], layer(&["a"], &["a"], counts, false), true),
+        ("its own role is to go", &["a"][..], layer(&[], &["a"], leaves, false), true),
+        (
+            "an unmanaged role is to go that it does not tolerate",
+            &["a", "b", "x"][..],
+            layer(&["a"], &["a"], counts, true),
+            true,
+        ),
+        ("its role is in force, another's is missing", &["a"][..], layer(&["a"], &["a"], counts, false), false),
+        (
+            "its role is in force, another's is missing, and it is Exclusive",
+            &["a"][..],
+            layer(&["a"], &["a"], counts, true),
+            false,
+        ),
+        ("it is being deleted and its role is gone", &["x"][..], layer(&[], &["a"], leaves, false), false),
+    ] {
+        let entries = shown.iter().map(|role| Entry::permanent(*role)).collect();
+        let member = Member { subject_id: "s".to_owned(), entries, memberships: 1, version: None };
+        let none = BTreeSet::new();
+        let view = View { observed: Some(&member), capabilities, refused: &none, spared: &none, now: at(0) };
+        let planned = plan(&[ours.clone(), needs.clone()], &view);
+        assert!(planned.change().is_some(), "{case}: there is a change");
+        assert_eq!(concerns(&planned, &ours, at(0)), concerned, "{case}: {planned:?}");
+    }
+}
+
+#[test]
+fn a_message_does_not_name_roles_of_other_declarations() {
+    let roles = strings(&["admin", "ops-admin"]).into_iter().collect();
+    assert_eq!(
+        without_roles("may not grant \"admin\", ops-admin: administrators, admin-2 and viewer stay", &roles),
+        "may not grant \"(a role of another declaration)\", (a role of another declaration): administrators, admin-2 and viewer stay"
+    );
+}

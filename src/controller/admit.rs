@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind};
+use super::places::MOST_DECLARATIONS;
+use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind, RoleGrant};
 use crate::api::{
     AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
 };
@@ -27,6 +28,9 @@ pub struct Reading {
     pub admitted: Option<Admitted>,
     /// Why the object doesn't count; `None` where it does or is being deleted.
     pub aside: Option<Refusal>,
+    /// It is suspended or only observes, and could be carried out otherwise: what the provider shows is compared with what
+    /// it declares.
+    pub compares: bool,
     /// How the roles that it has written down are called by now.
     pub renames: Renames,
     /// What has to be written down before the first write: the spec alone doesn't tell what this object granted.
@@ -42,7 +46,7 @@ pub struct Beside<'a> {
     pub observed: Option<&'a Member>,
     /// What the object has written down as managed, as far as it is believed.
     pub record: &'a [ManagedRole],
-    /// Roles that other objects on the target have written down: what the provider shows of these is theirs.
+    /// Roles that the provider shows and other objects on the target have written down: these are theirs.
     pub others: &'a BTreeSet<String>,
     /// Why the provider isn't ready, where only ends and revocations are carried out.
     pub unready: Option<&'a Refusal>,
@@ -66,7 +70,11 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         |_| Vec::new(),
         |admitted| grants::evaluate(admitted, &starts(object, &status, &managed, beside), beside.now),
     );
-    let aside = if deleting { None } else { aside(object, &admission, &asked_for, beside) };
+    let refused = refused(&admission, &asked_for, beside);
+    let looks_on = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
+    // What an object could not be granted it may not see either.
+    let compares = !deleting && looks_on && refused.is_none();
+    let aside = if deleting { None } else { aside(object, refused, beside) };
     let phase = match (deleting, &aside) {
         (true, _) => Phase::Leaves,
         (false, Some(_)) => Phase::Holds,
@@ -82,6 +90,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     let records_first = !spec_tells || beside.governed.is_some();
     renames.follow(&mut grants, &managed);
     if deleting {
+        bring_ends_forward(&mut managed, &renames, object, beside.now);
         if spec_tells {
             let may = |role: &str| beside.governed.is_none_or(|governed| governed.may_take(role).is_ok());
             add_unrecorded(object, &status, admitted.as_ref(), may, &mut managed);
@@ -99,7 +108,37 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         managed,
         carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
     };
-    Reading { layer, admitted, aside, renames, records_first }
+    Reading { layer, admitted, aside, compares, renames, records_first }
+}
+
+/// Applies the ends that a spec which is not admitted brings forward to what its object has recorded.
+pub fn bring_ends_forward(
+    managed: &mut BTreeMap<String, Term>,
+    renames: &Renames,
+    object: &ProjectMembership,
+    now: Timestamp,
+) {
+    for (role, term) in managed {
+        let meant = |declared: &&RoleGrant| declared.role == *role || declared.role == renames.recorded_as(role);
+        *term = grants::brought_forward(*term, object.spec.roles.iter().filter(meant), now);
+    }
+}
+
+/// `status.managedRoles` with the ends that the spec brings forward.
+pub fn record_of(object: &ProjectMembership, now: Timestamp) -> Vec<ManagedRole> {
+    let recorded = object.status.iter().flat_map(|status| &status.managed_roles);
+    let shortened = |recorded: &ManagedRole| {
+        let declared = object.spec.roles.iter().filter(|declared| declared.role == recorded.role);
+        match grants::brought_forward(term_of(recorded), declared, now) {
+            Term::Temporary(window) if recorded.expiration_time.is_none_or(|end| window.end < end) => ManagedRole {
+                start_time: recorded.start_time.or(Some(window.start)),
+                expiration_time: Some(window.end),
+                ..recorded.clone()
+            },
+            Term::Temporary(_) | Term::Permanent => recorded.clone(),
+        }
+    };
+    recorded.map(shortened).collect()
 }
 
 /// What an object has written down, by what the roles are called now.
@@ -114,35 +153,24 @@ pub fn recognised(
 
 /// That an object is suspended, if it is.
 pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
-    let message = "spec.suspend is true: nothing is granted or repaired; what has been granted still ends";
+    let message = "spec.suspend is true: nothing is granted or repaired; what was granted still ends, and differences from the declaration are shown";
     object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
 }
 
-/// Why an object that isn't being deleted doesn't count. One that only looks may only see what it could have granted.
-fn aside(
-    object: &ProjectMembership,
-    admission: &Result<Admitted, Refusal>,
-    asked_for: &[grants::Grant],
-    beside: &Beside<'_>,
-) -> Option<Refusal> {
+/// That a target has too many declarations for this one.
+pub fn beyond_the_bound() -> Refusal {
+    Refusal {
+        reason: Reason::Conflict,
+        message: format!(
+            "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
+        ),
+    }
+}
+
+/// Why an object that isn't being deleted doesn't count. `refused`: why what it declares can't be carried out.
+fn aside(object: &ProjectMembership, refused: Option<Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
-    if let Some(suspended) = suspended(object) {
-        return Some(suspended);
-    }
-    if let Some(unready) = beside.unready {
-        return Some(unready.clone());
-    }
-    let admitted = match admission {
-        Ok(admitted) => admitted,
-        Err(refusal) => return Some(refusal.clone()),
-    };
-    if beside.ourselves {
-        return because(
-            Reason::NotAllowed,
-            "the subject is whom the operator itself signs in as with this provider object: its roles are kept by whoever keeps that",
-        );
-    }
-    if let Some(Err(refusal)) = beside.governed.map(|governed| governed.may_grant(admitted, asked_for)) {
+    if let Some(refusal) = suspended(object).or(refused) {
         return Some(refusal);
     }
     if object.spec.management_policy == ManagementPolicy::Observe {
@@ -157,6 +185,22 @@ fn aside(
     None
 }
 
+/// Why what an object declares can't be carried out.
+fn refused(admission: &Result<Admitted, Refusal>, asked_for: &[grants::Grant], beside: &Beside<'_>) -> Option<Refusal> {
+    if let Some(unready) = beside.unready {
+        return Some(unready.clone());
+    }
+    let admitted = match admission {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Some(refusal.clone()),
+    };
+    if beside.ourselves {
+        let message = "the subject is whom the operator itself signs in as with this provider object: its roles are kept by whoever keeps that";
+        return Some(Refusal { reason: Reason::NotAllowed, message: message.to_owned() });
+    }
+    beside.governed.and_then(|governed| governed.may_grant(admitted, asked_for).err())
+}
+
 /// Refuses an object with `adoptionPolicy: Refuse` of which a declared role was there before. Looked at when all
 /// objects on the target were read, since what any of them has written down is ours.
 pub fn refuse_adoption(
@@ -166,11 +210,14 @@ pub fn refuse_adoption(
     observed: Option<&Member>,
     now: Timestamp,
 ) {
+    if object.spec.adoption_policy != AdoptionPolicy::Refuse {
+        return;
+    }
     let layers: Vec<Layer> = readings.iter().map(|reading| reading.layer.clone()).collect();
     let (Some(reading), Some(layer)) = (readings.get_mut(index), layers.get(index)) else {
         return;
     };
-    if object.spec.adoption_policy != AdoptionPolicy::Refuse || layer.phase != Phase::Counts {
+    if layer.phase != Phase::Counts {
         return;
     }
     let before = plan::preexisting(layer, &layers, observed, now);
@@ -282,8 +329,12 @@ fn add_unrecorded(
 /// What an object is taken to manage whose status is about to speak of a spec that no pass has finished: a pass may have
 /// granted permanent roles on that spec's word alone, and have been cut short before it could say so. What such an object
 /// declares it is about to grant in any case.
-pub fn presumed(object: &ProjectMembership, status: &ProjectMembershipStatus) -> BTreeMap<String, Term> {
-    let mut managed = managed(&status.managed_roles);
+pub fn presumed(
+    object: &ProjectMembership,
+    status: &ProjectMembershipStatus,
+    record: &[ManagedRole],
+) -> BTreeMap<String, Term> {
+    let mut managed = managed(record);
     let spec = &object.spec;
     let edited = status.observed_generation != -1 && Some(status.observed_generation) < object.metadata.generation;
     let acts = !spec.suspend && spec.management_policy == ManagementPolicy::Enforce;
@@ -350,7 +401,8 @@ mod tests {
         });
         object["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         let object: ProjectMembership = serde_json::from_value(object).unwrap();
-        presumed(&object, &object.status.clone().unwrap()).into_keys().collect()
+        let status = object.status.clone().unwrap();
+        presumed(&object, &status, &status.managed_roles).into_keys().collect()
     }
 
     /// Seen failing with `presumed` returning what the status says.

@@ -80,39 +80,60 @@ pub async fn finish(
         );
         return let_go(ctx, &object, resolved).await;
     }
-    if let (None, Some(member)) = (&outcome.error, &outcome.member) {
+    let layer = &outcome.scene.acting.layer;
+    let everything: BTreeSet<String> = layer.managed.keys().cloned().collect();
+    // Other declarations have recorded all of it: what the provider answers to their changes is theirs to report.
+    let is_taken_over = layers::record_after(layer, &others, &everything, outcome.scene.now).is_empty();
+    if is_taken_over && layer.carried.is_empty() {
+        return let_go(ctx, &object, resolved).await;
+    }
+    if (outcome.error.is_none() || outcome.removed)
+        && let Some(member) = &outcome.member
+    {
         let shown = record::answered_for(&outcome.scene, member.as_ref(), memory);
-        if layers::record_after(&outcome.scene.acting.layer, &others, &shown, outcome.scene.now).is_empty() {
+        if layers::record_after(layer, &others, &shown, outcome.scene.now).is_empty() {
             return let_go(ctx, &object, resolved).await;
         }
     }
-    let waiting = layers::heirs_to_wait_for(&outcome.scene.acting.layer, &others, outcome.scene.now);
+    let waiting = layers::heirs_to_wait_for(layer, &others, outcome.scene.now);
     for (other, layer) in outcome.scene.other_objects.iter().zip(&others) {
         if waiting.iter().any(|heir| heir.uid == layer.uid) {
             ctx.wake(other);
         }
     }
-    let message = match &outcome.error {
-        Some(error) if error.retry() == Retry::Terminal => {
-            format!("the access couldn't be revoked yet: {error}. {RELEASE}")
-        }
-        Some(error) => format!("the access couldn't be revoked yet: {error}"),
-        None if waiting.is_empty() => format!("the access couldn't be revoked yet: {}", outcome.told.message),
-        None => "another object on this target takes over some of the roles: waiting until it has written them down"
-            .to_owned(),
+    // What other declarations keep is not to be revoked, whatever the provider answers.
+    let kept = |role: &String| others.iter().any(|other| other.keeps(role, outcome.scene.now));
+    let is_handed_over = match outcome.error {
+        None => !waiting.is_empty(),
+        Some(_) => everything.iter().all(kept),
     };
-    if waiting.is_empty() || outcome.error.is_some() {
+    let message = why_it_stays(&outcome, is_handed_over);
+    if !is_handed_over {
         let in_force = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref));
-        let managed = || outcome.scene.acting.layer.managed.keys().cloned().collect();
-        let roles = Some(in_force.overdue).filter(|roles| !roles.is_empty()).unwrap_or_else(managed);
+        let roles = Some(in_force.overdue).filter(|roles| !roles.is_empty()).unwrap_or(everything);
         report_failure(ctx, &object, &roles, &outcome.told);
-    } else {
+    } else if outcome.error.is_none() {
         outcome.again = Again::After(HEIR);
     }
     outcome.told = Told::new(Reason::RevokeFailed, message);
     let new = record::status_after(&outcome, memory);
     write::status(ctx, &object, &new).await?;
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
+}
+
+/// Why an object that is being deleted is still there.
+fn why_it_stays(outcome: &Outcome, is_handed_over: bool) -> String {
+    let why = &outcome.told.message;
+    match &outcome.error {
+        _ if is_handed_over => {
+            "other declarations of this target keep roles of this object: waiting until they have recorded them"
+                .to_owned()
+        }
+        Some(error) if error.retry() == Retry::Terminal => {
+            format!("the access couldn't be revoked yet: {why}. {RELEASE}")
+        }
+        Some(_) | None => format!("the access couldn't be revoked yet: {why}"),
+    }
 }
 
 fn report_failure(ctx: &Context, object: &ProjectMembership, roles: &BTreeSet<String>, told: &Told) {

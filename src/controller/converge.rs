@@ -13,7 +13,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::act::{self, Sent};
-use super::admit::Reading;
+use super::admit::{Reading, record_of};
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
 use super::reconcile::urgency;
@@ -269,8 +269,7 @@ impl Pass<'_> {
 
     /// The next end of what is written down of the target.
     fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let statuses = self.kin().filter_map(|object| object.status.clone());
-        let ends = statuses.flat_map(|status| status.managed_roles).filter_map(|role| role.expiration_time);
+        let ends = self.kin().flat_map(|object| record_of(&object, now)).filter_map(|role| role.expiration_time);
         ends.filter(|end| *end > now).min()
     }
 
@@ -341,13 +340,15 @@ impl Pass<'_> {
         let carried_out = act::carry_out(self, permit, look.sighting.member.as_ref(), &change, cure).await;
         if carried_out.as_ref().is_err_and(|error| error.effect() == Effect::None) {
             memory.granted.remove(&uid);
+        } else {
+            // It may be in force from now on.
+            let gained = |role: &String| look.plan.gained().contains(role);
+            memory.tentative.retain(|(_, role)| !gained(role));
+            memory.unsent.retain(|(_, role)| !gained(role));
         }
         match carried_out {
             Ok(sent) => {
                 memory.stalled = None;
-                for role in look.plan.gained() {
-                    memory.tentative.retain(|(_, tentative)| tentative != role);
-                }
                 if sent == Sent::Confirmed {
                     reporting::changed(self.ctx, &look.scene, &look.plan, &self.reported);
                     act::wake_not_allowed(self.ctx, &look.scene, &look.plan);

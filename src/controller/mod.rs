@@ -13,6 +13,7 @@ pub mod in_use;
 pub mod names;
 pub mod namespaces;
 pub mod outcome;
+pub mod places;
 pub mod provider_object;
 mod provider_status;
 pub mod providers;

@@ -111,8 +111,6 @@ async fn found(
     let deleting = object.metadata.deletion_timestamp.is_some();
     let mut pinned = ctx.targets.pinned(object);
     if !deleting {
-        // Nothing is to be done for it yet.
-        admit::suspended(object).map_or(Ok(()), Err)?;
         may_look_up(ctx, object, named, pinned.project_id.as_ref().or(spec.project.id.as_ref()))?;
     }
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
@@ -142,7 +140,7 @@ async fn found(
         if !deleting {
             may_look_up(ctx, object, named, Some(&project.id))?;
         }
-        let enforces = spec.management_policy == ManagementPolicy::Enforce && !deleting;
+        let enforces = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend && !deleting;
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
         // Of several objects that name a newcomer one invites, and the others find who was invited: two invitations at
         // once are two mails and two memberships.

@@ -1,5 +1,6 @@
 //! What a pass came to, and when to look again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use super::resolve::{Scene, scene};
 use super::targets::{Memory, Stalled};
 use crate::api::Reason;
 use crate::api::membership::Drift;
-use crate::layers::Phase;
+use crate::changes;
+use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Change, Member};
 use crate::provider::quota::ATTEMPT_EVERY;
 use crate::provider::{Error, Retry};
@@ -103,14 +105,25 @@ impl Pass<'_> {
         self.refused(memory, look, error, removed)
     }
 
-    /// As [`Pass::failed`], of a change: what an onlooker's siblings are refused says nothing of the onlooker.
+    /// As [`Pass::failed`], of a change: what the other declarations are refused says nothing of one that is suspended or
+    /// only observes.
     pub(super) fn refused(&self, memory: &Memory, look: Look, error: Error, removed: bool) -> Result<Outcome, Stop> {
         let acting = &look.scene.acting;
-        let looks_on = acting.aside.as_ref().is_some_and(|aside| aside.reason == Reason::Observed);
-        if looks_on && acting.layer.managed.is_empty() {
+        if acting.compares && acting.layer.managed.is_empty() {
             return Ok(self.settled(look, memory));
         }
-        self.failed(error, removed)
+        let concerned = |layer: &Layer| changes::concerns(&look.plan, layer, look.scene.now);
+        let others = look.scene.other_objects.iter().zip(&look.scene.others);
+        let others: Vec<_> = others.filter(|(_, other)| concerned(&other.layer)).map(|(object, _)| object).collect();
+        if !removed && !others.is_empty() && !concerned(&acting.layer) {
+            // Their own passes try it again, and report it.
+            others.iter().for_each(|other| self.ctx.wake(other));
+            return Ok(self.settled(look, memory));
+        }
+        let roles = roles_of_others(&look);
+        let outcome = self.failed(error, removed)?;
+        let message = changes::without_roles(&outcome.told.message, &roles);
+        Ok(Outcome { told: Told::new(outcome.told.reason, message), ..outcome })
     }
 
     pub(super) fn settled(&self, look: Look, memory: &Memory) -> Outcome {
@@ -167,6 +180,18 @@ impl Pass<'_> {
         };
         Ok(Outcome { scene, member, listed: None, drift: Vec::new(), told, error: Some(error), removed, again })
     }
+}
+
+/// Roles of the refused change that other declarations ask for or had, and the acting one does not.
+fn roles_of_others(look: &Look) -> BTreeSet<String> {
+    let has = |layer: &Layer, role: &String| {
+        layer.managed.contains_key(role) || layer.grants.iter().any(|grant| grant.role == *role)
+    };
+    let acting = &look.scene.acting.layer;
+    let sent = look.plan.change().into_iter().flat_map(|change| change.outcome()).map(|entry| &entry.role);
+    let roles = sent.chain(look.plan.lost().iter().map(|(role, _)| role));
+    let of_others = |role: &&String| look.scene.others.iter().any(|other| has(&other.layer, role));
+    roles.filter(|role| !has(acting, role)).filter(of_others).cloned().collect()
 }
 
 /// The provider holds what is declared. A membership that is left without access is named, or whoever finds it in the

@@ -23,7 +23,7 @@ use super::outcome::{Again, Outcome, Stop};
 use super::provider_object::Named;
 use super::record;
 use super::reporting::{self, Overdue};
-use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
+use super::resolve::{Resolved, Unresolved, counts, is_finalized, resolve, scene};
 use super::targets::Memory;
 use super::write;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
@@ -136,7 +136,8 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     if object.metadata.deletion_timestamp.is_some() && cleanup::nothing_to_revoke(ctx, reference, &resolved) {
         return cleanup::let_go(ctx, &object, &resolved).await;
     }
-    if let Some(refusal) = nothing_to_do(ctx, reference, &resolved) {
+    claim_a_place(ctx, &object, &resolved);
+    if let Some(refusal) = nothing_to_do(ctx, &object, reference, &resolved) {
         return waits(ctx, &object, &refusal, Some(resolved.connection.resync.provider())).await;
     }
     let pass = Pass {
@@ -154,14 +155,33 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
 
 /// Why an object that may grant nothing, and holds nothing that would have to end, isn't looked at: the provider isn't
 /// asked with a credential that isn't its namespace's.
-fn nothing_to_do(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> Option<Refusal> {
+fn nothing_to_do(
+    ctx: &Context,
+    object: &ProjectMembership,
+    reference: &ObjectRef<ProjectMembership>,
+    resolved: &Resolved,
+) -> Option<Refusal> {
     let reading = scene(ctx, reference, resolved, resolved.capabilities(), None)?.acting;
     let holds_nothing = reading.layer.managed.is_empty() && reading.layer.carried.is_empty();
+    if holds_nothing && object.metadata.deletion_timestamp.is_none() && !ctx.targets.has_place(object) {
+        let of_its_own = reading.aside.filter(|_| !reading.compares);
+        return Some(of_its_own.unwrap_or_else(admit::beyond_the_bound));
+    }
     let governed = resolved.named.rules().is_some() && reading.layer.phase == Phase::Holds;
     let refused = |aside: &Refusal| {
         matches!(aside.reason, Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec)
     };
-    reading.aside.filter(|aside| governed && holds_nothing && refused(aside))
+    // One that could be carried out if it were not suspended is compared with what the provider shows.
+    let unseen = governed && holds_nothing && !reading.compares;
+    reading.aside.filter(|aside| unseen && refused(aside))
+}
+
+/// Enters an object that may be carried out among the declarations of its target, of which there is a most.
+fn claim_a_place(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) {
+    if resolved.unready.is_none() {
+        let may_count = counts(ctx, object, resolved, ctx.now());
+        ctx.targets.may_count(object, may_count).iter().for_each(|other| ctx.wake(other));
+    }
 }
 
 /// How old an observation may be: as old as drift may live, and no older than a request to look.
@@ -179,8 +199,8 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
 
 /// How urgent it is to look at an object's target.
 pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    match managed.filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
+    let managed = admit::record_of(object, now);
+    match managed.iter().filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
         Some(end) => Urgency::End(end),
         None if object.metadata.deletion_timestamp.is_some() => Urgency::Revoke,
         None if !record::settled(object) => Urgency::Grant,
@@ -203,6 +223,7 @@ async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &m
     let overdue = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref)).overdue;
     report_failure(ctx, &object, &overdue, &outcome.told);
     write::status(ctx, &object, &new).await?;
+    reporting::missed_grants(ctx, &object, &new.roles);
     memory.granted.remove(&outcome.scene.acting.layer.uid);
     ctx.metrics.told(outcome.told.reason);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
@@ -359,7 +380,8 @@ async fn waits(
     }
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
-    let ends: Vec<Timestamp> = old.managed_roles.iter().filter_map(|role| role.expiration_time).collect();
+    let record = admit::record_of(object, now);
+    let ends: Vec<Timestamp> = record.iter().filter_map(|role| role.expiration_time).collect();
     // Who is suspended waits for no provider, unless an end is due.
     let suspended = admit::suspended(object).filter(|_| ends.iter().all(|end| *end > now));
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
@@ -369,10 +391,10 @@ async fn waits(
     let edge = ends.into_iter().chain(status::patience_ends(&conditions)).filter(|edge| *edge > now).min();
     let in_force = record::unobserved(ctx, object, now);
     let report_in = report_failure(ctx, object, &in_force.overdue, &told);
-    let roles = status::frozen_roles(&old.roles, &in_force, now);
+    let roles = status::frozen_roles(&old.roles, &record, &in_force, now);
     let started = old.observed_generation != -1 || !is_finalized(object);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
-    let managed = status::managed_roles(&admit::presumed(object, &old), known);
+    let managed = status::managed_roles(&admit::presumed(object, &old, &record), known);
     let new = ProjectMembershipStatus {
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
@@ -381,10 +403,13 @@ async fn waits(
         // A status that was lost stays so until a pass has looked at the provider.
         observed_generation: if started { generation } else { -1 },
         conditions,
+        // Nobody can look: what differs isn't known.
+        drift: Vec::new(),
         last_handled_reconcile_at: record::asked(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     };
     write::status(ctx, object, &new).await?;
+    reporting::missed_grants(ctx, object, &new.roles);
     ctx.metrics.told(told.reason);
     // The provider's check wakes its memberships; what is left are the moments when an end is due, when the wait is to be
     // reported, or patience is over.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::admit::Reading;
+use super::admit::{self, Reading};
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::converge::{Look, Pass};
@@ -18,7 +18,7 @@ use super::write;
 use crate::api::membership::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleStatus, TargetStatus,
 };
-use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
+use crate::api::{ProjectMembership, RECONCILE_AT, Reason};
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
@@ -66,12 +66,15 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
             let mut known = scene.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == *role && known.start_time.is_some())
         };
-        let new_starts = record
-            .iter()
-            .filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role) && !started(role));
-        memory.tentative.extend(new_starts.map(|(role, _)| (layer.uid.clone(), role.clone())));
+        let new = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        for role in new.map(|(role, _)| role) {
+            memory.unsent.insert((layer.uid.clone(), role.clone()));
+            if !started(role) {
+                memory.tentative.insert((layer.uid.clone(), role.clone()));
+            }
+        }
         let managed = scene.acting.renames.without_ids(&again).written(&record, entries(observed));
-        let status = status_before(scene, managed, &carried, observed);
+        let status = status_before(scene, memory, managed, &carried, observed);
         object = write::status(ctx, &object, &status).await?;
         wrote = true;
     }
@@ -153,6 +156,7 @@ fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
 /// The status before a write. What an object that doesn't count says otherwise stays.
 fn status_before(
     scene: &Scene,
+    memory: &Memory,
     managed: Vec<ManagedRole>,
     carried: &[Entry],
     observed: Option<&Member>,
@@ -165,7 +169,7 @@ fn status_before(
     }
     let generation = scene.object.metadata.generation.unwrap_or_default();
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
-    let roles = roles_of(scene, &old.roles, &in_force(scene, Some(observed)));
+    let roles = roles_of(scene, &old.roles, &in_force_or_not(scene, Some(observed), memory));
     let conditions = if old.observed_generation == generation && !old.conditions.is_empty() {
         // A start that comes as planned is no news, nor is another try: Ready doesn't flicker.
         old.conditions.clone()
@@ -242,15 +246,33 @@ pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
     InForce {
         overdue: renames.with_former_names(&overdue),
         shown: shown.map(|shown| renames.with_former_names(&shown)),
+        ..InForce::default()
     }
+}
+
+/// The same, with what is known of grants that were not sent.
+fn in_force_or_not(scene: &Scene, member: Option<Option<&Member>>, memory: &Memory) -> InForce {
+    let (layer, object) = (&scene.acting.layer, &scene.object);
+    let unsent = memory.unsent.iter().filter(|(uid, _)| *uid == layer.uid).map(|(_, role)| role.clone()).collect();
+    InForce {
+        unsent: scene.acting.renames.with_former_names(&unsent),
+        new_since: new_since(object),
+        ..in_force(scene, member)
+    }
+}
+
+/// When an object was created whose roles nobody has looked at yet, and that nothing was granted for.
+fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
+    let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
+    object.metadata.creation_timestamp.as_ref().filter(|_| !known && !is_finalized(object)).map(|created| created.0)
 }
 
 /// The same of an object whose provider can't be asked.
 pub fn unobserved(ctx: &Context, object: &ProjectMembership, now: Timestamp) -> InForce {
     let enforces = ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry());
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let managed = admit::record_of(object, now).into_iter();
     let ended = managed.filter(|role| !enforces && role.expiration_time.is_some_and(|end| end <= now));
-    InForce { shown: None, overdue: ended.map(|role| role.role.clone()).collect() }
+    InForce { overdue: ended.map(|role| role.role).collect(), ..InForce::default() }
 }
 
 /// The roles of a row that the acting object has to answer for as long as they are there.
@@ -273,7 +295,7 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let others = scene.other_layers();
-    let in_force = in_force(scene, outcome.member.as_ref().map(Option::as_ref));
+    let in_force = in_force_or_not(scene, outcome.member.as_ref().map(Option::as_ref), memory);
     let there = outcome.member.as_ref().map(|member| shown(member.as_ref())).unwrap_or_default();
     let settled_after = |member: &Option<Member>| {
         layers::record_after(layer, &others, &answered_for(scene, member.as_ref(), memory), now)
@@ -301,7 +323,10 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
         (Phase::Holds, Some(Reason::Observed)) => {
             status::observed_roles(&object.spec, &old.roles, in_force.shown.as_ref(), now)
         }
-        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => status::frozen_roles(&old.roles, &in_force, now),
+        (Phase::Counts | Phase::Holds | Phase::Leaves, _) => {
+            let recorded = renames.written(&layer.managed, &[]);
+            status::frozen_roles(&old.roles, &recorded, &in_force, now)
+        }
     };
     for role in roles.iter_mut().filter(|role| untried(&role.role)) {
         (role.start_time, role.expiration_time) = (None, None);
@@ -375,10 +400,11 @@ pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
         .next()
 }
 
-/// What differs and is left so: for an object that only observes, against what its declaration would come to.
+/// What differs and is left so: for an object that is suspended or only observes, against what its declaration would come
+/// to.
 pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabilities: Capabilities) -> Vec<Drift> {
     let of_names = drift_of_names(scene);
-    if scene.object.spec.management_policy != ManagementPolicy::Observe || scene.acting.layer.phase != Phase::Holds {
+    if !scene.acting.compares {
         let counts = scene.acting.layer.phase == Phase::Counts;
         return if counts { with(settled.drift(), of_names) } else { Vec::new() };
     }

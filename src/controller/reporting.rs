@@ -10,19 +10,20 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
+use super::admit;
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::departed;
 use super::resolve::Scene;
 use crate::api::condition::Standing;
-use crate::api::membership::TargetStatus;
+use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::changes::{self, Change, Declaration};
 use crate::events::Happening;
 use crate::member::Term;
 use crate::notices::Notices;
 use crate::plan::{Loss, Plan};
-use crate::status::Told;
+use crate::status::{self, Told};
 
 /// What was reported of each object that is not as it should be, by the objects' uids.
 #[derive(Debug, Default)]
@@ -90,7 +91,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
         Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
             emit(ctx, object, Happening::Failed, told.reason, &told.message);
         }
-        Standing::Stalled | Standing::Failing | Standing::Ready | Standing::Kept => {}
+        Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
     ctx.reports.update(ctx, &uid, Notices::waits_no_more);
     None
@@ -145,6 +146,24 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
     }
 }
 
+/// Reports the temporary grants of which the object's status newly says that they were not given. Of a suspended object that
+/// is what was asked for.
+pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatus]) {
+    let old = object.status.as_ref().map_or(&[][..], |status| &status.roles);
+    let missed: Vec<String> = status::missed(old, new).map(|role| role.role.clone()).collect();
+    if missed.is_empty() || object.spec.suspend {
+        return;
+    }
+    ctx.metrics.missed(missed.len());
+    tracing::warn!(
+        namespace = object.namespace(),
+        name = departed::name_of(&object.name_any()),
+        roles = missed.join(", "),
+        "not granted: the windows ended before the roles could be granted"
+    );
+    ctx.events.tell(object, Happening::NotGranted, &missed, object.spec.justification.as_deref());
+}
+
 /// Nothing of the object is left to revoke. (What was revoked has an event of its own.)
 pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
     ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::revoked);
@@ -180,8 +199,8 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
     }
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    let ends = managed.filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
+    let managed = admit::record_of(object, now);
+    let ends = managed.iter().filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
     match ends.filter(|end| *end <= now).min() {
         Some(end) => format!("its time ended at {end}"),
         None => "it is no longer declared".to_owned(),

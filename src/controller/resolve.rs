@@ -1,7 +1,7 @@
 //! From an object's references to a verified connection and a target, and who leads where several provider objects
 //! speak of one target.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,8 +211,8 @@ impl Scene {
         ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX)
     }
 
-    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what an
-    /// object that only observes is compared with.
+    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what the
+    /// provider is compared with while the object is suspended or only observes.
     pub fn declared(&self) -> Option<Layer> {
         let admitted = self.acting.admitted.as_ref()?;
         let status = self.object.status.clone().unwrap_or_default();
@@ -253,7 +253,7 @@ pub fn scene(
     let lead = skew.unwrap_or_default().max(SignedDuration::ZERO);
     let now = ctx.now().saturating_add(lead).unwrap_or(Timestamp::MAX);
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
-    let led = !leads(ctx, &kin, &object, resolved, now);
+    let led = !leads(ctx, &rivals(ctx, &object, resolved), &object, resolved, now);
     let mut objects = vec![object.clone()];
     objects.extend(kin.into_iter().filter(|other| {
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
@@ -263,14 +263,21 @@ pub fn scene(
         admit::recognised(object, record, observed).0.into_keys().collect()
     };
     let recorded: Vec<BTreeSet<String>> = objects.iter().zip(&records).map(written_down).collect();
+    let mut recorders: HashMap<&str, usize> = HashMap::new();
+    recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
     let labels: Vec<Option<Labels>> = objects.iter().map(|object| labels(ctx, object)).collect();
     let governed: Vec<Option<Governed<'_>>> =
         objects.iter().zip(&labels).map(|(object, labels)| resolved.governed(object, labels.as_ref())).collect();
     let ourselves = resolved.is_ourselves();
     let mut readings: Vec<Reading> = Vec::with_capacity(objects.len());
     for (index, ((object, record), governed)) in objects.iter().zip(&records).zip(&governed).enumerate() {
-        let others = recorded.iter().enumerate().filter(|(other, _)| *other != index);
-        let others: BTreeSet<String> = others.flat_map(|(_, roles)| roles.iter().cloned()).collect();
+        let own = recorded.get(index);
+        let by_others = |role: &&String| {
+            let by_itself = usize::from(own.is_some_and(|own| own.contains(*role)));
+            recorders.get(role.as_str()).is_some_and(|all| *all > by_itself)
+        };
+        let shown = observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
+        let others: BTreeSet<String> = shown.filter(by_others).cloned().collect();
         let unready = resolved.unready.as_ref();
         let beside = Beside {
             capabilities,
@@ -298,6 +305,9 @@ pub fn scene(
     let foreign = admit::foreign(&readings, capabilities, observed, now);
     for (reading, governed) in readings.iter_mut().zip(&governed) {
         admit::refuse_taking(reading, *governed, &foreign);
+    }
+    for (reading, object) in readings.iter_mut().zip(&objects).filter(|(r, _)| r.layer.phase == Phase::Holds) {
+        admit::bring_ends_forward(&mut reading.layer.managed, &reading.renames, object, now);
     }
     let spared = match governed.first() {
         Some(Some(governed)) => foreign.into_iter().filter(|role| governed.may_take(role).is_err()).collect(),
@@ -362,6 +372,16 @@ fn same_plan(a: &Resolved, b: &Resolved) -> bool {
     a.connection.uid == b.connection.uid && a.spot() == b.spot()
 }
 
+/// The declarations of the same target through other provider objects of the same server.
+fn rivals(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) -> Vec<Arc<ProjectMembership>> {
+    let same_server = |provider: &ProviderKey| {
+        let connection = ctx.connections.get(provider).and_then(Link::usable);
+        connection.is_some_and(|connection| connection.endpoint == resolved.connection.endpoint)
+    };
+    let others = ctx.targets.of_other_providers(object).into_iter().filter(|(provider, _)| same_server(provider));
+    others.flat_map(|(_, declarations)| declarations).filter_map(|declaration| ctx.latest(&declaration)).collect()
+}
+
 /// Whether the acting object's provider object leads on this target: of those with an object that counts the cluster's
 /// before a namespace's, and then the older.
 fn leads(
@@ -384,7 +404,8 @@ fn rank(resolved: &Resolved) -> impl Ord + use<> {
     (key.kind != ProviderKind::ClusterMembershipProvider, *created, uid.clone())
 }
 
-fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
+/// Whether an object counts as far as it alone tells.
+pub fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
     let (nobody, record) = (BTreeSet::new(), ctx.written.record(object));
     let labels = labels(ctx, object);
     let beside = Beside {

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::connections::Connection;
+use super::connections::{Connection, ProviderKey};
+use super::places::{Claim, Key, Places};
 use crate::api::membership::{ManagedRole, ProjectRef, SubjectRef};
-use crate::api::{ProjectMembership, SubjectKind};
+use crate::api::{ProjectMembership, Reason, SubjectKind};
 use crate::member::{Change, Target};
 use crate::policy::Pinned;
 use crate::provider::Error;
@@ -56,6 +58,8 @@ pub struct Memory {
     pub refused: BTreeMap<String, Refused>,
     /// Starts that were written down and whose grant the provider has only ever refused.
     pub tentative: BTreeSet<(String, String)>,
+    /// Temporary grants that were recorded, by uid and role, and that have not been sent to the provider since.
+    pub unsent: BTreeSet<(String, String)>,
     /// What was granted on an object's word without having been written down, until its status speaks of it: an edit in
     /// between may leave nothing of it in the spec.
     pub granted: BTreeMap<String, Granted>,
@@ -118,7 +122,7 @@ pub struct Targets {
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<Kin, BTreeSet<Key>>,
+    objects: HashMap<Kin, HashMap<ProviderKey, Places>>,
     knocks: HashMap<Kin, Arc<Notify>>,
     seen: HashMap<Key, Seen>,
     /// What names were found to stand for, by the objects' uids, until a status says it.
@@ -126,8 +130,6 @@ struct Index {
     /// How often in a row looking an object's names up has failed.
     failed: HashMap<String, u32>,
 }
-
-type Key = (String, String);
 
 /// What is remembered of a target, and its lock.
 type Cell = Arc<tokio::sync::Mutex<Memory>>;
@@ -138,7 +140,23 @@ type Door = (String, String, String);
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     kin: Option<Kin>,
+    provider: ProviderKey,
     print: u64,
+    uid: Option<String>,
+    created: Timestamp,
+    holds_access: bool,
+    /// Its own last pass found that it may be carried out.
+    may_count: bool,
+}
+
+impl Seen {
+    fn claim(&self) -> Claim {
+        match (self.holds_access, self.may_count) {
+            (true, _) => Claim::HoldsAccess,
+            (false, true) => Claim::MayCount,
+            (false, false) => Claim::Other,
+        }
+    }
 }
 
 impl Targets {
@@ -173,11 +191,11 @@ impl Targets {
     pub fn lost(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let key = key_of(object);
         let mut index = self.index();
-        let kin = index.seen.remove(&key).and_then(|seen| seen.kin);
+        let seen = index.seen.remove(&key);
         let uid = object.uid().unwrap_or_default();
         index.found.remove(&uid);
         index.failed.remove(&uid);
-        kin.map_or_else(Vec::new, |kin| index.leave(&kin, &key))
+        seen.map_or_else(Vec::new, |seen| index.leave(&seen, &key))
     }
 
     /// After a relist: objects that went unseen, by what `is_there` says of their names. Returns the others on their
@@ -187,16 +205,11 @@ impl Targets {
         is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool,
     ) -> Vec<ObjectRef<ProjectMembership>> {
         let mut index = self.index();
-        let gone: Vec<(Key, Option<Kin>)> = (index.seen.iter())
-            .filter(|((namespace, name), _)| !is_there(&ObjectRef::new(name).within(namespace)))
-            .map(|(key, seen)| (key.clone(), seen.kin.clone()))
-            .collect();
-        let mut others = Vec::new();
-        for (key, kin) in gone {
-            index.seen.remove(&key);
-            others.extend(kin.map_or_else(Vec::new, |kin| index.leave(&kin, &key)));
-        }
-        others
+        let there = |(namespace, name): &Key| is_there(&ObjectRef::new(name).within(namespace));
+        let gone: Vec<Key> = index.seen.keys().filter(|key| !there(key)).cloned().collect();
+        let gone = gone.into_iter().filter_map(|key| Some((index.seen.remove(&key)?, key)));
+        let gone: Vec<(Seen, Key)> = gone.collect();
+        gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
     }
 
     /// Tells when something on `object`'s target changes: a pass that waits for its turn looks again then, so that a
@@ -209,11 +222,47 @@ impl Targets {
         }
     }
 
-    /// All objects that may share `object`'s target, itself included.
+    /// The declarations of `object`'s target through the same provider object that have a place, and itself.
     pub fn kin(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+        let (index, own) = (self.index(), key_of(object));
+        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
+        let Some(places) = places else {
+            return Vec::new();
+        };
+        let itself = (!places.has_place(&own)).then_some(&own);
+        places.placed().chain(itself).map(reference_to).collect()
+    }
+
+    /// The declarations of the same subject in the same project through other provider objects, by provider object.
+    pub fn of_other_providers(
+        &self,
+        object: &ProjectMembership,
+    ) -> Vec<(ProviderKey, Vec<ObjectRef<ProjectMembership>>)> {
+        let (index, own) = (self.index(), ProviderKey::named_by(object));
+        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let others = providers.into_iter().flatten().filter(|(provider, _)| **provider != own);
+        others.map(|(provider, places)| (provider.clone(), places.placed().map(reference_to).collect())).collect()
+    }
+
+    /// Notes whether an object's own pass found that it may be carried out: then its declaration has a claim to a place.
+    /// Returns the declarations that are to look again.
+    pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> Vec<ObjectRef<ProjectMembership>> {
+        let (mut index, key) = (self.index(), key_of(object));
+        let known = index.seen.get_mut(&key).filter(|seen| seen.uid == object.uid() && seen.may_count != may_count);
+        let Some(known) = known else {
+            return Vec::new();
+        };
+        known.may_count = may_count;
+        index.place(&key, false)
+    }
+
+    /// Whether an object is among the declarations of its target that are evaluated.
+    pub fn has_place(&self, object: &ProjectMembership) -> bool {
         let index = self.index();
-        let keys = index.kin(object).and_then(|kin| index.objects.get(&kin));
-        keys.into_iter().flatten().map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
+        places.is_none_or(|places| places.has_place(&key_of(object)))
     }
 
     /// The lock of those who may bring somebody of this name into a project: there is no target yet that they share.
@@ -259,31 +308,84 @@ impl Index {
     }
 
     fn take_in(&mut self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
-        let key = key_of(object);
-        let seen = Seen { kin: self.kin(object), print: print_of(object) };
+        let (key, uid) = (key_of(object), object.uid());
         let known = self.seen.get(&key);
+        let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
+        let seen = Seen {
+            kin: self.kin(object),
+            provider: ProviderKey::named_by(object),
+            print: print_of(object),
+            created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
+            holds_access: object
+                .status
+                .as_ref()
+                .is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
+            // Whoever led until now said so.
+            may_count: judged.unwrap_or_else(|| is_converged(object)),
+            uid,
+        };
         if known == Some(&seen) {
             return Vec::new();
         }
         // An object deleted and created again under its name may speak of another target.
-        let moved = known.filter(|known| known.kin != seen.kin).and_then(|known| known.kin.clone());
-        if let Some(moved) = moved {
-            self.drop_from(&moved, &key);
-        }
-        let kin = seen.kin.clone();
-        self.seen.insert(key.clone(), seen);
-        let Some(kin) = kin else {
-            return Vec::new();
-        };
-        self.objects.entry(kin.clone()).or_default().insert(key.clone());
-        self.knock(&kin);
-        self.others(&kin, &key)
+        let moved = known.is_some_and(|known| (&known.kin, &known.provider) != (&seen.kin, &seen.provider));
+        let before = self.seen.insert(key.clone(), seen);
+        let mut others = before.filter(|_| moved).map_or_else(Vec::new, |before| self.leave(&before, &key));
+        others.extend(self.place(&key, true));
+        others
     }
 
-    fn leave(&mut self, kin: &Kin, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Gives a declaration the place that it has a claim to. `is_new`: what it says is. Returns the others that are to look
+    /// again.
+    fn place(&mut self, key: &Key, is_new: bool) -> Vec<ObjectRef<ProjectMembership>> {
+        let Some((seen, kin)) = self.seen.get(key).and_then(|seen| Some((seen, seen.kin.clone()?))) else {
+            return Vec::new();
+        };
+        let (provider, claim, created) = (seen.provider.clone(), seen.claim(), seen.created);
+        self.changed(&kin, &provider, key, is_new, |places| places.put(key, claim, created))
+    }
+
+    fn leave(&mut self, seen: &Seen, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
+        let Some(kin) = &seen.kin else {
+            return Vec::new();
+        };
+        let others = self.changed(kin, &seen.provider, key, true, |places| places.remove(key));
+        if let Some(providers) = self.objects.get_mut(kin) {
+            providers.retain(|_, places| !places.is_empty());
+            if providers.is_empty() {
+                self.objects.remove(kin);
+                self.knocks.remove(kin);
+            }
+        }
+        others
+    }
+
+    /// Changes the places of a target. Returns the other declarations that are to look again: those that get or lose a place,
+    /// and where something new is said (`is_new`) by one that has a place, all that have one.
+    fn changed(
+        &mut self,
+        kin: &Kin,
+        provider: &ProviderKey,
+        key: &Key,
+        is_new: bool,
+        change: impl FnOnce(&mut Places),
+    ) -> Vec<ObjectRef<ProjectMembership>> {
+        let providers = self.objects.entry(kin.clone()).or_default();
+        let places = providers.entry(provider.clone()).or_default();
+        let before: BTreeSet<Key> = places.placed().cloned().collect();
+        change(places);
+        let after: BTreeSet<Key> = places.placed().cloned().collect();
+        let mut concerned: BTreeSet<Key> = before.union(&after).cloned().collect();
+        if !concerned.remove(key) {
+            return Vec::new();
+        }
+        if !is_new {
+            return before.symmetric_difference(&after).filter(|other| *other != key).map(reference_to).collect();
+        }
+        let elsewhere = providers.iter().filter(|(other, _)| *other != provider);
+        concerned.extend(elsewhere.flat_map(|(_, places)| places.placed().cloned()));
         self.knock(kin);
-        self.drop_from(kin, key);
-        self.others(kin, key)
+        concerned.iter().map(reference_to).collect()
     }
 
     fn knock(&self, kin: &Kin) {
@@ -291,21 +393,17 @@ impl Index {
             knock.notify_waiters();
         }
     }
+}
 
-    fn drop_from(&mut self, kin: &Kin, key: &Key) {
-        if let Some(keys) = self.objects.get_mut(kin) {
-            keys.remove(key);
-            if keys.is_empty() {
-                self.objects.remove(kin);
-                self.knocks.remove(kin);
-            }
-        }
-    }
+/// Whether a status says that its object is carried out.
+fn is_converged(object: &ProjectMembership) -> bool {
+    let converged = Reason::Converged.to_string();
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.reason == converged)
+}
 
-    fn others(&self, kin: &Kin, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
-        let keys = self.objects.get(kin).into_iter().flatten();
-        keys.filter(|other| *other != key).map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
-    }
+fn reference_to((namespace, name): &Key) -> ObjectRef<ProjectMembership> {
+    ObjectRef::new(name).within(namespace)
 }
 
 fn key_of(object: &ProjectMembership) -> Key {
@@ -325,3 +423,6 @@ fn print_of(object: &ProjectMembership) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,3 +250,64 @@ fn the_next_edge_is_the_first_start_or_end_after_now() {
         assert_eq!(next_edge(&terms, at(now)), edge.map(at), "{now}");
     }
 }
+
+/// Seen failing with the recorded term returned as it is: every case that ends earlier.
+#[test]
+fn a_spec_brings_a_recorded_end_forward_and_never_puts_it_off() {
+    let at = |time: &str| time.parse::<Timestamp>().unwrap();
+    let now = at("2026-11-21T12:00:00.4Z");
+    let recorded = Term::Temporary(Window { start: at("2026-11-21T11:00:00Z"), end: at("2026-11-21T13:00:00Z") });
+    let until = |end: &str| Term::Temporary(Window { start: at("2026-11-21T11:00:00Z"), end: at(end) });
+    let from_now = |end: &str| Term::Temporary(Window { start: at("2026-11-21T12:00:00Z"), end: at(end) });
+    for (case, before, temporary, after) in [
+        ("earlier", recorded, json!({"expirationTime": "2026-11-21T12:30:00Z"}), until("2026-11-21T12:30:00Z")),
+        ("past", recorded, json!({"expirationTime": "2026-11-21T11:30:00Z"}), until("2026-11-21T11:30:00Z")),
+        (
+            "before its start",
+            recorded,
+            json!({"expirationTime": "2026-11-21T10:30:00Z"}),
+            until("2026-11-21T11:00:00Z"),
+        ),
+        ("later", recorded, json!({"expirationTime": "2026-11-21T14:00:00Z"}), recorded),
+        ("a shorter duration", recorded, json!({"duration": "90m"}), until("2026-11-21T12:30:00Z")),
+        ("a longer duration", recorded, json!({"duration": "3h"}), recorded),
+        (
+            "a window that began earlier",
+            recorded,
+            json!({"startTime": "2026-11-21T10:00:00Z", "duration": "150m"}),
+            until("2026-11-21T12:30:00Z"),
+        ),
+        ("a window to come", recorded, json!({"startTime": "2026-11-21T15:00:00Z", "duration": "1h"}), recorded),
+        (
+            "an end beside a duration",
+            recorded,
+            json!({"duration": "9h", "expirationTime": "2026-11-21T12:10:00Z"}),
+            until("2026-11-21T12:10:00Z"),
+        ),
+        ("for good", recorded, json!(null), recorded),
+        ("no end", recorded, json!({"startTime": "2026-11-21T11:30:00Z"}), recorded),
+        (
+            "what had no end",
+            Term::Permanent,
+            json!({"expirationTime": "2026-11-21T12:30:00Z"}),
+            from_now("2026-11-21T12:30:00Z"),
+        ),
+        (
+            "what had no end, past",
+            Term::Permanent,
+            json!({"expirationTime": "2026-11-21T09:00:00Z"}),
+            from_now("2026-11-21T12:00:00Z"),
+        ),
+        ("a duration without a start", Term::Permanent, json!({"duration": "1h"}), Term::Permanent),
+    ] {
+        let declared: RoleGrant = serde_json::from_value(json!({"role": "r", "temporary": temporary})).unwrap();
+        let found = brought_forward(before, [&declared], now);
+        assert_eq!(found, after, "{case}");
+        assert_eq!(brought_forward(found, [&declared], now), found, "{case}: a second time");
+    }
+    let entry =
+        |end: &str| serde_json::from_value::<RoleGrant>(json!({"role": "r", "temporary": {"expirationTime": end}}));
+    let twice = [entry("2026-11-21T12:40:00Z").unwrap(), entry("2026-11-21T12:20:00Z").unwrap()];
+    assert_eq!(brought_forward(recorded, &twice, now), until("2026-11-21T12:20:00Z"), "declared twice");
+    assert_eq!(brought_forward(recorded, [], now), recorded, "not declared");
+}

@@ -39,8 +39,7 @@ fn every_reason_has_its_conditions() {
     ];
     let cases = (waiting.map(|reason| (reason, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)])).into_iter())
         .chain(stalled.map(|reason| (reason, vec![("Ready", "False", 0), ("Stalled", "True", 0)])))
-        .chain([Converged, Observed].map(|reason| (reason, vec![("Ready", "True", 0)])))
-        .chain([(Suspended, vec![("Ready", "Unknown", 0)])])
+        .chain([Converged, Suspended, Observed].map(|reason| (reason, vec![("Ready", "True", 0)])))
         .chain([(RevokeFailed, vec![("Ready", "False", 0), ("Reconciling", "True", 0)])]);
     for (reason, expected) in cases {
         let found = say(&[], reason, at(0));
@@ -70,8 +69,8 @@ fn a_transition_time_moves_only_with_the_status() {
         (Observed, 50, vec![("Ready", "True", 20)]),
         (RoleNotFound, 60, vec![("Ready", "False", 60), ("Stalled", "True", 60)]),
         (InvalidSpec, 70, vec![("Ready", "False", 60), ("Stalled", "True", 60)]),
-        (Suspended, 80, vec![("Ready", "False", 60)]),
-        (Converged, 90, vec![("Ready", "True", 90)]),
+        (Suspended, 80, vec![("Ready", "True", 80)]),
+        (Converged, 90, vec![("Ready", "True", 80)]),
         (RevokeFailed, 100, vec![("Ready", "False", 100), ("Reconciling", "True", 100)]),
         (RevokeFailed, 110, vec![("Ready", "False", 100), ("Reconciling", "True", 100)]),
     ];
@@ -165,21 +164,22 @@ fn a_role_that_is_in_force_after_its_end_is_active_and_overdue() {
     let states = |in_force: &InForce, now| {
         let of_layer = roles(&layer(), &[], &[], in_force, now);
         // What doesn't count says the same.
-        let frozen = frozen_roles(&roles(&layer(), &[], &[], &running(), at(-1)), in_force, now);
+        let frozen = frozen_roles(&roles(&layer(), &[], &[], &running(), at(-1)), &[], in_force, now);
         assert_eq!(of_layer, frozen);
         of_layer
     };
     fn running() -> InForce {
-        InForce { shown: Some(names(&["viewer", "admin"])), overdue: BTreeSet::new() }
+        InForce { shown: Some(names(&["viewer", "admin"])), overdue: BTreeSet::new(), ..InForce::default() }
     }
-    let stuck = InForce { shown: Some(names(&["viewer", "admin"])), overdue: names(&["admin"]) };
+    let stuck = InForce { shown: Some(names(&["viewer", "admin"])), overdue: names(&["admin"]), ..InForce::default() };
     let found = states(&stuck, at(1));
     assert_eq!(found[1].state, RoleState::Active);
     let message = found[1].message.as_deref().unwrap_or_default();
     assert!(message.starts_with("overdue: "), "{message:?}");
     assert_eq!(found[0].message, None);
     assert_eq!(active_roles(&found), "viewer, admin");
-    let gone = states(&InForce { shown: Some(names(&["viewer"])), overdue: BTreeSet::new() }, at(1));
+    let gone =
+        states(&InForce { shown: Some(names(&["viewer"])), overdue: BTreeSet::new(), ..InForce::default() }, at(1));
     assert_eq!((gone[1].state, &gone[1].message), (RoleState::Expired, &None));
     assert_eq!(active_roles(&gone), "viewer");
 }
@@ -188,7 +188,7 @@ fn a_role_that_is_in_force_after_its_end_is_active_and_overdue() {
 fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
     let mut layer = layer();
     layer.managed.remove("admin");
-    let nothing = InForce { shown: Some(BTreeSet::new()), overdue: BTreeSet::new() };
+    let nothing = InForce { shown: Some(BTreeSet::new()), overdue: BTreeSet::new(), ..InForce::default() };
     let scheduled = roles(&layer, &[], &[], &nothing, at(-1));
     assert_eq!((scheduled[1].state, &scheduled[1].message), (RoleState::Scheduled, &None));
     let mut status = scheduled;
@@ -197,10 +197,25 @@ fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
         let message = status[1].message.as_deref().unwrap_or_default();
         assert!(status[1].state == RoleState::Expired && message.starts_with("not granted: "), "{status:?}");
     }
-    // Of one that was written down nobody knows whether it was granted.
+    // Of one that was written down nobody knows whether it was granted, unless its grant is known not to have been sent.
     layer.managed.insert("admin".to_owned(), layer.grants[1].term);
-    let found = roles(&layer, &[], &roles(&layer, &[], &[], &nothing, at(-1)), &nothing, at(1));
-    assert_eq!((found[1].state, &found[1].message), (RoleState::Expired, &None));
+    let unsent = InForce { unsent: names(&["admin"]), ..nothing.clone() };
+    for (case, in_force, message) in [("maybe sent", &nothing, None), ("not sent", &unsent, Some(NOT_GRANTED))] {
+        let before = roles(&layer, &[], &[], in_force, at(-1));
+        let recorded = managed_roles(&layer.managed, |_| None);
+        for found in [roles(&layer, &[], &before, in_force, at(1)), frozen_roles(&before, &recorded, in_force, at(1))] {
+            assert_eq!((found[1].state, found[1].message.as_deref()), (RoleState::Expired, message), "{case}");
+            let missed: Vec<&str> = missed(&before, &found).map(|role| role.role.as_str()).collect();
+            assert_eq!(missed.is_empty(), message.is_none(), "{case}: {missed:?}");
+            assert_eq!(super::missed(&found, &found).count(), 0, "{case}: reported once");
+        }
+    }
+    // One that nobody could look at before its window ended; and one that had ended when its object was created.
+    layer.managed.remove("admin");
+    for (created, message) in [(-5, Some(NOT_GRANTED)), (1, None)] {
+        let new = InForce { new_since: Some(at(created)), ..nothing.clone() };
+        assert_eq!(roles(&layer, &[], &[], &new, at(2))[1].message.as_deref(), message, "created at {created}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub struct Metrics {
     healed: Counter,
     unrevoked: Family<ReasonLabel, Counter>,
     overdue: Gauge,
+    missed: Counter,
     abandoned: Counter,
     undecodable: Counter,
     events_dropped: Counter,
@@ -93,6 +94,9 @@ impl Default for Metrics {
         let overdue = Gauge::default();
         let overdue_help = "ProjectMemberships with access that should have ended and may still be in force";
         registry.register("overdue_revocations", overdue_help, overdue.clone());
+        let missed = Counter::default();
+        let missed_help = "Temporary grants that were not given because their windows ended before they could be";
+        registry.register("missed_grants", missed_help, missed.clone());
         let abandoned = Counter::default();
         registry.register("abandoned", "Objects let go without revoking", abandoned.clone());
         let undecodable = Counter::default();
@@ -135,6 +139,7 @@ impl Default for Metrics {
             healed,
             unrevoked,
             overdue,
+            missed,
             abandoned,
             undecodable,
             events_dropped,
@@ -181,6 +186,11 @@ impl Metrics {
     /// Access that could not be revoked was reported.
     pub fn unrevoked(&self, reason: Reason) {
         self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
+    }
+
+    /// So many temporary grants were not given before their windows ended.
+    pub fn missed(&self, grants: usize) {
+        self.missed.inc_by(u64::try_from(grants).unwrap_or(u64::MAX));
     }
 
     /// An object was let go without revoking.

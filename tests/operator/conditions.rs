@@ -56,7 +56,7 @@ async fn a_refusal_stalls_and_a_hindrance_reconciles() {
         let provider = |name: &str| json!({"providerRef": {"name": name}});
         let cases = [
             ("Converged", TRUE, Nothing, json!({})),
-            ("Suspended", ("Unknown", None), Nothing, json!({"suspend": true})),
+            ("Suspended", TRUE, There, json!({"suspend": true})),
             ("Observed", TRUE, There, json!({"managementPolicy": "Observe"})),
             ("Unreachable", UNKNOWN, Answers(503, "ServiceUnavailable"), json!({})),
             ("ProviderNotFound", UNKNOWN, Nothing, provider("nowhere")),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::stage::with_stage;
 use crate::subject::{Subject, each, in_seconds, time, until};
+use crate::support::{SOON, eventually};
 
 /// What happens to an object while its second role runs; the roles are named by the subject's own.
 type Change = fn(&Subject) -> Value;
@@ -136,6 +137,68 @@ async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
         })
         .await;
         each(&subjects, async |subject| subject.ends(subject.names()[0], end, "looked at").await).await;
+    })
+    .await;
+}
+
+/// Seen failing without `admit::bring_ends_forward` in `resolve::scene`: the role stays until the end that was admitted.
+#[tokio::test]
+async fn a_spec_that_is_not_admitted_brings_an_end_forward_and_never_puts_it_off() {
+    with_stage(async |stage| {
+        let may = |roles: &[&str]| json!([stage.rule(roles, json!({}))]);
+        stage.centrals(may(&["viewer", "deployer"]), may(&["PROJECT_OWNER_VIEWER", "PROJECT_OWNER"])).await;
+        let (suspend, observe) = (json!({"suspend": true}), json!({"managementPolicy": "Observe"}));
+        let hour = json!({"duration": "1h"});
+        let cases = [
+            ("suspended", "Suspended", suspend.clone(), hour.clone()),
+            ("suspended-for-good", "Suspended", suspend, Value::Null),
+            ("observing", "Observed", observe, hour.clone()),
+            ("not-allowed", "NotAllowed", json!({}), hour),
+        ];
+        let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
+        each(cases, async |(subject, (case, reason, fields, admitted))| {
+            let [a, b, c, _] = subject.names();
+            let temporary = |temporary: &Value| match temporary {
+                Value::Null => json!({"role": b}),
+                temporary => json!({"role": b, "temporary": temporary}),
+            };
+            stage.api.apply(&[stage.central_object(&subject, json!([{"role": a}, temporary(admitted)]))]).await;
+            subject.has(&[a, b]).await;
+            stage.ready(&subject.object()).await;
+            let end = in_seconds(12);
+            let with_end = |end: Value| {
+                // The last role is one that no rule allows.
+                let mut roles = vec![json!({"role": a}), temporary(&end)];
+                roles.extend((*reason == "NotAllowed").then(|| json!({ "role": c })));
+                json!({ "roles": roles })
+            };
+            let mut change = with_end(json!({"expirationTime": end}));
+            change.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            stage.change(&subject, change).await;
+            stage.reason_is(&subject.object(), reason).await;
+            let recorded = |status: &Value| {
+                let roles = status["managedRoles"].as_array().cloned().unwrap_or_default();
+                roles.iter().any(|role| {
+                    role["role"] == b && role["expirationTime"].is_string() && time(&role["expirationTime"]) == end
+                })
+            };
+            eventually(SOON, &format!("{case}: the earlier end of {b} is recorded"), async || {
+                let status = stage.api.get(&subject.object()).await["status"].clone();
+                if recorded(&status) { Ok(()) } else { Err(format!("{status:#}")) }
+            })
+            .await;
+            // A later end in a spec that is not admitted either does not count any more.
+            stage.change(&subject, with_end(json!({"expirationTime": in_seconds(3600)}))).await;
+            subject.ends(b, end, case).await;
+            stage.reason_is(&subject.object(), reason).await;
+            // An object that only observes shows what its spec declares.
+            if *case != "observing" {
+                let role = stage.role_is(&subject.object(), b, "Expired").await;
+                assert_eq!(time(&role["expirationTime"]), end, "{case}: {role:#}");
+            }
+            subject.has_now(&[a], case);
+        })
+        .await;
     })
     .await;
 }

@@ -31,6 +31,7 @@ mod observing;
 #[allow(dead_code, reason = "the demo uses the rest")]
 mod operator;
 mod ownership;
+mod places;
 mod races;
 mod refused_rights;
 mod refusing;

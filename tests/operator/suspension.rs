@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
-use crate::evidence::Call;
-use crate::stage::with_stage;
-use crate::subject::{each, is_empty, time};
+use crate::evidence::{Call, condition};
+use crate::stage::{Stage, with_stage};
+use crate::subject::{Subject, each, is_empty, time, with};
+use crate::support::{SOON, eventually};
 
 #[tokio::test]
 async fn an_object_suspended_from_the_start_grants_nothing() {
@@ -18,7 +19,9 @@ async fn an_object_suspended_from_the_start_grants_nothing() {
             let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "10s"}}]);
             let fields = json!({"suspend": true, "resyncInterval": "1s"});
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
-            stage.says(&subject.object(), "Ready", "Unknown", "Suspended").await;
+            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+            let drifted = stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
+            assert!([a, b, c].iter().all(|role| drifted.contains(role)), "what differs: {drifted}");
             subject.is_listed(2).await;
             stage.reconcile_now(&subject.object()).await;
             subject.has_now(&[c], "while its object is suspended");
@@ -44,9 +47,7 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
             subject.has(&[a, b]).await;
             stage.ready(&subject.object()).await;
             stage.change(&subject, json!({"suspend": true})).await;
-            // Ready keeps its value and says why it may not be so any more.
-            let ready = stage.reason_is(&subject.object(), "Suspended").await;
-            assert_eq!(ready["status"], "True", "{ready:#}");
+            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
             subject.by_hand(&[b, c]);
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": d}]})).await;
             let written = subject.writes().len();
@@ -54,9 +55,8 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
             stage.reconcile_now(&subject.object()).await;
             subject.has_now(&[b, c], "while its object is suspended");
             assert_eq!(subject.writes().len(), written, "{:#?}", subject.writes());
-            let conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
-            let types: Vec<&Value> = conditions.as_array().into_iter().flatten().map(|c| &c["type"]).collect();
-            assert_eq!(types, ["Ready"], "{conditions:#}");
+            // What was granted and is held is no drift, even where the spec doesn't declare it any more.
+            drift_is(&stage, &subject, json!({a: "Missing", c: "Unexpected", d: "Missing"})).await;
             stage.change(&subject, json!({"suspend": false})).await;
             subject.has(&[a, d]).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
@@ -67,27 +67,104 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
 }
 
 #[tokio::test]
-async fn ready_keeps_its_last_value_while_suspended() {
+async fn a_suspended_object_is_ready_whatever_it_was_before() {
     with_stage(async |stage| {
         let cases = [
-            ("kept-true", "viewer", "infisical", "Converged", "True"),
-            ("kept-false", "nobody-knows", "infisical", "RoleNotFound", "False"),
-            ("kept-unknown", "viewer", "nowhere", "ProviderNotFound", "Unknown"),
+            ("converged", "viewer", "infisical", "Converged"),
+            ("stalled", "nobody-knows", "infisical", "RoleNotFound"),
+            ("waiting", "viewer", "nowhere", "ProviderNotFound"),
         ];
-        each(cases, async |(case, role, provider, reason, status)| {
+        each(cases, async |(case, role, provider, reason)| {
             let subject = stage.identity(case);
             let fields = json!({"providerRef": {"name": provider}});
             stage.api.apply(&[subject.declares_with(json!([{ "role": role }]), fields)]).await;
-            let before = stage.reason_is(&subject.object(), reason).await;
-            assert_eq!(before["status"], status, "{before:#}");
+            stage.reason_is(&subject.object(), reason).await;
             stage.change(&subject, json!({"suspend": true})).await;
-            let suspended = stage.reason_is(&subject.object(), "Suspended").await;
-            assert_eq!(suspended["status"], status, "{case}: {suspended:#}");
-            assert_eq!(suspended["lastTransitionTime"], before["lastTransitionTime"], "{case}: {suspended:#}");
-            let conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
-            assert_eq!(conditions.as_array().map(Vec::len), Some(1), "{case}: {conditions:#}");
+            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen failing with drift computed for objects in Observe alone: `status.drift` stays empty.
+#[tokio::test]
+async fn drift_is_accurate_while_an_object_is_suspended() {
+    with_stage(async |stage| {
+        each(stage.both("drifting"), async |subject| {
+            let [a, b, c, _] = subject.names();
+            let roles = json!([{"role": a}, {"role": b}]);
+            let fields = json!({"suspend": true, "resyncInterval": "1s"});
+            stage.api.apply(&[subject.declares_with(roles.clone(), fields)]).await;
+            drift_is(&stage, &subject, json!({a: "Missing", b: "Missing"})).await;
+            subject.by_hand(&[a, c]);
+            drift_is(&stage, &subject, json!({b: "Missing", c: "Unexpected"})).await;
+            // Another declaration of the target, which is carried out, grants one of the roles.
+            let other = with(
+                subject.layer(&format!("other-{}", subject.name), json!([{"role": b}])),
+                json!({"roleManagement": "Additive"}),
+            );
+            stage.api.apply(&[other]).await;
+            drift_is(&stage, &subject, json!({c: "Unexpected"})).await;
+            subject.by_hand(&[a, b]);
+            drift_is(&stage, &subject, json!({})).await;
+            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+            // A suspended object that is changed is compared with the change.
+            stage.change(&subject, json!({"roles": [{"role": a}, {"role": c}]})).await;
+            drift_is(&stage, &subject, json!({c: "Missing"})).await;
+            stage.change(&subject, json!({"suspend": false, "roles": roles})).await;
+            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            drift_is(&stage, &subject, json!({})).await;
+        })
+        .await;
+    })
+    .await;
+}
+
+/// What rules do not permit is not shown either. Seen failing with the rules left out of the comparison.
+#[tokio::test]
+async fn a_suspended_object_that_no_rule_allows_shows_nothing_of_the_provider() {
+    with_stage(async |stage| {
+        stage.centrals(json!([stage.rule(&["viewer"], json!({}))]), json!([])).await;
+        let subject = stage.identity("forbidden");
+        subject.by_hand(&["admin"]);
+        let object = stage.central_object(&subject, json!([{"role": "deployer"}]));
+        stage.api.apply(&[with(object, json!({"suspend": true, "resyncInterval": "1s"}))]).await;
+        stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+        stage.reconcile_now(&subject.object()).await;
+        let status = stage.api.get(&subject.object()).await["status"].clone();
+        assert!(!status.to_string().contains("admin"), "{status:#}");
+        // One that a rule allows is compared.
+        stage.change(&subject, json!({"roles": [{"role": "viewer"}]})).await;
+        drift_is(&stage, &subject, json!({"admin": "Unexpected", "viewer": "Missing"})).await;
+    })
+    .await;
+}
+
+/// Seen failing with names that are not looked up while their object is suspended: no drift.
+#[tokio::test]
+async fn a_suspended_object_that_names_its_subject_is_compared_too() {
+    with_stage(async |stage| {
+        let subject = stage.identity("by-name");
+        let fields = json!({"suspend": true, "subject": {"kind": "Identity", "name": "by-name"}});
+        stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), fields)]).await;
+        drift_is(&stage, &subject, json!({"viewer": "Missing"})).await;
+        stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+        assert!(subject.writes().is_empty(), "{:#?}", subject.writes());
+    })
+    .await;
+}
+
+/// Waits until `status.drift` has these roles, each with its kind, and `Drifted` says the same.
+async fn drift_is(stage: &Stage, subject: &Subject, expected: Value) {
+    eventually(SOON, &format!("{}: status.drift is {expected}", subject.name), async || {
+        let status = stage.api.get(&subject.object()).await["status"].clone();
+        let drift = status["drift"].as_array().into_iter().flatten();
+        let found: serde_json::Map<String, Value> =
+            drift.map(|drift| (drift["role"].as_str().unwrap_or_default().to_owned(), drift["kind"].clone())).collect();
+        let drifted = condition(&json!({ "status": status }), "Drifted").is_some();
+        let agrees = json!(found) == expected && drifted != found.is_empty();
+        if agrees { Ok(()) } else { Err(format!("{status:#}")) }
     })
     .await;
 }

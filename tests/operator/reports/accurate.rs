@@ -1,11 +1,12 @@
 //! What events and statuses say is what happened.
 
 use serde_json::{Value, json};
+use simulator::{Answer, Fault, Order};
 
-use super::{event, notes, times};
+use super::{event, metric, notes, times};
 use crate::evidence::condition;
 use crate::stage::with_stage;
-use crate::subject::{each, in_seconds, is_empty};
+use crate::subject::{each, in_seconds, is_empty, with};
 use crate::support::{SOON, eventually};
 
 /// Seen failing with a role taken for repaired that was written down before: `Drifted … it was taken away`.
@@ -48,7 +49,7 @@ async fn events_about_one_declaration_do_not_name_roles_of_another() {
             let fields = json!({"resyncInterval": "1s"});
             let other = subject.layer(&format!("other-{}", subject.name), json!([{ "role": b }]));
             stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), fields.clone())]).await;
-            stage.api.apply(&[crate::subject::with(other, fields)]).await;
+            stage.api.apply(&[with(other, fields)]).await;
             subject.has(&[a, b]).await;
             stage.ready(&ours).await;
             stage.ready(&theirs).await;
@@ -103,6 +104,71 @@ async fn a_deleted_object_that_another_controller_keeps_says_that_its_access_is_
             stage.api.is_gone(&object).await;
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen failing with every refusal reported by the pass that met it: the first declaration is Forbidden, and its deletion
+/// "couldn't be revoked yet".
+#[tokio::test]
+async fn what_one_declaration_is_refused_is_neither_reported_of_another_nor_keeps_it_from_being_deleted() {
+    with_stage(async |stage| {
+        each(stage.both("beside"), async |subject| {
+            let (object, [a, b, ..]) = (subject.object(), subject.names());
+            let roles = json!([{"role": a}]);
+            stage.api.apply(&[subject.declares_with(roles, json!({"roleManagement": "Additive"}))]).await;
+            subject.has(&[a]).await;
+            stage.ready(&object).await;
+            // Nothing but removals is accepted from now on.
+            let body = json!({"reqId": "r", "statusCode": 403, "error": "PermissionDenied", "message": "no"});
+            let no = if subject.is_at_infisical() { Fault::Status(Answer::new(403, body)) } else { Fault::status(403) };
+            let writes = [("PATCH", &*subject.id), ("PUT", &subject.id), ("POST", &subject.id), ("POST", "*/members")];
+            for (method, path) in writes {
+                stage.at(&subject).order(Order::always(no.clone()).on(method, path));
+            }
+            let refused = format!("pm/refused-{}", subject.name);
+            // A temporary role is recorded first, so that the passes of every declaration try to grant it.
+            let layer = subject.layer(&refused[3..], json!([{"role": b, "temporary": {"duration": "1h"}}]));
+            stage.api.apply(&[with(layer, json!({"roleManagement": "Additive"}))]).await;
+            stage.reason_is(&refused, "Forbidden").await;
+            stage.reconcile_now(&object).await;
+            stage.says(&object, "Ready", "True", "Converged").await;
+            stage.delete(&object).await;
+            subject.has_now(&[], "after its object was deleted");
+            event(&stage, &object, "Revoked", &[a]).await;
+            let notes = notes(&stage.api.events(&object).await);
+            assert!(!notes.iter().any(|note| note.contains("RevokeFailed") || note.contains("Failed")), "{notes:#?}");
+            let names = |note: &String| note.split([' ', ',', ':']).any(|word| word == b);
+            assert!(!notes.iter().any(names), "{b} is another's: {notes:#?}");
+            stage.reason_is(&refused, "Forbidden").await;
+        })
+        .await;
+    })
+    .await;
+}
+
+/// Seen failing without `Memory::unsent`: the role is Expired without a message, and no event says so.
+#[tokio::test]
+async fn a_grant_whose_window_passes_before_it_can_be_given_is_reported_and_never_sent() {
+    with_stage(async |stage| {
+        // Of two writes a minute one is kept for what takes access away.
+        let limits = json!({"limits": {"writesPerMinute": 2}});
+        stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
+        stage.provider_is_ready("infisical").await;
+        let before = metric("membership_missed_grants_total").await;
+        let (first, late) = (stage.identity("first"), stage.identity("late"));
+        stage.declare(&first, json!([{"role": "viewer"}])).await;
+        first.has(&["viewer"]).await;
+        stage.ready(&first.object()).await;
+        stage.declare(&late, json!([{"role": "deployer", "temporary": {"duration": "5s"}}])).await;
+        let role = stage.role_is(&late.object(), "deployer", "Expired").await;
+        assert!(role["message"].as_str().unwrap_or_default().starts_with("not granted"), "{role:#}");
+        event(&stage, &late.object(), "NotGranted", &["deployer"]).await;
+        assert_eq!(times(&stage, &late.object(), "NotGranted").await, 1);
+        assert!(metric("membership_missed_grants_total").await >= before + 1.0, "it is counted");
+        let sent: Vec<_> = late.writes().into_iter().filter(|write| write.method != "DELETE").collect();
+        assert!(sent.is_empty(), "expected no grant, there was {sent:#?}");
+        stage.says(&late.object(), "Ready", "True", "Converged").await;
     })
     .await;
 }

@@ -1,0 +1,130 @@
+//! Which declarations of a target are evaluated: of one provider object, at most 64. Pure.
+//!
+//! Every pass evaluates all declarations of its target. Anybody who may create ProjectMemberships can create thousands that
+//! name one target, so that without a bound each of thousands of passes would read thousands of objects.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+/// How many declarations of one target through one provider object are evaluated.
+pub const MOST_DECLARATIONS: usize = 64;
+
+/// What a declaration has to say for a place, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// It has recorded access. It always has a place: without it nobody would know whose that access is.
+    HoldsAccess,
+    /// It may be carried out.
+    MayCount,
+    /// It may not be carried out, or nobody has looked at it yet. It takes no place from one that may.
+    Other,
+}
+
+/// The name of a declaration: namespace and name.
+pub type Key = (String, String);
+
+/// The declarations of one target through one provider object, by their claims and then by age.
+#[derive(Debug, Default)]
+pub struct Places {
+    ranked: BTreeSet<Rank>,
+    ranks: HashMap<Key, Rank>,
+}
+
+/// By claim, and then the older first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    claim: Claim,
+    created: Timestamp,
+    key: Key,
+}
+
+impl Places {
+    /// Enters a declaration, or changes its claim.
+    pub fn put(&mut self, key: &Key, claim: Claim, created: Timestamp) {
+        let rank = Rank { claim, created, key: key.clone() };
+        if let Some(before) = self.ranks.insert(key.clone(), rank.clone()) {
+            self.ranked.remove(&before);
+        }
+        self.ranked.insert(rank);
+    }
+
+    /// Removes a declaration.
+    pub fn remove(&mut self, key: &Key) {
+        if let Some(rank) = self.ranks.remove(key) {
+            self.ranked.remove(&rank);
+        }
+    }
+
+    /// Whether there is no declaration.
+    pub fn is_empty(&self) -> bool {
+        self.ranks.is_empty()
+    }
+
+    /// The declarations that have a place: all that hold access, and of the others the first.
+    pub fn placed(&self) -> impl Iterator<Item = &Key> {
+        let ranked = self.ranked.iter().enumerate();
+        ranked
+            .take_while(|(place, rank)| *place < MOST_DECLARATIONS || rank.claim == Claim::HoldsAccess)
+            .map(|(_, rank)| &rank.key)
+    }
+
+    /// Whether a declaration has a place.
+    pub fn has_place(&self, key: &Key) -> bool {
+        self.ranks.len() <= MOST_DECLARATIONS || self.placed().any(|placed| placed == key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        ("team".to_owned(), format!("object-{number:04}"))
+    }
+
+    fn at(second: usize) -> Timestamp {
+        Timestamp::from_second(i64::try_from(second).unwrap()).unwrap()
+    }
+
+    /// So many declarations that may count, each a second younger than the one before.
+    fn full(declarations: usize) -> Places {
+        let mut places = Places::default();
+        // The youngest is entered first: only age decides.
+        (0..declarations).rev().for_each(|number| places.put(&key(number), Claim::MayCount, at(number)));
+        places
+    }
+
+    fn without_place(places: &Places, of: usize) -> Vec<usize> {
+        (0..of).filter(|number| !places.has_place(&key(*number))).collect()
+    }
+
+    /// Seen failing with a place for everybody.
+    #[test]
+    fn the_youngest_declarations_beyond_the_bound_have_no_place() {
+        assert_eq!(without_place(&full(64), 64), Vec::<usize>::new());
+        assert_eq!(without_place(&full(67), 67), [64, 65, 66]);
+        let mut places = full(67);
+        places.remove(&key(3));
+        assert_eq!(without_place(&places, 67), [3, 65, 66], "the oldest of those that waited comes next");
+        assert_eq!(places.placed().count(), MOST_DECLARATIONS);
+    }
+
+    /// Seen failing with age alone.
+    #[test]
+    fn a_declaration_that_holds_access_keeps_its_place_and_one_that_may_not_count_takes_none() {
+        let mut places = full(64);
+        // Those that hold access are the youngest.
+        (64..70).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
+        assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
+        // Older ones that nobody allows.
+        (0..1000).for_each(|number| places.put(&key(5000 + number), Claim::Other, at(0)));
+        assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
+        // What it held has ended.
+        places.put(&key(69), Claim::MayCount, at(69));
+        assert_eq!(without_place(&places, 70), [59, 60, 61, 62, 63, 69]);
+        // More than fit hold access, as those of a version without the bound may.
+        (0..100).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
+        assert_eq!((places.placed().count(), without_place(&places, 100)), (100, Vec::new()));
+    }
+}
