@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind};
+use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind, RoleState};
 use crate::api::{
     AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
 };
@@ -255,7 +255,10 @@ fn starts(
         Term::Permanent => None,
         Term::Temporary(window) => Some((entry.role.clone(), window)),
     });
-    Starts { past, recorded, provider: provider.collect() }
+    let expired = status.roles.iter().filter(|role| role.state == RoleState::Expired);
+    let expired = expired
+        .filter_map(|role| Some((role.role.clone(), Window { start: role.start_time?, end: role.expiration_time? })));
+    Starts { past, recorded, provider: provider.collect(), expired: expired.collect() }
 }
 
 /// What an object may have granted without having written it down: permanent roles of a spec that its status

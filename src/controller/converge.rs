@@ -22,6 +22,8 @@ use super::reporting;
 use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
+use crate::clock::{self, Agreement};
+use crate::layers::Layer;
 use crate::member::{Capabilities, Change, Term};
 use crate::plan::{Plan, View, plan};
 use crate::provider::error::Effect;
@@ -79,6 +81,8 @@ impl Pass<'_> {
         let mut missed: Option<Change> = None;
         // Since when a change was planned that carries others' entries on the word of a list.
         let mut planned: Option<Instant> = None;
+        // Since when a response has been asked for that shows the provider's clock.
+        let mut clock_asked: Option<Instant> = None;
         loop {
             let object = self.resolved.object(self.ctx, self.reference).ok_or(Stop::Gone)?;
             let object = record::after_an_edit(self.ctx, object, memory).await?;
@@ -99,6 +103,11 @@ impl Pass<'_> {
                 // Many that are declared together are decided on few lists.
                 spacing = if look.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
                 not_before = not_before.max(Some(declared));
+                continue;
+            }
+            if needs_clock(memory, &look, clock_asked) {
+                (clock_asked, spacing) = (Some(Instant::now()), DECISION_SPACING);
+                not_before = not_before.max(clock_asked);
                 continue;
             }
             if record::speaks_of_another(memory, &look.scene) {
@@ -135,6 +144,11 @@ impl Pass<'_> {
                 permit.unused();
                 continue;
             };
+            if needs_clock(memory, &look, clock_asked) {
+                // The wait for the permit was longer than a response is good for.
+                permit.unused();
+                continue;
+            }
             let now = Instant::now();
             let stale = look.sighting.as_of < planned.unwrap_or(now) || look.sighting.as_of + FRESH < now;
             if look.plan.needs_fresh() && stale {
@@ -442,6 +456,20 @@ fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
         (Error::MayNotGrant { .. }, _) => false,
         _ => true,
     }
+}
+
+/// Whether a temporary grant begins, or is repaired, and a response of the provider has to show its clock first. A provider
+/// whose responses don't show it is asked once for each time that a response would have been good for.
+fn needs_clock(memory: &Memory, look: &Look, asked: Option<Instant>) -> bool {
+    let Look { scene, plan, .. } = look;
+    if scene.clocks != Agreement::Unknown || asked.is_some_and(|asked| asked.elapsed() < clock::KNOWN_FOR) {
+        return false;
+    }
+    let gains = |layer: &Layer| {
+        let temporary = layer.in_effect(scene.now).filter(|grant| grant.term != Term::Permanent);
+        temporary.into_iter().any(|grant| plan.gained().contains(&grant.role))
+    };
+    record::begins_temporary(scene, |role| memory.refused.contains_key(role)) || scene.layers().iter().any(gains)
 }
 
 /// Whether two changes leave the same behind.

@@ -19,6 +19,8 @@ use crate::api::membership::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleStatus, TargetStatus,
 };
 use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
+use crate::clock::Agreement;
+use crate::grants::Grant;
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
@@ -37,7 +39,7 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         View { observed, capabilities: scene.capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
     let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
     record.retain(|role, term| {
-        let begins = !refused.contains(role) && (scene.skew.is_none() || *term == Term::Permanent);
+        let begins = !refused.contains(role) && (scene.clocks == Agreement::Agree || *term == Term::Permanent);
         begins || layer.managed.contains_key(role)
     });
     // Whoever puts the base there answers for it, or it would stay when the last role goes.
@@ -337,22 +339,25 @@ pub fn settled(object: &ProjectMembership) -> bool {
     ready && Some(status.observed_generation) == object.metadata.generation
 }
 
-/// What to say of temporary roles that aren't begun because two clocks disagree.
+/// Whether a temporary grant of the acting object is in effect and was never written down.
+pub fn begins_temporary(scene: &Scene, refused: impl Fn(&str) -> bool) -> bool {
+    let layer = &scene.acting.layer;
+    let begins = |grant: &Grant| grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role);
+    layer.in_effect(scene.now).any(|grant| begins(grant) && !refused(&grant.role))
+}
+
+/// What to report of temporary roles that do not begin because two clocks disagree.
 pub fn skewed_role(scene: &Scene) -> Option<Told> {
-    let skew = scene.skew?;
-    let waits = |grant: &crate::grants::Grant| {
-        grant.term != Term::Permanent && !scene.acting.layer.managed.contains_key(&grant.role)
+    let message = match scene.clocks {
+        Agreement::Agree => return None,
+        Agreement::Differ(skew) => format!(
+            "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
+            // To the half minute, so that the message stays the same from pass to pass.
+            (skew.unsigned_abs().as_secs() + 15) / 30 * 30
+        ),
+        Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
     };
-    scene.acting.layer.in_effect(scene.now).any(waits).then(|| {
-        Told::new(
-            Reason::Progressing,
-            format!(
-                "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
-                // To the half minute, so that the message stays the same from pass to pass.
-                (skew.unsigned_abs().as_secs() + 15) / 30 * 30
-            ),
-        )
-    })
+    begins_temporary(scene, |_| false).then(|| Told::new(Reason::Progressing, message))
 }
 
 /// What to say of a declared role that is called otherwise by now.

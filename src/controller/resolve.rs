@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey};
@@ -17,6 +17,7 @@ use super::provider_object::Named;
 use super::targets::Spot;
 use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
 use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
+use crate::clock::{self, Agreement};
 use crate::grants::{self, Starts};
 use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Member, Target};
@@ -24,9 +25,6 @@ use crate::policy::allow::{Governed, Namespace, Place};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
-
-/// How far two clocks may be apart before no temporary grant is begun any more.
-pub const SKEW: Duration = Duration::from_secs(30);
 
 /// What an object's references stand for.
 #[derive(Clone)]
@@ -193,8 +191,8 @@ pub struct Scene {
     pub capabilities: Capabilities,
     /// Roles that nobody of ours granted and that no rule lets the acting object take away, not even for a removal's sake.
     pub spared: BTreeSet<String>,
-    /// How far the provider's clock is off ours, where that is too far to begin a temporary grant.
-    pub skew: Option<SignedDuration>,
+    /// Whether the provider's clock and ours show the same time: a temporary grant begins only then.
+    pub clocks: Agreement,
     /// The uids and generations of the objects that count.
     pub asked_by: BTreeSet<(String, i64)>,
     /// The target, as status says it.
@@ -249,9 +247,10 @@ pub fn scene(
     observed: Option<&Member>,
 ) -> Option<Scene> {
     let object = resolved.object(ctx, reference)?;
-    let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
-    let lead = skew.unwrap_or_default().max(SignedDuration::ZERO);
-    let now = ctx.now().saturating_add(lead).unwrap_or(Timestamp::MAX);
+    let (provider, wall, at) = (resolved.connection.provider.clock(), ctx.now(), Instant::now());
+    let clocks = clock::agreement(provider.as_ref(), wall, at);
+    let lead = clock::lead(provider.as_ref(), wall, at);
+    let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
     let led = !leads(ctx, &kin, &object, resolved, now);
     let mut objects = vec![object.clone()];
@@ -322,7 +321,7 @@ pub fn scene(
         other_objects,
         capabilities,
         spared,
-        skew,
+        clocks,
         asked_by,
         target_status,
         now,

@@ -2,11 +2,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::SignedDuration;
-
 use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
+use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Entry, Target};
 use crate::provider::quota::{EndpointQuota, Permit};
 use crate::provider::{Receipt, Verified};
@@ -83,7 +82,7 @@ impl Provider for Lists {
         None
     }
 
-    fn clock_skew(&self) -> Option<SignedDuration> {
+    fn clock(&self) -> Option<ProviderClock> {
         None
     }
 }
