@@ -46,8 +46,8 @@ pub struct Beside<'a> {
     pub others: &'a BTreeSet<String>,
     /// Why the provider isn't ready, where only ends and revocations are carried out.
     pub unready: Option<&'a Refusal>,
-    /// Another provider object leads on this target.
-    pub led: bool,
+    /// Another provider object takes precedence on this target.
+    pub shadowed: bool,
     /// The subject is whom the operator itself signs in as.
     pub ourselves: bool,
     /// The rules that the object is under; `None`: its provider object's credential alone bounds what it may.
@@ -148,10 +148,10 @@ fn aside(
     if object.spec.management_policy == ManagementPolicy::Observe {
         return because(Reason::Observed, "managementPolicy is Observe: differences are shown, nothing is written");
     }
-    if beside.led {
+    if beside.shadowed {
         return because(
             Reason::Conflict,
-            "another provider object declares roles for this subject in this project on the same server and leads: declare all of them with one provider object",
+            "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object",
         );
     }
     None

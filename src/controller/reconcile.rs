@@ -170,6 +170,7 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
     let asked = record::asked(object);
     if asked.is_some() && asked != handled {
         memory.refused.clear();
+        memory.repairs = Default::default();
         return Some(Instant::now());
     }
     let interval = interval(object, resolved);
@@ -188,7 +189,8 @@ pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     }
 }
 
-fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
+/// How long drift of an object may remain.
+pub fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
     resolved.connection.resync.membership(object.spec.resync_interval.as_ref())
 }
 

@@ -20,7 +20,6 @@ use crate::api::membership::{
 };
 use crate::api::{ManagementPolicy, ProjectMembership, RECONCILE_AT, Reason};
 use crate::clock::Agreement;
-use crate::grants::Grant;
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
@@ -30,7 +29,7 @@ use crate::status::{self, InForce, Told};
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
 /// was written, so that the objects must be read again.
 pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory) -> Result<bool, Stop> {
-    let (ctx, Look { scene, plan, sighting }) = (pass.ctx, look);
+    let (ctx, Look { scene, plan, sighting, .. }) = (pass.ctx, look);
     let observed = sighting.member.as_ref();
     let layer = &scene.acting.layer;
     let counts = layer.phase == Phase::Counts;
@@ -337,27 +336,6 @@ pub fn settled(object: &ProjectMembership) -> bool {
     };
     let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
     ready && Some(status.observed_generation) == object.metadata.generation
-}
-
-/// Whether a temporary grant of the acting object is in effect and was never written down.
-pub fn begins_temporary(scene: &Scene, refused: impl Fn(&str) -> bool) -> bool {
-    let layer = &scene.acting.layer;
-    let begins = |grant: &Grant| grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role);
-    layer.in_effect(scene.now).any(|grant| begins(grant) && !refused(&grant.role))
-}
-
-/// What to report of temporary roles that do not begin because two clocks disagree.
-pub fn skewed_role(scene: &Scene) -> Option<Told> {
-    let message = match scene.clocks {
-        Agreement::Agree => return None,
-        Agreement::Differ(skew) => format!(
-            "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
-            // To the half minute, so that the message stays the same from pass to pass.
-            (skew.unsigned_abs().as_secs() + 15) / 30 * 30
-        ),
-        Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
-    };
-    begins_temporary(scene, |_| false).then(|| Told::new(Reason::Progressing, message))
 }
 
 /// What to say of a declared role that is called otherwise by now.

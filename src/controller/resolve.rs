@@ -1,5 +1,4 @@
-//! From an object's references to a verified connection and a target, and who leads where several provider objects
-//! speak of one target.
+//! From an object's references to a verified connection and a target, and all declarations of that target as layers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +12,11 @@ use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey};
 use super::context::Context;
 use super::namespaces::Labels;
+use super::precedence;
 use super::provider_object::Named;
 use super::targets::Spot;
 use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
-use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
+use crate::api::{FINALIZER, ProjectMembership, Reason};
 use crate::clock::{self, Agreement};
 use crate::grants::{self, Starts};
 use crate::layers::{Layer, Phase};
@@ -25,6 +25,7 @@ use crate::policy::allow::{Governed, Namespace, Place};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
+use crate::roster::Evidence;
 
 /// What an object's references stand for.
 #[derive(Clone)]
@@ -67,7 +68,7 @@ impl Resolved {
     }
 
     /// Whether the target is whom the operator itself signs in as there.
-    fn is_ourselves(&self) -> bool {
+    pub fn is_ourselves(&self) -> bool {
         self.connection.provider.signed_in_as().is_some_and(|id| id == self.target.subject_id)
     }
 
@@ -79,6 +80,11 @@ impl Resolved {
             subject_id: Some(&self.target.subject_id),
         };
         governed(&self.named, object, labels, place)
+    }
+
+    /// What is known of the credential's rights in the target's project.
+    pub fn evidence(&self) -> Evidence {
+        self.connection.rosters.evidence(&self.target.project, self.target.subject_kind)
     }
 
     /// Whose roles at which server.
@@ -252,7 +258,7 @@ pub fn scene(
     let lead = clock::lead(provider.as_ref(), wall, at);
     let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
-    let led = !leads(ctx, &kin, &object, resolved, now);
+    let shadowed = precedence::is_shadowed(ctx, &kin, &object, resolved, now);
     let mut objects = vec![object.clone()];
     objects.extend(kin.into_iter().filter(|other| {
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
@@ -277,7 +283,7 @@ pub fn scene(
             record,
             others: &others,
             unready,
-            led,
+            shadowed,
             ourselves,
             governed: *governed,
             now,
@@ -357,46 +363,6 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
 }
 
 /// Objects share a plan when they name the same provider object: one credential must not write on another's word.
-fn same_plan(a: &Resolved, b: &Resolved) -> bool {
+pub fn same_plan(a: &Resolved, b: &Resolved) -> bool {
     a.connection.uid == b.connection.uid && a.spot() == b.spot()
-}
-
-/// Whether the acting object's provider object leads on this target: of those with an object that counts the cluster's
-/// before a namespace's, and then the older.
-fn leads(
-    ctx: &Context,
-    kin: &[Arc<ProjectMembership>],
-    object: &ProjectMembership,
-    resolved: &Resolved,
-    now: Timestamp,
-) -> bool {
-    let ours = rank(resolved);
-    !kin.iter().any(|other| {
-        let rival = resolve(ctx, other).ok().filter(|r| r.spot() == resolved.spot() && !same_plan(r, resolved));
-        rival.is_some_and(|rival| rank(&rival) < ours && other.uid() != object.uid() && counts(ctx, other, &rival, now))
-    })
-}
-
-/// Where a provider object stands among those on one target: the first leads.
-fn rank(resolved: &Resolved) -> impl Ord + use<> {
-    let Connection { key, created, uid, .. } = &*resolved.connection;
-    (key.kind != ProviderKind::ClusterMembershipProvider, *created, uid.clone())
-}
-
-fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
-    let (nobody, record) = (BTreeSet::new(), ctx.written.record(object));
-    let labels = labels(ctx, object);
-    let beside = Beside {
-        capabilities: resolved.capabilities(),
-        observed: None,
-        record: &record,
-        others: &nobody,
-        unready: resolved.unready.as_ref(),
-        led: false,
-        ourselves: resolved.is_ourselves(),
-        governed: resolved.governed(object, labels.as_ref()),
-        now,
-    };
-    object.spec.management_policy == ManagementPolicy::Enforce
-        && admit::read(object, &beside).layer.phase == Phase::Counts
 }
