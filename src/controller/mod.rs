@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod record;
 mod references;
 pub mod repairs;
+pub mod replaced;
 pub mod reporting;
 pub mod resolve;
 pub mod run;

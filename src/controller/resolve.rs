@@ -9,8 +9,9 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::admit::{self, Beside, Reading};
-use super::connections::{Connection, Link, ProviderKey};
+use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
+use super::departed;
 use super::namespaces::Labels;
 use super::precedence;
 use super::provider_object::Named;
@@ -40,6 +41,8 @@ pub struct Resolved {
     pub unready: Option<Refusal>,
     /// The target there.
     pub target: Target,
+    /// The provider object is gone, and the connection is what is left of it.
+    pub retired: bool,
 }
 
 impl Resolved {
@@ -57,6 +60,10 @@ impl Resolved {
     /// The same with the provider object's rules as they are by now; `None`: it, its connection or its readiness is another
     /// than when this was resolved, so that nothing may be done on the word of it any more.
     pub fn renewed(&self, ctx: &Context) -> Option<Self> {
+        if self.retired {
+            let retired = ctx.connections.retired(&self.connection.key, &self.connection.endpoint)?;
+            return Arc::ptr_eq(&retired.connection, &self.connection).then(|| self.clone());
+        }
         let named =
             ctx.providers.find(&self.connection.key).filter(|named| named.uid() == Some(&self.connection.uid))?;
         let current = match (ctx.connections.get(&self.connection.key)?, &self.unready) {
@@ -113,27 +120,55 @@ impl From<Refusal> for Unresolved {
     }
 }
 
-/// Resolves an object's provider and target.
+/// Resolves an object's provider and target. Where the provider object is gone, or unusable after it was created again, what
+/// is left of the former one serves for what ends.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
-    let Some(named) = ctx.providers.find(&key) else {
-        let place = match key.kind {
-            ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
-            ProviderKind::ClusterMembershipProvider => String::new(),
-        };
-        let message = if ctx.providers.serve(key.kind) {
-            format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
-        } else {
-            format!(
-                "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
-                key.kind, key.name
-            )
-        };
-        return Err(Unresolved::Refused(Refusal { reason: Reason::ProviderNotFound, message }));
+    let refusal = match departed::left_at(object) {
+        Some(_) => provider_not_found(ctx, &key),
+        None => match resolve_current(ctx, object, &key) {
+            Err(Unresolved::Refused(refusal)) => refusal,
+            resolved => return resolved,
+        },
     };
-    let link = ctx.connections.get(&key).ok_or(Unresolved::Checking)?;
+    let endpoint =
+        departed::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
+    let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
+    let Some(Retired { named, connection }) = retired else {
+        return Err(refusal.into());
+    };
+    match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {
+        Ok(Some(target)) => {
+            let uid = object.uid().unwrap_or_default();
+            Ok(Resolved { uid, connection, named, unready: Some(refusal), target, retired: true })
+        }
+        Ok(None) | Err(_) => Err(refusal.into()),
+    }
+}
+
+fn provider_not_found(ctx: &Context, key: &ProviderKey) -> Refusal {
+    let place = match key.kind {
+        ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
+        ProviderKind::ClusterMembershipProvider => String::new(),
+    };
+    let message = if ctx.providers.serve(key.kind) {
+        format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
+    } else {
+        format!(
+            "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
+            key.kind, key.name
+        )
+    };
+    Refusal { reason: Reason::ProviderNotFound, message }
+}
+
+fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey) -> Result<Resolved, Unresolved> {
+    let Some(named) = ctx.providers.find(key) else {
+        return Err(provider_not_found(ctx, key).into());
+    };
+    let link = ctx.connections.get(key).ok_or(Unresolved::Checking)?;
     let waits = matches!(link, Link::Failed { .. }) || named.is_being_deleted() && !is_finalized(object);
-    let unready = waits.then(|| unready(&key, &link));
+    let unready = waits.then(|| unready(key, &link));
     let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
@@ -144,7 +179,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
     match (policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?, unready) {
         (Some(target), unready) => {
             let uid = object.uid().unwrap_or_default();
-            Ok(Resolved { uid, connection, named, unready, target })
+            Ok(Resolved { uid, connection, named, unready, target, retired: false })
         }
         (None, Some(unready)) => Err(unready.into()),
         (None, None) => Err(Unresolved::Named(connection, named)),

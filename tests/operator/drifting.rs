@@ -135,9 +135,9 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
     with_stage(async |stage| {
         each(stage.both("fought-over"), async |subject| {
             let ([a, b, c, _], object) = (subject.names(), subject.object());
-            let end = in_seconds(45);
+            let end = in_seconds(60);
             let roles = json!([{"role": a}, {"role": c, "temporary": {"expirationTime": end}}]);
-            stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
+            stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "3s"}))]).await;
             subject.has(&[a, c]).await;
             stage.ready(&object).await;
             let adds = || {
@@ -151,8 +151,7 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
             for _ in 0..3 {
                 adds();
                 subject.has(&[a, c]).await;
-                // Its confirmation is over by then.
-                subject.is_listed(2).await;
+                subject.is_confirmed().await;
             }
             stage.says(&object, "Stalled", "True", "Contested").await;
             let writes = subject.writes().len();
@@ -169,7 +168,7 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
             for _ in 0..3 {
                 subject.by_hand(&[a, b]);
                 subject.has(&[a]).await;
-                subject.is_listed(2).await;
+                subject.is_confirmed().await;
             }
             stage.says(&object, "Stalled", "True", "Contested").await;
             stage.delete(&object).await;
