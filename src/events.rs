@@ -150,6 +150,7 @@ impl Events {
     pub fn tell(&self, object: &ProjectMembership, happening: Happening, what: &[String], justification: Option<&str>) {
         let mut regarding = object.object_ref(&());
         regarding.name = regarding.name.as_deref().map(departed::name_of).map(str::to_owned);
+        regarding.uid = regarding.uid.as_deref().map(departed::uid_of).map(str::to_owned);
         self.emit(regarding, happening, happening.note(what, justification));
     }
 

@@ -72,12 +72,14 @@ pub struct Starts {
     pub recorded: BTreeMap<String, Timestamp>,
     /// The windows that the provider shows and no other object granted. Not looked at where the past is recorded.
     pub provider: BTreeMap<String, Window>,
+    /// The windows that the status reports as Expired. They stay so, also when the clock goes back.
+    pub expired: BTreeMap<String, Window>,
 }
 
 impl Starts {
     /// An object of which the status knows these starts.
     pub fn recorded(recorded: BTreeMap<String, Timestamp>) -> Self {
-        Self { past: Past::Recorded, recorded, provider: BTreeMap::new() }
+        Self { past: Past::Recorded, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() }
     }
 
     fn provider(&self, role: &str, now: Timestamp) -> Option<Timestamp> {
@@ -115,6 +117,13 @@ fn window(
 ) -> Window {
     let length = seconds.map(|s| SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)));
     let accepted = whole_second(now);
+    if let Some(expired) = starts.expired.get(role) {
+        let window = window_from(declared.unwrap_or(expired.start), length, end);
+        if window.start == expired.start && window.end <= expired.end {
+            // Empty, so that it is Expired whatever the clock shows.
+            return Window { end: window.start, ..window };
+        }
+    }
     let known = starts.recorded.get(role).copied().or_else(|| starts.provider(role, now));
     let start = match (declared, known, starts.past) {
         (Some(declared), _, _) => declared,
@@ -123,6 +132,11 @@ fn window(
         (None, None, Past::Lost) => return ended_now(length, end, accepted),
         (None, None, Past::New | Past::Recorded) => accepted,
     };
+    window_from(start, length, end)
+}
+
+/// The window that starts at `start` and ends after `length` or at `end`, whichever comes first.
+fn window_from(start: Timestamp, length: Option<SignedDuration>, end: Option<Timestamp>) -> Window {
     let by_length = length.map(|length| start.saturating_add(length).unwrap_or(Timestamp::MAX));
     let end = match (by_length, end) {
         (Some(a), Some(b)) => a.min(b),

@@ -12,16 +12,17 @@
 //! | step | room | what is decided there |
 //! |---|---|---|
 //! | watch | [`controller`]`::watch`, [`controller::stored`], [`controller::wiring`], [`controller::targets`] | who has to look again |
-//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`] | which server, which target, who leads |
+//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`], [`controller::precedence`] | which server, which target, which provider object takes precedence |
 //! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
 //! | permit | [`provider::quota`] | whose request is next: revocations first, fair by namespace |
-//! | evaluate | [`grants`] | which role runs from when to when |
+//! | evaluate | [`grants`], [`clock`], [`controller::clocks`] | which role runs from when to when, and whether the clocks let it begin |
 //! | observe | [`roster`] | what the provider holds: one list serves a project |
 //! | plan | [`plan`](mod@plan) | the one change that puts the difference right |
 //! | act | [`controller::act`], [`provider`] | sending it |
 //! |     | [`lease`] | which of several replicas may |
-//! | confirm | [`confirm`] | whether an observation shows it |
+//! | confirm | [`confirm`], [`controller::repairs`] | whether an observation shows it, and whether another writer keeps undoing it |
 //! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
+//! |     | [`controller::replaced`] | what is left at the endpoint of a provider object that was replaced by force |
 //! |     | [`renames`] | which roles of a record have another name by now |
 //! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`], [`liveness`] | what is said of it |
 //!

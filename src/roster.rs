@@ -29,6 +29,18 @@ pub struct Sighting {
     pub as_of: Instant,
 }
 
+/// What requests about a project have shown of the credential's rights there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// The last list succeeded, and the last write was not refused for lack of rights.
+    Able,
+    /// The last list was refused, or the last write for lack of rights.
+    Unable,
+}
+
 /// Who asks for a list, and how urgently.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
@@ -61,6 +73,8 @@ struct State {
     written: HashMap<String, Written>,
     /// Subjects of which a write's answer was lost: only a list that began after this tells.
     doubts: HashMap<String, Instant>,
+    /// The last write was refused for lack of rights.
+    write_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +98,25 @@ impl Roster {
     /// When the list that it shows began; `None`: never listed.
     pub fn began(&self) -> Option<Instant> {
         self.state().listed.map(|listed| listed.began)
+    }
+
+    /// What its requests have shown of the credential's rights. A failure that passes shows nothing.
+    pub fn evidence(&self) -> Evidence {
+        let state = self.state();
+        let passes = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::RateLimited { .. });
+        match (&state.failed, state.listed) {
+            _ if state.write_refused => Evidence::Unable,
+            (Some((_, error)), _) if !passes(error) => Evidence::Unable,
+            (_, Some(_)) => Evidence::Able,
+            (_, None) => Evidence::None,
+        }
+    }
+
+    /// A write to the project was answered. An error that says nothing of the credential's rights changes nothing.
+    pub fn write_answered(&self, error: Option<&Error>) {
+        if error.is_none_or(Error::lacks_rights) {
+            self.state().write_refused = error.is_some();
+        }
     }
 
     /// Makes sure that what it shows of `subject_id` was listed no earlier than `not_before`, and returns it.
@@ -221,6 +254,12 @@ impl Rosters {
         let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Roster::new(project.clone(), kind));
         rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
+    }
+
+    /// What requests about a project's members of one kind have shown of the credential's rights.
+    pub fn evidence(&self, project: &Project, kind: SubjectKind) -> Evidence {
+        let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
     }
 }
 

@@ -135,8 +135,14 @@ pub fn roles(
     let of = |grant: &grants::Grant| {
         let known = old.iter().find(|role| role.role == grant.role);
         let granted = layer.managed.contains_key(&grant.role) && !in_force.unsent.contains(&grant.role);
-        let missed = !granted && was_to_come(known, in_force.new_since, grant.term.end());
-        with_message(role_status(&grant.role, state(grant), grant.term), known, missed, now)
+        let mut role = role_status(&grant.role, state(grant), grant.term);
+        // Its window was emptied so that it stays Expired, and is reported as it was.
+        let expired = |known: &&RoleStatus| known.state == RoleState::Expired && known.start_time == role.start_time;
+        if let Some(known) = known.filter(expired).filter(|_| role.start_time == role.expiration_time) {
+            role.expiration_time = known.expiration_time;
+        }
+        let missed = !granted && was_to_come(known, in_force.new_since, role.expiration_time);
+        with_message(role, known, missed, now)
     };
     layer.grants.iter().map(of).collect()
 }

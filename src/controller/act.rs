@@ -65,6 +65,7 @@ pub async fn carry_out(
         connection.provider.apply(&permit, target, name, change).await
     };
     drop(permit);
+    roster.write_answered(answer.as_ref().err());
     match answer {
         Ok(receipt) => {
             roster.wrote(&target.subject_id, written(pass, change, receipt));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::places::MOST_DECLARATIONS;
-use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind, RoleGrant};
+use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, ProviderKind, RoleGrant, RoleState};
 use crate::api::{
     AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
 };
@@ -50,8 +50,8 @@ pub struct Beside<'a> {
     pub others: &'a BTreeSet<String>,
     /// Why the provider isn't ready, where only ends and revocations are carried out.
     pub unready: Option<&'a Refusal>,
-    /// Another provider object leads on this target.
-    pub led: bool,
+    /// Another provider object takes precedence on this target.
+    pub shadowed: bool,
     /// The subject is whom the operator itself signs in as.
     pub ourselves: bool,
     /// The rules that the object is under; `None`: its provider object's credential alone bounds what it may.
@@ -176,10 +176,10 @@ fn aside(object: &ProjectMembership, refused: Option<Refusal>, beside: &Beside<'
     if object.spec.management_policy == ManagementPolicy::Observe {
         return because(Reason::Observed, "managementPolicy is Observe: differences are shown, nothing is written");
     }
-    if beside.led {
+    if beside.shadowed {
         return because(
             Reason::Conflict,
-            "another provider object declares roles for this subject in this project on the same server and leads: declare all of them with one provider object",
+            "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object",
         );
     }
     None
@@ -302,7 +302,10 @@ fn starts(
         Term::Permanent => None,
         Term::Temporary(window) => Some((entry.role.clone(), window)),
     });
-    Starts { past, recorded, provider: provider.collect() }
+    let expired = status.roles.iter().filter(|role| role.state == RoleState::Expired);
+    let expired = expired
+        .filter_map(|role| Some((role.role.clone(), Window { start: role.start_time?, end: role.expiration_time? })));
+    Starts { past, recorded, provider: provider.collect(), expired: expired.collect() }
 }
 
 /// What an object may have granted without having written it down: permanent roles of a spec that its status

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-use super::provider_object::ProviderObject;
+use super::provider_object::{Named, ProviderObject};
 use super::reachability::{Finding, Reachability};
 use crate::api::membership::{ProviderKind, ProviderRef};
 use crate::api::provider::AllowRule;
@@ -136,10 +136,21 @@ impl Link {
     }
 }
 
+/// What is left of a provider object that was removed by force while memberships of it held access.
+#[derive(Clone)]
+pub struct Retired {
+    /// The provider object as it was when the connection was made, with its rules.
+    pub named: Named,
+    /// Its connection.
+    pub connection: Arc<Connection>,
+}
+
 /// All connections.
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
+    /// Of provider objects that were removed by force, by their keys and endpoints.
+    retired: Mutex<HashMap<(ProviderKey, String), Retired>>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
     /// Each provider object's rules as they were at its last check.
     rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
@@ -160,6 +171,31 @@ impl Connections {
     pub fn remove(&self, key: &ProviderKey) {
         self.links().remove(key);
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Keeps the connection of a provider object that was removed by force: what ends is revoked through it.
+    pub fn retire(&self, key: &ProviderKey, retired: Retired) {
+        let endpoint = retired.connection.endpoint.clone();
+        self.all_retired().insert((key.clone(), endpoint), retired);
+    }
+
+    /// What is left of a provider object of this key that stood for this endpoint.
+    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Retired> {
+        self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
+    }
+
+    /// Drops the retired connections that `is_needed` says are no longer needed, by key and endpoint.
+    pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
+        let candidates: Vec<(ProviderKey, String)> = self.all_retired().keys().cloned().collect();
+        for (key, endpoint) in candidates {
+            if !is_needed(&key, &endpoint) {
+                self.all_retired().remove(&(key, endpoint));
+            }
+        }
+    }
+
+    fn all_retired(&self) -> MutexGuard<'_, HashMap<(ProviderKey, String), Retired>> {
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of a provider object's rules; whether they have changed since they were last looked at.

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 
 use super::act::{self, Sent};
 use super::admit::{Reading, record_of};
+use super::clocks::needs_clock;
 use super::context::Context;
 use super::outcome::{Outcome, Stop, contested};
-use super::reconcile::urgency;
+use super::precedence::wake_shadowed;
+use super::reconcile::{interval, urgency};
 use super::record::{self, entries};
 use super::reporting;
 use super::resolve::{Resolved, Scene, scene};
@@ -33,7 +35,7 @@ use crate::roster::{Asker, Roster, Sighting};
 /// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
 const ROUNDS: u32 = 3;
 /// A list that a write relies on began after the write was planned, and is no older than this when it is sent.
-const FRESH: Duration = Duration::from_secs(5);
+pub(super) const FRESH: Duration = Duration::from_secs(5);
 /// How long after one list of a project the next may begin for the sake of declarations that came since.
 const DECISION_SPACING: Duration = Duration::from_secs(1);
 /// How long after one list of a project the next may begin when it only confirms writes.
@@ -65,6 +67,8 @@ pub struct Look {
     pub sighting: Sighting,
     /// What differs.
     pub plan: Plan,
+    /// The change only repairs drift: every declaration was carried out before, and nothing of ours ends or is revoked.
+    pub repairs_drift: bool,
 }
 
 impl Pass<'_> {
@@ -80,13 +84,17 @@ impl Pass<'_> {
         let mut missed: Option<Change> = None;
         // Since when a change was planned that carries others' entries on the word of a list.
         let mut planned: Option<Instant> = None;
+        // Since when a response has been asked for that shows the provider's clock.
+        let mut clock_asked: Option<Instant> = None;
         loop {
             let object = self.resolved.object(self.ctx, self.reference).ok_or(Stop::Gone)?;
             let object = record::after_an_edit(self.ctx, object, memory).await?;
             let knock = self.ctx.targets.knock(&object);
             let knocked = knock.notified();
             let undecided = self.undecided_since(memory);
-            let look = match self.look(memory, not_before, spacing).await? {
+            let look = self.look(memory, not_before, spacing).await?;
+            wake_shadowed(self, memory);
+            let look = match look {
                 Ok(look) => look,
                 Err(error) => {
                     memory.unanswered = not_before;
@@ -102,6 +110,11 @@ impl Pass<'_> {
                 not_before = not_before.max(undecided);
                 continue;
             }
+            if needs_clock(memory, &look, clock_asked) {
+                (clock_asked, spacing) = (Some(Instant::now()), DECISION_SPACING);
+                not_before = not_before.max(clock_asked);
+                continue;
+            }
             if record::speaks_of_another(memory, &look.scene) {
                 continue;
             }
@@ -112,12 +125,20 @@ impl Pass<'_> {
             if look.plan.change().is_none_or(|change| done.as_ref().is_some_and(|done| same(done, change))) {
                 // What was asked for because a list isn't proof has been answered.
                 memory.contested = 0;
+                if look.plan.drift().is_empty() {
+                    memory.repairs.no_drift(look.sighting.as_of, interval(&object, self.resolved));
+                }
                 return Ok(self.settled(look, memory));
             }
             if round == 0
                 && let Some((error, removed)) = self.refused_before(memory, &look, asked_since)
             {
                 return self.refused(memory, look, error, removed);
+            }
+            if look.repairs_drift
+                && memory.repairs.waits(look.plan.drift(), Instant::now(), interval(&object, self.resolved))
+            {
+                return Ok(self.settled(look, memory));
             }
             if round >= ROUNDS || memory.contested >= ROUNDS {
                 memory.contested = 0;
@@ -136,6 +157,11 @@ impl Pass<'_> {
                 permit.unused();
                 continue;
             };
+            if needs_clock(memory, &look, clock_asked) {
+                // The wait for the permit was longer than a response is good for.
+                permit.unused();
+                continue;
+            }
             let now = Instant::now();
             let stale = look.sighting.as_of < planned.unwrap_or(now) || look.sighting.as_of + FRESH < now;
             if look.plan.needs_fresh() && stale {
@@ -152,8 +178,15 @@ impl Pass<'_> {
             let cure = missed.as_ref().is_some_and(|missed| same(missed, &change))
                 && look.sighting.member.is_some()
                 && !self.capabilities().lists_are_current;
-            match self.send(permit, &look, change.clone(), cure, memory).await {
-                Ok(Sent::Confirmed) => done = Some(change),
+            let sent = self.send(permit, &look, change.clone(), cure, memory).await;
+            wake_shadowed(self, memory);
+            match sent {
+                Ok(Sent::Confirmed) => {
+                    if look.repairs_drift {
+                        memory.repairs.repaired(look.plan.drift(), Instant::now());
+                    }
+                    done = Some(change);
+                }
                 Ok(Sent::Overtaken) => {
                     round += 1;
                     memory.contested += 1;
@@ -174,7 +207,7 @@ impl Pass<'_> {
     }
 
     /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
-    async fn look(
+    pub(super) async fn look(
         &self,
         memory: &Memory,
         not_before: Option<Instant>,
@@ -199,27 +232,6 @@ impl Pass<'_> {
             memory.undecided.entry(uid).or_insert((generation, now));
         }
         memory.undecided.values().map(|(_, since)| *since).max()
-    }
-
-    /// The list failed: ends what is due to end on the row that was last known, where that gives nobody anything. The
-    /// next list confirms it.
-    async fn end_unlisted(&self, memory: &Memory) -> Result<(), Stop> {
-        let due = |look: &Look| look.plan.end_unlisted().is_some();
-        let Some(look) = self.known(memory, None)?.filter(due) else {
-            return Ok(());
-        };
-        let quota = &self.resolved.connection.quota;
-        let permit = quota.permit(Kind::Write, look.plan.urgency_of_removals(), self.namespace).await;
-        let look = self.known(memory, None)?;
-        let Some((end, row)) = look.as_ref().and_then(|l| Some((l.plan.end_unlisted()?, l.sighting.member.as_ref())))
-        else {
-            permit.unused();
-            return Ok(());
-        };
-        if let Err(error) = act::carry_out(self, permit, row, end, false).await {
-            tracing::warn!(object = %self.reference, %error, "the list of members and the removal of ended roles both fail");
-        }
-        Ok(())
     }
 
     /// Observes, as urgently as the target's objects ask for by now: an end that comes due while this waits for a budget,
@@ -255,7 +267,7 @@ impl Pass<'_> {
     }
 
     /// The objects on the target.
-    fn kin(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
+    pub fn kin(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
         let object = self.resolved.object(self.ctx, self.reference);
         let kin = object.map_or_else(Vec::new, |object| self.ctx.targets.kin(&object));
         kin.into_iter().filter_map(|kin| self.ctx.latest(&kin))
@@ -274,7 +286,7 @@ impl Pass<'_> {
     }
 
     /// As [`Pass::look`], on what is known already; `None`: that isn't enough.
-    fn known(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Option<Look>, Stop> {
+    pub(super) fn known(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Option<Look>, Stop> {
         let known = self.roster().sighting(&self.resolved.target.subject_id, not_before);
         let look = known.and_then(Result::ok).map(|sighting| self.planned(memory, sighting)).transpose()?;
         Ok(look.filter(|look| !record::speaks_of_another(memory, &look.scene)))
@@ -288,7 +300,9 @@ impl Pass<'_> {
         let refused: BTreeSet<String> = memory.refused.keys().cloned().collect();
         let view = View { observed, capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
         let plan = plan(&scene.layers(), &view);
-        Ok(Look { scene, sighting, plan })
+        let repairs_drift =
+            !plan.revokes() && !plan.drift().is_empty() && memory.repairs.are_carried_out(self.ctx, &scene);
+        Ok(Look { scene, sighting, plan, repairs_drift })
     }
 
     /// What is known of the project's members.
@@ -367,51 +381,6 @@ impl Pass<'_> {
         }
     }
 
-    /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
-    async fn fall_back(&self, memory: &Memory, error: &Error) -> bool {
-        let mut since = Instant::now();
-        let mut attempt = 0;
-        loop {
-            // What is sent carries others' entries on the word of the list.
-            let Ok(Ok(look)) = self.look(memory, Some(since), Duration::ZERO).await else {
-                return false;
-            };
-            if attempt >= look.plan.fallbacks().len() {
-                return false;
-            }
-            let quota = &self.resolved.connection.quota;
-            let permit = quota.permit(Kind::Write, look.plan.urgency_of_removals(), self.namespace).await;
-            let look = match self.known(memory, Some(since)) {
-                Ok(Some(look)) if look.sighting.as_of + FRESH >= Instant::now() => look,
-                Ok(_) | Err(_) => {
-                    // The permit came late: the same fallback is tried on another list, and none is skipped.
-                    permit.unused();
-                    since = Instant::now();
-                    continue;
-                }
-            };
-            let Some(fallback) = look.plan.fallbacks().get(attempt) else {
-                permit.unused();
-                return false;
-            };
-            attempt += 1;
-            if !is_worth_a_try(&look.plan, fallback, error) {
-                permit.unused();
-                continue;
-            }
-            match act::carry_out(self, permit, look.sighting.member.as_ref(), fallback, false).await {
-                Ok(Sent::Confirmed | Sent::Overtaken) => {
-                    reporting::lost(self.ctx, &look.scene, &look.plan);
-                    act::wake_not_allowed(self.ctx, &look.scene, &look.plan);
-                    return true;
-                }
-                // It may be in force: what is tried next would take strangers' roles for nothing.
-                Ok(Sent::Unshown(_)) => return false,
-                Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {}
-            }
-        }
-    }
-
     /// Who asks for a list.
     pub fn asker(&self, urgency: Urgency, spacing: Duration) -> Asker<'_> {
         Asker { quota: &self.resolved.connection.quota, urgency, namespace: self.namespace, spacing }
@@ -425,17 +394,6 @@ impl Pass<'_> {
     /// What the acting object calls its subject, where it names it.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-}
-
-/// Whether a fallback may be accepted after `error`. Where the credential may grant nothing, every role list is refused,
-/// and no entry of it is in the way: then the whole membership may be removed, but only where that takes nothing from
-/// others.
-fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
-    match (error, fallback) {
-        (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
-        (Error::MayNotGrant { .. }, _) => false,
-        _ => true,
     }
 }
 

@@ -22,9 +22,9 @@ use super::connections::ProviderKey;
 use super::context::Context;
 use super::outcome::Stop;
 use super::resolve::is_finalized;
-use super::{in_use, reconcile, reporting, write};
+use super::{in_use, reconcile, replaced, reporting, write};
 use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
-use crate::api::{FINALIZER, ProjectMembership};
+use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 use crate::events::Happening;
 
 /// Stands between an object's name and its uid, and in no name.
@@ -122,16 +122,19 @@ impl State {
     }
 
     fn found(&mut self, ctx: &Context, object: Arc<ProjectMembership>) {
-        let mut kept = as_kept(&object, ctx.now());
+        self.keep(ctx, &object, as_kept(&object, ctx.now()));
+        self.waiting.push(object);
+    }
+
+    fn keep(&mut self, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
         if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
             && let Some(status) = &mut kept.status
         {
-            let record = ctx.written.record(&object).into_iter();
-            status.managed_roles = record.filter(|managed| ctx.written.knows(&object, &managed.role)).collect();
+            let record = ctx.written.record(object).into_iter();
+            status.managed_roles = record.filter(|managed| ctx.written.knows(object, &managed.role)).collect();
         }
         let kept = Arc::new(kept);
         self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });
-        self.waiting.push(object);
     }
 }
 
@@ -203,6 +206,33 @@ impl Departed {
     }
 }
 
+/// Keeps a copy of an object for what it holds at the endpoint of a former provider object: it is revoked as that of an object
+/// that is being deleted, while the object itself goes on with the new one.
+pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
+    let mut kept = as_kept(object, ctx.now());
+    if object.metadata.deletion_timestamp.is_none() {
+        // The policy is for whoever deletes the object.
+        kept.spec.deletion_policy = DeletionPolicy::Delete;
+    }
+    let uid = format!("{}{MARK}{endpoint}", object.uid().unwrap_or_default());
+    kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));
+    kept.metadata.uid = Some(uid);
+    let mut state = ctx.departed.lock();
+    state.keep(ctx, object, kept.clone());
+    state.waiting.push(Arc::new(kept));
+    ctx.departed.found.notify_one();
+}
+
+/// The endpoint that a copy of an object was left behind for; `None`: the object is none.
+pub fn left_at(object: &ProjectMembership) -> Option<String> {
+    object.metadata.name.as_deref()?.splitn(3, MARK).nth(2).map(str::to_owned)
+}
+
+/// The uid that a departed object had.
+pub fn uid_of(uid: &str) -> &str {
+    uid.split_once(MARK).map_or(uid, |(uid, _)| uid)
+}
+
 /// Whether an object of this name is a departed one.
 pub fn is_one(name: &str) -> bool {
     name.contains(MARK)
@@ -248,13 +278,15 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
 
 async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped: impl Future<Output = ()>) {
     let mut stopped = std::pin::pin!(stopped.fuse());
-    let reference = write::reference(&as_kept(&object, ctx.now()));
+    let left_behind = left_at(&object).is_some();
+    let reference =
+        if left_behind { write::reference(&object) } else { write::reference(&as_kept(&object, ctx.now())) };
     let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
     else {
         return;
     };
     let went = async {
-        while !has_departed(ctx, &object).await? {
+        while !left_behind && !has_departed(ctx, &object).await? {
             tokio::time::sleep(FIRST_WAIT).await;
         }
         Some(())
@@ -266,11 +298,10 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         },
         () = &mut stopped => return,
     }
-    tell(
-        ctx,
-        &object,
-        "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked",
-    );
+    if !left_behind {
+        let message = "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked";
+        tell(ctx, &object, message);
+    }
     let object = kept;
     ctx.targets.saw(&object).iter().for_each(|other| ctx.wake(other));
     let mut wait = FIRST_WAIT;
@@ -295,6 +326,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     }
     ctx.targets.lost(&object).iter().for_each(|other| ctx.wake(other));
     ctx.providers.wake_leaving(Some(&ProviderKey::named_by(&object)));
+    replaced::forget_unneeded(ctx);
     tracing::info!(namespace = object.namespace(), name = object.name_any(), "nothing of it is left to revoke");
 }
 

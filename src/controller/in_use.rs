@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, RwLock};
 
 use super::connections::ProviderKey;
 use super::context::Context;
+use super::departed;
 use super::outcome::Stop;
 use super::provider_object::{Named, ProviderObject};
 use super::providers::of_provider;
@@ -67,7 +68,10 @@ pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bo
     let _alone = ctx.in_use.gate.write().await;
     let memberships = of_provider(ctx, &provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
-    let holds = |membership: &ProjectMembership| is_finalized(membership) || ctx.departed.is_stripped(membership);
+    // What was left behind at the endpoint of a former provider object does not need this one.
+    let holds = |membership: &ProjectMembership| {
+        departed::left_at(membership).is_none() && (is_finalized(membership) || ctx.departed.is_stripped(membership))
+    };
     if latest.flatten().any(|membership| holds(&membership)) {
         return Ok(false);
     }

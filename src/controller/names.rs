@@ -334,7 +334,7 @@ fn reading_of_newcomer(
         record: &record,
         others: &BTreeSet::new(),
         unready: None,
-        led: false,
+        shadowed: false,
         ourselves: false,
         governed: resolve::governed(named, object, labels.as_ref(), newcomer(project)),
         now,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::clocks;
 use super::converge::{Look, Pass};
 use super::record;
 use super::resolve::{Scene, scene};
@@ -131,7 +132,8 @@ impl Pass<'_> {
             Some(refusal) => Told::new(refusal.reason, refusal.message.clone()),
             None => record::renamed_role(&look.scene)
                 .or_else(|| record::refused_role(&look.scene, memory))
-                .or_else(|| record::skewed_role(&look.scene))
+                .or_else(|| clocks::skewed_role(&look.scene))
+                .or_else(|| memory.repairs.told())
                 .unwrap_or_else(|| converged(&look, self.capabilities())),
         };
         let drift = record::drift_of(&look.scene, &look.plan, look.sighting.member.as_ref(), self.capabilities());

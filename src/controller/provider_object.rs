@@ -39,6 +39,9 @@ pub trait ProviderObject:
     /// The API that it is written by.
     fn api(&self, client: Client) -> Api<Stored<Self>>;
 
+    /// As its memberships see it.
+    fn named(&self) -> Named;
+
     /// Its key.
     fn key(&self) -> ProviderKey {
         let namespace = self.namespace().unwrap_or_default();
@@ -68,6 +71,10 @@ impl ProviderObject for MembershipProvider {
     fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
     }
+
+    fn named(&self) -> Named {
+        Named::OfNamespace(Arc::new(self.clone()))
+    }
 }
 
 impl ProviderObject for ClusterMembershipProvider {
@@ -91,6 +98,10 @@ impl ProviderObject for ClusterMembershipProvider {
 
     fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::all(client)
+    }
+
+    fn named(&self) -> Named {
+        Named::OfCluster(Arc::new(self.clone()))
     }
 }
 

@@ -10,14 +10,15 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::connections::{Connection, Link, ProviderKey};
+use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
 use super::in_use;
-use super::provider_object::ProviderObject;
+use super::provider_object::{Named, ProviderObject};
 use super::provider_status;
 use super::reachability::{Finding, QUIET};
 use super::reconcile::Fault;
 use super::references::{Credential, References};
+use super::replaced;
 use super::reporting;
 use super::write;
 use crate::api::Reason;
@@ -53,6 +54,7 @@ pub struct Checker {
 pub struct Made {
     print: u64,
     connection: Arc<Connection>,
+    named: Named,
     failures: u32,
 }
 
@@ -237,7 +239,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         resync,
         reachability: Mutex::default(),
     });
-    checker.remember(key, print, connection.clone());
+    checker.remember(key, print, connection.clone(), object.named());
     Ok(connection)
 }
 
@@ -285,8 +287,8 @@ impl Checker {
         self.made().get(key).filter(|made| made.print == print).map(|made| made.connection.clone())
     }
 
-    fn remember(&self, key: &ProviderKey, print: u64, connection: Arc<Connection>) {
-        self.made().insert(key.clone(), Made { print, connection, failures: 0 });
+    fn remember(&self, key: &ProviderKey, print: u64, connection: Arc<Connection>, named: Named) {
+        self.made().insert(key.clone(), Made { print, connection, named, failures: 0 });
     }
 
     fn failed(&self, key: &ProviderKey) -> u32 {
@@ -344,9 +346,19 @@ impl Checker {
         }
     }
 
-    /// The provider object is gone.
+    /// The provider object is gone. Where memberships of it hold access, somebody took its finalizer off: its connection is
+    /// kept for what ends.
     pub fn forget(&self, key: &ProviderKey) {
-        self.made().remove(key);
+        let made = self.made().remove(key);
+        let was_usable = |made: &Made| {
+            let usable = self.ctx.connections.get(key).and_then(Link::usable);
+            usable.is_some_and(|usable| Arc::ptr_eq(&usable, &made.connection))
+        };
+        if let Some(Made { connection, named, .. }) = made.filter(was_usable)
+            && replaced::holds_access(&self.ctx, key, &connection.endpoint)
+        {
+            self.ctx.connections.retire(key, Retired { named, connection });
+        }
         self.ctx.connections.remove(key);
     }
 }

@@ -20,10 +20,12 @@ use super::converge::Pass;
 use super::departed;
 use super::names::{self, Lookup};
 use super::outcome::{Again, Outcome, Stop};
+use super::precedence::counts;
 use super::provider_object::Named;
 use super::record;
+use super::replaced;
 use super::reporting::{self, Overdue};
-use super::resolve::{Resolved, Unresolved, counts, is_finalized, resolve, scene};
+use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
 use super::targets::Memory;
 use super::write;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
@@ -116,13 +118,22 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
             return cleanup::abandon(ctx, &object).await;
         }
     }
+    if replaced::part(ctx, &object).await? {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     let resolved = match resolve(ctx, &object) {
         Ok(resolved) => resolved,
         Err(Unresolved::Checking) => return Ok(Action::await_change()),
         Err(Unresolved::Named(connection, named)) => return names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
-    if let Some(unready) = resolved.unready.as_ref().filter(|_| !urgency(&object, ctx.now()).revokes()) {
+    let urgency_now = urgency(&object, ctx.now());
+    // Without its provider object a deletion waits, and only ends are carried out.
+    let acts = match resolved.retired && departed::left_at(&object).is_none() {
+        true => matches!(urgency_now, Urgency::End(_)),
+        false => urgency_now.revokes(),
+    };
+    if let Some(unready) = resolved.unready.as_ref().filter(|_| !acts) {
         return waits(ctx, &object, unready, None).await;
     }
     let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
@@ -190,6 +201,7 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
     let asked = record::asked(object);
     if asked.is_some() && asked != handled {
         memory.refused.clear();
+        memory.repairs = Default::default();
         return Some(Instant::now());
     }
     let interval = interval(object, resolved);
@@ -208,7 +220,8 @@ pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     }
 }
 
-fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
+/// How long drift of an object may remain.
+pub fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
     resolved.connection.resync.membership(object.spec.resync_interval.as_ref())
 }
 

@@ -19,6 +19,7 @@ use crate::api::membership::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleStatus, TargetStatus,
 };
 use crate::api::{ProjectMembership, RECONCILE_AT, Reason};
+use crate::clock::Agreement;
 use crate::layers::{self, Layer, Phase};
 use crate::member::{Capabilities, Change, Entry, Member, Term};
 use crate::plan::{self, Plan, View, base_to_record, plan};
@@ -28,7 +29,7 @@ use crate::status::{self, InForce, Told};
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
 /// was written, so that the objects must be read again.
 pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory) -> Result<bool, Stop> {
-    let (ctx, Look { scene, plan, sighting }) = (pass.ctx, look);
+    let (ctx, Look { scene, plan, sighting, .. }) = (pass.ctx, look);
     let observed = sighting.member.as_ref();
     let layer = &scene.acting.layer;
     let counts = layer.phase == Phase::Counts;
@@ -37,7 +38,7 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         View { observed, capabilities: scene.capabilities, refused: &refused, spared: &scene.spared, now: scene.now };
     let mut record = if counts { layer.record_before(scene.now) } else { layer.managed.clone() };
     record.retain(|role, term| {
-        let begins = !refused.contains(role) && (scene.skew.is_none() || *term == Term::Permanent);
+        let begins = !refused.contains(role) && (scene.clocks == Agreement::Agree || *term == Term::Permanent);
         begins || layer.managed.contains_key(role)
     });
     // Whoever puts the base there answers for it, or it would stay when the last role goes.
@@ -360,24 +361,6 @@ pub fn settled(object: &ProjectMembership) -> bool {
     };
     let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
     ready && Some(status.observed_generation) == object.metadata.generation
-}
-
-/// What to say of temporary roles that aren't begun because two clocks disagree.
-pub fn skewed_role(scene: &Scene) -> Option<Told> {
-    let skew = scene.skew?;
-    let waits = |grant: &crate::grants::Grant| {
-        grant.term != Term::Permanent && !scene.acting.layer.managed.contains_key(&grant.role)
-    };
-    scene.acting.layer.in_effect(scene.now).any(waits).then(|| {
-        Told::new(
-            Reason::Progressing,
-            format!(
-                "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
-                // To the half minute, so that the message stays the same from pass to pass.
-                (skew.unsigned_abs().as_secs() + 15) / 30 * 30
-            ),
-        )
-    })
 }
 
 /// What to say of a declared role that is called otherwise by now.

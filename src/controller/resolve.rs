@@ -1,22 +1,24 @@
-//! From an object's references to a verified connection and a target, and who leads where several provider objects
-//! speak of one target.
+//! From an object's references to a verified connection and a target, and all declarations of that target as layers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
 
 use super::admit::{self, Beside, Reading};
-use super::connections::{Connection, Link, ProviderKey};
+use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
+use super::departed;
 use super::namespaces::Labels;
+use super::precedence;
 use super::provider_object::Named;
 use super::targets::Spot;
 use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
-use crate::api::{FINALIZER, ManagementPolicy, ProjectMembership, Reason};
+use crate::api::{FINALIZER, ProjectMembership, Reason};
+use crate::clock::{self, Agreement};
 use crate::grants::{self, Starts};
 use crate::layers::{Layer, Phase};
 use crate::member::{Capabilities, Member, Target};
@@ -24,9 +26,7 @@ use crate::policy::allow::{Governed, Namespace, Place};
 use crate::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
-
-/// How far two clocks may be apart before no temporary grant is begun any more.
-pub const SKEW: Duration = Duration::from_secs(30);
+use crate::roster::Evidence;
 
 /// What an object's references stand for.
 #[derive(Clone)]
@@ -41,6 +41,8 @@ pub struct Resolved {
     pub unready: Option<Refusal>,
     /// The target there.
     pub target: Target,
+    /// The provider object is gone, and the connection is what is left of it.
+    pub retired: bool,
 }
 
 impl Resolved {
@@ -58,6 +60,10 @@ impl Resolved {
     /// The same with the provider object's rules as they are by now; `None`: it, its connection or its readiness is another
     /// than when this was resolved, so that nothing may be done on the word of it any more.
     pub fn renewed(&self, ctx: &Context) -> Option<Self> {
+        if self.retired {
+            let retired = ctx.connections.retired(&self.connection.key, &self.connection.endpoint)?;
+            return Arc::ptr_eq(&retired.connection, &self.connection).then(|| self.clone());
+        }
         let named =
             ctx.providers.find(&self.connection.key).filter(|named| named.uid() == Some(&self.connection.uid))?;
         let current = match (ctx.connections.get(&self.connection.key)?, &self.unready) {
@@ -69,7 +75,7 @@ impl Resolved {
     }
 
     /// Whether the target is whom the operator itself signs in as there.
-    fn is_ourselves(&self) -> bool {
+    pub fn is_ourselves(&self) -> bool {
         self.connection.provider.signed_in_as().is_some_and(|id| id == self.target.subject_id)
     }
 
@@ -81,6 +87,11 @@ impl Resolved {
             subject_id: Some(&self.target.subject_id),
         };
         governed(&self.named, object, labels, place)
+    }
+
+    /// What is known of the credential's rights in the target's project.
+    pub fn evidence(&self) -> Evidence {
+        self.connection.rosters.evidence(&self.target.project, self.target.subject_kind)
     }
 
     /// Whose roles at which server.
@@ -109,27 +120,55 @@ impl From<Refusal> for Unresolved {
     }
 }
 
-/// Resolves an object's provider and target.
+/// Resolves an object's provider and target. Where the provider object is gone, or unusable after it was created again, what
+/// is left of the former one serves for what ends.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
-    let Some(named) = ctx.providers.find(&key) else {
-        let place = match key.kind {
-            ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
-            ProviderKind::ClusterMembershipProvider => String::new(),
-        };
-        let message = if ctx.providers.serve(key.kind) {
-            format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
-        } else {
-            format!(
-                "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
-                key.kind, key.name
-            )
-        };
-        return Err(Unresolved::Refused(Refusal { reason: Reason::ProviderNotFound, message }));
+    let refusal = match departed::left_at(object) {
+        Some(_) => provider_not_found(ctx, &key),
+        None => match resolve_current(ctx, object, &key) {
+            Err(Unresolved::Refused(refusal)) => refusal,
+            resolved => return resolved,
+        },
     };
-    let link = ctx.connections.get(&key).ok_or(Unresolved::Checking)?;
+    let endpoint =
+        departed::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
+    let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
+    let Some(Retired { named, connection }) = retired else {
+        return Err(refusal.into());
+    };
+    match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {
+        Ok(Some(target)) => {
+            let uid = object.uid().unwrap_or_default();
+            Ok(Resolved { uid, connection, named, unready: Some(refusal), target, retired: true })
+        }
+        Ok(None) | Err(_) => Err(refusal.into()),
+    }
+}
+
+fn provider_not_found(ctx: &Context, key: &ProviderKey) -> Refusal {
+    let place = match key.kind {
+        ProviderKind::MembershipProvider => format!(" in namespace {:?}", key.namespace),
+        ProviderKind::ClusterMembershipProvider => String::new(),
+    };
+    let message = if ctx.providers.serve(key.kind) {
+        format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
+    } else {
+        format!(
+            "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
+            key.kind, key.name
+        )
+    };
+    Refusal { reason: Reason::ProviderNotFound, message }
+}
+
+fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey) -> Result<Resolved, Unresolved> {
+    let Some(named) = ctx.providers.find(key) else {
+        return Err(provider_not_found(ctx, key).into());
+    };
+    let link = ctx.connections.get(key).ok_or(Unresolved::Checking)?;
     let waits = matches!(link, Link::Failed { .. }) || named.is_being_deleted() && !is_finalized(object);
-    let unready = waits.then(|| unready(&key, &link));
+    let unready = waits.then(|| unready(key, &link));
     let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
@@ -140,7 +179,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
     match (policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?, unready) {
         (Some(target), unready) => {
             let uid = object.uid().unwrap_or_default();
-            Ok(Resolved { uid, connection, named, unready, target })
+            Ok(Resolved { uid, connection, named, unready, target, retired: false })
         }
         (None, Some(unready)) => Err(unready.into()),
         (None, None) => Err(Unresolved::Named(connection, named)),
@@ -193,8 +232,8 @@ pub struct Scene {
     pub capabilities: Capabilities,
     /// Roles that nobody of ours granted and that no rule lets the acting object take away, not even for a removal's sake.
     pub spared: BTreeSet<String>,
-    /// How far the provider's clock is off ours, where that is too far to begin a temporary grant.
-    pub skew: Option<SignedDuration>,
+    /// Whether the provider's clock and ours show the same time: a temporary grant begins only then.
+    pub clocks: Agreement,
     /// The uids and generations of the objects that count.
     pub asked_by: BTreeSet<(String, i64)>,
     /// The target, as status says it.
@@ -249,11 +288,12 @@ pub fn scene(
     observed: Option<&Member>,
 ) -> Option<Scene> {
     let object = resolved.object(ctx, reference)?;
-    let skew = resolved.connection.provider.clock_skew().filter(|skew| skew.unsigned_abs() > SKEW);
-    let lead = skew.unwrap_or_default().max(SignedDuration::ZERO);
-    let now = ctx.now().saturating_add(lead).unwrap_or(Timestamp::MAX);
+    let (provider, wall, at) = (resolved.connection.provider.clock(), ctx.now(), Instant::now());
+    let clocks = clock::agreement(provider.as_ref(), wall, at);
+    let lead = clock::lead(provider.as_ref(), wall, at);
+    let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
     let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
-    let led = !leads(ctx, &rivals(ctx, &object, resolved), &object, resolved, now);
+    let shadowed = precedence::is_shadowed(ctx, &object, resolved, now);
     let mut objects = vec![object.clone()];
     objects.extend(kin.into_iter().filter(|other| {
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
@@ -285,7 +325,7 @@ pub fn scene(
             record,
             others: &others,
             unready,
-            led,
+            shadowed,
             ourselves,
             governed: *governed,
             now,
@@ -332,7 +372,7 @@ pub fn scene(
         other_objects,
         capabilities,
         spared,
-        skew,
+        clocks,
         asked_by,
         target_status,
         now,
@@ -368,57 +408,6 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
 }
 
 /// Objects share a plan when they name the same provider object: one credential must not write on another's word.
-fn same_plan(a: &Resolved, b: &Resolved) -> bool {
+pub fn same_plan(a: &Resolved, b: &Resolved) -> bool {
     a.connection.uid == b.connection.uid && a.spot() == b.spot()
-}
-
-/// The declarations of the same target through other provider objects of the same server.
-fn rivals(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) -> Vec<Arc<ProjectMembership>> {
-    let same_server = |provider: &ProviderKey| {
-        let connection = ctx.connections.get(provider).and_then(Link::usable);
-        connection.is_some_and(|connection| connection.endpoint == resolved.connection.endpoint)
-    };
-    let others = ctx.targets.of_other_providers(object).into_iter().filter(|(provider, _)| same_server(provider));
-    others.flat_map(|(_, declarations)| declarations).filter_map(|declaration| ctx.latest(&declaration)).collect()
-}
-
-/// Whether the acting object's provider object leads on this target: of those with an object that counts the cluster's
-/// before a namespace's, and then the older.
-fn leads(
-    ctx: &Context,
-    kin: &[Arc<ProjectMembership>],
-    object: &ProjectMembership,
-    resolved: &Resolved,
-    now: Timestamp,
-) -> bool {
-    let ours = rank(resolved);
-    !kin.iter().any(|other| {
-        let rival = resolve(ctx, other).ok().filter(|r| r.spot() == resolved.spot() && !same_plan(r, resolved));
-        rival.is_some_and(|rival| rank(&rival) < ours && other.uid() != object.uid() && counts(ctx, other, &rival, now))
-    })
-}
-
-/// Where a provider object stands among those on one target: the first leads.
-fn rank(resolved: &Resolved) -> impl Ord + use<> {
-    let Connection { key, created, uid, .. } = &*resolved.connection;
-    (key.kind != ProviderKind::ClusterMembershipProvider, *created, uid.clone())
-}
-
-/// Whether an object counts as far as it alone tells.
-pub fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
-    let (nobody, record) = (BTreeSet::new(), ctx.written.record(object));
-    let labels = labels(ctx, object);
-    let beside = Beside {
-        capabilities: resolved.capabilities(),
-        observed: None,
-        record: &record,
-        others: &nobody,
-        unready: resolved.unready.as_ref(),
-        led: false,
-        ourselves: resolved.is_ourselves(),
-        governed: resolved.governed(object, labels.as_ref()),
-        now,
-    };
-    object.spec.management_policy == ManagementPolicy::Enforce
-        && admit::read(object, &beside).layer.phase == Phase::Counts
 }

@@ -11,11 +11,13 @@ use tokio::time::Instant;
 
 use super::connections::{Connection, ProviderKey};
 use super::places::{Claim, Key, Places};
+use super::repairs::Repairs;
 use crate::api::membership::{ManagedRole, ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
 use crate::member::{Change, Target};
 use crate::policy::Pinned;
 use crate::provider::Error;
+use crate::roster::Evidence;
 
 /// What objects must share to share a target. The provider is left out: which server it stands for may not be known
 /// yet, and two provider objects of one server must find each other.
@@ -73,6 +75,10 @@ pub struct Memory {
     pub stalled: Option<Stalled>,
     /// Writes in a row that were undone before they were confirmed.
     pub contested: u32,
+    /// What is known of the credential's rights in the project, as the objects of other provider objects were woken for.
+    pub evidence: Evidence,
+    /// Which drift was repaired at how many resyncs in a row.
+    pub repairs: Repairs,
 }
 
 /// What an object's spec alone told.

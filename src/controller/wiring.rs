@@ -30,7 +30,7 @@ use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
 use super::resolve::is_finalized;
 use super::stored::Stored;
-use super::{departed, provider_status, watch, write};
+use super::{departed, provider_status, replaced, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::events::Events;
@@ -295,6 +295,7 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
         }
         Event::Delete(object) => {
             ctx.membership_count.notify_one();
+            replaced::forget_unneeded(ctx);
             ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
         }
         Event::InitDone => ctx.membership_count.notify_one(),

@@ -30,6 +30,7 @@ fn grant(temporary: Value, past: Past, recorded: Option<&str>, provider: Option<
         past,
         recorded: recorded.map(|start| ("r".to_owned(), at(start))).into_iter().collect(),
         provider: provider.map(|window| ("r".to_owned(), window)).into_iter().collect(),
+        expired: BTreeMap::new(),
     };
     evaluate(&admitted(temporary), &starts, at(now)).remove(0)
 }
@@ -127,6 +128,27 @@ fn a_changed_duration_counts_from_the_recorded_start() {
         let found = grant(json!({"duration": duration}), Past::Recorded, Some("09:00:00"), None, "09:45:00");
         assert_eq!(found.term, Term::Temporary(within("09:00:00", end)), "{duration}");
     }
+}
+
+/// Seen failing without `expired` in `window`: the role is Active again.
+#[test]
+fn a_window_that_was_reported_as_expired_stays_so_when_the_clock_goes_back() {
+    let expired = within("11:00:00", "11:30:00");
+    let state = |temporary: Value, now: &str| {
+        let recorded = Starts::recorded(BTreeMap::from([("r".to_owned(), expired.start)]));
+        let starts = Starts { expired: BTreeMap::from([("r".to_owned(), expired)]), ..recorded };
+        let grant = evaluate(&admitted(temporary), &starts, at(now)).remove(0);
+        [now, "11:29:00"].map(|now| grant.state(at(now)))
+    };
+    let declared = json!({"startTime": full("11:00:00"), "duration": "30m"});
+    for temporary in [json!({"duration": "30m"}), json!({"duration": "20m"}), declared] {
+        for now in ["10:00:00", "11:10:00", "12:00:00"] {
+            assert_eq!(state(temporary.clone(), now), [State::Expired; 2], "{temporary} at {now}");
+        }
+    }
+    assert_eq!(state(json!({"duration": "1h"}), "11:10:00"), [State::Active; 2], "a spec that lengthens it");
+    let later = json!({"startTime": full("11:05:00"), "duration": "25m"});
+    assert_eq!(state(later, "11:10:00"), [State::Active; 2], "a spec with another start");
 }
 
 #[test]

@@ -146,6 +146,24 @@ impl Error {
         }
     }
 
+    /// Whether the credential's rights don't suffice for what was asked, as far as the provider says so.
+    pub fn lacks_rights(&self) -> bool {
+        match self {
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::MayNotGrant { .. }
+            | Self::ProjectNotFound { .. } => true,
+            Self::Unreachable { .. }
+            | Self::RateLimited { .. }
+            | Self::RoleNotFound { .. }
+            | Self::SubjectNotFound { .. }
+            | Self::Changed { .. }
+            | Self::MemberNotListed { .. }
+            | Self::Unconfirmed { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+
     /// Whether the request that failed may have been carried out.
     pub fn effect(&self) -> Effect {
         match self {

@@ -19,8 +19,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ pub use wire::{InProcess, NoAnswer};
 use super::error::Effect;
 use super::quota::Kind;
 use super::{Error, Permit};
-use crate::clock::Clock;
+use crate::clock::{Clock, ProviderClock};
 use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
@@ -63,8 +62,6 @@ pub const LIST_LIMIT: usize = 64 << 20;
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
 /// How long to wait where a server says that there were too many requests and not how long to wait.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
-/// No skew is known yet.
-const NO_SKEW: i64 = i64::MIN;
 
 /// Connections to servers under one [`Policy`]. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -132,7 +129,7 @@ impl Client {
 
     /// A server to call. `provider` names its kind in messages: `Infisical`, `ZITADEL`.
     pub fn server(&self, provider: &'static str, endpoint: Endpoint) -> Server {
-        Server { client: self.clone(), provider, endpoint, skew: AtomicI64::new(NO_SKEW) }
+        Server { client: self.clone(), provider, endpoint, clock: Mutex::default() }
     }
 }
 
@@ -141,8 +138,8 @@ pub struct Server {
     client: Client,
     provider: &'static str,
     endpoint: Endpoint,
-    /// Milliseconds that the server's clock is ahead of ours, or [`NO_SKEW`].
-    skew: AtomicI64,
+    /// The server's clock, by the `Date` of its last response.
+    clock: Mutex<Option<ProviderClock>>,
 }
 
 impl Server {
@@ -156,12 +153,14 @@ impl Server {
         self.client.clock.now()
     }
 
-    /// How far the server's clock is certainly ahead of ours, by the `Date` of its last answer.
+    /// The server's clock, by the `Date` of its last response.
+    pub fn clock(&self) -> Option<ProviderClock> {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the server's clock is certainly ahead of ours.
     pub fn clock_skew(&self) -> Option<SignedDuration> {
-        match self.skew.load(Ordering::Relaxed) {
-            NO_SKEW => None,
-            milliseconds => Some(SignedDuration::from_millis(milliseconds)),
-        }
+        self.clock().map(|clock| clock.skew(self.now(), Instant::now()))
     }
 
     /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
@@ -310,8 +309,9 @@ impl Server {
     fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(retry_after::http_date);
         if let Some(date) = date {
-            let skew = retry_after::skew(date, self.now(), elapsed);
-            self.skew.store(i64::try_from(skew.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+            let now = self.now();
+            let clock = ProviderClock::new(retry_after::skew(date, now, elapsed), now, Instant::now());
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
         }
     }
 }

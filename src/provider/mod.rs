@@ -11,12 +11,11 @@ pub mod quota;
 pub mod session;
 pub mod zitadel;
 
-use jiff::SignedDuration;
-
 pub use error::{Error, Retry};
 pub use quota::{EndpointQuota, Permit, Urgency};
 
 use crate::api::SubjectKind;
+use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 
 /// What [`Provider::verify`] found.
@@ -142,8 +141,8 @@ pub trait Provider: Send + Sync {
     /// from. `None` where neither the credential nor a sign-in's answer tells it.
     fn signed_in_as(&self) -> Option<String>;
 
-    /// How far the server's clock is ahead of ours, by the `Date` of its last answer.
-    fn clock_skew(&self) -> Option<SignedDuration>;
+    /// The server's clock, by the `Date` of its last response.
+    fn clock(&self) -> Option<ProviderClock>;
 }
 
 /// The provider of a MembershipProvider object.
@@ -230,7 +229,7 @@ impl Provider for AnyProvider {
         whichever!(self, provider => provider.signed_in_as())
     }
 
-    fn clock_skew(&self) -> Option<SignedDuration> {
-        whichever!(self, provider => provider.clock_skew())
+    fn clock(&self) -> Option<ProviderClock> {
+        whichever!(self, provider => provider.clock())
     }
 }

@@ -2,11 +2,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::SignedDuration;
-
 use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
+use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Entry, Target};
 use crate::provider::quota::{EndpointQuota, Permit};
 use crate::provider::{Receipt, Verified};
@@ -83,7 +82,7 @@ impl Provider for Lists {
         None
     }
 
-    fn clock_skew(&self) -> Option<SignedDuration> {
+    fn clock(&self) -> Option<ProviderClock> {
         None
     }
 }
@@ -191,4 +190,34 @@ async fn a_failure_is_everybodys_answer_for_a_second() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(world.observe(Duration::ZERO, None).await.unwrap().member, Some(row("a")));
     assert_eq!(world.lists().len(), 2);
+}
+
+/// Seen failing with each arm of `evidence` removed.
+#[tokio::test(start_paused = true)]
+async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
+    let forbidden = || Error::Forbidden { message: "no".to_owned() };
+    let unreachable = || Error::Unreachable { message: "no".to_owned(), effect: Effect::None };
+    let list = async |world: &World| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let _ = world.observe(Duration::ZERO, Some(Instant::now())).await;
+        world.roster.evidence()
+    };
+    let world = World::new(vec![Err(unreachable()), Ok(listing("a")), Err(unreachable()), Err(forbidden())]);
+    assert_eq!(world.roster.evidence(), Evidence::None);
+    assert_eq!(list(&world).await, Evidence::None, "an outage before the first list");
+    assert_eq!(list(&world).await, Evidence::Able);
+    assert_eq!(list(&world).await, Evidence::Able, "an outage");
+    assert_eq!(list(&world).await, Evidence::Unable);
+    assert_eq!(list(&world).await, Evidence::Able, "a list that succeeds again");
+    for (error, expected) in [
+        (Some(forbidden()), Evidence::Unable),
+        (Some(unreachable()), Evidence::Unable),
+        (None, Evidence::Able),
+        (Some(unreachable()), Evidence::Able),
+    ] {
+        world.roster.write_answered(error.as_ref());
+        assert_eq!(world.roster.evidence(), expected, "after {error:?}");
+    }
+    world.roster.write_answered(Some(&forbidden()));
+    assert_eq!(list(&world).await, Evidence::Unable, "a list does not take back a refused write");
 }

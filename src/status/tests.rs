@@ -184,6 +184,17 @@ fn a_role_that_is_in_force_after_its_end_is_active_and_overdue() {
     assert_eq!(active_roles(&gone), "viewer");
 }
 
+/// Seen failing without the reported end: `expirationTime` becomes the start.
+#[test]
+fn a_role_that_stays_expired_keeps_the_window_that_was_reported() {
+    let gone = InForce { shown: Some(names(&["viewer"])), overdue: BTreeSet::new(), ..InForce::default() };
+    let mut layer = layer();
+    let reported = roles(&layer, &[], &[], &gone, at(1));
+    layer.managed.remove("admin");
+    layer.grants[1].term = Term::Temporary(Window { start: at(-60), end: at(-60) });
+    assert_eq!(roles(&layer, &[], &reported, &gone, at(-3600)), reported);
+}
+
 #[test]
 fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
     let mut layer = layer();

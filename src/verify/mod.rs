@@ -19,11 +19,13 @@ mod subjects;
 use std::io::Write;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 pub use arguments::VerifyProvider;
 
-use crate::controller::resolve::SKEW;
+use crate::clock::SKEW;
 use crate::provider::Provider;
 use arguments::Config;
 use before::Before;
@@ -194,7 +196,8 @@ async fn live(
 
 /// Whether the server's clock and ours are close enough for temporary roles.
 fn compare_clocks(server: &Server, report: &mut Report) -> bool {
-    let Some(skew) = server.provider().clock_skew() else {
+    let clock = server.provider().clock();
+    let Some(skew) = clock.map(|clock| clock.skew(Timestamp::now(), Instant::now())) else {
         report.left_out("clocks", "the server's answers carry no date");
         return true;
     };

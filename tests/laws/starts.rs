@@ -172,6 +172,7 @@ proptest! {
             past: Past::Lost,
             recorded: BTreeMap::new(),
             provider: at_provider.map(|window| ("r".to_owned(), window)).into_iter().collect(),
+            expired: BTreeMap::new(),
         };
         let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: temporary.clone() }])).unwrap();
         let grant = &evaluate(&admitted, &starts, now)[0];
@@ -200,7 +201,7 @@ proptest! {
         let temporary = Temporary { duration: None, start_time, expiration_time };
         let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: Some(temporary) }])).unwrap();
         let recorded = recorded.map(|at| ("r".to_owned(), time(at))).into_iter().collect();
-        let starts = Starts { past, recorded, provider: BTreeMap::new() };
+        let starts = Starts { past, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() };
         let grant = &evaluate(&admitted, &starts, time(at))[0];
         let Term::Temporary(window) = grant.term else { panic!("{grant:?}") };
         prop_assert!(window.start <= window.end, "{window:?}");
@@ -229,7 +230,7 @@ proptest! {
         };
         let admitted = admit(&spec(vec![RoleGrant { role: "r".into(), temporary: Some(temporary) }])).unwrap();
         let known: BTreeMap<String, Timestamp> = recorded.map(|at| ("r".to_owned(), time(at))).into_iter().collect();
-        let starts = Starts { past, recorded: known, provider: BTreeMap::new() };
+        let starts = Starts { past, recorded: known, provider: BTreeMap::new(), expired: BTreeMap::new() };
         let grants = evaluate(&admitted, &starts, time(at));
         let again = evaluate(&admitted, &starts, time(at));
         prop_assert_eq!(grants, again);

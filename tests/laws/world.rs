@@ -98,7 +98,7 @@ impl World {
             }
         }
         let past = if object.seen { Past::Recorded } else { Past::New };
-        let starts = Starts { past, recorded, provider: BTreeMap::new() };
+        let starts = Starts { past, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() };
         let declared = object.roles.iter().cloned().map(|(role, temporary)| RoleGrant { role, temporary }).collect();
         let grants: Vec<Grant> = match phase {
             Phase::Counts => evaluate(&admit(&spec(declared)).unwrap(), &starts, self.now),

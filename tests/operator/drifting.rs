@@ -128,3 +128,53 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
     })
     .await;
 }
+
+/// Seen failing without `Repairs::waits`: the fourth change by hand is undone, too.
+#[tokio::test]
+async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays_no_end() {
+    with_stage(async |stage| {
+        each(stage.both("fought-over"), async |subject| {
+            let ([a, b, c, _], object) = (subject.names(), subject.object());
+            let end = in_seconds(60);
+            let roles = json!([{"role": a}, {"role": c, "temporary": {"expirationTime": end}}]);
+            stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "3s"}))]).await;
+            subject.has(&[a, c]).await;
+            stage.ready(&object).await;
+            let adds = || {
+                let mut rows = subject.rows();
+                rows.push(RoleRow::permanent(b));
+                match subject.is_at_infisical() {
+                    true => subject.rows_by_hand(rows),
+                    false => subject.by_hand(&[a, b, c]),
+                }
+            };
+            for _ in 0..3 {
+                adds();
+                subject.has(&[a, c]).await;
+                subject.is_confirmed().await;
+            }
+            stage.says(&object, "Stalled", "True", "Contested").await;
+            let writes = subject.writes().len();
+            adds();
+            stage.says(&object, "Drifted", "True", "Drifted").await;
+            subject.is_listed(2).await;
+            assert_eq!(subject.writes().len(), writes, "{}: {:#?}", subject.name, subject.writes());
+            subject.has_now(&[a, b, c], "while its repair waits");
+            subject.ends(c, end, "on a contested target").await;
+
+            // Whoever asks for a reconcile gets it, and a deletion doesn't wait.
+            stage.reconcile_now(&object).await;
+            subject.has(&[a]).await;
+            for _ in 0..3 {
+                subject.by_hand(&[a, b]);
+                subject.has(&[a]).await;
+                subject.is_confirmed().await;
+            }
+            stage.says(&object, "Stalled", "True", "Contested").await;
+            stage.delete(&object).await;
+            subject.has_now(&[], "after the deletion");
+        })
+        .await;
+    })
+    .await;
+}

@@ -271,3 +271,50 @@ async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_c
     })
     .await;
 }
+
+/// Seen failing with `Evidence::Unable` taking precedence: the younger one's object reports Conflict.
+#[tokio::test]
+async fn an_older_provider_object_takes_precedence_only_while_it_can_manage_the_project() {
+    const OTHER: &str = "00000000-0000-4000-8000-00000000c0df";
+    const TOKEN: &str = "the-token-of-a-tenant-without-rights";
+    with_stage(async |stage| {
+        let infisical = stage.simulator.infisical();
+        infisical.add_identity(OTHER, "tenant-without-rights");
+        infisical.add_token(TOKEN, OTHER);
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "other"}, "stringData": {"token": TOKEN}});
+        let [mut older, mut younger] = [stage.infisical_provider(), stage.infisical_provider()];
+        older["metadata"]["name"] = json!("older");
+        older["spec"]["infisical"]["auth"] = json!({"tokenSecretRef": {"name": "other", "key": "token"}});
+        younger["metadata"]["name"] = json!("younger");
+        stage.api.apply(&[secret, older.clone()]).await;
+        stage.provider_is_ready("older").await;
+        // Times of creation are whole seconds.
+        stage.past_the_creation_of(&older).await;
+        stage.api.apply(&[younger]).await;
+        stage.provider_is_ready("younger").await;
+
+        let subject = stage.identity("wanted");
+        let through = |provider: &str, role: &str| {
+            let object = subject.layer(provider, json!([{ "role": role }]));
+            with(object, json!({"providerRef": {"name": provider}, "resyncInterval": "1s"}))
+        };
+        stage.api.apply(&[through("older", "admin")]).await;
+        stage.says("pm/older", "Stalled", "True", "ProjectNotFound").await;
+        stage.api.apply(&[through("younger", "viewer")]).await;
+        subject.has(&["viewer"]).await;
+        stage.ready("pm/younger").await;
+        stage.reconcile_now("pm/older").await;
+        stage.reconcile_now("pm/younger").await;
+        stage.says("pm/younger", "Ready", "True", "Converged").await;
+        subject.has_now(&["viewer"], "beside an older provider object without rights");
+
+        infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, vec![RoleRow::permanent("admin")]);
+        stage.ready("pm/older").await;
+        stage.says("pm/younger", "Stalled", "True", "Conflict").await;
+        subject.has(&["admin"]).await;
+        infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, Vec::new());
+        subject.has(&["viewer"]).await;
+        stage.ready("pm/younger").await;
+    })
+    .await;
+}

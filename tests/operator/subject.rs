@@ -362,6 +362,23 @@ impl Subject {
         requests.into_iter().filter(|request| ours(request) && !looks(request)).collect()
     }
 
+    /// Waits until the project was listed after the last write about it.
+    pub async fn is_confirmed(&self) {
+        let list = if self.is_at_infisical() { "/identity-memberships" } else { "/members/_search" };
+        self.sees(&format!("a list after the last write about {}", self.name), || {
+            let requests = match &self.at {
+                At::Infisical(infisical, _) => infisical.requests(),
+                At::Zitadel(zitadel, _) => zitadel.requests(),
+            };
+            let ours = |request: &Request| request.path.contains(&self.id) || request.body.contains(&self.id);
+            let is_list = |request: &Request| request.path.split('?').next().is_some_and(|path| path.ends_with(list));
+            let written =
+                requests.iter().rposition(|request| ours(request) && !is_list(request) && request.method != "GET");
+            requests.iter().rposition(is_list) > written
+        })
+        .await;
+    }
+
     /// How often the project was listed.
     pub fn lists(&self) -> usize {
         match &self.at {

@@ -104,7 +104,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
             record,
             others: &others,
             unready: None,
-            led: false,
+            shadowed: false,
             ourselves: false,
             governed: None,
             now,

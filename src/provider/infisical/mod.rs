@@ -20,7 +20,6 @@ mod user;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use jiff::SignedDuration;
 use uuid::Uuid;
 
 pub use auth::Credentials;
@@ -32,6 +31,7 @@ use super::http::{Answer, Client, Endpoint, Request, Server, TIME_LIMIT, url_hin
 use super::session::{Session, Turn};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
+use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use listing::{MembershipIds, Memberships};
 use membership::{Membership, Written};
@@ -400,7 +400,7 @@ impl Provider for Infisical {
         self.session.signed_in_as()
     }
 
-    fn clock_skew(&self) -> Option<SignedDuration> {
-        self.server.clock_skew()
+    fn clock(&self) -> Option<ProviderClock> {
+        self.server.clock()
     }
 }

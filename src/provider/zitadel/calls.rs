@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::SignedDuration;
-
 use super::refusal::{Meaning, Refusal};
 use super::sign_in::{Caller, Credentials};
+use crate::clock::ProviderClock;
 use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
 use crate::provider::session::{Session, Turn};
 use crate::provider::{Error, Permit};
@@ -31,9 +30,9 @@ impl Connection {
         self.session.signed_in_as()
     }
 
-    /// How far the instance's clock is ahead of ours.
-    pub fn clock_skew(&self) -> Option<SignedDuration> {
-        self.server.clock_skew()
+    /// The instance's clock, by its last response.
+    pub fn clock(&self) -> Option<ProviderClock> {
+        self.server.clock()
     }
 }
 

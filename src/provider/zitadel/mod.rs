@@ -21,14 +21,13 @@ mod v1;
 mod v2;
 mod wire;
 
-use jiff::SignedDuration;
-
 pub use key_file::{KeyFile, KeyFileError};
 pub use sign_in::Credentials;
 
 use super::http::{Client, Endpoint};
 use super::{Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
+use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
 use calls::{Calls, Connection};
@@ -190,7 +189,7 @@ impl Provider for Zitadel {
         self.connection.signed_in_as()
     }
 
-    fn clock_skew(&self) -> Option<SignedDuration> {
-        self.connection.clock_skew()
+    fn clock(&self) -> Option<ProviderClock> {
+        self.connection.clock()
     }
 }

@@ -1,10 +1,12 @@
 //! A provider object in use outlives the access that was granted through it.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use simulator::{Simulator, worlds};
 
 use crate::stage::{Stage, with_stage};
-use crate::subject::{Subject, each};
-use crate::support::{SOON, assert_contains, eventually};
+use crate::subject::{Subject, each, in_seconds};
+use crate::support::{SOON, assert_contains, changed, eventually};
 
 const IN_USE: &str = "membership.dev/in-use";
 
@@ -112,6 +114,58 @@ async fn the_finalizer_of_a_provider_in_use_is_put_back() {
             is_kept(&stage, provider).await;
         })
         .await;
+    })
+    .await;
+}
+
+/// Seen failing without `Connections::retire` (the end does not come while the provider object is gone) and without
+/// `replaced::part` (the role stays at the former endpoint).
+#[tokio::test]
+async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_is_revoked_where_it_was_granted() {
+    with_stage(async |stage| {
+        let other = Simulator::start().await.unwrap();
+        other.load(&worlds::demo());
+        each(stage.both("moved"), async |subject| {
+            let ([a, c, ..], object, provider) = (subject.names(), subject.object(), provider_of(&subject));
+            let end = in_seconds(15);
+            let roles = json!([{"role": a}, {"role": c, "temporary": {"expirationTime": end}}]);
+            match subject.is_at_infisical() {
+                true => other.infisical().add_identity(&subject.id, &subject.name),
+                false => other.zitadel().add_user(&subject.id, worlds::ZITADEL_PROJECT_ORG, &subject.name),
+            }
+            // The policy for a deletion does not matter here.
+            stage.api.apply(&[subject.declares_with(roles, json!({"deletionPolicy": "Orphan"}))]).await;
+            subject.has(&[a, c]).await;
+            stage.ready(&object).await;
+            stage.delete_by_force(provider).await;
+            subject.ends(c, end, "without a provider object").await;
+            subject.has_now(&[a], "without a provider object");
+            stage.waits(&object, "ProviderNotFound").await;
+
+            let (pointer, url, new) = match subject.is_at_infisical() {
+                true => ("/spec/infisical/url", other.infisical().url(), stage.infisical_provider()),
+                false => ("/spec/zitadel/url", other.zitadel().url(), stage.zitadel_provider()),
+            };
+            stage.api.apply(&[changed(new, pointer, json!(url))]).await;
+            subject.has(&[]).await;
+            stage.tells(&object, "Failed", "created again with another endpoint").await;
+            stage.tells(&object, "Revoked", a).await;
+            stage.ready(&object).await;
+            let there = || match subject.is_at_infisical() {
+                true => other.infisical().effective_roles(worlds::INFISICAL_PROJECT, &subject.id, Timestamp::now()),
+                false => other.zitadel().effective_roles(worlds::ZITADEL_PROJECT, &subject.id, Timestamp::now()),
+            };
+            let status = stage.api.get(&object).await["status"].clone();
+            assert_eq!(status["target"]["endpoint"], url.trim_end_matches('/'), "{status:#}");
+            assert!(there().contains(a), "{:?}", there());
+            stage.change(&subject, json!({"deletionPolicy": "Delete"})).await;
+            stage.delete(&object).await;
+            assert!(!there().contains(a), "{:?}", there());
+            // The new provider object isn't kept by what was left behind at the former endpoint.
+            stage.delete(provider).await;
+        })
+        .await;
+        stage.strangers_keep_their_rights();
     })
     .await;
 }

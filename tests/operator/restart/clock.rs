@@ -195,3 +195,44 @@ async fn of_two_clocks_the_earlier_end_counts() {
     })
     .await;
 }
+
+/// Seen failing with the clock of a response from before the jump: the role begins five minutes ahead.
+#[tokio::test]
+async fn after_a_jump_no_temporary_role_begins_before_a_response_shows_the_providers_clock() {
+    alone(async |plane, stage| {
+        let (program, clock) = Clock::of(binary());
+        let own = Operator::start(plane, &program, "own").await.unwrap();
+        // The projects are listed, so that a new member needs no list.
+        for listed in stage.both("listed") {
+            stage.declare(&listed, json!([{"role": listed.names()[0]}])).await;
+            stage.ready(&listed.object()).await;
+        }
+        clock.set(OFF);
+        let subjects = stage.both("quiet");
+        each(&subjects, async |subject| {
+            let [a, ..] = subject.names();
+            stage.declare(subject, json!([{"role": a, "temporary": {"duration": "6s"}}])).await;
+            waits_for_the_clocks(&stage, &subject.object()).await;
+            subject.has_now(&[], "five minutes ahead");
+        })
+        .await;
+        clock.set(SignedDuration::ZERO);
+        each(&subjects, async |subject| {
+            let [a, ..] = subject.names();
+            subject.gains(a).await;
+            let role = stage.role_is(&subject.object(), a, "Active").await;
+            subject.ends(a, time(&role["expirationTime"]), "with a right clock").await;
+            stage.role_is(&subject.object(), a, "Expired").await;
+        })
+        .await;
+        clock.set(-OFF);
+        each(&subjects, async |subject| {
+            stage.reconcile_now(&subject.object()).await;
+            stage.role_is(&subject.object(), subject.names()[0], "Expired").await;
+            subject.has_now(&[], "five minutes behind");
+        })
+        .await;
+        own.stop().await.unwrap();
+    })
+    .await;
+}

@@ -1,12 +1,13 @@
 //! URLs that the operator wasn't told to trust.
 
 use serde_json::json;
+use simulator::{Simulator, worlds};
 
 use super::alone;
 use crate::evidence::assert_presentable;
 use crate::operator::Operator;
 use crate::stage::binary;
-use crate::support::{assert_contains, changed};
+use crate::support::{SOON, assert_contains, changed, eventually};
 
 #[tokio::test]
 async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_named() {
@@ -39,6 +40,38 @@ async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_
         }
         let asked = stage.simulator.infisical().requests();
         assert!(asked.is_empty(), "nobody was called, but there was {asked:#?}");
+        own.stop().await.unwrap();
+    })
+    .await;
+}
+
+/// Seen failing without `replaced::part`: no event, and `managedRoles` of the former endpoint count at the new one.
+#[tokio::test]
+async fn access_at_an_endpoint_that_no_connection_is_left_to_is_reported_role_by_role() {
+    alone(async |plane, stage| {
+        let other = Simulator::start().await.unwrap();
+        other.load(&worlds::demo());
+        let own = Operator::start(plane, binary(), "own").await.unwrap();
+        let subject = stage.identity("ci-deployer");
+        stage.declare(&subject, json!([{"role": "viewer"}, {"role": "deployer"}])).await;
+        stage.ready(&subject.object()).await;
+        own.stop().await.unwrap();
+        stage.delete_by_force("membershipprovider/infisical").await;
+        let new = changed(stage.infisical_provider(), "/spec/infisical/url", json!(other.infisical().url()));
+        stage.api.apply(&[new]).await;
+
+        let own = Operator::start(plane, binary(), "own-2").await.unwrap();
+        for role in ["viewer", "deployer"] {
+            stage.tells(&subject.object(), "Abandoned", &format!("the role {role:?} was granted at")).await;
+        }
+        let metric = "membership_abandoned_total 1";
+        eventually(SOON, metric, async || {
+            let metrics = own.metrics().await;
+            if metrics.contains(metric) { Ok(()) } else { Err(metrics) }
+        })
+        .await;
+        assert_contains(&own.log(), "revoke it at that server");
+        subject.has_now(&["viewer", "deployer"], "where no connection is left to");
         own.stop().await.unwrap();
     })
     .await;
