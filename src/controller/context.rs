@@ -118,12 +118,14 @@ pub struct Written(Mutex<HashMap<String, Own>>);
 
 #[derive(Debug, Default)]
 struct Own {
-    /// What the last write made.
-    revision: Option<u64>,
-    /// Its answer, until the watch shows it.
+    /// The resourceVersions that our writes made, as far as the watch has not shown a later one.
+    made: BTreeSet<u64>,
+    /// The last write's answer, until the watch shows it.
     object: Option<Arc<ProjectMembership>>,
-    /// A write is under way; what the watch has shown since it began.
-    under_way: Option<Vec<u64>>,
+    /// How many writes are in progress: several may overlap on one provider object.
+    in_progress: usize,
+    /// The resourceVersions that the watch has shown since the first of them began.
+    shown: Vec<u64>,
     /// All roles that its status ever said to be managed, with their ids: when it was seen first, and in what we wrote. What somebody else
     /// wrote there since was forged.
     managed: Option<BTreeSet<(String, Option<String>)>>,
@@ -132,16 +134,23 @@ struct Own {
 impl Written {
     /// A write to the object with this uid begins. It ends with [`Written::ended`].
     pub fn begins(&self, uid: &str) {
-        self.lock().entry(uid.to_owned()).or_default().under_way = Some(Vec::new());
+        self.lock().entry(uid.to_owned()).or_default().in_progress += 1;
     }
 
-    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown another
-    /// change meanwhile, which nobody has looked at.
+    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown a change
+    /// of another writer while writes were in progress, which no pass has read: the write that ends last returns it.
     pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
         let mut written = self.lock();
         let own = written.entry(uid.to_owned()).or_default();
-        own.revision = answer.map(revision).or(own.revision);
-        own.under_way.take().is_some_and(|shown| shown.iter().any(|shown| Some(*shown) != own.revision))
+        own.made.extend(answer.map(revision));
+        own.in_progress = own.in_progress.saturating_sub(1);
+        if own.in_progress > 0 {
+            return false;
+        }
+        let shown = std::mem::take(&mut own.shown);
+        let by_others = shown.iter().any(|revision| !own.made.contains(revision));
+        shown.into_iter().for_each(|revision| own.passed(revision));
+        by_others
     }
 
     /// Remembers what a write answered.
@@ -165,13 +174,14 @@ impl Written {
         let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
             return false;
         };
-        match &mut own.under_way {
-            Some(since) => {
-                since.push(revision(shown));
-                true
-            }
-            None => own.revision == Some(revision(shown)),
+        let shown = revision(shown);
+        if own.in_progress > 0 {
+            own.shown.push(shown);
+            return true;
         }
+        let is_own = own.made.contains(&shown);
+        own.passed(shown);
+        is_own
     }
 
     /// Takes in what the watch shows of an object of a cluster's provider. `trusted`: whoever led until now wrote it.
@@ -241,6 +251,13 @@ impl Written {
     }
 }
 
+impl Own {
+    /// The watch has shown this resourceVersion, and shows no earlier one any more.
+    fn passed(&mut self, shown: u64) {
+        self.made.retain(|made| *made >= shown);
+    }
+}
+
 /// The roles of an object's record, with their ids.
 fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<String>)> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
@@ -251,4 +268,52 @@ fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<S
 /// resource; one that isn't a number counts as older than anything.
 fn revision(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "7d0c";
+
+    fn version(number: u64) -> ObjectMeta {
+        ObjectMeta {
+            uid: Some(UID.to_owned()),
+            resource_version: Some(number.to_string()),
+            ..ObjectMeta::default()
+        }
+    }
+
+    /// Seen failing when a write that begins discards what the watch has shown during the one before.
+    #[test]
+    fn an_edit_during_overlapping_writes_is_noticed_when_the_last_of_them_ends() {
+        let written = Written::default();
+        written.begins(UID);
+        assert!(written.is_own(&version(2)), "it is looked at when the writes have ended");
+        written.begins(UID);
+        assert!(!written.ended(UID, Some(&version(3))), "one is still in progress");
+        assert!(written.is_own(&version(3)));
+        assert!(written.ended(UID, Some(&version(4))), "version 2 is another writer's");
+        assert!(written.is_own(&version(4)));
+        assert!(!written.is_own(&version(5)));
+    }
+
+    #[test]
+    fn the_answers_of_overlapping_writes_are_our_own_whenever_the_watch_shows_them() {
+        let written = Written::default();
+        written.begins(UID);
+        written.begins(UID);
+        assert!(written.is_own(&version(2)));
+        assert!(!written.ended(UID, Some(&version(2))));
+        assert!(!written.ended(UID, Some(&version(3))), "no other writer");
+        assert!(written.is_own(&version(3)));
+        written.begins(UID);
+        assert!(!written.ended(UID, Some(&version(4))));
+        written.begins(UID);
+        assert!(written.is_own(&version(4)), "shown late, while the next write is in progress");
+        assert!(!written.ended(UID, None), "and by nobody else");
+        assert!(written.is_own(&version(4)), "a new list shows it once more");
+        assert!(!written.is_own(&version(5)));
+        assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
+    }
 }
