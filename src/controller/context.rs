@@ -13,6 +13,7 @@ use super::connections::{Connections, Link, ProviderKey};
 use super::departed::{self, Departed};
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
+use super::outage::Outage;
 use super::provider_object::Providers;
 use super::reporting::Reports;
 use super::targets::Targets;
@@ -41,6 +42,8 @@ pub struct Context {
     pub written: Written,
     /// Which provider objects are kept because memberships of them hold access.
     pub in_use: InUse,
+    /// Whether the API server is available, and what waits until it is.
+    pub outage: Arc<Outage>,
     /// Whose write to a membership is next: namespaces take turns.
     pub turns: Quota,
     /// Which objects share a target, and what is remembered of each target.
@@ -277,11 +280,7 @@ mod tests {
     const UID: &str = "7d0c";
 
     fn version(number: u64) -> ObjectMeta {
-        ObjectMeta {
-            uid: Some(UID.to_owned()),
-            resource_version: Some(number.to_string()),
-            ..ObjectMeta::default()
-        }
+        ObjectMeta { uid: Some(UID.to_owned()), resource_version: Some(number.to_string()), ..ObjectMeta::default() }
     }
 
     /// Seen failing when a write that begins discards what the watch has shown during the one before.

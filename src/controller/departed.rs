@@ -302,6 +302,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
 /// object that can't be read any more is missing from it as well. `None`: it is there, and nothing is to be revoked.
 /// `false`: the API server doesn't answer.
 async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
+    ctx.outage.is_over().await;
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
     match write::api(ctx, object).list(&named).await {
         Err(error) => {

@@ -12,6 +12,7 @@ pub mod departed;
 pub mod in_use;
 pub mod names;
 pub mod namespaces;
+pub mod outage;
 pub mod outcome;
 pub mod provider_object;
 mod provider_status;

@@ -57,12 +57,18 @@ pub enum Stop {
     /// What the pass was begun with is no more so: it begins anew.
     Overtaken,
     /// The API server refused or failed a write.
-    Kubernetes(Box<kube::Error>),
+    Kubernetes(Arc<kube::Error>),
 }
 
 impl From<kube::Error> for Stop {
     fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(Box::new(error))
+        Self::Kubernetes(Arc::new(error))
+    }
+}
+
+impl From<Arc<kube::Error>> for Stop {
+    fn from(error: Arc<kube::Error>) -> Self {
+        Self::Kubernetes(error)
     }
 }
 

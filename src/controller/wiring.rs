@@ -25,6 +25,7 @@ use super::connections::ProviderKey;
 use super::context::{Context, Written};
 use super::in_use::InUse;
 use super::namespaces::{self, Namespaces};
+use super::outage::{self, Outage};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
@@ -97,7 +98,10 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 /// Puts a controller together. Nothing happens until it is driven.
 pub fn wire(outside: Outside) -> Wiring {
     let Outside { client, http, cluster_http, tokens, namespaces: watched, leadership, metrics, clock } = outside;
-    let (events, telling) = Events::new(client.clone(), metrics.clone());
+    let outage = Arc::new(Outage::default());
+    let probing = apis_of(&client, &watched).into_iter().next();
+    let client = outage::client(client, outage.clone());
+    let (events, telling) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
@@ -110,6 +114,7 @@ pub fn wire(outside: Outside) -> Wiring {
         namespaces,
         written: Written::default(),
         in_use: InUse::default(),
+        outage,
         turns: write::turns(),
         targets: Default::default(),
         departed: Default::default(),
@@ -151,8 +156,10 @@ pub fn wire(outside: Outside) -> Wiring {
     };
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
+    // There is one, of all namespaces or of the first that is watched.
+    let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
     let aside = async {
-        tokio::join!(ready, clock, labels, counts);
+        tokio::join!(ready, clock, labels, counts, probe);
     };
     Wiring {
         memberships: Feed {
