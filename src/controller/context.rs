@@ -1,6 +1,7 @@
 //! Everything that a pass needs, in one value that is handed down. No globals.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -52,6 +53,8 @@ pub struct Context {
     pub departed: Departed,
     /// The provider objects' connections.
     pub connections: Connections,
+    /// Whether a list of memberships is being read: what it has shown so far is not in the store yet.
+    pub listing: AtomicBool,
     /// The way to ask for a pass over a membership.
     pub wake: Wake,
     /// Which passes are due.
@@ -83,6 +86,22 @@ impl Context {
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
         watched.or_else(|| self.departed.get(reference))
+    }
+
+    /// The uids of all objects of all three kinds; `None`: a list is being read, and nobody knows which are gone.
+    pub fn uids(&self) -> Option<HashSet<String>> {
+        let listed = !self.listing.load(Ordering::Acquire);
+        listed.then(|| {
+            let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
+            self.providers.uids().into_iter().chain(memberships).collect()
+        })
+    }
+
+    /// Whether a membership is there, one that departed included, or may be.
+    pub fn may_be_there(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
+        self.listing.load(Ordering::Acquire)
+            || self.memberships.get(reference).is_some()
+            || self.departed.get(reference).is_some()
     }
 
     /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
@@ -229,6 +248,27 @@ impl Written {
     /// Forgets an object that is gone.
     pub fn forget(&self, uid: &str) {
         self.lock().remove(uid);
+    }
+
+    /// Forgets objects that are gone though nobody saw them go, or that were written once more as they went. `there`: the
+    /// uids of those that are there; it is called when nothing can be added meanwhile.
+    pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
+        let mut written = self.lock();
+        if !written.is_empty()
+            && let Some(there) = there()
+        {
+            written.retain(|uid, own| own.in_progress > 0 || there.contains(uid));
+        }
+    }
+
+    /// Of how many objects something is remembered.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The newer of what is shown of an object and what our own last write answered.

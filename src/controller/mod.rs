@@ -9,6 +9,7 @@ pub mod connections;
 pub mod context;
 pub mod converge;
 pub mod departed;
+pub mod garbage;
 pub mod in_use;
 pub mod names;
 pub mod namespaces;

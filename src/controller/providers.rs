@@ -223,8 +223,8 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         return Ok(connection);
     }
     let one_writer = spec.zitadel.is_some();
-    let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
-    let quota = budget.quota(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
+    let limits = limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str());
+    let quota = checker.ctx.connections.quota(endpoint.as_str(), one_writer, key, limits);
     let http = match &trust {
         None => http.clone(),
         Some(trust) => http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
@@ -332,9 +332,13 @@ impl Checker {
         Checked { link, finding, status, retry }
     }
 
-    /// After a relist: the provider objects of this kind that went unseen.
+    /// Forgets the provider objects of this kind that are gone, whether somebody saw them go or not, and returns them.
     pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
-        let known: Vec<ProviderKey> = self.made().keys().cloned().collect();
+        let mut known: Vec<ProviderKey> = self.made().keys().cloned().collect();
+        // A check that was under way when its object went may have left something.
+        known.extend(self.ctx.connections.known());
+        known.sort();
+        known.dedup();
         let there = |key: &ProviderKey| self.ctx.providers.find(key).is_some();
         let missing: Vec<ProviderKey> = known.into_iter().filter(|key| key.kind == kind && !there(key)).collect();
         missing.iter().for_each(|key| self.forget(key));

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, Request};
@@ -31,7 +32,7 @@ use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
 use super::resolve::is_finalized;
 use super::stored::Stored;
-use super::{departed, provider_status, watch, write};
+use super::{departed, garbage, provider_status, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::events::Events;
@@ -119,6 +120,7 @@ pub fn wire(outside: Outside) -> Wiring {
         targets: Default::default(),
         departed: Default::default(),
         connections: Default::default(),
+        listing: AtomicBool::new(false),
         wake,
         passes: Passes::default(),
         readiness: Readiness::default(),
@@ -156,10 +158,11 @@ pub fn wire(outside: Outside) -> Wiring {
     };
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
+    let garbage = garbage::collect_regularly(checker.clone());
     // There is one, of all namespaces or of the first that is watched.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
     let aside = async {
-        tokio::join!(ready, clock, labels, counts, probe);
+        tokio::join!(ready, clock, labels, counts, probe, garbage);
     };
     Wiring {
         memberships: Feed {
@@ -287,12 +290,18 @@ fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
     }
 }
 
-fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
+pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
     let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
         others.retain(|other| !ctx.apart(object, other));
         others
     };
+    if let Event::Init = event {
+        ctx.listing.store(true, Ordering::Release);
+    }
     departed::saw(ctx, event);
+    if let Event::InitDone = event {
+        ctx.listing.store(false, Ordering::Release);
+    }
     match event {
         // One that was finalized was counted when it came. A status says nothing: the schema gives every object one.
         Event::Apply(object) if is_finalized(object) => {}
@@ -324,7 +333,7 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
             let there: HashSet<String> =
                 memberships.iter().map(|object| name_of(&ObjectRef::from_obj(&**object))).collect();
             ctx.passes.forget_missing(&ProjectMembership::kind(&()), |object| there.contains(object));
-            ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some())
+            ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
         }
         Event::Init => Vec::new(),
     };

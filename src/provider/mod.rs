@@ -142,6 +142,10 @@ pub trait Provider: Send + Sync {
     /// from. `None` where neither the credential nor a sign-in's answer tells it.
     fn signed_in_as(&self) -> Option<String>;
 
+    /// Forgets what it remembers of projects, project grants and subjects whose ids (in lower case) are in use no more.
+    /// What is forgotten is found out again when it is needed.
+    fn forget_unused(&self, _in_use: &dyn Fn(&str) -> bool) {}
+
     /// How far the server's clock is ahead of ours, by the `Date` of its last answer.
     fn clock_skew(&self) -> Option<SignedDuration>;
 }
@@ -228,6 +232,10 @@ impl Provider for AnyProvider {
 
     fn signed_in_as(&self) -> Option<String> {
         whichever!(self, provider => provider.signed_in_as())
+    }
+
+    fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
+        whichever!(self, provider => provider.forget_unused(in_use));
     }
 
     fn clock_skew(&self) -> Option<SignedDuration> {
