@@ -60,5 +60,21 @@ pub fn collect(checker: &Checker) {
     ctx.connections.forget_unused_endpoints();
 }
 
+/// How many entries there are in what is collected, by what they are about.
+pub fn entries(checker: &Checker) -> [(&'static str, usize); 8] {
+    let ctx = &checker.ctx;
+    let rosters = ctx.connections.usable().iter().map(|connection| connection.rosters.len()).sum();
+    [
+        ("own writes", ctx.written.len()),
+        ("finalizers", ctx.departed.held()),
+        ("reports", ctx.reports.len()),
+        ("targets", ctx.targets.len()),
+        ("provider objects in use", ctx.in_use.len()),
+        ("connections and rules", ctx.connections.known().len()),
+        ("rosters", rosters),
+        ("endpoints", ctx.connections.endpoints()),
+    ]
+}
+
 #[cfg(test)]
 mod tests;

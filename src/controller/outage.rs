@@ -143,6 +143,12 @@ pub struct Waiting {
     pub providers: BTreeSet<ProviderKey>,
 }
 
+impl State {
+    fn waits(&self, in_a_row: u32) -> bool {
+        self.since.is_some() || (self.probed && in_a_row == 1)
+    }
+}
+
 impl Default for Outage {
     fn default() -> Self {
         Self { state: Mutex::default(), suspected: Notify::new(), available: signal::Sender::new(true) }
@@ -162,22 +168,25 @@ impl Outage {
         state.since.is_some() || state.probed
     }
 
-    /// A membership's pass failed. Whether it waits for the API server; not while that is available.
-    pub fn waits(&self, membership: &ObjectRef<ProjectMembership>) -> bool {
+    /// A membership's pass failed for the `in_a_row`th time. Whether it waits for the API server: while that is
+    /// unavailable; and the first time also until a probe has shown whether it is.
+    pub fn waits(&self, membership: &ObjectRef<ProjectMembership>, in_a_row: u32) -> bool {
         let mut state = self.lock();
-        if state.since.is_some() {
+        let waits = state.waits(in_a_row);
+        if waits {
             state.memberships.insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
         }
-        state.since.is_some()
+        waits
     }
 
     /// The same for a provider object's check.
-    pub fn provider_waits(&self, provider: &ProviderKey) -> bool {
+    pub fn provider_waits(&self, provider: &ProviderKey, in_a_row: u32) -> bool {
         let mut state = self.lock();
-        if state.since.is_some() {
+        let waits = state.waits(in_a_row);
+        if waits {
             state.providers.insert(provider.clone());
         }
-        state.since.is_some()
+        waits
     }
 
     /// Waits until the API server is available, or not known to be unavailable.
@@ -200,12 +209,12 @@ impl Outage {
         begins
     }
 
-    /// The probe succeeded. Returns for how long it had failed, and what has waited; `None`: it had not failed.
-    fn ends(&self, now: Instant) -> Option<(Duration, Waiting)> {
+    /// The probe succeeded. Returns for how long it had failed, if it had, and what has waited.
+    fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
         let mut state = self.lock();
         let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
         self.available.send_replace(true);
-        since.map(|since| (now.duration_since(since), Waiting { memberships, providers }))
+        (since.map(|since| now.duration_since(since)), Waiting { memberships, providers })
     }
 
     /// Whether a request may be sent. The watches and their lists are the API server's own to pace, and show when it is
@@ -250,16 +259,16 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
             }
             tokio::time::sleep(backoff.next().unwrap_or(LONGEST_WHILE_DUE)).await;
         }
-        if let Some((lasted, waiting)) = ctx.outage.ends(Instant::now()) {
-            let Waiting { memberships, providers } = waiting;
+        let (lasted, Waiting { memberships, providers }) = ctx.outage.ends(Instant::now());
+        if let Some(lasted) = lasted {
             tracing::info!(
                 seconds = lasted.as_secs_f64().round(),
                 memberships = memberships.len(),
                 providers = providers.len(),
                 "the Kubernetes API server is available again: what has waited runs now"
             );
-            run_again(&ctx, &memberships, &providers);
         }
+        run_again(&ctx, &memberships, &providers);
     }
 }
 

@@ -58,6 +58,18 @@ pub enum Stop {
     Overtaken,
     /// The API server refused or failed a write.
     Kubernetes(Arc<kube::Error>),
+    /// The same, when nothing was left to do at the provider.
+    Unreported(Arc<kube::Error>),
+}
+
+impl Stop {
+    /// As it is when nothing was left to do at the provider.
+    pub fn when_settled(self) -> Self {
+        match self {
+            Self::Kubernetes(error) => Self::Unreported(error),
+            other => other,
+        }
+    }
 }
 
 impl From<kube::Error> for Stop {

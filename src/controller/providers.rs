@@ -90,7 +90,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
             if told.reason == Reason::Unreachable {
-                ctx.outage.provider_waits(&key);
+                ctx.outage.provider_waits(&key, u32::MAX);
             }
             let failures = checker.failed(&key);
             Checked::unread(ctx.connections.get(&key), told, wait(failures))
@@ -115,7 +115,9 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     if let Some(status) = status {
-        provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault(Arc::new(error)))?;
+        provider_status::write(ctx, object.as_ref(), status)
+            .await
+            .map_err(|error| Fault { error: Arc::new(error), settled: true })?;
     }
     if kept.is_ok() {
         reporting::no_fault(ctx, object.as_ref());
@@ -153,14 +155,14 @@ impl Checked {
 
 /// What to do when a provider object's status couldn't be written.
 pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
-    after(&checker, object.as_ref(), &fault.0).map_or_else(Action::await_change, Action::requeue)
+    after(&checker, object.as_ref(), &fault.error).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// When to check a provider object again that was not written; `None`: when the API server is available again.
 fn after<K: ProviderObject>(checker: &Checker, object: &K, error: &kube::Error) -> Option<Duration> {
     let (ctx, concern) = (&checker.ctx, Concern::of(error));
     let in_a_row = reporting::fault(ctx, object, error);
-    let waits = concern == Concern::Server && ctx.outage.provider_waits(&object.key());
+    let waits = concern == Concern::Server && ctx.outage.provider_waits(&object.key(), in_a_row);
     Failed { concern, in_a_row, waits, revokes: false, next_end: None }.retry()
 }
 

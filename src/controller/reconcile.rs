@@ -45,8 +45,13 @@ const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
 
 /// The API server refused or failed a request of a pass.
 #[derive(thiserror::Error, Debug)]
-#[error("the API server: {0}")]
-pub struct Fault(#[from] pub Arc<kube::Error>);
+#[error("the API server: {error}")]
+pub struct Fault {
+    /// The refusal or failure.
+    pub error: Arc<kube::Error>,
+    /// The pass had nothing left to do at the provider: what is left is the report.
+    pub settled: bool,
+}
 
 /// One pass over one object.
 pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Result<Action, Fault> {
@@ -60,7 +65,8 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
         Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
-        Err(Stop::Kubernetes(error)) => Err(Fault(error)),
+        Err(Stop::Kubernetes(error)) => Err(Fault { error, settled: false }),
+        Err(Stop::Unreported(error)) => Err(Fault { error, settled: true }),
     };
     if action.is_ok() {
         reporting::no_fault(&ctx, object.as_ref());
@@ -81,12 +87,13 @@ pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Conte
     let reference = write::reference(&object);
     // What was written meanwhile may have another end.
     let object = ctx.latest(&reference).unwrap_or(object);
-    let (now, concern) = (ctx.now(), Concern::of(&fault.0));
+    let (now, concern) = (ctx.now(), Concern::of(&fault.error));
+    let in_a_row = reporting::fault(&ctx, object.as_ref(), &fault.error);
     let failed = Failed {
         concern,
-        in_a_row: reporting::fault(&ctx, object.as_ref(), &fault.0),
-        waits: concern == Concern::Server && ctx.outage.waits(&reference),
-        revokes: urgency(&object, now).revokes(),
+        in_a_row,
+        waits: concern == Concern::Server && ctx.outage.waits(&reference, in_a_row),
+        revokes: !fault.settled && urgency(&object, now).revokes(),
         next_end: outage::next_end(&object, now),
     };
     failed.retry().map_or_else(Action::await_change, |retry| {
@@ -188,14 +195,16 @@ fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
 /// Says what a pass came to, in the status and to whoever listens, and when to look again.
 async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &mut Memory) -> Result<Action, Stop> {
     let object = outcome.scene.object.clone();
+    let settled = outcome.again == Again::AtEdge;
+    let unreported = |stop: Stop| if settled { stop.when_settled() } else { stop };
     note_provider(ctx, &resolved.connection, outcome.error.as_ref().map(Error::reason), outcome.listed);
     if object.metadata.deletion_timestamp.is_some() {
-        return cleanup::finish(ctx, resolved, outcome, memory).await;
+        return cleanup::finish(ctx, resolved, outcome, memory).await.map_err(unreported);
     }
     let new = record::status_after(&outcome, memory);
     let overdue = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref)).overdue;
     report_failure(ctx, &object, &overdue, &outcome.told);
-    write::status(ctx, &object, &new).await?;
+    write::status(ctx, &object, &new).await.map_err(|error| unreported(error.into()))?;
     memory.granted.remove(&outcome.scene.acting.layer.uid);
     ctx.metrics.told(outcome.told.reason);
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))

@@ -52,6 +52,16 @@ impl Reports {
         }
     }
 
+    /// Of how many objects something was reported.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing was reported.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Forgets the objects that are gone: those that nobody saw go, and those that a pass reported as they went.
     pub fn forget_missing(&self, ctx: &Context) {
         let mut reports = self.lock();

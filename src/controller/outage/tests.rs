@@ -75,29 +75,31 @@ fn a_fault_of_the_api_server_is_not_logged_for_each_object() {
 async fn what_fails_during_an_outage_waits_for_its_end() {
     let outage = Outage::default();
     let began = Instant::now();
-    assert!(!outage.waits(&membership("early")), "no probe has failed");
+    assert!(!outage.waits(&membership("early"), 1), "no probe is asked for");
     outage.suspect();
-    assert!(outage.is_undecided() && !outage.waits(&membership("early")));
-    assert_eq!(outage.ends(began), None, "the first probe succeeds: there was no outage");
+    assert!(outage.is_undecided() && !outage.waits(&membership("again"), 2));
+    assert!(outage.waits(&membership("first"), 1), "the first fault waits for the probe");
+    let first = Waiting { memberships: [("team-a".to_owned(), "first".to_owned())].into(), ..Waiting::default() };
+    assert_eq!(outage.ends(began), (None, first), "the probe succeeds: there was no outage");
     assert!(!outage.is_undecided());
     outage.suspect();
     assert!(outage.fails(began) && !outage.fails(began), "it is reported once");
     let ours = ["a", "b", "a"];
-    assert!(ours.iter().all(|name| outage.waits(&membership(name))));
+    assert!(ours.iter().all(|name| outage.waits(&membership(name), 9)));
     let provider = ProviderKey {
         kind: crate::api::membership::ProviderKind::ClusterMembershipProvider,
         namespace: String::new(),
         name: "infisical".to_owned(),
     };
-    assert!(outage.provider_waits(&provider));
+    assert!(outage.provider_waits(&provider, 9));
     let lasts = Duration::from_secs(2400);
     let waiting = Waiting {
         memberships: ["a", "b"].map(|name| ("team-a".to_owned(), name.to_owned())).into(),
         providers: [provider].into(),
     };
-    assert_eq!(outage.ends(began + lasts), Some((lasts, waiting)));
+    assert_eq!(outage.ends(began + lasts), (Some(lasts), waiting));
     outage.is_over().await;
-    assert_eq!(outage.ends(began), None);
+    assert_eq!(outage.ends(began), (None, Waiting::default()));
 }
 
 /// Seen failing without the filter: all of them are sent.

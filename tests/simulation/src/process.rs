@@ -44,6 +44,8 @@ pub struct Process {
     pub clock: Clock,
     /// Who decides.
     pub scheduler: Scheduler,
+    /// Is given what it is made of, to look at what it remembers.
+    pub wired: Arc<dyn Fn(&Arc<Checker>) + Send + Sync>,
 }
 
 impl Process {
@@ -58,7 +60,7 @@ impl Process {
     }
 
     async fn act(self) {
-        let Self { life, kubernetes, providers: servers, lease, clock, scheduler } = self;
+        let Self { life, kubernetes, providers: servers, lease, clock, scheduler, wired } = self;
         let metrics = Arc::new(Metrics::default());
         let leadership = lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
         let client = Client::new(while_leading(leadership.clone()).layer(kubernetes.clone()), "default");
@@ -79,6 +81,7 @@ impl Process {
             clock: clock.clone(),
         };
         let Wiring { ctx, checker, memberships, providers: checked, cluster_providers, aside, telling } = wire(outside);
+        wired(&checker);
         let departing = departed::run(ctx.clone(), pending());
         let reconciling = drive(memberships, scheduler.clone(), move |object| {
             let ctx = ctx.clone();
