@@ -139,10 +139,15 @@ impl Events {
             let (publisher, refusals, available) = (&publisher, &refusals, &available);
             stream::poll_fn(|context| waiting.poll_recv(context))
                 .for_each_concurrent(AT_ONCE, async |event| {
-                    // The sender lives as long as the controller; without it there is nothing to wait for.
-                    let _ = available.clone().wait_for(|available| *available).await;
-                    if let Err(error) = publisher.publish(&event).await {
-                        refused(refusals, &event, &error);
+                    loop {
+                        // The sender lives as long as the controller; without it there is nothing to wait for.
+                        let _ = available.clone().wait_for(|available| *available).await;
+                        match publisher.publish(&event).await {
+                            // The outage began meanwhile.
+                            Err(_) if !*available.borrow() => {}
+                            Err(error) => return refused(refusals, &event, &error),
+                            Ok(_) => return,
+                        }
                     }
                 })
                 .await;

@@ -272,11 +272,11 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
     }
 }
 
-/// Whether the API server answers what every pass depends on. A refusal is an answer.
+/// Whether the API server answers what every pass depends on. A refusal concerns all passes too: after a start the API
+/// server refuses what it has not read the permissions of.
 async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
     match tokio::time::timeout(PROBE_LIMIT, api.list(&ListParams::default().limit(1))).await {
-        Ok(Err(error)) if Concern::of(&error) == Concern::Server => Err(error.to_string()),
-        Ok(_) => Ok(()),
+        Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer in {} s", PROBE_LIMIT.as_secs())),
     }
 }

@@ -193,7 +193,7 @@ async fn a_failure_is_everybodys_answer_for_a_second() {
     assert_eq!(world.lists().len(), 2);
 }
 
-/// Seen failing where nothing is forgotten.
+/// Seen failing where a roster that is being read is forgotten.
 #[tokio::test(start_paused = true)]
 async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
     let rosters = Rosters::default();

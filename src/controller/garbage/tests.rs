@@ -60,7 +60,7 @@ fn spot(number: usize) -> Spot {
     Spot { endpoint: format!("https://{number}.example.com"), target }
 }
 
-/// Seen failing without each of the calls in [`collect`].
+/// Seen failing where [`collect`] does nothing.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_that_are_gone() {
     let Wiring { ctx, checker, .. } = controller();

@@ -420,7 +420,7 @@ mod tests {
     use crate::provider::http::Policy;
     use crate::telemetry::Metrics;
 
-    /// Seen failing without the line of each map in `forget_unused`.
+    /// Seen failing without the line of `strangers` in `forget_unused`.
     #[test]
     fn what_is_remembered_of_projects_and_users_goes_when_they_are_in_use_no_more() {
         let client = Client::new(Policy::default(), Arc::new(Metrics::default())).unwrap();
