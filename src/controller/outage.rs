@@ -287,7 +287,7 @@ fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers:
     let references = memberships.iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace));
     let found = references.filter_map(|reference| ctx.latest(&reference).map(|object| (reference, object)));
     let mut waiting: Vec<_> = found.map(|(reference, object)| (reconcile::urgency(&object, now), reference)).collect();
-    waiting.sort_by(|(urgency, _), (other, _)| urgency.cmp(other));
+    waiting.sort_by_key(|(urgency, _)| *urgency);
     waiting.iter().for_each(|(_, reference)| ctx.wake(reference));
     providers.iter().for_each(|key| ctx.providers.wake(key));
 }
