@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Client, Error, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as signal};
 
 use crate::api::ProjectMembership;
 use crate::controller::departed;
@@ -129,16 +129,30 @@ pub struct Events {
 
 impl Events {
     /// A queue, and what publishes from it. It ends when the last clone is dropped and the queue is empty.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ///
+    /// Nothing is published while `available` is false: what is told during an outage of the API server is kept until it
+    /// is over.
+    pub fn new(
+        client: Client,
+        metrics: Arc<Metrics>,
+        available: signal::Receiver<bool>,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<Pending>(WAITING);
         let publisher = Publisher::new(client);
         let refusals = metrics.clone();
         let sending = async move {
-            let (publisher, refusals) = (&publisher, &refusals);
+            let (publisher, refusals, available) = (&publisher, &refusals, &available);
             stream::poll_fn(|context| waiting.poll_recv(context))
                 .for_each_concurrent(AT_ONCE, async |event| {
-                    if let Err(error) = publisher.publish(&event).await {
-                        refused(refusals, &event, &error);
+                    loop {
+                        // The sender lives as long as the controller; without it there is nothing to wait for.
+                        let _ = available.clone().wait_for(|available| *available).await;
+                        match publisher.publish(&event).await {
+                            // The outage began meanwhile.
+                            Err(_) if !*available.borrow() => {}
+                            Err(error) => return refused(refusals, &event, &error),
+                            Ok(_) => return,
+                        }
                     }
                 })
                 .await;
@@ -256,7 +270,8 @@ mod tests {
     async fn an_event_that_is_not_answered_or_refused_delays_no_other_and_is_counted() {
         let (stored, mut found) = mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::default());
-        let (events, publishing) = Events::new(Client::new(ApiServer(stored), "default"), metrics.clone());
+        let available = signal::Sender::new(true).subscribe();
+        let (events, publishing) = Events::new(Client::new(ApiServer(stored), "default"), metrics.clone(), available);
         let publishing = tokio::spawn(publishing);
         for name in ["stuck", "refused", "stored"] {
             let regarding = ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };

@@ -13,7 +13,7 @@ pub mod leadership;
 mod model;
 
 pub use election::{Election, Terms};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Keeping};
 pub use leadership::{Leadership, UnderWay};
 
 /// The Lease's name. One in a namespace, as the operator acts on all namespaces.

@@ -26,7 +26,9 @@
 //! |     | [`renames`] | which roles of a record have another name by now |
 //! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`], [`liveness`] | what is said of it |
 //!
-//! All requests to the API server go through [`kubernetes`], where their time limits are.
+//! All requests to the API server go through [`kubernetes`], where their time limits are; [`controller::outage`] decides what
+//! one that failed means, and holds back what waits while the API server is unavailable. [`controller::garbage`] drops what is
+//! remembered of objects that are gone.
 //!
 //! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
 //! Kubernetes.

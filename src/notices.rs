@@ -23,8 +23,16 @@ pub struct Notices {
     overdue: Option<Instant>,
     /// Since when the object waits, and the reasons of this wait that were reported.
     waiting: Option<(Instant, BTreeSet<Reason>)>,
-    /// When it was last reported that the API server failed or refused a request of a pass.
-    fault: Option<Instant>,
+    /// The API server failed or refused a request of the last pass.
+    fault: Option<Fault>,
+}
+
+/// Faults of several passes in a row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Fault {
+    in_a_row: u32,
+    /// The last one that was logged.
+    logged: Option<String>,
 }
 
 impl Notices {
@@ -61,9 +69,21 @@ impl Notices {
         self.waiting = None;
     }
 
-    /// The API server failed or refused a request. Whether to report it, as with a failed revocation.
-    pub fn fault(&mut self, now: Instant) -> bool {
-        due_again(&mut self.fault, now)
+    /// The API server failed or refused a request of a pass. Returns how many passes in a row have met one.
+    pub fn fault(&mut self) -> u32 {
+        let fault = self.fault.get_or_insert_default();
+        fault.in_a_row = fault.in_a_row.saturating_add(1);
+        fault.in_a_row
+    }
+
+    /// Whether to log a fault that this describes: once, until another takes its place.
+    pub fn logs_fault(&mut self, what: &str) -> bool {
+        let fault = self.fault.get_or_insert_default();
+        let changed = fault.logged.as_deref() != Some(what);
+        if changed {
+            fault.logged = Some(what.to_owned());
+        }
+        changed
     }
 
     /// A pass was finished.
@@ -105,6 +125,17 @@ mod tests {
         notices.revoked();
         assert!(notices.is_empty());
         assert!(notices.revocation_failed(began + Duration::from_secs(1201)), "the next failure is another one");
+    }
+
+    #[test]
+    fn a_fault_is_logged_when_it_changes() {
+        let mut notices = Notices::default();
+        let logged: Vec<bool> = ["403", "403", "422", "422", "403"].map(|what| notices.logs_fault(what)).into();
+        assert_eq!(logged, [true, false, true, false, true]);
+        assert_eq!((notices.fault(), notices.fault()), (1, 2));
+        notices.no_fault();
+        assert!(notices.is_empty());
+        assert_eq!((notices.fault(), notices.logs_fault("403")), (1, true));
     }
 
     /// Seen failing without the grace: the first two are reported at once.

@@ -261,6 +261,22 @@ impl Rosters {
         let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
     }
+
+    /// Forgets the projects that are not `needed` any more. One that a pass reads is kept.
+    pub fn forget_unneeded(&self, needed: impl Fn(&Project, SubjectKind) -> bool) {
+        let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rosters.retain(|(project, kind), roster| Arc::strong_count(roster) > 1 || needed(project, *kind));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) 
     if let Some(status) = released(&object, left, ctx.now()) {
         match write::status(ctx, &object, &status).await {
             Ok(written) => object = written,
-            Err(error) if is_conflict(&error) => return Err(error),
+            Err(error) if write::is_conflict(&error) => return Err(error),
             // Access is what counts: an object is not kept for its status' sake.
             Err(error) => tracing::debug!(%error, "the status of a released object was not written"),
         }
@@ -193,10 +193,6 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) 
     write::remove_finalizer(ctx, &object).await?;
     ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
     Ok(())
-}
-
-fn is_conflict(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 409)
 }
 
 /// The status of an object that is released and still kept by other controllers' finalizers; `None`: nobody keeps it. Pure.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::provider_object::{Named, ProviderObject};
 use super::reachability::{Finding, Reachability};
 use crate::api::membership::{ProviderKind, ProviderRef};
-use crate::api::provider::AllowRule;
+use crate::api::provider::{AllowRule, Limits};
 use crate::api::{ProjectMembership, Reason};
 use crate::policy::Server;
 use crate::policy::resync::Resync;
@@ -205,10 +205,38 @@ impl Connections {
         known.insert(key.clone(), rules.to_vec()).is_some_and(|known| known != rules)
     }
 
-    /// The budget of a server, shared by all provider objects that name it as the same kind of server.
-    pub fn budget(&self, endpoint: &str, one_writer: bool) -> EndpointQuota {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer)).clone()
+    /// The quota of a provider object at a server, whose requests are counted together for all provider objects that name
+    /// it as the same kind of server.
+    pub fn quota(&self, endpoint: &str, one_writer: bool, key: &ProviderKey, limits: Limits) -> Quota {
+        let mut budgets = self.budgets();
+        let budget = budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer));
+        // Before anybody can find the endpoint unused.
+        budget.quota(key.to_string(), limits)
+    }
+
+    /// Forgets the endpoints that no provider object uses any more, as soon as nothing that was sent still counts.
+    pub fn forget_unused_endpoints(&self) {
+        self.budgets().retain(|_, budget| !budget.is_unused());
+    }
+
+    /// Of how many endpoints requests are counted.
+    pub fn endpoints(&self) -> usize {
+        self.budgets().len()
+    }
+
+    /// The provider objects that something is known of.
+    pub fn known(&self) -> Vec<ProviderKey> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        self.links().keys().chain(rules.keys()).cloned().collect()
+    }
+
+    /// What connections there are, those included that only ends and revocations are carried out with.
+    pub fn usable(&self) -> Vec<Arc<Connection>> {
+        self.links().values().cloned().filter_map(Link::usable).collect()
+    }
+
+    fn budgets(&self) -> MutexGuard<'_, HashMap<(String, bool), EndpointQuota>> {
+        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, Link>> {

@@ -1,6 +1,7 @@
 //! Everything that a pass needs, in one value that is handed down. No globals.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use super::connections::{Connections, Link, ProviderKey};
 use super::departed::{self, Departed};
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
+use super::outage::Outage;
 use super::provider_object::Providers;
 use super::reporting::Reports;
 use super::targets::Targets;
@@ -41,6 +43,8 @@ pub struct Context {
     pub written: Written,
     /// Which provider objects are kept because memberships of them hold access.
     pub in_use: InUse,
+    /// Whether the API server is available, and what waits until it is.
+    pub outage: Arc<Outage>,
     /// Whose write to a membership is next: namespaces take turns.
     pub turns: Quota,
     /// Which objects share a target, and what is remembered of each target.
@@ -49,6 +53,8 @@ pub struct Context {
     pub departed: Departed,
     /// The provider objects' connections.
     pub connections: Connections,
+    /// Whether a list of memberships is being read: what it has shown so far is not in the store yet.
+    pub listing: AtomicBool,
     /// The way to ask for a pass over a membership.
     pub wake: Wake,
     /// Which passes are due.
@@ -80,6 +86,22 @@ impl Context {
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
         watched.or_else(|| self.departed.get(reference))
+    }
+
+    /// The uids of all objects of all three kinds; `None`: a list is being read, and nobody knows which are gone.
+    pub fn uids(&self) -> Option<HashSet<String>> {
+        let listed = !self.listing.load(Ordering::Acquire);
+        listed.then(|| {
+            let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
+            self.providers.uids().into_iter().chain(memberships).collect()
+        })
+    }
+
+    /// Whether a membership is there, one that departed included, or may be.
+    pub fn may_be_there(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
+        self.listing.load(Ordering::Acquire)
+            || self.memberships.get(reference).is_some()
+            || self.departed.get(reference).is_some()
     }
 
     /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
@@ -118,12 +140,14 @@ pub struct Written(Mutex<HashMap<String, Own>>);
 
 #[derive(Debug, Default)]
 struct Own {
-    /// What the last write made.
-    revision: Option<u64>,
-    /// Its answer, until the watch shows it.
+    /// The resourceVersions that our writes made, as far as the watch has not shown a later one.
+    made: BTreeSet<u64>,
+    /// The last write's answer, until the watch shows it.
     object: Option<Arc<ProjectMembership>>,
-    /// A write is under way; what the watch has shown since it began.
-    under_way: Option<Vec<u64>>,
+    /// How many writes are in progress: several may overlap on one provider object.
+    in_progress: usize,
+    /// The resourceVersions that the watch has shown since the first of them began.
+    shown: Vec<u64>,
     /// All roles that its status ever said to be managed, with their ids: when it was seen first, and in what we wrote. What somebody else
     /// wrote there since was forged.
     managed: Option<BTreeSet<(String, Option<String>)>>,
@@ -132,16 +156,23 @@ struct Own {
 impl Written {
     /// A write to the object with this uid begins. It ends with [`Written::ended`].
     pub fn begins(&self, uid: &str) {
-        self.lock().entry(uid.to_owned()).or_default().under_way = Some(Vec::new());
+        self.lock().entry(uid.to_owned()).or_default().in_progress += 1;
     }
 
-    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown another
-    /// change meanwhile, which nobody has looked at.
+    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown a change
+    /// of another writer while writes were in progress, which no pass has read: the write that ends last returns it.
     pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
         let mut written = self.lock();
         let own = written.entry(uid.to_owned()).or_default();
-        own.revision = answer.map(revision).or(own.revision);
-        own.under_way.take().is_some_and(|shown| shown.iter().any(|shown| Some(*shown) != own.revision))
+        own.made.extend(answer.map(revision));
+        own.in_progress = own.in_progress.saturating_sub(1);
+        if own.in_progress > 0 {
+            return false;
+        }
+        let shown = std::mem::take(&mut own.shown);
+        let by_others = shown.iter().any(|revision| !own.made.contains(revision));
+        shown.into_iter().for_each(|revision| own.passed(revision));
+        by_others
     }
 
     /// Remembers what a write answered.
@@ -165,13 +196,14 @@ impl Written {
         let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
             return false;
         };
-        match &mut own.under_way {
-            Some(since) => {
-                since.push(revision(shown));
-                true
-            }
-            None => own.revision == Some(revision(shown)),
+        let shown = revision(shown);
+        if own.in_progress > 0 {
+            own.shown.push(shown);
+            return true;
         }
+        let is_own = own.made.contains(&shown);
+        own.passed(shown);
+        is_own
     }
 
     /// Takes in what the watch shows of an object of a cluster's provider. `trusted`: whoever led until now wrote it.
@@ -218,6 +250,27 @@ impl Written {
         self.lock().remove(uid);
     }
 
+    /// Forgets objects that are gone though nobody saw them go, or that were written once more as they went. `there`: the
+    /// uids of those that are there; it is called when nothing can be added meanwhile.
+    pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
+        let mut written = self.lock();
+        if !written.is_empty()
+            && let Some(there) = there()
+        {
+            written.retain(|uid, own| own.in_progress > 0 || there.contains(uid));
+        }
+    }
+
+    /// Of how many objects something is remembered.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The newer of what is shown of an object and what our own last write answered.
     pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
         let Some(uid) = watched.uid() else {
@@ -241,6 +294,13 @@ impl Written {
     }
 }
 
+impl Own {
+    /// The watch has shown this resourceVersion, and shows no earlier one any more.
+    fn passed(&mut self, shown: u64) {
+        self.made.retain(|made| *made >= shown);
+    }
+}
+
 /// The roles of an object's record, with their ids.
 fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<String>)> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
@@ -251,4 +311,48 @@ fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<S
 /// resource; one that isn't a number counts as older than anything.
 fn revision(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UID: &str = "7d0c";
+
+    fn version(number: u64) -> ObjectMeta {
+        ObjectMeta { uid: Some(UID.to_owned()), resource_version: Some(number.to_string()), ..ObjectMeta::default() }
+    }
+
+    /// Seen failing when a write that begins discards what the watch has shown during the one before.
+    #[test]
+    fn an_edit_during_overlapping_writes_is_noticed_when_the_last_of_them_ends() {
+        let written = Written::default();
+        written.begins(UID);
+        assert!(written.is_own(&version(2)), "it is looked at when the writes have ended");
+        written.begins(UID);
+        assert!(!written.ended(UID, Some(&version(3))), "one is still in progress");
+        assert!(written.is_own(&version(3)));
+        assert!(written.ended(UID, Some(&version(4))), "version 2 is another writer's");
+        assert!(written.is_own(&version(4)));
+        assert!(!written.is_own(&version(5)));
+    }
+
+    #[test]
+    fn the_answers_of_overlapping_writes_are_our_own_whenever_the_watch_shows_them() {
+        let written = Written::default();
+        written.begins(UID);
+        written.begins(UID);
+        assert!(written.is_own(&version(2)));
+        assert!(!written.ended(UID, Some(&version(2))));
+        assert!(!written.ended(UID, Some(&version(3))), "no other writer");
+        assert!(written.is_own(&version(3)));
+        written.begins(UID);
+        assert!(!written.ended(UID, Some(&version(4))));
+        written.begins(UID);
+        assert!(written.is_own(&version(4)), "shown late, while the next write is in progress");
+        assert!(!written.ended(UID, None), "and by nobody else");
+        assert!(written.is_own(&version(4)), "a new list shows it once more");
+        assert!(!written.is_own(&version(5)));
+        assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
+    }
 }

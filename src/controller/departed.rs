@@ -4,7 +4,7 @@
 //! and takes the road of any other to its end: what it says is kept here instead of at the API server. A new object under
 //! its old name is another one beside it. All of it is lost with the process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -156,6 +156,21 @@ impl Departed {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
             *hold = Hold::Ours;
         }
+    }
+
+    /// Forgets what was held of objects that are gone. `there`: as for [`super::context::Written::forget_missing`].
+    pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
+        let mut state = self.lock();
+        if !state.holds.is_empty()
+            && let Some(there) = there()
+        {
+            state.holds.retain(|uid, _| there.contains(uid));
+        }
+    }
+
+    /// Of how many objects a finalizer is remembered.
+    pub fn held(&self) -> usize {
+        self.lock().holds.len()
     }
 
     /// Whether somebody took our finalizer off an object that isn't being deleted.
@@ -334,6 +349,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
 /// object that can't be read any more is missing from it as well. `None`: it is there, and nothing is to be revoked.
 /// `false`: the API server doesn't answer.
 async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
+    ctx.outage.is_over().await;
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
     match write::api(ctx, object).list(&named).await {
         Err(error) => {

@@ -60,12 +60,30 @@ pub enum Stop {
     /// What the pass was begun with is no more so: it begins anew.
     Overtaken,
     /// The API server refused or failed a write.
-    Kubernetes(Box<kube::Error>),
+    Kubernetes(Arc<kube::Error>),
+    /// The same, when nothing was left to do at the provider.
+    Unreported(Arc<kube::Error>),
+}
+
+impl Stop {
+    /// As it is when nothing was left to do at the provider.
+    pub fn when_settled(self) -> Self {
+        match self {
+            Self::Kubernetes(error) => Self::Unreported(error),
+            other => other,
+        }
+    }
 }
 
 impl From<kube::Error> for Stop {
     fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(Box::new(error))
+        Self::Kubernetes(Arc::new(error))
+    }
+}
+
+impl From<Arc<kube::Error>> for Stop {
+    fn from(error: Arc<kube::Error>) -> Self {
+        Self::Kubernetes(error)
     }
 }
 

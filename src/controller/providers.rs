@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
 use super::in_use;
+use super::outage::{Concern, Failed};
 use super::provider_object::{Named, ProviderObject};
 use super::provider_status;
 use super::reachability::{Finding, QUIET};
@@ -80,11 +81,9 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         Ok(true) => return Ok(Action::await_change()),
         Ok(false) => {}
         // Its memberships' ends don't wait for it.
-        Err(error) => {
-            let what = format!("the finalizer membership.dev/in-use was not written: {error}");
-            reporting::fault(ctx, object.as_ref(), &what);
-        }
+        Err(_) => {}
     }
+    let unmarked = kept.as_ref().err().map(|error| after(&checker, object.as_ref(), error));
     if ctx.connections.are_new(&key, object.rules()) {
         // They count from now on, whatever becomes of the connection.
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
@@ -92,6 +91,9 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
     let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
         Err(told) => {
+            if told.reason == Reason::Unreachable {
+                ctx.outage.provider_waits(&key, u32::MAX);
+            }
             let failures = checker.failed(&key);
             Checked::unread(ctx.connections.get(&key), told, wait(failures))
         }
@@ -115,12 +117,14 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     if let Some(status) = status {
-        provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault::from(Box::new(error)))?;
+        provider_status::write(ctx, object.as_ref(), status)
+            .await
+            .map_err(|error| Fault { error: Arc::new(error), settled: true })?;
     }
     if kept.is_ok() {
         reporting::no_fault(ctx, object.as_ref());
     }
-    Ok(Action::requeue(retry))
+    Ok(Action::requeue(unmarked.flatten().map_or(retry, |soon| soon.min(retry))))
 }
 
 /// What a check came to.
@@ -153,12 +157,15 @@ impl Checked {
 
 /// What to do when a provider object's status couldn't be written.
 pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
-    if fault.is_conflict() || fault.is_timeout() {
-        // There is something newer to read already, or enough time has passed.
-        return Action::requeue(Duration::from_millis(200));
-    }
-    reporting::fault(&checker.ctx, object.as_ref(), fault);
-    Action::requeue(Duration::from_secs(5))
+    after(&checker, object.as_ref(), &fault.error).map_or_else(Action::await_change, Action::requeue)
+}
+
+/// When to check a provider object again that was not written; `None`: when the API server is available again.
+fn after<K: ProviderObject>(checker: &Checker, object: &K, error: &kube::Error) -> Option<Duration> {
+    let (ctx, concern) = (&checker.ctx, Concern::of(error));
+    let in_a_row = reporting::fault(ctx, object, error);
+    let waits = concern == Concern::Server && ctx.outage.provider_waits(&object.key(), in_a_row);
+    Failed { concern, in_a_row, waits, revokes: false, next_end: None }.retry()
 }
 
 fn changed(old: Option<&Link>, new: &Link) -> bool {
@@ -181,7 +188,7 @@ fn wait(failures: u32) -> Duration {
     Duration::from_secs(1).saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT)
 }
 
-fn after(error: &Error) -> Duration {
+fn told_to_wait(error: &Error) -> Duration {
     match error {
         Error::RateLimited { after: Some(after), .. } => *after,
         _ => Duration::ZERO,
@@ -220,8 +227,8 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         return Ok(connection);
     }
     let one_writer = spec.zitadel.is_some();
-    let budget = checker.ctx.connections.budget(endpoint.as_str(), one_writer);
-    let quota = budget.quota(key.to_string(), limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str()));
+    let limits = limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str());
+    let quota = checker.ctx.connections.quota(endpoint.as_str(), one_writer, key, limits);
     let http = match &trust {
         None => http.clone(),
         Some(trust) => http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
@@ -318,7 +325,7 @@ impl Checker {
         };
         // What a replica that stands by asks for is not sent.
         let outage = matches!(error, Error::Unreachable { .. }) && self.http.leads();
-        let retry = retry.max(after(&error));
+        let retry = retry.max(told_to_wait(&error));
         let (link, status) = match error {
             Error::Unreachable { .. } if was_ready => (Link::Ready(connection), outage.then_some(Err(told))),
             Error::RateLimited { .. } if was_ready => (Link::Ready(connection), None),
@@ -329,9 +336,13 @@ impl Checker {
         Checked { link, finding, status, retry }
     }
 
-    /// After a relist: the provider objects of this kind that went unseen.
+    /// Forgets the provider objects of this kind that are gone, whether somebody saw them go or not, and returns them.
     pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
-        let known: Vec<ProviderKey> = self.made().keys().cloned().collect();
+        let mut known: Vec<ProviderKey> = self.made().keys().cloned().collect();
+        // A check that was under way when its object went may have left something.
+        known.extend(self.ctx.connections.known());
+        known.sort();
+        known.dedup();
         let there = |key: &ProviderKey| self.ctx.providers.find(key).is_some();
         let missing: Vec<ProviderKey> = known.into_iter().filter(|key| key.kind == kind && !there(key)).collect();
         missing.iter().for_each(|key| self.forget(key));

@@ -19,6 +19,7 @@ use super::context::Context;
 use super::converge::Pass;
 use super::departed;
 use super::names::{self, Lookup};
+use super::outage::{self, Concern, Failed};
 use super::outcome::{Again, Outcome, Stop};
 use super::precedence::counts;
 use super::provider_object::Named;
@@ -32,7 +33,6 @@ use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::changes;
 use crate::events::Happening;
-use crate::kubernetes::TimedOut;
 use crate::layers::Phase;
 use crate::liveness::{name_of, waiting};
 use crate::policy::Refusal;
@@ -47,19 +47,12 @@ const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
 
 /// The API server refused or failed a request of a pass.
 #[derive(thiserror::Error, Debug)]
-#[error("the API server: {0}")]
-pub struct Fault(#[from] Box<kube::Error>);
-
-impl Fault {
-    /// Whether somebody else's write came first.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self.0.as_ref(), kube::Error::Api(status) if status.code == 409)
-    }
-
-    /// Whether the API server did not answer in time.
-    pub fn is_timeout(&self) -> bool {
-        TimedOut::is(&self.0)
-    }
+#[error("the API server: {error}")]
+pub struct Fault {
+    /// The refusal or failure.
+    pub error: Arc<kube::Error>,
+    /// The pass had nothing left to do at the provider: what is left is the report.
+    pub settled: bool,
 }
 
 /// One pass over one object.
@@ -74,7 +67,8 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
         Ok(action) => Ok(action),
         Err(Stop::Gone) => Ok(Action::await_change()),
         Err(Stop::Overtaken) => Ok(Action::requeue(Duration::ZERO)),
-        Err(Stop::Kubernetes(error)) => Err(Fault(error)),
+        Err(Stop::Kubernetes(error)) => Err(Fault { error, settled: false }),
+        Err(Stop::Unreported(error)) => Err(Fault { error, settled: true }),
     };
     if action.is_ok() {
         reporting::no_fault(&ctx, object.as_ref());
@@ -90,19 +84,25 @@ fn span(object: &ProjectMembership) -> tracing::Span {
     tracing::error_span!("reconcile", namespace, name, %provider)
 }
 
-/// What to do after a fault: a conflict means that there is something newer to read already, and a request that was given
-/// up has taken its time already.
+/// What to do after a fault: see [`super::outage`].
 pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Context>) -> Action {
-    if fault.is_conflict() || fault.is_timeout() {
-        return Action::requeue(Duration::from_millis(200));
-    }
-    match fault.0.as_ref() {
-        kube::Error::Api(status) if status.code == 404 => Action::await_change(),
-        _ => {
-            reporting::fault(&ctx, object.as_ref(), fault);
-            Action::requeue(Duration::from_secs(5))
-        }
-    }
+    let reference = write::reference(&object);
+    // What was written meanwhile may have another end.
+    let object = ctx.latest(&reference).unwrap_or(object);
+    let (now, concern) = (ctx.now(), Concern::of(&fault.error));
+    let in_a_row = reporting::fault(&ctx, object.as_ref(), &fault.error);
+    let failed = Failed {
+        concern,
+        in_a_row,
+        waits: concern == Concern::Server && ctx.outage.waits(&reference, in_a_row),
+        revokes: !fault.settled && urgency(&object, now).revokes(),
+        next_end: outage::next_end(&object, now),
+    };
+    failed.retry().map_or_else(Action::await_change, |retry| {
+        // An end is not spread.
+        let spread = spread(retry, &object.uid().unwrap_or_default(), failed.in_a_row);
+        Action::requeue(failed.next_end.map_or(spread, |end| spread.min(end)))
+    })
 }
 
 async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
@@ -228,14 +228,16 @@ pub fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
 /// Says what a pass came to, in the status and to whoever listens, and when to look again.
 async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &mut Memory) -> Result<Action, Stop> {
     let object = outcome.scene.object.clone();
+    let settled = outcome.again == Again::AtEdge;
+    let unreported = |stop: Stop| if settled { stop.when_settled() } else { stop };
     note_provider(ctx, &resolved.connection, outcome.error.as_ref().map(Error::reason), outcome.listed);
     if object.metadata.deletion_timestamp.is_some() {
-        return cleanup::finish(ctx, resolved, outcome, memory).await;
+        return cleanup::finish(ctx, resolved, outcome, memory).await.map_err(unreported);
     }
     let new = record::status_after(&outcome, memory);
     let overdue = record::in_force(&outcome.scene, outcome.member.as_ref().map(Option::as_ref)).overdue;
     report_failure(ctx, &object, &overdue, &outcome.told);
-    write::status(ctx, &object, &new).await?;
+    write::status(ctx, &object, &new).await.map_err(|error| unreported(error.into()))?;
     reporting::missed_grants(ctx, &object, &new.roles);
     memory.granted.remove(&outcome.scene.acting.layer.uid);
     ctx.metrics.told(outcome.told.reason);
@@ -335,8 +337,12 @@ fn backoff(memory: &mut Memory, uid: &str, longest: Duration) -> Duration {
     let failures = memory.failures.entry(uid.to_owned()).or_default();
     let wait = Duration::from_millis(500).saturating_mul(1 << (*failures).min(20)).min(longest);
     *failures += 1;
+    spread(wait, uid, *failures)
+}
+
+fn spread(wait: Duration, uid: &str, failures: u32) -> Duration {
     let mut hasher = DefaultHasher::new();
-    (uid, *failures).hash(&mut hasher);
+    (uid, failures).hash(&mut hasher);
     wait.mul_f64(0.95 + (hasher.finish() % 100) as f64 / 1000.0)
 }
 

@@ -2,7 +2,6 @@
 //! When that is due is decided by [`notices`](crate::notices).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use super::admit;
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::departed;
+use super::outage::Concern;
 use super::resolve::Scene;
 use crate::api::condition::Standing;
 use crate::api::membership::{RoleStatus, TargetStatus};
@@ -51,6 +51,16 @@ impl Reports {
         if reports.remove(uid).is_some() {
             count(ctx, &reports);
         }
+    }
+
+    /// Of how many objects something was reported.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether nothing was reported.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Forgets the objects that are gone: those that nobody saw go, and those that a pass reported as they went.
@@ -207,16 +217,28 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     }
 }
 
-/// Reports a request about an object that the API server failed or refused, in the log.
-pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &impl Display) {
-    let now = Instant::now();
+/// Takes note of a request about an object that the API server failed or refused, has the API server probed where that may
+/// concern all objects, and logs what concerns this one. Returns how many passes in a row have met a fault.
+pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
+    let concern = Concern::of(error);
+    let undecided = ctx.outage.is_undecided();
+    if concern == Concern::Server {
+        ctx.outage.suspect();
+    }
+    let uid = object.uid().unwrap_or_default();
+    let what = error.to_string();
+    let (in_a_row, logged) = ctx.reports.update(ctx, &uid, |notices| {
+        let in_a_row = notices.fault();
+        (in_a_row, concern.is_logged(in_a_row, undecided) && notices.logs_fault(&what))
+    });
     let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
     let name = departed::name_of(&name);
-    if ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.fault(now)) {
-        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is tried again: {error}");
+    if logged {
+        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is tried again: {what}");
     } else {
-        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is tried again: {error}");
+        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is tried again: {what}");
     }
+    in_a_row
 }
 
 /// All requests about an object were answered.

@@ -16,7 +16,7 @@ use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use super::{departed, reconcile};
 use crate::clock::Clock;
 use crate::kubernetes::{self, ApiServer, Reachability};
-use crate::lease::{self, Keeper, Leadership};
+use crate::lease::{self, Keeper, Keeping, Leadership};
 use crate::liveness::name_of;
 use crate::provider::http;
 use crate::roots;
@@ -89,8 +89,9 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     }
     let clock = Clock::system();
     let elected = config.lease.is_some();
-    let keeper = config.lease.map(|lease| {
-        Keeper::new(unbound, &lease, lease::identity(), leadership.clone(), metrics.clone(), clock.clone())
+    let mut keeping = config.lease.map(|lease| {
+        let (leadership, metrics, clock) = (leadership.clone(), metrics.clone(), clock.clone());
+        Keeper::new(unbound, &lease, lease::identity(), leadership, metrics, clock).spawn()
     });
     let stopped = {
         let mut stop = stop.clone();
@@ -141,15 +142,15 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
             tokio::time::sleep(GRACE).await;
         }
     };
-    let mut keeper = keeper;
     tokio::select! {
         _ = work => {}
         () = aside => {}
         () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
         error = listening(serving, config.address) => return Err(error),
-        to = keep(&mut keeper, &metrics) => return Err(RunError::LeaseLost { to }),
+        to = lost(&mut keeping, &metrics) => return Err(RunError::LeaseLost { to }),
     }
-    if let Some(mut keeper) = keeper
+    if let Some(keeping) = keeping
+        && let Some(mut keeper) = keeping.end().await
         && leadership.is_idle()
     {
         keeper.release().await;
@@ -175,9 +176,9 @@ fn announce(config: &Config) {
 }
 
 /// Returns only when the lease was lost, with who has it.
-async fn keep(keeper: &mut Option<Keeper>, metrics: &Metrics) -> Option<String> {
-    match keeper {
-        Some(keeper) => keeper.keep().await,
+async fn lost(keeping: &mut Option<Keeping>, metrics: &Metrics) -> Option<String> {
+    match keeping {
+        Some(keeping) => keeping.lost().await,
         None => {
             metrics.leads(true);
             future::pending().await

@@ -1,6 +1,6 @@
 //! The target as the unit of work: which objects speak of it, one pass at a time, and what is remembered between passes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use jiff::Timestamp;
@@ -43,6 +43,18 @@ impl Kin {
     }
 }
 
+impl Kin {
+    fn of_target(target: &Target) -> Self {
+        let Target { project, subject_kind, subject_id } = target;
+        Self {
+            project_id: project.id.to_ascii_lowercase(),
+            grant_id: project.grant_id.clone(),
+            subject_kind: *subject_kind,
+            subject_id: subject_id.to_ascii_lowercase(),
+        }
+    }
+}
+
 /// Whose roles at which server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spot {
@@ -79,6 +91,17 @@ pub struct Memory {
     pub evidence: Evidence,
     /// Which drift was repaired at how many resyncs in a row.
     pub repairs: Repairs,
+}
+
+impl Memory {
+    /// Forgets the objects that speak of the target no more.
+    fn forget_others(&mut self, speak: &BTreeSet<String>) {
+        self.tentative.retain(|(uid, _)| speak.contains(uid));
+        self.unsent.retain(|(uid, _)| speak.contains(uid));
+        self.granted.retain(|uid, _| speak.contains(uid));
+        self.undecided.retain(|uid, _| speak.contains(uid));
+        self.failures.retain(|uid, _| speak.contains(uid));
+    }
 }
 
 /// What an object's spec alone told.
@@ -145,10 +168,10 @@ type Door = (String, String, String);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
+    uid: String,
     kin: Option<Kin>,
     provider: ProviderKey,
     print: u64,
-    uid: Option<String>,
     created: Timestamp,
     holds_access: bool,
     /// Its own last pass found that it may be carried out.
@@ -180,6 +203,10 @@ impl Targets {
     pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> Vec<ObjectRef<ProjectMembership>> {
         let mut index = self.index();
         let uid = object.uid().unwrap_or_default();
+        if !index.knows(object) {
+            // It went while its names were looked up.
+            return Vec::new();
+        }
         index.failed.remove(&uid);
         index.found.insert(uid, found);
         index.take_in(object)
@@ -188,6 +215,9 @@ impl Targets {
     /// Looking the object's names up has failed once more. Returns how often in a row it had before.
     pub fn not_found(&self, object: &ProjectMembership) -> u32 {
         let mut index = self.index();
+        if !index.knows(object) {
+            return 0;
+        }
         let failures = index.failed.entry(object.uid().unwrap_or_default()).or_default();
         *failures += 1;
         *failures - 1
@@ -197,10 +227,7 @@ impl Targets {
     pub fn lost(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let key = key_of(object);
         let mut index = self.index();
-        let seen = index.seen.remove(&key);
-        let uid = object.uid().unwrap_or_default();
-        index.found.remove(&uid);
-        index.failed.remove(&uid);
+        let seen = index.forget(&key);
         seen.map_or_else(Vec::new, |seen| index.leave(&seen, &key))
     }
 
@@ -213,7 +240,7 @@ impl Targets {
         let mut index = self.index();
         let there = |(namespace, name): &Key| is_there(&ObjectRef::new(name).within(namespace));
         let gone: Vec<Key> = index.seen.keys().filter(|key| !there(key)).cloned().collect();
-        let gone = gone.into_iter().filter_map(|key| Some((index.seen.remove(&key)?, key)));
+        let gone = gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key)));
         let gone: Vec<(Seen, Key)> = gone.collect();
         gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
     }
@@ -222,7 +249,7 @@ impl Targets {
     /// revocation doesn't wait behind a grant.
     pub fn knock(&self, object: &ProjectMembership) -> Arc<Notify> {
         let mut index = self.index();
-        match index.kin(object) {
+        match index.kin(object).filter(|kin| index.objects.contains_key(kin)) {
             Some(kin) => index.knocks.entry(kin).or_default().clone(),
             None => Arc::default(),
         }
@@ -255,7 +282,10 @@ impl Targets {
     /// Returns the declarations that are to look again.
     pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> Vec<ObjectRef<ProjectMembership>> {
         let (mut index, key) = (self.index(), key_of(object));
-        let known = index.seen.get_mut(&key).filter(|seen| seen.uid == object.uid() && seen.may_count != may_count);
+        let known = index
+            .seen
+            .get_mut(&key)
+            .filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref() && seen.may_count != may_count);
         let Some(known) = known else {
             return Vec::new();
         };
@@ -293,12 +323,77 @@ impl Targets {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner).remove(&(provider.to_owned(), spot.clone()));
     }
 
+    /// Drops what is remembered of targets that no object speaks of any more, or whose provider object or endpoint is not
+    /// `in_use`, and of objects that are gone from a target. What a pass works on is kept.
+    pub fn forget_unused(&self, in_use: impl Fn(&str, &Spot) -> bool) {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, door| door.strong_count() > 0);
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.retain(|(provider, spot), cell| {
+            if Arc::strong_count(cell) > 1 {
+                return true;
+            }
+            let speak = self.index().speak_of(&Kin::of_target(&spot.target));
+            if let Ok(mut memory) = cell.try_lock() {
+                memory.forget_others(&speak);
+            }
+            !speak.is_empty() && in_use(provider, spot)
+        });
+    }
+
+    /// The projects, project grants and kinds of subjects that objects speak of; ids are in lower case.
+    pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
+        let index = self.index();
+        index.objects.keys().map(|kin| (kin.project_id.clone(), kin.grant_id.clone(), kin.subject_kind)).collect()
+    }
+
+    /// The ids of all projects, project grants and subjects that objects speak of, in lower case.
+    pub fn ids(&self) -> HashSet<String> {
+        let index = self.index();
+        let ids = |kin: &Kin| {
+            let grant = kin.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
+            [Some(kin.project_id.clone()), Some(kin.subject_id.clone()), grant].into_iter().flatten()
+        };
+        index.objects.keys().flat_map(ids).collect()
+    }
+
+    /// How many entries there are in all that is remembered.
+    pub fn len(&self) -> usize {
+        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let index = self.index();
+        let Index { objects, knocks, seen, found, failed } = &*index;
+        cells + doors + objects.len() + knocks.len() + seen.len() + found.len() + failed.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn index(&self) -> MutexGuard<'_, Index> {
         self.kin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Index {
+    /// Whether this very object was seen and is not gone.
+    fn knows(&self, object: &ProjectMembership) -> bool {
+        self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
+    }
+
+    /// The uids of the objects that speak of a target.
+    fn speak_of(&self, kin: &Kin) -> BTreeSet<String> {
+        let places = self.objects.get(kin).into_iter().flat_map(HashMap::values);
+        places.flat_map(Places::keys).filter_map(|key| self.seen.get(key)).map(|seen| seen.uid.clone()).collect()
+    }
+
+    fn forget(&mut self, key: &Key) -> Option<Seen> {
+        let seen = self.seen.remove(key)?;
+        self.found.remove(&seen.uid);
+        self.failed.remove(&seen.uid);
+        Some(seen)
+    }
+
     fn pinned(&self, object: &ProjectMembership) -> Pinned {
         let target = object.status.as_ref().and_then(|status| status.target.as_ref());
         match target {
@@ -314,7 +409,7 @@ impl Index {
     }
 
     fn take_in(&mut self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
-        let (key, uid) = (key_of(object), object.uid());
+        let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
         let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
         let seen = Seen {
@@ -335,7 +430,12 @@ impl Index {
         }
         // An object deleted and created again under its name may speak of another target.
         let moved = known.is_some_and(|known| (&known.kin, &known.provider) != (&seen.kin, &seen.provider));
+        let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
+        if let Some(before) = before.as_ref().filter(|before| before.uid != uid) {
+            self.found.remove(&before.uid);
+            self.failed.remove(&before.uid);
+        }
         let mut others = before.filter(|_| moved).map_or_else(Vec::new, |before| self.leave(&before, &key));
         others.extend(self.place(&key, true));
         others

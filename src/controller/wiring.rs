@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::{Method, Request};
@@ -25,12 +26,13 @@ use super::connections::ProviderKey;
 use super::context::{Context, Written};
 use super::in_use::InUse;
 use super::namespaces::{self, Namespaces};
+use super::outage::{self, Outage};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
 use super::resolve::is_finalized;
 use super::stored::Stored;
-use super::{departed, provider_status, replaced, watch, write};
+use super::{departed, garbage, provider_status, replaced, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::events::Events;
@@ -97,7 +99,10 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 /// Puts a controller together. Nothing happens until it is driven.
 pub fn wire(outside: Outside) -> Wiring {
     let Outside { client, http, cluster_http, tokens, namespaces: watched, leadership, metrics, clock } = outside;
-    let (events, telling) = Events::new(client.clone(), metrics.clone());
+    let outage = Arc::new(Outage::default());
+    let probing = apis_of(&client, &watched).into_iter().next();
+    let client = outage::client(client, outage.clone());
+    let (events, telling) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
@@ -110,10 +115,12 @@ pub fn wire(outside: Outside) -> Wiring {
         namespaces,
         written: Written::default(),
         in_use: InUse::default(),
+        outage,
         turns: write::turns(),
         targets: Default::default(),
         departed: Default::default(),
         connections: Default::default(),
+        listing: AtomicBool::new(false),
         wake,
         passes: Passes::default(),
         readiness: Readiness::default(),
@@ -151,8 +158,11 @@ pub fn wire(outside: Outside) -> Wiring {
     };
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
+    let garbage = garbage::collect_regularly(checker.clone());
+    // There is one, of all namespaces or of the first that is watched.
+    let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
     let aside = async {
-        tokio::join!(ready, clock, labels, counts);
+        tokio::join!(ready, clock, labels, counts, probe, garbage);
     };
     Wiring {
         memberships: Feed {
@@ -280,12 +290,18 @@ fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
     }
 }
 
-fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
+pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
     let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
         others.retain(|other| !ctx.apart(object, other));
         others
     };
+    if let Event::Init = event {
+        ctx.listing.store(true, Ordering::Release);
+    }
     departed::saw(ctx, event);
+    if let Event::InitDone = event {
+        ctx.listing.store(false, Ordering::Release);
+    }
     match event {
         // One that was finalized was counted when it came. A status says nothing: the schema gives every object one.
         Event::Apply(object) if is_finalized(object) => {}
@@ -318,7 +334,7 @@ fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
             let there: HashSet<String> =
                 memberships.iter().map(|object| name_of(&ObjectRef::from_obj(&**object))).collect();
             ctx.passes.forget_missing(&ProjectMembership::kind(&()), |object| there.contains(object));
-            ctx.targets.lost_unseen(|object| ctx.memberships.get(object).is_some())
+            ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
         }
         Event::Init => Vec::new(),
     };

@@ -10,6 +10,7 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
+use super::outage::Concern;
 use super::provider_object::ProviderObject;
 use super::stored::Stored;
 use crate::api::membership::ProjectMembershipStatus;
@@ -141,6 +142,11 @@ pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
         ctx.providers.wake(&object.key());
     }
     answer.map(drop)
+}
+
+/// Whether another writer was first.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    Concern::of(error) == Concern::Conflict
 }
 
 /// The API that memberships are written and looked up by.

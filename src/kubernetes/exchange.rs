@@ -172,7 +172,13 @@ where
     };
     let Ok(answer) = tokio::time::timeout(limit, answer).await else {
         let seconds = limit.as_secs_f64();
-        tracing::warn!(%method, path = uri.path(), seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
+        let path = uri.path();
+        // One line when it begins: while nothing is answered at all, the next ones say nothing new.
+        if shared.reachability.unanswered_for(Instant::now()).is_zero() {
+            tracing::warn!(%method, path, seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
+        } else {
+            tracing::debug!(%method, path, seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
+        }
         shared.metrics.api_server_timed_out(kind.name());
         return Err(TimedOut(limit).into());
     };

@@ -6,6 +6,8 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::election::{Election, Record, Step, Terms};
@@ -29,7 +31,44 @@ pub struct Keeper {
     failing: bool,
 }
 
+/// A keeper at work in a task of its own. Dropping it ends the task.
+pub struct Keeping {
+    end: oneshot::Sender<()>,
+    /// The keeper, when it was told to end; or who has the Lease, when it was lost.
+    task: JoinHandle<Result<Keeper, Option<String>>>,
+}
+
+impl Keeping {
+    /// Returns only when the Lease was taken away, with who has it now.
+    pub async fn lost(&mut self) -> Option<String> {
+        match (&mut self.task).await {
+            Ok(Err(to)) => to,
+            // It ends otherwise only by [`Keeping::end`] or a panic: then nobody renews the Lease any more.
+            Ok(Ok(_)) | Err(_) => None,
+        }
+    }
+
+    /// Ends the renewals. Returns the keeper, to give the Lease back; `None`: it was lost.
+    pub async fn end(self) -> Option<Keeper> {
+        // The receiver is gone where the task has ended.
+        let _ = self.end.send(());
+        self.task.await.ok()?.ok()
+    }
+}
+
 impl Keeper {
+    /// Keeps the Lease in a task of its own, so that nothing that is busy in another task delays a renewal.
+    pub fn spawn(mut self) -> Keeping {
+        let (end, ended) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                to = self.keep() => Err(to),
+                _ = ended => Ok(self),
+            }
+        });
+        Keeping { end, task }
+    }
+
     /// Of a process that nobody else is as: `identity` is its alone, a restarted one's another.
     pub fn new(
         client: Client,
@@ -226,4 +265,109 @@ fn with(known: Option<Lease>, record: &Record) -> Lease {
     spec.lease_transitions = Some(record.transitions);
     spec.lease_duration_seconds = record.terms.and_then(|terms| i32::try_from(terms.duration().as_secs()).ok());
     lease
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use axum::http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    /// An API server that has one Lease, and counts the writes to it.
+    #[derive(Clone, Default)]
+    struct ApiServer {
+        lease: Arc<Mutex<Option<Vec<u8>>>>,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl ApiServer {
+        fn client(&self) -> Client {
+            let server = self.clone();
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let server = server.clone();
+                async move { Ok::<_, Infallible>(server.answer(request).await) }
+            });
+            Client::new(service, "default")
+        }
+
+        async fn answer(&self, request: Request<Body>) -> Response<Body> {
+            let method = request.method().clone();
+            let body = request.into_body().collect_bytes().await.unwrap();
+            if method != Method::GET {
+                self.writes.fetch_add(1, Ordering::SeqCst);
+                *self.lease.lock().unwrap() = Some(body.to_vec());
+            }
+            match self.lease.lock().unwrap().clone() {
+                Some(lease) => Response::new(Body::from(lease)),
+                None => {
+                    let missing = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
+                    Response::builder().status(404).body(Body::from(missing.to_string().into_bytes())).unwrap()
+                }
+            }
+        }
+    }
+
+    fn keeper(server: &ApiServer) -> Keeper {
+        let terms = Terms::seconds(5).unwrap();
+        let config = Config { namespace: "default".to_owned(), terms };
+        let (leadership, metrics) = (Leadership::elected(terms), Arc::default());
+        Keeper::new(server.client(), &config, "one".to_owned(), leadership, metrics, Clock::system())
+    }
+
+    /// Seen failing with the keeper polled by the task that is blocked: no write at all.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_lease_is_renewed_while_the_main_task_is_busy() {
+        let server = ApiServer::default();
+        let keeping = keeper(&server).spawn();
+        let began = std::time::Instant::now();
+        // Busy for as long as it takes: this task is not polled meanwhile.
+        while server.writes.load(Ordering::SeqCst) < 3 {
+            assert!(began.elapsed() < Duration::from_secs(30), "the Lease was not renewed");
+            std::thread::yield_now();
+        }
+        keeping.end().await.unwrap().release().await;
+        let lease = server.lease.lock().unwrap().clone().unwrap();
+        let lease: serde_json::Value = serde_json::from_slice(&lease).unwrap();
+        assert!(lease["spec"].get("holderIdentity").is_none(), "it was given back: {lease:#}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_loses_the_lease_learns_to_whom() {
+        let server = ApiServer::default();
+        let mut keeping = keeper(&server).spawn();
+        while server.writes.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+        // The next renewal finds what another replica wrote.
+        let taken = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": NAME},
+            "spec": {"holderIdentity": "two", "leaseTransitions": 7, "leaseDurationSeconds": 5,
+                "renewTime": "2026-01-01T00:00:00.000000Z"},
+        });
+        let takes = server.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (takes, taken) = (takes.clone(), taken.clone());
+            async move {
+                let conflict = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "code": 409});
+                let (code, body) = match *request.method() {
+                    Method::GET => (200, taken),
+                    _ => (409, conflict),
+                };
+                takes.writes.fetch_add(1, Ordering::SeqCst);
+                let body = Body::from(body.to_string().into_bytes());
+                Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+            }
+        });
+        let keeper = keeping.end().await.unwrap();
+        let api = Api::namespaced(Client::new(service, "default"), "default");
+        keeping = Keeper { api, ..keeper }.spawn();
+        assert_eq!(keeping.lost().await.as_deref(), Some("two"));
+    }
 }

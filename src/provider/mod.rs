@@ -141,6 +141,10 @@ pub trait Provider: Send + Sync {
     /// from. `None` where neither the credential nor a sign-in's answer tells it.
     fn signed_in_as(&self) -> Option<String>;
 
+    /// Forgets what it remembers of projects, project grants and subjects whose ids (in lower case) are in use no more.
+    /// What is forgotten is found out again when it is needed.
+    fn forget_unused(&self, _in_use: &dyn Fn(&str) -> bool) {}
+
     /// The server's clock, by the `Date` of its last response.
     fn clock(&self) -> Option<ProviderClock>;
 }
@@ -227,6 +231,10 @@ impl Provider for AnyProvider {
 
     fn signed_in_as(&self) -> Option<String> {
         whichever!(self, provider => provider.signed_in_as())
+    }
+
+    fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
+        whichever!(self, provider => provider.forget_unused(in_use));
     }
 
     fn clock(&self) -> Option<ProviderClock> {

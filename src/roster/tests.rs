@@ -221,3 +221,19 @@ async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
     world.roster.write_answered(Some(&forbidden()));
     assert_eq!(list(&world).await, Evidence::Unable, "a list does not take back a refused write");
 }
+
+/// Seen failing where a roster that is being read is forgotten.
+#[tokio::test(start_paused = true)]
+async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
+    let rosters = Rosters::default();
+    let project = |number: usize| Project { organization_id: None, id: format!("p{number}"), grant_id: None };
+    for number in 0..3_000 {
+        drop(rosters.of(&project(number), SubjectKind::Identity));
+    }
+    let read = rosters.of(&project(1), SubjectKind::Identity);
+    rosters.forget_unneeded(|project, _| project.id == "p7");
+    assert_eq!(rosters.len(), 2, "one is needed, one is being read");
+    drop(read);
+    rosters.forget_unneeded(|_, _| false);
+    assert!(rosters.is_empty());
+}

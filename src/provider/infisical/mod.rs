@@ -400,7 +400,45 @@ impl Provider for Infisical {
         self.session.signed_in_as()
     }
 
+    fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
+        let in_use = |id: &str| in_use(&id.to_ascii_lowercase());
+        locked(&self.users).retain(|project, _| in_use(project));
+        locked(&self.hidden_roles).retain(|project| in_use(project));
+        locked(&self.strangers).retain(|(project, user, _), _| in_use(project) && in_use(user));
+    }
+
     fn clock(&self) -> Option<ProviderClock> {
         self.server.clock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::provider::http::Policy;
+    use crate::telemetry::Metrics;
+
+    /// Seen failing without the line of `strangers` in `forget_unused`.
+    #[test]
+    fn what_is_remembered_of_projects_and_users_goes_when_they_are_in_use_no_more() {
+        let client = Client::new(Policy::default(), Arc::new(Metrics::default())).unwrap();
+        let endpoint = Endpoint::parse("https://infisical.example.com").unwrap();
+        let infisical = Infisical::new(&client, endpoint, Credentials::Token("token".to_owned().into()));
+        for number in 0..3_000 {
+            let (project, user) = (format!("Project-{number}"), format!("user-{number}"));
+            locked(&infisical.users).insert(project.clone(), MembershipIds::new());
+            locked(&infisical.hidden_roles).insert(project.clone());
+            locked(&infisical.strangers).insert((project, user, "name".to_owned()), "stranger".to_owned());
+        }
+        let counts = || {
+            let Infisical { users, hidden_roles, strangers, .. } = &infisical;
+            (locked(users).len(), locked(hidden_roles).len(), locked(strangers).len())
+        };
+        infisical.forget_unused(&|id| ["project-7", "project-8", "user-8"].contains(&id));
+        assert_eq!(counts(), (2, 2, 1), "the user of project 7 is declared no more");
+        infisical.forget_unused(&|_| false);
+        assert_eq!(counts(), (0, 0, 0));
     }
 }

@@ -189,6 +189,10 @@ impl Provider for Zitadel {
         self.connection.signed_in_as()
     }
 
+    fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
+        self.granted_to.forget_unused(in_use);
+    }
+
     fn clock(&self) -> Option<ProviderClock> {
         self.connection.clock()
     }

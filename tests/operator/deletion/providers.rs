@@ -1,10 +1,14 @@
 //! A provider object in use outlives the access that was granted through it.
 
+use std::time::Duration;
+
+use control_plane::Event;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulator::{Simulator, worlds};
 
-use crate::stage::{Stage, with_stage};
+use crate::evidence::{is_ready, operator_writes};
+use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, in_seconds};
 use crate::support::{SOON, assert_contains, changed, eventually};
 
@@ -166,6 +170,33 @@ async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_i
         })
         .await;
         stage.strangers_keep_their_rights();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_memberships_that_come_at_once_mark_their_provider_object_with_one_patch() {
+    with_stage(async |stage| {
+        let plane = &shared().await.0;
+        let mark = plane.audit().mark().unwrap();
+        let subjects: Vec<_> = (0..60).map(|number| stage.identity(&format!("many-{number}"))).collect();
+        let objects: Vec<_> = subjects.iter().map(|subject| subject.declares(json!([{"role": "viewer"}]))).collect();
+        stage.api.apply(&objects).await;
+        each(&subjects, async |subject| {
+            eventually(Duration::from_secs(60), &format!("{} is Ready", subject.object()), async || {
+                let there = stage.api.get(&subject.object()).await;
+                if is_ready(&there) { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+            })
+            .await;
+        })
+        .await;
+        is_kept(&stage, "membershipprovider/infisical").await;
+        let of_provider = |event: &&Event| event.resource == "membershipproviders" && event.name == "infisical";
+        let writes = operator_writes(plane, mark, &stage.ns.name);
+        let marks: Vec<_> = writes.iter().filter(of_provider).filter(|event| event.subresource.is_empty()).collect();
+        let marked = marks.iter().filter(|event| event.code < 400).count();
+        // One may have met a status that was written at the same time.
+        assert!(marked == 1 && marks.len() <= 2, "{marks:#?}");
     })
     .await;
 }

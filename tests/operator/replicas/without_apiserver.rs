@@ -34,7 +34,7 @@ async fn a_leader_without_an_api_server_writes_no_longer_than_its_lease_allows()
         subject.ends(b, soon, "while the lease leaves time").await;
         let written = subject.writes().len();
         subject.keeps(c, late + SignedDuration::from_secs(3), "without time for a write").await;
-        assert_eq!(subject.writes().len(), written, "nothing was sent without time for it");
+        assert_eq!(subject.writes().len(), written, "nothing was sent without time for it: {:#?}", subject.writes());
         plane.start_apiserver().await.unwrap();
         subject.has(&[a]).await;
         stage.role_is(&subject.object(), c, "Expired").await;

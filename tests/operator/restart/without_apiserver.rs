@@ -1,9 +1,11 @@
 //! The API server goes away and comes back.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::{alone, operator};
-use crate::subject::{each, in_seconds, until};
+use crate::subject::{Subject, each, in_seconds, until};
+use crate::support::{SOON, eventually};
 
 #[tokio::test]
 async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {
@@ -33,6 +35,45 @@ async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {
             subject.has_now(&[a, c], "with the API server back");
         })
         .await;
+        own.stop().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_outage_of_the_api_server_is_two_lines_in_the_log_and_what_waited_runs_when_it_is_over() {
+    alone(async |plane, stage| {
+        let own = operator(plane).await;
+        let end = in_seconds(20);
+        let subjects: Vec<_> = (0..6).flat_map(|number| stage.both(&format!("out-{number}"))).collect();
+        let temporary = |subject: &Subject| {
+            let [a, b, ..] = subject.names();
+            subject.declares(json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}]))
+        };
+        stage.api.apply(&subjects.iter().map(temporary).collect::<Vec<_>>()).await;
+        each(&subjects, async |subject| stage.ready(&subject.object()).await).await;
+        // Other tests' operators have written to the same file.
+        let all = || std::fs::read_to_string(own.log_file()).unwrap_or_default();
+        let before = all().len();
+        let log = || all().get(before..).unwrap_or_default().to_owned();
+        let reported = |line: &&str| !line.contains(" DEBUG ");
+        let lines = |part: &str| log().lines().filter(reported).filter(|line| line.contains(part)).count();
+        plane.kill_apiserver().await.unwrap();
+        each(&subjects, async |subject| subject.ends(subject.names()[1], end, "without the API server").await).await;
+        eventually(SOON, "the outage is reported", async || {
+            if lines("the Kubernetes API server is unavailable") == 1 { Ok(()) } else { Err(log()) }
+        })
+        .await;
+        // It lasts for several times the wait after a fault.
+        until(end + SignedDuration::from_secs(12)).await;
+        plane.start_apiserver().await.unwrap();
+        each(&subjects, async |subject| {
+            stage.role_is(&subject.object(), subject.names()[1], "Expired").await;
+        })
+        .await;
+        assert_eq!(lines("API server is unavailable"), 1, "{}", log());
+        assert_eq!(lines("API server is available again"), 1, "{}", log());
+        assert_eq!(lines("a request to the API server failed"), 0, "no line for an object: {}", log());
         own.stop().await.unwrap();
     })
     .await;

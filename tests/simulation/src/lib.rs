@@ -5,6 +5,7 @@
 
 pub mod apiserver;
 pub mod book;
+pub mod churn;
 pub mod kubernetes;
 pub mod life;
 pub mod oracle;

@@ -29,6 +29,9 @@ use crate::kubernetes::ToKubernetes;
 use crate::life::Life;
 use crate::scheduler::Scheduler;
 
+/// What is told of an operator's checker when it is put together.
+pub type Wired = dyn Fn(&Arc<Checker>) + Send + Sync;
+
 /// What a process is started with.
 #[derive(Clone)]
 pub struct Process {
@@ -44,6 +47,8 @@ pub struct Process {
     pub clock: Clock,
     /// Who decides.
     pub scheduler: Scheduler,
+    /// Is given what it is made of, to look at what it remembers.
+    pub wired: Arc<Wired>,
 }
 
 impl Process {
@@ -58,7 +63,7 @@ impl Process {
     }
 
     async fn act(self) {
-        let Self { life, kubernetes, providers: servers, lease, clock, scheduler } = self;
+        let Self { life, kubernetes, providers: servers, lease, clock, scheduler, wired } = self;
         let metrics = Arc::new(Metrics::default());
         let leadership = lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
         let client = Client::new(while_leading(leadership.clone()).layer(kubernetes.clone()), "default");
@@ -79,6 +84,7 @@ impl Process {
             clock: clock.clone(),
         };
         let Wiring { ctx, checker, memberships, providers: checked, cluster_providers, aside, telling } = wire(outside);
+        wired(&checker);
         let departing = departed::run(ctx.clone(), pending());
         let reconciling = drive(memberships, scheduler.clone(), move |object| {
             let ctx = ctx.clone();

@@ -279,6 +279,7 @@ impl Hosts {
             lease,
             clock: self.clock.clone(),
             scheduler: self.scheduler.clone(),
+            wired: Arc::new(|_| {}),
         }
     }
 }

@@ -27,6 +27,12 @@ const MOST_ASKED: usize = 20;
 pub struct GrantedTo(Mutex<HashMap<String, String>>);
 
 impl GrantedTo {
+    /// Forgets the grants whose ids (in lower case) are in use no more.
+    pub fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
+    }
+
     /// What the members of `project` are administrators of.
     pub async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
         let Some(grant) = &project.grant_id else {
@@ -88,4 +94,17 @@ async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<Strin
         }
     }
     Err(Asked::of_project(calls.endpoint(), project).unknown_grant())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_organizations_of_grants_that_are_in_use_no_more_are_forgotten() {
+        let known = GrantedTo::default();
+        (0..3_000).for_each(|grant| drop(known.0.lock().unwrap().insert(grant.to_string(), "organization".to_owned())));
+        known.forget_unused(&|id| id == "7");
+        assert_eq!(known.0.lock().unwrap().len(), 1);
+    }
 }

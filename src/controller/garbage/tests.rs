@@ -1,0 +1,141 @@
+use std::path::PathBuf;
+
+use kube::runtime::watcher::Event;
+use kube::{Client, ResourceExt};
+use serde_json::json;
+
+use super::*;
+use crate::api::ProjectMembership;
+use crate::api::provider::Limits;
+use crate::clock::Clock;
+use crate::controller::connections::{Link, ProviderKey};
+use crate::controller::wiring::{Outside, Wiring, membership_event, wire};
+use crate::lease::Leadership;
+use crate::member::Target;
+use crate::policy::Pinned;
+use crate::provider::http;
+use crate::telemetry::Metrics;
+
+const MANY: usize = 3_000;
+
+/// A controller whose API server never answers, so that its stores stay empty: whatever is told to it is gone.
+fn controller() -> Wiring {
+    let metrics = Arc::new(Metrics::default());
+    let never = tower::service_fn(|_: axum::http::Request<kube::client::Body>| {
+        futures::future::pending::<Result<axum::http::Response<kube::client::Body>, std::convert::Infallible>>()
+    });
+    let http = http::Client::new(http::Policy::default(), metrics.clone()).unwrap();
+    wire(Outside {
+        client: Client::new(never, "default"),
+        cluster_http: http.clone(),
+        http,
+        tokens: PathBuf::new(),
+        namespaces: Vec::new(),
+        leadership: Leadership::alone(),
+        metrics,
+        clock: Clock::system(),
+    })
+}
+
+fn membership(number: usize) -> ProjectMembership {
+    let object = json!({
+        "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
+        "metadata": {
+            "name": format!("m{number}"), "namespace": format!("team-{}", number % 7), "uid": format!("uid-{number}"),
+            "resourceVersion": number.to_string(), "generation": 1, "finalizers": [crate::api::FINALIZER],
+        },
+        "spec": {
+            "providerRef": {"kind": "ClusterMembershipProvider", "name": "infisical"},
+            "project": {"id": format!("project-{number}")},
+            "subject": {"kind": "Identity", "name": format!("subject-{number}")},
+            "roles": [{"role": "viewer"}],
+        },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn spot(number: usize) -> Spot {
+    let project = Project { organization_id: None, id: format!("project-{number}"), grant_id: None };
+    let target = Target { project, subject_kind: SubjectKind::Identity, subject_id: format!("subject-{number}") };
+    Spot { endpoint: format!("https://{number}.example.com"), target }
+}
+
+/// Seen failing where [`collect`] does nothing.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_that_are_gone() {
+    let Wiring { ctx, checker, .. } = controller();
+    ctx.readiness.ready();
+    for number in 0..MANY {
+        let object = membership(number);
+        let uid = object.uid().unwrap();
+        membership_event(&ctx, &Event::Apply(object.clone()));
+        ctx.targets.not_found(&object);
+        let found = Pinned { project_id: None, subject_id: Some(format!("subject-{number}")) };
+        ctx.targets.pin(&object, found.clone());
+        drop(ctx.targets.knock(&object));
+        drop(ctx.targets.cell("provider-uid", &spot(number)));
+        ctx.written.begins(&uid);
+        ctx.written.ended(&uid, Some(&object.metadata));
+        let key = ProviderKey {
+            kind: ProviderKind::MembershipProvider,
+            namespace: "team".to_owned(),
+            name: format!("provider-{number}"),
+        };
+        let link = Link::Failed { reason: crate::api::Reason::InvalidSpec, message: String::new(), last: None };
+        ctx.connections.put(key.clone(), link);
+        drop(ctx.connections.quota(&spot(number).endpoint, false, &key, Limits::default()));
+        if number % 2 == 0 {
+            // A pass that goes on after its object went.
+            membership_event(&ctx, &Event::Delete(object.clone()));
+            ctx.targets.pin(&object, found);
+            ctx.targets.not_found(&object);
+            drop(ctx.targets.knock(&object));
+            ctx.written.begins(&uid);
+            ctx.written.ended(&uid, None);
+            ctx.departed.holds(&uid);
+        }
+    }
+    let remembered = || entries(&checker);
+    assert!(ctx.targets.len() > MANY && ctx.written.len() == MANY, "{:?}", remembered());
+    ctx.listing.store(true, std::sync::atomic::Ordering::Release);
+    collect(&checker);
+    assert!(ctx.written.len() == MANY && ctx.departed.held() == MANY, "a list is being read: {:?}", remembered());
+    ctx.listing.store(false, std::sync::atomic::Ordering::Release);
+    tokio::time::advance(EVERY + Duration::from_secs(1)).await;
+    collect(&checker);
+    assert_eq!(remembered().map(|(_, entries)| entries), [0; 8], "{:?}", remembered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_progress_is_kept() {
+    let Wiring { ctx, checker, .. } = controller();
+    ctx.readiness.ready();
+    let cell = ctx.targets.cell("provider-uid", &spot(1));
+    ctx.written.begins("uid-1");
+    collect(&checker);
+    assert_eq!((ctx.targets.len(), ctx.written.len()), (1, 1));
+    drop(cell);
+    ctx.written.ended("uid-1", None);
+    collect(&checker);
+    assert_eq!((ctx.targets.len(), ctx.written.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_target_that_stays_forgets_the_objects_that_went() {
+    let Wiring { ctx, .. } = controller();
+    let stays = membership(1);
+    membership_event(&ctx, &Event::Apply(stays.clone()));
+    ctx.targets.pin(&stays, Pinned { project_id: None, subject_id: Some("subject-1".to_owned()) });
+    let cell = ctx.targets.cell("provider-uid", &spot(1));
+    for uid in (0..MANY).map(|number| format!("uid-{number}")) {
+        let mut memory = cell.lock().await;
+        memory.failures.insert(uid.clone(), 1);
+        memory.undecided.insert(uid.clone(), (1, tokio::time::Instant::now()));
+        memory.tentative.insert((uid, "viewer".to_owned()));
+    }
+    drop(cell);
+    ctx.targets.forget_unused(|_, _| true);
+    let cell = ctx.targets.cell("provider-uid", &spot(1));
+    let memory = cell.lock().await;
+    assert_eq!((memory.failures.len(), memory.undecided.len(), memory.tentative.len()), (1, 1, 1));
+}

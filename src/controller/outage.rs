@@ -1,0 +1,303 @@
+//! What a failed request to the API server means, and what waits while the API server is unavailable.
+//!
+//! A refusal that concerns one object is retried for that object alone, with a backoff. Any other failure has the API server
+//! probed, by one request at a time for the whole process. While the probe fails, nothing but the probe and the watches is
+//! sent: what passes ask for fails at once, passes that failed so wait here, and all of them run when the probe succeeds.
+//! What has to end at a provider needs no API server and goes on.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::Request;
+use jiff::Timestamp;
+use kube::api::ListParams;
+use kube::client::Body;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+use tokio::sync::{Notify, watch as signal};
+use tokio::time::Instant;
+use tower::BoxError;
+
+use super::connections::ProviderKey;
+use super::context::Context;
+use super::reconcile;
+use super::stored::Stored;
+use super::watch::Reconnect;
+use crate::api::ProjectMembership;
+
+/// The first wait after a fault: the watch shows a newer version within it.
+const FIRST: Duration = Duration::from_millis(200);
+/// The longest wait.
+const LONGEST: Duration = Duration::from_secs(30);
+/// The same where an end or a revocation is due.
+const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
+/// How long a probe may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// From which conflict in a row on they are logged: one or two are a part of writing beside others.
+const CONFLICTS: u32 = 3;
+
+/// What a failed request to the API server concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// The object is gone.
+    Gone,
+    /// Another writer was first.
+    Conflict,
+    /// The API server refused this request about this object.
+    Object,
+    /// Maybe all requests: the probe decides.
+    Server,
+}
+
+impl Concern {
+    /// Of an error.
+    pub fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                404 => Self::Gone,
+                409 => Self::Conflict,
+                // Not our credential, too many requests, and what the API server says of itself.
+                401 | 429 | 500.. => Self::Server,
+                _ => Self::Object,
+            },
+            kube::Error::SerdeError(_) => Self::Object,
+            _ => Self::Server,
+        }
+    }
+
+    /// Whether to log a fault, the `in_a_row`th of its object. One that concerns all objects is logged once, by the probe:
+    /// `undecided` says that the API server is unavailable or being probed. Pure.
+    pub fn is_logged(self, in_a_row: u32, undecided: bool) -> bool {
+        match self {
+            Self::Gone => false,
+            Self::Conflict => in_a_row >= CONFLICTS,
+            Self::Object => true,
+            // The first one only has the API server probed.
+            Self::Server => in_a_row > 1 && !undecided,
+        }
+    }
+}
+
+/// What decides when an object whose pass failed is looked at again.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    /// What the fault concerns.
+    pub concern: Concern,
+    /// How many passes in a row have failed so, this one included.
+    pub in_a_row: u32,
+    /// It waits for the API server and runs when that is available again.
+    pub waits: bool,
+    /// An end or a revocation is due, which needs no API server.
+    pub revokes: bool,
+    /// How soon the next grant ends.
+    pub next_end: Option<Duration>,
+}
+
+impl Failed {
+    /// When to look again; `None`: when something changes, or the API server is available again. Pure.
+    pub fn retry(self) -> Option<Duration> {
+        let longest = if self.revokes { LONGEST_WHILE_DUE } else { LONGEST };
+        let backoff = FIRST.saturating_mul(1 << self.in_a_row.saturating_sub(1).min(20)).min(longest);
+        match self.concern {
+            Concern::Gone => None,
+            _ if self.waits && !self.revokes => self.next_end,
+            _ => Some(self.next_end.map_or(backoff, |end| end.min(backoff))),
+        }
+    }
+}
+
+/// A request that was not sent.
+#[derive(thiserror::Error, Clone, Copy, Debug)]
+#[error(
+    "the request was not sent: the Kubernetes API server is unavailable, and the operator probes it until it responds"
+)]
+pub struct Unavailable;
+
+/// Whether the API server is available, and what waits until it is.
+#[derive(Debug)]
+pub struct Outage {
+    state: Mutex<State>,
+    suspected: Notify,
+    available: signal::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Since when the probe fails.
+    since: Option<Instant>,
+    /// A probe is asked for or in progress.
+    probed: bool,
+    /// The memberships that wait, by namespace and name.
+    memberships: BTreeSet<(String, String)>,
+    /// The provider objects that wait.
+    providers: BTreeSet<ProviderKey>,
+}
+
+/// What an outage has left to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The memberships, by namespace and name.
+    pub memberships: BTreeSet<(String, String)>,
+    /// The provider objects.
+    pub providers: BTreeSet<ProviderKey>,
+}
+
+impl State {
+    fn waits(&self, in_a_row: u32) -> bool {
+        self.since.is_some() || (self.probed && in_a_row == 1)
+    }
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self { state: Mutex::default(), suspected: Notify::new(), available: signal::Sender::new(true) }
+    }
+}
+
+impl Outage {
+    /// A request failed in a way that may concern all: the API server is probed.
+    pub fn suspect(&self) {
+        self.lock().probed = true;
+        self.suspected.notify_one();
+    }
+
+    /// Whether it is unavailable, or nobody knows yet.
+    pub fn is_undecided(&self) -> bool {
+        let state = self.lock();
+        state.since.is_some() || state.probed
+    }
+
+    /// A membership's pass failed for the `in_a_row`th time. Whether it waits for the API server: while that is
+    /// unavailable; and the first time also until a probe has shown whether it is.
+    pub fn waits(&self, membership: &ObjectRef<ProjectMembership>, in_a_row: u32) -> bool {
+        let mut state = self.lock();
+        let waits = state.waits(in_a_row);
+        if waits {
+            state.memberships.insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
+        }
+        waits
+    }
+
+    /// The same for a provider object's check.
+    pub fn provider_waits(&self, provider: &ProviderKey, in_a_row: u32) -> bool {
+        let mut state = self.lock();
+        let waits = state.waits(in_a_row);
+        if waits {
+            state.providers.insert(provider.clone());
+        }
+        waits
+    }
+
+    /// Waits until the API server is available, or not known to be unavailable.
+    pub async fn is_over(&self) {
+        // The sender is ours: the channel stays open.
+        let _ = self.available().wait_for(|available| *available).await;
+    }
+
+    /// False while the API server is unavailable.
+    pub fn available(&self) -> signal::Receiver<bool> {
+        self.available.subscribe()
+    }
+
+    /// The probe failed. Whether the outage begins with it.
+    fn fails(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        let begins = state.since.is_none();
+        state.since.get_or_insert(now);
+        self.available.send_replace(false);
+        begins
+    }
+
+    /// The probe succeeded. Returns for how long it had failed, if it had, and what has waited.
+    fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
+        let mut state = self.lock();
+        let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
+        self.available.send_replace(true);
+        (since.map(|since| now.duration_since(since)), Waiting { memberships, providers })
+    }
+
+    /// Whether a request may be sent. The watches and their lists are the API server's own to pace, and show when it is
+    /// back.
+    fn admits(&self, request: &Request<Body>) -> bool {
+        let mut parameters = request.uri().query().unwrap_or_default().split('&');
+        let watches = parameters.any(|parameter| parameter == "watch=true" || parameter.starts_with("limit="));
+        watches || self.lock().since.is_none()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The client, for everything but the probe: no caller can forget that there is an outage.
+pub fn client(client: Client, outage: Arc<Outage>) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let client = outage.admits(&request).then(|| client.clone());
+        async move {
+            match client {
+                Some(client) => client.send(request).await.map_err(BoxError::from),
+                None => Err(Unavailable.into()),
+            }
+        }
+    });
+    Client::new(service, namespace)
+}
+
+/// Probes the API server whenever that is asked for, until it responds. It never ends.
+pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
+    loop {
+        ctx.outage.suspected.notified().await;
+        let mut backoff = Reconnect::default();
+        while let Err(error) = responds(&api).await {
+            if ctx.outage.fails(Instant::now()) {
+                tracing::warn!(
+                    "the Kubernetes API server is unavailable: {error}. It is probed until it responds; grants, reports and new \
+                     declarations wait, and what has to end at a provider still ends"
+                );
+            }
+            tokio::time::sleep(backoff.next().unwrap_or(LONGEST_WHILE_DUE)).await;
+        }
+        let (lasted, Waiting { memberships, providers }) = ctx.outage.ends(Instant::now());
+        if let Some(lasted) = lasted {
+            tracing::info!(
+                seconds = lasted.as_secs_f64().round(),
+                memberships = memberships.len(),
+                providers = providers.len(),
+                "the Kubernetes API server is available again: what has waited runs now"
+            );
+        }
+        run_again(&ctx, &memberships, &providers);
+    }
+}
+
+/// Whether the API server answers what every pass depends on. A refusal concerns all passes too: after a start the API
+/// server refuses what it has not read the permissions of.
+async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
+    match tokio::time::timeout(PROBE_LIMIT, api.list(&ListParams::default().limit(1))).await {
+        Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer in {} s", PROBE_LIMIT.as_secs())),
+    }
+}
+
+/// Asks for the passes that have waited, those first that have most to end.
+fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers: &BTreeSet<ProviderKey>) {
+    let now = ctx.now();
+    let references = memberships.iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace));
+    let found = references.filter_map(|reference| ctx.latest(&reference).map(|object| (reference, object)));
+    let mut waiting: Vec<_> = found.map(|(reference, object)| (reconcile::urgency(&object, now), reference)).collect();
+    waiting.sort_by_key(|(urgency, _)| *urgency);
+    waiting.iter().for_each(|(_, reference)| ctx.wake(reference));
+    providers.iter().for_each(|key| ctx.providers.wake(key));
+}
+
+/// How soon the next grant of an object ends.
+pub fn next_end(object: &ProjectMembership, now: Timestamp) -> Option<Duration> {
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let end = managed.filter_map(|role| role.expiration_time).filter(|end| *end > now).min()?;
+    Duration::try_from(end.duration_since(now)).ok()
+}
+
+#[cfg(test)]
+mod tests;

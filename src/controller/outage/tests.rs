@@ -1,0 +1,130 @@
+use kube::core::Status;
+
+use super::*;
+
+fn refusal(code: u16) -> kube::Error {
+    kube::Error::Api(Box::new(Status { code, ..Status::failure("no", "Because") }))
+}
+
+fn membership(name: &str) -> ObjectRef<ProjectMembership> {
+    ObjectRef::new(name).within("team-a")
+}
+
+#[test]
+fn a_fault_concerns_its_object_or_maybe_all() {
+    use Concern::{Conflict, Gone, Object, Server};
+    for (code, concern) in [
+        (400, Object),
+        (401, Server),
+        (403, Object),
+        (404, Gone),
+        (409, Conflict),
+        (413, Object),
+        (422, Object),
+        (429, Server),
+        (500, Server),
+        (503, Server),
+        (504, Server),
+    ] {
+        assert_eq!(Concern::of(&refusal(code)), concern, "{code}");
+    }
+    assert_eq!(Concern::of(&kube::Error::Service(Unavailable.into())), Server);
+}
+
+/// Seen failing with a flat wait.
+#[test]
+fn a_fault_is_retried_with_a_backoff_that_never_delays_an_end() {
+    let failed = |in_a_row| Failed { concern: Concern::Object, in_a_row, waits: false, revokes: false, next_end: None };
+    let waits = |failed: &dyn Fn(u32) -> Failed| -> Vec<u64> {
+        [1, 2, 3, 5, 6, 8, 9, 99].map(|n| failed(n).retry().unwrap().as_millis() as u64).to_vec()
+    };
+    assert_eq!(waits(&failed), [200, 400, 800, 3_200, 6_400, 25_600, 30_000, 30_000]);
+    let due = |in_a_row| Failed { revokes: true, ..failed(in_a_row) };
+    assert_eq!(waits(&due), [200, 400, 800, 3_200, 5_000, 5_000, 5_000, 5_000]);
+    let ends = |in_a_row| Failed { next_end: Some(Duration::from_secs(1)), ..failed(in_a_row) };
+    assert_eq!(waits(&ends), [200, 400, 800, 1_000, 1_000, 1_000, 1_000, 1_000]);
+    assert_eq!(Failed { concern: Concern::Gone, ..failed(1) }.retry(), None);
+}
+
+#[test]
+fn what_waits_for_the_api_server_comes_back_by_itself_for_an_end_only() {
+    let waits = Failed { concern: Concern::Server, in_a_row: 9, waits: true, revokes: false, next_end: None };
+    assert_eq!(waits.retry(), None);
+    let end = Some(Duration::from_secs(90));
+    assert_eq!(Failed { next_end: end, ..waits }.retry(), end);
+    assert_eq!(Failed { revokes: true, ..waits }.retry(), Some(LONGEST_WHILE_DUE));
+}
+
+#[test]
+fn a_fault_of_the_api_server_is_not_logged_for_each_object() {
+    for (concern, in_a_row, undecided, logged) in [
+        (Concern::Object, 1, false, true),
+        (Concern::Object, 1, true, true),
+        (Concern::Gone, 9, false, false),
+        (Concern::Conflict, 2, false, false),
+        (Concern::Conflict, 3, false, true),
+        (Concern::Server, 1, false, false),
+        (Concern::Server, 9, true, false),
+        (Concern::Server, 2, false, true),
+    ] {
+        assert_eq!(concern.is_logged(in_a_row, undecided), logged, "{concern:?} {in_a_row} {undecided}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_during_an_outage_waits_for_its_end() {
+    let outage = Outage::default();
+    let began = Instant::now();
+    assert!(!outage.waits(&membership("early"), 1), "no probe is asked for");
+    outage.suspect();
+    assert!(outage.is_undecided() && !outage.waits(&membership("again"), 2));
+    assert!(outage.waits(&membership("first"), 1), "the first fault waits for the probe");
+    let first = Waiting { memberships: [("team-a".to_owned(), "first".to_owned())].into(), ..Waiting::default() };
+    assert_eq!(outage.ends(began), (None, first), "the probe succeeds: there was no outage");
+    assert!(!outage.is_undecided());
+    outage.suspect();
+    assert!(outage.fails(began) && !outage.fails(began), "it is reported once");
+    let ours = ["a", "b", "a"];
+    assert!(ours.iter().all(|name| outage.waits(&membership(name), 9)));
+    let provider = ProviderKey {
+        kind: crate::api::membership::ProviderKind::ClusterMembershipProvider,
+        namespace: String::new(),
+        name: "infisical".to_owned(),
+    };
+    assert!(outage.provider_waits(&provider, 9));
+    let lasts = Duration::from_secs(2400);
+    let waiting = Waiting {
+        memberships: ["a", "b"].map(|name| ("team-a".to_owned(), name.to_owned())).into(),
+        providers: [provider].into(),
+    };
+    assert_eq!(outage.ends(began + lasts), (Some(lasts), waiting));
+    outage.is_over().await;
+    assert_eq!(outage.ends(began), (None, Waiting::default()));
+}
+
+/// Seen failing without the filter: all of them are sent.
+#[tokio::test]
+async fn during_an_outage_nothing_is_sent_but_watches_and_lists() {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counted = sent.clone();
+    let service = tower::service_fn(move |_: Request<Body>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Ok::<_, Infallible>(axum::http::Response::new(Body::from(b"{}".to_vec()))))
+    });
+    let outage = Arc::new(Outage::default());
+    let client = client(Client::new(service, "default"), outage.clone());
+    let ask = async |path: &str| client.request_text(Request::get(path).body(Vec::new()).unwrap()).await;
+    outage.fails(Instant::now());
+    let error = ask("/apis/membership.dev/v1alpha1/projectmemberships/one").await.unwrap_err();
+    assert_eq!(Concern::of(&error), Concern::Server, "{error}");
+    assert!(error.to_string().contains("is unavailable"), "{error}");
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+    ask("/apis/membership.dev/v1alpha1/projectmemberships?limit=500").await.unwrap();
+    ask("/apis/membership.dev/v1alpha1/projectmemberships?watch=true&timeoutSeconds=30").await.unwrap();
+    outage.ends(Instant::now());
+    ask("/apis/membership.dev/v1alpha1/projectmemberships/one").await.unwrap();
+    assert_eq!(sent.load(Ordering::SeqCst), 3);
+}

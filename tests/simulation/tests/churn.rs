@@ -1,0 +1,18 @@
+//! What many objects leave behind in memory when they are gone: nothing.
+
+use simulation::churn::{Entries, churn};
+
+/// The provider objects that stay are marked as in use for good.
+const STAYS: &str = "provider objects in use";
+
+#[test]
+fn what_is_remembered_of_objects_projects_and_endpoints_goes_with_them() {
+    let remembered = churn(100).unwrap();
+    let counted = |entries: &Entries| entries.iter().filter(|(what, _)| *what != STAYS).copied().collect::<Vec<_>>();
+    assert_eq!(counted(&remembered.after), counted(&remembered.before), "{remembered:#?}");
+    let of = |entries: &Entries, about: &str| entries.iter().find(|(what, _)| *what == about).unwrap().1;
+    assert!(of(&remembered.after, STAYS) <= 2, "{remembered:#?}");
+    for about in ["own writes", "finalizers", "targets", "connections and rules", "rosters", "endpoints"] {
+        assert!(of(&remembered.meanwhile, about) >= of(&remembered.before, about) + 100, "{about}: {remembered:#?}");
+    }
+}
