@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 .PHONY: help
-help: ## This list.
+help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .PHONY: build
@@ -12,24 +12,24 @@ build: ## Build the operator and the demo.
 	cargo build --bin membership-operator --example demo
 
 .PHONY: demo
-demo: build ## Start everything, show each promise as it happens, check it at the providers, stop everything.
+demo: build ## Start a control plane, the simulated providers and the operator, demonstrate each guarantee, stop everything.
 	@target/debug/examples/demo
 
 .PHONY: playground
-playground: build ## The same parts, left running until Ctrl-C, with the KUBECONFIG to use.
+playground: build ## Start the same environment and keep it running until Ctrl-C; prints the KUBECONFIG to use.
 	@target/debug/examples/demo --stay
 
 .PHONY: test
-test: ## Every test there is, the ones on a real control plane included.
+test: ## Run all tests, including those on a real control plane.
 	@tests/run.sh
 
 .PHONY: test-faults
-test-faults: ## What must hold when things go wrong, row by row (tests/faults/rows.yaml, docs/faults.md).
+test-faults: ## Run the tests of the behaviour on failures, row by row (tests/faults/rows.yaml, docs/faults.md).
 	@cargo run --quiet -p control-plane -- build
 	@cargo run --quiet -p faults
 
 .PHONY: soak
-soak: ## Replicas that are killed for a minute while everything changes, a flood of 5,000 objects, many more cases of each property (SOAK_SECONDS=: longer).
+soak: ## Run the long tests: replicas killed for SOAK_SECONDS=60, a flood of FLOOD=5000 objects, PROPTEST_CASES=20000 per property.
 	@SOAK_SECONDS=$(or $(SOAK_SECONDS),60) cargo test --test operator replicas::churn -- --nocapture
 	@cargo build --release --bin membership-operator
 	@FLOOD=$(or $(FLOOD),5000) OPERATOR_BINARY=$(CURDIR)/target/release/membership-operator cargo test --test operator attacks::flood -- --nocapture
@@ -37,14 +37,15 @@ soak: ## Replicas that are killed for a minute while everything changes, a flood
 	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test infisical_client --test zitadel_client garbled
 
 .PHONY: simulate
-simulate: ## The operator simulated, with random seeds (SEEDS=, SECONDS=, FIRST=), or one again with its trace (SEED=).
+simulate: ## Simulate the operator with random seeds (SEEDS=, SECONDS=, FIRST=), or repeat one seed with its trace (SEED=).
 	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet $(if $(SEED),,--release) -p simulation
 
 .PHONY: test-contracts
-test-contracts: ## The recorded exchanges of real servers, against the clients and the simulator (CONTRACTS=folder: other ones).
+test-contracts: ## Replay the recorded exchanges of real servers against the clients and the simulator (CONTRACTS=folder: other recordings).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")
 
-# What `make verify-provider` hands on: VARIABLE becomes --variable, of the second list once for each word.
+# The variables that `make verify-provider` passes on: VARIABLE becomes --variable. Those of the second list are lists of
+# words, and each word becomes an option of its own.
 VERIFY := PROVIDER URL PROJECT_ID PROJECT_NAME GRANT_ID ORGANIZATION_ID SUBJECT_KIND ROLE OTHER_ROLE TEMPORARY \
 	CLIENT_ID_FILE CLIENT_SECRET_FILE TOKEN_FILE KEY_FILE IDENTITY_ID KUBERNETES_TOKEN_FILE OIDC_TOKEN_FILE \
 	CA_FILE INSTANCE_HOST ORGANIZATION_SLUG
@@ -57,30 +58,30 @@ verify_options = $(foreach name,$(VERIFY),$(if $($(name)),$(call option,$(name))
 	$(if $(filter yes,$(YES_CHANGE_THIS_PROJECT)),--yes-change-this-project)
 
 .PHONY: verify-provider
-verify-provider: ## Check a real server: PROVIDER=, URL=, … and YES_CHANGE_THIS_PROJECT=yes (docs/verify-provider.md).
+verify-provider: ## Check the operator against a real server: PROVIDER=, URL=, … and YES_CHANGE_THIS_PROJECT=yes (docs/verify-provider.md).
 	@cargo build --quiet --bin membership-operator
 	@target/debug/membership-operator verify-provider $(verify_options)
 
 .PHONY: check
-check: fmt-check clippy deny generated ## Format, lints, dependencies, generated files.
+check: fmt-check clippy deny generated ## Check the format, lints, dependencies and generated files.
 
 .PHONY: fmt-check
-fmt-check: ## Whether the code is formatted.
+fmt-check: ## Check that the code is formatted.
 	cargo fmt --all --check
 
 .PHONY: clippy
-clippy: ## Lints, warnings denied.
+clippy: ## Run the lints; warnings are errors.
 	cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: deny
-deny: ## Whether dependencies, their licences and sources are allowed (needs cargo-deny).
+deny: ## Check that the dependencies, their licences and their sources are allowed (needs cargo-deny).
 	cargo deny check bans licenses sources
 
 .PHONY: generate
-generate: ## Write crds/ anew from src/api/.
+generate: ## Generate crds/ from src/api/.
 	cargo run --quiet --bin membership-operator -- crds --directory crds
 
 .PHONY: generated
-generated: generate ## Whether crds/ is what src/api/ says.
+generated: generate ## Check that crds/ matches src/api/.
 	@git diff --exit-code -- crds || { echo 'crds/ is stale: commit what `make generate` wrote'; exit 1; }
 	@test -z "$$(git status --porcelain -- crds)" || { git status --short -- crds; exit 1; }
