@@ -2,8 +2,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::SignedDuration;
-
 use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
@@ -29,7 +27,6 @@ impl Provider for Lists {
             enforces_expiry: false,
             permanent_base: None,
             empty_role: None,
-            one_writer: false,
             lists_are_current: true,
             creation_role: None,
             invites: false,
@@ -56,35 +53,8 @@ impl Provider for Lists {
         unreachable!()
     }
 
-    async fn invite(&self, _: &Permit, _: &Project, _: &str) -> Result<String, Error> {
-        unreachable!()
-    }
-
     async fn apply(&self, _: &Permit, _: &Target, _: Option<&str>, _: &Change) -> Result<Receipt, Error> {
         unreachable!()
-    }
-
-    async fn heal(
-        &self,
-        _: &Permit,
-        _: &Target,
-        _: Option<&str>,
-        _: &Change,
-        _: Option<&Member>,
-    ) -> Result<Receipt, Error> {
-        unreachable!()
-    }
-
-    async fn explain_absence(&self, _: &Permit, _: &Target) -> Result<(), Error> {
-        unreachable!()
-    }
-
-    fn signed_in_as(&self) -> Option<String> {
-        None
-    }
-
-    fn clock_skew(&self) -> Option<SignedDuration> {
-        None
     }
 }
 

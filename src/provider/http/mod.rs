@@ -120,11 +120,6 @@ impl Client {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
     }
 
-    /// The same connections with another observer, as one provider object's own.
-    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
-        Self { observer, ..self.clone() }
-    }
-
     /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
