@@ -243,3 +243,23 @@ impl Urgency {
         matches!(self, Self::End(_) | Self::Revoke)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_stated_again_in_the_form_that_what_is_there_needs() {
+        let list = || vec![Entry::permanent("viewer")];
+        let shown =
+            |memberships| Some(Member { subject_id: "s".into(), entries: Vec::new(), memberships, version: None });
+        for change in [Change::Create(list()), Change::Replace(list()), Change::Recreate(list())] {
+            assert_eq!(change.stated_again(None), Change::Create(list()));
+            assert_eq!(change.stated_again(shown(1).as_ref()), Change::Replace(list()));
+            assert_eq!(change.stated_again(shown(2).as_ref()), Change::Recreate(list()));
+        }
+        for there in [None, shown(1), shown(2)] {
+            assert_eq!(Change::Remove.stated_again(there.as_ref()), Change::Remove);
+        }
+    }
+}

@@ -15,8 +15,8 @@ pub mod error;
 pub mod http;
 pub mod infisical;
 pub mod quota;
-pub mod registry;
-pub mod session;
+pub(crate) mod registry;
+pub(crate) mod session;
 pub mod zitadel;
 
 use jiff::SignedDuration;
