@@ -164,7 +164,8 @@ pub trait Provider: Send + Sync {
     /// [`Provider::apply`].
     ///
     /// By default the list is stated again, in the form that what is shown needs. That is right where a server carries out
-    /// what it accepts, and only another writer can have changed it since.
+    /// what it accepts, and only other writers can have changed it: Infisical may unite the lists of two writers, and make
+    /// several memberships of one subject (docs/reference/infisical.md, "PATCH and time").
     fn repair(
         &self,
         permit: &Permit,

@@ -13,7 +13,7 @@ mod rate_limit;
 mod request;
 mod resolver;
 mod retry_after;
-pub mod text;
+pub(crate) mod text;
 mod trust;
 mod wire;
 

@@ -116,7 +116,7 @@ impl Rows {
     }
 }
 
-/// A row as a member. A role that stands twice in it (what a cure may leave behind) counts once.
+/// A row as a member. A role that stands twice in it (what a repair may leave behind) counts once.
 pub(crate) fn member(user: String, roles: Vec<String>, version: Option<u64>) -> Member {
     let mut entries: Vec<Entry> = Vec::with_capacity(roles.len());
     for role in roles {

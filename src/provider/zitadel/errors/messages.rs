@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What the credential's user needs.
-    fn cure(&self) -> &'static str {
+    fn remedy(&self) -> &'static str {
         match self.project.map(|project| &project.grant_id) {
             // Permission is checked in the organization that the project is granted to (docs/reference/zitadel.md,
             // "Grant members differ").
@@ -69,7 +69,7 @@ impl<'a> Asked<'a> {
         let message = format!(
             "the credential may not read the members of {}: ZITADEL counts some and shows none; {}",
             self.place(),
-            self.cure()
+            self.remedy()
         );
         Error::Forbidden { message }
     }
@@ -142,7 +142,7 @@ impl<'a> Asked<'a> {
     /// The project belongs to another organization than the one asked for.
     pub(crate) fn elsewhere(&self) -> Error {
         let project = self.project.map_or("", |project| &project.id);
-        let (whose, cure) = match self.project.and_then(|project| project.organization_id.as_deref()) {
+        let (whose, remedy) = match self.project.and_then(|project| project.organization_id.as_deref()) {
             Some(organization) => (
                 format!("organization {organization}"),
                 "set organizationId to the organization that owns it (if it does, this version of ZITADEL ignores the \
@@ -153,7 +153,7 @@ impl<'a> Asked<'a> {
                 "set the project's organizationId, or the provider's, to the organization that owns it",
             ),
         };
-        let message = format!("project {project} at {} doesn't belong to {whose}: {cure}", self.endpoint);
+        let message = format!("project {project} at {} doesn't belong to {whose}: {remedy}", self.endpoint);
         Error::ProjectNotFound { gone: false, message }
     }
 
@@ -251,11 +251,11 @@ pub(crate) fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Er
             message: format!(
                 "the credential has no role in or for {place} ({id}): {}, or set organizationId to the organization that \
                  it has one in",
-                asked.cure()
+                asked.remedy()
             ),
         },
         Meaning::NoPermission { by_server: true } => Error::Forbidden {
-            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.cure()),
+            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.remedy()),
         },
         Meaning::NoPermission { by_server: false } => Error::Forbidden {
             message: format!(
