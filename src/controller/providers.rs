@@ -22,7 +22,7 @@ use super::reporting;
 use super::write;
 use crate::api::Reason;
 use crate::api::membership::ProviderKind;
-use crate::api::provider::{Limits, MembershipProviderSpec};
+use crate::api::provider::MembershipProviderSpec;
 use crate::policy::Server;
 use crate::policy::resync::Resync;
 use crate::provider::http::{Client, Endpoint};
@@ -226,7 +226,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     };
     let provider = provider(spec, credential, &http, endpoint.clone()).ok_or_else(one_kind)?;
     let budget = checker.ctx.connections.budget(endpoint.as_str(), provider.one_writer());
-    let limits = limits(spec.limits.clone().unwrap_or_default(), provider.default_limits(&endpoint));
+    let limits = provider.limits(spec.limits.clone().unwrap_or_default(), &endpoint);
     let quota = budget.quota(key.to_string(), limits);
     let connection = Arc::new(Connection {
         key: key.clone(),
@@ -258,16 +258,6 @@ fn provider(
         Credential::Zitadel(credentials) => {
             Some(Zitadel::connect(http, endpoint, spec.zitadel.as_ref()?, credentials).into())
         }
-    }
-}
-
-/// The limits that are set, and those that the server is known to have where none is.
-fn limits(set: Limits, known: Limits) -> Limits {
-    Limits {
-        reads_per_minute: set.reads_per_minute.or(known.reads_per_minute),
-        writes_per_minute: set.writes_per_minute.or(known.writes_per_minute),
-        max_in_flight: set.max_in_flight.or(known.max_in_flight),
-        min_resync_interval: set.min_resync_interval.or(known.min_resync_interval),
     }
 }
 

@@ -78,6 +78,17 @@ pub trait Backend: Provider + Sized {
         Limits::default()
     }
 
+    /// The limits that a provider object sets, and the default for each that it doesn't set.
+    fn limits(set: Limits, endpoint: &Endpoint) -> Limits {
+        let default = Self::default_limits(endpoint);
+        Limits {
+            reads_per_minute: set.reads_per_minute.or(default.reads_per_minute),
+            writes_per_minute: set.writes_per_minute.or(default.writes_per_minute),
+            max_in_flight: set.max_in_flight.or(default.max_in_flight),
+            ..set
+        }
+    }
+
     /// A client of the server at `endpoint` with `credentials`. Nothing is sent yet.
     fn connect(client: &Client, endpoint: Endpoint, spec: &Self::Spec, credentials: Self::Credentials) -> Self;
 }

@@ -32,9 +32,9 @@ macro_rules! providers {
                 match self { $(Self::$kind(_) => <$backend as Backend>::ONE_WRITER,)+ }
             }
 
-            /// [`Backend::default_limits`].
-            pub fn default_limits(&self, endpoint: &Endpoint) -> Limits {
-                match self { $(Self::$kind(_) => <$backend as Backend>::default_limits(endpoint),)+ }
+            /// [`Backend::limits`].
+            pub fn limits(&self, set: Limits, endpoint: &Endpoint) -> Limits {
+                match self { $(Self::$kind(_) => <$backend as Backend>::limits(set, endpoint),)+ }
             }
         }
 
@@ -115,4 +115,33 @@ providers! {
     Infisical: infisical::Infisical,
     /// ZITADEL.
     Zitadel: zitadel::Zitadel,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_minute<B: Backend>(url: &str, set: Limits) -> (Option<u32>, Option<u32>, Option<u32>) {
+        let limits = B::limits(set, &Endpoint::parse(url).unwrap());
+        (limits.reads_per_minute, limits.writes_per_minute, limits.max_in_flight)
+    }
+
+    #[test]
+    fn the_known_clouds_have_limits_where_a_provider_object_sets_none() {
+        type I = infisical::Infisical;
+        type Z = zitadel::Zitadel;
+        let none = Limits::default;
+        for url in ["https://app.infisical.com", "https://us.infisical.com/", "https://eu.infisical.com"] {
+            assert_eq!(per_minute::<I>(url, none()), (Some(200), Some(90), None), "{url}");
+        }
+        assert_eq!(per_minute::<Z>("https://acme-x7.eu1.zitadel.cloud", none()), (Some(1500), Some(1500), None));
+        for url in
+            ["https://infisical.example.com", "https://app.infisical.com.example.com", "https://notzitadel.cloud"]
+        {
+            assert_eq!(per_minute::<I>(url, none()), (None, None, None), "{url}");
+            assert_eq!(per_minute::<Z>(url, none()), (None, None, None), "{url}");
+        }
+        let set = Limits { reads_per_minute: Some(10), max_in_flight: Some(2), ..none() };
+        assert_eq!(per_minute::<I>("https://app.infisical.com", set), (Some(10), Some(90), Some(2)));
+    }
 }

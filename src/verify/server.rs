@@ -13,6 +13,7 @@ use super::object::{Object, held};
 use super::report::Timed;
 use crate::api::SubjectKind;
 use crate::api::membership::Drift;
+use crate::api::provider::Limits;
 use crate::confirm::{Confirmation, confirmation};
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use crate::provider::http::Endpoint;
@@ -75,7 +76,7 @@ impl Server {
     /// A server that nothing was sent to yet, with the limits that the controller would have.
     pub fn new(provider: AnyProvider, endpoint: &Endpoint) -> Self {
         let quota = EndpointQuota::new(provider.one_writer());
-        let quota = quota.quota(NAMESPACE.to_owned(), provider.default_limits(endpoint));
+        let quota = quota.quota(NAMESPACE.to_owned(), provider.limits(Limits::default(), endpoint));
         Self { provider, quota, rosters: Rosters::default(), times: RefCell::default(), sent: RefCell::default() }
     }
 
