@@ -164,6 +164,17 @@ impl Capabilities {
 }
 
 impl Change {
+    /// The change that states the same list again where `shown` is what is there, in the form that this needs.
+    pub fn stated_again(&self, shown: Option<&Member>) -> Self {
+        let entries = self.outcome().to_vec();
+        match shown {
+            _ if entries.is_empty() => Self::Remove,
+            None => Self::Create(entries),
+            Some(member) if member.memberships > 1 => Self::Recreate(entries),
+            Some(_) => Self::Replace(entries),
+        }
+    }
+
     /// The list that stands when the change is done; empty where the membership is gone.
     pub fn outcome(&self) -> &[Entry] {
         match self {
@@ -183,8 +194,6 @@ pub struct Capabilities {
     /// The built-in role that gives nothing, where the provider has one, whether or not it is needed as a base. A
     /// membership that holds nothing else gives no access, and is left with it where it can't be removed.
     pub empty_role: Option<&'static str>,
-    /// Writes are made one at a time on the whole instance (docs/reference/zitadel.md, trap 4).
-    pub one_writer: bool,
     /// A row that a list shows is what is in force; where false, only a write's own answer is.
     pub lists_are_current: bool,
     /// Adding a member may leave it with this role until the next write, whatever was asked for
@@ -232,5 +241,25 @@ impl Urgency {
     /// Whether it is for access that has to end.
     pub fn revokes(self) -> bool {
         matches!(self, Self::End(_) | Self::Revoke)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_stated_again_in_the_form_that_what_is_there_needs() {
+        let list = || vec![Entry::permanent("viewer")];
+        let shown =
+            |memberships| Some(Member { subject_id: "s".into(), entries: Vec::new(), memberships, version: None });
+        for change in [Change::Create(list()), Change::Replace(list()), Change::Recreate(list())] {
+            assert_eq!(change.stated_again(None), Change::Create(list()));
+            assert_eq!(change.stated_again(shown(1).as_ref()), Change::Replace(list()));
+            assert_eq!(change.stated_again(shown(2).as_ref()), Change::Recreate(list()));
+        }
+        for there in [None, shown(1), shown(2)] {
+            assert_eq!(Change::Remove.stated_again(there.as_ref()), Change::Remove);
+        }
     }
 }

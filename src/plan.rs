@@ -53,7 +53,6 @@ pub struct Plan {
     lost: Vec<(String, Loss)>,
     drift: Vec<Drift>,
     needs_fresh: bool,
-    fallbacks_need_fresh: bool,
     removal_takes_others: bool,
     revokes: bool,
     due: Option<Timestamp>,
@@ -97,11 +96,6 @@ impl Plan {
     /// somebody asked for it, or it would give back what was just taken away.
     pub fn needs_fresh(&self) -> bool {
         self.needs_fresh
-    }
-
-    /// The same for the fallbacks: they carry whatever else is there, also where the change carries nothing.
-    pub fn fallbacks_need_fresh(&self) -> bool {
-        self.fallbacks_need_fresh
     }
 
     /// Whether the change takes away or shortens what is ours.
@@ -171,7 +165,6 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     Plan {
         end_unlisted: ends.filter(|end| **end == Change::Remove || !relies_on_list(end, &union, view)).cloned(),
         removal_takes_others: !others.is_empty(),
-        fallbacks_need_fresh: fallbacks.iter().any(|fallback| relies_on_list(fallback, &union, view)),
         fallbacks,
         gained,
         lost: verdicts.iter().filter_map(lost).collect(),

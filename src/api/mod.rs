@@ -17,8 +17,6 @@ pub use membership::{
 pub use provider::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
 pub use time::Time;
 
-/// The API group of every kind here.
-pub const GROUP: &str = "membership.dev";
 /// Keeps a ProjectMembership until what it granted is revoked.
 pub const FINALIZER: &str = "membership.dev/revoke";
 /// Keeps a provider object while memberships of it hold access.

@@ -60,7 +60,7 @@ pub async fn carry_out(
     tracing::debug!(object = %pass.reference, ?target, ?change, ?before, "writing");
     let answer = if cure {
         pass.ctx.metrics.healed();
-        connection.provider.heal(&permit, target, name, change, before).await
+        connection.provider.repair(&permit, target, name, change, before).await
     } else {
         connection.provider.apply(&permit, target, name, change).await
     };
@@ -143,7 +143,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             pass.ctx.metrics.healed();
             tracing::info!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
             let permit = connection.quota.permit(Kind::Write, urgency, pass.namespace).await;
-            receipt = connection.provider.heal(&permit, target, pass.name(), change, shown.as_ref()).await?;
+            receipt = connection.provider.repair(&permit, target, pass.name(), change, shown.as_ref()).await?;
             drop(permit);
             roster.wrote(&target.subject_id, written(pass, change, receipt));
         } else if shown.is_none() && *change != Change::Remove {

@@ -24,12 +24,14 @@ use super::reporting;
 use super::write;
 use crate::api::Reason;
 use crate::api::membership::ProviderKind;
-use crate::api::provider::{Limits, MembershipProviderSpec};
+use crate::api::provider::MembershipProviderSpec;
 use crate::policy::Server;
 use crate::policy::resync::Resync;
 use crate::provider::http::{Client, Endpoint};
+use crate::provider::infisical::Infisical;
 use crate::provider::quota::Kind;
-use crate::provider::{AnyProvider, Error, Provider, Urgency, Verified, infisical, zitadel};
+use crate::provider::zitadel::Zitadel;
+use crate::provider::{AnyProvider, Backend, Error, Provider, Urgency, Verified};
 use crate::roster::Rosters;
 use crate::status::Told;
 
@@ -210,10 +212,11 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         ProviderKind::ClusterMembershipProvider => &checker.cluster_http,
     };
     let invalid = |message: String| Told::new(Reason::InvalidSpec, message);
+    let one_kind = || invalid("set exactly one of spec.infisical and spec.zitadel".to_owned());
     let (url, server) = match (&spec.infisical, &spec.zitadel) {
         (Some(infisical), None) => (&infisical.url, Server::Infisical),
         (None, Some(zitadel)) => (&zitadel.url, Server::Zitadel { organization_id: zitadel.organization_id.clone() }),
-        _ => return Err(invalid("set exactly one of spec.infisical and spec.zitadel".to_owned())),
+        _ => return Err(one_kind()),
     };
     let resync = Resync::of(spec, key.kind).map_err(|refusal| Told::new(refusal.reason, refusal.message))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
@@ -226,14 +229,13 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     if let Some(connection) = checker.known(key, print) {
         return Ok(connection);
     }
-    let one_writer = spec.zitadel.is_some();
-    let limits = limits(spec.limits.clone().unwrap_or_default(), endpoint.as_str());
-    let quota = checker.ctx.connections.quota(endpoint.as_str(), one_writer, key, limits);
     let http = match &trust {
         None => http.clone(),
         Some(trust) => http.trusting(trust).map_err(|error| invalid(format!("spec.caBundle: {error}")))?,
     };
-    let provider = provider(spec, credential, http, endpoint.clone());
+    let provider = provider(spec, credential, &http, endpoint.clone()).ok_or_else(one_kind)?;
+    let limits = provider.limits(spec.limits.clone().unwrap_or_default(), &endpoint);
+    let quota = checker.ctx.connections.quota(endpoint.as_str(), provider.one_writer(), key, limits);
     let connection = Arc::new(Connection {
         key: key.clone(),
         uid,
@@ -250,34 +252,21 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     Ok(connection)
 }
 
-fn provider(spec: &MembershipProviderSpec, credential: Credential, http: Client, endpoint: Endpoint) -> AnyProvider {
+/// The provider that a spec and its credential make; `None` where the credential is of another kind.
+fn provider(
+    spec: &MembershipProviderSpec,
+    credential: Credential,
+    http: &Client,
+    endpoint: Endpoint,
+) -> Option<AnyProvider> {
     match credential {
         Credential::Infisical(credentials) => {
-            let invite_users = spec.infisical.as_ref().is_some_and(|infisical| infisical.invite_users);
-            let organization = spec.infisical.as_ref().and_then(|infisical| infisical.organization_slug.clone());
-            let infisical = infisical::Infisical::new(&http, endpoint, credentials).in_organization(organization);
-            AnyProvider::Infisical(infisical.inviting_users(invite_users))
+            Some(Infisical::connect(http, endpoint, spec.infisical.as_ref()?, credentials).into())
         }
         Credential::Zitadel(credentials) => {
-            let instance_host = spec.zitadel.as_ref().and_then(|zitadel| zitadel.instance_host.clone());
-            AnyProvider::Zitadel(zitadel::Zitadel::new(http, endpoint, credentials, instance_host))
+            Some(Zitadel::connect(http, endpoint, spec.zitadel.as_ref()?, credentials).into())
         }
     }
-}
-
-/// The limits that are set, and for the known cloud hosts the ones of their smallest plan where none is
-/// (docs/reference/infisical.md, "Auth and limits"; docs/reference/zitadel.md, "Headers and limits").
-pub fn limits(mut set: Limits, endpoint: &str) -> Limits {
-    let host = endpoint.trim_start_matches("https://");
-    let (reads, writes) = match host {
-        "app.infisical.com" | "us.infisical.com" | "eu.infisical.com" => (Some(200), Some(90)),
-        // 50 requests a second, of either kind.
-        host if host.ends_with(".zitadel.cloud") => (Some(1500), Some(1500)),
-        _ => (None, None),
-    };
-    set.reads_per_minute = set.reads_per_minute.or(reads);
-    set.writes_per_minute = set.writes_per_minute.or(writes);
-    set
 }
 
 impl Checker {

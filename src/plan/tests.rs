@@ -12,7 +12,6 @@ const INFISICAL: Capabilities = Capabilities {
     enforces_expiry: true,
     permanent_base: Some("no-access"),
     empty_role: Some("no-access"),
-    one_writer: false,
     lists_are_current: true,
     creation_role: None,
     invites: false,
@@ -21,7 +20,6 @@ const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
     empty_role: None,
-    one_writer: true,
     lists_are_current: false,
     creation_role: None,
     invites: false,
@@ -295,7 +293,7 @@ fn a_refused_change_leaves_the_removals_to_be_sent_alone_and_then_without_strang
         plan.fallbacks,
         [replace(&[("viewer", GOOD), ("admin", GOOD)]), replace(&[("viewer", GOOD)])].map(Option::unwrap)
     );
-    assert!(!plan.needs_fresh && plan.fallbacks_need_fresh);
+    assert!(!plan.needs_fresh);
 }
 
 #[test]

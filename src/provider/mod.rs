@@ -1,22 +1,33 @@
 //! The contract with a provider, on one page. Wire formats stay inside the provider's own module.
 //!
 //! A provider only ever reads, or carries out a [`Change`] that [`crate::plan`] made. It decides nothing about
-//! roles or time. Each call is made under a [`Permit`] of the provider's [`budget`].
+//! roles or time. Each call is made under a [`Permit`] of the provider's [`quota`].
+//!
+//! What is implemented for a kind of server is two traits: [`Backend`], which says how to make a client of a server, and
+//! [`Provider`], which that client is. Each kind has one folder, and all folders have the same files: `mod.rs` (the two
+//! traits), `api.rs` (which generation of its API the server has), `auth.rs` (how to sign in), `client.rs` (requests under
+//! one permit), `wire.rs` (what is sent and read), `list.rs` and `write.rs` (memberships), `names.rs` and `ids.rs` (what an
+//! object may call things), `errors/` (what a refusal means, and how it is told); and one file for each peculiarity of the
+//! server that deserves one. [`registry`] has one line for each kind. `docs/adding-a-provider.md` shows how one is added.
 
 pub mod address;
 pub mod error;
 pub mod http;
 pub mod infisical;
 pub mod quota;
-pub mod session;
+pub(crate) mod registry;
+pub(crate) mod session;
 pub mod zitadel;
 
 pub use error::{Error, Retry};
 pub use quota::{EndpointQuota, Permit, Urgency};
+pub use registry::AnyProvider;
 
 use crate::api::SubjectKind;
+use crate::api::provider::Limits;
 use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Member, Project, Target};
+use http::{Client, Endpoint};
 
 /// What [`Provider::verify`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +58,42 @@ pub struct Receipt {
     pub kept: Option<&'static str>,
 }
 
-/// A provider of project memberships.
+/// A kind of server: what has to be known of it to make a client.
+pub trait Backend: Provider + Sized {
+    /// What a provider object says of a server of this kind, besides its URL and how to sign in.
+    type Spec;
+
+    /// A credential, with the secrets that the provider object refers to.
+    type Credentials;
+
+    /// The kind's name in messages and metrics.
+    const NAME: &'static str;
+
+    /// Whether a server is sent one write at a time, by all provider objects that name it.
+    const ONE_WRITER: bool;
+
+    /// The limits of servers that are known to have some, where a provider object sets none.
+    fn default_limits(_endpoint: &Endpoint) -> Limits {
+        Limits::default()
+    }
+
+    /// The limits that a provider object sets, and the default for each that it doesn't set.
+    fn limits(set: Limits, endpoint: &Endpoint) -> Limits {
+        let default = Self::default_limits(endpoint);
+        Limits {
+            reads_per_minute: set.reads_per_minute.or(default.reads_per_minute),
+            writes_per_minute: set.writes_per_minute.or(default.writes_per_minute),
+            max_in_flight: set.max_in_flight.or(default.max_in_flight),
+            ..set
+        }
+    }
+
+    /// A client of the server at `endpoint` with `credentials`. Nothing is sent yet.
+    fn connect(client: &Client, endpoint: Endpoint, spec: &Self::Spec, credentials: Self::Credentials) -> Self;
+}
+
+/// A provider of project memberships: one server, as one credential sees it. The methods without a default are what every
+/// provider has to do; each default is right for a server without the peculiarity that the method is for.
 pub trait Provider: Send + Sync {
     /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
     fn capabilities(&self, kind: SubjectKind) -> Capabilities;
@@ -84,15 +130,6 @@ pub trait Provider: Send + Sync {
         name: &str,
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Brings a user into the project by name and returns the user's id. Only where [`Capabilities::invites`]. The new
-    /// member has no rights when this returns; when it is cut short it may have [`Capabilities::creation_role`].
-    fn invite(
-        &self,
-        permit: &Permit,
-        project: &Project,
-        name: &str,
-    ) -> impl Future<Output = Result<String, Error>> + Send;
-
     /// Lists the members of this kind of a project, all pages.
     ///
     /// An empty list is returned only where the project is known to exist and to be looked at rightly
@@ -120,124 +157,57 @@ pub trait Provider: Send + Sync {
         change: &Change,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send;
 
-    /// Cures a write that was answered with yes and never carried out. It writes only roles of `wanted` or `shown`,
-    /// whatever moment it is cut short at. `shown` is what an observation after the write shows, `name` as in
+    /// Brings a user into the project by name and returns the user's id. Only where [`Capabilities::invites`]. The new
+    /// member has no rights when this returns; when it is cut short it may have [`Capabilities::creation_role`].
+    fn invite(
+        &self,
+        _permit: &Permit,
+        _project: &Project,
+        name: &str,
+    ) -> impl Future<Output = Result<String, Error>> + Send {
+        let message = format!("{name:?} can't be invited: users of this provider are created there first");
+        std::future::ready(Err(Error::Rejected { message }))
+    }
+
+    /// Repairs a write that the server accepted and that an observation doesn't show. It writes only roles of `wanted` or
+    /// `shown`, at whatever moment it is interrupted. `shown` is what an observation after the write shows, `name` as in
     /// [`Provider::apply`].
-    fn heal(
+    ///
+    /// By default the list is stated again, in the form that what is shown needs. That is right where a server carries out
+    /// what it accepts, and only other writers can have changed it: Infisical may unite the lists of two writers, and make
+    /// several memberships of one subject (docs/reference/infisical.md, "PATCH and time").
+    fn repair(
         &self,
         permit: &Permit,
         target: &Target,
         name: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
-    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
+        let again = wanted.stated_again(shown);
+        async move { self.apply(permit, target, name, &again).await }
+    }
 
-    /// Why a member that the server took isn't listed: [`Error::MemberNotListed`] where it never will be
+    /// Why a member that the server accepted isn't listed: [`Error::MemberNotListed`] where it never will be
     /// (docs/reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] where the subject is gone; `Ok` where nothing
-    /// speaks against it.
-    fn explain_absence(&self, permit: &Permit, target: &Target) -> impl Future<Output = Result<(), Error>> + Send;
+    /// speaks against it, which is the default.
+    fn explain_absence(&self, _permit: &Permit, _target: &Target) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// The id of the subject that the credential is, once that is known; it is nobody's to grant roles to or to take them
-    /// from. `None` where neither the credential nor a sign-in's answer tells it.
-    fn signed_in_as(&self) -> Option<String>;
+    /// from. `None`, the default: neither the credential nor the response to a sign-in says it.
+    fn signed_in_as(&self) -> Option<String> {
+        None
+    }
 
     /// Forgets what it remembers of projects, project grants and subjects whose ids (in lower case) are in use no more.
     /// What is forgotten is found out again when it is needed.
     fn forget_unused(&self, _in_use: &dyn Fn(&str) -> bool) {}
 
-    /// The server's clock, by the `Date` of its last response.
-    fn clock(&self) -> Option<ProviderClock>;
-}
-
-/// The provider of a MembershipProvider object.
-#[allow(clippy::large_enum_variant, reason = "there is one for each provider object, and it stays where it is")]
-pub enum AnyProvider {
-    /// Infisical.
-    Infisical(infisical::Infisical),
-    /// ZITADEL.
-    Zitadel(zitadel::Zitadel),
-}
-
-/// Calls the same method of whichever provider it is.
-macro_rules! whichever {
-    ($any:expr, $provider:ident => $call:expr) => {
-        match $any {
-            AnyProvider::Infisical($provider) => $call,
-            AnyProvider::Zitadel($provider) => $call,
-        }
-    };
-}
-
-impl Provider for AnyProvider {
-    fn capabilities(&self, kind: SubjectKind) -> Capabilities {
-        whichever!(self, provider => provider.capabilities(kind))
-    }
-
-    async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        whichever!(self, provider => provider.verify(permit).await)
-    }
-
-    async fn find_project(
-        &self,
-        permit: &Permit,
-        name: &str,
-        organization_id: Option<&str>,
-    ) -> Result<Vec<String>, Error> {
-        whichever!(self, provider => provider.find_project(permit, name, organization_id).await)
-    }
-
-    async fn find_subject(
-        &self,
-        permit: &Permit,
-        project: &Project,
-        kind: SubjectKind,
-        name: &str,
-    ) -> Result<Vec<String>, Error> {
-        whichever!(self, provider => provider.find_subject(permit, project, kind, name).await)
-    }
-
-    async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
-        whichever!(self, provider => provider.invite(permit, project, name).await)
-    }
-
-    async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
-        whichever!(self, provider => provider.list(permit, project, kind).await)
-    }
-
-    async fn apply(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        name: Option<&str>,
-        change: &Change,
-    ) -> Result<Receipt, Error> {
-        whichever!(self, provider => provider.apply(permit, target, name, change).await)
-    }
-
-    async fn heal(
-        &self,
-        permit: &Permit,
-        target: &Target,
-        name: Option<&str>,
-        wanted: &Change,
-        shown: Option<&Member>,
-    ) -> Result<Receipt, Error> {
-        whichever!(self, provider => provider.heal(permit, target, name, wanted, shown).await)
-    }
-
-    async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
-        whichever!(self, provider => provider.explain_absence(permit, target).await)
-    }
-
-    fn signed_in_as(&self) -> Option<String> {
-        whichever!(self, provider => provider.signed_in_as())
-    }
-
-    fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
-        whichever!(self, provider => provider.forget_unused(in_use));
-    }
-
+    /// The server's clock, by the `Date` of its last response; `None`, the default: not known, and no temporary grant
+    /// begins.
     fn clock(&self) -> Option<ProviderClock> {
-        whichever!(self, provider => provider.clock())
+        None
     }
 }

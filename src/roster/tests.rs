@@ -28,7 +28,6 @@ impl Provider for Lists {
             enforces_expiry: false,
             permanent_base: None,
             empty_role: None,
-            one_writer: false,
             lists_are_current: true,
             creation_role: None,
             invites: false,
@@ -55,35 +54,8 @@ impl Provider for Lists {
         unreachable!()
     }
 
-    async fn invite(&self, _: &Permit, _: &Project, _: &str) -> Result<String, Error> {
-        unreachable!()
-    }
-
     async fn apply(&self, _: &Permit, _: &Target, _: Option<&str>, _: &Change) -> Result<Receipt, Error> {
         unreachable!()
-    }
-
-    async fn heal(
-        &self,
-        _: &Permit,
-        _: &Target,
-        _: Option<&str>,
-        _: &Change,
-        _: Option<&Member>,
-    ) -> Result<Receipt, Error> {
-        unreachable!()
-    }
-
-    async fn explain_absence(&self, _: &Permit, _: &Target) -> Result<(), Error> {
-        unreachable!()
-    }
-
-    fn signed_in_as(&self) -> Option<String> {
-        None
-    }
-
-    fn clock(&self) -> Option<ProviderClock> {
-        None
     }
 }
 

@@ -124,12 +124,12 @@ pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
 fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
     let infisical = infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials);
     let infisical = infisical.in_organization(config.organization_slug.clone());
-    AnyProvider::Infisical(infisical.inviting_users(config.invite_users))
+    infisical.inviting_users(config.invite_users).into()
 }
 
 fn zitadel(config: &Config, credentials: zitadel::Credentials) -> AnyProvider {
-    let (http, instance_host) = (config.http.clone(), config.instance_host.clone());
-    AnyProvider::Zitadel(zitadel::Zitadel::new(http, config.endpoint.clone(), credentials, instance_host))
+    let instance_host = config.instance_host.clone();
+    zitadel::Zitadel::new(&config.http, config.endpoint.clone(), credentials, instance_host).into()
 }
 
 fn secret(option: &str, file: &Path) -> Result<SecretString, String> {

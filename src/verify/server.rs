@@ -15,7 +15,6 @@ use crate::api::SubjectKind;
 use crate::api::membership::Drift;
 use crate::api::provider::Limits;
 use crate::confirm::{Confirmation, confirmation};
-use crate::controller::providers::limits;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use crate::provider::http::Endpoint;
 use crate::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
@@ -76,9 +75,8 @@ pub struct Converged {
 impl Server {
     /// A server that nothing was sent to yet, with the limits that the controller would have.
     pub fn new(provider: AnyProvider, endpoint: &Endpoint) -> Self {
-        let one_writer = matches!(provider, AnyProvider::Zitadel(_));
-        let quota =
-            EndpointQuota::new(one_writer).quota(NAMESPACE.to_owned(), limits(Limits::default(), endpoint.as_str()));
+        let quota = EndpointQuota::new(provider.one_writer());
+        let quota = quota.quota(NAMESPACE.to_owned(), provider.limits(Limits::default(), endpoint));
         Self { provider, quota, rosters: Rosters::default(), times: RefCell::default(), sent: RefCell::default() }
     }
 
@@ -231,7 +229,7 @@ impl Server {
                 return Err(Failure::Unshown { change: change.clone(), shown });
             }
             let permit = self.quota.permit(Kind::Write, Urgency::Revoke, NAMESPACE).await;
-            receipt = self.provider.heal(&permit, target, None, change, shown.as_ref()).await?;
+            receipt = self.provider.repair(&permit, target, None, change, shown.as_ref()).await?;
         }
         Ok(())
     }

@@ -134,7 +134,7 @@ async fn several_memberships_of_one_identity_are_one_row_and_become_one() {
         assert_eq!(roles, ["admin", "member", "viewer"]);
         let permit = stage.write().await;
         let wanted = Change::Replace(permanent(&["viewer"]));
-        stage.infisical.heal(&permit, &target(subject), None, &wanted, Some(&shown)).await.unwrap();
+        stage.infisical.repair(&permit, &target(subject), None, &wanted, Some(&shown)).await.unwrap();
         assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 1);
         assert_eq!(stage.held(subject), held(&["viewer"]));
         assert_eq!(stage.server().count("PATCH", ""), 0, "a PATCH would write one of them");

@@ -22,7 +22,6 @@ const INFISICAL: Capabilities = Capabilities {
     enforces_expiry: true,
     permanent_base: Some("no-access"),
     empty_role: Some("no-access"),
-    one_writer: false,
     lists_are_current: true,
     creation_role: None,
     invites: false,
@@ -31,7 +30,6 @@ const ZITADEL: Capabilities = Capabilities {
     enforces_expiry: false,
     permanent_base: None,
     empty_role: None,
-    one_writer: true,
     lists_are_current: false,
     ..INFISICAL
 };

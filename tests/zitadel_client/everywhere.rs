@@ -132,7 +132,7 @@ async fn already_exists_as_404_on_grants() {
 
 /// Trap 4.
 #[tokio::test]
-async fn a_lost_put_is_healed() {
+async fn a_lost_put_is_repaired() {
     for place in Place::all().await {
         let Place { name, world, owner, viewer, .. } = &place;
         let user = place.user(place.member);
@@ -142,14 +142,14 @@ async fn a_lost_put_is_healed() {
         let shown = world.shown(&user).await;
         assert_eq!(roles(shown.as_ref()), [*viewer], "{name}");
         assert!(shown.unwrap().version < lost.version, "{name}: the row's version tells");
-        assert_eq!(world.apply(&user, &wanted).await, Ok(lost), "{name}: the same once more heals nothing");
+        assert_eq!(world.apply(&user, &wanted).await, Ok(lost), "{name}: the same once more repairs nothing");
         assert_eq!(place.in_force(place.member), [*viewer], "{name}");
         world.server().clear_requests();
-        let healed = world.heal(&user, &wanted).await.unwrap();
-        assert!(healed.version > lost.version, "{name}");
+        let repaired = world.repair(&user, &wanted).await.unwrap();
+        assert!(repaired.version > lost.version, "{name}");
         let shown = world.shown(&user).await;
         assert_eq!(roles(shown.as_ref()), [*owner], "{name}");
-        assert_eq!(shown.unwrap().version, healed.version, "{name}");
+        assert_eq!(shown.unwrap().version, repaired.version, "{name}");
         let lists = if place.v2 { [json!([owner]), json!([owner])] } else { [json!([owner, owner]), json!([owner])] };
         assert_eq!(world.written(), lists, "{name}: no other role for a moment");
         let removed = world
@@ -161,9 +161,9 @@ async fn a_lost_put_is_healed() {
     }
 }
 
-/// Trap 4: a list of several roles is healed by another order where none may be repeated.
+/// Trap 4: a list of several roles is repaired by another order where none may be repeated.
 #[tokio::test]
-async fn a_lost_put_of_two_roles_is_healed() {
+async fn a_lost_put_of_two_roles_is_repaired() {
     for place in Place::all().await {
         let Place { name, world, owner, viewer, .. } = &place;
         let user = place.user(place.member);
@@ -171,7 +171,7 @@ async fn a_lost_put_of_two_roles_is_healed() {
         place.loses(place.change);
         world.apply(&user, &wanted).await.unwrap();
         world.server().clear_requests();
-        world.heal(&user, &wanted).await.unwrap();
+        world.repair(&user, &wanted).await.unwrap();
         assert_eq!(roles(world.shown(&user).await.as_ref()), [*owner, *viewer], "{name}");
         let other = if place.v2 { json!([viewer, owner]) } else { json!([owner, viewer, viewer]) };
         assert_eq!(world.written(), [other, json!([owner, viewer])], "{name}");
@@ -192,7 +192,7 @@ async fn a_lost_delete_is_repaired_at_once_on_a_quiet_instance() {
         let changed = world.apply(&user, &replace(&[viewer])).await;
         assert!(matches!(changed, Err(Error::Changed { .. })), "{name}: {changed:?}");
         world.server().clear_requests();
-        world.heal(&user, &Change::Remove).await.unwrap();
+        world.repair(&user, &Change::Remove).await.unwrap();
         let only_what_is_in_force = json!([viewer]);
         assert_eq!(world.written(), vec![only_what_is_in_force; 3], "{name}");
         assert_eq!(world.shown(&user).await, None, "{name}");
@@ -208,7 +208,7 @@ async fn a_member_whose_removal_was_lost_is_given_its_role() {
         let user = place.user(place.member);
         place.loses(place.remove);
         world.apply(&user, &Change::Remove).await.unwrap();
-        world.heal(&user, &replace(&[owner])).await.unwrap();
+        world.repair(&user, &replace(&[owner])).await.unwrap();
         assert_eq!(roles(world.shown(&user).await.as_ref()), [*owner], "{name}");
     }
 }
@@ -232,8 +232,8 @@ async fn a_repair_ends_when_search_shows_the_removal() {
                 world.server().set_roles("801", ADA, &[role]);
             }
         };
-        let (healed, ()) = tokio::join!(world.heal(&user, &Change::Remove), others);
-        healed.unwrap();
+        let (repaired, ()) = tokio::join!(world.repair(&user, &Change::Remove), others);
+        repaired.unwrap();
         assert_eq!(world.written(), [json!([viewer])], "{name}");
         assert_eq!(world.shown(&user).await, None, "{name}");
     }
@@ -241,17 +241,17 @@ async fn a_repair_ends_when_search_shows_the_removal() {
 
 /// Trap 4. A change of a member without a row makes none: it is removed and added.
 #[tokio::test]
-async fn a_lost_post_is_healed() {
+async fn a_lost_post_is_repaired() {
     for place in Place::all().await {
         let Place { name, world, owner, .. } = &place;
         let user = place.user(place.nobody);
         place.loses(place.add);
         world.apply(&user, &create(&[owner])).await.unwrap();
         assert_eq!(world.shown(&user).await, None, "{name}");
-        let healed = world.heal(&user, &create(&[owner])).await.unwrap();
+        let repaired = world.repair(&user, &create(&[owner])).await.unwrap();
         let shown = world.shown(&user).await;
         assert_eq!(roles(shown.as_ref()), [*owner], "{name}");
-        assert_eq!(shown.unwrap().version, healed.version, "{name}");
+        assert_eq!(shown.unwrap().version, repaired.version, "{name}");
     }
 }
 

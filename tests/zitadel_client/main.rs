@@ -104,9 +104,9 @@ impl World {
         self.zitadel.apply(&self.permit().await, target, None, change).await
     }
 
-    async fn heal(&self, target: &Target, wanted: &Change) -> Result<Receipt, Error> {
+    async fn repair(&self, target: &Target, wanted: &Change) -> Result<Receipt, Error> {
         let shown = self.shown(target).await;
-        self.zitadel.heal(&self.permit().await, target, None, wanted, shown.as_ref()).await
+        self.zitadel.repair(&self.permit().await, target, None, wanted, shown.as_ref()).await
     }
 
     async fn explain_absence(&self, target: &Target) -> Result<(), Error> {
@@ -163,7 +163,7 @@ fn client(url: &str, token: &str) -> Zitadel {
 fn signing_in(url: &str, credentials: Credentials, instance_host: Option<&str>) -> Zitadel {
     let policy = Policy { allow_http: vec!["127.0.0.1".to_owned()], ..Policy::default() };
     let client = Client::new(policy, Arc::new(())).unwrap();
-    Zitadel::new(client, Endpoint::parse(url).unwrap(), credentials, instance_host.map(str::to_owned))
+    Zitadel::new(&client, Endpoint::parse(url).unwrap(), credentials, instance_host.map(str::to_owned))
 }
 
 fn project() -> Project {

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::refusal::{self, Failure};
+use super::errors::{self, Failure};
 use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
@@ -67,7 +67,7 @@ struct Granted {
 
 impl Credentials {
     /// The same without what `echo` and editors leave at a secret's end.
-    pub(super) fn trimmed(self) -> Self {
+    pub(crate) fn trimmed(self) -> Self {
         match self {
             Self::UniversalAuth { client_id, client_secret } => {
                 Self::UniversalAuth { client_id: client_id.trim().to_owned(), client_secret: trimmed(&client_secret) }
@@ -121,9 +121,9 @@ impl SignIn for Login {
     }
 
     fn verdict(&self, answer: &Answer) -> Verdict {
-        match refusal::token(answer) {
+        match errors::token(answer) {
             Some(error) => Verdict::Refused(error),
-            None if answer.is_success() || refusal::failure(answer).is_none() => Verdict::Taken,
+            None if answer.is_success() || errors::failure(answer).is_none() => Verdict::Taken,
             None => Verdict::Unsaid,
         }
     }
@@ -161,7 +161,7 @@ impl Login {
 
     /// The error of a sign-in that wasn't answered with a token.
     fn refused(&self, answer: &Answer) -> Error {
-        match refusal::failure(answer) {
+        match errors::failure(answer) {
             // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
             // right, since the server may just be ill.
             Some(Failure::Broken) => {
@@ -169,7 +169,7 @@ impl Login {
                 let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
                 answer.context.unreachable(&what, Effect::None)
             }
-            Some(failure) => refusal::failed(failure, answer),
+            Some(failure) => errors::failed(failure, answer),
             None => Error::Unauthorized {
                 message: format!(
                     "Infisical at {} refuses the sign-in ({}: {}): {}{}",
@@ -216,7 +216,7 @@ impl Credentials {
             // The API server's answer to the reviewer is passed on as if it spoke of the caller (kubernetes-auth.json,
             // "login: reviewer with a bad token").
             Self::Kubernetes { .. }
-                if refusal::error_of(answer).as_deref() == Some("KubernetesTokenReviewRequestError") =>
+                if errors::error_of(answer).as_deref() == Some("KubernetesTokenReviewRequestError") =>
             {
                 "the API server refused Infisical itself: check the identity's Token Reviewer JWT, whether it is over, and \
                  that its service account is bound to system:auth-delegator"

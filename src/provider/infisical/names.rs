@@ -2,13 +2,15 @@
 
 use serde::Deserialize;
 
-use super::refusal::{Asked, Operation, Refusal};
-use super::route::{self, Family, Generation};
-use super::user::Users;
-use super::{Infisical, Turn, normal};
+use super::api::{Family, Generation};
+use super::errors::{Asked, Operation, Refusal};
+use super::ids::normal;
+use super::write::users::Users;
+use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::Error;
 use crate::provider::http::{Answer, text};
+use crate::provider::session::Turn;
 
 /// A project, as far as names need it.
 #[derive(Deserialize)]
@@ -63,7 +65,7 @@ struct Group {
 
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
-    pub(super) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
         // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
         let small = slug.to_lowercase();
         if !is_slug(slug) {
@@ -72,7 +74,7 @@ impl Infisical {
             return if found.is_empty() { Ok(found) } else { Err(in_other_letters("project", "slug", slug, &small)) };
         }
         let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
-        let request = |generation: Generation| route::project_by_slug(generation, slug);
+        let request = |generation: Generation| routes::project_by_slug(generation, slug);
         match self.send(turn, Family::Projects, &asked, request).await {
             Ok(answer) => {
                 let project: Named = answer.json()?;
@@ -86,14 +88,14 @@ impl Infisical {
     /// The project that something was asked of.
     async fn project_by_id(&self, turn: &Turn<'_>, asked: &Asked<'_>) -> Result<Answer, Refusal> {
         let asked = Asked { operation: Operation::LookAtProject, ..*asked };
-        let request = |generation: Generation| route::project(generation, asked.project);
+        let request = |generation: Generation| routes::project(generation, asked.project);
         self.send_once(turn, Family::Projects, &asked, request).await
     }
 
     /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
     /// isn't in, and one whose members are kept elsewhere like one that the caller lacks rights in. A read more, only for
     /// these. `error`: what it is otherwise.
-    pub(super) async fn decided_by_project(&self, turn: &Turn<'_>, asked: &Asked<'_>, error: Error) -> Error {
+    pub(crate) async fn decided_by_project(&self, turn: &Turn<'_>, asked: &Asked<'_>, error: Error) -> Error {
         let project = asked.project;
         match (self.project_by_id(turn, asked).await.map_err(Error::from), &error) {
             (Err(gone @ Error::ProjectNotFound { gone: true, .. }), _) => gone,
@@ -122,7 +124,7 @@ impl Infisical {
     }
 
     /// The subjects of this kind with exactly this name that could be members of the project.
-    pub(super) async fn subjects_named(
+    pub(crate) async fn subjects_named(
         &self,
         turn: &Turn<'_>,
         project: &str,
@@ -152,7 +154,7 @@ impl Infisical {
         let mut seen = 0;
         loop {
             let request = {
-                let request = route::identities(&organization);
+                let request = routes::identities(&organization);
                 // The search is for any part of a name, whatever the case, and `\` escapes its wildcards.
                 let request = if name.contains('\\') { request } else { request.query("search", name) };
                 // Without limit all of them come at once; a server that pages all the same is followed.
@@ -182,7 +184,7 @@ impl Infisical {
     /// project.
     async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
-        match self.ask(turn, &asked, route::groups()).await {
+        match self.ask(turn, &asked, routes::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.array()?;
                 let found: Vec<_> = groups.iter().filter(|g| g.slug == slug).map(|g| normal(&g.id)).collect();
@@ -205,12 +207,12 @@ impl Infisical {
 }
 
 /// Whether two names differ in their letters' case only.
-pub(super) fn is_similar(known: &str, wanted: &str) -> bool {
+pub(crate) fn is_similar(known: &str, wanted: &str) -> bool {
     known != wanted && known.to_lowercase() == wanted.to_lowercase()
 }
 
 /// The error of a name that nobody has and that somebody has in other letters.
-pub(super) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &str) -> Error {
+pub(crate) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &str) -> Error {
     let known = text::filtered(known, &[]);
     let message = format!(
         "there is no {noun} with the {field} {wanted:?} (Infisical), where upper and lower case count, but one with \

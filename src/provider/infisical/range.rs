@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 const UNITS: [(&str, i64); 5] = [("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 
 /// A length in milliseconds as one unit: Infisical refuses `1h30m` (temporary-grants.json).
-pub(super) fn text(milliseconds: i64) -> String {
+pub(crate) fn text(milliseconds: i64) -> String {
     UNITS
         .iter()
         .find(|(_, unit)| milliseconds % unit == 0)
@@ -15,7 +15,7 @@ pub(super) fn text(milliseconds: i64) -> String {
 
 /// A start as Infisical accepts it: UTC with seconds and `Z`, milliseconds at most. Offsets, a date alone and missing
 /// seconds are refused (temporary-grants.json).
-pub(super) fn start(at: Timestamp) -> String {
+pub(crate) fn start(at: Timestamp) -> String {
     let form = if at.as_millisecond() % 1_000 == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S.%3fZ" };
     at.strftime(form).to_string()
 }
@@ -23,7 +23,7 @@ pub(super) fn start(at: Timestamp) -> String {
 /// The length that Infisical reads out of a range: a decimal number and maybe a unit, blanks between them, whatever the
 /// case. So `1M` is one *minute*, `1y` 365.25 days, and a bare number is milliseconds (docs/reference/infisical.md,
 /// "PATCH and time"). `None` where it refuses the range.
-pub(super) fn length(range: &str) -> Option<SignedDuration> {
+pub(crate) fn length(range: &str) -> Option<SignedDuration> {
     let digits = range.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(range.len());
     let (number, unit) = range.split_at_checked(digits)?;
     // `1e3` and `1.` aren't numbers to Infisical, though they are to Rust.

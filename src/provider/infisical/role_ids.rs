@@ -5,14 +5,15 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::refusal::{Asked, Operation, Refusal};
-use super::{Infisical, locked, route};
+use super::client::locked;
+use super::errors::{Asked, Operation, Refusal};
+use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::Error;
 use crate::provider::session::Turn;
 
 /// The ids of custom roles, by slug.
-pub(super) type RoleIds = HashMap<String, String>;
+pub(crate) type RoleIds = HashMap<String, String>;
 
 #[derive(Deserialize)]
 struct Roles {
@@ -29,12 +30,12 @@ impl Infisical {
     /// The ids of a project's roles as they are now: an old answer would take a role that was deleted and created again
     /// for the one that it was. None where the credential may not read roles, which is asked again when the provider is
     /// checked.
-    pub(super) async fn role_ids(&self, turn: &Turn<'_>, project: &str, kind: SubjectKind) -> Result<RoleIds, Error> {
+    pub(crate) async fn role_ids(&self, turn: &Turn<'_>, project: &str, kind: SubjectKind) -> Result<RoleIds, Error> {
         if locked(&self.hidden_roles).contains(project) {
             return Ok(RoleIds::new());
         }
         let asked = Asked { operation: Operation::List, kind, project, subject: "", roles: &[] };
-        match self.ask(turn, &asked, route::roles(project)).await {
+        match self.ask(turn, &asked, routes::roles(project)).await {
             Ok(answer) => {
                 let Roles { roles } = answer.json()?;
                 Ok(roles.into_iter().map(|role| (role.slug, role.id)).collect())

@@ -44,7 +44,7 @@ impl TokenSource {
     }
 
     /// The token as it is now.
-    pub(super) fn token(&self) -> Result<SecretString, String> {
+    pub(crate) fn token(&self) -> Result<SecretString, String> {
         (self.0)()
     }
 }
@@ -111,7 +111,7 @@ struct Identity {
 /// The machine identity that an access token of Infisical's is for: its claim `identityId` (Infisical's source,
 /// `TIdentityAccessTokenJwtPayload`: every way to sign in signs it, and so are static tokens).
 /// `None`: it isn't such a token.
-pub(super) fn identity(token: &SecretString) -> Option<String> {
+pub(crate) fn identity(token: &SecretString) -> Option<String> {
     claims(token).map(|Identity { identity_id }| identity_id.to_ascii_lowercase())
 }
 

@@ -9,7 +9,7 @@
 //! What waits is an entry of some hundred bytes: [`Quota::request`] takes a function to call with the permit.
 //! [`Quota::permit`] is the same as a future, for the few requests that are made outside of a target's pass.
 
-pub mod queue;
+pub(crate) mod queue;
 mod rate_limit;
 mod usage;
 mod window;
@@ -203,6 +203,7 @@ impl Quota {
     }
 
     /// How many requests wait, by urgency, the most urgent first.
+    #[cfg(test)]
     pub fn waiting(&self) -> [usize; Urgency::LEVELS] {
         self.owned.shared.lock().queue.waiting(self.owned.quota)
     }

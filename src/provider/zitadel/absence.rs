@@ -1,9 +1,9 @@
 //! Why a member that the server took isn't listed.
 
 use super::api::Api;
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::refusal::{Meaning, Refusal};
+use super::client::Calls;
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::wire;
 use crate::member::Target;
 use crate::provider::Error;
@@ -16,7 +16,7 @@ const USER_V2: &str = "/v2/users/{user}";
 
 /// Looks at the user: it may be gone (trap 1) or have no login name (trap 5). Where the credential may not read users,
 /// nothing speaks against it. A project or a grant that is gone is told by its list, which is empty then.
-pub async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
+pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
     let asked = Asked::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
     if api == Api::ManagementV1 {
         let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
@@ -37,7 +37,7 @@ fn judge(answer: &Answer, target: &Target, asked: &Asked<'_>) -> Result<(), Erro
         return match refusal.meaning() {
             Meaning::NoUser => Err(asked.no_user()),
             Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),
-            _ => Err(explain::error(asked, answer, &refusal)),
+            _ => Err(messages::error(asked, answer, &refusal)),
         };
     }
     let user = answer.json::<wire::UserById>()?.user;

@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
 
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::refusal::{Meaning, Refusal};
+use super::client::Calls;
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::{v2, wire};
 use crate::provider::Error;
 use crate::provider::http::{Answer, Method, Request};
@@ -19,7 +19,7 @@ const ROLES: &str = "/management/v1/projects/members/roles/_search";
 
 /// An API for members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
+pub(crate) enum Api {
     /// REST.
     ManagementV1,
     /// Connect, `zitadel.internal_permission.v2`.
@@ -28,7 +28,7 @@ pub enum Api {
 
 impl Api {
     /// For `status.api`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ManagementV1 => "management/v1",
             Self::InternalPermissionV2 => "internal_permission/v2",
@@ -38,11 +38,11 @@ impl Api {
 
 /// The API that was found to be served; none before it was looked for, and after an answer said that it is gone.
 #[derive(Debug, Default)]
-pub struct Found(Mutex<Option<Api>>);
+pub(crate) struct Found(Mutex<Option<Api>>);
 
 impl Found {
     /// The API, which is looked for where it isn't known.
-    pub async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
+    pub(crate) async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
             Some(api) => Ok(api),
@@ -51,14 +51,14 @@ impl Found {
     }
 
     /// Looks for it anew.
-    pub async fn look(&self, calls: &Calls<'_>) -> Result<Api, Error> {
+    pub(crate) async fn look(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let found = look(calls).await;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
         found
     }
 
     /// It isn't served any more.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
@@ -74,7 +74,7 @@ async fn look(calls: &Calls<'_>) -> Result<Api, Error> {
         Some(Refused::NotServed(error)) => error,
         Some(Refused::Otherwise(error)) => return Err(error),
     };
-    let answer = v2::knock(calls).await?;
+    let answer = v2::probe(calls).await?;
     match refused(calls, &answer) {
         None => v2::check(&answer).map(|()| Api::InternalPermissionV2),
         Some(Refused::ByRights) => Ok(Api::InternalPermissionV2),
@@ -96,7 +96,7 @@ fn refused(calls: &Calls<'_>, answer: &Answer) -> Option<Refused> {
         return None;
     }
     let refusal = Refusal::read(answer);
-    let error = explain::error(&Asked::of_instance(calls.endpoint()), answer, &refusal);
+    let error = messages::error(&Asked::of_instance(calls.endpoint()), answer, &refusal);
     Some(match refusal.meaning() {
         Meaning::NoMembership | Meaning::NoPermission { by_server: true } => Refused::ByRights,
         Meaning::NotHere => Refused::NotServed(error),

@@ -9,26 +9,26 @@ use crate::provider::http::text;
 const MOST_DIGITS: usize = 20;
 
 /// Checks a project's ids.
-pub fn check_project(project: &Project) -> Result<(), Error> {
+pub(crate) fn check_project(project: &Project) -> Result<(), Error> {
     check("project", "project.id", &project.id)?;
     check_organization(project.organization_id.as_deref())?;
     project.grant_id.as_deref().map_or(Ok(()), |id| check("project grant", "project.grantId", id))
 }
 
 /// Checks an organization's id, where one is named.
-pub fn check_organization(id: Option<&str>) -> Result<(), Error> {
+pub(crate) fn check_organization(id: Option<&str>) -> Result<(), Error> {
     id.map_or(Ok(()), |id| check("organization", "organizationId", id))
 }
 
 /// Checks a target's ids and its subject's kind.
-pub fn check_target(target: &Target) -> Result<(), Error> {
+pub(crate) fn check_target(target: &Target) -> Result<(), Error> {
     check_project(&target.project)?;
     check_kind(target.subject_kind)?;
     check("user", "subject.id", &target.subject_id)
 }
 
 /// Checks that a subject is of a kind that can be a member.
-pub fn check_kind(kind: SubjectKind) -> Result<(), Error> {
+pub(crate) fn check_kind(kind: SubjectKind) -> Result<(), Error> {
     match kind {
         SubjectKind::User => Ok(()),
         kind @ (SubjectKind::Identity | SubjectKind::Group) => Err(Error::Rejected {

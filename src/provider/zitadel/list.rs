@@ -9,14 +9,14 @@ use crate::member::{Entry, Member};
 use crate::provider::{Error, Listing};
 
 /// Rows a page: the most that v2 and newer versions of v1 give. Without a limit some give all and others 100.
-pub const PAGE: usize = 1000;
+pub(crate) const PAGE: usize = 1000;
 
 /// More pages than that are no list of members but a server that never ends.
 const MOST_PAGES: usize = 1000;
 
 /// What is known of a project, or of the grant of it that is meant.
 #[derive(Debug)]
-pub enum Whereabouts {
+pub(crate) enum Whereabouts {
     /// It is there, under the organization asked for.
     Here,
     /// The credential may not look. What would have been said of it.
@@ -25,7 +25,7 @@ pub enum Whereabouts {
 
 impl Whereabouts {
     /// It is there; otherwise why that isn't known.
-    pub fn known(self) -> Result<(), Error> {
+    pub(crate) fn known(self) -> Result<(), Error> {
         match self {
             Self::Here => Ok(()),
             Self::Unknown(error) => Err(error),
@@ -33,7 +33,7 @@ impl Whereabouts {
     }
 
     /// The error of a call that was refused for lack of rights, after the project was looked for.
-    pub fn explain(located: Result<Self, Error>, refused: Error) -> Error {
+    pub(crate) fn explain(located: Result<Self, Error>, refused: Error) -> Error {
         match located {
             Err(located @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(located)) => located,
             Ok(Self::Here) | Err(_) => refused,
@@ -43,18 +43,18 @@ impl Whereabouts {
 
 /// A page as it came.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// How many rows there are on all pages; 0 past the end.
-    pub total: u64,
+    pub(crate) total: u64,
     /// The rows; `None`: one of something else than was asked for.
-    pub rows: Vec<Option<Member>>,
+    pub(crate) rows: Vec<Option<Member>>,
     /// How far behind it the next page begins: at least as many as there are rows.
-    pub step: usize,
+    pub(crate) step: usize,
 }
 
 /// The rows so far.
 #[derive(Debug, Default)]
-pub struct Rows {
+pub(crate) struct Rows {
     members: Vec<Member>,
     seen: HashSet<String>,
     /// Rows that came, doubled and strange ones among them.
@@ -73,17 +73,17 @@ pub struct Rows {
 
 impl Rows {
     /// Where the next page begins; `None`: there are no more.
-    pub fn next_page(&self) -> Option<usize> {
+    pub(crate) fn next_page(&self) -> Option<usize> {
         (!self.ended && self.pages < MOST_PAGES).then_some(self.offset)
     }
 
     /// The server counts rows, and none came.
-    pub fn are_hidden(&self) -> bool {
+    pub(crate) fn are_hidden(&self) -> bool {
         self.came == 0 && self.total.is_some_and(|total| total > 0)
     }
 
     /// Takes a page.
-    pub fn take(&mut self, page: Page) {
+    pub(crate) fn take(&mut self, page: Page) {
         let came = page.rows.len();
         // Past the end the total is left out: only a page with rows, or the first, says anything by it.
         if came > 0 || self.total.is_none() {
@@ -110,14 +110,14 @@ impl Rows {
     }
 
     /// The list, and whether it is all of it.
-    pub fn finish(self) -> Listing {
+    pub(crate) fn finish(self) -> Listing {
         let complete = u64::try_from(self.came).is_ok_and(|came| Some(came) == self.total);
         Listing { members: self.members, partial: self.shifted || !self.ended || !complete }
     }
 }
 
-/// A row as a member. A role that stands twice in it (what a cure may leave behind) counts once.
-pub fn member(user: String, roles: Vec<String>, version: Option<u64>) -> Member {
+/// A row as a member. A role that stands twice in it (what a repair may leave behind) counts once.
+pub(crate) fn member(user: String, roles: Vec<String>, version: Option<u64>) -> Member {
     let mut entries: Vec<Entry> = Vec::with_capacity(roles.len());
     for role in roles {
         if entries.iter().all(|entry| entry.role != role) {

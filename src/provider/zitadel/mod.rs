@@ -1,36 +1,37 @@
 //! ZITADEL: the members of projects and of project grants (docs/reference/zitadel.md).
 //!
-//! What a member is written with, by management v1 ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is
-//! made to hold ([`flow`]) and how one is repaired that was answered with 200 and never carried out ([`repair`]): each API is
-//! one [`flow::Members`], and [`api`] finds out which of them is served. What the server's answers mean is decided in one
-//! place, [`refusal`], and put into words in another, [`explain`].
+//! The files are those of every provider ([`provider`](crate::provider)). What a member is written with, by management v1
+//! ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is made to hold ([`write`](mod@write)): each API is
+//! one [`write::Members`], and [`api`] finds out which of them is served. Besides, [`repair`] repairs a write that was
+//! answered with 200 and never carried out, [`absence`] finds out why a member isn't listed, and [`key_file`] reads the key
+//! of a machine user.
 
 mod absence;
 mod api;
-mod calls;
-mod explain;
-mod flow;
+mod auth;
+mod client;
+mod errors;
 mod ids;
 mod key_file;
 mod list;
 mod names;
-mod refusal;
 mod repair;
-mod sign_in;
 mod v1;
 mod v2;
 mod wire;
+mod write;
 
+pub use auth::Credentials;
 pub use key_file::{KeyFile, KeyFileError};
-pub use sign_in::Credentials;
 
 use super::http::{Client, Endpoint};
-use super::{Error, Listing, Permit, Provider, Receipt, Verified};
+use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
+use crate::api::provider::{Limits, Zitadel as Spec};
 use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
-use calls::{Calls, Connection};
+use client::{Calls, Connection};
 
 /// One ZITADEL instance, as one credential sees it.
 pub struct Zitadel {
@@ -43,8 +44,8 @@ pub struct Zitadel {
 impl Zitadel {
     /// An instance and the credential of one of its machine users. The instance is the one that the URL's host names, or
     /// else `instance_host`, as calls inside a cluster need it. Nothing is sent yet.
-    pub fn new(client: Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
-        let connection = Connection::new(&client, endpoint, credentials, instance_host);
+    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
+        let connection = Connection::new(client, endpoint, credentials, instance_host);
         Self { connection, api: api::Found::default(), granted_to: v2::GrantedTo::default() }
     }
 
@@ -90,11 +91,31 @@ enum What<'a> {
 }
 
 impl What<'_> {
-    async fn on(self, member: &impl flow::Members) -> Result<Receipt, Error> {
+    async fn on(self, member: &impl write::Members) -> Result<Receipt, Error> {
         match self {
-            Self::Apply(change) => flow::apply(member, change).await,
+            Self::Apply(change) => write::apply(member, change).await,
             Self::Repair(wanted, observed) => repair::repair(member, wanted, observed).await,
         }
+    }
+}
+
+impl Backend for Zitadel {
+    type Spec = Spec;
+    type Credentials = Credentials;
+
+    const NAME: &'static str = "ZITADEL";
+    /// Writers of one instance make each other fail and lose writes (docs/reference/zitadel.md, trap 4).
+    const ONE_WRITER: bool = true;
+
+    /// ZITADEL Cloud allows 50 requests a second (docs/reference/zitadel.md, "Headers and limits"): half of them are for
+    /// reads, half for writes.
+    fn default_limits(endpoint: &Endpoint) -> Limits {
+        let requests = endpoint.host().ends_with(".zitadel.cloud").then_some(1500);
+        Limits { reads_per_minute: requests, writes_per_minute: requests, ..Limits::default() }
+    }
+
+    fn connect(client: &Client, endpoint: Endpoint, spec: &Spec, credentials: Credentials) -> Self {
+        Self::new(client, endpoint, credentials, spec.instance_host.clone())
     }
 }
 
@@ -105,7 +126,6 @@ impl Provider for Zitadel {
             enforces_expiry: false,
             permanent_base: None,
             empty_role: None,
-            one_writer: true,
             lists_are_current: false,
             creation_role: None,
             invites: false,
@@ -143,10 +163,6 @@ impl Provider for Zitadel {
         self.noticing(&calls, found.await)
     }
 
-    async fn invite(&self, _: &Permit, _: &Project, name: &str) -> Result<String, Error> {
-        Err(Error::Rejected { message: format!("{name:?} can't be invited to ZITADEL: create the user there") })
-    }
-
     async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
         ids::check_project(project)?;
         let calls = self.calls(permit, project);
@@ -165,7 +181,7 @@ impl Provider for Zitadel {
         self.noticing(&calls, self.with_member(&calls, target, What::Apply(change)).await)
     }
 
-    async fn heal(
+    async fn repair(
         &self,
         permit: &Permit,
         target: &Target,

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::refusal::{Meaning, Refusal};
+use super::client::Calls;
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::{v2, wire};
 use crate::provider::Error;
 use crate::provider::http::{Answer, Method, Request, text};
@@ -56,7 +56,7 @@ impl Compare {
 
 /// The ids of the projects of this name in an organization. Without one: v1 takes the caller's own, v2 looks in all that
 /// the caller may read.
-pub async fn projects(
+pub(crate) async fn projects(
     calls: &Calls<'_>,
     api: Api,
     name: &str,
@@ -139,7 +139,7 @@ fn refused_project(calls: &Calls<'_>, answer: &Answer, name: &str) -> Error {
         Meaning::NoMembership | Meaning::NoPermission { by_server: true } => {
             forbidden_project(calls, name, &answer.filtered(&refusal.id))
         }
-        _ => explain::error(&Asked::of_instance(calls.endpoint()), answer, &refusal),
+        _ => messages::error(&Asked::of_instance(calls.endpoint()), answer, &refusal),
     }
 }
 
@@ -156,7 +156,7 @@ fn forbidden_project(calls: &Calls<'_>, name: &str, why: &str) -> Error {
 
 /// The ids of the users with this user name, login name or e-mail address: those of all organizations that the caller may
 /// read, and those of the organization of `calls`, which may be read with less.
-pub async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec<String>, Error> {
     let found = users_named(calls, api, name, Compare::Exactly).await?;
     if !found.users.is_empty() {
         return Ok(found.users.into_keys().collect());
@@ -229,7 +229,7 @@ impl Found {
                 }
                 // This version hasn't both of them.
                 Meaning::NotHere => Ok(()),
-                _ => Err(explain::error(&Asked::of_instance(calls.endpoint()), &answer, &refusal)),
+                _ => Err(messages::error(&Asked::of_instance(calls.endpoint()), &answer, &refusal)),
             };
         }
         let page: wire::Users = answer.json()?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 
 /// Reads an object as such: a struct takes an array for its fields in order as well, and then `[]` says of a page that
 /// nothing is on it.
-pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     struct Object<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
         type Value = T;
@@ -31,157 +31,157 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result
 
 /// What a write answers.
 #[derive(Deserialize, Debug)]
-pub struct Write {
-    pub details: Details,
+pub(crate) struct Write {
+    pub(crate) details: Details,
 }
 
 /// When and by whose an object is.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Details {
+pub(crate) struct Details {
     /// The sequence of the last event of the object; 0: there is none.
     #[serde(deserialize_with = "uint64")]
-    pub sequence: u64,
+    pub(crate) sequence: u64,
     /// The organization that the object belongs to.
-    pub resource_owner: String,
+    pub(crate) resource_owner: String,
 }
 
 /// A page of members. An empty one has its details all the same; without them it is no answer of ZITADEL's.
 #[derive(Deserialize, Debug)]
-pub struct Page {
+pub(crate) struct Page {
     #[serde(deserialize_with = "object")]
-    pub details: PageDetails,
+    pub(crate) details: PageDetails,
     #[serde(default)]
-    pub result: Vec<Row>,
+    pub(crate) result: Vec<Row>,
 }
 
 /// What is said of a list as a whole.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PageDetails {
+pub(crate) struct PageDetails {
     /// How many rows there are on all pages; 0 past the end.
     #[serde(deserialize_with = "uint64")]
-    pub total_result: u64,
+    pub(crate) total_result: u64,
 }
 
 /// A member.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub(crate) struct Row {
     pub user_id: String,
     #[serde(default)]
-    pub details: Details,
+    pub(crate) details: Details,
     #[serde(default)]
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
 }
 
 /// The roles that a member can have.
 #[derive(Deserialize, Debug)]
-pub struct Roles {
+pub(crate) struct Roles {
     #[serde(default, rename = "result")]
     _result: Vec<String>,
 }
 
 /// A project by its id.
 #[derive(Deserialize, Debug)]
-pub struct ProjectById {
-    pub project: ProjectView,
+pub(crate) struct ProjectById {
+    pub(crate) project: ProjectView,
 }
 
 /// A project.
 #[derive(Deserialize, Debug)]
-pub struct ProjectView {
-    pub id: String,
+pub(crate) struct ProjectView {
+    pub(crate) id: String,
     #[serde(default)]
-    pub details: Details,
+    pub(crate) details: Details,
 }
 
 /// A grant of a project by its id, as the organization that made it or the one that was given it sees it.
 #[derive(Deserialize, Debug)]
-pub struct GrantById {
+pub(crate) struct GrantById {
     #[serde(rename = "projectGrant", alias = "grantedProject")]
-    pub grant: GrantView,
+    pub(crate) grant: GrantView,
 }
 
 /// A grant of a project.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct GrantView {
-    pub grant_id: String,
-    pub project_id: String,
+pub(crate) struct GrantView {
+    pub(crate) grant_id: String,
+    pub(crate) project_id: String,
 }
 
 /// A page of projects, found by their name.
 #[derive(Deserialize, Debug)]
-pub struct Projects {
+pub(crate) struct Projects {
     /// Without them it is no answer of ZITADEL's.
     #[serde(rename = "details", deserialize_with = "object")]
-    pub _details: PageDetails,
+    pub(crate) _details: PageDetails,
     #[serde(default)]
-    pub result: Vec<NamedProject>,
+    pub(crate) result: Vec<NamedProject>,
 }
 
 /// A project with its name.
 #[derive(Deserialize, Debug)]
-pub struct NamedProject {
-    pub id: String,
+pub(crate) struct NamedProject {
+    pub(crate) id: String,
     #[serde(default)]
-    pub name: String,
+    pub(crate) name: String,
     #[serde(default)]
-    pub details: Details,
+    pub(crate) details: Details,
 }
 
 /// A page of users, in v1 and v2.
 #[derive(Deserialize, Debug)]
-pub struct Users {
+pub(crate) struct Users {
     #[serde(deserialize_with = "object")]
-    pub details: PageDetails,
+    pub(crate) details: PageDetails,
     #[serde(default)]
-    pub result: Vec<UserView>,
+    pub(crate) result: Vec<UserView>,
 }
 
 /// A user by its id, in v1 and v2.
 #[derive(Deserialize, Debug)]
-pub struct UserById {
+pub(crate) struct UserById {
     pub user: UserView,
 }
 
 /// A user. Its id is `id` in v1 and `userId` in v2, its name `userName` in v1 and `username` in v2.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct UserView {
+pub(crate) struct UserView {
     #[serde(alias = "userId")]
-    pub id: String,
+    pub(crate) id: String,
     #[serde(default, alias = "username")]
     pub user_name: String,
     #[serde(default)]
-    pub login_names: Vec<String>,
+    pub(crate) login_names: Vec<String>,
     /// A machine user has none.
     #[serde(default)]
-    pub human: Human,
+    pub(crate) human: Human,
 }
 
 /// What only people have.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub struct Human {
-    pub email: Email,
+pub(crate) struct Human {
+    pub(crate) email: Email,
 }
 
 /// A person's e-mail address; not unique.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub struct Email {
-    pub email: String,
+pub(crate) struct Email {
+    pub(crate) email: String,
 }
 
 /// A refusal, of v1 or v2.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// The gRPC code; in v2 a word, which reads as 0.
     #[serde(deserialize_with = "code")]
-    pub code: i64,
+    pub(crate) code: i64,
     message: String,
     details: Vec<RefusedDetail>,
 }
@@ -199,13 +199,13 @@ struct RefusedDetail {
 impl Refused {
     /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
     /// the message, in any language.
-    pub fn id(&self) -> Option<&str> {
+    pub(crate) fn id(&self) -> Option<&str> {
         let told = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
         told.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
     }
 
     /// Whether a detail speaks of `what`.
-    pub fn speaks_of(&self, what: &str) -> bool {
+    pub(crate) fn speaks_of(&self, what: &str) -> bool {
         self.details().any(|detail| detail.message.contains(what))
     }
 
@@ -224,7 +224,7 @@ fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     Ok(serde_json::Value::deserialize(deserializer)?.as_i64().unwrap_or_default())
 }
 
-pub fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+pub(crate) fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Form {

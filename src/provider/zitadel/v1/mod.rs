@@ -8,17 +8,17 @@ mod search;
 
 use serde_json::json;
 
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::flow::{self, Members, Refused};
-use super::refusal::{Meaning, Refusal};
+use super::client::Calls;
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::wire;
+use super::write::{self, Members, Refused};
 use crate::member::{Member, Project, Target};
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::{Error, Receipt};
 
-pub use search::list;
+pub(crate) use search::list;
 
 /// Where the members of a project are.
 struct Routes {
@@ -48,14 +48,14 @@ fn request(method: Method, route: fn(&Routes) -> &'static str, project: &Project
 }
 
 /// One member of a project or of a project grant.
-pub struct ManagementMember<'a> {
+pub(crate) struct ManagementMember<'a> {
     calls: &'a Calls<'a>,
     target: &'a Target,
 }
 
 impl<'a> ManagementMember<'a> {
     /// The member that a target names; its ids are checked.
-    pub fn new(calls: &'a Calls<'a>, target: &'a Target) -> Self {
+    pub(crate) fn new(calls: &'a Calls<'a>, target: &'a Target) -> Self {
         Self { calls, target }
     }
 
@@ -81,7 +81,7 @@ impl<'a> ManagementMember<'a> {
     /// What v4 answers to a list that stands already, with 200 and the old sequence, v3 and before refuse: the sequence is
     /// then that of the row that shows the list.
     async fn unchanged(&self, roles: &[String]) -> Result<Receipt, Error> {
-        let shown = self.find().await?.filter(|member| flow::roles(&member.entries).is_ok_and(|shown| shown == roles));
+        let shown = self.find().await?.filter(|member| write::roles(&member.entries).is_ok_and(|shown| shown == roles));
         Ok(Receipt { version: shown.and_then(|member| member.version), ..Receipt::default() })
     }
 
@@ -100,7 +100,7 @@ impl Members for ManagementMember<'_> {
             return Ok(self.receipt(&answer)?);
         }
         let refusal = Refusal::of_adding(&answer);
-        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::AMember => Err(Refused::AMember(error)),
             Meaning::NoProjectHere | Meaning::NoGrantHere => {
@@ -120,7 +120,7 @@ impl Members for ManagementMember<'_> {
             return Ok(self.receipt(&answer)?);
         }
         let refusal = Refusal::read(&answer);
-        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::NotAMember => Err(Refused::NotAMember(error)),
             Meaning::Unchanged => Ok(self.unchanged(roles).await?),
@@ -133,7 +133,7 @@ impl Members for ManagementMember<'_> {
         let answer = self.calls.send(request(Method::Delete, |routes| routes.member, project).id(user)).await?;
         if !answer.is_success() {
             let refusal = Refusal::read(&answer);
-            let error = explain::error(&self.asked(), &answer, &refusal);
+            let error = messages::error(&self.asked(), &answer, &refusal);
             return Err(self.refused(refusal.meaning(), error).await);
         }
         let receipt = self.receipt(&answer)?;

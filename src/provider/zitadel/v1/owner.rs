@@ -6,10 +6,10 @@
 use crate::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Answer, Request};
-use crate::provider::zitadel::calls::Calls;
-use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::client::Calls;
+use crate::provider::zitadel::errors::messages::{self, Asked};
+use crate::provider::zitadel::errors::{Meaning, Refusal};
 use crate::provider::zitadel::list::Whereabouts;
-use crate::provider::zitadel::refusal::{Meaning, Refusal};
 use crate::provider::zitadel::wire;
 
 const PROJECT: &str = "/management/v1/projects/{project}";
@@ -42,7 +42,7 @@ enum Seen {
 /// What its own organization lets it read is enough to prove that something is gone: the server looks a project up on the
 /// whole instance, and says MANAG-SFf2a if it is another organization's and QUERY-fk2fs if there is none
 /// (organization-header.json, "GET the project").
-pub async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
+pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
     let asked = Asked::of_project(calls.endpoint(), project);
     let (meaning, refused) = match look(calls, Under::Named, project).await? {
         Seen::Here => return Ok(Whereabouts::Here),
@@ -70,7 +70,7 @@ pub async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts,
 
 /// The error of a call about members that was refused: where it was for lack of rights, the project itself may say that
 /// it is gone.
-pub async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
+pub(crate) async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
     match meaning.is_for_lack_of_rights() {
         true => Whereabouts::explain(locate(calls, project).await, refused),
         false => refused,
@@ -128,13 +128,13 @@ fn of_grant(answer: &Answer, project: &Project, grant: &str, asked: &Asked<'_>) 
 
 fn refused(asked: &Asked<'_>, answer: &Answer) -> Seen {
     let refusal = Refusal::read(answer);
-    Seen::Not(refusal.meaning(), explain::error(asked, answer, &refusal))
+    Seen::Not(refusal.meaning(), messages::error(asked, answer, &refusal))
 }
 
 /// Whether something that the server showed is another organization's than the one asked for: some version is said to
 /// ignore the header (zitadel issue #12482). Members of a grant are the owner's under whatever organization they are
 /// asked for.
-pub fn is_elsewhere(project: &Project, shown: &wire::Details) -> bool {
+pub(crate) fn is_elsewhere(project: &Project, shown: &wire::Details) -> bool {
     let wanted = project.organization_id.as_deref().filter(|_| project.grant_id.is_none());
     !shown.resource_owner.is_empty() && wanted.is_some_and(|wanted| wanted != shown.resource_owner)
 }

@@ -5,16 +5,16 @@ use serde_json::json;
 use super::{owner, request};
 use crate::member::{Member, Project};
 use crate::provider::http::Method;
-use crate::provider::zitadel::calls::Calls;
-use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::client::Calls;
+use crate::provider::zitadel::errors::Refusal;
+use crate::provider::zitadel::errors::messages::{self, Asked};
 use crate::provider::zitadel::list::{self, PAGE, Rows};
-use crate::provider::zitadel::refusal::Refusal;
 use crate::provider::zitadel::wire;
 use crate::provider::{Error, Listing};
 
 /// Lists the members of a project, or of the grant of it that is meant. Nobody there is believed only of one that is
 /// known to be there.
-pub async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
+pub(crate) async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
     let mut rows = Rows::default();
     while let Some(offset) = rows.next_page() {
         let query = json!({"query": {"offset": offset.to_string(), "limit": PAGE}});
@@ -31,7 +31,7 @@ pub async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error
 }
 
 /// One user's row, where search shows it.
-pub async fn find(calls: &Calls<'_>, project: &Project, user: &str) -> Result<Option<Member>, Error> {
+pub(crate) async fn find(calls: &Calls<'_>, project: &Project, user: &str) -> Result<Option<Member>, Error> {
     let query = json!({"query": {"limit": PAGE}, "queries": [{"userIdQuery": {"userId": user}}]});
     let page = search(calls, project, &query).await?;
     // What came back is compared with what was asked: a query that a version doesn't know answers with everybody.
@@ -44,7 +44,7 @@ async fn search(calls: &Calls<'_>, project: &Project, query: &serde_json::Value)
     let asked = Asked::of_project(calls.endpoint(), project);
     if !answer.is_success() {
         let refusal = Refusal::read(&answer);
-        let refused = explain::error(&asked, &answer, &refusal);
+        let refused = messages::error(&asked, &answer, &refusal);
         return Err(owner::explain_refusal(calls, project, refusal.meaning(), refused).await);
     }
     let page: wire::Page = answer.json()?;

@@ -11,10 +11,10 @@ use super::{list, owner, wire};
 use crate::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
-use crate::provider::zitadel::calls::Calls;
-use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::client::Calls;
+use crate::provider::zitadel::errors::Refusal;
+use crate::provider::zitadel::errors::messages::{self, Asked};
 use crate::provider::zitadel::list::{PAGE, Whereabouts};
-use crate::provider::zitadel::refusal::Refusal;
 
 /// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
 const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
@@ -24,7 +24,7 @@ const MOST_ASKED: usize = 20;
 
 /// The organizations that grants were found to be made to, by grant; that never changes.
 #[derive(Debug, Default)]
-pub struct GrantedTo(Mutex<HashMap<String, String>>);
+pub(crate) struct GrantedTo(Mutex<HashMap<String, String>>);
 
 impl GrantedTo {
     /// Forgets the grants whose ids (in lower case) are in use no more.
@@ -34,7 +34,7 @@ impl GrantedTo {
     }
 
     /// What the members of `project` are administrators of.
-    pub async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
+    pub(crate) async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
         let Some(grant) = &project.grant_id else {
             return Ok(Resource::project(project));
         };
@@ -53,20 +53,20 @@ impl GrantedTo {
 
 /// The organizations that a project is granted to.
 #[derive(Debug)]
-pub struct Granted {
-    pub organizations: Vec<String>,
+pub(crate) struct Granted {
+    pub(crate) organizations: Vec<String>,
     /// None is hidden.
-    pub complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// Asks for the organizations that a project is granted to.
-pub async fn of(calls: &Calls<'_>, project: &Project) -> Result<Granted, Error> {
+pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<Granted, Error> {
     let filters = json!([{"inProjectIdsFilter": {"ids": [project.id]}}]);
     let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
     let answer = calls.send_about_none(Request::new(Method::Post, GRANTS).json(&body).reads().list()).await?;
     if !answer.is_success() {
         let asked = Asked::of_project(calls.endpoint(), project);
-        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
+        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
     }
     let page: wire::Grants = answer.json()?;
     let complete = u64::try_from(page.project_grants.len()).is_ok_and(|rows| rows == page.pagination.total_result);

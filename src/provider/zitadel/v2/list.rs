@@ -6,16 +6,16 @@ use super::resource::Resource;
 use super::{owner, version, wire};
 use crate::member::{Member, Project};
 use crate::provider::http::{Answer, Method, Request};
-use crate::provider::zitadel::calls::Calls;
-use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::client::Calls;
+use crate::provider::zitadel::errors::Refusal;
+use crate::provider::zitadel::errors::messages::{self, Asked};
 use crate::provider::zitadel::list::{self, PAGE, Rows};
-use crate::provider::zitadel::refusal::Refusal;
 use crate::provider::{Error, Listing};
 
 const LIST: &str = "/zitadel.internal_permission.v2.InternalPermissionService/ListAdministrators";
 
 /// Lists the administrators of a resource, in the order of their users' ids, which no write changes.
-pub async fn list(calls: &Calls<'_>, project: &Project, resource: &Resource<'_>) -> Result<Listing, Error> {
+pub(crate) async fn list(calls: &Calls<'_>, project: &Project, resource: &Resource<'_>) -> Result<Listing, Error> {
     let mut rows = Rows::default();
     while let Some(offset) = rows.next_page() {
         let pagination = json!({"offset": offset.to_string(), "limit": PAGE, "asc": true});
@@ -36,7 +36,7 @@ pub async fn list(calls: &Calls<'_>, project: &Project, resource: &Resource<'_>)
 }
 
 /// One user's row, where the list shows it.
-pub async fn find(
+pub(crate) async fn find(
     calls: &Calls<'_>,
     project: &Project,
     resource: &Resource<'_>,
@@ -60,7 +60,7 @@ async fn page(
     let answer = ask(calls, body).await?;
     let asked = Asked::of_project(calls.endpoint(), project);
     if !answer.is_success() {
-        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
+        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
     }
     let page: wire::Administrators = answer.json()?;
     let limit = usize::try_from(page.pagination.applied_limit).unwrap_or(PAGE);
@@ -75,12 +75,12 @@ async fn page(
 }
 
 /// Which grant the administrators of a resource are of, by the first that is shown; `None`: none is.
-pub async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) -> Result<Option<String>, Error> {
     let resource = json!({"projectGrant": {"projectId": project.id, "organizationId": granted_to}});
     let answer = ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"resource": resource}]})).await?;
     if !answer.is_success() {
         let asked = Asked::of_project(calls.endpoint(), project);
-        return Err(explain::error(&asked, &answer, &Refusal::read(&answer)));
+        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
     }
     let rows = answer.json::<wire::Administrators>()?.administrators;
     let mut grants = rows.into_iter().filter_map(|row| row.project_grant);
@@ -89,13 +89,13 @@ pub async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) ->
 }
 
 /// Asks for the administrators of nothing, to see whether they are served.
-pub async fn knock(calls: &Calls<'_>) -> Result<Answer, Error> {
+pub(crate) async fn probe(calls: &Calls<'_>) -> Result<Answer, Error> {
     // Nobody has this id.
     ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"inUserIdsFilter": {"ids": ["0"]}}]})).await
 }
 
 /// Whether the answer is one of this API's lists.
-pub fn check(answer: &Answer) -> Result<(), Error> {
+pub(crate) fn check(answer: &Answer) -> Result<(), Error> {
     answer.json::<wire::Administrators>().map(drop)
 }
 

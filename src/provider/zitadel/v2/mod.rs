@@ -14,19 +14,19 @@ mod wire;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::calls::Calls;
-use super::explain::{self, Asked};
-use super::flow::{Members, Refused};
+use super::client::Calls;
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::list::Whereabouts;
-use super::refusal::{Meaning, Refusal};
+use super::write::{Members, Refused};
 use crate::member::{Member, Target};
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::{Error, Receipt};
 
-pub use self::grants::GrantedTo;
-pub use self::list::{check, knock, list};
-pub use self::resource::Resource;
-pub use self::wire::{Project as NamedProject, Projects};
+pub(crate) use self::grants::GrantedTo;
+pub(crate) use self::list::{check, list, probe};
+pub(crate) use self::resource::Resource;
+pub(crate) use self::wire::{Project as NamedProject, Projects};
 
 const CREATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/CreateAdministrator";
 const UPDATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/UpdateAdministrator";
@@ -38,7 +38,7 @@ fn version(date: Timestamp) -> Option<u64> {
 }
 
 /// One administrator of a project or a project grant.
-pub struct Administrator<'a> {
+pub(crate) struct Administrator<'a> {
     calls: &'a Calls<'a>,
     target: &'a Target,
     resource: &'a Resource<'a>,
@@ -46,7 +46,7 @@ pub struct Administrator<'a> {
 
 impl<'a> Administrator<'a> {
     /// The member of `resource` that a target names; its ids are checked.
-    pub fn new(calls: &'a Calls<'a>, target: &'a Target, resource: &'a Resource<'a>) -> Self {
+    pub(crate) fn new(calls: &'a Calls<'a>, target: &'a Target, resource: &'a Resource<'a>) -> Self {
         Self { calls, target, resource }
     }
 
@@ -86,7 +86,7 @@ impl Members for Administrator<'_> {
             return Ok(Self::receipt(&answer)?);
         }
         let refusal = Refusal::of_adding(&answer);
-        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::AMember => Err(Refused::AMember(error)),
             Meaning::NoProjectHere | Meaning::NoGrantHere => {
@@ -103,7 +103,7 @@ impl Members for Administrator<'_> {
             return Ok(Self::receipt(&answer)?);
         }
         let refusal = Refusal::read(&answer);
-        let error = explain::error(&self.asked().roles(roles), &answer, &refusal);
+        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
             Meaning::NotAMember => Err(Refused::NotAMember(error)),
             meaning => Err(self.refused(meaning, error).await.into()),
@@ -114,7 +114,7 @@ impl Members for Administrator<'_> {
         let answer = self.send(DELETE, None).await?;
         if !answer.is_success() {
             let refusal = Refusal::read(&answer);
-            let error = explain::error(&self.asked(), &answer, &refusal);
+            let error = messages::error(&self.asked(), &answer, &refusal);
             return Err(self.refused(refusal.meaning(), error).await);
         }
         let date = answer.json::<wire::Written>()?.date;

@@ -8,15 +8,19 @@ use super::{grants, wire};
 use crate::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
-use crate::provider::zitadel::calls::Calls;
-use crate::provider::zitadel::explain::{self, Asked};
+use crate::provider::zitadel::client::Calls;
+use crate::provider::zitadel::errors::messages::{self, Asked};
+use crate::provider::zitadel::errors::{Meaning, Refusal};
 use crate::provider::zitadel::list::Whereabouts;
-use crate::provider::zitadel::refusal::{Meaning, Refusal};
 
 const PROJECT: &str = "/zitadel.project.v2.ProjectService/GetProject";
 
 /// Looks for the resource. That it is gone or another organization's is [`Error::ProjectNotFound`].
-pub async fn locate(calls: &Calls<'_>, project: &Project, resource: &Resource<'_>) -> Result<Whereabouts, Error> {
+pub(crate) async fn locate(
+    calls: &Calls<'_>,
+    project: &Project,
+    resource: &Resource<'_>,
+) -> Result<Whereabouts, Error> {
     let Some(organization) = resource.granted_to() else {
         return of_project(calls, project).await;
     };
@@ -29,7 +33,7 @@ pub async fn locate(calls: &Calls<'_>, project: &Project, resource: &Resource<'_
 
 /// The grant isn't among those of the project, as far as they are shown. Only to somebody who may read the project that
 /// means that there is none.
-pub async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> Result<Whereabouts, Error> {
+pub(crate) async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> Result<Whereabouts, Error> {
     let asked = Asked::of_project(calls.endpoint(), project);
     match of_project(calls, project).await? {
         Whereabouts::Here if complete => Err(asked.no_grant()),
@@ -58,7 +62,7 @@ async fn of_project(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts,
         };
     }
     let refusal = Refusal::read(&answer);
-    let error = explain::error(&asked, &answer, &refusal);
+    let error = messages::error(&asked, &answer, &refusal);
     match refusal.meaning() {
         Meaning::NoMembership | Meaning::NoPermission { .. } => Ok(Whereabouts::Unknown(error)),
         _ => Err(error),

@@ -5,33 +5,33 @@ use serde_json::{Value, json};
 use super::wire::Administrator;
 use crate::member::Project;
 use crate::provider::Error;
-use crate::provider::zitadel::explain::Asked;
+use crate::provider::zitadel::errors::messages::Asked;
 
 /// A project, or a grant of one, which v2 names by the organization that the project is granted to.
 #[derive(Clone, Debug)]
-pub struct Resource<'a> {
+pub(crate) struct Resource<'a> {
     project: &'a Project,
     granted_to: Option<String>,
 }
 
 impl<'a> Resource<'a> {
     /// A project itself.
-    pub fn project(project: &'a Project) -> Self {
+    pub(crate) fn project(project: &'a Project) -> Self {
         Self { project, granted_to: None }
     }
 
     /// The grant of a project to an organization.
-    pub fn grant(project: &'a Project, granted_to: String) -> Self {
+    pub(crate) fn grant(project: &'a Project, granted_to: String) -> Self {
         Self { project, granted_to: Some(granted_to) }
     }
 
     /// Of a grant: the organization that the project is granted to.
-    pub fn granted_to(&self) -> Option<&str> {
+    pub(crate) fn granted_to(&self) -> Option<&str> {
         self.granted_to.as_deref()
     }
 
     /// As it stands in a request.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let project = &self.project.id;
         match &self.granted_to {
             None => json!({"projectId": project}),
@@ -43,7 +43,7 @@ impl<'a> Resource<'a> {
     ///
     /// # Errors
     /// The project is another organization's than the one asked for, or the grant another than the one asked for.
-    pub fn has(&self, row: &Administrator, asked: &Asked<'_>) -> Result<bool, Error> {
+    pub(crate) fn has(&self, row: &Administrator, asked: &Asked<'_>) -> Result<bool, Error> {
         let project = self.project;
         match (&self.granted_to, &row.project, &row.project_grant) {
             (None, Some(of), _) if of.id == project.id => {

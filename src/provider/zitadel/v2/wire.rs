@@ -9,108 +9,108 @@ use crate::provider::zitadel::wire::{object, uint64};
 /// How much of a list there is.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Pagination {
+pub(crate) struct Pagination {
     /// How many rows there are on all pages, those that aren't shown among them; 0 past the end.
     #[serde(deserialize_with = "uint64")]
-    pub total_result: u64,
+    pub(crate) total_result: u64,
     /// Rows a page.
     #[serde(deserialize_with = "uint64")]
-    pub applied_limit: u64,
+    pub(crate) applied_limit: u64,
 }
 
 /// A page of administrators. An empty one has its pagination all the same; without it, it is no answer of ZITADEL's.
 #[derive(Deserialize, Debug)]
-pub struct Administrators {
+pub(crate) struct Administrators {
     #[serde(deserialize_with = "object")]
-    pub pagination: Pagination,
+    pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub administrators: Vec<Administrator>,
+    pub(crate) administrators: Vec<Administrator>,
 }
 
 /// A member of a project or a project grant, or of something else that isn't read.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Administrator {
+pub(crate) struct Administrator {
     pub user: User,
-    pub change_date: Option<Timestamp>,
-    pub project: Option<OfProject>,
-    pub project_grant: Option<OfGrant>,
+    pub(crate) change_date: Option<Timestamp>,
+    pub(crate) project: Option<OfProject>,
+    pub(crate) project_grant: Option<OfGrant>,
     #[serde(default)]
-    pub roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
 }
 
 #[derive(Deserialize, Debug)]
-pub struct User {
-    pub id: String,
+pub(crate) struct User {
+    pub(crate) id: String,
 }
 
 /// Which project a row is of.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct OfProject {
-    pub id: String,
+pub(crate) struct OfProject {
+    pub(crate) id: String,
     #[serde(default)]
-    pub organization_id: String,
+    pub(crate) organization_id: String,
 }
 
 /// Which grant a row is of.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct OfGrant {
-    pub id: String,
-    pub project_id: String,
+pub(crate) struct OfGrant {
+    pub(crate) id: String,
+    pub(crate) project_id: String,
     /// The organization that the project is granted to.
-    pub granted_organization_id: String,
+    pub(crate) granted_organization_id: String,
 }
 
 /// What a write answers: when it was carried out. A removal that found nothing has no date.
 #[derive(Deserialize, Debug)]
-pub struct Written {
+pub(crate) struct Written {
     #[serde(alias = "creationDate", alias = "changeDate", alias = "deletionDate")]
-    pub date: Option<Timestamp>,
+    pub(crate) date: Option<Timestamp>,
 }
 
 /// A project by its id.
 #[derive(Deserialize, Debug)]
-pub struct ProjectById {
-    pub project: Project,
+pub(crate) struct ProjectById {
+    pub(crate) project: Project,
 }
 
 /// A page of projects.
 #[derive(Deserialize, Debug)]
-pub struct Projects {
+pub(crate) struct Projects {
     #[serde(deserialize_with = "object")]
-    pub pagination: Pagination,
+    pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub projects: Vec<Project>,
+    pub(crate) projects: Vec<Project>,
 }
 
 /// A project.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Project {
-    pub project_id: String,
+pub(crate) struct Project {
+    pub(crate) project_id: String,
     #[serde(default)]
-    pub organization_id: String,
+    pub(crate) organization_id: String,
     #[serde(default)]
-    pub name: String,
+    pub(crate) name: String,
 }
 
 /// A page of grants. They have no ids here.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Grants {
+pub(crate) struct Grants {
     #[serde(deserialize_with = "object")]
-    pub pagination: Pagination,
+    pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub project_grants: Vec<Grant>,
+    pub(crate) project_grants: Vec<Grant>,
 }
 
 /// A grant.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub struct Grant {
-    pub project_id: String,
+pub(crate) struct Grant {
+    pub(crate) project_id: String,
     /// The organization that the project is granted to.
-    pub granted_organization_id: String,
+    pub(crate) granted_organization_id: String,
 }

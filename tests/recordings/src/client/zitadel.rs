@@ -107,7 +107,7 @@ fn is_v2(scene: &Scene<'_>) -> bool {
 pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
     let instance_host = scene.drive.signs_in().then(|| INSTANCE_HOST.to_owned());
-    let zitadel = Zitadel::new(bench.client.clone(), endpoint, credentials(scene), instance_host);
+    let zitadel = Zitadel::new(&bench.client, endpoint, credentials(scene), instance_host);
     match scene.drive {
         Drive::Discover => return discover(bench, &zitadel).await,
         _ if scene.drive.signs_in() => return operation::sign_in(bench, &zitadel, scene).await,

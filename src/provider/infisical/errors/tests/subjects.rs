@@ -86,7 +86,7 @@ const NAMES: [Row; 5] = {
     ]
 };
 
-pub(super) fn of_users(method: &str, path: &str) -> Option<Operation> {
+pub(crate) fn of_users(method: &str, path: &str) -> Option<Operation> {
     let path = path.split('?').next().unwrap_or_default();
     let (before, below) = path.split_once("/memberships")?;
     if !(before.contains("/workspace/") || before.contains("/projects/")) || below.starts_with("/groups") {
@@ -99,7 +99,7 @@ pub(super) fn of_users(method: &str, path: &str) -> Option<Operation> {
     }
 }
 
-pub(super) fn of_groups(method: &str, path: &str) -> Option<Operation> {
+pub(crate) fn of_groups(method: &str, path: &str) -> Option<Operation> {
     let (before, below) = path.split_once("/groups")?;
     let project = before.contains("/workspace/") || before.contains("/projects/");
     project.then(|| verb(method, below.starts_with('/'))).flatten()

@@ -13,7 +13,7 @@ mod rate_limit;
 mod request;
 mod resolver;
 mod retry_after;
-pub mod text;
+pub(crate) mod text;
 mod trust;
 mod wire;
 
@@ -115,11 +115,6 @@ impl Client {
     /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
-    }
-
-    /// The same connections with another observer, as one provider object's own.
-    pub fn observed_by(&self, observer: Arc<dyn Observer>) -> Self {
-        Self { observer, ..self.clone() }
     }
 
     /// The policy.

@@ -2,42 +2,48 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::refusal::{Meaning, Refusal};
-use super::sign_in::{Caller, Credentials};
+use super::Zitadel;
+use super::auth::{Caller, Credentials};
+use super::errors::{Meaning, Refusal};
 use crate::clock::ProviderClock;
 use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
 use crate::provider::session::{Session, Turn};
-use crate::provider::{Error, Permit};
+use crate::provider::{Backend, Error, Permit};
 
 /// Names the organization that a request is about (docs/reference/zitadel.md, Headers and limits).
 const ORGANIZATION: &str = "x-zitadel-orgid";
 
 /// An instance and the credential to use there.
-pub struct Connection {
+pub(crate) struct Connection {
     server: Server,
     session: Session<Caller>,
 }
 
 impl Connection {
     /// To the instance that the URL's host names, or else `instance_host`.
-    pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
+    pub(crate) fn new(
+        client: &Client,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        instance_host: Option<String>,
+    ) -> Self {
         let session = Session::new(Caller::new(credentials, instance_host));
-        Self { server: client.server("ZITADEL", endpoint), session }
+        Self { server: client.server(Zitadel::NAME, endpoint), session }
     }
 
     /// The id of the user whom the credential is, where that is known.
-    pub fn signed_in_as(&self) -> Option<String> {
+    pub(crate) fn signed_in_as(&self) -> Option<String> {
         self.session.signed_in_as()
     }
 
     /// The instance's clock, by its last response.
-    pub fn clock(&self) -> Option<ProviderClock> {
+    pub(crate) fn clock(&self) -> Option<ProviderClock> {
         self.server.clock()
     }
 }
 
 /// The calls of one operation: under one permit, about one organization.
-pub struct Calls<'a> {
+pub(crate) struct Calls<'a> {
     connection: &'a Connection,
     turn: Turn<'a>,
     organization: Option<&'a str>,
@@ -47,22 +53,22 @@ pub struct Calls<'a> {
 
 impl<'a> Calls<'a> {
     /// None yet. Without an organization the caller's own is meant.
-    pub fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
+    pub(crate) fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
         Self { connection, turn: Turn::new(permit), organization, route_gone: AtomicBool::new(false) }
     }
 
     /// Whether an answer said that its route isn't served.
-    pub fn route_is_gone(&self) -> bool {
+    pub(crate) fn route_is_gone(&self) -> bool {
         self.route_gone.load(Ordering::Relaxed)
     }
 
     /// Where they go.
-    pub fn endpoint(&self) -> &'a str {
+    pub(crate) fn endpoint(&self) -> &'a str {
         self.connection.server.endpoint().as_str()
     }
 
     /// Sends a request about the organization. Every one but the first is charged to the permit.
-    pub async fn send<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
+    pub(crate) async fn send<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
         let request = match self.organization {
             Some(organization) => request.header(ORGANIZATION, organization),
             None => request,
@@ -71,7 +77,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Sends a request that names no organization.
-    pub async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
+    pub(crate) async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
         let Connection { server, session } = self.connection;
         let answer = session.present(server, &self.turn, session.way().to_instance(request)).await?;
         if !answer.is_success() && Refusal::read(&answer).meaning() == Meaning::NotHere {

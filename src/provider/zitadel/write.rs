@@ -10,7 +10,7 @@ use crate::provider::{Error, Receipt};
 const LAG: Duration = Duration::from_millis(250);
 
 /// What one API can do with one member. Lists of roles are sorted and hold each role once.
-pub trait Members: Sync {
+pub(crate) trait Members: Sync {
     /// Adds the user as a member.
     fn add(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, Refused>> + Send;
 
@@ -29,7 +29,7 @@ pub trait Members: Sync {
 
 /// Why a write wasn't carried out.
 #[derive(Debug)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// The user isn't a member.
     NotAMember(Error),
     /// The user is a member already.
@@ -56,7 +56,7 @@ impl From<Error> for Refused {
 ///
 /// A change to one who is no member is [`Error::Changed`]: what was to be replaced may just have been taken away, roles
 /// of others among it, and is not given back unseen.
-pub async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Error> {
+pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Error> {
     match change {
         Change::Create(entries) => create(member, &roles(entries)?).await,
         Change::Replace(entries) => Ok(member.change(&roles(entries)?).await?),
@@ -83,7 +83,7 @@ async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Erro
 }
 
 /// Whether search goes on (not) showing the member: it may only be behind a write that was just made.
-pub async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
+pub(crate) async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
     if member.find().await?.is_some() != shown {
         return Ok(false);
     }
@@ -93,7 +93,7 @@ pub async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
 
 /// The roles of a list as they are sent: the server compares lists in their order (docs/reference/zitadel.md, trap 2).
 /// Terms aren't sent: nothing in a member has an expiry.
-pub fn roles(entries: &[Entry]) -> Result<Vec<String>, Error> {
+pub(crate) fn roles(entries: &[Entry]) -> Result<Vec<String>, Error> {
     let mut roles: Vec<String> = entries.iter().map(|entry| entry.role.clone()).collect();
     roles.sort_unstable();
     roles.dedup();

@@ -2,7 +2,7 @@
 //! "Errors" and "A server of June 2025"); here they become one reason. What is compared is what is the same in all of
 //! them: the status, the error's name, what was asked for, and how a sentence begins.
 
-mod words;
+mod messages;
 
 use serde::Deserialize;
 
@@ -10,11 +10,11 @@ use crate::api::SubjectKind;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::Answer;
-use words::Words;
+use messages::Words;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     /// All members of the project.
     List,
     /// One member.
@@ -47,20 +47,20 @@ impl Operation {
 
 /// Whom a request was about, for its classification and messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) operation: Operation,
-    pub(super) kind: SubjectKind,
+pub(crate) struct Asked<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) kind: SubjectKind,
     /// The project's id, or the slug that is looked for.
-    pub(super) project: &'a str,
+    pub(crate) project: &'a str,
     /// The subject's id, or the name that is looked for.
-    pub(super) subject: &'a str,
+    pub(crate) subject: &'a str,
     /// The roles that were sent.
-    pub(super) roles: &'a [String],
+    pub(crate) roles: &'a [String],
 }
 
 /// What a refusal means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The server has no such route: it is another generation.
     NoRoute,
     /// POST: there is a membership.
@@ -109,7 +109,7 @@ impl From<Refusal> for Error {
 
 /// A failure of the server or of what stands before it, whatever was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// Too many requests.
     RateLimited,
     /// 5xx.
@@ -127,7 +127,7 @@ struct Body {
 }
 
 /// Whether the answer is a failure, not a refusal.
-pub(super) fn failure(answer: &Answer) -> Option<Failure> {
+pub(crate) fn failure(answer: &Answer) -> Option<Failure> {
     // October 2024 answers too many requests with 500 (rate-limit.json, "GET list, request 61").
     if answer.status == 429 || (answer.status == 500 && answer.retry_after.is_some()) {
         return Some(Failure::RateLimited);
@@ -145,12 +145,12 @@ pub(super) fn failure(answer: &Answer) -> Option<Failure> {
 }
 
 /// The name that a refusal has.
-pub(super) fn error_of(answer: &Answer) -> Option<String> {
+pub(crate) fn error_of(answer: &Answer) -> Option<String> {
     serde_json::from_slice::<Body>(&answer.body).ok().map(|body| body.error)
 }
 
 /// The error of a failure.
-pub(super) fn failed(failure: Failure, answer: &Answer) -> Error {
+pub(crate) fn failed(failure: Failure, answer: &Answer) -> Error {
     match failure {
         Failure::RateLimited => rate_limited(answer),
         Failure::Broken => broken(answer),
@@ -162,7 +162,7 @@ pub(super) fn failed(failure: Failure, answer: &Answer) -> Error {
 /// [`Error::Unauthorized`] where the access token isn't accepted (any more): bad, expired or malformed 403, revoked,
 /// missing or at its end 401 (docs/reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in
 /// October 2024.
-pub(super) fn token(answer: &Answer) -> Option<Error> {
+pub(crate) fn token(answer: &Answer) -> Option<Error> {
     let error = error_of(answer)?;
     let refused = match answer.status {
         401 => error != "ValidationFailure",
@@ -179,7 +179,7 @@ pub(super) fn token(answer: &Answer) -> Option<Error> {
 }
 
 /// Reads an answer that isn't a success and doesn't speak of the token.
-pub(super) fn read(answer: &Answer, asked: &Asked<'_>) -> Refusal {
+pub(crate) fn read(answer: &Answer, asked: &Asked<'_>) -> Refusal {
     let error = error_of(answer).unwrap_or_default();
     // October 2024 (name-resolution.json, "project by unknown slug").
     if asked.operation == Operation::FindProject && error.starts_with("Failed to find project by") {
@@ -220,7 +220,7 @@ fn broken(answer: &Answer) -> Error {
 }
 
 /// A write that followed one that was carried out: its failure leaves neither the old state nor the new one.
-pub(super) fn after_a_write(error: Error) -> Error {
+pub(crate) fn after_a_write(error: Error) -> Error {
     match error {
         Error::Unreachable { message, .. } | Error::RateLimited { message, .. } => {
             Error::Unreachable { message, effect: Effect::Unknown }
@@ -230,18 +230,18 @@ pub(super) fn after_a_write(error: Error) -> Error {
 }
 
 /// Whether the removal of the caller's own membership was refused.
-pub(super) fn is_of_ourselves(refused: &Error) -> bool {
-    refused.to_string().contains(words::OWN_MEMBERSHIP)
+pub(crate) fn is_of_ourselves(refused: &Error) -> bool {
+    refused.to_string().contains(messages::OWN_MEMBERSHIP)
 }
 
 /// Why a membership that gives no access any more is kept, for events.
-pub(super) fn why_kept(refused: &Error) -> &'static str {
+pub(crate) fn why_kept(refused: &Error) -> &'static str {
     match refused {
         Error::Forbidden { .. } | Error::MayNotGrant { .. } => {
             "the operator's identity may not remove it: give it Delete under Access Control → Roles, or remove the \
              membership by hand"
         }
-        refused if words::is_of_a_project(&refused.to_string()) => {
+        refused if messages::is_of_a_project(&refused.to_string()) => {
             "Infisical doesn't remove the membership of an identity that the project manages itself: delete the identity \
              in the project, under Access Control → Machine Identities"
         }

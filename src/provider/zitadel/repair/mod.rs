@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::flow::{self, Members, Refused};
+use super::write::{self, Members, Refused};
 use crate::member::{Change, Member};
 use crate::provider::{Error, Receipt};
 
@@ -29,7 +29,11 @@ const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// Writes the lost change again; where a row is in the way, until search shows the change, at most [`ROUNDS`] times. That
 /// it returns isn't proof yet. `observed` is the row that an observation after the write showed.
-pub async fn repair(member: &impl Members, wanted: &Change, observed: Option<&Member>) -> Result<Receipt, Error> {
+pub(crate) async fn repair(
+    member: &impl Members,
+    wanted: &Change,
+    observed: Option<&Member>,
+) -> Result<Receipt, Error> {
     let began = Instant::now();
     // The observation is from before the wait for the permit: what it shows may have been removed since.
     let mut shown = member.find().await?;
@@ -43,7 +47,7 @@ pub async fn repair(member: &impl Members, wanted: &Change, observed: Option<&Me
                 remove_again(member, shown.as_ref(), round).await?
             }
             Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => {
-                let roles = flow::roles(entries)?;
+                let roles = write::roles(entries)?;
                 match observed.or(shown.as_ref()) {
                     Some(_) => change_again(member, &roles, &mut inserted).await?,
                     None => add_again(member, &roles).await?,
@@ -75,7 +79,7 @@ fn is_done(wanted: &Change, receipt: Receipt, shown: Option<&Member>) -> bool {
 async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32) -> Result<Receipt, Error> {
     // Without a row, or with one without roles, there is nothing to add: the removal alone says whether the project is
     // the right one.
-    let roles = shown.and_then(|shown| flow::roles(&shown.entries).ok());
+    let roles = shown.and_then(|shown| write::roles(&shown.entries).ok());
     for roles in roles.into_iter().flat_map(lists_to_add) {
         match member.add(&roles).await {
             Ok(_) => break,
@@ -103,7 +107,7 @@ async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bo
     match member.change(first).await {
         Ok(_) => {}
         Err(Refused::NotAMember(changed)) => {
-            if !flow::stays(member, true).await? {
+            if !write::stays(member, true).await? {
                 return Err(changed);
             }
             // Another writer's removal was lost: the server has no member while its row is in force, and can neither

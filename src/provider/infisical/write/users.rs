@@ -4,16 +4,18 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::membership::{One, Removed};
-use super::names;
-use super::refusal::{self, Asked, Operation, Refusal};
-use super::roles::{self, RoleItem};
-use super::route::{self, Family, Generation};
-use super::{Infisical, MEMBER, NO_ACCESS, Turn, locked, normal, subject_id};
+use super::{One, Removed};
 use crate::api::SubjectKind;
 use crate::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
+use crate::provider::infisical::api::{Family, Generation};
+use crate::provider::infisical::client::locked;
+use crate::provider::infisical::errors::{self, Asked, Operation, Refusal};
+use crate::provider::infisical::ids::{normal, subject_id};
+use crate::provider::infisical::wire::{self, RoleItem};
+use crate::provider::infisical::{Infisical, MEMBER, NO_ACCESS, names, routes};
+use crate::provider::session::Turn;
 
 /// How often the list is looked at again while several memberships of a user become one or none. Each time at least
 /// one goes.
@@ -34,27 +36,27 @@ struct Made {
 }
 
 /// The users of one project, to be written under one permit.
-pub(super) struct Users<'a> {
-    pub(super) infisical: &'a Infisical,
-    pub(super) turn: &'a Turn<'a>,
-    pub(super) project: &'a str,
+pub(crate) struct Users<'a> {
+    pub(crate) infisical: &'a Infisical,
+    pub(crate) turn: &'a Turn<'a>,
+    pub(crate) project: &'a str,
 }
 
 impl Users<'_> {
     /// Carries out a change.
-    pub(super) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removed, Error> {
+    pub(crate) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removed, Error> {
         let user = &subject_id(SubjectKind::User, &target.subject_id)?;
         match change {
-            Change::Create(entries) => self.create(user, name, &roles::items(entries)?).await?,
-            Change::Replace(entries) => self.replace(user, &roles::items(entries)?).await?,
-            Change::Recreate(entries) => self.make_one(user, &roles::items(entries)?).await?,
+            Change::Create(entries) => self.create(user, name, &wire::items(entries)?).await?,
+            Change::Replace(entries) => self.replace(user, &wire::items(entries)?).await?,
+            Change::Recreate(entries) => self.make_one(user, &wire::items(entries)?).await?,
             Change::Remove => return self.remove(user).await,
         }
         Ok(Removed::Absent)
     }
 
     /// Brings a user in by name, without any rights, and returns its id.
-    pub(super) async fn invite(&self, name: &str) -> Result<String, Error> {
+    pub(crate) async fn invite(&self, name: &str) -> Result<String, Error> {
         self.may_invite(Some(name), name)?;
         let Some(made) = self.add(name).await? else {
             return match <[String; 1]>::try_from(self.named(name).await?) {
@@ -67,18 +69,18 @@ impl Users<'_> {
                 }),
             };
         };
-        self.settle(&made, &roles::items(&[Entry::permanent(NO_ACCESS)])?).await?;
+        self.settle(&made, &wire::items(&[Entry::permanent(NO_ACCESS)])?).await?;
         Ok(made.user_id)
     }
 
     /// The ids of the project's users with exactly this name.
-    pub(super) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
         Ok(self.named_or_similar(name).await?.0)
     }
 
     /// The same, and a name of a user of the project that differs in upper and lower case only. Whoever is invited by that
     /// would be another account (user-memberships.json, "…in other letter case").
-    pub(super) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
+    pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
         let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
         let similar = similar.map(|(_, known)| known.to_owned());
@@ -90,7 +92,7 @@ impl Users<'_> {
         // username takes letters as they are (user-memberships.json, "details: other letter case").
         let asked = self.asked(Operation::FindSubject, name, &[]);
         let body = json!({ "username": name });
-        let request = |generation: Generation| route::details(generation, self.project).json(&body);
+        let request = |generation: Generation| routes::details(generation, self.project).json(&body);
         match self.infisical.send(self.turn, self.family(), &asked, request).await {
             Ok(answer) => {
                 #[derive(Deserialize)]
@@ -155,7 +157,7 @@ impl Users<'_> {
         let mut written = false;
         for _ in 0..ROUNDS {
             let ids = match self.look_up(user).await {
-                Err(error) if written => return Err(refusal::after_a_write(error)),
+                Err(error) if written => return Err(errors::after_a_write(error)),
                 ids => ids?,
             };
             let Some((stays, surplus)) = ids.split_first() else {
@@ -168,7 +170,7 @@ impl Users<'_> {
                 match self.one(user, id).patch(items).await {
                     Ok(()) => written = true,
                     Err(Refusal::NotMember(_)) => missed = true,
-                    Err(refusal) if written => return Err(refusal::after_a_write(refusal.into())),
+                    Err(refusal) if written => return Err(errors::after_a_write(refusal.into())),
                     Err(refusal) => return Err(refusal.into()),
                 }
             }
@@ -176,7 +178,7 @@ impl Users<'_> {
                 return Ok(());
             }
             tracing::debug!(user, project = self.project, stays, surplus = surplus.len(), "several memberships");
-            if let Removed::Kept(why) = self.remove_each(user, surplus).await.map_err(refusal::after_a_write)? {
+            if let Removed::Kept(why) = self.remove_each(user, surplus).await.map_err(errors::after_a_write)? {
                 return Err(Error::Rejected {
                     message: format!(
                         "user {user} has several memberships of project {} (Infisical), which gives each of them the same \
@@ -271,7 +273,7 @@ impl Users<'_> {
         let roles = [NO_ACCESS.to_owned()];
         let asked = self.asked(Operation::Invite, name, &roles);
         let body = json!({ "usernames": [name], "roleSlugs": roles });
-        let request = |generation: Generation| route::invitation(generation, self.project).json(&body);
+        let request = |generation: Generation| routes::invitation(generation, self.project).json(&body);
         let answer = self.infisical.send(self.turn, self.family(), &asked, request).await?;
         let made = answer.json::<Invited>()?.memberships.pop();
         Ok(made.map(|made| Made { user_id: normal(&made.user_id), ..made }))

@@ -1,17 +1,21 @@
 //! A project's list of memberships, folded into one row a subject.
 
 use std::collections::{HashMap, HashSet};
-
 use std::fmt;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::api::{Family, Generation};
+use super::client::locked;
+use super::errors::{Asked, Operation};
 use super::role_ids::RoleIds;
-use super::roles::{self, RoleRow};
+use super::wire::{self, RoleRow};
+use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::member::Member;
-use crate::provider::Listing;
+use crate::provider::session::Turn;
+use crate::provider::{Error, Listing};
 
 /// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
 /// (about 700 bytes each), and few enough to be held in memory, whatever is in them.
@@ -20,7 +24,7 @@ const MOST_ROWS: usize = 200_000;
 /// The answer of the list. `totalCount` isn't read: it counts rows that are never listed (one without roles,
 /// identity-extras.json "list"; those that the caller may not read), so that a shorter list says nothing.
 #[derive(Deserialize)]
-pub(super) struct Memberships {
+pub(crate) struct Memberships {
     #[serde(rename = "memberships", alias = "identityMemberships", alias = "groupMemberships")]
     #[serde(deserialize_with = "rows")]
     rows: Vec<Lenient>,
@@ -88,12 +92,50 @@ struct Id {
 }
 
 /// The ids of the memberships of each subject, in the order of the list.
-pub(super) type MembershipIds = HashMap<String, Vec<String>>;
+pub(crate) type MembershipIds = HashMap<String, Vec<String>>;
+
+impl Infisical {
+    /// The members of one kind of a project.
+    pub(crate) async fn list_members(
+        &self,
+        turn: &Turn<'_>,
+        project: &str,
+        kind: SubjectKind,
+    ) -> Result<Listing, Error> {
+        let memberships = self.memberships(turn, project, kind).await?;
+        let ids = match memberships.lacks_role_ids() {
+            true => self.role_ids(turn, project, kind).await?,
+            false => RoleIds::new(),
+        };
+        Ok(memberships.fold(project, &ids))
+    }
+
+    /// The list of a project's members of one kind.
+    pub(crate) async fn memberships(
+        &self,
+        turn: &Turn<'_>,
+        project: &str,
+        kind: SubjectKind,
+    ) -> Result<Memberships, Error> {
+        let asked = Asked { operation: Operation::List, kind, project, subject: "", roles: &[] };
+        let request = |generation: Generation| routes::members(kind, generation, project);
+        let list: Memberships = self.send(turn, Family::Members(kind), &asked, request).await?.json()?;
+        if kind == SubjectKind::User {
+            locked(&self.users).insert(project.to_owned(), list.ids());
+        }
+        Ok(list)
+    }
+
+    /// The ids of a user's memberships as a list showed them that no write to the user has followed.
+    pub(crate) fn take_ids(&self, project: &str, user: &str) -> Option<Vec<String>> {
+        locked(&self.users).get_mut(project)?.remove(user)
+    }
+}
 
 impl Memberships {
     /// The members, in the order of the list. What can't be understood, stands twice or belongs to another project is
     /// left out, and makes the listing partial. `ids`: of the custom roles that the list doesn't say them of.
-    pub(super) fn fold(self, project: &str, ids: &RoleIds) -> Listing {
+    pub(crate) fn fold(self, project: &str, ids: &RoleIds) -> Listing {
         let mut listing = Listing::default();
         let mut seen: HashSet<String> = HashSet::new();
         let mut index: HashMap<String, usize> = HashMap::new();
@@ -126,12 +168,12 @@ impl Memberships {
     }
 
     /// Whether the list shows a custom role without its id.
-    pub(super) fn lacks_role_ids(&self) -> bool {
+    pub(crate) fn lacks_role_ids(&self) -> bool {
         self.rows().flat_map(|row| &row.roles).any(|role| role.slug_without_id().is_some())
     }
 
     /// The ids of all memberships, also of those whose roles can't be understood.
-    pub(super) fn ids(&self) -> MembershipIds {
+    pub(crate) fn ids(&self) -> MembershipIds {
         let mut ids = MembershipIds::new();
         for row in self.rows() {
             let Some(subject) = row.subject() else { continue };
@@ -144,7 +186,7 @@ impl Memberships {
     }
 
     /// The ids of the subjects with exactly this name: a user's e-mail or username, a group's slug.
-    pub(super) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
+    pub(crate) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for (id, known) in self.names(kind) {
             let id = id.to_ascii_lowercase();
@@ -156,7 +198,7 @@ impl Memberships {
     }
 
     /// The ids of the subjects with their names: a user's e-mail and username, a group's slug.
-    pub(super) fn names(&self, kind: SubjectKind) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn names(&self, kind: SubjectKind) -> impl Iterator<Item = (&str, &str)> {
         self.rows().filter_map(|row| row.user.as_ref()).flat_map(move |subject| {
             let names = match kind {
                 SubjectKind::User => [subject.email.as_deref(), subject.username.as_deref()],
@@ -188,7 +230,7 @@ fn member(row: Row, project: &str, ids: &RoleIds) -> Option<Member> {
     if of.is_some_and(|of| !of.eq_ignore_ascii_case(project)) {
         return None;
     }
-    let entries = row.roles.into_iter().map(|role| roles::entry(role.with_id(ids))).collect::<Option<Vec<_>>>()?;
+    let entries = row.roles.into_iter().map(|role| wire::entry(role.with_id(ids))).collect::<Option<Vec<_>>>()?;
     Some(Member { subject_id, entries, memberships: 1, version: None })
 }
 

@@ -22,16 +22,16 @@ fn terms(kind: SubjectKind) -> Terms {
 }
 
 /// An answer with what it says and what was asked.
-pub(super) struct Words<'a> {
-    pub(super) answer: &'a Answer,
-    pub(super) asked: &'a Asked<'a>,
-    pub(super) error: String,
-    pub(super) said: String,
+pub(crate) struct Words<'a> {
+    pub(crate) answer: &'a Answer,
+    pub(crate) asked: &'a Asked<'a>,
+    pub(crate) error: String,
+    pub(crate) said: String,
 }
 
 impl Words<'_> {
     /// The body has the wrong form.
-    pub(super) fn invalid(&self) -> Refusal {
+    pub(crate) fn invalid(&self) -> Refusal {
         if self.asked.operation == Operation::FindProject {
             // Whatever it takes for no slug.
             return Refusal::NoSuchName;
@@ -43,7 +43,7 @@ impl Words<'_> {
         Refusal::Other(self.rejected(""))
     }
 
-    pub(super) fn forbidden(&self) -> Refusal {
+    pub(crate) fn forbidden(&self) -> Refusal {
         let Asked { operation, kind, project, .. } = *self.asked;
         let begins = |words: &[&str], text: &str| words.iter().any(|words| text.starts_with(words));
         // Before October 2025, for a membership id that the project hasn't (user-memberships.json, "update: unknown
@@ -116,7 +116,7 @@ impl Words<'_> {
         Error::Forbidden { message }
     }
 
-    pub(super) fn not_found(&self) -> Refusal {
+    pub(crate) fn not_found(&self) -> Refusal {
         let Asked { operation, project, .. } = *self.asked;
         if self.error.starts_with("Custom permission") {
             return self.locked_out();
@@ -155,7 +155,7 @@ impl Words<'_> {
         }
     }
 
-    pub(super) fn bad_request(&self) -> Refusal {
+    pub(crate) fn bad_request(&self) -> Refusal {
         let Asked { project, subject, kind, .. } = *self.asked;
         let says = |text: &str| self.said.contains(text);
         if says("already a member") || says("already exists in project") {
@@ -243,7 +243,7 @@ impl Words<'_> {
         unknown.next().filter(|_| unknown.next().is_none()).cloned()
     }
 
-    pub(super) fn rejected(&self, hint: &str) -> Error {
+    pub(crate) fn rejected(&self, hint: &str) -> Error {
         let Asked { project, .. } = self.asked;
         let said = if self.said.is_empty() { &self.error } else { &self.said };
         Error::Rejected {
@@ -262,10 +262,10 @@ impl Words<'_> {
 }
 
 /// What is said of the removal of the caller's own membership.
-pub(super) const OWN_MEMBERSHIP: &str = "your own membership";
+pub(crate) const OWN_MEMBERSHIP: &str = "your own membership";
 
 /// Whether a refusal is of an identity that the project manages itself.
-pub(super) fn is_of_a_project(refused: &str) -> bool {
+pub(crate) fn is_of_a_project(refused: &str) -> bool {
     HINTS.iter().any(|(words, hint)| *hint == OF_A_PROJECT && refused.contains(words))
 }
 

@@ -1,6 +1,6 @@
 //! Refusals in words: what is wrong, where, and what to do.
 
-use super::refusal::{Meaning, Refusal};
+use super::{Meaning, Refusal};
 use crate::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
@@ -8,7 +8,7 @@ use crate::provider::http::{Answer, text, url_hint};
 
 /// What was asked for, to be named in messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     endpoint: &'a str,
     project: Option<&'a Project>,
     user: &'a str,
@@ -17,27 +17,27 @@ pub struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     /// Something of the instance.
-    pub fn of_instance(endpoint: &'a str) -> Self {
+    pub(crate) fn of_instance(endpoint: &'a str) -> Self {
         Self { endpoint, project: None, user: "", roles: &[] }
     }
 
     /// Something of a project.
-    pub fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
+    pub(crate) fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
         Self { project: Some(project), ..Self::of_instance(endpoint) }
     }
 
     /// The same of one user.
-    pub fn user(self, user: &'a str) -> Self {
+    pub(crate) fn user(self, user: &'a str) -> Self {
         Self { user, ..self }
     }
 
     /// The same with the roles that the user is to have.
-    pub fn roles(self, roles: &'a [String]) -> Self {
+    pub(crate) fn roles(self, roles: &'a [String]) -> Self {
         Self { roles, ..self }
     }
 
     /// `project 1 of organization 2 at https://…`, `grant 3 of project 1 (organization 2) at https://…`
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         let Some(Project { id, organization_id, grant_id }) = self.project else {
             return format!("ZITADEL at {}", self.endpoint);
         };
@@ -52,7 +52,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What the credential's user needs.
-    fn cure(&self) -> &'static str {
+    fn remedy(&self) -> &'static str {
         match self.project.map(|project| &project.grant_id) {
             // Permission is checked in the organization that the project is granted to (docs/reference/zitadel.md,
             // "Grant members differ").
@@ -65,18 +65,18 @@ impl<'a> Asked<'a> {
     }
 
     /// The rights don't suffice: the list has rows that aren't shown.
-    pub fn hidden(&self) -> Error {
+    pub(crate) fn hidden(&self) -> Error {
         let message = format!(
             "the credential may not read the members of {}: ZITADEL counts some and shows none; {}",
             self.place(),
-            self.cure()
+            self.remedy()
         );
         Error::Forbidden { message }
     }
 
     /// A refusal that the server also gives when what is asked for was deleted. `whose`: the organization in which a role
     /// would distinguish the two.
-    pub fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
+    pub(crate) fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
         let Error::Forbidden { message } = refused else {
             return refused;
         };
@@ -93,7 +93,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The grant is none of the organization asked for, which neither made it nor was given it.
-    pub fn grant_elsewhere(&self) -> Error {
+    pub(crate) fn grant_elsewhere(&self) -> Error {
         let message = format!(
             "{} isn't there for this organization: set organizationId to the organization that owns the project or to the \
              one that it is granted to, and check project.grantId",
@@ -103,14 +103,14 @@ impl<'a> Asked<'a> {
     }
 
     /// The organization was given the project by another grant than the one asked for.
-    pub fn another_grant(&self, found: &str) -> Error {
+    pub(crate) fn another_grant(&self, found: &str) -> Error {
         let found = text::bounded(&text::filtered(found, &[]), 40);
         let message = format!("{} is another one, {found}: check project.grantId", self.place());
         Error::ProjectNotFound { gone: false, message }
     }
 
     /// The grant is another project's.
-    pub fn of_another_project(&self, found: &str) -> Error {
+    pub(crate) fn of_another_project(&self, found: &str) -> Error {
         let found = text::bounded(&text::filtered(found, &[]), 40);
         let message = format!(
             "{} isn't one of this project but of project {found}: check project.grantId and project.id",
@@ -120,7 +120,7 @@ impl<'a> Asked<'a> {
     }
 
     /// None of the grants that the project has is known to be this one.
-    pub fn unknown_grant(&self) -> Error {
+    pub(crate) fn unknown_grant(&self) -> Error {
         let message = format!(
             "{} can't be told from the project's other grants: ZITADEL's v2 names a grant by the organization that the \
              project is granted to; set organizationId to that one",
@@ -130,7 +130,7 @@ impl<'a> Asked<'a> {
     }
 
     /// There is no such grant, whatever the organization.
-    pub fn no_grant(&self) -> Error {
+    pub(crate) fn no_grant(&self) -> Error {
         let message = format!(
             "there is no {}: it was removed, its project or the organization that it was made to was deleted, or \
              project.grantId isn't its id",
@@ -140,9 +140,9 @@ impl<'a> Asked<'a> {
     }
 
     /// The project belongs to another organization than the one asked for.
-    pub fn elsewhere(&self) -> Error {
+    pub(crate) fn elsewhere(&self) -> Error {
         let project = self.project.map_or("", |project| &project.id);
-        let (whose, cure) = match self.project.and_then(|project| project.organization_id.as_deref()) {
+        let (whose, remedy) = match self.project.and_then(|project| project.organization_id.as_deref()) {
             Some(organization) => (
                 format!("organization {organization}"),
                 "set organizationId to the organization that owns it (if it does, this version of ZITADEL ignores the \
@@ -153,12 +153,12 @@ impl<'a> Asked<'a> {
                 "set the project's organizationId, or the provider's, to the organization that owns it",
             ),
         };
-        let message = format!("project {project} at {} doesn't belong to {whose}: {cure}", self.endpoint);
+        let message = format!("project {project} at {} doesn't belong to {whose}: {remedy}", self.endpoint);
         Error::ProjectNotFound { gone: false, message }
     }
 
     /// The subject doesn't exist.
-    pub fn no_user(&self) -> Error {
+    pub(crate) fn no_user(&self) -> Error {
         let message = format!(
             "user {} doesn't exist at ZITADEL at {}: it was deleted, or subject.id isn't its id",
             self.user, self.endpoint
@@ -204,7 +204,7 @@ const PROJECT_ROLES: [&str; 4] =
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
 /// The error that a refusal is. Whoever takes a refusal for no error asks for its [`Meaning`] first.
-pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
+pub(crate) fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
     let place = asked.place();
     let Asked { endpoint, user, .. } = asked;
     let organization = asked.project.and_then(|project| project.organization_id.as_deref()).unwrap_or_default();
@@ -251,11 +251,11 @@ pub fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
             message: format!(
                 "the credential has no role in or for {place} ({id}): {}, or set organizationId to the organization that \
                  it has one in",
-                asked.cure()
+                asked.remedy()
             ),
         },
         Meaning::NoPermission { by_server: true } => Error::Forbidden {
-            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.cure()),
+            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.remedy()),
         },
         Meaning::NoPermission { by_server: false } => Error::Forbidden {
             message: format!(

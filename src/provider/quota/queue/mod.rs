@@ -56,14 +56,14 @@ enum Resource {
     Quota(QuotaId, Kind),
 }
 
-/// The requests of one namespace, by quota, in the order in which they are served.
-type Waiting = BTreeMap<QuotaId, BTreeSet<(Urgency, WaiterId)>>;
+/// The requests of one namespace, by quota, the most urgent first.
+type Waiters = BTreeMap<QuotaId, BTreeSet<(Urgency, WaiterId)>>;
 
 /// The requests of one urgency that compete for one resource.
 #[derive(Debug, Default)]
 struct Ring {
-    /// By namespace, which take turns.
-    namespaces: RoundRobin<Arc<str>, Waiting>,
+    /// By namespace, in the order in which they are served.
+    namespaces: RoundRobin<Arc<str>, Waiters>,
     /// How many wait for each quota.
     quotas: BTreeMap<QuotaId, usize>,
     /// The urgency of one of its requests. All of them are of one level, which is all that capacity depends on.

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::explain::{self, Asked};
+use super::errors::messages::{self, Asked};
+use super::errors::{Meaning, Refusal};
 use super::key_file::KeyFile;
-use super::refusal::{Meaning, Refusal};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Endpoint, Method, Request, Server, url_hint};
@@ -132,7 +132,7 @@ impl Caller {
         let asked = Asked::of_instance(&answer.context.endpoint);
         let refusal = Refusal::read(answer);
         match (answer.status, serde_json::from_slice::<Refused>(&answer.body)) {
-            (429 | 408 | 500.., _) => explain::error(&asked, answer, &refusal),
+            (429 | 408 | 500.., _) => messages::error(&asked, answer, &refusal),
             (_, Ok(Refused { error })) => Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the sign-in ({} {}: {}): {check}",
@@ -235,7 +235,7 @@ impl SignIn for Caller {
                 ),
             }),
             Meaning::BadToken => {
-                Verdict::Refused(explain::error(&Asked::of_instance(&answer.context.endpoint), answer, &refusal))
+                Verdict::Refused(messages::error(&Asked::of_instance(&answer.context.endpoint), answer, &refusal))
             }
             // Nobody with an id of ZITADEL's: a proxy, perhaps, before any token was looked at.
             _ if refusal.id.is_empty() => Verdict::Unsaid,

@@ -16,7 +16,7 @@ const CUSTOM: &str = "custom";
 /// `isTemporary: true` make a *permanent* role: so there are two shapes and nothing between.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RoleItem {
+pub(crate) struct RoleItem {
     role: String,
     is_temporary: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ struct WindowItem {
 
 impl RoleItem {
     /// The role's slug.
-    pub(super) fn role(&self) -> &str {
+    pub(crate) fn role(&self) -> &str {
         &self.role
     }
 }
@@ -41,7 +41,7 @@ impl RoleItem {
 /// A row of `roles` in GET and list.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RoleRow {
+pub(crate) struct RoleRow {
     role: String,
     custom_role_id: Option<String>,
     custom_role_slug: Option<String>,
@@ -53,7 +53,7 @@ pub(super) struct RoleRow {
 }
 
 /// The list to send for `entries`, each role once.
-pub(super) fn items(entries: &[Entry]) -> Result<Vec<RoleItem>, Error> {
+pub(crate) fn items(entries: &[Entry]) -> Result<Vec<RoleItem>, Error> {
     let mut once: Vec<&Entry> = Vec::with_capacity(entries.len());
     for entry in entries.iter().filter(|entry| !is_foreign_custom(entry)) {
         if entry.role == CUSTOM {
@@ -110,12 +110,12 @@ fn sent_window(role: &str, window: &Window) -> Result<(String, String), Error> {
 
 impl RoleRow {
     /// The slug of a custom role that the row doesn't say the id of.
-    pub(super) fn slug_without_id(&self) -> Option<&str> {
+    pub(crate) fn slug_without_id(&self) -> Option<&str> {
         self.custom_role_slug.as_deref().filter(|_| self.custom_role_id.is_none())
     }
 
     /// The row with the id of its custom role, if that is among these.
-    pub(super) fn with_id(mut self, ids: &RoleIds) -> Self {
+    pub(crate) fn with_id(mut self, ids: &RoleIds) -> Self {
         let id = self.slug_without_id().and_then(|slug| ids.get(slug)).cloned();
         self.custom_role_id = self.custom_role_id.or(id);
         self
@@ -123,7 +123,7 @@ impl RoleRow {
 }
 
 /// The entry of a row; `None` where it can't be understood.
-pub(super) fn entry(row: RoleRow) -> Option<Entry> {
+pub(crate) fn entry(row: RoleRow) -> Option<Entry> {
     let literal = row.role == CUSTOM && row.custom_role_slug.is_none();
     if literal && row.custom_role_id.is_some() {
         // Some custom role, and nobody says which.

@@ -3,29 +3,31 @@
 //! project-grant-members.json, internal-permissions-v2.json, organization-header.json, permissions.json, auth.json and
 //! concurrency.json).
 
+pub(crate) mod messages;
+
 use super::wire;
 use crate::provider::http::Answer;
 
 /// A refusal as the server worded it, without its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The HTTP status.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The gRPC code; 0 where there is none, as in v2, whose codes are words.
-    pub code: i64,
+    pub(crate) code: i64,
     /// The id of what went wrong; empty where there is none: validation, a missing header, an unknown instance, and
     /// whatever another server or a proxy says.
-    pub id: String,
+    pub(crate) id: String,
     /// It speaks of a collision between writers, by the name of the constraint, which no language changes.
-    pub collision: bool,
+    pub(crate) collision: bool,
     /// A member was to be added: the members of grants have one id for "there is one" and "there is none", and the
     /// members of projects say "there is none" with the id that here means that the grant is missing.
-    pub adding: bool,
+    pub(crate) adding: bool,
 }
 
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
+pub(crate) enum Meaning {
     /// The user isn't a member. The only one that means "add it", and on a change only.
     NotAMember,
     /// The user is a member already.
@@ -77,7 +79,7 @@ pub enum Meaning {
 
 impl Refusal {
     /// Reads an answer that isn't 2xx.
-    pub fn read(answer: &Answer) -> Self {
+    pub(crate) fn read(answer: &Answer) -> Self {
         let said: wire::Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
         Self {
             status: answer.status,
@@ -89,12 +91,12 @@ impl Refusal {
     }
 
     /// Reads an answer to the attempt to add a member that isn't 2xx.
-    pub fn of_adding(answer: &Answer) -> Self {
+    pub(crate) fn of_adding(answer: &Answer) -> Self {
         Self { adding: true, ..Self::read(answer) }
     }
 
     /// What it means.
-    pub fn meaning(&self) -> Meaning {
+    pub(crate) fn meaning(&self) -> Meaning {
         match (self.status, self.id.as_str()) {
             (401, _) => Meaning::BadToken,
             (429, _) => Meaning::TooMany,
@@ -131,7 +133,7 @@ impl Refusal {
 impl Meaning {
     /// Whether the server answers so to a caller with too few rights, and also to one whose rights went with a project, a
     /// grant or an organization that was deleted (permissions.json; organization-header.json, "deleted organization").
-    pub fn is_for_lack_of_rights(self) -> bool {
+    pub(crate) fn is_for_lack_of_rights(self) -> bool {
         matches!(self, Self::NoMembership | Self::NoOrganization | Self::NoPermission { by_server: true })
     }
 }

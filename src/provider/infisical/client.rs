@@ -1,0 +1,83 @@
+//! The requests that are sent under one permit: with a token, on the paths of the generation that the server has, and with
+//! the meaning of a refusal found out.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Infisical;
+use super::api::{Family, Generation};
+use super::errors::{self, Asked, Refusal};
+use crate::provider::Error;
+use crate::provider::error::Effect;
+use crate::provider::http::{Answer, Request, TIME_LIMIT};
+use crate::provider::session::Turn;
+
+impl Infisical {
+    /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
+    pub(crate) async fn send<'r>(
+        &self,
+        turn: &Turn<'_>,
+        family: Family,
+        asked: &Asked<'_>,
+        request: impl Fn(Generation) -> Request<'r> + Send + Sync,
+    ) -> Result<Answer, Refusal> {
+        match self.send_once(turn, family, asked, request).await {
+            Err(Refusal::Unclear(error)) => Err(Refusal::Other(self.decided_by_project(turn, asked, error).await)),
+            outcome => outcome,
+        }
+    }
+
+    /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
+    /// other generations; nothing was carried out then.
+    pub(crate) async fn send_once<'r>(
+        &self,
+        turn: &Turn<'_>,
+        family: Family,
+        asked: &Asked<'_>,
+        request: impl Fn(Generation) -> Request<'r> + Send + Sync,
+    ) -> Result<Answer, Refusal> {
+        let mut probed_again = false;
+        loop {
+            let generation = match self.found(family) {
+                Some(generation) => generation,
+                None => self.probe(turn, family).await?,
+            };
+            return match self.ask(turn, asked, request(generation)).await {
+                Err(Refusal::NoRoute) if !probed_again => {
+                    probed_again = true;
+                    self.forget(family, generation);
+                    continue;
+                }
+                Err(Refusal::OnlyTemporary(error)) => Err(Refusal::Other(self.only_temporary(asked.kind, error))),
+                outcome => outcome,
+            };
+        }
+    }
+
+    /// Sends one request whose path is the same in all generations, and reads its refusal.
+    pub(crate) async fn ask<'r>(
+        &self,
+        turn: &Turn<'_>,
+        asked: &Asked<'_>,
+        request: Request<'r>,
+    ) -> Result<Answer, Refusal> {
+        let answer = self.session.present(&self.server, turn, request).await?;
+        if answer.is_success() { Ok(answer) } else { Err(errors::read(&answer, asked)) }
+    }
+
+    /// A change of several requests. As a whole it takes no longer than one: whoever checked before that there is time
+    /// for a write (a lease that runs out) has checked it for all of them.
+    pub(crate) async fn in_time<T>(&self, change: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
+        let late = || self.unfinished(&format!("the change wasn't carried out in {} s", TIME_LIMIT.as_secs()));
+        tokio::time::timeout(TIME_LIMIT, change).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    pub(crate) fn unfinished(&self, what: &str) -> Error {
+        let message = format!("Infisical at {}: {what}; it is looked at again", self.server.endpoint());
+        Error::Unreachable { message, effect: Effect::Unknown }
+    }
+}
+
+/// What a mutex protects, also after a panic of whoever held it.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
