@@ -140,7 +140,6 @@ fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
         enforces_expiry: true,
         permanent_base: Some("no-access"),
         empty_role: Some("no-access"),
-        one_writer: false,
         lists_are_current: true,
         creation_role: None,
         invites: false,

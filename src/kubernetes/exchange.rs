@@ -51,13 +51,6 @@ impl Default for Limits {
 #[error("the Kubernetes API server did not answer within {} s; the request is retried on a new connection", .0.as_secs_f64())]
 pub struct TimedOut(pub Duration);
 
-impl TimedOut {
-    /// Whether this is why a request failed.
-    pub fn is(error: &kube::Error) -> bool {
-        matches!(error, kube::Error::Service(error) if error.is::<Self>())
-    }
-}
-
 /// What the limits distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

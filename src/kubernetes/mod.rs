@@ -24,7 +24,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use tower::util::BoxService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-pub use exchange::{Answer, Limits, TimedOut};
+pub use exchange::{Answer, Limits};
 pub use proxy::ProxyError;
 pub use reachability::Reachability;
 

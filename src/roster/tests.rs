@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
-use crate::clock::ProviderClock;
 use crate::member::{Capabilities, Change, Entry, Target};
 use crate::provider::quota::{EndpointQuota, Permit};
 use crate::provider::{Receipt, Verified};

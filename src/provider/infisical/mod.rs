@@ -22,7 +22,6 @@ mod write;
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-
 pub use auth::Credentials;
 pub use token::TokenSource;
 
