@@ -11,10 +11,12 @@ pub mod life;
 pub mod oracle;
 pub mod process;
 pub mod providers;
+pub mod recovery;
 pub mod rng;
 pub mod run;
 pub mod scheduler;
 pub mod seeds;
 pub mod users;
+pub mod world;
 
 pub use run::{Outcome, run};
