@@ -40,9 +40,12 @@ fn run_one(binary: &str, names: &BTreeSet<&str>) -> Result<String, String> {
 }
 
 fn cargo_test(binary: &str, arguments: &[&str]) -> Result<String, String> {
-    let which: &[&str] = if binary == "lib" { &["--lib"] } else { &["--test", binary] };
+    let which: &[&str] = match binary {
+        "lib" => &["--package", "membership-operator", "--lib"],
+        binary => &["--workspace", "--test", binary],
+    };
     let mut child = Command::new("cargo")
-        .args([&["test", "--package", "membership-operator"], which, &["--"], arguments].concat())
+        .args([&["test"], which, &["--"], arguments].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -87,7 +87,7 @@ impl World {
                 *wired.lock().unwrap_or_else(PoisonError::into_inner) = Some(checker.clone());
             }),
         };
-        let running = tokio::spawn(async move { drop(process.run().await) });
+        let running = tokio::spawn(process.run());
         let world = Self { api, providers, scheduler, checker, running };
         eventually("the providers are ready", || ready(&world.api.all("membershipproviders")) == 2).await?;
         Ok(world)
