@@ -1,75 +1,64 @@
 //! A Kubernetes operator that keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
 //!
-//! A change to a ProjectMembership, a grant that starts or ends, a tick of the resync: all take the same road.
+//! # One reconciliation
+//!
+//! A changed ProjectMembership, a grant that starts or ends, and the resync all lead to the same reconciliation (a *pass*).
+//! [`controller::reconcile`] runs one, and its code has this order:
 //!
 //! ```text
-//! watch ──► resolve ──► admit ──► permit ──► evaluate ──► observe ──► plan ──► act ──► confirm ──► report
-//!           provider    spec,     budget,    grants at    roster of   one      the     a list      status, event,
-//!           target      layers    one        `now`        the         change   write   begun       metric, next
-//!                                 writer                  project                      after it    edge
+//! watch ──► resolve ──► admit ──► observe ──► plan ──► record ──► permit ──► apply ──► confirm ──► report
+//!           provider    spec,     roster of   one      what will  the        the       a list      status, event,
+//!           object,     grants    the         change   be         provider's change    that began  metric, time of
+//!           target      at `now`  project              granted    quota                after it    the next pass
 //! ```
 //!
-//! | step | room | what is decided there |
+//! | stage | modules | what is decided |
 //! |---|---|---|
-//! | watch | [`controller`]`::watch`, [`controller::stored`], [`controller::wiring`], [`controller::targets`] | who has to look again |
-//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`], [`controller::precedence`] | which server, which target, which provider object takes precedence |
-//! | admit | [`policy`], [`policy::allow`], [`controller::admit`], [`layers`] | whether a spec counts, and what objects on one target come to |
-//! | permit | [`provider::quota`] | whose request is next: revocations first, fair by namespace |
-//! | evaluate | [`grants`], [`clock`], [`controller::clocks`] | which role runs from when to when, and whether the clocks let it begin |
-//! | observe | [`roster`] | what the provider holds: one list serves a project |
-//! | plan | [`plan`](mod@plan) | the one change that puts the difference right |
-//! | act | [`controller::act`], [`provider`] | sending it |
-//! |     | [`lease`] | which of several replicas may |
-//! | confirm | [`confirm`], [`controller::repairs`] | whether an observation shows it, and whether another writer keeps undoing it |
-//! | end | [`controller::cleanup`], [`controller::departed`], [`controller::in_use`] | what an object that goes leaves behind: nothing |
-//! |     | [`controller::replaced`] | what is left at the endpoint of a provider object that was replaced by force |
-//! |     | [`renames`] | which roles of a record have another name by now |
-//! | report | [`status`], [`controller::record`], [`changes`], [`notices`], [`events`], [`telemetry`], [`liveness`] | what is said of it |
+//! | watch | [`controller::wiring`], [`controller::stored`], [`controller::targets`] | which objects are reconciled after an event |
+//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`], [`controller::precedence`], [`controller::places`] | the server, the target, and which declarations of the target are evaluated |
+//! | admit | [`core::policy`], [`core::policy::allow`], [`controller::admit`], [`core::grants`], [`core::layers`], [`controller::clocks`] | whether a spec is valid and allowed, which role is in effect from when to when, and what all declarations of a target add up to |
+//! | observe | [`controller::roster`] | what the provider shows; one list serves all memberships of a project |
+//! | plan | [`core::plan`], `core::renames`, [`controller::repairs`] | the one change that removes the difference, or none |
+//! | record | [`controller::record`] | what has to be in the status before the provider is asked |
+//! | permit | [`provider::quota`] | which request is next: due ends first, fair by namespace |
+//! | apply | [`controller::converge`], [`controller::act`], `controller::fallback`, [`provider`] | the requests, and what is sent instead of a refused change |
+//! | confirm | [`core::confirm`] | whether a list shows the change, or another writer undid it |
+//! | report | [`core::status`], `core::changes`, `core::notices`, [`controller::reporting`], `controller::events`, [`telemetry`] | what users are told |
 //!
-//! All requests to the API server go through [`kubernetes`], where their time limits are; [`controller::outage`] decides what
-//! one that failed means, and holds back what waits while the API server is unavailable. [`controller::garbage`] drops what is
-//! remembered of objects that are gone.
+//! Deletions end in [`controller::cleanup`]; [`controller::departed`] revokes the access of objects whose finalizer was
+//! removed by force, and [`controller::replaced`] that of provider objects that were. [`controller::in_use`] keeps a
+//! provider object until its memberships are gone. [`lease`] decides which replica may write.
 //!
-//! [`controller::reconcile`] is the driver and reads in this order. [`verify`] walks the same road at a real server, without
-//! Kubernetes.
+//! All requests to the API server go through `kubernetes`, which has their time limits. [`controller::outage`] holds back
+//! what waits while the API server is unavailable, and [`controller::garbage`] drops the memory of objects that are gone.
+//! [`cli::verify`] runs the same stages against a real server, without Kubernetes.
 //!
-//! # What to know before changing anything
+//! # Modules
 //!
-//! - **The middle is pure.** [`policy`], [`grants`], [`layers`], [`plan`](mod@plan), [`confirm`] and [`status`] take
-//!   values and `now` and return values. Everything that is hard about temporary grants is decided there, and tested
-//!   in tables and properties (`tests/laws`).
-//! - **The types keep the order.** An [`policy::Admitted`] comes from [`policy::admit`] alone, a [`plan::Plan`] from
-//!   [`plan::plan`] alone.
-//! - **The target is the unit.** One pass at a time works on a subject in a project, and what it plans is the union of
-//!   all objects there. Each pass writes its own object's status only.
-//! - **Written down first.** What a pass is about to grant stands in `status.managedRoles` before the provider hears of
-//!   it, so that whoever comes after a crash knows what to take away.
-//! - **Confirmed, not believed.** A server's yes is pending until an observation that began after it shows it.
-//! - **Unknown is never empty.** A list that came back short removes nothing.
+//! Each module uses only those before it, which `tests/modules.rs` checks:
+//! [`api`], [`clock`], [`core`](mod@crate::core), `transport`, [`telemetry`], [`lease`], `kubernetes`, [`provider`],
+//! [`controller`], [`cli`].
+//!
+//! # What to know before a change
+//!
+//! - **Decisions are pure.** [`core`](mod@crate::core) takes values and `now` and returns values. Everything that is
+//!   difficult about temporary grants is decided there and tested with tables and properties (`tests/laws`).
+//! - **Types enforce the order.** A [`core::policy::Admitted`] comes only from [`core::policy::admit`], a
+//!   [`core::plan::Plan`] only from [`core::plan::plan`].
+//! - **The target is the unit of work.** One pass at a time works on a subject in a project, and its plan is the union of
+//!   all declarations of that target. Each pass writes the status of its own object only.
+//! - **Recorded before granted.** What a pass is about to grant is in `status.managedRoles` before the provider is asked, so
+//!   that the next process knows what to revoke after a crash.
+//! - **A response is no proof.** A successful write is pending until a list that began after it shows its result.
+//! - **Unknown is never empty.** An incomplete list removes nothing.
 
 pub mod api;
-pub mod arguments;
-pub(crate) mod changes;
+pub mod cli;
 pub mod clock;
-pub mod confirm;
 pub mod controller;
-pub mod crds;
-pub(crate) mod events;
-pub mod grants;
+pub mod core;
 pub(crate) mod kubernetes;
-pub mod layers;
 pub mod lease;
-pub(crate) mod liveness;
-pub mod member;
-pub(crate) mod notices;
-pub mod plan;
-pub mod policy;
 pub mod provider;
-pub(crate) mod renames;
-mod replaceable;
-mod roots;
-pub mod roster;
-pub(crate) mod round_robin;
-pub mod status;
 pub mod telemetry;
-pub mod verify;
+pub(crate) mod transport;

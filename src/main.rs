@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use membership_operator::arguments::{Arguments, Command, Run};
-use membership_operator::{controller, crds, telemetry, verify};
+use membership_operator::api::crds;
+use membership_operator::cli::arguments::{Arguments, Command, Run};
+use membership_operator::cli::verify;
+use membership_operator::{controller, telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {

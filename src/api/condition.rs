@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
 /// Why an object is ready or isn't. The names are the contract with users (alerts and `kubectl wait` use them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {

@@ -2,7 +2,9 @@
 
 pub mod characters;
 pub mod condition;
+pub mod crds;
 pub mod duration;
+pub mod event;
 pub mod membership;
 pub mod provider;
 mod schema;

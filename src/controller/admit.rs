@@ -10,14 +10,14 @@ use crate::api::membership::{CarriedRole, ManagedRole, ProjectMembershipStatus, 
 use crate::api::{
     AdoptionPolicy, DeletionPolicy, FINALIZER, ManagementPolicy, ProjectMembership, Reason, RoleManagement,
 };
-use crate::grants::{self, Past, Starts};
-use crate::layers::{Layer, Phase};
-use crate::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
-use crate::plan;
-use crate::policy::allow::Governed;
-use crate::policy::{self, Admitted, Refusal, When};
-use crate::renames::{self, Renames};
-use crate::status::term_of;
+use crate::core::grants::{self, Past, Starts};
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
+use crate::core::plan;
+use crate::core::policy::allow::Governed;
+use crate::core::policy::{self, Admitted, Refusal, When};
+use crate::core::renames::{self, Renames};
+use crate::core::status::term_of;
 
 /// An object as a layer, with what its own status needs to say.
 #[derive(Clone, Debug)]

@@ -16,14 +16,14 @@ use super::reporting::{self, Overdue};
 use super::resolve::{Resolved, scene};
 use super::targets::Memory;
 use super::{admit, record, write};
+use crate::api::event::Happening;
 use crate::api::membership::{ProjectMembershipStatus, RoleState, RoleStatus};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
-use crate::events::Happening;
-use crate::layers;
-use crate::member::Term;
-use crate::policy::Refusal;
+use crate::core::layers;
+use crate::core::member::Term;
+use crate::core::policy::Refusal;
+use crate::core::status::{self, Told};
 use crate::provider::{Error, Retry};
-use crate::status::{self, Told};
 
 /// How soon to ask again whether an heir has written down what it takes over.
 const HEIR: Duration = Duration::from_secs(1);

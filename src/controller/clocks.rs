@@ -7,10 +7,10 @@ use super::resolve::Scene;
 use super::targets::Memory;
 use crate::api::Reason;
 use crate::clock::{self, Agreement};
-use crate::grants::Grant;
-use crate::layers::Layer;
-use crate::member::Term;
-use crate::status::Told;
+use crate::core::grants::Grant;
+use crate::core::layers::Layer;
+use crate::core::member::Term;
+use crate::core::status::Told;
 
 /// Whether a temporary grant begins, or is repaired, and a response of the provider has to show its clock first. A provider
 /// whose responses don't show it is asked once for each time that a response would have been good for.

@@ -13,11 +13,11 @@ use super::reachability::{Finding, Reachability};
 use crate::api::membership::{ProviderKind, ProviderRef};
 use crate::api::provider::{AllowRule, Limits};
 use crate::api::{ProjectMembership, Reason};
-use crate::policy::Server;
-use crate::policy::resync::Resync;
+use crate::controller::roster::Rosters;
+use crate::core::policy::Server;
+use crate::core::policy::resync::Resync;
 use crate::provider::AnyProvider;
 use crate::provider::quota::{EndpointQuota, Quota};
-use crate::roster::Rosters;
 
 /// A provider object's key: kind, namespace, name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

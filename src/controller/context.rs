@@ -21,9 +21,9 @@ use super::targets::Targets;
 use crate::api::ProjectMembership;
 use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::clock::Clock;
-use crate::events::Events;
-use crate::liveness::{Passes, name_of};
+use crate::controller::events::Events;
 use crate::provider::quota::Quota;
+use crate::telemetry::liveness::{Passes, name_of};
 use crate::telemetry::{Metrics, Readiness};
 
 /// Asks for a pass over one membership.

@@ -25,12 +25,12 @@ use super::resolve::{Resolved, Scene, scene};
 use super::targets::{Granted, Memory};
 use crate::api::ProjectMembership;
 use crate::api::membership::AdoptionPolicy;
-use crate::member::{Capabilities, Change, Term};
-use crate::plan::{Plan, View, plan};
+use crate::controller::roster::{Asker, Roster, Sighting};
+use crate::core::member::{Capabilities, Change, Term};
+use crate::core::plan::{Plan, View, plan};
 use crate::provider::error::Effect;
 use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Retry, Urgency};
-use crate::roster::{Asker, Roster, Sighting};
 
 /// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
 const ROUNDS: u32 = 3;
@@ -437,7 +437,7 @@ fn next_edge(scene: &Scene) -> Option<Timestamp> {
     let layers = scene.layers();
     let terms: Vec<_> =
         layers.iter().flat_map(|l| l.grants.iter().map(|g| g.term).chain(l.managed.values().copied())).collect();
-    crate::grants::next_edge(&terms, scene.now)
+    crate::core::grants::next_edge(&terms, scene.now)
 }
 
 async fn sleep_until(edge: Option<Timestamp>, now: Timestamp) {

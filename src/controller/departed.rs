@@ -23,9 +23,9 @@ use super::context::Context;
 use super::outcome::Stop;
 use super::resolve::is_finalized;
 use super::{in_use, reconcile, replaced, reporting, write};
+use crate::api::event::Happening;
 use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
-use crate::events::Happening;
 
 /// Stands between an object's name and its uid, and in no name.
 const MARK: char = '/';

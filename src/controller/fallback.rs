@@ -9,8 +9,8 @@ use super::converge::{FRESH, Look, Pass};
 use super::outcome::Stop;
 use super::reporting;
 use super::targets::Memory;
-use crate::member::Change;
-use crate::plan::Plan;
+use crate::core::member::Change;
+use crate::core::plan::Plan;
 use crate::provider::Error;
 use crate::provider::quota::Kind;
 

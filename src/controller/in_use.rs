@@ -25,7 +25,7 @@ use super::providers::of_provider;
 use super::resolve::is_finalized;
 use super::write;
 use crate::api::{IN_USE, ProjectMembership};
-use crate::liveness::waiting;
+use crate::telemetry::liveness::waiting;
 
 /// The use of each provider object, by its uid.
 #[derive(Debug, Default)]

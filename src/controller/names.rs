@@ -18,15 +18,15 @@ use super::resolve::{self, is_finalized};
 use super::write;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
-use crate::layers::Phase;
-use crate::liveness::waiting;
-use crate::member::{Project, Term};
-use crate::policy::allow::Place;
-use crate::policy::{self, Pinned, Refusal};
+use crate::core::layers::Phase;
+use crate::core::member::{Project, Term};
+use crate::core::policy::allow::Place;
+use crate::core::policy::{self, Pinned, Refusal};
+use crate::core::status::{self, InForce, Told};
 use crate::provider::error::Effect;
 use crate::provider::quota::Kind;
 use crate::provider::{Error, Provider, Retry, Urgency};
-use crate::status::{self, InForce, Told};
+use crate::telemetry::liveness::waiting;
 
 /// Stands for the id of a user who isn't known at the provider: no id looks so.
 const NOT_KNOWN_YET: &str = "(not known yet)";

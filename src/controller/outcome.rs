@@ -13,12 +13,12 @@ use super::resolve::{Scene, scene};
 use super::targets::{Memory, Stalled};
 use crate::api::Reason;
 use crate::api::membership::Drift;
-use crate::changes;
-use crate::layers::{Layer, Phase};
-use crate::member::{Capabilities, Change, Member};
+use crate::core::changes;
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Capabilities, Change, Member};
+use crate::core::status::Told;
 use crate::provider::quota::ATTEMPT_EVERY;
 use crate::provider::{Error, Retry};
-use crate::status::Told;
 
 /// When to look again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use super::targets::Memory;
 use super::write;
 use crate::api::membership::ProviderKind;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason};
-use crate::layers::Phase;
-use crate::roster::Evidence;
+use crate::controller::roster::Evidence;
+use crate::core::layers::Phase;
 
 /// Whether the acting object's provider object is shadowed on this target: of those with an object that counts, and that
 /// can manage the project, the cluster's takes precedence before a namespace's, and then the older.

@@ -13,10 +13,10 @@ use super::connections::ProviderKey;
 use super::context::Context;
 use super::provider_object::{ProviderObject, Providers};
 use super::write;
+use crate::api::event::Happening;
 use crate::api::{MembershipProviderStatus, Reason};
-use crate::events::Happening;
+use crate::core::status::{self, Told};
 use crate::provider::Verified;
-use crate::status::{self, Told};
 
 /// How long changes of how many memberships use a provider are gathered, so that many at once are one write.
 const GATHER: Duration = Duration::from_secs(2);

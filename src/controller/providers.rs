@@ -25,15 +25,15 @@ use super::write;
 use crate::api::Reason;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::MembershipProviderSpec;
-use crate::policy::Server;
-use crate::policy::resync::Resync;
+use crate::controller::roster::Rosters;
+use crate::core::policy::Server;
+use crate::core::policy::resync::Resync;
+use crate::core::status::Told;
 use crate::provider::http::{Client, Endpoint};
 use crate::provider::infisical::Infisical;
 use crate::provider::quota::Kind;
 use crate::provider::zitadel::Zitadel;
 use crate::provider::{AnyProvider, Backend, Error, Provider, Urgency, Verified};
-use crate::roster::Rosters;
-use crate::status::Told;
 
 /// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

@@ -29,16 +29,16 @@ use super::reporting::{self, Overdue};
 use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
 use super::targets::Memory;
 use super::write;
+use crate::api::event::Happening;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
 use crate::api::{ABANDON, ProjectMembership, Reason};
-use crate::changes;
-use crate::events::Happening;
-use crate::layers::Phase;
-use crate::liveness::{name_of, waiting};
-use crate::policy::Refusal;
+use crate::core::changes;
+use crate::core::layers::Phase;
+use crate::core::policy::Refusal;
+use crate::core::status::{self, Told};
 use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
-use crate::status::{self, Told};
+use crate::telemetry::liveness::{name_of, waiting};
 
 /// The longest wait after failures.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);

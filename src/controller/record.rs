@@ -20,11 +20,11 @@ use crate::api::membership::{
 };
 use crate::api::{ProjectMembership, RECONCILE_AT, Reason};
 use crate::clock::Agreement;
-use crate::layers::{self, Layer, Phase};
-use crate::member::{Capabilities, Change, Entry, Member, Term};
-use crate::plan::{self, Plan, View, base_to_record, plan};
+use crate::core::layers::{self, Layer, Phase};
+use crate::core::member::{Capabilities, Change, Entry, Member, Term};
+use crate::core::plan::{self, Plan, View, base_to_record, plan};
+use crate::core::status::{self, InForce, Told};
 use crate::provider::error::Effect;
-use crate::status::{self, InForce, Told};
 
 /// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
 /// was written, so that the objects must be read again.

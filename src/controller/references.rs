@@ -17,9 +17,9 @@ use crate::api::Reason;
 use crate::api::provider::{
     CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, OwnToken, SecretKeyRef, Zitadel, ZitadelAuth,
 };
+use crate::core::status::Told;
 use crate::provider::http::Trust;
 use crate::provider::{infisical, zitadel};
-use crate::status::Told;
 
 /// A credential as read.
 pub enum Credential {

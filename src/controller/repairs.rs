@@ -9,8 +9,8 @@ use super::record;
 use super::resolve::Scene;
 use crate::api::membership::Drift;
 use crate::api::{ProjectMembership, Reason};
-use crate::layers::Phase;
-use crate::status::Told;
+use crate::core::layers::Phase;
+use crate::core::status::Told;
 
 /// The same drift was repaired this many times in a row: then the target is contested.
 const CONTESTED: u32 = 3;

@@ -18,8 +18,8 @@ use super::providers::of_provider;
 use super::resolve::is_finalized;
 use super::write;
 use crate::api::ProjectMembership;
+use crate::api::event::Happening;
 use crate::api::membership::ProjectMembershipStatus;
-use crate::events::Happening;
 use crate::provider::http::text;
 
 /// Whether memberships of a provider object hold access at an endpoint.

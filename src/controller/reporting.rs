@@ -1,5 +1,5 @@
 //! Reports what somebody should look at: one event and one line in the log when it begins, and again while it lasts.
-//! When that is due is decided by [`notices`](crate::notices).
+//! When that is due is decided by [`notices`](crate::core::notices).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,14 +16,14 @@ use super::departed;
 use super::outage::Concern;
 use super::resolve::Scene;
 use crate::api::condition::Standing;
+use crate::api::event::Happening;
 use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
-use crate::changes::{self, Change, Declaration};
-use crate::events::Happening;
-use crate::member::Term;
-use crate::notices::Notices;
-use crate::plan::{Loss, Plan};
-use crate::status::{self, Told};
+use crate::core::changes::{self, Change, Declaration};
+use crate::core::member::Term;
+use crate::core::notices::Notices;
+use crate::core::plan::{Loss, Plan};
+use crate::core::status::{self, Told};
 
 /// What was reported of each object that is not as it should be, by the objects' uids.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ fn count(ctx: &Context, reports: &HashMap<String, Notices>) {
 /// wait is to be reported that nothing else would come back for.
 pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
-    let now = Instant::now();
+    let now = Instant::now().into_std();
     match told.reason.standing() {
         Standing::Waiting => {
             let (due, left) = ctx
@@ -148,7 +148,7 @@ pub struct Overdue<'a> {
 /// Reports a revocation that has failed: an event, a line in the log and a metric at the first failure, and every ten
 /// minutes while it lasts.
 pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
-    let now = Instant::now();
+    let now = Instant::now().into_std();
     let due = ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
         ctx.metrics.unrevoked(overdue.reason);

@@ -19,14 +19,14 @@ use super::targets::Spot;
 use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
 use crate::api::{FINALIZER, ProjectMembership, Reason};
 use crate::clock::{self, Agreement};
-use crate::grants::{self, Starts};
-use crate::layers::{Layer, Phase};
-use crate::member::{Capabilities, Member, Target};
-use crate::policy::allow::{Governed, Namespace, Place};
-use crate::policy::{self, Refusal};
+use crate::controller::roster::Evidence;
+use crate::core::grants::{self, Starts};
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Capabilities, Member, Target};
+use crate::core::policy::allow::{Governed, Namespace, Place};
+use crate::core::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
-use crate::roster::Evidence;
 
 /// What an object's references stand for.
 #[derive(Clone)]

@@ -15,12 +15,13 @@ use super::providers::{self, Checker};
 use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use super::{departed, reconcile};
 use crate::clock::Clock;
-use crate::kubernetes::{self, ApiServer, Reachability};
+use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
-use crate::liveness::name_of;
 use crate::provider::http;
-use crate::roots;
+use crate::telemetry::Reachability;
+use crate::telemetry::liveness::name_of;
 use crate::telemetry::{Health, Metrics, serve};
+use crate::transport::roots;
 
 /// The longest that writes that were sent are waited for. No write takes longer.
 const STOPPING: Duration = Duration::from_secs(35);

@@ -35,10 +35,10 @@ use super::stored::Stored;
 use super::{departed, garbage, provider_status, replaced, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
-use crate::events::Events;
+use crate::controller::events::Events;
 use crate::lease::Leadership;
-use crate::liveness::{Passes, name_of};
 use crate::provider::http;
+use crate::telemetry::liveness::{Passes, name_of};
 use crate::telemetry::{Metrics, Readiness};
 
 /// How often the wall clock is compared with the monotonic one.

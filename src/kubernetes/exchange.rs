@@ -18,9 +18,10 @@ use tokio::time::Instant;
 use tower::{BoxError, Service};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-use super::{Reachability, WATCH_SECONDS};
-use crate::replaceable::Replaceable;
+use super::WATCH_SECONDS;
 use crate::telemetry::Metrics;
+use crate::telemetry::Reachability;
+use crate::transport::replaceable::Replaceable;
 
 /// How long an unused connection is kept: shorter than load balancers keep a flow that they see no traffic on.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);

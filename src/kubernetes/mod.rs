@@ -7,7 +7,6 @@
 
 mod exchange;
 mod proxy;
-mod reachability;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +25,11 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
 pub use exchange::{Answer, Limits};
 pub use proxy::ProxyError;
-pub use reachability::Reachability;
 
-use crate::provider::http::Proxies;
-use crate::roots;
 use crate::telemetry::Metrics;
+use crate::telemetry::Reachability;
+use crate::transport::Proxies;
+use crate::transport::roots;
 use exchange::{Exchange, Pool};
 
 /// How long the API server is asked to keep one watch open, in seconds; the client then resumes it where it ended. On a

@@ -7,7 +7,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use kube::Config;
 use kube::config::Kubeconfig;
 
-use crate::provider::http::Proxies;
+use crate::transport::Proxies;
 
 /// Why a proxy cannot be used. A proxy's URL may contain a password: nothing of it is repeated.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]

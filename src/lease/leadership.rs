@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::Terms;
-use crate::provider::http::TIME_LIMIT;
+use crate::transport::TIME_LIMIT;
 
 /// Whether this process may act. One for the whole process.
 #[derive(Debug)]

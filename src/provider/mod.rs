@@ -1,6 +1,6 @@
 //! The contract with a provider, on one page. Wire formats stay inside the provider's own module.
 //!
-//! A provider only ever reads, or carries out a [`Change`] that [`crate::plan`] made. It decides nothing about
+//! A provider only ever reads, or carries out a [`Change`] that [`crate::core::plan`] made. It decides nothing about
 //! roles or time. Each call is made under a [`Permit`] of the provider's [`quota`].
 //!
 //! What is implemented for a kind of server is two traits: [`Backend`], which says how to make a client of a server, and
@@ -26,7 +26,8 @@ pub use registry::AnyProvider;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
 use crate::clock::ProviderClock;
-use crate::member::{Capabilities, Change, Member, Project, Target};
+pub use crate::core::member::Receipt;
+use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use http::{Client, Endpoint};
 
 /// What [`Provider::verify`] found.
@@ -46,16 +47,6 @@ pub struct Listing {
     pub members: Vec<Member>,
     /// The list was short, doubled or out of order: what it lacks isn't known to be absent.
     pub partial: bool,
-}
-
-/// What a write's answer said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// The version of the row that shows the write (ZITADEL: `details.sequence`), where the provider has one.
-    pub version: Option<u64>,
-    /// Why a removal left the membership in place, with nothing but [`Capabilities::empty_role`] in it: the provider
-    /// refuses the removal permanently and accepts a change.
-    pub kept: Option<&'static str>,
 }
 
 /// A kind of server: what has to be known of it to make a client.
@@ -141,7 +132,7 @@ pub trait Provider: Send + Sync {
         kind: SubjectKind,
     ) -> impl Future<Output = Result<Listing, Error>> + Send;
 
-    /// Carries out a change. `Ok` is the server's own word, not yet proof (see [`crate::roster`]).
+    /// Carries out a change. `Ok` is the server's own word, and no proof until a list shows it.
     ///
     /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
     /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`, and so is

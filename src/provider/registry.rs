@@ -8,7 +8,7 @@ use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, infisi
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
 use crate::clock::ProviderClock;
-use crate::member::{Capabilities, Change, Member, Project, Target};
+use crate::core::member::{Capabilities, Change, Member, Project, Target};
 
 /// Makes [`AnyProvider`] of the kinds.
 macro_rules! providers {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::kubernetes::Reachability;
-use crate::liveness::Passes;
+use super::Reachability;
+use crate::telemetry::liveness::Passes;
 
 /// For how long the API server may answer nothing until `/readyz` fails.
 const UNREACHABLE: Duration = Duration::from_secs(30);

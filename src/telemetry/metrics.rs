@@ -12,8 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition::{self, Format};
+use super::{Observed, Observer};
 use crate::api::Reason;
-use crate::provider::http::{Observed, Observer};
 
 /// The operator's metrics. Names carry the prefix `membership_`.
 pub struct Metrics {

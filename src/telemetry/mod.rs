@@ -3,12 +3,17 @@
 mod exposition;
 mod health;
 mod json;
+pub mod liveness;
 mod metrics;
+mod observer;
+mod reachability;
 mod serve;
 
 pub use exposition::Format;
 pub use health::{Health, Readiness};
 pub use metrics::Metrics;
+pub use observer::{Observed, Observer, Outcome};
+pub use reachability::Reachability;
 pub use serve::serve;
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use membership_operator::crds;
+use membership_operator::api::crds;
 
 use crate::support::path;
 

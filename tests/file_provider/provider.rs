@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use membership_operator::api::SubjectKind;
-use membership_operator::member::{Capabilities, Change, Entry, Member, Project, Target};
+use membership_operator::core::member::{Capabilities, Change, Entry, Member, Project, Target};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Endpoint};
 use membership_operator::provider::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};

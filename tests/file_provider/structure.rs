@@ -19,7 +19,7 @@ fn the_folders_of_both_providers_have_the_same_files_for_the_same_purposes() {
 
 #[test]
 fn modules_with_parts_are_folders_with_a_file_mod() {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/provider")];
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
         assert!(!folder.with_extension("rs").exists(), "{} stands beside its own file", folder.display());
         let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::SubjectKind;
-use membership_operator::member::{Change, Entry, Member, Project, Target, Term, Window};
+use membership_operator::core::member::{Change, Entry, Member, Project, Target, Term, Window};
 use membership_operator::provider::{Error, Provider, Receipt};
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_PROJECT, INFISICAL_REPORTER};
 use simulator::{ErrorStyle, Generations, RoleRow};

@@ -1,7 +1,7 @@
 //! Lists as nobody should write them, made of the recorded ones.
 
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Project;
+use membership_operator::core::member::Project;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::{Error, Provider};
 use proptest::collection::vec;

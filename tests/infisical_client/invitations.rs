@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use membership_operator::api::SubjectKind::User;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_PROJECT};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use membership_operator::api::SubjectKind;
-use membership_operator::member::{Change, Entry, Project, Target, Term, Window};
+use membership_operator::core::member::{Change, Entry, Project, Target, Term, Window};
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_OPS, INFISICAL_PROJECT};
 use simulator::{Fault, Generations, Order, RoleRow};

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
-use membership_operator::member::{Change, Entry, Member, Project, Target};
+use membership_operator::core::member::{Change, Entry, Member, Project, Target};
 use membership_operator::provider::http::{Client, Endpoint, Observed, Observer, Policy};
 use membership_operator::provider::infisical::{Credentials, Infisical};
 use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};

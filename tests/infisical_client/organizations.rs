@@ -1,7 +1,7 @@
 //! Sub-organizations: every way to sign in names the one that the provider object names.
 
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::infisical::Credentials;
 use membership_operator::provider::{Error, Provider};
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use membership_operator::api::Reason;
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
 use membership_operator::provider::quota::Kind;

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use membership_operator::api::SubjectKind::Identity;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::Error;
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_PROJECT};
 use simulator::{ErrorStyle, Generations, RoleRow};

@@ -1,7 +1,7 @@
 //! What a refusal says of the project: gone, somebody else's, or one whose members are kept elsewhere.
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{
     INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_OPS, INFISICAL_PROJECT,

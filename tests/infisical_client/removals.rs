@@ -2,7 +2,7 @@
 //! identities").
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::Error;
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_OPS, INFISICAL_PROJECT};
 use simulator::{Answer, Fault, Order, RoleRow};

@@ -4,7 +4,7 @@
 //! `privileges.rs`.
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{
     INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_OPS, INFISICAL_PROJECT,

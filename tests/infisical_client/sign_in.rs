@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{
     INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_TOKEN,

@@ -1,7 +1,7 @@
 //! A server that becomes another one while the operator runs.
 
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::Provider;
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_DEPLOYER, INFISICAL_OPS, INFISICAL_PROJECT, INFISICAL_PROJECT_SLUG};
 use simulator::{ErrorStyle, Generations, RoleRow};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use membership_operator::api::SubjectKind;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{BEGIN_LIMIT, Client, Endpoint, Policy, TIME_LIMIT};
 use membership_operator::provider::infisical::{Credentials, Infisical};

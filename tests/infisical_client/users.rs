@@ -1,7 +1,7 @@
 //! Users are known by membership ids, which change behind the operator's back.
 
 use membership_operator::api::SubjectKind::User;
-use membership_operator::member::Change;
+use membership_operator::core::member::Change;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::{Error, Provider};
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_PROJECT};

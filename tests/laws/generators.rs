@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use membership_operator::grants::Grant;
-use membership_operator::layers::{Layer, Phase};
-use membership_operator::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
-use membership_operator::plan::View;
+use membership_operator::core::grants::Grant;
+use membership_operator::core::layers::{Layer, Phase};
+use membership_operator::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
+use membership_operator::core::plan::View;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use membership_operator::api::Duration;
 use membership_operator::api::membership::Temporary;
-use membership_operator::member::{Capabilities, Entry, Term, Window};
+use membership_operator::core::member::{Capabilities, Entry, Term, Window};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use membership_operator::member::{Capabilities, Change, Entry, Member, Term};
+use membership_operator::core::member::{Capabilities, Change, Entry, Member, Term};
 
 use crate::generators::{member, shown_as, without_ends};
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use membership_operator::grants::Grant;
-use membership_operator::layers::{Layer, Phase, Union, record_after, union};
-use membership_operator::member::{Change, Entry, Term};
-use membership_operator::plan::{Plan, base_to_record, plan, shown};
+use membership_operator::core::grants::Grant;
+use membership_operator::core::layers::{Layer, Phase, Union, record_after, union};
+use membership_operator::core::member::{Change, Entry, Term};
+use membership_operator::core::plan::{Plan, base_to_record, plan, shown};
 use proptest::prelude::*;
 
 use crate::generators::{Scene, layer, member, role, scene, term};

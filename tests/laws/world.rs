@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use membership_operator::api::membership::{RoleGrant, Temporary};
-use membership_operator::grants::{Grant, Past, Starts, evaluate};
-use membership_operator::layers::{Layer, Phase, record_after};
-use membership_operator::member::{Capabilities, Change, Entry, Member, Term};
-use membership_operator::plan::{Plan, View, base_to_record, plan, shown};
-use membership_operator::policy::admit;
+use membership_operator::core::grants::{Grant, Past, Starts, evaluate};
+use membership_operator::core::layers::{Layer, Phase, record_after};
+use membership_operator::core::member::{Capabilities, Change, Entry, Member, Term};
+use membership_operator::core::plan::{Plan, View, base_to_record, plan, shown};
+use membership_operator::core::policy::admit;
 
 use crate::generators::member;
 use crate::model::{Refusal, carried_out};

@@ -8,8 +8,8 @@ use membership_operator::api::{
     ProjectMembershipStatus, Reason,
 };
 use membership_operator::controller::stored::Stored;
+use membership_operator::core::status::{self, Told};
 use membership_operator::provider::http::Endpoint;
-use membership_operator::status::{self, Told};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::json;

@@ -6,8 +6,8 @@ use membership_operator::api::membership::{
     CarriedRole, Drift, DriftKind, RoleState, RoleStatus, SubjectKind, TargetStatus,
 };
 use membership_operator::api::{ProjectMembershipStatus, Reason};
-use membership_operator::member::{Term, Window};
-use membership_operator::status::{self, Told};
+use membership_operator::core::member::{Term, Window};
+use membership_operator::core::status::{self, Told};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;

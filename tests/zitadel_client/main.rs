@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
-use membership_operator::member::{Change, Entry, Member, Project, Target};
+use membership_operator::core::member::{Change, Entry, Member, Project, Target};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
 use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};

@@ -10,9 +10,9 @@ use crate::api::provider::Limits;
 use crate::clock::Clock;
 use crate::controller::connections::{Link, ProviderKey};
 use crate::controller::wiring::{Outside, Wiring, membership_event, wire};
+use crate::core::member::Target;
+use crate::core::policy::Pinned;
 use crate::lease::Leadership;
-use crate::member::Target;
-use crate::policy::Pinned;
 use crate::provider::http;
 use crate::telemetry::Metrics;
 

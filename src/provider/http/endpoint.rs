@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use url::{Host, Url};
 
-use super::proxy::Proxies;
 use crate::provider::address::{self, Cidr};
+use crate::transport::Proxies;
 
 /// A provider's URL in its one form: `https://host[:port][/path]`, the host in lower case, no default port, no slash
 /// at the end. Two spellings of one server are one endpoint.

@@ -4,11 +4,11 @@ use std::error::Error as StdError;
 
 use super::answer::{Answer, Context};
 use super::endpoint::UrlError;
-use super::observer::Outcome;
 use super::text;
 use super::wire::NoAnswer;
 use crate::provider::Error;
 use crate::provider::error::Effect;
+use crate::telemetry::Outcome;
 
 /// What a failure to send means: without a connection nothing was sent, later nobody knows.
 pub(super) fn failure(error: &reqwest::Error, context: &Context) -> (Outcome, Error) {

@@ -8,7 +8,6 @@ mod answer;
 mod endpoint;
 mod failure;
 mod observer;
-mod proxy;
 mod rate_limit;
 mod request;
 mod resolver;
@@ -28,10 +27,10 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETR
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+pub use crate::telemetry::{Observed, Observer, Outcome};
+pub use crate::transport::{Proxies, TIME_LIMIT};
 pub use answer::{Answer, Context, url_hint};
 pub use endpoint::{Endpoint, Policy, UrlError};
-pub use observer::{Observed, Observer, Outcome};
-pub use proxy::Proxies;
 pub use request::{Method, Request};
 pub use trust::{Trust, TrustError};
 pub use wire::{InProcess, NoAnswer};
@@ -51,8 +50,6 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer may take to begin, from asking for a connection. Long enough for an Infisical without its Redis,
 /// which answers after ten seconds or never (outages.json).
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(20);
-/// How long a request may take as a whole, from asking for a connection to the answer's last byte.
-pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The most bytes of an answer.
 pub const ANSWER_LIMIT: usize = 1 << 20;
 /// The most bytes of a list.
@@ -178,7 +175,7 @@ impl Server {
             observer: &*self.client.observer,
             observed: Observed {
                 provider: self.provider,
-                endpoint: &self.endpoint,
+                endpoint: self.endpoint.as_str(),
                 method: context.method,
                 route: context.route,
                 outcome: Outcome::Abandoned,

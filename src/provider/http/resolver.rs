@@ -9,7 +9,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::endpoint::{Policy, UrlError};
-use super::proxy::Proxies;
+use crate::transport::Proxies;
 
 /// What asking the name service comes to.
 pub(super) type Asking = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;

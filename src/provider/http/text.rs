@@ -3,6 +3,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::characters::is_hidden;
+pub(crate) use crate::core::text::bounded;
 
 /// The most characters of a provider's text that are shown.
 pub const LONGEST: usize = 256;
@@ -28,14 +29,6 @@ pub fn filtered(text: &str, secrets: &[&SecretString]) -> String {
         plain = plain.replace(secret, REDACTED);
     }
     bounded(&without_tokens(&plain), LONGEST)
-}
-
-/// At most `longest` characters of `text`; what is left out shows as `…`.
-pub fn bounded(text: &str, longest: usize) -> String {
-    match text.char_indices().nth(longest) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(longest.saturating_sub(1)).chain(['…']).collect(),
-    }
 }
 
 /// Replaces words that look like tokens, and the word after `Bearer` or `Basic`.

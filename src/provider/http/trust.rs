@@ -7,7 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::roots;
+use crate::transport::roots;
 
 /// The most bytes of a bundle: what a Secret or ConfigMap can hold.
 const LONGEST: usize = 1 << 20;

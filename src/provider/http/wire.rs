@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::failure::{self, cause};
-use super::observer::Outcome;
 use super::resolver::{self, NameService, Resolver};
 use super::{CONNECT_LIMIT, Context, IDLE_LIMIT, Policy, Proxies, Trust};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::replaceable::Replaceable;
+use crate::telemetry::Outcome;
+use crate::transport::replaceable::Replaceable;
 
 /// Servers that live in this process: what a simulation answers with. Nothing that the operator is started with leads
 /// here.

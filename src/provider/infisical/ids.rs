@@ -3,10 +3,10 @@
 use uuid::Uuid;
 
 use crate::api::SubjectKind;
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 
-/// An id as [`Target`](crate::member::Target) has it.
+/// An id as [`Target`](crate::core::member::Target) has it.
 pub(crate) fn normal(id: &str) -> String {
     id.to_ascii_lowercase()
 }

@@ -13,7 +13,7 @@ use super::role_ids::RoleIds;
 use super::wire::{self, RoleRow};
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
-use crate::member::Member;
+use crate::core::member::Member;
 use crate::provider::session::Turn;
 use crate::provider::{Error, Listing};
 

@@ -31,7 +31,7 @@ use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Infisical as Spec, Limits};
 use crate::clock::ProviderClock;
-use crate::member::{Capabilities, Change, Project, Target};
+use crate::core::member::{Capabilities, Change, Project, Target};
 use api::{Family, Generation, Known};
 use auth::Login;
 use client::locked;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::range;
 use super::role_ids::RoleIds;
-use crate::member::{Entry, Term, Verbatim, Window};
+use crate::core::member::{Entry, Term, Verbatim, Window};
 use crate::provider::Error;
 
 /// The word that stands in `role` for every custom role. As a role of its own it locks its holder out

@@ -25,9 +25,9 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::api::provider::Limits;
+pub use crate::core::member::Urgency;
 use crate::lease::{Leadership, UnderWay};
-use crate::liveness::waiting;
-pub use crate::member::Urgency;
+use crate::telemetry::liveness::waiting;
 use queue::{Next, Queue, QuotaId, WaiterId};
 use rate_limit::RateLimit;
 pub use usage::ATTEMPT_EVERY;

@@ -5,7 +5,7 @@ use super::client::Calls;
 use super::errors::messages::{self, Asked};
 use super::errors::{Meaning, Refusal};
 use super::wire;
-use crate::member::Target;
+use crate::core::member::Target;
 use crate::provider::Error;
 use crate::provider::http::{Answer, Request};
 

@@ -1,7 +1,7 @@
 //! Ids as ZITADEL makes them, checked before they stand in a URL or a header.
 
 use crate::api::SubjectKind;
-use crate::member::{Project, Target};
+use crate::core::member::{Project, Target};
 use crate::provider::Error;
 use crate::provider::http::text;
 

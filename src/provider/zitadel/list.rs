@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::member::{Entry, Member};
+use crate::core::member::{Entry, Member};
 use crate::provider::{Error, Listing};
 
 /// Rows a page: the most that v2 and newer versions of v1 give. Without a limit some give all and others 100.

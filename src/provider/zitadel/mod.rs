@@ -29,7 +29,7 @@ use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Limits, Zitadel as Spec};
 use crate::clock::ProviderClock;
-use crate::member::{Capabilities, Change, Member, Project, Target};
+use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
 use client::{Calls, Connection};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::member::{Change, Entry, Member};
+use crate::core::member::{Change, Entry, Member};
 use crate::provider::{Error, Receipt};
 
 /// How long search may be behind a write that was just made, with room to spare: 43 ms at most was seen

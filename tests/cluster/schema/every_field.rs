@@ -1,6 +1,6 @@
 //! What has to be so of every field of every kind, now and of those that come.
 
-use membership_operator::crds;
+use membership_operator::api::crds;
 use serde_json::Value;
 
 /// Every field of every kind with its path, as `ProjectMembership.spec.roles[].role`.

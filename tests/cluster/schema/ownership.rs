@@ -1,7 +1,7 @@
 //! Who owns what in a spec, to server-side apply: `spec.roles` has one owner, so that an apply from Git takes out what
 //! another field manager added (row 35).
 
-use membership_operator::crds;
+use membership_operator::api::crds;
 use serde_json::{Value, json};
 
 use crate::support::{Namespace, SOON, assert_contains, changed, eventually, membership, plane, with_namespace};

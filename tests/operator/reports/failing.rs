@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order};
 
 use super::{event, metric, notes, times, warnings};
+use crate::restart;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, in_seconds, until};
 use crate::support::{SOON, eventually};
@@ -128,13 +129,17 @@ async fn a_role_that_the_provider_has_ended_is_expired_though_its_row_could_not_
 /// An end that comes while the provider object is gone: nobody can carry it out, and that is said.
 #[tokio::test]
 async fn an_end_without_a_provider_is_reported() {
-    with_stage(async |stage| {
+    // The operator that granted the role keeps its connection; one that is started afterwards has none.
+    restart::alone(async |plane, stage| {
+        let first = restart::operator(plane).await;
         let subject = stage.user("alone");
         let (object, [a, ..]) = (subject.object(), subject.names());
-        let end = in_seconds(4);
+        let end = in_seconds(15);
         stage.declare(&subject, json!([{"role": a, "temporary": {"expirationTime": end}}])).await;
         stage.ready(&object).await;
+        first.stop().await.unwrap();
         stage.delete_by_force("membershipprovider/zitadel").await;
+        let second = restart::operator(plane).await;
         until(end).await;
         event(&stage, &object, "RevokeFailed", &["could not revoke", a, "its time ended at", "zitadel"]).await;
         stage.role_is(&object, a, "Active").await;
@@ -142,6 +147,7 @@ async fn an_end_without_a_provider_is_reported() {
         stage.api.apply(&[stage.zitadel_provider()]).await;
         stage.role_is(&object, a, "Expired").await;
         subject.has_now(&[], "when the provider object is back");
+        second.stop().await.unwrap();
     })
     .await;
 }

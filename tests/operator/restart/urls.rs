@@ -70,7 +70,8 @@ async fn access_at_an_endpoint_that_no_connection_is_left_to_is_reported_role_by
             if metrics.contains(metric) { Ok(()) } else { Err(metrics) }
         })
         .await;
-        assert_contains(&own.log(), "revoke it at that server");
+        let log = std::fs::read_to_string(own.log_file()).unwrap();
+        assert!(log.contains("revoke it at that server"), "no line says what to do");
         subject.has_now(&["viewer", "deployer"], "where no connection is left to");
         own.stop().await.unwrap();
     })

@@ -3,7 +3,7 @@
 
 use super::{One, Removed};
 use crate::api::SubjectKind;
-use crate::member::{Change, Entry, Target};
+use crate::core::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::infisical::Infisical;

@@ -14,7 +14,7 @@ use super::ids::project_id;
 use super::wire::{self, RoleItem};
 use super::{Infisical, NO_ACCESS, routes};
 use crate::api::SubjectKind;
-use crate::member::{Change, Entry, Target};
+use crate::core::member::{Change, Entry, Target};
 use crate::provider::http::{Answer, Method};
 use crate::provider::session::Turn;
 use crate::provider::{Error, Permit, Receipt, Retry};
@@ -63,7 +63,7 @@ pub(crate) enum Removed {
 }
 
 impl Removed {
-    /// For [`Receipt::kept`](crate::provider::Receipt::kept).
+    /// For [`Receipt::kept`](crate::core::member::Receipt::kept).
     pub(crate) fn kept(self) -> Option<&'static str> {
         match self {
             Self::Gone | Self::Absent => None,

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{One, Removed};
 use crate::api::SubjectKind;
-use crate::member::{Change, Entry, Target};
+use crate::core::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::infisical::api::{Family, Generation};

@@ -15,7 +15,7 @@ use super::rate_limit::RateLimit;
 use super::usage::{Capacity, Usage};
 use super::{Kind, Urgency};
 use crate::api::provider::Limits;
-use crate::round_robin::RoundRobin;
+use crate::core::round_robin::RoundRobin;
 
 /// A quota of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! Refusals in words: what is wrong, where, and what to do.
 
 use super::{Meaning, Refusal};
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, text, url_hint};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::write::{self, Members, Refused};
-use crate::member::{Change, Member};
+use crate::core::member::{Change, Member};
 use crate::provider::{Error, Receipt};
 
 /// How often the writes are repeated under one permit: three POST and DELETE are six events, and five are enough.

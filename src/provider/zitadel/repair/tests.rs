@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 use proptest::prelude::*;
 
 use super::*;
-use crate::member::Entry;
+use crate::core::member::Entry;
 use crate::provider::error::Effect;
 
 /// A server with one user: the member that it has, and the row that search and rights read. They differ where an event

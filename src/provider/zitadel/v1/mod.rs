@@ -13,7 +13,7 @@ use super::errors::messages::{self, Asked};
 use super::errors::{Meaning, Refusal};
 use super::wire;
 use super::write::{self, Members, Refused};
-use crate::member::{Member, Project, Target};
+use crate::core::member::{Member, Project, Target};
 use crate::provider::error::Effect;
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::{Error, Receipt};

@@ -3,7 +3,7 @@
 //! Under another organization a search is empty and a removal is answered with 200 (docs/reference/zitadel.md, trap 3):
 //! that nothing is there may only be believed of a project that is known to be under the organization asked for.
 
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Answer, Request};
 use crate::provider::zitadel::client::Calls;

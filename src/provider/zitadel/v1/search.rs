@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{owner, request};
-use crate::member::{Member, Project};
+use crate::core::member::{Member, Project};
 use crate::provider::http::Method;
 use crate::provider::zitadel::client::Calls;
 use crate::provider::zitadel::errors::Refusal;

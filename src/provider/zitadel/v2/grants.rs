@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::resource::Resource;
 use super::{list, owner, wire};
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
 use crate::provider::zitadel::client::Calls;

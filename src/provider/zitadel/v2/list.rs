@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::resource::Resource;
 use super::{owner, version, wire};
-use crate::member::{Member, Project};
+use crate::core::member::{Member, Project};
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::zitadel::client::Calls;
 use crate::provider::zitadel::errors::Refusal;

@@ -19,7 +19,7 @@ use super::errors::messages::{self, Asked};
 use super::errors::{Meaning, Refusal};
 use super::list::Whereabouts;
 use super::write::{Members, Refused};
-use crate::member::{Member, Target};
+use crate::core::member::{Member, Target};
 use crate::provider::http::{Answer, Method, Request};
 use crate::provider::{Error, Receipt};
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::resource::Resource;
 use super::{grants, wire};
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
 use crate::provider::zitadel::client::Calls;

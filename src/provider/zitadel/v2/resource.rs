@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::wire::Administrator;
-use crate::member::Project;
+use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::zitadel::errors::messages::Asked;
 

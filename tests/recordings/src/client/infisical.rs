@@ -4,7 +4,7 @@ mod neutral;
 
 use std::collections::BTreeMap;
 
-use membership_operator::member::Project;
+use membership_operator::core::member::Project;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use membership_operator::member::{Change, Entry, Project, Target, Term, Verbatim, Window};
+use membership_operator::core::member::{Change, Entry, Project, Target, Term, Verbatim, Window};
 use membership_operator::provider::{Error, Listing, Provider};
 use serde_json::Value;
 

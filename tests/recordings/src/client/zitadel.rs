@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use membership_operator::member::Project;
+use membership_operator::core::member::Project;
 use membership_operator::provider::Provider;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::zitadel::{Credentials, KeyFile, Zitadel};

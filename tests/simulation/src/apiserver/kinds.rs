@@ -25,7 +25,7 @@ pub fn of(plural: &str) -> &'static Kind {
     static KINDS: OnceLock<BTreeMap<String, Kind>> = OnceLock::new();
     static OTHER: OnceLock<Kind> = OnceLock::new();
     let known = KINDS.get_or_init(|| {
-        let mut kinds: Vec<Kind> = membership_operator::crds::all().iter().map(custom).collect();
+        let mut kinds: Vec<Kind> = membership_operator::api::crds::all().iter().map(custom).collect();
         kinds.push(plain("secrets", "Secret", "v1"));
         kinds.push(plain("configmaps", "ConfigMap", "v1"));
         kinds.push(plain("namespaces", "Namespace", "v1"));

@@ -1,0 +1,283 @@
+//! The shared observation of a project: one list serves all memberships of it.
+//!
+//! A roster is keyed by connection and project, so that nothing that one credential may see is shown through
+//! another's. It is listed when somebody needs it younger than it is, and concurrent askers wait for one request.
+//! A write updates its row in place, and a list that began before the write ended doesn't replace that row.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::api::SubjectKind;
+use crate::core::member::{Member, Project};
+use crate::provider::error::Effect;
+use crate::provider::quota::{Kind, Permit, Quota};
+use crate::provider::{Error, Listing, Provider, Urgency};
+use crate::telemetry::liveness::waiting;
+
+/// How soon after a failed list the next one may begin: whoever asks earlier gets the same answer.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// What is known of one subject's membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The row; `None`: a complete list has none.
+    pub member: Option<Member>,
+    /// The instant from which on this is known: when the list began, or when our write ended.
+    pub as_of: Instant,
+}
+
+/// What requests about a project have shown of the credential's rights there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// The last list succeeded, and the last write was not refused for lack of rights.
+    Able,
+    /// The last list was refused, or the last write for lack of rights.
+    Unable,
+}
+
+/// Who asks for a list, and how urgently.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The provider's quota.
+    pub quota: &'a Quota,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// The namespace that is charged.
+    pub namespace: &'a str,
+    /// How long after the last list began the next one may begin, so that one list confirms many writes.
+    pub spacing: Duration,
+}
+
+/// The members of one kind of one project.
+#[derive(Debug)]
+pub struct Roster {
+    project: Project,
+    kind: SubjectKind,
+    state: Mutex<State>,
+    /// Held while a list of this urgency waits for a permit or is under way: what is more urgent does not wait with it.
+    listing: [tokio::sync::Mutex<()>; Urgency::LEVELS],
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: HashMap<String, Member>,
+    listed: Option<Listed>,
+    failed: Option<(Instant, Error)>,
+    /// What our own writes made, until a list that began after them shows it.
+    written: HashMap<String, Written>,
+    /// Subjects of which a write's answer was lost: only a list that began after this tells.
+    doubts: HashMap<String, Instant>,
+    /// The last write was refused for lack of rights.
+    write_refused: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Listed {
+    began: Instant,
+    partial: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Written {
+    member: Option<Member>,
+    ended: Instant,
+}
+
+impl Roster {
+    /// A roster that was never listed.
+    pub fn new(project: Project, kind: SubjectKind) -> Self {
+        Self { project, kind, state: Mutex::default(), listing: Default::default() }
+    }
+
+    /// When the list that it shows began; `None`: never listed.
+    pub fn began(&self) -> Option<Instant> {
+        self.state().listed.map(|listed| listed.began)
+    }
+
+    /// What its requests have shown of the credential's rights. A failure that passes shows nothing.
+    pub fn evidence(&self) -> Evidence {
+        let state = self.state();
+        let passes = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::RateLimited { .. });
+        match (&state.failed, state.listed) {
+            _ if state.write_refused => Evidence::Unable,
+            (Some((_, error)), _) if !passes(error) => Evidence::Unable,
+            (_, Some(_)) => Evidence::Able,
+            (_, None) => Evidence::None,
+        }
+    }
+
+    /// A write to the project was answered. An error that says nothing of the credential's rights changes nothing.
+    pub fn write_answered(&self, error: Option<&Error>) {
+        if error.is_none_or(Error::lacks_rights) {
+            self.state().write_refused = error.is_some();
+        }
+    }
+
+    /// Makes sure that what it shows of `subject_id` was listed no earlier than `not_before`, and returns it.
+    ///
+    /// # Errors
+    /// The provider's; and [`Error::Unreachable`] where the list came back partial without this subject, since what a
+    /// partial list lacks isn't known to be absent.
+    pub async fn observe<P: Provider>(
+        &self,
+        provider: &P,
+        asker: Asker<'_>,
+        subject_id: &str,
+        not_before: Option<Instant>,
+    ) -> Result<Sighting, Error> {
+        let asked = Instant::now();
+        loop {
+            if let Some(sighting) = self.sighting(subject_id, not_before) {
+                return sighting;
+            }
+            if let Some(began) = self.began() {
+                tokio::time::sleep_until(began + asker.spacing).await;
+            }
+            let _one = waiting(self.listing[asker.urgency.level()].lock()).await;
+            if let Some(sighting) = self.sighting(subject_id, not_before) {
+                return sighting;
+            }
+            if let Some(error) = self.recent_failure(asked) {
+                return Err(error);
+            }
+            if self.began().is_some_and(|began| Instant::now() < began + asker.spacing) {
+                // Another list began while this one waited for its turn.
+                continue;
+            }
+            let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
+            // A list that was more urgent may have begun, and ended, before this one's turn.
+            if self.sighting(subject_id, not_before).is_some() {
+                permit.unused();
+                continue;
+            }
+            self.list(provider, &permit).await?;
+        }
+    }
+
+    /// What is known of `subject_id` as of `not_before`; `None`: not enough.
+    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Sighting, Error>> {
+        let state = self.state();
+        let listed = state.listed?;
+        let doubt = state.doubts.get(subject_id).copied();
+        if listed.began < not_before.unwrap_or(listed.began) || doubt.is_some_and(|doubt| listed.began < doubt) {
+            return None;
+        }
+        if let Some(written) = state.written.get(subject_id) {
+            return Some(Ok(Sighting { member: written.member.clone(), as_of: written.ended }));
+        }
+        let member = state.rows.get(subject_id).cloned();
+        if member.is_none() && listed.partial {
+            return Some(Err(Error::Unreachable {
+                message: format!(
+                    "the list of members of project {} came back incomplete, so that nothing can be said of {subject_id}; trying again",
+                    self.project.id
+                ),
+                effect: Effect::None,
+            }));
+        }
+        Some(Ok(Sighting { member, as_of: listed.began }))
+    }
+
+    /// What was last known of `subject_id`, however long ago; the outer `None`: nothing.
+    pub fn known(&self, subject_id: &str) -> Option<Option<Member>> {
+        self.sighting(subject_id, None)?.ok().map(|sighting| sighting.member)
+    }
+
+    async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {
+        let began = Instant::now();
+        let listing = provider.list(permit, &self.project, self.kind).await;
+        let mut state = self.state();
+        match listing {
+            Ok(listing) => {
+                state.take(listing, began);
+                Ok(())
+            }
+            Err(error) => {
+                state.failed = Some((began, error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// The error of a list that began after `asked`, or just now.
+    fn recent_failure(&self, asked: Instant) -> Option<Error> {
+        let state = self.state();
+        let (began, error) = state.failed.as_ref()?;
+        (*began >= asked || began.elapsed() < AFTER_FAILURE).then(|| error.clone())
+    }
+
+    /// A write of ours was carried out, by the provider's word: this is what the row should be.
+    pub fn wrote(&self, subject_id: &str, member: Option<Member>) {
+        let mut state = self.state();
+        state.doubts.remove(subject_id);
+        state.written.insert(subject_id.to_owned(), Written { member, ended: Instant::now() });
+    }
+
+    /// Nobody knows whether a write was carried out: what is shown of this subject is stale from now on.
+    pub fn doubt(&self, subject_id: &str) {
+        let mut state = self.state();
+        state.written.remove(subject_id);
+        state.doubts.insert(subject_id.to_owned(), Instant::now());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, listing: Listing, began: Instant) {
+        if self.listed.is_some_and(|known| known.began > began) {
+            return;
+        }
+        self.rows = listing.members.into_iter().map(|member| (member.subject_id.clone(), member)).collect();
+        self.listed = Some(Listed { began, partial: listing.partial });
+        self.failed = None;
+        self.written.retain(|_, written| written.ended > began);
+        self.doubts.retain(|_, doubt| *doubt > began);
+    }
+}
+
+/// The rosters of one connection.
+#[derive(Debug, Default)]
+pub struct Rosters(Mutex<HashMap<(Project, SubjectKind), Arc<Roster>>>);
+
+impl Rosters {
+    /// The roster of a project's members of one kind.
+    pub fn of(&self, project: &Project, kind: SubjectKind) -> Arc<Roster> {
+        let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Roster::new(project.clone(), kind));
+        rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
+    }
+
+    /// What requests about a project's members of one kind have shown of the credential's rights.
+    pub fn evidence(&self, project: &Project, kind: SubjectKind) -> Evidence {
+        let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
+    }
+
+    /// Forgets the projects that are not `needed` any more. One that a pass reads is kept.
+    pub fn forget_unneeded(&self, needed: impl Fn(&Project, SubjectKind) -> bool) {
+        let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rosters.retain(|(project, kind), roster| Arc::strong_count(roster) > 1 || needed(project, *kind));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests;

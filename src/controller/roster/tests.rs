@@ -1,0 +1,210 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::api::SubjectKind;
+use crate::api::provider::Limits;
+use crate::core::member::{Capabilities, Change, Entry, Target};
+use crate::provider::quota::{EndpointQuota, Permit};
+use crate::provider::{Receipt, Verified};
+
+/// How long a list takes.
+const LIST: Duration = Duration::from_millis(100);
+const SPACING: Duration = Duration::from_millis(250);
+
+/// A provider of which only lists are asked. It notes when they begin, and answers as told; then with nobody.
+#[derive(Default)]
+struct Lists {
+    began: Mutex<Vec<Instant>>,
+    answers: Mutex<VecDeque<Result<Listing, Error>>>,
+    under_way: AtomicUsize,
+}
+
+impl Provider for Lists {
+    fn capabilities(&self, _: SubjectKind) -> Capabilities {
+        Capabilities {
+            enforces_expiry: false,
+            permanent_base: None,
+            empty_role: None,
+            lists_are_current: true,
+            creation_role: None,
+            invites: false,
+        }
+    }
+
+    async fn list(&self, _: &Permit, _: &Project, _: SubjectKind) -> Result<Listing, Error> {
+        assert_eq!(self.under_way.fetch_add(1, Ordering::SeqCst), 0, "two lists of one project at once");
+        self.began.lock().unwrap().push(Instant::now());
+        tokio::time::sleep(LIST).await;
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Listing::default()))
+    }
+
+    async fn verify(&self, _: &Permit) -> Result<Verified, Error> {
+        unreachable!()
+    }
+
+    async fn find_project(&self, _: &Permit, _: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
+        unreachable!()
+    }
+
+    async fn find_subject(&self, _: &Permit, _: &Project, _: SubjectKind, _: &str) -> Result<Vec<String>, Error> {
+        unreachable!()
+    }
+
+    async fn apply(&self, _: &Permit, _: &Target, _: Option<&str>, _: &Change) -> Result<Receipt, Error> {
+        unreachable!()
+    }
+}
+
+struct World {
+    provider: Lists,
+    roster: Roster,
+    quota: Quota,
+    began: Instant,
+}
+
+impl World {
+    fn new(answers: Vec<Result<Listing, Error>>) -> Arc<Self> {
+        let provider = Lists { answers: Mutex::new(answers.into()), ..Lists::default() };
+        let roster =
+            Roster::new(Project { organization_id: None, id: "p".to_owned(), grant_id: None }, SubjectKind::User);
+        let quota = EndpointQuota::new(false).quota("test".to_owned(), Limits::default());
+        Arc::new(Self { provider, roster, quota, began: Instant::now() })
+    }
+
+    async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Sighting, Error> {
+        let asker = Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
+        self.roster.observe(&self.provider, asker, "s", not_before).await
+    }
+
+    /// When the lists began, in milliseconds.
+    fn lists(&self) -> Vec<u128> {
+        let began = self.provider.began.lock().unwrap();
+        began.iter().map(|began| began.duration_since(self.began).as_millis()).collect()
+    }
+}
+
+fn row(role: &str) -> Member {
+    Member { subject_id: "s".to_owned(), entries: vec![Entry::permanent(role)], memberships: 1, version: None }
+}
+
+fn listing(role: &str) -> Listing {
+    Listing { members: vec![row(role)], partial: false }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_list_serves_all_who_ask_before_it_begins() {
+    let world = World::new(vec![Ok(listing("a"))]);
+    let ask = || world.observe(Duration::ZERO, None);
+    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    assert_eq!(first.as_ref().unwrap().member, Some(row("a")));
+    assert!(first == second && second == third);
+    assert_eq!(world.lists(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lists_that_confirm_keep_their_distance_also_from_one_that_began_while_they_waited() {
+    let world = World::new(vec![]);
+    // Each has written, and asks for a list that began afterwards.
+    let ask = async |after: u64| {
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        world.observe(SPACING, Some(Instant::now())).await.unwrap();
+    };
+    tokio::join!(ask(0), ask(20), ask(50), ask(260), ask(300), ask(340));
+    assert_eq!(world.lists(), [0, 250, 500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_partial_list_lacks_is_not_absent() {
+    let partial = |members| Listing { members, partial: true };
+    let world = World::new(vec![Ok(partial(vec![])), Ok(partial(vec![row("a")]))]);
+    let lacking = world.observe(Duration::ZERO, None).await.unwrap_err();
+    assert!(matches!(lacking, Error::Unreachable { effect: Effect::None, .. }), "{lacking}");
+    let shown = world.observe(Duration::ZERO, Some(Instant::now())).await.unwrap();
+    assert_eq!(shown.member, Some(row("a")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_began_before_a_write_ended_does_not_replace_its_row() {
+    let world = World::new(vec![Ok(listing("old")), Ok(listing("new"))]);
+    let observed = world.observe(Duration::ZERO, None);
+    let writes = async {
+        tokio::time::sleep(LIST / 2).await;
+        world.roster.wrote("s", Some(row("written")));
+    };
+    let (sighting, ()) = tokio::join!(observed, writes);
+    let sighting = sighting.unwrap();
+    assert_eq!(sighting.member, Some(row("written")));
+    let sighting = world.observe(Duration::ZERO, Some(Instant::now())).await.unwrap();
+    assert_eq!(sighting.member, Some(row("new")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doubt_is_only_settled_by_a_list_that_began_after_it() {
+    let world = World::new(vec![Ok(listing("old")), Ok(listing("new"))]);
+    world.observe(Duration::ZERO, None).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    world.roster.doubt("s");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(world.observe(Duration::ZERO, None).await.unwrap().member, Some(row("new")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_everybodys_answer_for_a_second() {
+    let failure = Error::Unreachable { message: "no".to_owned(), effect: Effect::None };
+    let world = World::new(vec![Err(failure.clone()), Ok(listing("a"))]);
+    assert_eq!(world.observe(Duration::ZERO, None).await, Err(failure.clone()));
+    assert_eq!(world.observe(Duration::ZERO, None).await, Err(failure));
+    assert_eq!(world.lists(), [0]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.observe(Duration::ZERO, None).await.unwrap().member, Some(row("a")));
+    assert_eq!(world.lists().len(), 2);
+}
+
+/// Seen failing with each arm of `evidence` removed.
+#[tokio::test(start_paused = true)]
+async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
+    let forbidden = || Error::Forbidden { message: "no".to_owned() };
+    let unreachable = || Error::Unreachable { message: "no".to_owned(), effect: Effect::None };
+    let list = async |world: &World| {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let _ = world.observe(Duration::ZERO, Some(Instant::now())).await;
+        world.roster.evidence()
+    };
+    let world = World::new(vec![Err(unreachable()), Ok(listing("a")), Err(unreachable()), Err(forbidden())]);
+    assert_eq!(world.roster.evidence(), Evidence::None);
+    assert_eq!(list(&world).await, Evidence::None, "an outage before the first list");
+    assert_eq!(list(&world).await, Evidence::Able);
+    assert_eq!(list(&world).await, Evidence::Able, "an outage");
+    assert_eq!(list(&world).await, Evidence::Unable);
+    assert_eq!(list(&world).await, Evidence::Able, "a list that succeeds again");
+    for (error, expected) in [
+        (Some(forbidden()), Evidence::Unable),
+        (Some(unreachable()), Evidence::Unable),
+        (None, Evidence::Able),
+        (Some(unreachable()), Evidence::Able),
+    ] {
+        world.roster.write_answered(error.as_ref());
+        assert_eq!(world.roster.evidence(), expected, "after {error:?}");
+    }
+    world.roster.write_answered(Some(&forbidden()));
+    assert_eq!(list(&world).await, Evidence::Unable, "a list does not take back a refused write");
+}
+
+/// Seen failing where a roster that is being read is forgotten.
+#[tokio::test(start_paused = true)]
+async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
+    let rosters = Rosters::default();
+    let project = |number: usize| Project { organization_id: None, id: format!("p{number}"), grant_id: None };
+    for number in 0..3_000 {
+        drop(rosters.of(&project(number), SubjectKind::Identity));
+    }
+    let read = rosters.of(&project(1), SubjectKind::Identity);
+    rosters.forget_unneeded(|project, _| project.id == "p7");
+    assert_eq!(rosters.len(), 2, "one is needed, one is being read");
+    drop(read);
+    rosters.forget_unneeded(|_, _| false);
+    assert!(rosters.is_empty());
+}

@@ -1,0 +1,128 @@
+//! What a confirmed change at the provider means to each declaration of the target: whose events name which roles. Pure.
+//!
+//! One pass changes a target on behalf of all its declarations. An event about a declaration names only roles that this
+//! declaration has, or had written down: the others' may be of another namespace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::event::Happening;
+use crate::api::membership::{RoleState, RoleStatus};
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Term, Window};
+use crate::core::plan::{Loss, Plan};
+
+/// A declaration, and what it reported before the change.
+#[derive(Clone, Debug)]
+pub struct Declaration {
+    /// The declaration, as the change was planned on it.
+    pub layer: Layer,
+    /// The roles that its status reported in force when the pass began, each with its term then.
+    pub reported: BTreeMap<String, Term>,
+}
+
+/// Something to report about one declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The declaration's place in the list.
+    pub declaration: usize,
+    /// What happened.
+    pub happening: Happening,
+    /// To which roles.
+    pub roles: Vec<String>,
+}
+
+/// The roles that a status reports in force, each with its term.
+pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
+    let in_force = roles.iter().filter(|role| matches!(role.state, RoleState::Active | RoleState::Shared));
+    let term = |role: &RoleStatus| match (role.start_time, role.expiration_time) {
+        (Some(start), Some(end)) => Term::Temporary(Window { start, end }),
+        _ => Term::Permanent,
+    };
+    in_force.map(|role| (role.role.clone(), term(role))).collect()
+}
+
+/// What to report to whom, the acting declaration (the first) first.
+///
+/// A role that is granted is a *repair* only where the declaration's status reported it in force with the same term:
+/// then it was taken away, or shortened, at the provider. Everything else is a grant: a first one, the start of a window,
+/// a role that was lengthened, made permanent or declared again.
+pub fn changes(
+    declarations: &[Declaration],
+    gained: &[String],
+    lost: &[(String, Loss)],
+    now: Timestamp,
+) -> Vec<Change> {
+    let mut found: BTreeMap<(usize, Happening), Vec<String>> = BTreeMap::new();
+    let mut report = |declaration: usize, happening: Happening, role: &String| {
+        found.entry((declaration, happening)).or_default().push(role.clone());
+    };
+    for (index, declaration) in declarations.iter().enumerate() {
+        for role in gained {
+            if let Some(happening) = gain(declaration, index == 0, role, now) {
+                report(index, happening, role);
+            }
+        }
+        for (role, _) in lost.iter().filter(|(_, loss)| *loss != Loss::Unexpected) {
+            if let Some(term) = declaration.layer.managed.get(role) {
+                report(index, if term.ended(now) { Happening::Expired } else { Happening::Revoked }, role);
+            }
+        }
+    }
+    // Nobody declares an unmanaged role: its removal is the doing of a declaration that tolerates none.
+    let exclusive = |declaration: &Declaration| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
+    let remover = declarations.iter().position(exclusive).unwrap_or_default();
+    for (role, _) in lost.iter().filter(|(_, loss)| *loss == Loss::Unexpected) {
+        report(remover, Happening::DriftedAway, role);
+    }
+    let change = |((declaration, happening), roles)| Change { declaration, happening, roles };
+    found.into_iter().map(change).collect()
+}
+
+/// Whether a planned change is anything to a declaration: it gives, takes away or changes a role that the declaration has or
+/// had, or takes away an unmanaged role that the declaration does not tolerate. What the provider answers to any other
+/// change is the other declarations' to report.
+pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
+    let own = |role: &String| declaration.managed.contains_key(role) || declaration.has_in_effect(role, now);
+    let named = plan.gained().iter().any(own)
+        || plan.lost().iter().any(|(role, _)| own(role))
+        || plan.drift().iter().any(|drift| own(&drift.role));
+    let exclusive = declaration.exclusive && declaration.phase == Phase::Counts;
+    let unmanaged = exclusive && plan.lost().iter().any(|(_, loss)| *loss == Loss::Unexpected);
+    // What is to go and isn't listed is not named.
+    let to_go = declaration.managed.keys().any(|role| !declaration.has_in_effect(role, now));
+    let unnamed = plan.revokes() && to_go;
+    named || unmanaged || unnamed
+}
+
+/// A provider's message without the names of these roles of other declarations: it is read in another namespace.
+pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let mut text = message.to_owned();
+    for role in roles.iter().filter(|role| !role.is_empty()) {
+        let mut kept = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once(role.as_str()) {
+            let whole = !before.ends_with(part_of_name) && !after.starts_with(part_of_name);
+            kept.push_str(before);
+            kept.push_str(if whole { "(a role of another declaration)" } else { role });
+            rest = after;
+        }
+        kept.push_str(rest);
+        text = kept;
+    }
+    text
+}
+
+/// What the grant of `role` is to a declaration; `None`: it does not have it in effect, or has not written it down yet.
+fn gain(declaration: &Declaration, acting: bool, role: &str, now: Timestamp) -> Option<Happening> {
+    let layer = &declaration.layer;
+    let grant = layer.in_effect(now).find(|grant| grant.role == role)?;
+    let granted = layer.managed.contains_key(role) || (acting && layer.grants_unrecorded);
+    let repaired = declaration.reported.get(role) == Some(&grant.term);
+    granted.then_some(if repaired { Happening::DriftedBack } else { Happening::Granted })
+}
+
+#[cfg(test)]
+mod tests;

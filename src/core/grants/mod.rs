@@ -1,0 +1,232 @@
+//! From what a spec asks for, what was recorded and the time: the grants and the next edge. Pure.
+//!
+//! The one rule that everything here serves: **a recorded start never moves later**, so that no retry, restart or
+//! edit lengthens a grant.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::Time;
+use crate::api::membership::{RoleGrant, Temporary};
+use crate::core::member::{Term, Window};
+use crate::core::policy::{Admitted, When};
+
+/// Where a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Before its start.
+    Scheduled,
+    /// In `[start, end)`.
+    Active,
+    /// From its end on.
+    Expired,
+}
+
+/// A declared role with the term it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grant {
+    /// The role.
+    pub role: String,
+    /// For how long.
+    pub term: Term,
+}
+
+impl Grant {
+    /// Where the grant stands at `now`.
+    pub fn state(&self, now: Timestamp) -> State {
+        match self.term {
+            Term::Permanent => State::Active,
+            Term::Temporary(window) if now >= window.end || window.end <= window.start => State::Expired,
+            Term::Temporary(window) if now < window.start => State::Scheduled,
+            Term::Temporary(_) => State::Active,
+        }
+    }
+
+    /// Whether the role is to be held at `now`.
+    pub fn in_effect(&self, now: Timestamp) -> bool {
+        self.state(now) == State::Active
+    }
+}
+
+/// What is known of an object's past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// It was never acted on: an open window at the provider is adopted, a closed one is history.
+    New,
+    /// Its status speaks of it.
+    Recorded,
+    /// It was acted on and its status was lost (restored from a backup): a start that nobody knows is over.
+    Lost,
+}
+
+/// The starts that an object may count from.
+///
+/// `recorded` takes both `status.roles` and `status.managedRoles`: a role that has ended leaves managedRoles once it is
+/// known to be gone, and it is the start in `roles` that keeps it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Starts {
+    /// What is known of the object's past.
+    pub past: Past,
+    /// The starts in its status.
+    pub recorded: BTreeMap<String, Timestamp>,
+    /// The windows that the provider shows and no other object granted. Not looked at where the past is recorded.
+    pub provider: BTreeMap<String, Window>,
+    /// The windows that the status reports as Expired. They stay so, also when the clock goes back.
+    pub expired: BTreeMap<String, Window>,
+}
+
+impl Starts {
+    /// An object of which the status knows these starts.
+    pub fn recorded(recorded: BTreeMap<String, Timestamp>) -> Self {
+        Self { past: Past::Recorded, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() }
+    }
+
+    fn provider(&self, role: &str, now: Timestamp) -> Option<Timestamp> {
+        let window = self.provider.get(role)?;
+        match self.past {
+            Past::Recorded => None,
+            Past::New => window.contains(now).then_some(window.start),
+            Past::Lost => Some(window.start),
+        }
+    }
+}
+
+/// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes
+/// times; declared times keep their milliseconds. No window starts after its end.
+pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
+    let grant = |wanted: &crate::core::policy::Wanted| Grant {
+        role: wanted.role.clone(),
+        term: match wanted.when {
+            When::Always => Term::Permanent,
+            When::Within { start, seconds, end } => {
+                Term::Temporary(in_order(window(&wanted.role, start, seconds, end, starts, now)))
+            }
+        },
+    };
+    admitted.roles().iter().map(grant).collect()
+}
+
+fn window(
+    role: &str,
+    declared: Option<Timestamp>,
+    seconds: Option<u64>,
+    end: Option<Timestamp>,
+    starts: &Starts,
+    now: Timestamp,
+) -> Window {
+    let length = seconds.map(|s| SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)));
+    let accepted = whole_second(now);
+    if let Some(expired) = starts.expired.get(role) {
+        let window = window_from(declared.unwrap_or(expired.start), length, end);
+        if window.start == expired.start && window.end <= expired.end {
+            // Empty, so that it is Expired whatever the clock shows.
+            return Window { end: window.start, ..window };
+        }
+    }
+    let known = starts.recorded.get(role).copied().or_else(|| starts.provider(role, now));
+    let start = match (declared, known, starts.past) {
+        (Some(declared), _, _) => declared,
+        (None, Some(known), _) => known.min(accepted),
+        // Nobody knows when it began, so it is over: its window ends now.
+        (None, None, Past::Lost) => return ended_now(length, end, accepted),
+        (None, None, Past::New | Past::Recorded) => accepted,
+    };
+    window_from(start, length, end)
+}
+
+/// The window that starts at `start` and ends after `length` or at `end`, whichever comes first.
+fn window_from(start: Timestamp, length: Option<SignedDuration>, end: Option<Timestamp>) -> Window {
+    let by_length = length.map(|length| start.saturating_add(length).unwrap_or(Timestamp::MAX));
+    let end = match (by_length, end) {
+        (Some(a), Some(b)) => a.min(b),
+        (Some(end), None) | (None, Some(end)) => end,
+        // `admit` lets no temporary role without an end through; one that got here has none to lose.
+        (None, None) => start,
+    };
+    whole_milliseconds(Window { start, end })
+}
+
+/// The window without fractions of a millisecond, which no provider keeps: it starts no earlier and ends no later.
+/// Otherwise the end that is wanted and the end that is shown would differ for ever.
+fn whole_milliseconds(window: Window) -> Window {
+    const NANOSECONDS: i128 = 1_000_000;
+    let at = |milliseconds: i128| i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let up = -(-window.start.as_nanosecond()).div_euclid(NANOSECONDS);
+    let down = window.end.as_nanosecond().div_euclid(NANOSECONDS);
+    Window { start: at(up).unwrap_or(window.start), end: at(down).unwrap_or(window.end) }
+}
+
+/// The window as one that does not end before its start, as it would where the end had passed when the grant was first
+/// accepted, or where both are within a millisecond. It is then empty at its start and never in effect: to move the start
+/// instead would change what a later end or duration counts from.
+fn in_order(window: Window) -> Window {
+    Window { end: window.end.max(window.start), ..window }
+}
+
+/// A window that is over. With a length it is `[now - length, now)`, so that what gets recorded stays over; with
+/// an absolute end alone no start is needed to know the end, so that the grant goes on until it.
+fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timestamp) -> Window {
+    match (length, end) {
+        (None, Some(end)) => Window { start: now, end },
+        (length, _) => {
+            let length = length.unwrap_or(SignedDuration::ZERO);
+            Window { start: now.saturating_sub(length).unwrap_or(Timestamp::MIN), end: now }
+        }
+    }
+}
+
+/// A recorded term with the end that a spec brings forward, whether or not the spec is admitted. It never ends later than it
+/// did. `declared`: the entries of the spec for this role; several, as an invalid spec may have, count with the earliest end.
+///
+/// A duration counts from the recorded start. A permanent term has none, and a spec that is not admitted begins no window:
+/// there only an `expirationTime`, or a `startTime` with a duration, is an end.
+pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'a RoleGrant>, now: Timestamp) -> Term {
+    let start = match recorded {
+        Term::Temporary(window) if window.start != Timestamp::MIN => Some(window.start),
+        Term::Temporary(_) | Term::Permanent => None,
+    };
+    let ends = declared.into_iter().filter_map(|grant| declared_end(grant.temporary.as_ref()?, start));
+    match (recorded, ends.min()) {
+        (Term::Permanent, Some(end)) => {
+            Term::Temporary(in_order(whole_milliseconds(Window { start: whole_second(now), end })))
+        }
+        (Term::Temporary(window), Some(end)) if end < window.end => {
+            Term::Temporary(in_order(whole_milliseconds(Window { end, ..window })))
+        }
+        (recorded, _) => recorded,
+    }
+}
+
+/// The end of a temporary role as far as its fields can be read: whatever else is wrong with a spec, an end in it is meant.
+fn declared_end(temporary: &Temporary, recorded_start: Option<Timestamp>) -> Option<Timestamp> {
+    let read = |time: &Option<Time>| time.as_ref().and_then(|time| time.timestamp().ok());
+    let seconds = temporary.duration.as_ref().and_then(|duration| i64::try_from(duration.seconds().ok()?).ok());
+    let start = read(&temporary.start_time).or(recorded_start);
+    let by_length = start
+        .zip(seconds)
+        .map(|(start, seconds)| start.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX));
+    by_length.into_iter().chain(read(&temporary.expiration_time)).min()
+}
+
+/// `at` without its fraction of a second, rounded down: a start may only move earlier.
+pub fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second() - i64::from(at.subsec_nanosecond() < 0)).unwrap_or(at)
+}
+
+/// The next start or end after `now` among these terms; `None` where nothing changes any more.
+pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) -> Option<Timestamp> {
+    terms
+        .into_iter()
+        .filter_map(|term| match term {
+            Term::Permanent => None,
+            Term::Temporary(window) if window.end <= window.start => None,
+            Term::Temporary(window) => Some([window.start, window.end]),
+        })
+        .flatten()
+        .filter(|edge| *edge > now)
+        .min()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! The permanent base: the built-in role that gives nothing, which a provider needs beside temporary roles
+//! (docs/reference/infisical.md, "Errors": `Identity must have at least one permanent role`).
+
+use std::collections::BTreeSet;
+
+use super::verdict::last_to_end;
+use super::{View, plan, union_for};
+use crate::core::layers::{Layer, Phase, Union, takes_over};
+use crate::core::member::{Change, Entry, Term};
+
+/// How far a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All that is to be put right.
+    Whole,
+    /// Only what is ours goes; whatever else is there stays.
+    Removals,
+    /// As [`Extent::Removals`], and without what isn't ours.
+    Ours,
+}
+
+/// What becomes of the base.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Base {
+    /// The base's entry in the list, if any.
+    pub entry: Option<Entry>,
+    /// The base alone is reason enough to write.
+    pub touched: bool,
+}
+
+/// Decides on the base beside `rest`, all other entries of a list. `losing`: a role of ours goes at the same time.
+///
+/// It stands where `rest` is temporary only. A base that isn't ours stays as well; one of ours that isn't needed any
+/// more goes with the next write: it gives nothing, and is no reason to write while a grant is in effect. A membership
+/// with nothing but a base that isn't ours gives no access and is no reason to write either: it may be one that the
+/// provider doesn't let anybody remove.
+pub(super) fn settle(
+    rest: &[Entry],
+    observed: &[Entry],
+    union: &Union,
+    view: &View<'_>,
+    losing: bool,
+    extent: Extent,
+) -> Base {
+    let Some(base) = view.capabilities.empty_role else {
+        return Base::default();
+    };
+    let rows: Vec<&Entry> = observed.iter().filter(|entry| entry.role == base).collect();
+    if view.capabilities.permanent_base.is_some() && needed(rest) {
+        let there = rows.iter().find(|entry| entry.term == Term::Permanent);
+        // What stands without a base, as an older server let it, is no reason to write.
+        let entry = there.map_or_else(|| Entry::permanent(base), |entry| (*entry).clone());
+        return Base { entry: Some(entry), touched: false };
+    }
+    if union.kept.contains_key(base) || rows.is_empty() {
+        return Base::default();
+    }
+    let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
+    if rest.is_empty() && without_access && !union.ours.contains(base) {
+        return Base { entry: last_to_end(&rows).cloned(), touched: false };
+    }
+    let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
+    let stays =
+        if foreign { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
+    if stays {
+        // A temporary base can't stand alone; somebody else's goes with the last role beside it.
+        let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);
+        return Base { entry: entry.cloned(), touched: false };
+    }
+    let in_effect = !union.kept.is_empty() || !union.held.is_empty();
+    Base { entry: None, touched: rest.is_empty() || !in_effect }
+}
+
+impl Base {
+    /// Puts the base's entry into the list, in the place of any other of the role.
+    pub fn put_into(self, entries: &mut Vec<Entry>) {
+        if let Some(base) = self.entry {
+            entries.retain(|entry| entry.role != base.role);
+            entries.push(base);
+        }
+    }
+}
+
+fn needed(rest: &[Entry]) -> bool {
+    !rest.is_empty() && rest.iter().all(|entry| entry.term != Term::Permanent)
+}
+
+/// The base, where `layer` has to write it down as its own before it writes: either its next write puts it there, or
+/// another layer put it there and `layer` needs it as well. For layers of any phase.
+pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
+    let base = view.capabilities.permanent_base?;
+    // Looked at as it will be when what `record_before` says is written, so that one status write does for both.
+    let recorded = |known: &Layer| match known.uid == layer.uid {
+        true => Layer { managed: layer.record_before(view.now), ..layer.clone() },
+        false => known.clone(),
+    };
+    let layers: Vec<Layer> = layers.iter().map(recorded).collect();
+    let union = union_for(&layers, view);
+    if union.kept.contains_key(base) {
+        return None;
+    }
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let permanent = |entry: &Entry| entry.role == base && entry.term == Term::Permanent;
+    if union.ours.contains(base) {
+        let there = observed.iter().any(|entry| entry.role == base);
+        let answered_for = layers.iter().any(|other| other.uid != layer.uid && takes_over(other, base, view.now));
+        return (there && !answered_for && relies(layer, base, view)).then_some(base);
+    }
+    let plan = plan(&layers, view);
+    let adds = |change: &Change| change.outcome().iter().any(permanent) && !observed.iter().any(permanent);
+    plan.change().into_iter().chain(plan.fallbacks()).any(adds).then_some(base)
+}
+
+/// Whether what `layer` has or holds is temporary only, so that it needs the base. A role that the provider refused is
+/// had by nobody.
+fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
+    let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
+    let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
+    if layer.phase == Phase::Holds {
+        let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now));
+        terms.extend(held.map(|(_, term)| *term));
+    }
+    !terms.is_empty() && terms.iter().all(|term| *term != Term::Permanent)
+}
+
+/// The roles that the observation shows, for [`crate::core::layers::record_after`]: without the base where `layer` need not
+/// answer for it any more, because another layer that needs it has written it down, because a layer that leaves
+/// leaves only foreign temporary roles behind, which can't be without it, or because nothing else is left of the
+/// membership: the provider was asked to remove that before, and it gives no access.
+pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();
+    let Some(base) = view.capabilities.empty_role else {
+        return shown;
+    };
+    let union = union_for(layers, view);
+    if union.kept.contains_key(base) || relies(layer, base, view) {
+        return shown;
+    }
+    let others = || layers.iter().filter(|other| other.uid != layer.uid);
+    let heir = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
+    let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
+    let foreign = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
+    let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
+    if heir || without_access || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
+        shown.remove(base);
+    }
+    shown
+}

@@ -1,0 +1,348 @@
+//! The difference between what should be there and what is, as one change. Pure.
+//!
+//! A [`Plan`] can only come from [`plan`]. It never contains a role whose every window has ended, never widens a
+//! foreign entry, and is empty where nothing differs.
+
+mod base;
+mod verdict;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::api::membership::{Drift, DriftKind};
+use crate::core::layers::{Layer, Union, union};
+use crate::core::member::{Capabilities, Change, Entry, Member, Term, Urgency};
+use base::{Extent, settle};
+use verdict::{Fate, Verdict, judge};
+
+pub use base::{base_to_record, shown};
+
+/// Why an entry goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Loss {
+    /// Its window has ended.
+    Expired,
+    /// It was ours and nobody declares it any more.
+    Revoked,
+    /// It was never ours, and an Exclusive layer tolerates no other.
+    Unexpected,
+}
+
+/// What a plan looks at besides the layers.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The provider's row; `None`: the project's list, complete, has none.
+    pub observed: Option<&'a Member>,
+    /// What the provider can and needs.
+    pub capabilities: Capabilities,
+    /// Roles that the provider has refused by name: asked for again only when a spec changes.
+    pub refused: &'a BTreeSet<String>,
+    /// Foreign roles that aren't given up for a removal's sake: whoever asks for it may not take them away.
+    pub spared: &'a BTreeSet<String>,
+    /// The instant that the plan is for.
+    pub now: Timestamp,
+}
+
+/// What to do, and what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    change: Option<Change>,
+    fallbacks: Vec<Change>,
+    gained: Vec<String>,
+    lost: Vec<(String, Loss)>,
+    drift: Vec<Drift>,
+    needs_fresh: bool,
+    removal_takes_others: bool,
+    revokes: bool,
+    due: Option<Timestamp>,
+    end_unlisted: Option<Change>,
+}
+
+impl Plan {
+    /// The one write that puts the difference right; `None` where there is none.
+    pub fn change(&self) -> Option<&Change> {
+        self.change.as_ref()
+    }
+
+    /// What to send instead when the provider refuses the change for good: the removals alone, then the removals
+    /// without the foreign entries that they would carry, then without roles that the provider doesn't know. Empty where
+    /// nothing is removed.
+    pub fn fallbacks(&self) -> &[Change] {
+        &self.fallbacks
+    }
+
+    /// Whether a fallback that removes the whole membership takes roles away that nobody of ours wrote down.
+    pub fn removal_takes_others(&self) -> bool {
+        self.removal_takes_others
+    }
+
+    /// Roles that the change adds or lengthens.
+    pub fn gained(&self) -> &[String] {
+        &self.gained
+    }
+
+    /// Roles that the change takes away, and why.
+    pub fn lost(&self) -> &[(String, Loss)] {
+        &self.lost
+    }
+
+    /// Every difference between the declaration and the provider.
+    pub fn drift(&self) -> &[Drift] {
+        &self.drift
+    }
+
+    /// The change carries entries on the word of the observation: it must be planned on a list that began after
+    /// somebody asked for it, or it would give back what was just taken away.
+    pub fn needs_fresh(&self) -> bool {
+        self.needs_fresh
+    }
+
+    /// Whether the change takes away or shortens what is ours.
+    pub fn revokes(&self) -> bool {
+        self.revokes
+    }
+
+    /// How urgent the change is. `settled`: the spec was carried out before, so that what is gained only repairs drift.
+    pub fn urgency(&self, settled: bool) -> Urgency {
+        match self.due {
+            Some(due) => Urgency::End(due),
+            None if self.revokes && self.gained.is_empty() => Urgency::Revoke,
+            None if self.revokes => Urgency::Exchange,
+            None if self.gained.is_empty() || settled => Urgency::Drift,
+            None => Urgency::Grant,
+        }
+    }
+
+    /// What ends the roles whose end has come and gives nothing, where that does not depend on what the list says of
+    /// others' roles: it may be sent on an old list while no new one can be had.
+    pub fn end_unlisted(&self) -> Option<&Change> {
+        self.end_unlisted.as_ref()
+    }
+
+    /// How urgent its removals are without the grants beside them.
+    pub fn urgency_of_removals(&self) -> Urgency {
+        self.due.map_or(Urgency::Revoke, Urgency::End)
+    }
+}
+
+/// Declared roles of `layer` that were there before anybody of ours wrote them down (`adoptionPolicy: Refuse`), also
+/// those that a healing took out for a moment.
+pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, now: Timestamp) -> Vec<String> {
+    let ours: BTreeSet<&String> = layers.iter().flat_map(|layer| layer.managed.keys()).collect();
+    let carried = layers.iter().flat_map(|layer| &layer.carried);
+    let entries: Vec<&Entry> = observed.into_iter().flat_map(|member| &member.entries).chain(carried).collect();
+    let there = |role: &String| entries.iter().any(|entry| entry.role == *role && !entry.term.ended(now));
+    let declared = layer.grants.iter().map(|grant| &grant.role);
+    declared.filter(|role| !ours.contains(role) && there(role)).cloned().collect()
+}
+
+/// Plans what `layers` come to against what was observed.
+pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
+    let union = union_for(layers, view);
+    let observed = view.observed.map_or(&[][..], |member| &member.entries);
+    let verdicts = judge(observed, &union, layers, view);
+    let losing = verdicts.iter().any(|verdict| matches!(verdict.fate, Fate::Goes(Loss::Expired | Loss::Revoked)));
+    let missing = missing(&verdicts, &union, view);
+    let mut outcome: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays).chain(missing.iter().cloned()).collect();
+    let base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
+    let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
+    let unproven = unproven(observed, &union, view);
+    let touched = !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != Fate::Stays);
+    base.put_into(&mut outcome);
+    let change = change(outcome, touched || unproven, &union, view);
+    let drift = drift(&verdicts, &union);
+    let Some(change) = change else {
+        return Plan { drift, ..Plan::default() };
+    };
+    let revokes = unproven || verdicts.iter().any(Verdict::revokes);
+    let (fallbacks, others) = match revokes {
+        true => fallbacks(&verdicts, observed, &union, view, &change),
+        false => (Vec::new(), BTreeSet::new()),
+    };
+    let (gained, due) = (gained(&verdicts, &missing), due(observed, &union, layers, view));
+    let ends = due.and_then(|_| if gained.is_empty() { Some(&change) } else { fallbacks.first() });
+    Plan {
+        end_unlisted: ends.filter(|end| **end == Change::Remove || !relies_on_list(end, &union, view)).cloned(),
+        removal_takes_others: !others.is_empty(),
+        fallbacks,
+        gained,
+        lost: verdicts.iter().filter_map(lost).collect(),
+        drift,
+        needs_fresh: relies_on_list(&change, &union, view),
+        revokes: revokes || base_of_ours_goes,
+        due,
+        change: Some(change),
+    }
+}
+
+/// The union of the layers, with the permanent base for good for as long as somebody has it: it gives nothing that
+/// would have to end, and where it was temporary another would be needed beside it.
+fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
+    let mut union = union(layers, view.refused, view.now);
+    if let Some(base) = view.capabilities.permanent_base {
+        for roles in [&mut union.granted, &mut union.kept, &mut union.held] {
+            roles.entry(base.to_owned()).and_modify(|term| *term = Term::Permanent);
+        }
+    }
+    union
+}
+
+fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
+    view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
+}
+
+/// What the provider doesn't show and is to be put there: roles that may be granted, and foreign ones that a healing
+/// took out.
+fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entry> {
+    let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
+    let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
+    let mut missing: Vec<Entry> = granted.map(|(role, term)| Entry::new(role.clone(), *term)).collect();
+    let is_base = |entry: &Entry| Some(entry.role.as_str()) == view.capabilities.empty_role;
+    let base_there = view.observed.is_some_and(|member| member.entries.iter().any(is_base));
+    let comes_back = |entry: &&Entry| match is_base(entry) {
+        true => !base_there && entry.term == Term::Permanent,
+        false => !entry.term.ended(view.now),
+    };
+    let carried: Vec<&Entry> = union.carried.iter().filter(comes_back).collect();
+    for role in carried.iter().map(|entry| entry.role.as_str()).collect::<BTreeSet<_>>() {
+        let wanted = union.exclusive || union.ours.contains(role) || union.granted.contains_key(role);
+        if wanted || present.contains(role) {
+            continue;
+        }
+        let rows: Vec<&Entry> = carried.iter().copied().filter(|entry| entry.role == role).collect();
+        missing.extend(verdict::last_to_end(&rows).cloned());
+    }
+    missing
+}
+
+fn gained(verdicts: &[Verdict<'_>], missing: &[Entry]) -> Vec<String> {
+    let widened = verdicts.iter().filter(|verdict| verdict.widened).map(|verdict| verdict.role.to_owned());
+    widened.chain(missing.iter().map(|entry| entry.role.clone())).collect()
+}
+
+fn lost(verdict: &Verdict<'_>) -> Option<(String, Loss)> {
+    match verdict.fate {
+        Fate::Goes(loss) => Some((verdict.role.to_owned(), loss)),
+        Fate::Stays | Fate::Becomes(_) => None,
+    }
+}
+
+/// Whether `a` ends later than `b`, as far as a provider tells ends apart: Infisical keeps milliseconds.
+fn ends_later(a: Term, b: Term) -> bool {
+    match (a.end(), b.end()) {
+        (None, Some(_)) => true,
+        (_, None) => false,
+        (Some(a), Some(b)) => a.as_millisecond() > b.as_millisecond(),
+    }
+}
+
+/// What differs from what all layers that count declare, written down or not.
+fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
+    let of = |role: &str, kind| Drift { role: role.to_owned(), kind };
+    let found = verdicts.iter().filter_map(|verdict| match verdict.fate {
+        Fate::Goes(Loss::Unexpected) => Some(of(verdict.role, DriftKind::Unexpected)),
+        _ if verdict.differs => Some(of(verdict.role, DriftKind::Different)),
+        _ => None,
+    });
+    let shown: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
+    let missing = union.kept.keys().filter(|role| !shown.contains(role.as_str()));
+    let mut drift: Vec<Drift> = found.chain(missing.map(|role| of(role, DriftKind::Missing))).collect();
+    drift.sort();
+    drift
+}
+
+/// The write that makes `outcome` of what is there. `due`: something has to be written.
+fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Option<Change> {
+    let Some(member) = view.observed else {
+        return match outcome.is_empty() {
+            true => due.then_some(Change::Remove),
+            false => Some(Change::Create(outcome)),
+        };
+    };
+    // Several memberships, or one without a role, are mended where somebody has a say; otherwise they are looked at.
+    let several = member.memberships > 1 && (union.exclusive || !union.kept.is_empty());
+    let roleless = outcome.is_empty() && union.exclusive;
+    if !due && !several && !roleless {
+        return None;
+    }
+    Some(match (outcome.is_empty(), member.memberships > 1) {
+        (true, _) => Change::Remove,
+        (false, true) => Change::Recreate(outcome),
+        (false, false) => Change::Replace(outcome),
+    })
+}
+
+/// Whether a role that we wrote down, and that is to go, is merely not listed. A row that isn't there may be one that
+/// the credential can't read, and a row that is there may lag behind: then the provider's own answer is asked for.
+fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
+    let listed = |role: &String| observed.iter().any(|entry| entry.role == *role);
+    let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
+    let proof = view.observed.is_some() && view.capabilities.lists_are_current;
+    !proof && union.ours.iter().filter(to_go).any(|role| !listed(role))
+}
+
+/// When the first of the roles of ours that are to go should have ended; `None`: none of them has ended.
+fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Option<Timestamp> {
+    let stays = |role: &String| union.kept.contains_key(role) || union.held.contains_key(role);
+    let is_there = |role: &String| view.observed.is_none() || observed.iter().any(|entry| entry.role == *role);
+    let to_go = union.ours.iter().filter(|role| !stays(role) && is_there(role));
+    let end = |role: &String| layers.iter().filter_map(|layer| layer.managed.get(role)).copied().reduce(Term::later);
+    to_go.filter_map(|role| end(role)?.end()).filter(|end| *end <= view.now).min()
+}
+
+/// Whether a change says anything on the word of the observed list alone.
+fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
+    let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
+    let told = |entry: &Entry| {
+        Some(entry.role.as_str()) == view.capabilities.empty_role
+            || union.granted.get(&entry.role).is_some_and(|term| same_end(entry.term, *term))
+    };
+    match change {
+        Change::Remove => !union.exclusive,
+        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => !entries.iter().all(told),
+    }
+}
+
+/// How many foreign roles are left out one at a time before all of them are.
+const ONE_BY_ONE: usize = 4;
+
+/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all;
+/// at last without those of ours that the provider doesn't know any more, so that no list with them is accepted; and which
+/// unmanaged roles these are.
+fn fallbacks(
+    verdicts: &[Verdict<'_>],
+    observed: &[Entry],
+    union: &Union,
+    view: &View<'_>,
+    change: &Change,
+) -> (Vec<Change>, BTreeSet<String>) {
+    let as_change = |mut entries: Vec<Entry>, extent: Extent| {
+        settle(&entries, observed, union, view, true, extent).put_into(&mut entries);
+        match (entries.is_empty(), view.observed) {
+            (true, _) => Change::Remove,
+            (false, Some(member)) if member.memberships > 1 => Change::Recreate(entries),
+            (false, _) => Change::Replace(entries),
+        }
+    };
+    let alone: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays_where_nothing_is_gained).collect();
+    let stays = |entry: &&Entry| {
+        let role = &entry.role;
+        union.kept.contains_key(role) || union.held.contains_key(role) || view.spared.contains(role)
+    };
+    let without_others: Vec<Entry> = alone.iter().filter(stays).cloned().collect();
+    let others: BTreeSet<String> = alone.iter().filter(|e| !stays(e)).map(|e| e.role.clone()).collect();
+    let is_few = (2..=ONE_BY_ONE).contains(&others.len());
+    let without = |role: &String| alone.iter().filter(|entry| entry.role != *role).cloned().collect();
+    let mut fallbacks = vec![as_change(alone.clone(), Extent::Removals)];
+    fallbacks.extend(others.iter().filter(|_| is_few).map(|role| as_change(without(role), Extent::Removals)));
+    let is_known = |entry: &&Entry| !view.refused.contains(&entry.role) || view.spared.contains(&entry.role);
+    let known = without_others.iter().filter(is_known).cloned().collect();
+    fallbacks.extend([as_change(without_others, Extent::Ours), as_change(known, Extent::Ours)]);
+    fallbacks.dedup();
+    fallbacks.retain(|fallback| fallback != change);
+    (fallbacks, others)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,307 @@
+//! The allow rules of a cluster-scoped provider object: nothing is allowed that no rule allows. Pure.
+//!
+//! What is refused is said in terms of the asker's own object and of the rules for its own namespace, never of what
+//! others may do.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::{Admitted, Refusal, When};
+use crate::api::provider::{AllowRule, NamespaceSelector, Namespaces, Operator, Requirement};
+use crate::api::{Duration, Reason, SubjectKind};
+use crate::core::grants::Grant;
+use crate::core::member::Term;
+
+/// The namespace that an object is in.
+#[derive(Clone, Copy, Debug)]
+pub struct Namespace<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels; `None`: they aren't known yet.
+    pub labels: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Whose roles where, as resolved ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The project; `None`: its name has yet to be looked up, and it may be any.
+    pub project_id: Option<&'a str>,
+    /// The subject's kind.
+    pub subject_kind: SubjectKind,
+    /// The subject; `None`: as with the project.
+    pub subject_id: Option<&'a str>,
+}
+
+/// What an object asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// To grant a role.
+    Grant {
+        /// How long from its start to its end; `None`: for good.
+        length: Option<SignedDuration>,
+        /// It has an absolute end.
+        has_expiration_time: bool,
+    },
+    /// To have its names looked up, so that it may be known where the role is to be granted. For how long is looked at
+    /// then.
+    LookUp,
+    /// To take away or replace a role that no ProjectMembership granted. How long it could be granted doesn't matter.
+    Take,
+}
+
+/// What the rule that comes closest lacks, in the order in which rules are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Missing {
+    /// No rule is for the namespace.
+    Namespace,
+    /// None of those has the project.
+    Project,
+    /// None of those has the subject's kind.
+    SubjectKind,
+    /// None of those has the subject.
+    Subject,
+    /// None of those has the role.
+    Role,
+    /// The role may be granted for so many seconds, and not for good.
+    Temporary(Option<u64>),
+    /// The role may be granted for so many seconds, and no longer.
+    Shorter(u64),
+    /// The role may be granted only with an absolute end.
+    ExpirationTime,
+    /// Whether a rule is for the namespace depends on labels that aren't known yet.
+    Labels,
+}
+
+/// Whether some rule allows `namespace` to do what is asked with `role` at `place`; otherwise what the closest one lacks.
+pub fn allowed(
+    rules: &[AllowRule],
+    namespace: Namespace<'_>,
+    place: Place<'_>,
+    role: &str,
+    ask: Ask,
+) -> Result<(), Missing> {
+    let mut closest = Missing::Namespace;
+    for rule in rules {
+        match rule.allows(namespace, place, role, ask) {
+            Ok(()) => return Ok(()),
+            Err(missing) => closest = closest.max(missing),
+        }
+    }
+    Err(closest)
+}
+
+impl AllowRule {
+    fn allows(&self, namespace: Namespace<'_>, place: Place<'_>, role: &str, ask: Ask) -> Result<(), Missing> {
+        let known = self.namespaces.have(namespace);
+        if known == Some(false) {
+            return Err(Missing::Namespace);
+        }
+        match (self.fits(place, role, ask), known) {
+            (fits, Some(_)) => fits,
+            // Only where everything else fits do the labels decide.
+            (Ok(()), None) => Err(Missing::Labels),
+            (Err(_), None) => Err(Missing::Namespace),
+        }
+    }
+
+    fn fits(&self, place: Place<'_>, role: &str, ask: Ask) -> Result<(), Missing> {
+        let has = |ids: &[String], id: &str| ids.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(id));
+        if place.project_id.is_some_and(|project| !has(&self.projects, project)) {
+            return Err(Missing::Project);
+        }
+        if !self.subject_kinds.is_empty() && !self.subject_kinds.contains(&place.subject_kind) {
+            return Err(Missing::SubjectKind);
+        }
+        if !self.subjects.is_empty() && place.subject_id.is_some_and(|subject| !has(&self.subjects, subject)) {
+            return Err(Missing::Subject);
+        }
+        if !self.roles.iter().any(|known| known == "*" || known == role) {
+            return Err(Missing::Role);
+        }
+        match ask {
+            Ask::LookUp | Ask::Take => Ok(()),
+            Ask::Grant { length, has_expiration_time } => self.bears(length, has_expiration_time),
+        }
+    }
+
+    fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), Missing> {
+        // A duration that can't be read allows nothing.
+        let longest = self.max_duration.as_ref().map(|longest| longest.seconds().unwrap_or(0));
+        match (length, longest) {
+            (None, Some(_)) => return Err(Missing::Temporary(longest)),
+            (None, None) if self.require_expiration_time => return Err(Missing::Temporary(None)),
+            (Some(length), Some(longest))
+                if length > SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX)) =>
+            {
+                return Err(Missing::Shorter(longest));
+            }
+            _ => {}
+        }
+        if self.require_expiration_time && !has_expiration_time {
+            return Err(Missing::ExpirationTime);
+        }
+        Ok(())
+    }
+}
+
+impl Namespaces {
+    /// Whether these are the namespaces of a rule; `None`: its labels would tell.
+    fn have(&self, namespace: Namespace<'_>) -> Option<bool> {
+        match &self.selector {
+            None => Some(self.names.iter().any(|name| name == namespace.name)),
+            // Exactly one of both, which the schema sees to: a rule with both allows nothing.
+            Some(_) if !self.names.is_empty() => Some(false),
+            Some(selector) if selector.is_everything() => Some(true),
+            Some(selector) => namespace.labels.map(|labels| selector.fits(labels)),
+        }
+    }
+
+    /// Whether labels decide.
+    pub fn need_labels(&self) -> bool {
+        self.selector.as_ref().is_some_and(|selector| !selector.is_everything())
+    }
+}
+
+impl NamespaceSelector {
+    fn is_everything(&self) -> bool {
+        self.match_labels.is_empty() && self.match_expressions.is_empty()
+    }
+
+    fn fits(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| requirement.fits(labels))
+    }
+}
+
+impl Requirement {
+    fn fits(&self, labels: &BTreeMap<String, String>) -> bool {
+        let label = labels.get(&self.key);
+        let among = label.is_some_and(|value| self.values.contains(value));
+        match self.operator {
+            Operator::In => among,
+            Operator::NotIn => !among,
+            Operator::Exists => label.is_some(),
+            Operator::DoesNotExist => label.is_none(),
+        }
+    }
+}
+
+/// The rules that an object is under, and what they are asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Governed<'a> {
+    /// The name of the provider object.
+    pub provider: &'a str,
+    /// Its rules.
+    pub rules: &'a [AllowRule],
+    /// The object's namespace.
+    pub namespace: Namespace<'a>,
+    /// The object's target.
+    pub place: Place<'a>,
+}
+
+impl Governed<'_> {
+    /// Refuses an object of which some role may not be granted as it is declared. `grants` are what `admitted` asks for,
+    /// with their starts.
+    pub fn may_grant(&self, admitted: &Admitted, grants: &[Grant]) -> Result<(), Refusal> {
+        for (wanted, grant) in admitted.roles().iter().zip(grants) {
+            let length = match grant.term {
+                Term::Permanent => None,
+                Term::Temporary(window) => Some(window.length()),
+            };
+            self.asks(&grant.role, Ask::Grant { length, has_expiration_time: has_end(wanted.when) })?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an object that could grant its roles nowhere, whatever its names stand for: nothing is looked up for it.
+    pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
+        admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, Ask::LookUp))
+    }
+
+    /// Whether a role may be granted with this term, to whoever had it before.
+    pub fn may_restore(&self, role: &str, term: Term) -> bool {
+        let length = match term {
+            Term::Permanent => None,
+            Term::Temporary(window) => Some(window.length()),
+        };
+        self.asks(role, Ask::Grant { length, has_expiration_time: length.is_some() }).is_ok()
+    }
+
+    /// Refuses to take away or replace a role that no ProjectMembership granted.
+    pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
+        self.asks(role, Ask::Take)
+    }
+
+    fn asks(&self, role: &str, ask: Ask) -> Result<(), Refusal> {
+        allowed(self.rules, self.namespace, self.place, role, ask).map_err(|missing| self.refusal(role, ask, &missing))
+    }
+
+    fn refusal(&self, role: &str, ask: Ask, missing: &Missing) -> Refusal {
+        let Self { provider, namespace: Namespace { name: namespace, .. }, place, .. } = self;
+        let kind = place.subject_kind;
+        let subject = place.subject_id.map_or_else(|| format!("{kind:?}"), |id| format!("{kind:?} {id}"));
+        let project = place.project_id.map_or_else(|| "the project".to_owned(), |id| format!("project {id}"));
+        let rule = format!("ClusterMembershipProvider {provider:?} has no allow rule for namespace {namespace:?}");
+        let why = match missing {
+            Missing::Labels => {
+                return Refusal {
+                    reason: Reason::Progressing,
+                    message: format!("the labels of namespace {namespace:?} aren't known yet; trying again by itself"),
+                };
+            }
+            Missing::Namespace => rule,
+            Missing::Project => format!("{rule} with {project}"),
+            Missing::SubjectKind => format!("{rule} with the subject kind {kind:?} in {project}"),
+            Missing::Subject => format!("{rule} with {subject} in {project}"),
+            Missing::Role => format!("{rule} with role {role:?} for {subject} in {project}"),
+            Missing::Temporary(None) => {
+                format!("{rule} with role {role:?} for good: set its temporary.expirationTime, or ask for one")
+            }
+            Missing::Temporary(Some(longest)) => {
+                format!(
+                    "{rule} with role {role:?} for good: set its temporary to at most {}, or ask for one",
+                    length(*longest)
+                )
+            }
+            Missing::Shorter(longest) => {
+                format!("{rule} with role {role:?} for more than {}: shorten it, or ask for one", length(*longest))
+            }
+            Missing::ExpirationTime => {
+                format!("{rule} with role {role:?} without temporary.expirationTime: set it, or ask for one")
+            }
+        };
+        let message = match (ask, missing) {
+            (Ask::Take, _) => format!(
+                "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
+                 would take it away; but {why}: set roleManagement: Additive, or ask whoever keeps the provider for a rule"
+            ),
+            (_, Missing::Temporary(_) | Missing::Shorter(_) | Missing::ExpirationTime) => why,
+            (Ask::Grant { .. } | Ask::LookUp, _) => {
+                format!("{why}: ask whoever keeps the provider for one, or name another")
+            }
+        };
+        Refusal { reason: Reason::NotAllowed, message }
+    }
+}
+
+fn has_end(when: When) -> bool {
+    matches!(when, When::Within { end: Some(_), .. })
+}
+
+/// Seconds as a duration is written.
+fn length(seconds: u64) -> Duration {
+    let units = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
+    let mut rest = seconds;
+    let mut text = String::new();
+    for (unit, size) in units {
+        if rest / size > 0 {
+            text += &format!("{}{unit}", rest / size);
+        }
+        rest %= size;
+    }
+    Duration(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::core::grants::{Starts, evaluate};
+
+const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
+const IDENTITY: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
+
+/// A rule for team-a: viewer for anybody in the project.
+fn rule(changes: Value) -> AllowRule {
+    let mut rule = json!({"namespaces": {"names": ["team-a"]}, "projects": [PROJECT], "roles": ["viewer"]});
+    for (field, value) in changes.as_object().unwrap() {
+        rule[field] = value.clone();
+    }
+    serde_json::from_value(rule).unwrap()
+}
+
+fn labels(labels: Value) -> BTreeMap<String, String> {
+    serde_json::from_value(labels).unwrap()
+}
+
+const PLACE: Place<'_> =
+    Place { project_id: Some(PROJECT), subject_kind: SubjectKind::Identity, subject_id: Some(IDENTITY) };
+const FOR_GOOD: Ask = Ask::Grant { length: None, has_expiration_time: false };
+
+fn hours(hours: i64) -> Ask {
+    Ask::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: false }
+}
+
+fn until(hours: i64) -> Ask {
+    Ask::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: true }
+}
+
+fn asked(rules: &[AllowRule], role: &str, ask: Ask) -> Result<(), Missing> {
+    allowed(rules, Namespace { name: "team-a", labels: None }, PLACE, role, ask)
+}
+
+#[test]
+fn a_rule_allows_what_fits_all_of_its_fields() {
+    for (changes, role, ask, expected) in [
+        (json!({}), "viewer", FOR_GOOD, Ok(())),
+        (json!({}), "viewer", hours(9), Ok(())),
+        (json!({}), "admin", FOR_GOOD, Err(Missing::Role)),
+        // Roles are told apart to the letter.
+        (json!({}), "Viewer", FOR_GOOD, Err(Missing::Role)),
+        (json!({"roles": ["*"]}), "admin", FOR_GOOD, Ok(())),
+        (json!({"roles": []}), "viewer", FOR_GOOD, Err(Missing::Role)),
+        (json!({"namespaces": {"names": ["team-b"]}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (json!({"namespaces": {}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (json!({"namespaces": {"names": ["*"]}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (json!({"namespaces": {"selector": {}}}), "viewer", FOR_GOOD, Ok(())),
+        // The schema lets nobody write both.
+        (json!({"namespaces": {"names": ["team-b"], "selector": {}}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (json!({"projects": ["*"]}), "viewer", FOR_GOOD, Ok(())),
+        (json!({"projects": [PROJECT.to_uppercase()]}), "viewer", FOR_GOOD, Ok(())),
+        (json!({"projects": ["6ec3d92b-*"]}), "viewer", FOR_GOOD, Err(Missing::Project)),
+        (json!({"projects": []}), "viewer", FOR_GOOD, Err(Missing::Project)),
+        (json!({"subjectKinds": ["User", "Identity"]}), "viewer", FOR_GOOD, Ok(())),
+        (json!({"subjectKinds": ["User", "Group"]}), "viewer", FOR_GOOD, Err(Missing::SubjectKind)),
+        (json!({"subjects": [IDENTITY]}), "viewer", FOR_GOOD, Ok(())),
+        (json!({"subjects": [PROJECT]}), "viewer", FOR_GOOD, Err(Missing::Subject)),
+        (json!({"maxDuration": "4h"}), "viewer", hours(4), Ok(())),
+        (json!({"maxDuration": "4h"}), "viewer", hours(5), Err(Missing::Shorter(14_400))),
+        (json!({"maxDuration": "4h"}), "viewer", FOR_GOOD, Err(Missing::Temporary(Some(14_400)))),
+        (json!({"maxDuration": "soon"}), "viewer", hours(1), Err(Missing::Shorter(0))),
+        (json!({"requireExpirationTime": true}), "viewer", until(9), Ok(())),
+        (json!({"requireExpirationTime": true}), "viewer", hours(1), Err(Missing::ExpirationTime)),
+        (json!({"requireExpirationTime": true}), "viewer", FOR_GOOD, Err(Missing::Temporary(None))),
+        (
+            json!({"requireExpirationTime": true, "maxDuration": "4h"}),
+            "viewer",
+            until(5),
+            Err(Missing::Shorter(14_400)),
+        ),
+        // Whoever may grant a role for a while may also clear it away.
+        (json!({"requireExpirationTime": true, "maxDuration": "4h"}), "viewer", Ask::Take, Ok(())),
+        (json!({}), "admin", Ask::Take, Err(Missing::Role)),
+    ] {
+        assert_eq!(asked(&[rule(changes.clone())], role, ask), expected, "{changes} {role} {ask:?}");
+    }
+}
+
+#[test]
+fn without_a_rule_nothing_is_allowed_and_of_several_one_is_enough() {
+    assert_eq!(asked(&[], "viewer", Ask::Take), Err(Missing::Namespace));
+    let rules = [rule(json!({"namespaces": {"names": ["team-b"]}})), rule(json!({"roles": ["x"]})), rule(json!({}))];
+    assert_eq!(asked(&rules, "viewer", FOR_GOOD), Ok(()));
+    // Two rules aren't put together: one has the project, the other the role.
+    let halves = [rule(json!({"roles": ["x"]})), rule(json!({"projects": [IDENTITY]}))];
+    assert_eq!(asked(&halves, "viewer", FOR_GOOD), Err(Missing::Role));
+}
+
+#[test]
+fn labels_are_compared_as_kubernetes_does() {
+    for (selector, has, fits) in [
+        (json!({"matchLabels": {"team": "a"}}), json!({"team": "a", "x": "y"}), true),
+        (json!({"matchLabels": {"team": "a"}}), json!({"team": "b"}), false),
+        (json!({"matchLabels": {"team": "a"}}), json!({}), false),
+        (
+            json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]}),
+            json!({"team": "b"}),
+            true,
+        ),
+        (json!({"matchExpressions": [{"key": "team", "operator": "In", "values": ["a"]}]}), json!({}), false),
+        (json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}), json!({}), true),
+        (
+            json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["a"]}]}),
+            json!({"team": "a"}),
+            false,
+        ),
+        (json!({"matchExpressions": [{"key": "team", "operator": "Exists"}]}), json!({"team": ""}), true),
+        (json!({"matchExpressions": [{"key": "team", "operator": "Exists"}]}), json!({}), false),
+        (json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}), json!({}), true),
+        (json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}), json!({"team": "a"}), false),
+        (
+            json!({"matchLabels": {"team": "a"}, "matchExpressions": [{"key": "x", "operator": "Exists"}]}),
+            json!({"team": "a"}),
+            false,
+        ),
+    ] {
+        let rules = [rule(json!({"namespaces": {"selector": selector}}))];
+        let (has, shown) = (labels(has.clone()), has);
+        let found = allowed(&rules, Namespace { name: "team-a", labels: Some(&has) }, PLACE, "viewer", FOR_GOOD);
+        assert_eq!(found, if fits { Ok(()) } else { Err(Missing::Namespace) }, "{selector} on {shown}");
+    }
+}
+
+#[test]
+fn labels_that_arent_known_yet_allow_nothing_and_are_waited_for_only_where_they_decide() {
+    let selector = json!({"selector": {"matchLabels": {"team": "a"}}});
+    let by_label = rule(json!({"namespaces": selector}));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", FOR_GOOD), Err(Missing::Labels));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", FOR_GOOD), Err(Missing::Namespace));
+    assert_eq!(asked(&[by_label, rule(json!({}))], "viewer", FOR_GOOD), Ok(()));
+}
+
+#[test]
+fn a_name_may_be_looked_up_where_some_rule_could_allow_what_it_stands_for() {
+    let anywhere = Place { project_id: None, subject_id: None, ..PLACE };
+    let only = [rule(json!({"subjects": [IDENTITY]}))];
+    let at = |rules: &[AllowRule], place| {
+        allowed(rules, Namespace { name: "team-a", labels: None }, place, "viewer", Ask::LookUp)
+    };
+    assert_eq!(at(&only, anywhere), Ok(()));
+    assert_eq!(at(&only, Place { project_id: Some("elsewhere"), ..anywhere }), Err(Missing::Project));
+    assert_eq!(at(&only, Place { subject_kind: SubjectKind::Group, ..anywhere }), Ok(()));
+    assert_eq!(at(&only, Place { subject_id: Some(PROJECT), ..anywhere }), Err(Missing::Subject));
+}
+
+fn spec(roles: &Value) -> crate::api::ProjectMembershipSpec {
+    serde_json::from_value(json!({
+        "providerRef": {"kind": "ClusterMembershipProvider", "name": "central"}, "project": {"id": PROJECT},
+        "subject": {"kind": "Identity", "id": IDENTITY}, "roles": roles,
+    }))
+    .unwrap()
+}
+
+fn may_grant(rules: &[AllowRule], roles: &Value, starts: &Starts, now: Timestamp) -> Result<(), Refusal> {
+    let admitted = super::super::admit(&spec(roles)).unwrap();
+    let grants = evaluate(&admitted, starts, now);
+    governed(rules).may_grant(&admitted, &grants)
+}
+
+fn governed(rules: &[AllowRule]) -> Governed<'_> {
+    Governed { provider: "central", rules, namespace: Namespace { name: "team-a", labels: None }, place: PLACE }
+}
+
+fn now() -> Timestamp {
+    "2026-12-01T08:00:00Z".parse().unwrap()
+}
+
+#[test]
+fn how_long_a_grant_runs_counts_from_the_recorded_start_whatever_is_written_later() {
+    let rules = [rule(json!({"maxDuration": "4h"}))];
+    let recorded = |start: &str| Starts::recorded(BTreeMap::from([("viewer".to_owned(), start.parse().unwrap())]));
+    let none = Starts::recorded(BTreeMap::new());
+    for (temporary, starts, fits) in [
+        (json!({"duration": "4h"}), &none, true),
+        (json!({"duration": "4h1s"}), &none, false),
+        (json!({"duration": "10h", "expirationTime": "2026-12-01T12:00:00Z"}), &none, true),
+        (json!({"startTime": "2026-12-02T08:00:00Z", "expirationTime": "2026-12-02T12:00:00Z"}), &none, true),
+        (json!({"startTime": "2026-12-02T08:00:00Z", "expirationTime": "2026-12-02T12:00:01Z"}), &none, false),
+        (json!({"expirationTime": "2026-12-01T12:00:00Z"}), &none, true),
+        // Accepted an hour ago, and its end put off since.
+        (json!({"expirationTime": "2026-12-01T11:00:00Z"}), &recorded("2026-12-01T07:00:00Z"), true),
+        (json!({"expirationTime": "2026-12-01T11:00:01Z"}), &recorded("2026-12-01T07:00:00Z"), false),
+        (json!({"duration": "5h"}), &recorded("2026-12-01T07:00:00Z"), false),
+    ] {
+        let roles = json!([{"role": "viewer", "temporary": temporary}]);
+        assert_eq!(may_grant(&rules, &roles, starts, now()).is_ok(), fits, "{temporary}");
+    }
+}
+
+#[test]
+fn every_role_of_an_object_needs_a_rule() {
+    let none = Starts::recorded(BTreeMap::new());
+    let refusal = may_grant(&[rule(json!({}))], &json!([{"role": "viewer"}, {"role": "admin"}]), &none, now());
+    assert_eq!(refusal.unwrap_err().reason, Reason::NotAllowed);
+}
+
+#[test]
+fn a_refusal_says_which_rule_is_missing() {
+    let refused = |changes: Value, role: &str, ask| governed(&[rule(changes)]).asks(role, ask).unwrap_err().message;
+    let team = "ClusterMembershipProvider \"central\" has no allow rule for namespace \"team-a\"";
+    let ask = "ask whoever keeps the provider for one, or name another";
+    let there = format!("Identity {IDENTITY} in project {PROJECT}");
+    assert_eq!(refused(json!({"namespaces": {"names": []}}), "viewer", FOR_GOOD), format!("{team}: {ask}"));
+    assert_eq!(refused(json!({"projects": []}), "viewer", FOR_GOOD), format!("{team} with project {PROJECT}: {ask}"));
+    assert_eq!(
+        refused(json!({"subjectKinds": ["Group"]}), "viewer", FOR_GOOD),
+        format!("{team} with the subject kind Identity in project {PROJECT}: {ask}")
+    );
+    assert_eq!(refused(json!({"subjects": ["x"]}), "viewer", FOR_GOOD), format!("{team} with {there}: {ask}"));
+    assert_eq!(
+        refused(json!({"roles": ["x"]}), "viewer", FOR_GOOD),
+        format!("{team} with role \"viewer\" for {there}: {ask}")
+    );
+    assert_eq!(
+        refused(json!({"maxDuration": "36h"}), "viewer", FOR_GOOD),
+        format!("{team} with role \"viewer\" for good: set its temporary to at most 1d12h, or ask for one")
+    );
+    assert_eq!(
+        refused(json!({"maxDuration": "4h"}), "viewer", hours(5)),
+        format!("{team} with role \"viewer\" for more than 4h: shorten it, or ask for one")
+    );
+    assert_eq!(
+        refused(json!({"requireExpirationTime": true}), "viewer", hours(5)),
+        format!("{team} with role \"viewer\" without temporary.expirationTime: set it, or ask for one")
+    );
+    let taken = refused(json!({}), "admin", Ask::Take);
+    assert!(taken.contains("has role \"admin\"") && taken.contains("set roleManagement: Additive"), "{taken}");
+}
+
+/// Any rule over few names, so that rules often meet what is asked.
+fn any_rule() -> impl Strategy<Value = AllowRule> {
+    let some = |names: &'static [&'static str]| prop::sample::subsequence(names, 1..=names.len());
+    let namespaces = prop_oneof![
+        some(&["team-a", "team-b"]).prop_map(|names| json!({"names": names})),
+        Just(json!({"selector": {"matchLabels": {"team": "a"}}})),
+        Just(json!({"selector": {}})),
+    ];
+    let limits =
+        prop_oneof![Just(json!({})), Just(json!({"maxDuration": "4h"})), Just(json!({"requireExpirationTime": true}))];
+    (namespaces, some(&["p1", "p2", "*"]), some(&["viewer", "admin", "*"]), limits).prop_map(
+        |(namespaces, projects, roles, limits)| {
+            let mut rule = json!({"namespaces": namespaces, "projects": projects, "roles": roles});
+            rule.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
+            serde_json::from_value(rule).unwrap()
+        },
+    )
+}
+
+fn any_ask() -> impl Strategy<Value = Ask> {
+    let grant = (prop::option::of(0_i64..9), any::<bool>()).prop_map(|(hours, has_end)| Ask::Grant {
+        length: hours.map(SignedDuration::from_hours),
+        has_expiration_time: hours.is_some() && has_end,
+    });
+    prop_oneof![grant, Just(Ask::Take), Just(Ask::LookUp)]
+}
+
+proptest! {
+    #[test]
+    fn a_rule_more_never_allows_less_and_their_order_says_nothing(
+        rules in prop::collection::vec(any_rule(), 0..5), more in any_rule(), ask in any_ask(),
+        project in prop::sample::select(vec!["p1", "p2", "p3"]), labelled in any::<bool>(),
+    ) {
+        let labels = BTreeMap::from([("team".to_owned(), if labelled { "a" } else { "b" }.to_owned())]);
+        let namespace = Namespace { name: "team-a", labels: Some(&labels) };
+        let place = Place { project_id: Some(project), ..PLACE };
+        let before = allowed(&rules, namespace, place, "viewer", ask);
+        let mut with_more = rules.clone();
+        with_more.push(more);
+        let after = allowed(&with_more, namespace, place, "viewer", ask);
+        prop_assert!(before.is_err() || after.is_ok());
+        let reversed: Vec<AllowRule> = rules.iter().rev().cloned().collect();
+        prop_assert_eq!(&before, &allowed(&reversed, namespace, place, "viewer", ask));
+        // Labels that aren't known never allow what they wouldn't when they are.
+        let unknown = allowed(&rules, Namespace { labels: None, ..namespace }, place, "viewer", ask);
+        prop_assert!(unknown.is_err() || before.is_ok());
+    }
+
+    #[test]
+    fn what_is_told_depends_on_no_rule_of_another_namespace(
+        rules in prop::collection::vec(any_rule(), 0..5), ask in any_ask(), role in prop::sample::select(vec!["viewer", "owner"]),
+    ) {
+        let labels = BTreeMap::new();
+        let namespace = Namespace { name: "team-a", labels: Some(&labels) };
+        let own: Vec<AllowRule> = rules.iter().filter(|rule| rule.namespaces.have(namespace) == Some(true)).cloned().collect();
+        let told = |rules| Governed { namespace, ..governed(rules) }.asks(role, ask).map_err(|refusal| refusal.message);
+        prop_assert_eq!(told(&rules), told(&own));
+        let named: BTreeSet<&str> = ["team-b", "p1", "p2", "admin"].into();
+        if let Err(message) = told(&rules) {
+            prop_assert!(named.iter().all(|name| !message.contains(name)), "{}", message);
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Admission: whether a spec can be carried out, and what it then asks for. Pure.
+//!
+//! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
+
+pub mod allow;
+pub mod resync;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, Time, membership::RoleGrant};
+use crate::core::member::{Project, Target};
+
+/// Which server the membership's provider object names: what the schema can't see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Infisical: subjects are identities, users and groups, ids are UUIDs.
+    Infisical,
+    /// ZITADEL: subjects are users, ids are digits; `organization_id` is the provider object's default.
+    Zitadel {
+        /// The organization of memberships that name none.
+        organization_id: Option<String>,
+    },
+}
+
+/// Why a spec isn't carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The condition's reason.
+    pub reason: Reason,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+/// When an admitted role runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// For good.
+    Always,
+    /// From a start until the earlier of `start + seconds` and `end`; at least one of these is set.
+    Within {
+        /// The declared start; unset: when the grant is first accepted.
+        start: Option<Timestamp>,
+        /// How long, in seconds.
+        seconds: Option<u64>,
+        /// The latest end.
+        end: Option<Timestamp>,
+    },
+}
+
+/// One role that an admitted spec asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The role.
+    pub role: String,
+    /// When it runs.
+    pub when: When,
+}
+
+/// A spec that may be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    roles: Vec<Wanted>,
+}
+
+impl Admitted {
+    /// What it asks for, in the order of the spec.
+    pub fn roles(&self) -> &[Wanted] {
+        &self.roles
+    }
+}
+
+/// Ids that an object's names were found to stand for; a field that the spec gives as an id is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pinned {
+    /// Of `project.name`.
+    pub project_id: Option<String>,
+    /// Of `subject.name`.
+    pub subject_id: Option<String>,
+}
+
+/// The target that a spec's references stand for, in the provider's normal form; `None`: a name of it has yet to be
+/// looked up.
+///
+/// It depends on immutable fields only, so that an object whose roles are refused can still have its access ended.
+pub fn target(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Target>, Refusal> {
+    let project = project(spec, server, pinned)?;
+    let kind = spec.subject.kind;
+    match (server, kind) {
+        (Server::Infisical, _) | (Server::Zitadel { .. }, SubjectKind::User) => {}
+        (Server::Zitadel { .. }, kind) => {
+            return Err(invalid(&format!(
+                "spec.subject.kind is {kind:?}, but ZITADEL knows User only: create the object again with kind User"
+            )));
+        }
+    }
+    let Some(subject_id) = spec.subject.id.as_ref().or(pinned.subject_id.as_ref()) else {
+        return Ok(None);
+    };
+    server.check_id("spec.subject.id", subject_id)?;
+    let subject_id = subject_id.to_ascii_lowercase();
+    Ok(project.map(|project| Target { project, subject_kind: kind, subject_id }))
+}
+
+/// The project of [`target`].
+pub fn project(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Project>, Refusal> {
+    let organization_id = organization_id(spec, server)?;
+    if let (Server::Infisical, Some(_)) = (server, &spec.project.grant_id) {
+        return Err(invalid(
+            "spec.project.grantId is for ZITADEL; Infisical has no project grants: create the object again without it",
+        ));
+    }
+    if let Some(id) = &spec.project.grant_id {
+        server.check_id("spec.project.grantId", id)?;
+    }
+    let Some(id) = spec.project.id.as_ref().or(pinned.project_id.as_ref()) else {
+        return Ok(None);
+    };
+    server.check_id("spec.project.id", id)?;
+    Ok(Some(Project { organization_id, id: id.to_ascii_lowercase(), grant_id: spec.project.grant_id.clone() }))
+}
+
+/// The organization that the project is looked for in: the spec's, or else the provider object's.
+pub fn organization_id(spec: &ProjectMembershipSpec, server: &Server) -> Result<Option<String>, Refusal> {
+    match (server, &spec.project.organization_id) {
+        (Server::Infisical, None) => Ok(None),
+        (Server::Infisical, Some(_)) => Err(invalid(
+            "spec.project.organizationId is for ZITADEL; an Infisical project is found without it: create the object again without it",
+        )),
+        (Server::Zitadel { organization_id }, None) => Ok(organization_id.clone()),
+        (Server::Zitadel { .. }, Some(id)) => {
+            server.check_id("spec.project.organizationId", id)?;
+            Ok(Some(id.clone()))
+        }
+    }
+}
+
+impl Server {
+    fn check_id(&self, field: &str, id: &str) -> Result<(), Refusal> {
+        match self {
+            Self::Infisical => uuid(field, id),
+            Self::Zitadel { .. } => digits(field, id),
+        }
+    }
+}
+
+/// Looks at everything in a spec that can be wrong although the API server took it.
+pub fn admit(spec: &ProjectMembershipSpec) -> Result<Admitted, Refusal> {
+    let mut seen = BTreeSet::new();
+    let mut roles = Vec::with_capacity(spec.roles.len());
+    if let Some(interval) = &spec.resync_interval {
+        interval.seconds().map_err(|e| invalid(&format!("spec.resyncInterval: {e}")))?;
+    }
+    for grant in &spec.roles {
+        if grant.role == "custom" {
+            return Err(invalid(
+                "spec.roles: \"custom\" is how Infisical marks every custom role, not a role: write the role's own slug",
+            ));
+        }
+        if !seen.insert(grant.role.as_str()) {
+            return Err(invalid(&format!("spec.roles: {:?} is declared twice: leave one", grant.role)));
+        }
+        roles.push(Wanted { role: grant.role.clone(), when: when(grant)? });
+    }
+    if roles.is_empty() {
+        return Err(invalid("spec.roles is empty: declare at least one role, or delete the object"));
+    }
+    Ok(Admitted { roles })
+}
+
+fn when(grant: &RoleGrant) -> Result<When, Refusal> {
+    let Some(temporary) = &grant.temporary else {
+        return Ok(When::Always);
+    };
+    let seconds = match &temporary.duration {
+        None => None,
+        Some(duration) => Some(
+            duration.seconds().map_err(|e| invalid(&format!("spec.roles[{}].temporary.duration: {e}", grant.role)))?,
+        ),
+    };
+    let time = |field: &str, time: &Option<Time>| {
+        let read = time.as_ref().map(Time::timestamp).transpose();
+        read.map_err(|e| invalid(&format!("spec.roles[{}].temporary.{field}: {e}", grant.role)))
+    };
+    let start = time("startTime", &temporary.start_time)?;
+    let end = time("expirationTime", &temporary.expiration_time)?;
+    if seconds.is_none() && end.is_none() {
+        return Err(invalid(&format!(
+            "spec.roles[{}].temporary has no end: set duration, expirationTime or both",
+            grant.role
+        )));
+    }
+    if let (Some(start), Some(end)) = (start, end)
+        && end <= start
+    {
+        return Err(invalid(&format!(
+            "spec.roles[{}].temporary: expirationTime {end} is not after startTime {start}: write a later expirationTime, or set duration instead",
+            grant.role
+        )));
+    }
+    Ok(When::Within { start, seconds, end })
+}
+
+fn invalid(message: &str) -> Refusal {
+    Refusal { reason: Reason::InvalidSpec, message: message.to_owned() }
+}
+
+fn uuid(field: &str, id: &str) -> Result<(), Refusal> {
+    let groups: Vec<&str> = id.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|g| g.len()).collect();
+    if lengths == [8, 4, 4, 4, 12] && groups.iter().all(|g| g.chars().all(|c| c.is_ascii_hexdigit())) {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "{field} is {id:?}, but Infisical's ids are UUIDs: copy the id from the settings page, or write the name as name, and create the object again"
+    )))
+}
+
+fn digits(field: &str, id: &str) -> Result<(), Refusal> {
+    if !id.is_empty() && id.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(invalid(&format!(
+        "{field} is {id:?}, but ZITADEL's ids are digits: copy the resource id from the console, or write the name as name, and create the object again"
+    )))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! What an object's status says, and the only way to set a condition. Pure: the one write is in `controller::write`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::condition::{Condition, Standing, Time};
+use crate::api::membership::{Drift, ManagedRole, RoleState, RoleStatus};
+use crate::api::{self, ProjectMembershipSpec, Reason};
+use crate::core::grants::{self, State};
+use crate::core::layers::Layer;
+use crate::core::member::{Term, Window};
+use crate::core::text::bounded;
+
+/// How long an object may wait before Ready turns from Unknown to False.
+pub const PATIENCE_SECONDS: i64 = 300;
+/// The most characters of a condition's message.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// Why an object is or isn't ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The reason.
+    pub reason: Reason,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+}
+
+impl Told {
+    /// A reason and its message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The most differences that a status lists (the schema's bound).
+pub const MOST_DRIFT: usize = 256;
+
+/// The conditions that say `told`: Ready always; Reconciling, Stalled and Drifted only while True.
+/// `lastTransitionTime` moves only when a status changes.
+pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let standing = told.reason.standing();
+    let reason = told.reason.to_string();
+    let message = bounded(&told.message, LONGEST_MESSAGE);
+    let condition = |type_: &str, status: &str, reason: &str, message: &str| {
+        let known = old.iter().find(|c| c.type_ == type_ && c.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            observed_generation: Some(generation),
+            last_transition_time: known
+                .map_or_else(|| Time(grants::whole_second(now)), |c| c.last_transition_time.clone()),
+        }
+    };
+    let mut conditions = vec![condition("Ready", ready(old, standing, now), &reason, &message)];
+    match standing {
+        Standing::Waiting | Standing::Failing => conditions.push(condition("Reconciling", "True", &reason, &message)),
+        Standing::Stalled => conditions.push(condition("Stalled", "True", &reason, &message)),
+        Standing::Ready => {}
+    }
+    if !drift.is_empty() {
+        let differences: Vec<String> = drift.iter().map(|drift| format!("{:?} {:?}", drift.kind, drift.role)).collect();
+        conditions.push(condition("Drifted", "True", "Drifted", &bounded(&differences.join(", "), LONGEST_MESSAGE)));
+    }
+    conditions
+}
+
+/// As [`conditions`], with Ready False at once where a reason would have it Unknown for a while.
+pub fn not_ready(old: &[Condition], told: &Told, generation: i64, now: Timestamp) -> Vec<Condition> {
+    let mut conditions = conditions(old, told, &[], generation, now);
+    for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready" && condition.status != "False") {
+        let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
+        "False".clone_into(&mut ready.status);
+        ready.last_transition_time =
+            was.map_or_else(|| Time(grants::whole_second(now)), |was| was.last_transition_time.clone());
+    }
+    conditions
+}
+
+fn ready(old: &[Condition], standing: Standing, now: Timestamp) -> &'static str {
+    let known = old.iter().find(|c| c.type_ == "Ready");
+    let was = known.map_or("Unknown", |c| c.status.as_str());
+    match standing {
+        Standing::Ready => "True",
+        Standing::Failing | Standing::Stalled => "False",
+        Standing::Waiting => {
+            let stalled = old.iter().any(|c| c.type_ == "Stalled");
+            let since = known.filter(|c| c.status == "Unknown").map(|c| c.last_transition_time.0);
+            let patient = since.is_none_or(|since| now.duration_since(since).as_secs() < PATIENCE_SECONDS);
+            if (was == "False" && !stalled) || !patient { "False" } else { "Unknown" }
+        }
+    }
+}
+
+/// When an object that waits must be looked at again so that Ready turns False in time; `None`: it doesn't wait.
+pub fn patience_ends(conditions: &[Condition]) -> Option<Timestamp> {
+    let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "Unknown")?;
+    ready.last_transition_time.0.checked_add(jiff::SignedDuration::from_secs(PATIENCE_SECONDS)).ok()
+}
+
+/// What is known of the declared roles at the provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// The roles that an observation shows in force; `None`: nobody could look.
+    pub shown: Option<BTreeSet<String>>,
+    /// Of the roles that this object granted, those whose end has come and that are, or may be, still in force.
+    pub overdue: BTreeSet<String>,
+    /// Roles that were recorded as about to be granted, and whose grant has not been sent.
+    pub unsent: BTreeSet<String>,
+    /// When the object was created, where this is the first look at it.
+    pub new_since: Option<Timestamp>,
+}
+
+/// `status.roles` of an object that counts: every declared role, in order. A role in effect that isn't in force yet is
+/// Scheduled until the provider has taken it; one that is still in force after its end is Active.
+pub fn roles(
+    layer: &Layer,
+    others: &[Layer],
+    old: &[RoleStatus],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
+    let shown = |role: &String| in_force.shown.as_ref().is_some_and(|shown| shown.contains(role));
+    let state = |grant: &grants::Grant| match grant.state(now) {
+        State::Scheduled => RoleState::Scheduled,
+        State::Expired if in_force.overdue.contains(&grant.role) => RoleState::Active,
+        State::Expired => RoleState::Expired,
+        State::Active if !shown(&grant.role) => RoleState::Scheduled,
+        State::Active if others.iter().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
+        State::Active => RoleState::Active,
+    };
+    let of = |grant: &grants::Grant| {
+        let known = old.iter().find(|role| role.role == grant.role);
+        let granted = layer.managed.contains_key(&grant.role) && !in_force.unsent.contains(&grant.role);
+        let mut role = role_status(&grant.role, state(grant), grant.term);
+        // Its window was emptied so that it stays Expired, and is reported as it was.
+        let expired = |known: &&RoleStatus| known.state == RoleState::Expired && known.start_time == role.start_time;
+        if let Some(known) = known.filter(expired).filter(|_| role.start_time == role.expiration_time) {
+            role.expiration_time = known.expiration_time;
+        }
+        let missed = !granted && was_to_come(known, in_force.new_since, role.expiration_time);
+        with_message(role, known, missed, now)
+    };
+    layer.grants.iter().map(of).collect()
+}
+
+fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
+    let (start_time, expiration_time) = match term {
+        Term::Permanent => (None, None),
+        Term::Temporary(window) => (Some(window.start), Some(window.end)),
+    };
+    RoleStatus { role: role.to_owned(), state, start_time, expiration_time, message: None }
+}
+
+/// Whether a role was to be granted when it was looked at last, or when its object was created, which nobody has looked at.
+fn was_to_come(known: Option<&RoleStatus>, new_since: Option<Timestamp>, end: Option<Timestamp>) -> bool {
+    match known {
+        Some(known) => known.state == RoleState::Scheduled && known.expiration_time == end,
+        None => new_since.zip(end).is_some_and(|(created, end)| created < end),
+    }
+}
+
+/// What `status.roles` says of a role whose window ended before it could be granted.
+pub const NOT_GRANTED: &str = "not granted: its window ended before it could be";
+
+/// The roles of which a status newly says that they were not granted.
+pub fn missed<'a>(old: &'a [RoleStatus], new: &'a [RoleStatus]) -> impl Iterator<Item = &'a RoleStatus> {
+    let says = |role: &RoleStatus| role.message.as_deref() == Some(NOT_GRANTED);
+    let said = move |role: &RoleStatus| {
+        old.iter().any(|old| says(old) && (&old.role, old.expiration_time) == (&role.role, role.expiration_time))
+    };
+    new.iter().filter(move |role| says(role) && !said(role))
+}
+
+/// Adds what the state alone does not say. `known`: what the status said of the role before. `missed`: the role was to be
+/// granted, and nothing was sent.
+fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now: Timestamp) -> RoleStatus {
+    let ended = role.expiration_time.is_some_and(|end| end <= now);
+    let known = known.filter(|known| known.expiration_time == role.expiration_time);
+    let message = match (role.state, known) {
+        (RoleState::Active | RoleState::Shared, _) if ended => Some(
+            "overdue: the end has passed, and the role could not be removed yet; the condition Ready says why"
+                .to_owned(),
+        ),
+        (RoleState::Expired, _) if missed => Some(NOT_GRANTED.to_owned()),
+        (RoleState::Expired, Some(RoleStatus { state: RoleState::Expired, message, .. })) => message.clone(),
+        _ => None,
+    };
+    RoleStatus { message, ..role }
+}
+
+/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends, earlier where
+/// the spec brought the end of `recorded` forward.
+pub fn frozen_roles(
+    old: &[RoleStatus],
+    recorded: &[ManagedRole],
+    in_force: &InForce,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
+    let frozen = |role: &RoleStatus| {
+        let recorded = recorded.iter().find(|recorded| recorded.role == role.role);
+        let earlier =
+            recorded.and_then(|r| r.expiration_time).filter(|end| role.expiration_time.is_none_or(|e| *end < e));
+        let start_time = role.start_time.or(recorded.filter(|_| earlier.is_some()).and_then(|r| r.start_time));
+        let role = &RoleStatus { start_time, expiration_time: earlier.or(role.expiration_time), ..role.clone() };
+        let there = in_force.shown.as_ref().is_none_or(|shown| shown.contains(&role.role));
+        let ended = role.expiration_time.is_some_and(|end| end <= now);
+        let state = match role.state {
+            _ if ended && in_force.overdue.contains(&role.role) => RoleState::Active,
+            _ if ended => RoleState::Expired,
+            RoleState::Active | RoleState::Shared if !there => RoleState::Scheduled,
+            state => state,
+        };
+        let granted = recorded.is_some() && !in_force.unsent.contains(&role.role);
+        let missed = !granted && was_to_come(Some(role), None, role.expiration_time);
+        with_message(RoleStatus { state, ..role.clone() }, Some(role), missed, now)
+    };
+    old.iter().map(frozen).collect()
+}
+
+/// `status.roles` of an object that only observes: its declaration, with the starts that are known, and what is there.
+pub fn observed_roles(
+    spec: &ProjectMembershipSpec,
+    old: &[RoleStatus],
+    shown: Option<&BTreeSet<String>>,
+    now: Timestamp,
+) -> Vec<RoleStatus> {
+    let of = |grant: &api::membership::RoleGrant| {
+        let known = old.iter().find(|role| role.role == grant.role);
+        let temporary = grant.temporary.clone().unwrap_or_default();
+        let read = |time: Option<api::Time>| time.and_then(|time| time.timestamp().ok());
+        let start_time = read(temporary.start_time).or(known.and_then(|role| role.start_time));
+        let end = read(temporary.expiration_time).map(|end| start_time.map_or(end, |start| end.max(start)));
+        let state = match () {
+            () if end.is_some_and(|end| end <= now) => RoleState::Expired,
+            () if start_time.is_some_and(|start| start > now) => RoleState::Scheduled,
+            () if shown.is_some_and(|shown| shown.contains(&grant.role)) => RoleState::Active,
+            () => RoleState::Scheduled,
+        };
+        RoleStatus { role: grant.role.clone(), state, start_time, expiration_time: end, message: None }
+    };
+    spec.roles.iter().map(of).collect()
+}
+
+/// `status.activeRoles`: what `kubectl get` shows.
+pub fn active_roles(roles: &[RoleStatus]) -> String {
+    let active = roles.iter().filter(|role| matches!(role.state, RoleState::Active | RoleState::Shared));
+    active.map(|role| role.role.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// A managed role's term.
+pub fn term_of(role: &ManagedRole) -> Term {
+    match (role.start_time, role.expiration_time) {
+        (None, None) => Term::Permanent,
+        (start, end) => {
+            Term::Temporary(Window { start: start.unwrap_or(Timestamp::MIN), end: end.unwrap_or(Timestamp::MAX) })
+        }
+    }
+}
+
+/// `status.managedRoles` from a record; `id`: what is known of a role's id.
+pub fn managed_roles(record: &BTreeMap<String, Term>, id: impl Fn(&str) -> Option<String>) -> Vec<ManagedRole> {
+    let of = |(role, term): (&String, &Term)| {
+        let (start_time, expiration_time) = match term {
+            Term::Permanent => (None, None),
+            Term::Temporary(window) => (Some(window.start), Some(window.end)),
+        };
+        ManagedRole { role: role.clone(), role_id: id(role), start_time, expiration_time }
+    };
+    record.iter().map(of).collect()
+}
+
+/// The next instant at which a declared or a managed role starts or ends.
+pub fn next_transition(roles: &[RoleStatus], managed: &[ManagedRole], now: Timestamp) -> Option<Timestamp> {
+    let of_roles = roles.iter().filter(|role| role.state != RoleState::Expired);
+    let of_roles = of_roles.flat_map(|role| [role.start_time, role.expiration_time]);
+    let of_managed = managed.iter().flat_map(|role| [role.start_time, role.expiration_time]);
+    of_roles.chain(of_managed).flatten().filter(|edge| *edge > now && *edge < Timestamp::MAX).min()
+}
+
+#[cfg(test)]
+mod tests;

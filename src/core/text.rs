@@ -1,0 +1,9 @@
+//! Texts that have a bound.
+
+/// At most `longest` characters of `text`; what is left out shows as `…`.
+pub fn bounded(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(longest.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
