@@ -1,5 +1,5 @@
-//! The wall clock, as a value that is handed down: what it shows decides when a grant begins and ends; and what a
-//! provider's clock shows beside it.
+//! The wall clock, as a value that is passed on. It determines when a grant begins and ends. Also the clock of a
+//! provider, for comparison.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// A wall clock. Clones show the same.
+/// A wall clock. Clones show the same time.
 #[derive(Clone, Debug)]
 pub struct Clock(Shows);
 
@@ -24,12 +24,12 @@ impl Clock {
         Self(Shows::System)
     }
 
-    /// A clock that shows `origin` now and goes on with tokio's time: where that is paused, so is this.
+    /// A clock that shows `origin` now and follows tokio's time, so that it pauses when tokio's time is paused.
     pub fn following(origin: Timestamp) -> Self {
         Self(Shows::Following { origin, since: Instant::now(), ahead: Arc::default() })
     }
 
-    /// What it shows.
+    /// The present time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Shows::System => Timestamp::now(),
@@ -41,7 +41,8 @@ impl Clock {
         }
     }
 
-    /// Another clock that goes on from what this one shows and jumps by itself. The system's stays the system's.
+    /// A separate clock that starts at the time of this one and jumps independently. The system's clock stays the
+    /// system's.
     pub fn apart(&self) -> Self {
         match &self.0 {
             Shows::System => Self::system(),
@@ -49,7 +50,7 @@ impl Clock {
         }
     }
 
-    /// Jumps, forwards or back. The system's clock isn't ours to move: it stays.
+    /// Jumps, forwards or backwards. The system's clock cannot be changed and ignores this.
     pub fn jump(&self, by: SignedDuration) {
         if let Shows::Following { ahead, .. } = &self.0 {
             ahead.fetch_add(i64::try_from(by.as_millis()).unwrap_or_default(), Ordering::Relaxed);
@@ -57,11 +58,11 @@ impl Clock {
     }
 }
 
-/// How far two clocks may be apart before no temporary grant begins any more.
+/// The difference between two clocks above which no temporary grant begins.
 pub const SKEW: Duration = Duration::from_secs(30);
-/// For how long a provider's clock is known after a response.
+/// How long a provider's clock counts as known after a response.
 pub const KNOWN_FOR: Duration = Duration::from_secs(60);
-/// How far the wall clock may move against the monotonic clock before it has jumped.
+/// How far the wall clock may move against the monotonic clock before this counts as a jump.
 const JUMP: Duration = Duration::from_secs(2);
 
 /// A provider's clock, as a response showed it.
@@ -75,22 +76,23 @@ pub struct ProviderClock {
 /// Whether the provider's clock and the wall clock show the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
-    /// They differ by no more than [`SKEW`].
+    /// They differ by [`SKEW`] at most.
     Agree,
     /// The provider's clock is ahead of the wall clock by this much.
     Differ(SignedDuration),
-    /// There is no recent response, or the wall clock has jumped since: only another response tells.
+    /// There is no recent response, or the wall clock has jumped since: another response is needed.
     Unknown,
 }
 
 impl ProviderClock {
-    /// A response was received at `at`, when the wall clock showed `wall`: the provider's clock is ahead of it by `skew`.
+    /// A response was received at `at`, when the wall clock showed `wall`. The provider's clock is ahead of it by
+    /// `skew`.
     pub fn new(skew: SignedDuration, wall: Timestamp, at: Instant) -> Self {
         Self { skew, wall, at }
     }
 
-    /// How far the provider's clock is ahead of a wall clock that shows `wall` at `at`. The provider's time is reckoned on
-    /// the monotonic clock, so that this is right after the wall clock has jumped.
+    /// How far the provider's clock is ahead of a wall clock that shows `wall` at `at`. The provider's time is computed
+    /// on the monotonic clock, so that the result stays correct after a jump of the wall clock.
     pub fn skew(&self, wall: Timestamp, at: Instant) -> SignedDuration {
         self.skew.saturating_sub(self.moved(wall, at))
     }
@@ -106,7 +108,7 @@ impl ProviderClock {
     }
 }
 
-/// Whether a temporary grant may begin, by what is known of the provider's clock.
+/// Whether the clocks agree, so that a temporary grant may begin, according to what is known of the provider's clock.
 pub fn agreement(provider: Option<&ProviderClock>, wall: Timestamp, at: Instant) -> Agreement {
     let Some(provider) = provider.filter(|provider| provider.is_known(wall, at)) else {
         return Agreement::Unknown;
@@ -115,8 +117,8 @@ pub fn agreement(provider: Option<&ProviderClock>, wall: Timestamp, at: Instant)
     if skew.unsigned_abs() > SKEW { Agreement::Differ(skew) } else { Agreement::Agree }
 }
 
-/// How far ahead of the wall clock the time is by which grants are evaluated: of two ends the earlier counts. A provider's
-/// clock does not expire for this purpose.
+/// How far the time that is used to evaluate grants is ahead of the wall clock, so that the earlier of two ends
+/// applies. For this purpose a provider's clock does not expire.
 pub fn lead(provider: Option<&ProviderClock>, wall: Timestamp, at: Instant) -> SignedDuration {
     let skew = provider.map_or(SignedDuration::ZERO, |provider| provider.skew(wall, at));
     if skew > SignedDuration::ZERO && skew.unsigned_abs() > SKEW { skew } else { SignedDuration::ZERO }

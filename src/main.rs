@@ -19,7 +19,7 @@ async fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Unlike eprintln!, it doesn't panic where nobody reads it.
+            // Unlike `eprintln!`, this does not panic if the other end of standard error is closed.
             let _ = writeln!(std::io::stderr(), "membership-operator: {error}");
             ExitCode::FAILURE
         }

@@ -1,4 +1,4 @@
-//! The command line as typed, and what it means.
+//! The command line as typed, and the configuration that it describes.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ pub struct Run {
     pub token_directory: PathBuf,
 }
 
-/// Where a Pod finds its namespace.
+/// The file that contains the namespace of a Pod.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 fn terms(text: &str) -> Result<Terms, String> {
@@ -92,7 +92,7 @@ fn terms(text: &str) -> Result<Terms, String> {
     Terms::seconds(seconds).ok_or_else(bounds)
 }
 
-/// A namespace's name, as Kubernetes has them (RFC 1123 label).
+/// The name of a namespace, in the form that Kubernetes requires (RFC 1123 label).
 fn namespace(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let label = (1..=63).contains(&text.len()) && text.chars().all(fits);
@@ -101,10 +101,10 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 impl Run {
-    /// What the arguments mean.
+    /// The configuration that the arguments describe.
     ///
     /// # Errors
-    /// Where there is no namespace for a Lease that is asked for.
+    /// If a Lease is requested and there is no namespace for it.
     pub fn config(self) -> Result<Config, String> {
         let lease = self.lease()?;
         Ok(Config {

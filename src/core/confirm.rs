@@ -1,22 +1,22 @@
 //! Whether an observation shows that a write was carried out. Pure.
 //!
-//! A server's yes isn't proof: ZITADEL may lose a write that it answered with 200 (docs/reference/zitadel.md, trap 4),
-//! and Infisical may unite the lists of two writers (docs/reference/infisical.md, "PATCH and time").
+//! A successful response is no proof: ZITADEL may lose a write that it answered with 200 (docs/reference/zitadel.md,
+//! trap 4), and Infisical may merge the lists of two writers (docs/reference/infisical.md, "PATCH and time").
 
 use crate::core::member::{Capabilities, Change, Entry, Member, Receipt};
 
-/// What an observation that began after a write says of it.
+/// What an observation that began after a write shows about the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
     /// The write is in force.
     Shown,
-    /// The provider hasn't carried it out, or doesn't show it yet.
+    /// The provider has not carried it out, or does not show it yet.
     NotYet,
-    /// Something else was written since.
+    /// Another write was made since.
     Overtaken,
 }
 
-/// Judges the row that an observation shows, `None`: no row, after `change` was answered with `receipt`.
+/// Compares the observed row (`None`: there is no row) with `change`, which was answered with `receipt`.
 pub fn confirmation(
     change: &Change,
     receipt: Receipt,
@@ -53,7 +53,7 @@ pub fn confirmation(
     }
 }
 
-/// A list as what it gives: roles and, where the provider keeps them, ends in milliseconds; order doesn't matter.
+/// What a list grants: its roles and, if the provider keeps them, their ends in milliseconds. The order is irrelevant.
 fn key(entries: &[Entry], capabilities: Capabilities) -> Vec<(&str, Option<i64>)> {
     let end = |entry: &Entry| entry.term.end().filter(|_| capabilities.enforces_expiry).map(|end| end.as_millisecond());
     let mut key: Vec<_> = entries.iter().map(|entry| (entry.role.as_str(), end(entry))).collect();
@@ -96,7 +96,7 @@ mod tests {
         use Confirmation::{NotYet, Overtaken, Shown};
         let replace = Change::Replace(vec![Entry::permanent("a"), Entry::permanent("b")]);
         let cases = [
-            // ZITADEL: the row's sequence must have reached the write's.
+            // ZITADEL: the sequence of the row must have reached that of the write.
             (ZITADEL, &replace, Some(5), row(&["b", "a"], Some(5), 1), Shown),
             (ZITADEL, &replace, Some(5), row(&["a"], Some(4), 1), NotYet),
             (ZITADEL, &replace, Some(5), row(&["a", "b"], Some(4), 1), NotYet),

@@ -1,6 +1,6 @@
-//! What a provider holds for one subject in one project: the values that roster, plan and providers share.
+//! What a provider holds for one subject in one project: the values that the roster, the plan and the providers share.
 //!
-//! Nothing here knows a wire format, a clock or a client.
+//! Nothing here depends on a wire format, a clock or a client.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::api::SubjectKind;
 pub struct Window {
     /// The first instant.
     pub start: Timestamp,
-    /// The first instant after it.
+    /// The first instant after the window.
     pub end: Timestamp,
 }
 
@@ -21,7 +21,7 @@ impl Window {
         self.start <= at && at < self.end
     }
 
-    /// How long the window is; negative where it ends before it starts.
+    /// The length of the window; negative if it ends before it starts.
     pub fn length(&self) -> SignedDuration {
         self.end.duration_since(self.start)
     }
@@ -30,14 +30,14 @@ impl Window {
 /// How long a role is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Term {
-    /// For good.
+    /// Without an end.
     Permanent,
-    /// For a while.
+    /// Within a window.
     Temporary(Window),
 }
 
 impl Term {
-    /// The first instant at which the role is no longer held; `None`: never.
+    /// The first instant at which the role is no longer held. `None`: it has no end.
     pub fn end(&self) -> Option<Timestamp> {
         match self {
             Self::Permanent => None,
@@ -50,7 +50,7 @@ impl Term {
         self.end().is_some_and(|end| end <= now)
     }
 
-    /// The later-ending of two terms; a permanent one ends last, and of equal ends the earlier start stays.
+    /// The term that ends later. A permanent term ends last; if the ends are equal, the earlier start is kept.
     pub fn later(self, other: Self) -> Self {
         match (self, other) {
             (Self::Permanent, _) | (_, Self::Permanent) => Self::Permanent,
@@ -66,62 +66,63 @@ impl Term {
 pub struct Entry {
     /// The role's slug or key.
     pub role: String,
-    /// How long it is held.
+    /// How long the role is held.
     pub term: Term,
-    /// The entry's window in the provider's own words, so that a foreign entry is sent back byte for byte.
-    /// `None` for entries of ours and for permanent ones.
+    /// The window exactly as the provider wrote it, so that an unmanaged entry is sent back byte for byte. `None` for
+    /// entries that the operator made and for permanent ones.
     pub verbatim: Option<Verbatim>,
-    /// The id of the role, where the provider has one that stays when the name is changed, and shows it.
+    /// The id of the role, if the provider shows one that does not change when the role is renamed.
     pub role_id: Option<String>,
 }
 
 impl Entry {
-    /// An entry of ours.
+    /// An entry that the operator makes.
     pub fn new(role: impl Into<String>, term: Term) -> Self {
         Self { role: role.into(), term, verbatim: None, role_id: None }
     }
 
-    /// A permanent entry of ours.
+    /// A permanent entry that the operator makes.
     pub fn permanent(role: impl Into<String>) -> Self {
         Self::new(role, Term::Permanent)
     }
 }
 
-/// A temporary entry's window as the provider wrote it (Infisical: `temporaryRange`, `temporaryAccessStartTime`).
+/// The window of a temporary entry as the provider wrote it (Infisical: `temporaryRange`, `temporaryAccessStartTime`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Verbatim {
-    /// The range as it came, as `2h` or `1.5h`.
+    /// The range as received, for example `2h` or `1.5h`.
     pub range: String,
-    /// The start as it came.
+    /// The start as received.
     pub start: String,
 }
 
-/// A row of a project's list: what one subject holds.
+/// A row of a project's list: the roles of one subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// The subject's id, as in [`Target::subject_id`].
     pub subject_id: String,
-    /// Its roles, in the provider's order. Of several memberships of one subject: all their entries.
+    /// Its roles, in the provider's order. If the subject has several memberships: the entries of all of them.
     pub entries: Vec<Entry>,
-    /// How many memberships the provider has of this subject; more than one must be deleted and created again
-    /// (docs/reference/infisical.md, "PATCH and time").
+    /// The number of memberships that the provider has of this subject. If there is more than one, they must be deleted
+    /// and created again (docs/reference/infisical.md, "PATCH and time").
     pub memberships: u32,
-    /// A number that grows with every change, where the provider has one (ZITADEL: `details.sequence`).
+    /// A number that grows with every change, if the provider has one (ZITADEL: `details.sequence`).
     pub version: Option<u64>,
 }
 
-/// Where members are: one project at a provider.
+/// One project at a provider, in which subjects are members.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Project {
     /// ZITADEL: the organization that owns the project, for `x-zitadel-orgid`.
     pub organization_id: Option<String>,
-    /// The project's id, in the provider's normal form (a UUID in lower case).
+    /// The project's id, in the provider's normal form (for example a UUID in lower case).
     pub id: String,
-    /// ZITADEL: the grant of the project to another organization, whose members are meant instead of the project's own.
+    /// ZITADEL: the grant of the project to another organization. If set, the members of the grant are meant instead of
+    /// those of the project.
     pub grant_id: Option<String>,
 }
 
-/// Whose roles, and where: the unit of work.
+/// One subject in one project: the unit of work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The project.
@@ -132,28 +133,29 @@ pub struct Target {
     pub subject_id: String,
 }
 
-/// What is to be done to a member. Only [`crate::core::plan`] makes one for the controller.
+/// A change of one member. In the controller, only [`crate::core::plan`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// There is no membership: create one with these roles.
     Create(Vec<Entry>),
-    /// There is one: replace its whole list.
+    /// There is one membership: replace its whole list.
     Replace(Vec<Entry>),
-    /// There are several of one subject: delete them all, then create one with these roles; or, where nobody can be
-    /// created again without a mail (users of Infisical), make one with these roles of them.
+    /// There are several memberships of one subject: delete them all, then create one with these roles. If creating one
+    /// would send an e-mail (users of Infisical), merge them into one with these roles instead.
     Recreate(Vec<Entry>),
     /// Remove the membership, or all of them.
     Remove,
 }
 
 impl Capabilities {
-    /// Whether all that a membership holds is the role that gives nothing, so that it gives no access.
+    /// Whether the membership holds only the role that gives no access.
     pub fn is_without_access(&self, member: &Member) -> bool {
         let is_empty = |entry: &Entry| Some(entry.role.as_str()) == self.empty_role;
         member.memberships == 1 && !member.entries.is_empty() && member.entries.iter().all(is_empty)
     }
 
-    /// Roles that somebody who is brought in may be left with, and whoever brings them in answers for.
+    /// The roles that an invitation may leave the invited user with. The declaration that invites is responsible for
+    /// them.
     pub fn left_by_an_invitation(&self) -> impl Iterator<Item = &'static str> + use<> {
         let roles = [self.creation_role, self.permanent_base];
         roles.into_iter().flatten().filter({
@@ -164,7 +166,8 @@ impl Capabilities {
 }
 
 impl Change {
-    /// The change that states the same list again where `shown` is what is there, in the form that this needs.
+    /// The change that writes the same list again if the provider shows `shown`, as the kind of change that this
+    /// requires.
     pub fn stated_again(&self, shown: Option<&Member>) -> Self {
         let entries = self.outcome().to_vec();
         match shown {
@@ -175,7 +178,7 @@ impl Change {
         }
     }
 
-    /// The list that stands when the change is done; empty where the membership is gone.
+    /// The list after the change; empty if the membership is removed.
     pub fn outcome(&self) -> &[Entry] {
         match self {
             Self::Create(entries) | Self::Replace(entries) | Self::Recreate(entries) => entries,
@@ -184,46 +187,47 @@ impl Change {
     }
 }
 
-/// What a provider can and needs.
+/// What a provider supports and requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capabilities {
-    /// It ends a temporary role by itself when it was told the end.
+    /// It ends a temporary role itself if it received the end.
     pub enforces_expiry: bool,
-    /// It refuses a membership of temporary roles only, and this built-in role gives nothing: the base to add.
+    /// It refuses a membership with temporary roles only. This built-in role gives no access and is added as the
+    /// permanent base.
     pub permanent_base: Option<&'static str>,
-    /// The built-in role that gives nothing, where the provider has one, whether or not it is needed as a base. A
-    /// membership that holds nothing else gives no access, and is left with it where it can't be removed.
+    /// The built-in role that gives no access, if the provider has one, whether or not it is needed as a base. A
+    /// membership that holds only this role gives no access. It is left with it if it cannot be removed.
     pub empty_role: Option<&'static str>,
-    /// A row that a list shows is what is in force; where false, only a write's own answer is.
+    /// A listed row is what is in force. If false, only the response of a write is reliable.
     pub lists_are_current: bool,
-    /// Adding a member may leave it with this role until the next write, whatever was asked for
-    /// (docs/reference/infisical.md, "Users and groups": October 2024 makes every new user a `member`). It is written
-    /// down as ours before.
+    /// Adding a member may leave the member with this role until the next write, whatever was requested
+    /// (docs/reference/infisical.md, "Users and groups": October 2024 makes every new user a `member`). It is recorded
+    /// as managed beforehand.
     pub creation_role: Option<&'static str>,
-    /// A subject that the provider doesn't know in the project may be invited by name.
+    /// A subject that is not in the project may be invited by name.
     pub invites: bool,
 }
 
-/// What a write's answer said.
+/// What the response of a write contained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {
-    /// The version of the row that shows the write (ZITADEL: `details.sequence`), where the provider has one.
+    /// The version of the row that shows the write (ZITADEL: `details.sequence`), if the provider has one.
     pub version: Option<u64>,
-    /// Why a removal left the membership in place, with nothing but [`Capabilities::empty_role`] in it: the provider
-    /// refuses the removal permanently and accepts a change.
+    /// Why a removal left the membership in place with only [`Capabilities::empty_role`]: the provider permanently
+    /// refuses the removal but accepts a change.
     pub kept: Option<&'static str>,
 }
 
-/// What a request is for, the most urgent first. Of two ends the one that was due earlier is more urgent.
+/// The purpose of a request, the most urgent first. Of two ends, the one that was due earlier is more urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Urgency {
-    /// It ends access whose end has come, at this instant, or repairs a removal that was lost.
+    /// It ends access whose end, at this instant, has passed, or repeats a removal that the provider lost.
     End(Timestamp),
-    /// It takes access away and gives none.
+    /// It removes access and grants none.
     Revoke,
-    /// It takes access away and gives some.
+    /// It removes some access and grants other access.
     Exchange,
-    /// It gives access that was asked for.
+    /// It grants access that was requested.
     Grant,
     /// It repairs drift.
     Drift,
@@ -232,10 +236,10 @@ pub enum Urgency {
 }
 
 impl Urgency {
-    /// How many levels there are; ends are one.
+    /// The number of levels. All ends are one level.
     pub const LEVELS: usize = 6;
 
-    /// Its level, 0 the most urgent.
+    /// Its level; 0 is the most urgent.
     pub fn level(self) -> usize {
         match self {
             Self::End(_) => 0,
@@ -247,7 +251,7 @@ impl Urgency {
         }
     }
 
-    /// Whether it is for access that has to end.
+    /// Whether its purpose is to end access.
     pub fn revokes(self) -> bool {
         matches!(self, Self::End(_) | Self::Revoke)
     }

@@ -1,6 +1,6 @@
-//! What is decided, as functions of values and `now`: nothing in here waits, sends or logs.
+//! The decisions, as functions of values and `now`. Nothing in this module waits, sends or logs.
 //!
-//! It uses the standard library, jiff and the types of [`api`](crate::api), which `tests/modules.rs` checks.
+//! It depends only on the standard library, jiff and the types of [`api`](crate::api), which `tests/modules.rs` checks.
 
 pub(crate) mod changes;
 pub mod confirm;

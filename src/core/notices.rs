@@ -1,7 +1,8 @@
-//! When to report again what has not changed: a failed revocation, a wait, a fault. Pure: `now` is an argument.
+//! When to report again something that has not changed: a failed revocation, a wait, a fault. Pure: `now` is an
+//! argument.
 //!
-//! Conditions always say what is so. An event and a line in the log are for the moments at which somebody should look, and
-//! an operator that tries again every few seconds must not repeat them each time.
+//! Conditions always state the present situation. Events and log lines are for the moments at which somebody should
+//! look; an operator that retries every few seconds must not repeat them each time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,33 +11,33 @@ use std::time::Instant;
 
 use crate::api::Reason;
 
-/// How soon something that lasts is reported again.
+/// The interval at which a lasting problem is reported again.
 pub const REPEAT: Duration = Duration::from_secs(600);
-/// How long an object may wait before that is worth an event: an object that is applied together with its provider waits
-/// for moments.
+/// How long an object must wait before an event reports it. An object that is applied together with its provider waits
+/// only for moments.
 pub const WAIT_GRACE: Duration = Duration::from_secs(10);
 
 /// What was reported about one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notices {
-    /// When it was last reported that access which should have ended is still in force; `None`: there is none.
+    /// When access that should have ended was last reported as still in force. `None`: there is no such access.
     overdue: Option<Instant>,
-    /// Since when the object waits, and the reasons of this wait that were reported.
+    /// Since when the object has been waiting, and which reasons of this wait were reported.
     waiting: Option<(Instant, BTreeSet<Reason>)>,
-    /// The API server failed or refused a request of the last pass.
+    /// Set if the API server failed or refused a request of the last pass.
     fault: Option<Fault>,
 }
 
-/// Faults of several passes in a row.
+/// Faults of several consecutive passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fault {
     in_a_row: u32,
-    /// The last one that was logged.
+    /// The last fault that was logged.
     logged: Option<String>,
 }
 
 impl Notices {
-    /// A revocation has failed. Whether to report it: the first failure, and then at most every [`REPEAT`].
+    /// A revocation has failed. Returns whether to report it: the first failure, and then once per [`REPEAT`] at most.
     pub fn revocation_failed(&mut self, now: Instant) -> bool {
         due_again(&mut self.overdue, now)
     }
@@ -51,32 +52,32 @@ impl Notices {
         self.overdue.is_some()
     }
 
-    /// The object waits for this reason. Whether to report it: once for each reason of one wait, and not before it has
-    /// lasted [`WAIT_GRACE`].
+    /// The object waits for this reason. Returns whether to report it: once for each reason of one wait, and only after
+    /// the wait has lasted [`WAIT_GRACE`].
     pub fn waits(&mut self, reason: Reason, now: Instant) -> bool {
         let (since, reported) = self.waiting.get_or_insert_with(|| (now, BTreeSet::new()));
         now.duration_since(*since) >= WAIT_GRACE && reported.insert(reason)
     }
 
-    /// How long until the wait for this reason is to be reported; `None`: it is not, or was already.
+    /// How long until the wait for this reason is to be reported. `None`: it is not to be reported, or was already.
     pub fn grace_left(&self, reason: Reason, now: Instant) -> Option<Duration> {
         let (since, reported) = self.waiting.as_ref()?;
         (!reported.contains(&reason)).then(|| (*since + WAIT_GRACE).saturating_duration_since(now))
     }
 
-    /// The object doesn't wait.
+    /// The object no longer waits.
     pub fn waits_no_more(&mut self) {
         self.waiting = None;
     }
 
-    /// The API server failed or refused a request of a pass. Returns how many passes in a row have met one.
+    /// The API server failed or refused a request of a pass. Returns the number of consecutive passes with a fault.
     pub fn fault(&mut self) -> u32 {
         let fault = self.fault.get_or_insert_default();
         fault.in_a_row = fault.in_a_row.saturating_add(1);
         fault.in_a_row
     }
 
-    /// Whether to log a fault that this describes: once, until another takes its place.
+    /// Whether to log a fault with this description: once, until a different fault replaces it.
     pub fn logs_fault(&mut self, what: &str) -> bool {
         let fault = self.fault.get_or_insert_default();
         let changed = fault.logged.as_deref() != Some(what);
@@ -86,12 +87,12 @@ impl Notices {
         changed
     }
 
-    /// A pass was finished.
+    /// A pass finished without a fault.
     pub fn no_fault(&mut self) {
         self.fault = None;
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!((notices.fault(), notices.logs_fault("403")), (1, true));
     }
 
-    /// Seen failing without the grace: the first two are reported at once.
+    /// Seen failing without the grace period: the first two are reported at once.
     #[test]
     fn a_wait_is_reported_once_for_each_reason_and_only_if_it_lasts() {
         use Reason::{ProviderNotFound, ProviderNotReady, Unreachable};

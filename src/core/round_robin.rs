@@ -1,9 +1,9 @@
-//! Round robin: a map that remembers which key was served longest ago.
+//! Round robin: a map that remembers the order in which its keys were served.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// A map whose keys take round_robin. A key that is served goes behind all others, and so does one that comes (back).
+/// A map whose keys are served in turn. A key that is served, added or added again moves behind all others.
 #[derive(Debug)]
 pub struct RoundRobin<K, V> {
     order: BTreeMap<u64, K>,
@@ -18,7 +18,7 @@ impl<K, V> Default for RoundRobin<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V: Default> RoundRobin<K, V> {
-    /// The value of a key, made where it wasn't there.
+    /// The value of a key; inserted if it is missing.
     pub fn entry(&mut self, key: &K) -> &mut V {
         let Self { order, values, last } = self;
         let (_, value) = values.entry(key.clone()).or_insert_with(|| {
@@ -34,17 +34,17 @@ impl<K: Clone + Eq + Hash, V: Default> RoundRobin<K, V> {
         self.values.get(key).map(|(_, value)| value)
     }
 
-    /// The value of a key, to change.
+    /// The value of a key, mutable.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.values.get_mut(key).map(|(_, value)| value)
     }
 
-    /// All keys and values, the one that was served longest ago first.
+    /// All keys and values; the key that was served longest ago comes first.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.order.values().filter_map(|key| self.values.get(key).map(|(_, value)| (key, value)))
     }
 
-    /// The key was served.
+    /// Records that the key was served.
     pub fn served(&mut self, key: &K) {
         if let Some((turn, _)) = self.values.get_mut(key) {
             self.last += 1;
@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash, V: Default> RoundRobin<K, V> {
         }
     }
 
-    /// The key is gone.
+    /// Removes the key.
     pub fn remove(&mut self, key: &K) {
         if let Some((turn, _)) = self.values.remove(key) {
             self.order.remove(&turn);

@@ -1,6 +1,6 @@
-//! Texts that have a bound.
+//! Texts of bounded length.
 
-/// At most `longest` characters of `text`; what is left out shows as `…`.
+/// At most `longest` characters of `text`. An `…` marks omitted text.
 pub fn bounded(text: &str, longest: usize) -> String {
     match text.char_indices().nth(longest) {
         None => text.to_owned(),

@@ -23,20 +23,20 @@ use crate::telemetry::Metrics;
 use crate::telemetry::Reachability;
 use crate::transport::replaceable::Replaceable;
 
-/// How long an unused connection is kept: shorter than load balancers keep a flow that they see no traffic on.
+/// How long an unused connection is kept: shorter than load balancers keep a flow without traffic.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
 
-/// A response of the API server. All of it was read, unless it is a watch.
+/// A response of the API server. It was read completely, unless it is that of a watch.
 pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
-/// How long requests may take.
+/// The time limits of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// From sending a request to the last byte of its response; of a watch, to the head of its response.
+    /// From sending a request to the last byte of its response; for a watch, to the head of its response.
     pub single: Duration,
     /// The same for one page of a list.
     pub list: Duration,
-    /// How long nothing may arrive on a watch.
+    /// How long a watch may receive nothing.
     pub watch_silence: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for Limits {
 #[error("the Kubernetes API server did not answer within {} s; the request is retried on a new connection", .0.as_secs_f64())]
 pub struct TimedOut(pub Duration);
 
-/// What the limits distinguish.
+/// The kinds of requests with different limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Single,
@@ -61,7 +61,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// By the parameters that make a request a watch or one page of a list
+    /// Determined by the parameters that make a request a watch or one page of a list
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
     fn of<B>(request: &Request<B>) -> Self {
         let parameters = || request.uri().query().unwrap_or_default().split('&');
@@ -81,7 +81,7 @@ impl Kind {
     }
 }
 
-/// Connections to the API server. They speak HTTP/1, where a request that is given up closes its connection.
+/// Connections to the API server. They use HTTP/1, where giving up a request closes its connection.
 pub(super) struct Pool<C> {
     connector: C,
     current: Replaceable<Client<C, Body>>,
@@ -167,7 +167,7 @@ where
     let Ok(answer) = tokio::time::timeout(limit, answer).await else {
         let seconds = limit.as_secs_f64();
         let path = uri.path();
-        // One line when it begins: while nothing is answered at all, the next ones say nothing new.
+        // One line at the beginning: while no request is answered, further lines would add nothing.
         if shared.reachability.unanswered_for(Instant::now()).is_zero() {
             tracing::warn!(%method, path, seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
         } else {
@@ -208,8 +208,8 @@ where
     body.boxed_unsync()
 }
 
-/// A request that was sent. Dropped without an answer, by the limit here or by its caller (the Lease has a limit of its own),
-/// it replaces the pool, so that the next request is sent on a new connection.
+/// A request that was sent. If it is dropped without a response, by the limit here or by its caller (the Lease has a
+/// limit of its own), it replaces the pool, so that the next request is sent on a new connection.
 struct UnderWay<C: Connect + Clone> {
     shared: Arc<Shared<C>>,
     pool: u64,

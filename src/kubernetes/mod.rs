@@ -1,9 +1,9 @@
 //! The clients of the Kubernetes API server.
 //!
-//! The time limits of all requests are enforced here ([`exchange`]), below everything that sends one, so that no caller
-//! can forget them. kube's own stack has no limit on the time until a response, and its pool keeps handing out connections
-//! that went silent; the other layers are kube's. Requests are not retried here, where they would hold what their caller
-//! holds: the caller retries.
+//! The time limits of all requests are enforced here ([`exchange`]), below all code that sends requests, so that no
+//! caller can forget them. kube's own stack has no limit on the time until a response, and its pool keeps handing out
+//! connections that went silent; the other layers are kube's. Requests are not retried here, because the caller may
+//! hold locks or permits meanwhile: the caller retries.
 
 mod exchange;
 mod proxy;
@@ -32,17 +32,17 @@ use crate::transport::Proxies;
 use crate::transport::roots;
 use exchange::{Exchange, Pool};
 
-/// How long the API server is asked to keep one watch open, in seconds; the client then resumes it where it ended. On a
-/// watch that stays open and silent for longer, the connection has gone silent ([`Limits::watch_silence`]).
+/// How long the API server is asked to keep one watch open, in seconds; the client then resumes the watch. If a watch
+/// stays open and silent for longer, its connection has gone silent ([`Limits::watch_silence`]).
 pub const WATCH_SECONDS: u32 = 30;
-/// How long a connection may take to be established, the proxy and TLS included.
+/// How long a connection may take to be established, including the proxy and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// After how long without traffic the kernel probes a connection, and how often it probes again.
+/// How long a connection may be without traffic before the kernel probes it, and the interval of the probes.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How many unanswered probes close a connection.
 const KEEPALIVE_RETRIES: u32 = 2;
 
-/// Why there is no client.
+/// Why no client can be made.
 #[derive(thiserror::Error, Debug)]
 pub enum ClientError {
     /// No configuration was found.
@@ -58,10 +58,10 @@ pub enum ClientError {
     Unusable(#[from] kube::Error),
 }
 
-/// What a client of the API server is built on.
+/// The service that a client of the API server is built on.
 pub type Stack = BoxService<Request<Body>, Answer, BoxError>;
 
-/// The API server, as the operator reaches it.
+/// The API server and how the operator reaches it.
 pub struct ApiServer {
     config: Config,
     proxy: Option<Intercept>,
@@ -71,10 +71,11 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// As the kubeconfig or the Pod's ServiceAccount describes it, through the proxy that kubectl would use.
+    /// The API server that the kubeconfig or the Pod's ServiceAccount describes, through the proxy that kubectl would
+    /// use.
     ///
     /// # Errors
-    /// Where no configuration is found, or it names a proxy that cannot be used.
+    /// If no configuration is found, or it names a proxy that cannot be used.
     pub async fn infer(
         proxies: &Proxies,
         metrics: Arc<Metrics>,
@@ -97,7 +98,7 @@ impl ApiServer {
     /// A client with connections of its own, to which layers may be added.
     ///
     /// # Errors
-    /// Where the certificates or the credential of the configuration cannot be used.
+    /// If the certificates or the credential of the configuration cannot be used.
     pub fn client(&self) -> Result<ClientBuilder<Stack>, ClientError> {
         let tcp = tcp();
         let stack = match &self.proxy {
@@ -136,7 +137,7 @@ impl ApiServer {
     }
 }
 
-/// Connections that the kernel closes when the other end is gone, before any limit here is reached.
+/// Connections that the kernel closes if the other end is gone, before any limit here is reached.
 fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);

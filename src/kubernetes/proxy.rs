@@ -9,7 +9,7 @@ use kube::config::Kubeconfig;
 
 use crate::transport::Proxies;
 
-/// Why a proxy cannot be used. A proxy's URL may contain a password: nothing of it is repeated.
+/// Why a proxy cannot be used. The URL of a proxy may contain a password: no part of it is repeated.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[error(
     "{0} is not the URL of a proxy that can be used for the Kubernetes API server: write it as \
@@ -17,9 +17,9 @@ use crate::transport::Proxies;
 )]
 pub struct ProxyError(&'static str);
 
-/// The proxy that kubectl would use: the `proxy-url` of the kubeconfig; without it, the one of the environment, and none
-/// for a loopback address or where `NO_PROXY` names the API server. In a cluster there is none: the API server is inside,
-/// and the environment's proxy, meant for what is outside, rarely reaches it.
+/// The proxy that kubectl would use: the `proxy-url` of the kubeconfig, or else that of the environment; none for a
+/// loopback address or if `NO_PROXY` names the API server. In a cluster no proxy is used: the API server is inside, and
+/// the environment's proxy, which is meant for servers outside, can rarely reach it.
 pub(super) fn of(config: &Config, environment: &Proxies) -> Result<Option<Intercept>, ProxyError> {
     // Only the configuration of a Pod has its certificates in a file that is read again.
     if config.root_cert_file.is_some() {
@@ -63,7 +63,7 @@ fn usable(proxy: Option<Intercept>, name: &'static str) -> Result<Intercept, Pro
     proxy.filter(known).ok_or(ProxyError(name))
 }
 
-/// As Go has it, and with it kubectl: what the environment says is not meant for this machine itself.
+/// As in Go, and so in kubectl: the proxy of the environment is not used for the local machine.
 fn is_loopback(server: &Uri) -> bool {
     let host = server.host().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

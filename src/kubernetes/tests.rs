@@ -1,4 +1,4 @@
-//! Against a server behind a TCP proxy whose connections go silent.
+//! Tests against a server behind a TCP proxy whose connections go silent.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,13 +33,13 @@ const LIMITS: Limits = Limits {
     list: Duration::from_secs(20),
     watch_silence: Duration::from_millis(700),
 };
-/// Long enough for a request that is answered at once, on a machine that is busy.
+/// Long enough for a request that is answered immediately, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(450);
 
-/// A server of config maps, which a test tells how to answer.
+/// A server of config maps, whose responses a test controls.
 struct Server {
     watches: AtomicUsize,
-    /// All requests for the object `together` are answered when so many have come.
+    /// All requests for the object `together` are answered when this many have arrived.
     together: Barrier,
 }
 
@@ -64,14 +64,15 @@ async fn one(State(server): State<Arc<Server>>, axum::extract::Path(name): axum:
     axum::Json(config_map(&name)).into_response()
 }
 
-/// A watch brings an object named for how many watches there were, ten times in the time that a single request has.
+/// Each watch sends an object that is named after the number of watches so far, ten times within the time limit of a
+/// single request.
 async fn all(State(server): State<Arc<Server>>, Query(parameters): Query<Parameters>) -> Response {
     if parameters.watch == Some(true) {
         let watches = server.watches.fetch_add(1, Ordering::SeqCst) + 1;
         let event = json!({"type": "MODIFIED", "object": config_map(&format!("watch-{watches}"))});
         return body(stream::repeat(Bytes::from(format!("{event}\n"))).boxed());
     }
-    // As slow as a page of a list may be, and no single request.
+    // Slower than the limit of a single request, within the limit of a page of a list.
     tokio::time::sleep(2 * LIMITS.single).await;
     let list = json!({"apiVersion": "v1", "kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": []});
     axum::Json(list).into_response()
@@ -109,7 +110,7 @@ fn timeouts(api_server: &ApiServer, request: &str) -> usize {
     text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap_or(0)
 }
 
-/// Eight connections that nobody uses.
+/// Opens eight connections, which then are idle.
 async fn fill_the_pool(api: &Api<ConfigMap>, proxy: &TcpProxy) {
     future::try_join_all((0..8).map(|_| api.get("together"))).await.unwrap();
     assert_eq!(proxy.accepted(), 8);
@@ -121,7 +122,7 @@ async fn is_answered_at_once(api: &Api<ConfigMap>) {
     assert!(began.elapsed() < AT_ONCE, "answered after {:?}", began.elapsed());
 }
 
-/// Seen to fail without `Pool::replace`: the second request is sent on the next silent connection.
+/// Seen failing without `Pool::replace`: the second request is sent on the next silent connection.
 #[tokio::test]
 async fn a_request_without_an_answer_ends_in_time_and_the_next_one_is_sent_on_a_new_connection() {
     let (api, api_server, proxy) = behind_a_proxy().await;
@@ -139,7 +140,7 @@ async fn a_request_without_an_answer_ends_in_time_and_the_next_one_is_sent_on_a_
     assert!(api_server.reachability.unanswered_for(tokio::time::Instant::now()).is_zero());
 }
 
-/// As the Lease's. Seen to fail without `UnderWay`.
+/// Like the requests about the Lease. Seen failing without `UnderWay`.
 #[tokio::test]
 async fn after_a_request_that_its_caller_gave_up_the_next_one_is_sent_on_a_new_connection() {
     let (api, api_server, proxy) = behind_a_proxy().await;
@@ -150,7 +151,7 @@ async fn after_a_request_that_its_caller_gave_up_the_next_one_is_sent_on_a_new_c
     assert_eq!(timeouts(&api_server, "single"), 0, "that it timed out is for its caller to say");
 }
 
-/// Seen to fail with the limit on the response's head alone.
+/// Seen failing with the limit on the response's head alone.
 #[tokio::test]
 async fn a_response_that_dribbles_in_ends_at_the_limit_of_the_whole_request() {
     let (api, _, _proxy) = behind_a_proxy().await;
@@ -167,8 +168,8 @@ async fn a_page_of_a_list_has_a_limit_of_its_own() {
     api.list(&kube::api::ListParams::default().limit(500)).await.unwrap();
 }
 
-/// Seen to fail without `TimeoutBody`: kube notices after `WATCH_SECONDS` and five more. And with the limit of a single
-/// request on the whole watch: it is cut off while events come.
+/// Seen failing without `TimeoutBody`: kube notices after `WATCH_SECONDS` and five more. Also seen failing with the
+/// limit of a single request on the whole watch: it is cut off while events arrive.
 #[tokio::test]
 async fn a_watch_goes_on_while_events_come_and_is_resumed_on_a_new_connection_when_it_went_silent() {
     let (api, api_server, proxy) = behind_a_proxy().await;
@@ -182,7 +183,7 @@ async fn a_watch_goes_on_while_events_come_and_is_resumed_on_a_new_connection_wh
     }));
     let (began, mut events) = (Instant::now(), 0);
     while began.elapsed() < 4 * LIMITS.single {
-        // The list takes a while first.
+        // The list takes some time first.
         assert_eq!(names.next().await.unwrap().unwrap(), "watch-1", "after {:?}", began.elapsed());
         events += 1;
     }

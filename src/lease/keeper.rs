@@ -23,41 +23,41 @@ pub struct Keeper {
     leadership: Arc<Leadership>,
     metrics: Arc<Metrics>,
     clock: Clock,
-    /// As read or written last; `None` outside: it has to be read; inside: there is none.
+    /// The Lease as last read or written. `None` outside: it must be read; `None` inside: there is no Lease.
     known: Option<Option<Lease>>,
-    /// Who was said to lead.
+    /// The leader that was logged last.
     told: Option<String>,
-    /// The last attempt to read or write it has failed.
+    /// Whether the last attempt to read or write the Lease failed.
     failing: bool,
 }
 
-/// A keeper at work in a task of its own. Dropping it ends the task.
+/// A keeper that runs in a task of its own. Dropping this ends the task.
 pub struct Keeping {
     end: oneshot::Sender<()>,
-    /// The keeper, when it was told to end; or who has the Lease, when it was lost.
+    /// Returns the keeper if it was asked to end, or the new holder if the Lease was lost.
     task: JoinHandle<Result<Keeper, Option<String>>>,
 }
 
 impl Keeping {
-    /// Returns only when the Lease was taken away, with who has it now.
+    /// Returns only when another process has taken the Lease, with the new holder.
     pub async fn lost(&mut self) -> Option<String> {
         match (&mut self.task).await {
             Ok(Err(to)) => to,
-            // It ends otherwise only by [`Keeping::end`] or a panic: then nobody renews the Lease any more.
+            // The task ends otherwise only by [`Keeping::end`] or a panic: then the Lease is not renewed any more.
             Ok(Ok(_)) | Err(_) => None,
         }
     }
 
-    /// Ends the renewals. Returns the keeper, to give the Lease back; `None`: it was lost.
+    /// Ends the renewals. Returns the keeper, which can release the Lease. `None`: the Lease was lost.
     pub async fn end(self) -> Option<Keeper> {
-        // The receiver is gone where the task has ended.
+        // Sending fails if the task has ended.
         let _ = self.end.send(());
         self.task.await.ok()?.ok()
     }
 }
 
 impl Keeper {
-    /// Keeps the Lease in a task of its own, so that nothing that is busy in another task delays a renewal.
+    /// Keeps the Lease in a task of its own, so that no work in another task delays a renewal.
     pub fn spawn(mut self) -> Keeping {
         let (end, ended) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -69,7 +69,7 @@ impl Keeper {
         Keeping { end, task }
     }
 
-    /// Of a process that nobody else is as: `identity` is its alone, a restarted one's another.
+    /// A keeper for this process. `identity` must be unique to this process, also across its restarts.
     pub fn new(
         client: Client,
         config: &Config,
@@ -90,7 +90,8 @@ impl Keeper {
         }
     }
 
-    /// Waits for the Lease, takes it, and renews it. Returns only when it was taken away, with who has it now.
+    /// Waits for the Lease, takes it, and renews it. Returns only when another process has taken it, with the new
+    /// holder.
     pub async fn keep(&mut self) -> Option<String> {
         loop {
             let turn = self.turn().await;
@@ -112,7 +113,7 @@ impl Keeper {
         }
     }
 
-    /// Logs the first of several failures in a row, and their end.
+    /// Logs the first of several consecutive failures, and the first success after them.
     fn log_failure(&mut self, error: Option<&String>) {
         let namespace = self.api.namespace().unwrap_or_default();
         match error {
@@ -127,13 +128,13 @@ impl Keeper {
         self.failing = error.is_some();
     }
 
-    /// Gives the Lease back, so that nobody has to wait until it ends. Nothing may be under way any more.
+    /// Releases the Lease, so that no other replica has to wait until it expires. No write may be under way any more.
     pub async fn release(&mut self) {
         if !self.election.is_ours() {
             return;
         }
         self.leadership.held_until(None);
-        // An answer that was lost may have moved the resourceVersion.
+        // A write whose response was lost may have changed the resourceVersion.
         for _ in 0..3 {
             match self.give_back().await {
                 Ok(()) => {
@@ -150,7 +151,7 @@ impl Keeper {
         self.election.terms()
     }
 
-    /// One look or write, as is due.
+    /// Reads or writes once, if either is due.
     async fn turn(&mut self) -> Result<Step, String> {
         if self.known.is_none() || !self.election.is_ours() {
             let found = self.look().await?;
@@ -199,7 +200,7 @@ impl Keeper {
         self.write(&record).await.map(drop)
     }
 
-    /// Writes over what is known.
+    /// Writes the record over the Lease that is known.
     async fn write(&mut self, record: &Record) -> Result<Lease, String> {
         let known = self.known.take().flatten();
         let lease = with(known.clone(), record);
@@ -210,8 +211,8 @@ impl Keeper {
         }
     }
 
-    /// A request of bounded length. What became of one that took too long is unknown: the Lease is read again, on a new
-    /// connection.
+    /// Runs a request with a time limit. The outcome of one that took too long is unknown: the Lease is read again, on
+    /// a new connection.
     async fn in_time<T>(&self, request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
         let limit = self.terms().attempt();
         match tokio::time::timeout(limit, request).await {
@@ -223,7 +224,7 @@ impl Keeper {
         }
     }
 
-    /// Says who leads, when it is somebody else than before.
+    /// Logs the leader if it has changed.
     fn tell(&mut self) {
         let holder = self.election.holder();
         if holder == self.told.as_deref() {
@@ -250,7 +251,7 @@ fn record(lease: &Lease) -> Record {
     }
 }
 
-/// The Lease as it is to be: what others wrote into it stays, its resourceVersion too.
+/// The Lease to write: fields that others set stay, and so does the resourceVersion.
 fn with(known: Option<Lease>, record: &Record) -> Lease {
     let named = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
     let mut lease = known.unwrap_or(Lease { metadata: named, spec: None });
@@ -259,7 +260,7 @@ fn with(known: Option<Lease>, record: &Record) -> Lease {
     if record.holder.is_some() && spec.holder_identity != record.holder {
         spec.acquire_time.clone_from(&renewed);
     }
-    // None rather than an empty name: the API server takes no empty one.
+    // `None` instead of an empty name, which the API server rejects.
     spec.holder_identity.clone_from(&record.holder);
     spec.renew_time = renewed;
     spec.lease_transitions = Some(record.transitions);
@@ -280,7 +281,7 @@ mod tests {
 
     use super::*;
 
-    /// An API server that has one Lease, and counts the writes to it.
+    /// An API server with one Lease, which counts the writes to it.
     #[derive(Clone, Default)]
     struct ApiServer {
         lease: Arc<Mutex<Option<Vec<u8>>>>,
@@ -327,7 +328,7 @@ mod tests {
         let server = ApiServer::default();
         let keeping = keeper(&server).spawn();
         let began = std::time::Instant::now();
-        // Busy for as long as it takes: this task is not polled meanwhile.
+        // This task is busy and not polled in the meantime.
         while server.writes.load(Ordering::SeqCst) < 3 {
             assert!(began.elapsed() < Duration::from_secs(30), "the Lease was not renewed");
             std::thread::yield_now();

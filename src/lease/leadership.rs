@@ -1,7 +1,7 @@
-//! The right to act, as everybody but the keeper sees it.
+//! The right to act, as all code except the keeper uses it.
 //!
-//! Two places ask, and no caller can forget to: the HTTP client before each request that writes to a provider, and the
-//! Kubernetes client before each request that isn't a GET.
+//! It is checked in two central places, so that no caller can forget it: the HTTP client checks it before each request
+//! that writes to a provider, and the Kubernetes client before each request that is not a GET.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::Terms;
 use crate::transport::TIME_LIMIT;
 
-/// Whether this process may act. One for the whole process.
+/// Whether this process may act. There is one for the whole process.
 #[derive(Debug)]
 pub struct Leadership {
     write_limit: Duration,
     state: Mutex<State>,
-    /// Whether it has ever led.
+    /// Whether this process has ever led.
     led: watch::Sender<bool>,
     idle: Notify,
 }
@@ -31,19 +31,19 @@ struct State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Right {
-    /// Nobody else is there.
+    /// There are no other replicas.
     Alone,
-    /// Of a lease, until this instant.
+    /// By a lease, until this instant.
     Until(Option<Instant>),
 }
 
 impl Leadership {
-    /// Of a process that is the only one: it always leads.
+    /// The leadership of the only process, which always leads.
     pub fn alone() -> Arc<Self> {
         Self::new(Right::Alone, TIME_LIMIT)
     }
 
-    /// Of one of several: it leads while [`Leadership::held_until`] says so.
+    /// The leadership of one of several replicas, which leads while [`Leadership::held_until`] allows it.
     pub fn elected(terms: Terms) -> Arc<Self> {
         Self::new(Right::Until(None), terms.write_limit())
     }
@@ -54,7 +54,7 @@ impl Leadership {
         Arc::new(Self { write_limit, state, led, idle: Notify::new() })
     }
 
-    /// The lease is ours until this instant, or not at all.
+    /// This process holds the lease until this instant, or not at all.
     pub fn held_until(&self, until: Option<Instant>) {
         self.lock().right = Right::Until(until);
         if until.is_some() {
@@ -62,13 +62,13 @@ impl Leadership {
         }
     }
 
-    /// Waits until it leads for the first time.
+    /// Waits until this process leads for the first time.
     pub async fn begins(&self) {
-        // The sender is ours: the channel stays open.
+        // `self` owns the sender, so the channel stays open.
         let _ = self.led.subscribe().wait_for(|led| *led).await;
     }
 
-    /// Whether it leads at `now`.
+    /// Whether this process leads at `now`.
     pub fn leads(&self, now: Instant) -> bool {
         self.lock().right.left(now).is_some()
     }
@@ -78,12 +78,12 @@ impl Leadership {
         self.write_limit
     }
 
-    /// Whether there is time for a request that writes to a provider to start at `now` and to end.
+    /// Whether a request that writes to a provider has enough time to start at `now` and to end.
     pub fn has_time(&self, now: Instant) -> bool {
         self.lock().right.left(now).is_some_and(|left| left > self.write_limit)
     }
 
-    /// A write to a provider begins at `now`, of one request or several. `None`: it may not.
+    /// Begins a write to a provider at `now`, of one request or several. `None`: it may not begin.
     pub fn begin(self: &Arc<Self>, now: Instant) -> Option<UnderWay> {
         let mut state = self.lock();
         let time = state.right.left(now).is_some_and(|left| left > self.write_limit);
@@ -93,7 +93,7 @@ impl Leadership {
         })
     }
 
-    /// No write begins any more; those under way go on.
+    /// No write may begin any more. Writes that are under way continue.
     pub fn close(&self) {
         self.lock().closed = true;
     }
@@ -128,7 +128,7 @@ impl Right {
     }
 }
 
-/// A write to a provider that has begun, until it is dropped.
+/// A write to a provider that has begun. It ends when this is dropped.
 #[derive(Debug)]
 pub struct UnderWay(Arc<Leadership>);
 

@@ -1,4 +1,4 @@
-//! Several replicas and an API server, in a model: requests take their time, answers are lost, processes stand still at
+//! A model of several replicas and an API server, in which requests take time, responses are lost, processes pause at
 //! any moment, and no two clocks agree.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 use super::election::{Election, Record, Step, Terms};
 use super::leadership::Leadership;
 
-/// What the API server has: the Lease and its resourceVersion.
+/// The state of the API server: the Lease and its resourceVersion.
 #[derive(Default)]
 struct Server {
     lease: Option<Record>,
     version: u64,
 }
 
-/// Where a replica stands with its request.
+/// The state of a replica's request.
 enum Request {
     None,
     Look { served: Option<(Option<Record>, u64)> },
@@ -31,10 +31,10 @@ enum Request {
 struct Replica {
     election: Election,
     leadership: Arc<Leadership>,
-    /// The resourceVersion that it saw last; `None`: it has to look.
+    /// The resourceVersion that the replica read last. `None`: it has to read.
     version: Option<u64>,
     request: Request,
-    /// Its clock: what it showed at the beginning, and how fast it runs in thousandths.
+    /// Its clock: what it showed at the beginning, and its speed in thousandths.
     offset: Duration,
     rate: u32,
 }
@@ -44,7 +44,7 @@ impl Replica {
         origin + self.offset + passed * self.rate / 1000
     }
 
-    /// The next thing that happens to it. `lost`: an answer doesn't arrive.
+    /// The next event of this replica. `lost`: a response does not arrive.
     fn goes_on(&mut self, server: &mut Server, now: Instant, wall: Timestamp, lost: bool) {
         self.request = match std::mem::replace(&mut self.request, Request::None) {
             Request::None => match (self.version, self.election.step(now)) {
@@ -90,7 +90,7 @@ impl Replica {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Whatever is slow, lost or paused: a write that one starts is over before another may start one.
+    /// Whatever is slow, lost or paused: a write that one replica starts is over before another replica may start one.
     #[test]
     fn two_never_write_at_once(
         clocks in vec((0u64..100_000, 985u32..=1015), 3),
@@ -111,13 +111,13 @@ proptest! {
             }
         }).collect();
         let mut passed = Duration::ZERO;
-        // Until when a write that was started may still be carried out, and whose it is.
+        // Until when a write that was started may still be carried out, and whose write it is.
         let mut writing: Option<(usize, Duration)> = None;
         for (milliseconds, who, times, lost) in steps {
             passed += Duration::from_millis(milliseconds);
             for _ in 0..times {
                 let now = replicas[who].clock(origin, passed);
-                // Nobody's wall clock means anything to anybody else.
+                // The wall clock of one replica has no meaning for the others.
                 let wall = Timestamp::from_second(i64::try_from(replicas[who].offset.as_secs()).unwrap()).unwrap()
                     + jiff::SignedDuration::try_from(passed).unwrap();
                 replicas[who].goes_on(&mut server, now, wall, lost);
@@ -131,7 +131,7 @@ proptest! {
                     prop_assert!(other == index || until <= passed, "{other} writes until {until:?}, {index} at {passed:?}");
                 }
                 let limit = replica.leadership.write_limit();
-                // What is counted by a slow clock takes longer.
+                // A time that is measured with a slow clock takes longer.
                 let until = passed + limit * 1000 / replica.rate;
                 writing = Some((index, until));
             }

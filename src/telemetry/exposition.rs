@@ -1,4 +1,4 @@
-//! The text formats of `/metrics`, and which of them a scraper asks for.
+//! The text formats of `/metrics`, and the choice between them by the request of a scraper.
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The one that an `Accept` header prefers: OpenMetrics where it is named and no less welcome than plain text.
+    /// The format that an `Accept` header prefers: OpenMetrics if it is listed with at least the quality of plain text.
     pub fn accepted(header: Option<&str>) -> Self {
         let accepted = |name: &str| {
             let ranges = header.unwrap_or_default().split(',').map(str::trim);
@@ -22,7 +22,7 @@ impl Format {
         }
     }
 
-    /// The `Content-Type` of an answer in this format.
+    /// The `Content-Type` of a response in this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -31,15 +31,15 @@ impl Format {
     }
 }
 
-/// How welcome a range of an `Accept` header is, in thousandths.
+/// The quality of a range of an `Accept` header, in thousandths.
 fn quality(range: &str) -> u32 {
     let parameter = range.split(';').skip(1).find_map(|parameter| parameter.trim().strip_prefix("q="));
     let quality: f64 = parameter.map_or(1.0, |quality| quality.parse().unwrap_or_default());
     (quality.clamp(0.0, 1.0) * 1000.0) as u32
 }
 
-/// An exposition in OpenMetrics as the classic format has it: a counter is described under the name that its samples have,
-/// and there are no units and no end.
+/// Converts an exposition from OpenMetrics to the classic format: a counter is described under the name of its samples,
+/// and there are no units and no end marker.
 pub fn classic(open_metrics: &str) -> String {
     let counters: Vec<&str> =
         open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
@@ -85,7 +85,7 @@ mod tests {
         }
     }
 
-    /// Seen to fail with the OpenMetrics text under the classic content type: counters have no help.
+    /// Seen failing with the OpenMetrics text under the classic content type: counters have no help.
     #[test]
     fn every_sample_of_the_classic_format_has_a_help_and_a_type_under_its_own_name() {
         let metrics = Metrics::default();

@@ -1,4 +1,4 @@
-//! What `/healthz` and `/readyz` answer.
+//! The responses of `/healthz` and `/readyz`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::Reachability;
 use crate::telemetry::liveness::Passes;
 
-/// For how long the API server may answer nothing until `/readyz` fails.
+/// How long the API server may leave all requests unanswered before `/readyz` fails.
 const UNREACHABLE: Duration = Duration::from_secs(30);
 
-/// Whether the caches are filled: until then nothing is decided, and `/readyz` says 503.
+/// Whether the caches are filled. Until then no pass runs, and `/readyz` responds with 503.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// The caches are filled.
+    /// Records that the caches are filled.
     pub fn ready(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -28,22 +28,22 @@ impl Readiness {
     }
 }
 
-/// What health is judged by.
+/// The inputs of both health checks.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Whether the caches are filled.
     pub caches: Readiness,
     /// Whether the API server answers.
     pub reachability: Arc<Reachability>,
-    /// Which passes are due.
+    /// The passes that are due.
     pub passes: Passes,
 }
 
 impl Health {
-    /// Whether every pass that is due makes progress. Where one does not, a restart may help.
+    /// Whether every pass that is due makes progress. If one does not, a restart may help.
     ///
     /// # Errors
-    /// Says which pass does not go on.
+    /// Names the pass that makes no progress.
     pub fn alive(&self, now: Instant) -> Result<(), String> {
         match self.passes.stalled(now) {
             None => Ok(()),
@@ -53,10 +53,10 @@ impl Health {
         }
     }
 
-    /// Whether this replica knows what is declared, and can learn of changes.
+    /// Whether this replica knows all declarations, and can receive changes.
     ///
     /// # Errors
-    /// Says what is missing.
+    /// Names what is missing.
     pub fn ready(&self, now: Instant) -> Result<(), String> {
         if !self.caches.is_ready() {
             return Err("the caches aren't filled yet".to_owned());

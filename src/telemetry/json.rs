@@ -1,7 +1,7 @@
-//! Logs as flat JSON: one object a line, in which the fields of the spans around an event stand beside its own.
+//! Logs as flat JSON: one object per line, in which the fields of the surrounding spans are beside those of the event.
 //!
-//! tracing-subscriber nests spans, and has a span's own name overwrite its field `name`: whoever looks for the lines about
-//! one object would have to know where in the code each was written.
+//! tracing-subscriber nests spans, and a span's own name overwrites its field `name`. To find the lines about one
+//! object, a reader would have to know where in the code each of them was written.
 
 use std::fmt;
 
@@ -33,7 +33,7 @@ where
             let of_span = formatted.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());
             fields.0.extend(of_span.into_iter().flatten());
         }
-        // Of two fields of one name the innermost counts.
+        // If a field occurs several times, the innermost value is used.
         event.record(&mut fields);
         let message = fields.0.remove("message").unwrap_or_default();
         let (level, target) = (event.metadata().level().as_str(), event.metadata().target());

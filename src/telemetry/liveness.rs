@@ -1,9 +1,9 @@
 //! Which passes are due and have not finished.
 //!
-//! A pass is due from the moment it is asked for until it finishes, whatever its result: a provider that is down makes
-//! passes fail, and a failed pass is finished. A pass that waits for a quota, or for another pass on the same target, is due
-//! but makes no progress of its own, and that is nothing that a restart would repair: such waits are marked with
-//! [`waiting`] and do not count as a stall.
+//! A pass is due from when it is requested until it finishes, whatever its result: a provider that is down makes passes
+//! fail, and a failed pass is finished. A pass that waits for a quota, or for another pass on the same target, is due
+//! but makes no progress of its own, and a restart would not help. Such waits are marked with [`waiting`] and do not
+//! count as a stall.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,44 +13,44 @@ use kube::Resource;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-/// How long a pass may go on without progress until `/healthz` fails. Every request of a pass has a time limit, 30 s at
-/// most, and only a few follow each other without a wait for the next permit.
+/// How long a pass may make no progress before `/healthz` fails. Every request of a pass has a time limit of 30 s at
+/// most, and only a few requests follow each other without a wait for the next permit.
 pub const STALLED: Duration = Duration::from_secs(300);
 
 tokio::task_local! {
-    /// The pass that runs. It is read where something waits, far below the code that knows which pass it is.
+    /// The running pass. Code that waits reads it, far below the code that knows which pass it is.
     static RUNNING: Handle;
 }
 
-/// The passes of one process. Clones are the same passes.
+/// The passes of one process. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Passes(Arc<Mutex<HashMap<String, Entry>>>);
 
-/// The passes over one object, which is named as in `ProjectMembership/team-a/ci`.
+/// The passes over one object, whose name has the form `ProjectMembership/team-a/ci`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    /// Since when a pass is asked for that has not started.
+    /// Since when a pass that has not started has been requested.
     asked: Option<Instant>,
     running: Option<Pass>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Pass {
-    /// Since when it is due.
+    /// Since when the pass has been due.
     due: Instant,
-    /// When it made progress last: when it started, or when its last wait ended.
+    /// When the pass last made progress: when it started, or when its last wait ended.
     progress: Instant,
-    /// How many things it waits for that are not its own to finish.
+    /// How many waits of the pass are under way that it cannot finish itself.
     waits: u32,
 }
 
-/// An object's name as passes are known by.
+/// The name of an object, as passes are identified.
 pub fn name_of<K: Resource<DynamicType = ()>>(object: &ObjectRef<K>) -> String {
     format!("{}/{}/{}", K::kind(&()), object.namespace.as_deref().unwrap_or_default(), object.name)
 }
 
 impl Passes {
-    /// A pass over an object is due from now on, unless one has been due already.
+    /// A pass over an object is due from now on, unless one was due already.
     pub fn asked(&self, object: &str) {
         self.lock().entry(object.to_owned()).or_default().asked.get_or_insert_with(Instant::now);
     }
@@ -68,12 +68,12 @@ impl Passes {
         RUNNING.scope(handle, pass).await
     }
 
-    /// The object is gone: no pass over it is due any more. One that runs goes on.
+    /// The object is gone: no pass over it is due any more. A running pass continues.
     pub fn forget(&self, object: &str) {
         self.settle(object, |entry| entry.asked = None);
     }
 
-    /// As [`Passes::forget`], for each object of a kind that `exists` denies.
+    /// As [`Passes::forget`], for each object of a kind for which `exists` returns false.
     pub fn forget_missing(&self, kind: &str, exists: impl Fn(&str) -> bool) {
         let of_kind = |object: &str| object.strip_prefix(kind).is_some_and(|rest| rest.starts_with('/'));
         self.lock().retain(|object, entry| {
@@ -84,17 +84,17 @@ impl Passes {
         });
     }
 
-    /// For how long the oldest pass that is due has not finished.
+    /// How long the oldest pass that is due has been due.
     pub fn oldest_due(&self, now: Instant) -> Duration {
         let due = |entry: &Entry| entry.running.map(|pass| pass.due).into_iter().chain(entry.asked).min();
         let oldest = self.lock().values().filter_map(due).min();
         oldest.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
     }
 
-    /// The pass that has gone for longest without progress, where that is longer than [`STALLED`].
+    /// The pass that has made no progress for the longest time, if that is longer than [`STALLED`].
     pub fn stalled(&self, now: Instant) -> Option<(String, Duration)> {
         let since = |entry: &Entry| match entry.running {
-            // What was asked for meanwhile waits for this one.
+            // A pass that was requested in the meantime waits for this one.
             Some(pass) => (pass.waits == 0).then_some(pass.progress),
             None => entry.asked,
         };
@@ -107,7 +107,7 @@ impl Passes {
         (stalled > STALLED).then(|| (object.clone(), stalled))
     }
 
-    /// Changes what is known of an object, and drops it where nothing is left to know.
+    /// Changes what is known about an object, and removes the entry if nothing is left.
     fn settle(&self, object: &str, change: impl FnOnce(&mut Entry)) {
         let mut passes = self.lock();
         if let Some(entry) = passes.get_mut(object) {
@@ -129,7 +129,7 @@ impl Entry {
     }
 }
 
-/// Waits for something that is not the running pass's own to finish: a quota, or another pass.
+/// Waits for something that the running pass cannot finish itself: a quota, or another pass.
 pub async fn waiting<T>(wait: impl Future<Output = T>) -> T {
     let _waits = RUNNING.try_with(|handle| Waits::begin(handle.clone())).ok();
     wait.await
@@ -151,7 +151,7 @@ impl Handle {
     }
 }
 
-/// A pass that runs, until it is dropped.
+/// A running pass. It ends when this is dropped.
 struct Finishes(Handle);
 
 impl Drop for Finishes {
@@ -160,7 +160,7 @@ impl Drop for Finishes {
     }
 }
 
-/// A wait, until it is dropped.
+/// A wait. It ends when this is dropped.
 struct Waits(Handle);
 
 impl Waits {

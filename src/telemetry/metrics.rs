@@ -1,4 +1,4 @@
-//! What is counted.
+//! The metrics.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::exposition::{self, Format};
 use super::{Observed, Observer};
 use crate::api::Reason;
 
-/// The operator's metrics. Names carry the prefix `membership_`.
+/// The operator's metrics. Their names have the prefix `membership_`.
 pub struct Metrics {
     registry: Registry,
     passes: Family<ResultLabel, Counter>,
@@ -157,79 +157,79 @@ fn time() -> Histogram {
 }
 
 impl Metrics {
-    /// A pass is over.
+    /// Counts a finished pass.
     pub fn pass(&self, elapsed: Duration, ok: bool) {
         self.passes.get_or_create(&ResultLabel { result: if ok { "ok" } else { "fault" } }).inc();
         self.pass_time.observe(elapsed.as_secs_f64());
     }
 
-    /// What a pass came to.
+    /// Counts the reason that a pass reported.
     pub fn told(&self, reason: Reason) {
         self.outcomes.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
     }
 
-    /// A role whose end has come is gone, so long after its end.
+    /// Observes how long after its end a role was removed.
     pub fn lateness(&self, late: SignedDuration) {
         self.lateness.observe(late.as_secs_f64().max(0.0));
     }
 
-    /// A write that the provider lost is written again.
+    /// Counts a repeated write that the provider had lost.
     pub fn healed(&self) {
         self.healed.inc();
     }
 
-    /// How many memberships have access that should have ended.
+    /// Sets how many memberships have access that should have ended.
     pub fn overdue(&self, memberships: usize) {
         self.overdue.set(i64::try_from(memberships).unwrap_or(i64::MAX));
     }
 
-    /// Access that could not be revoked was reported.
+    /// Counts a report of access that could not be revoked.
     pub fn unrevoked(&self, reason: Reason) {
         self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
     }
 
-    /// So many temporary grants were not given before their windows ended.
+    /// Counts temporary grants that were not given before their windows ended.
     pub fn missed(&self, grants: usize) {
         self.missed.inc_by(u64::try_from(grants).unwrap_or(u64::MAX));
     }
 
-    /// An object was let go without revoking.
+    /// Counts an object that was released without revoking its access.
     pub fn abandoned(&self) {
         self.abandoned.inc();
     }
 
-    /// An object can't be read.
+    /// Counts an object that cannot be read.
     pub fn undecodable(&self) {
         self.undecodable.inc();
     }
 
-    /// An event wasn't sent.
+    /// Counts an event that was not sent.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// The API server did not store an event, for this reason.
+    /// Counts an event that the API server did not store, by this reason.
     pub fn event_refused(&self, reason: &str) {
         self.events_refused.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
     }
 
-    /// Whether this replica acts.
+    /// Sets whether this replica leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
     }
 
-    /// A request to the API server was given up without an answer, or a watch went silent.
+    /// Counts a request to the API server that was given up without a response, or a watch that went silent.
     pub fn api_server_timed_out(&self, request: &'static str) {
         self.api_server_timeouts.get_or_create(&KindLabel { request }).inc();
     }
 
-    /// What is measured when it is asked for.
+    /// Sets the values that are measured at the time of a scrape.
     pub fn measured(&self, api_server_unanswered: Duration, oldest_due_pass: Duration) {
         self.api_server_unanswered.set(api_server_unanswered.as_secs_f64());
         self.oldest_due_pass.set(oldest_due_pass.as_secs_f64());
     }
 
-    /// All of it.
+    /// All metrics in this format.
     pub fn text(&self, format: Format) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

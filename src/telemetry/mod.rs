@@ -1,4 +1,4 @@
-//! What the operator says of itself: metrics, health, logs.
+//! What the operator reports about itself: metrics, health, logs.
 
 mod exposition;
 mod health;
@@ -23,9 +23,9 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
 
-/// How many log lines may wait to be written. What comes while so many wait is dropped.
+/// How many log lines may wait to be written. Further lines are dropped.
 const WAITING_LINES: usize = 10_000;
-/// How long the end of the process waits for them.
+/// How long the process waits at its end until the remaining lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// How logs are written.
@@ -37,13 +37,14 @@ pub enum LogFormat {
     Human,
 }
 
-/// What is logged unless `RUST_LOG` says otherwise. What kube reports of each failing attempt is left out: the operator
-/// reports what fails itself, once.
+/// What is logged if `RUST_LOG` is not set. kube's reports of individual failed attempts are left out, because the
+/// operator itself reports each failure once.
 const FILTER: &str = "info,kube_client=warn,kube_client::client::builder=off,kube_runtime=error";
 
-/// Starts logging to standard error. `RUST_LOG` says what is logged; without it, changes and what somebody should look at.
+/// Starts logging to standard error. `RUST_LOG` selects what is logged; without it, changes and problems that need
+/// attention are logged.
 ///
-/// Logging never stops the process: lines are written by a thread of their own, so that nobody waits for a pipe that is not
+/// Logging never blocks the process: a thread of its own writes the lines, so that nothing waits for a pipe that is not
 /// read, and a line that cannot be written is lost.
 pub fn logs(format: LogFormat) -> Logs {
     let of_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
@@ -54,7 +55,7 @@ pub fn logs(format: LogFormat) -> Logs {
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("logs")
         .finish(std::io::stderr());
-    // What goes wrong in logging would be printed to standard error, where it went wrong, and that panics.
+    // tracing-subscriber would print its own errors to standard error, which has just failed, and would panic.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     match format {
         LogFormat::Json => builder.fmt_fields(JsonFields::new()).event_format(json::Flat).init(),
@@ -63,14 +64,14 @@ pub fn logs(format: LogFormat) -> Logs {
     Logs(Some(worker))
 }
 
-/// The log. When it is dropped, what was logged is written, if that is possible in a moment.
+/// The log. When it is dropped, the remaining lines are written, if that is possible within [`LAST_LINES`].
 pub struct Logs(Option<WorkerGuard>);
 
 impl Drop for Logs {
     fn drop(&mut self) {
         let worker = self.0.take();
         let (done, written) = std::sync::mpsc::channel();
-        // Where too many lines wait, the guard says so on standard output, which may block or panic.
+        // If too many lines wait, the guard reports that on standard output, which may block or panic.
         let waiter = std::thread::Builder::new().spawn(move || {
             drop(worker);
             let _ = done.send(());
@@ -94,7 +95,7 @@ pub fn stop_signal() -> tokio::sync::watch::Receiver<bool> {
             }
             let _ = stop.send(true);
         }
-        // Held so that the channel stays open.
+        // Keeps the sender alive, so that the channel stays open.
         stop.closed().await;
     });
     stopped

@@ -1,8 +1,8 @@
-//! What the metrics learn of each request.
+//! What the metrics receive about each request.
 
 use std::time::Duration;
 
-/// One request, as metrics count it.
+/// One request, as the metrics count it.
 #[derive(Clone, Copy, Debug)]
 pub struct Observed<'a> {
     /// The kind of provider: `Infisical` or `ZITADEL`.
@@ -11,31 +11,31 @@ pub struct Observed<'a> {
     pub endpoint: &'a str,
     /// `GET`, `POST`, …
     pub method: &'static str,
-    /// The path's pattern, as `/api/v1/projects/{project}/identity-memberships`: one value whatever the ids.
+    /// The pattern of the path, as `/api/v1/projects/{project}/identity-memberships`: one value for all ids.
     pub route: &'static str,
-    /// What became of it.
+    /// The outcome of the request.
     pub outcome: Outcome,
-    /// From sending to the answer's last byte.
+    /// The time from sending the request to the last byte of the response.
     pub elapsed: Duration,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server answered with this status.
     Answered(u16),
-    /// It was never sent: the URL isn't allowed, or there was no connection.
+    /// It was not sent: the URL is not allowed, or there was no connection.
     NotSent,
-    /// No whole answer within the time limit.
+    /// There was no complete response within the time limit.
     TimedOut,
-    /// The connection broke, or the answer was too large.
+    /// The connection broke, or the response was too large.
     Broken,
-    /// The caller gave up before the answer.
+    /// The caller gave up before the response.
     Abandoned,
 }
 
 impl Outcome {
-    /// The label's value: the status, or one word.
+    /// The value of the metric's label: the status, or one word.
     pub fn code(self) -> String {
         match self {
             Self::Answered(status) => status.to_string(),
@@ -49,7 +49,7 @@ impl Outcome {
 
 /// Counts requests.
 pub trait Observer: Send + Sync {
-    /// Called once for each request, when it is over.
+    /// Called once for each request, when it has ended.
     fn request(&self, observed: &Observed<'_>);
 }
 

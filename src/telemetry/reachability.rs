@@ -1,26 +1,26 @@
-//! Whether the API server answers.
+//! Whether the API server responds.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Since when the API server has not answered. One for all clients of the process.
+/// Since when the API server has not responded. There is one for all clients of the process.
 #[derive(Debug, Default)]
 pub struct Reachability(Mutex<Option<Instant>>);
 
 impl Reachability {
-    /// A request was answered, whatever the answer.
+    /// A request received a response, whatever its status.
     pub fn answered(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// A request was not answered.
+    /// A request received no response.
     pub fn failed(&self, now: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(now);
     }
 
-    /// For how long no request has been answered while some were sent; zero: the last one was answered.
+    /// How long requests have been without a response; zero if the last one received a response.
     pub fn unanswered_for(&self, now: Instant) -> Duration {
         let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))

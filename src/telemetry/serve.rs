@@ -21,15 +21,15 @@ use tokio::time::Instant;
 
 use super::{Format, Health, Metrics};
 
-/// How many connections may be open at once. Of more the oldest is closed: a request is answered within milliseconds, so
-/// what has been open for longest is not one that a probe or a scraper waits on.
+/// The maximum number of open connections. If there are more, the oldest is closed: a request is answered within
+/// milliseconds, so no probe or scraper waits on the connection that has been open for the longest time.
 const CONNECTIONS: usize = 64;
-/// How long a connection may be open, for one request.
+/// How long a connection may stay open. It serves one request.
 const LIFETIME: Duration = Duration::from_secs(10);
-/// How long to wait after a connection could not be accepted, as when the process has no more file descriptors.
+/// How long to wait after a connection could not be accepted, for example because no file descriptors are left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `shutdown`. Fails where the address can't be had. Tells the address that it listens on.
+/// Serves until `shutdown`. Fails if the address cannot be bound. Logs the address that it listens on.
 pub async fn serve(
     address: SocketAddr,
     metrics: Arc<Metrics>,
@@ -81,7 +81,7 @@ impl Open {
         }));
     }
 
-    /// Returns when its file descriptor is free.
+    /// Closes the oldest connection. Returns when its file descriptor is free.
     async fn close_oldest(&mut self) {
         if let Some(oldest) = self.0.pop_front() {
             oldest.abort();

@@ -1,5 +1,5 @@
-//! What connections to the API server and to providers have in common: proxies, trusted certificates, and clients that are
-//! replaced when a request got no answer.
+//! What connections to the API server and to providers have in common: proxies, trusted certificates, and clients that
+//! are replaced after a request without a response.
 
 mod proxies;
 pub(crate) mod replaceable;
@@ -9,5 +9,5 @@ use std::time::Duration;
 
 pub use proxies::Proxies;
 
-/// How long a request to a provider may take as a whole, from asking for a connection to the answer's last byte.
+/// How long a request to a provider may take as a whole, from requesting a connection to the last byte of the response.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -1,21 +1,21 @@
-//! The proxy between the operator and the servers, as the environment names it.
+//! The proxy between the operator and the servers, as the environment variables define it.
 
 use reqwest::NoProxy;
 use url::Url;
 
-/// Which proxy leads to which servers: the values of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. By default none.
+/// Which proxy is used for which servers: the values of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`. By default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// The proxy to servers whose URL is https, as `http://proxy.example.com:3128`.
+    /// The proxy for servers whose URL is https, as `http://proxy.example.com:3128`.
     pub https: Option<String>,
-    /// The proxy to servers whose URL is http.
+    /// The proxy for servers whose URL is http.
     pub http: Option<String>,
-    /// Where none is used: names with the domains below them, addresses and ranges, parted by commas; `*` is everything.
+    /// The servers without a proxy: names with their subdomains, addresses and ranges, separated by commas; `*` is all.
     pub except: Option<String>,
 }
 
 impl Proxies {
-    /// What the environment says; names in lower case go before, as curl has it.
+    /// Reads the environment. Names in lower case take precedence, as in curl.
     pub fn from_environment() -> Self {
         let value = |name: &str| {
             let values = [name.to_ascii_lowercase(), name.to_owned()].into_iter().filter_map(|n| std::env::var(n).ok());
@@ -24,23 +24,23 @@ impl Proxies {
         Self { https: value("HTTPS_PROXY"), http: value("HTTP_PROXY"), except: value("NO_PROXY") }
     }
 
-    /// Whether there is none.
+    /// Whether there is no proxy.
     pub fn is_empty(&self) -> bool {
         self.https.is_none() && self.http.is_none()
     }
 
-    /// Whether none is used for any server. The HTTP client itself takes the `*` for names only, not for addresses.
+    /// Whether no server uses a proxy. The HTTP client itself applies the `*` to names only, not to addresses.
     pub fn except_all(&self) -> bool {
         self.except.iter().flat_map(|except| except.split(',')).any(|except| except.trim() == "*")
     }
 
-    /// The hosts of the proxies themselves, which are the operator's own choice, not a tenant's.
+    /// The hosts of the proxies themselves, which the operator's configuration chooses, not a tenant.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let urls = [&self.https, &self.http].into_iter().flatten().filter_map(|proxy| url(proxy).ok());
         urls.filter_map(|url| url.host_str().map(str::to_owned)).collect()
     }
 
-    /// As the HTTP client takes them.
+    /// The proxies in the form that the HTTP client takes.
     pub(crate) fn build(&self) -> Result<Vec<reqwest::Proxy>, String> {
         let except = || self.except.as_deref().and_then(NoProxy::from_string);
         let mut built = Vec::new();
@@ -52,7 +52,7 @@ impl Proxies {
             ("HTTP_PROXY", &self.http, reqwest::Proxy::http::<Url>),
         ] {
             let Some(proxy) = proxy else { continue };
-            // A proxy's URL may carry a password: nothing of it is repeated.
+            // The URL of a proxy may contain a password: no part of it is repeated.
             let refused = || format!("{name} can't be read: write it as http://proxy.example.com:3128");
             let proxy = make(url(proxy).map_err(|_| refused())?).map_err(|_| refused())?;
             built.push(proxy.no_proxy(except()));
@@ -61,7 +61,7 @@ impl Proxies {
     }
 }
 
-/// A proxy's URL; `proxy:3128` is one as well, as curl has it.
+/// The URL of a proxy. `proxy:3128` is accepted too, as in curl.
 fn url(proxy: &str) -> Result<Url, url::ParseError> {
     if proxy.contains("://") { Url::parse(proxy) } else { Url::parse(&format!("http://{proxy}")) }
 }

@@ -1,17 +1,17 @@
-//! Connections that are replaced all at once.
+//! A pool of connections that is replaced as a whole.
 //!
-//! A request without an answer shows that a connection has gone silent. A load balancer that forgot one flow has mostly
-//! forgotten the others of its age as well, and a pool hands out its idle connections one after the other, so that each
-//! retry would wait for the whole limit of a request. So the pool is replaced by an empty one.
+//! A request without a response shows that a connection has gone silent. A load balancer that has dropped one flow has
+//! usually dropped the others of the same age as well, and a pool hands out its idle connections one after the other,
+//! so that each retry would wait for the whole time limit of a request. So the pool is replaced by an empty one.
 
 use std::sync::{Mutex, PoisonError};
 
-/// A pool of connections, and how many there were before it.
+/// A pool of connections, and the number of pools before it.
 #[derive(Debug)]
 pub struct Replaceable<P>(Mutex<(u64, P)>);
 
 impl<P: Clone> Replaceable<P> {
-    /// With this pool.
+    /// Starts with this pool.
     pub fn new(pool: P) -> Self {
         Self(Mutex::new((0, pool)))
     }
@@ -21,8 +21,8 @@ impl<P: Clone> Replaceable<P> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the pool, unless that was done since `number` was the current one: of many requests that fail together one
-    /// replaces it. What runs on the old pool goes on. Where `make` makes none, the old one stays.
+    /// Replaces the pool, unless it was already replaced since `number` was current: if many requests fail together,
+    /// one of them replaces it. Requests on the old pool continue. If `make` returns `None`, the old pool stays.
     pub fn replace(&self, number: u64, make: impl FnOnce() -> Option<P>) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 == number

@@ -1,4 +1,4 @@
-//! The certificate authorities that are compiled in, for a system that has none.
+//! The certificate authorities that are compiled in, for systems without any.
 
 use rustls::pki_types::CertificateDer;
 
@@ -7,7 +7,8 @@ pub fn compiled_in() -> impl Iterator<Item = &'static CertificateDer<'static>> {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter()
 }
 
-/// Reports that they are used in place of the system's. `servers` names whose certificates are checked with them.
+/// Logs that they are used instead of the system's. `servers` names the servers whose certificates are checked with
+/// them.
 pub fn report_fallback(servers: &str) {
     tracing::warn!(
         authorities = compiled_in().count(),

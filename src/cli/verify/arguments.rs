@@ -1,4 +1,4 @@
-//! The command line of `verify-provider` as typed, and what it means.
+//! The command line of `verify-provider` as typed, and the configuration that it describes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::core::policy::Server;
 use crate::provider::address::Cidr;
 use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
 
-/// The longest temporary role: whoever waits for its end sits before a terminal.
+/// The maximum length of the temporary role in seconds: a user at a terminal waits for its end.
 const LONGEST_TEMPORARY: u64 = 600;
 
 /// A server to check, and where.
@@ -108,38 +108,38 @@ impl Kind {
     }
 }
 
-/// What the arguments mean.
+/// The configuration that the arguments describe.
 pub struct Config {
     /// The kind of server.
     pub provider: Kind,
-    /// Where it is.
+    /// Its URL.
     pub endpoint: Endpoint,
-    /// How to reach it.
+    /// The HTTP client for it.
     pub http: Client,
-    /// ZITADEL: the instance's own host, where it isn't the URL's.
+    /// ZITADEL: the instance's own host, if it is not the host of the URL.
     pub instance_host: Option<String>,
     /// Infisical: the sub-organization to sign in to.
     pub organization_slug: Option<String>,
     /// The files of the credential.
     pub credentials: CredentialFiles,
-    /// The subjects as they were named.
+    /// The subjects as the user named them.
     pub subjects: Vec<Asked>,
     /// Whether users may be invited.
     pub invite_users: bool,
-    /// The project, and what an object there says.
+    /// The project, and the fields of the objects in it.
     pub place: Place,
-    /// A role that may be given for a moment.
+    /// A role that may be granted for a moment.
     pub role: String,
-    /// Another.
+    /// Another such role.
     pub other_role: String,
     /// How long the temporary role lasts.
     pub temporary: Duration,
-    /// Whether to do it.
+    /// Whether to carry out the check.
     pub confirmed: bool,
 }
 
 impl VerifyProvider {
-    /// What the arguments mean, or what is wrong with them.
+    /// The configuration that the arguments describe, or what is wrong with them.
     pub fn config(self) -> Result<Config, String> {
         let endpoint = Endpoint::parse(&self.url).map_err(|error| format!("--url: {error}"))?;
         let urls = Policy {
@@ -220,13 +220,13 @@ impl VerifyProvider {
 }
 
 impl Config {
-    /// Whether subjects come in by an invitation only, so that a member is never removed to be added again.
+    /// Whether subjects can be added only by an invitation, so that a member is never removed to be added again.
     pub fn only_by_invitation(&self) -> bool {
         (self.provider, self.place.subject_kind) == (Kind::Infisical, SubjectKind::User)
     }
 }
 
-/// A kind as an object has it.
+/// A kind as it is written in an object.
 fn subject_kind(text: &str) -> Result<SubjectKind, String> {
     serde_json::from_value(Value::String(text.to_owned())).map_err(|_| "write Identity, User or Group".to_owned())
 }

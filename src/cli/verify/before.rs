@@ -1,4 +1,4 @@
-//! What a subject held before, and putting it back.
+//! What a subject held before the check, and restoring it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use super::server::{Failure, Server};
 use crate::core::member::{Change, Entry, Member, Target, Term};
 use crate::provider::{Listing, Urgency};
 
-/// Waits between tries to put back what was there.
+/// The waits between attempts to restore the former state.
 const PAUSES: [Duration; 5] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
-/// Roles that administer members. Whoever has one may be the very one that signs in, or the last who can put things
-/// right: an Infisical of October 2024 lets both be taken away (docs/reference/infisical.md, "Errors", "delete
-/// yourself"), a ZITADEL as well (docs/reference/zitadel.md, "Answers", "last owner, or yourself").
+/// Roles that administer members. A subject with one of them may be the one that signs in, or the last one that can
+/// correct mistakes. An Infisical of October 2024 allows both to be removed (docs/reference/infisical.md, "Errors",
+/// "delete yourself"), and so does a ZITADEL (docs/reference/zitadel.md, "Answers", "last owner, or yourself").
 const ADMINISTERS: [&str; 5] = ["admin", "member", "PROJECT_OWNER", "PROJECT_OWNER_GLOBAL", "PROJECT_GRANT_OWNER"];
 
 /// What a subject held before anything was changed.
 #[derive(Clone, Debug)]
 pub struct Before {
-    /// Whose, and where.
+    /// The target.
     pub target: Target,
     entries: Option<Vec<Entry>>,
 }
 
 impl Before {
-    /// Of somebody who was no member.
+    /// The state of a subject that was not a member.
     pub fn nothing(target: Target) -> Self {
         Self { target, entries: None }
     }
@@ -37,7 +37,7 @@ impl Before {
         self.entries.is_some()
     }
 
-    /// Reads it off a list. What couldn't be put back exactly is refused, with what to do.
+    /// Reads the state from a list. A state that could not be restored exactly is refused with advice.
     pub fn read(listing: &Listing, target: &Target) -> Result<Self, String> {
         let subject = &target.subject_id;
         let refused = |why: String| {
@@ -79,12 +79,12 @@ impl Before {
         Ok(Self { target: target.clone(), entries: Some(member.entries.clone()) })
     }
 
-    /// The roles; none where there was no membership.
+    /// The roles; none if there was no membership.
     pub fn roles(&self) -> BTreeSet<String> {
         self.entries.iter().flatten().map(|entry| entry.role.clone()).collect()
     }
 
-    /// In words.
+    /// A description for the report.
     pub fn text(&self) -> String {
         match &self.entries {
             None => "no membership".to_owned(),
@@ -92,8 +92,8 @@ impl Before {
         }
     }
 
-    /// Makes it what is held again, however long the server takes to take it. `proven`: the last that was done is known
-    /// to have been carried out.
+    /// Restores the former state, however long the server takes to accept it. `proven`: the last change is known to
+    /// have been carried out.
     pub async fn put_back(&self, server: &Server, report: &mut Report, proven: bool) {
         if server.sent(&self.target).is_none() {
             return;
@@ -127,7 +127,7 @@ impl Before {
             return Ok(shown);
         }
         let change = match (&self.entries, &shown) {
-            // A membership that a list doesn't show may be there all the same after a write that nobody answered.
+            // A membership that a list does not show may exist nevertheless, after a write without a response.
             (None, _) => Change::Remove,
             (Some(entries), None) => Change::Create(entries.clone()),
             (Some(entries), Some(member)) if member.memberships > 1 => Change::Recreate(entries.clone()),

@@ -1,4 +1,5 @@
-//! The credential, every part of it from a file: an argument stands in the process list and in shells' histories.
+//! The credential. All of its parts come from files, because arguments are visible in the process list and in shell
+//! histories.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use secrecy::SecretString;
 use super::arguments::{Config, Kind};
 use crate::provider::{AnyProvider, infisical, zitadel};
 
-/// What the wrong token is: nobody's, and no secret.
+/// The wrong token: it belongs to nobody and is not secret.
 const WRONG: &str = "verify-provider-tries-a-wrong-token";
 
 /// The files of a credential. Which ones are given says how to sign in.
@@ -38,7 +39,7 @@ pub struct CredentialFiles {
 }
 
 impl CredentialFiles {
-    /// How one signs in, in words.
+    /// A description of the way to sign in.
     pub fn way(&self, provider: Kind) -> &'static str {
         match self {
             Self { client_secret_file: Some(_), .. } => "client id and secret",
@@ -50,7 +51,7 @@ impl CredentialFiles {
         }
     }
 
-    /// The server with the credential of the files. Nothing is sent.
+    /// The server with the credential from the files. Nothing is sent.
     pub fn provider(&self, config: &Config) -> Result<AnyProvider, String> {
         match config.provider {
             Kind::Infisical => Ok(infisical(config, self.of_infisical()?)),
@@ -136,7 +137,7 @@ fn secret(option: &str, file: &Path) -> Result<SecretString, String> {
     line_of(option, file).map(SecretString::from)
 }
 
-/// Reads a file of one secret or id.
+/// Reads a file that contains one secret or id.
 fn line_of(option: &str, file: &Path) -> Result<String, String> {
     let text = text_of(option, file)?;
     match text.trim() {
@@ -147,7 +148,7 @@ fn line_of(option: &str, file: &Path) -> Result<String, String> {
     }
 }
 
-/// Reads a file that isn't empty. What is in it is never repeated.
+/// Reads a file that is not empty. Its content is never repeated in messages.
 pub fn text_of(option: &str, file: &Path) -> Result<String, String> {
     let shown = file.display();
     let text = std::fs::read_to_string(file).map_err(|error| format!("{option} {shown} can't be read: {error}"))?;

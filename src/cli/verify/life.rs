@@ -1,4 +1,4 @@
-//! The life of one membership, a step at a time.
+//! The life of one membership, step by step.
 
 use std::collections::BTreeSet;
 
@@ -13,24 +13,24 @@ use super::stop::{Ended, Stop};
 use crate::api::membership::DriftKind;
 use crate::core::member::{Change, Entry, Term, Urgency};
 
-/// One subject's membership, with what it takes to make its life.
+/// The membership of one subject, and what its life needs.
 pub struct Life<'a> {
-    /// What to do.
+    /// The configuration.
     pub config: &'a Config,
-    /// Where.
+    /// The server.
     pub server: &'a Server,
-    /// Who wants it to stop.
+    /// Whether the user wants to stop.
     pub stop: &'a mut Stop,
-    /// Where it is said.
+    /// The report.
     pub report: &'a mut Report,
     /// The membership.
     pub object: Object,
-    /// The subject stays a member throughout: added again it would be mailed.
+    /// The subject stays a member throughout, because adding it again would send an e-mail.
     pub stays: bool,
 }
 
 impl Life<'_> {
-    /// The life until before its end. What is left, early or not, isn't put back yet.
+    /// The life until before its end. The former state is not restored here, whether or not a step ended it early.
     pub async fn live(&mut self, before: &BTreeSet<String>, clocks_agree: bool) -> Result<(), Ended> {
         let Config { role, other_role, temporary, .. } = self.config;
         let (one, other) = (wanted(role), wanted(other_role));
@@ -69,7 +69,7 @@ impl Life<'_> {
         self.leave("revoked once more", "no error and no membership").await
     }
 
-    /// The object asks for these roles, which aren't there yet.
+    /// Declares these roles, which the target does not hold yet.
     async fn declare(&mut self, what: &str, wanted: &[Value]) -> Result<(), Ended> {
         self.declare_if(what, wanted, |converged| converged.writes > 0).await
     }
@@ -90,7 +90,7 @@ impl Life<'_> {
         self.judge(what, &expected, came, fits)
     }
 
-    /// What is declared is there already.
+    /// Checks that what is declared exists already and nothing is written.
     async fn nothing_to_write(&mut self, what: &str) -> Result<(), Ended> {
         self.stop.check()?;
         let came = self.server.converge(&mut self.object, false).await;
@@ -104,7 +104,7 @@ impl Life<'_> {
         self.judge(what, expected, came, |converged| converged.writes > 0)
     }
 
-    /// Says what came of a step. `fits`: what else was expected than that the target holds what is declared.
+    /// Reports the result of a step. `fits`: expectations besides the one that the target holds what is declared.
     fn judge(
         &mut self,
         what: &str,
@@ -135,7 +135,7 @@ impl Life<'_> {
         };
         let left = std::time::Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
         self.stop.sleep(left).await?;
-        // A timer may ring a moment early, by the wall clock.
+        // A timer may fire a moment early by the wall clock.
         while Timestamp::now() < end {
             self.stop.sleep(std::time::Duration::from_millis(1)).await?;
         }
@@ -157,7 +157,7 @@ impl Life<'_> {
         self.judge(what, &expected, came, |converged| converged.writes > 0)
     }
 
-    /// Somebody adds a role by hand.
+    /// Adds a role by hand, as another writer would.
     async fn drift(&mut self) -> Result<(), Ended> {
         self.stop.check()?;
         let Config { role, other_role, .. } = self.config;
@@ -190,7 +190,7 @@ impl Life<'_> {
         self.judge("and put right", &expected, came, |converged| converged.writes > 0)
     }
 
-    /// A list that begins later shows nothing either.
+    /// Checks that a list which begins later shows nothing either.
     async fn absent(&mut self) -> Result<(), Ended> {
         self.stop.check()?;
         let shown = self.server.observe(self.object.target()).await;

@@ -1,9 +1,9 @@
-//! `verify-provider`: the life of a membership at a real server, to see before trusting it that the operator and the
-//! server understand each other.
+//! `verify-provider`: the life of a membership at a real server. It shows whether the operator and the server work
+//! together, before the operator is trusted with it.
 //!
-//! It takes the controller's own road without a cluster: [`object`] admits, evaluates and plans, [`server`] observes
-//! through a roster, sends under a budget and confirms, [`subjects`] looks names up, [`life`] and [`refusals`] are the
-//! steps, [`before`] knows what was there and puts it back, [`report`] says all of it.
+//! It runs the stages of the controller without a cluster: [`object`] admits, evaluates and plans; [`server`] observes
+//! through a roster, sends under a quota and confirms; [`subjects`] looks names up; [`life`] and [`refusals`] are the
+//! steps; [`before`] reads the former state and restores it; [`report`] prints the results.
 
 pub mod arguments;
 mod before;
@@ -36,11 +36,11 @@ use server::{Server, said};
 use stop::{Ended, Stop};
 use subjects::{Found, Unfit};
 
-/// It refused to begin: nothing was changed.
+/// The exit code if the check did not begin: nothing was changed.
 const REFUSED: u8 = 2;
 
-/// Checks a server. 0: all came as expected. 1: something didn't, or somebody stopped it. 2: it refused to begin, and
-/// nothing was changed.
+/// Checks a server. Exit codes: 0: every step had the expected result; 1: a step did not, or the user stopped the
+/// check; 2: the check did not begin, and nothing was changed.
 pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> ExitCode {
     let mut report = Report::default();
     let mut config = match arguments.config() {
@@ -71,7 +71,7 @@ fn refuse(message: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-/// Says what is going to be done.
+/// Announces what will be done.
 fn announce(config: &Config, report: &Report) {
     let Config { endpoint, place, credentials, .. } = config;
     report.say(format_args!(
@@ -86,7 +86,7 @@ fn announce(config: &Config, report: &Report) {
     report.say("");
 }
 
-/// Signs in, looks names up and looks who holds what, without changing anything.
+/// Signs in, looks up names, and reads who holds what, without changing anything.
 async fn begin(config: &mut Config, server: &Server, report: &mut Report) -> Result<Vec<Found>, Unfit> {
     let verified = server.verify().await;
     let came = verified.map(|verified| verified.api.to_owned()).map_err(|error| said(&error));
@@ -118,7 +118,7 @@ async fn begin(config: &mut Config, server: &Server, report: &mut Report) -> Res
     Ok(found)
 }
 
-/// Does it, and puts back what was there, whatever comes.
+/// Carries out the steps, and restores the former state in every case.
 async fn work(config: &Config, server: &Server, found: Vec<Found>, stop: &mut Stop, report: &mut Report) {
     let clocks_agree = compare_clocks(server, report);
     let mut ended = Ok(());
@@ -194,7 +194,7 @@ async fn live(
     }
 }
 
-/// Whether the server's clock and ours are close enough for temporary roles.
+/// Whether the clocks of the server and of this machine are close enough for temporary roles.
 fn compare_clocks(server: &Server, report: &mut Report) -> bool {
     let clock = server.provider().clock();
     let Some(skew) = clock.map(|clock| clock.skew(Timestamp::now(), Instant::now())) else {

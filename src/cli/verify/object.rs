@@ -1,7 +1,6 @@
-//! A ProjectMembership without a cluster: what it declares, and what its status would say.
+//! A ProjectMembership without a cluster: its declaration, and the contents of its status.
 //!
-//! What is written is decided where the controller decides it: [`policy`] admits, [`grants`] evaluates, [`plan`](mod@plan)
-//! plans.
+//! The decisions are those of the controller: [`policy`] admits, [`grants`] evaluates, [`plan`](mod@plan) plans.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +15,14 @@ use crate::core::member::{Capabilities, Change, Entry, Member, Project, Target, 
 use crate::core::plan::{self, Plan, View, base_to_record, plan};
 use crate::core::policy::{self, Pinned, Server};
 
-/// Where objects are: a project, and what they say of it.
+/// The place of the objects: a project, and the fields that refer to it.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The kind of server.
     pub server: Server,
     /// The project, by its id once its name was looked up.
     pub project: ProjectRef,
-    /// What the subjects are.
+    /// The kind of the subjects.
     pub subject_kind: SubjectKind,
 }
 
@@ -38,21 +37,21 @@ impl Place {
         serde_json::from_value(spec).map_err(|error| error.to_string())
     }
 
-    /// Looks at everything that can be wrong before anything is sent. `subject`: its id, where it is known.
+    /// Checks everything that can be wrong before anything is sent. `subject`: its id, if it is known.
     pub fn check(&self, subject: Option<&str>, roles: &[Value]) -> Result<(), String> {
         let spec = self.spec(subject, roles)?;
         policy::target(&spec, &self.server, &Pinned::default()).map_err(|refusal| refusal.message)?;
         policy::admit(&spec).map(drop).map_err(|refusal| refusal.message)
     }
 
-    /// The project; an error while it is known by its name only.
+    /// The project; an error as long as only its name is known.
     pub fn project(&self) -> Result<Project, String> {
         let spec = self.spec(None, &[])?;
         let project = policy::project(&spec, &self.server, &Pinned::default()).map_err(|refusal| refusal.message)?;
         project.ok_or_else(|| "the project's name has yet to be looked up".to_owned())
     }
 
-    /// In words.
+    /// A description for the report.
     pub fn text(&self) -> String {
         let ProjectRef { id, name, organization_id, grant_id } = &self.project;
         let project = match (id, name) {
@@ -70,7 +69,7 @@ pub fn wanted(role: &str) -> Value {
     json!({"role": role})
 }
 
-/// A temporary role from now on, as an object declares it.
+/// A temporary role that starts now, as an object declares it.
 pub fn wanted_for(role: &str, length: &Duration) -> Value {
     json!({"role": role, "temporary": {"duration": length}})
 }
@@ -101,12 +100,12 @@ impl Object {
         Ok(Self { place: place.clone(), target, layer })
     }
 
-    /// Whose roles, and where.
+    /// The target.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The roles that it asks for.
+    /// The roles that it declares.
     pub fn grants(&self) -> &[Grant] {
         &self.layer.grants
     }
@@ -120,18 +119,19 @@ impl Object {
         Ok(())
     }
 
-    /// It is being deleted.
+    /// The object is being deleted.
     pub fn leave(&mut self) {
         self.layer.phase = Phase::Leaves;
         self.layer.grants.clear();
     }
 
-    /// Its status says that it granted these roles.
+    /// Records these roles as granted in its status.
     pub fn takes_for_its_own(&mut self, roles: &BTreeSet<String>) {
         self.layer.managed.extend(roles.iter().map(|role| (role.clone(), Term::Permanent)));
     }
 
-    /// What differs from it, and the change that puts that right. What is about to be granted is written down first.
+    /// The differences from the declaration, and the change that removes them. What is about to be granted is recorded
+    /// first.
     pub fn plan(&mut self, observed: Option<&Member>, capabilities: Capabilities, now: Timestamp) -> Plan {
         let view = View { observed, capabilities, spared: &BTreeSet::new(), refused: &BTreeSet::new(), now };
         if self.layer.phase == Phase::Counts {
@@ -142,21 +142,21 @@ impl Object {
         let plan = plan(std::slice::from_ref(&self.layer), &view);
         if let (Some(Change::Create(_) | Change::Recreate(_)), Some(role)) = (plan.change(), capabilities.creation_role)
         {
-            // What adding a member may leave behind is ours to take away.
+            // A role that adding a member may leave behind is recorded, so that it is removed.
             self.layer.managed.entry(role.to_owned()).or_insert(Term::Permanent);
         }
         plan
     }
 
-    /// Writes down what an observation shows to be left of it.
+    /// Records what an observation still shows of the managed roles.
     pub fn saw(&mut self, observed: Option<&Member>, capabilities: Capabilities, now: Timestamp) {
         let view = View { observed, capabilities, spared: &BTreeSet::new(), refused: &BTreeSet::new(), now };
         let shown = plan::shown(&self.layer, std::slice::from_ref(&self.layer), &view);
         self.layer.managed = record_after(&self.layer, &[], &shown, now);
     }
 
-    /// Whether the target holds what is declared and in effect, and nothing else. The base that a provider needs beside
-    /// temporary roles gives nothing.
+    /// Whether the target holds exactly what is declared and in effect. The base that a provider requires beside
+    /// temporary roles is ignored, because it gives no access.
     pub fn is_what_is_held(&self, member: Option<&Member>, capabilities: Capabilities, now: Timestamp) -> bool {
         let end = |term: &Term| term.end().filter(|_| capabilities.enforces_expiry).map(|end| end.as_millisecond());
         let mut declared: Vec<_> =
@@ -175,7 +175,7 @@ impl Object {
     }
 }
 
-/// What a subject holds, in words.
+/// A description of what a subject holds.
 pub fn held(member: Option<&Member>) -> String {
     let Some(member) = member else {
         return "no membership".to_owned();
@@ -187,7 +187,7 @@ pub fn held(member: Option<&Member>) -> String {
     }
 }
 
-/// Roles with their ends, in words.
+/// A description of roles with their ends.
 pub fn roles<'a>(roles: impl Iterator<Item = (&'a str, Term)>) -> String {
     let mut roles: Vec<String> = roles
         .map(|(role, term)| match term.end() {

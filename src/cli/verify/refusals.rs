@@ -1,4 +1,4 @@
-//! Errors that can be provoked without harm: each is expected to come with its right reason.
+//! Errors that can be provoked without harm. Each is expected to have the right reason.
 
 use uuid::Uuid;
 
@@ -13,10 +13,10 @@ use crate::controller::names::{NotOne, one_project, one_subject};
 use crate::core::member::{Change, Member, Project, Target, Urgency};
 use crate::provider::{Error, Provider};
 
-/// A role that no project has: at ZITADEL any name with the prefix PROJECT would be taken.
+/// A role that no project has. (ZITADEL would accept any name with the prefix PROJECT.)
 const NO_ROLE: &str = "verify-provider-no-such-role";
 
-/// Provokes all of them, for a target that holds nothing, or the other role where it stays a member.
+/// Provokes all errors, for a target that holds nothing, or the other role if the subject stays a member.
 pub async fn provoke(
     config: &Config,
     server: &Server,
@@ -41,14 +41,14 @@ pub async fn provoke(
     wrong_token(config, server, stop, report).await
 }
 
-/// A name that no subject and no project has: no e-mail address, so that nobody could be invited by it.
+/// A name that no subject and no project has. It is not an e-mail address, so that it cannot be invited.
 const NO_NAME: &str = "verify-provider-no-such-name";
 
 /// An id of the right form that nobody has.
 fn nobody(provider: Kind) -> String {
     match provider {
         Kind::Infisical => Uuid::new_v4().to_string(),
-        // 18 digits, as ZITADEL's own, from long before it was.
+        // 18 digits like ZITADEL's own ids, from a time long before ZITADEL existed.
         Kind::Zitadel => format!("1{:017}", Uuid::new_v4().as_u128() % 10_u128.pow(17)),
     }
 }
@@ -90,7 +90,7 @@ async fn unknown_subject(config: &Config, server: &Server, stop: &Stop, report: 
     judge(report, what, &[Reason::SubjectNotFound], came)
 }
 
-/// Names that nobody has. Whoever may not look names up is told that.
+/// Looks up names that nobody has. A credential that may not look names up receives that error.
 async fn unknown_names(server: &Server, target: &Target, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
     stop.check()?;
     let Target { project, subject_kind, .. } = target;
@@ -113,8 +113,8 @@ async fn unknown_names(server: &Server, target: &Target, stop: &Stop, report: &m
     judge(report, "a project name that nobody has", &[Reason::ProjectNotFound, Reason::Forbidden], came)
 }
 
-/// Asks for a role as an object would. What is granted although it can't be is taken away again: `before` is what the
-/// subject holds.
+/// Requests a role as an object would. If the server grants it against expectation, it is removed again: `before` is
+/// what the subject holds.
 async fn grant(
     config: &Config,
     server: &Server,
@@ -142,7 +142,7 @@ async fn unknown_place(
     report: &mut Report,
 ) -> Result<(), Ended> {
     stop.check()?;
-    // A caller without rights elsewhere may be told that, or nothing.
+    // A caller without rights in other projects may receive the second error, or nothing.
     let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
     let came = match server.list(&project, target.subject_kind).await {
         Ok(listing) if listing.partial => {
@@ -155,7 +155,7 @@ async fn unknown_place(
     judge(report, what, &reasons, came)
 }
 
-/// A wrong *token* is refused once and harms nobody; a wrong secret at a sign-in might.
+/// A wrong *token* is refused once without harm; a wrong secret at a sign-in could do harm.
 async fn wrong_token(config: &Config, server: &Server, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
     stop.check()?;
     let permit = server.permit().await;

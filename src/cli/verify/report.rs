@@ -1,4 +1,4 @@
-//! What is said: a line a step, how long things took, and how it ended.
+//! The report: one line per step, the durations, and the result.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,13 +7,13 @@ use std::time::Duration;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timed {
-    /// Signing in and finding the generation of the API.
+    /// Signing in and detecting the generation of the API.
     SignIn,
     /// A list of the project's members.
     List,
-    /// A write until its answer.
+    /// A write until its response.
     Write,
-    /// From a write's answer until a list showed it.
+    /// From the response of a write until a list showed the write.
     Confirm,
     /// From the end of a temporary role until a list showed that it was gone.
     End,
@@ -29,7 +29,7 @@ impl Timed {
     ];
 }
 
-/// Everything that was said and measured so far.
+/// Everything that was reported and measured so far.
 #[derive(Debug, Default)]
 pub struct Report {
     passed: u32,
@@ -37,13 +37,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Says a line. That nobody reads it any more is no reason to leave a project half changed.
+    /// Prints a line. If nobody reads it any more, the check still continues, so that no project is left half changed.
     pub fn say(&self, line: impl Display) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
-    /// Says what was expected of a step and what came: `Ok` as expected, `Err` not. Whether it was.
+    /// Reports the expectation and the result of a step: `Ok` as expected, `Err` not. Returns whether it was as
+    /// expected.
     pub fn step(&mut self, what: &str, expected: &str, came: &Result<String, String>) -> bool {
         let (word, came) = match came {
             Ok(came) => ("ok  ", came),
@@ -57,17 +58,17 @@ impl Report {
         word != "FAIL"
     }
 
-    /// Says what isn't tried, and why.
+    /// Reports what is not tried, and why.
     pub fn left_out(&self, what: &str, why: &str) {
         self.say(format_args!("--    {what}: not tried: {why}"));
     }
 
-    /// Whether every step came out as expected.
+    /// Whether every step had the expected result.
     pub fn is_good(&self) -> bool {
         self.failed == 0
     }
 
-    /// Says how long things took and how it ended.
+    /// Reports how long things took and the result.
     pub fn finish(&self, times: &[(Timed, Duration)]) {
         if !times.is_empty() {
             self.say(format_args!("\n{:<12} {:>6} {:>10} {:>10} {:>10}", "times", "count", "least", "median", "most"));

@@ -1,4 +1,4 @@
-//! The server that is checked: the real client under a real budget, with every call measured.
+//! The checked server: the real client under a real quota. Every call is measured.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -21,59 +21,59 @@ use crate::provider::http::Endpoint;
 use crate::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
 use crate::provider::{AnyProvider, Error, Listing, Provider, Receipt, Verified};
 
-/// How long a write may go unshown, as in the controller.
+/// How long a write may stay unshown, as in the controller.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// How often a write is healed where that is wanted.
+/// How often a write is repaired, if repairs are wanted.
 const HEALS: u32 = 2;
-/// Rounds in which the member isn't what it was taken for, or the server has too many requests.
+/// The maximum number of rounds in which the member was changed meanwhile, or the server reports too many requests.
 const ROUNDS: u32 = 4;
-/// Who is charged for requests.
+/// The namespace that the quota charges for the requests.
 const NAMESPACE: &str = "verify-provider";
 
-/// One server with the credential to check.
+/// A server with the credential to check.
 pub struct Server {
     provider: AnyProvider,
     quota: Quota,
     rosters: Rosters,
     times: RefCell<Vec<(Timed, Duration)>>,
-    /// The roles that were sent for each subject, refused ones too: what may have to be taken away again.
+    /// The roles that were sent for each subject, including refused ones: they may have to be removed.
     sent: RefCell<Vec<(Target, BTreeSet<String>)>>,
 }
 
-/// Why something didn't come out as it should.
+/// Why the result of a call is not the expected one.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// The server refused, or didn't answer.
+    /// The server refused, or did not respond.
     Provider(Error),
-    /// The server said yes, and its list shows something else.
+    /// The server accepted the write, and its list shows something else.
     Unshown {
-        /// What was written.
+        /// The write.
         change: Change,
-        /// What the list shows.
+        /// The row in the list.
         shown: Option<Member>,
     },
-    /// Each time something else had been written meanwhile.
+    /// In each round, another writer had changed the row meanwhile.
     Contested {
-        /// What the list shows.
+        /// The row in the list.
         shown: Option<Member>,
     },
 }
 
-/// What it took to make a target hold what an object declares.
+/// The work that was needed until a target held what an object declares.
 #[derive(Clone, Debug, Default)]
 pub struct Converged {
-    /// How many writes were made.
+    /// The number of writes.
     pub writes: u32,
-    /// What differed at first.
+    /// The differences in the beginning.
     pub drift: Vec<Drift>,
-    /// What a list shows in the end.
+    /// The row in a list at the end.
     pub shown: Option<Member>,
     /// When a list first showed the last write.
     pub confirmed: Option<Timestamp>,
 }
 
 impl Server {
-    /// A server that nothing was sent to yet, with the limits that the controller would have.
+    /// A server to which nothing was sent yet, with the limits that the controller would use.
     pub fn new(provider: AnyProvider, endpoint: &Endpoint) -> Self {
         let quota = EndpointQuota::new(provider.one_writer());
         let quota = quota.quota(NAMESPACE.to_owned(), provider.limits(Limits::default(), endpoint));
@@ -85,32 +85,32 @@ impl Server {
         &self.provider
     }
 
-    /// What it can and needs for a target.
+    /// What the provider supports and requires for a target.
     pub fn capabilities(&self, target: &Target) -> Capabilities {
         self.provider.capabilities(target.subject_kind)
     }
 
-    /// Everything that was measured.
+    /// All measurements.
     pub fn times(&self) -> Vec<(Timed, Duration)> {
         self.times.borrow().clone()
     }
 
-    /// Measures something.
+    /// Records a measurement.
     pub fn note(&self, timed: Timed, took: Duration) {
         self.times.borrow_mut().push((timed, took));
     }
 
-    /// The roles that were sent for a target; `None`: nothing was sent.
+    /// The roles that were sent for a target. `None`: nothing was sent.
     pub fn sent(&self, target: &Target) -> Option<BTreeSet<String>> {
         self.sent.borrow().iter().find(|(known, _)| known == target).map(|(_, roles)| roles.clone())
     }
 
-    /// The right to ask.
+    /// A permit for a request.
     pub async fn permit(&self) -> Permit {
         self.quota.permit(Kind::Read, Urgency::Resync, NAMESPACE).await
     }
 
-    /// Signs in and finds the generation of the API.
+    /// Signs in and detects the generation of the API.
     pub async fn verify(&self) -> Result<Verified, Error> {
         patiently(async || {
             let permit = self.permit().await;
@@ -122,7 +122,7 @@ impl Server {
         .await
     }
 
-    /// The members of this kind of a project.
+    /// The members of this kind in a project.
     pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
         patiently(async || {
             let permit = self.permit().await;
@@ -151,7 +151,7 @@ impl Server {
         self.rosters.of(&target.project, target.subject_kind)
     }
 
-    /// Sends a change; `Ok` is the server's word.
+    /// Sends a change. `Ok` means that the server accepted it, which is no proof.
     pub async fn write(&self, target: &Target, change: &Change, urgency: Urgency) -> Result<Receipt, Error> {
         self.remember(target, change.outcome().iter().map(|entry| entry.role.clone()));
         patiently(async || {
@@ -164,17 +164,17 @@ impl Server {
         .await
     }
 
-    /// The ids of the projects of a name.
+    /// The ids of the projects with a name.
     pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<Vec<String>, Error> {
         patiently(async || self.provider.find_project(&self.permit().await, name, organization_id).await).await
     }
 
-    /// The ids of the subjects of a name that could be members of the project.
+    /// The ids of the subjects with a name that could be members of the project.
     pub async fn find_subject(&self, project: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Error> {
         patiently(async || self.provider.find_subject(&self.permit().await, project, kind, name).await).await
     }
 
-    /// Brings a user into the project by name, which mails the user.
+    /// Invites a user into the project by name, which sends the user an e-mail.
     pub async fn invite(&self, project: &Project, name: &str) -> Result<String, Error> {
         patiently(async || {
             let permit = self.quota.permit(Kind::Write, Urgency::Grant, NAMESPACE).await;
@@ -186,7 +186,7 @@ impl Server {
         .await
     }
 
-    /// Somebody was brought in: what was left by that may have to be taken away again.
+    /// A subject was added by an invitation: the roles that this may leave behind may have to be removed.
     pub fn brought_in(&self, target: &Target) {
         self.remember(target, self.capabilities(target).left_by_an_invitation().map(str::to_owned));
     }
@@ -199,7 +199,7 @@ impl Server {
         }
     }
 
-    /// Waits until a list that began after a write shows it. `cure`: what the server lost is written another way.
+    /// Waits until a list that began after a write shows it. `cure`: a write that the server lost is repaired.
     pub async fn confirm(
         &self,
         target: &Target,
@@ -241,12 +241,12 @@ impl Server {
         let mut done: Option<Change> = None;
         for _ in 0..ROUNDS {
             let shown = self.observe(&target).await?;
-            // A server may be found to need more than it was thought to.
+            // A server may turn out to require more than was known.
             let capabilities = self.capabilities(&target);
             let plan = object.plan(shown.as_ref(), capabilities, Timestamp::now());
             let converged =
                 converged.get_or_insert_with(|| Converged { drift: plan.drift().to_vec(), ..Default::default() });
-            // What was confirmed is asked for once more where a list isn't proof.
+            // A confirmed change is requested once more if a list is no proof.
             let Some(change) = plan.change().filter(|change| done.as_ref() != Some(change)) else {
                 object.saw(shown.as_ref(), capabilities, Timestamp::now());
                 return Ok(Converged { shown, ..converged.clone() });
@@ -266,7 +266,7 @@ impl Server {
     }
 }
 
-/// Asks again where the server has too many requests: the quota waits for as long as it says.
+/// Repeats a request if the server reports too many requests. The quota waits as long as the server asks.
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 1..ROUNDS {
         match ask().await {
@@ -278,7 +278,7 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, Error>) -> Result<T, Erro
 }
 
 impl Failure {
-    /// Whether nothing else can be expected of the server either.
+    /// Whether further requests to the server are pointless.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Provider(error) => {
@@ -317,7 +317,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// An error with its reason.
+/// A description of an error with its reason.
 pub fn said(error: &Error) -> String {
     format!("{:?}: {error}", error.reason())
 }

@@ -1,4 +1,4 @@
-//! Being told to stop: what was changed must still be put back.
+//! Stopping early: what was changed must still be restored.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -6,9 +6,9 @@ use tokio::sync::watch;
 /// Why no further step is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// Somebody wants it to stop.
+    /// The user wants to stop.
     Stopped,
-    /// The server can't be worked with.
+    /// The server does not work well enough to continue.
     GivenUp,
 }
 
@@ -16,7 +16,7 @@ pub enum Ended {
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// `told` is the operator's own signal; a hang-up counts as well here, where somebody sits before a terminal.
+    /// `told` is the operator's own signal. SIGHUP counts as well here, because the user is at a terminal.
     pub fn new(mut told: watch::Receiver<bool>) -> Self {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
@@ -31,18 +31,18 @@ impl Stop {
                 () = hung_up => {}
             }
             let _ = stop.send(true);
-            // Held so that the channel stays open.
+            // Keeps the sender alive, so that the channel stays open.
             stop.closed().await;
         });
         Self(stopped)
     }
 
-    /// An error once somebody wants it to stop.
+    /// An error once the user wants to stop.
     pub fn check(&self) -> Result<(), Ended> {
         if *self.0.borrow() { Err(Ended::Stopped) } else { Ok(()) }
     }
 
-    /// Waits for this long, or until somebody wants it to stop.
+    /// Waits for this long, or until the user wants to stop.
     pub async fn sleep(&mut self, length: std::time::Duration) -> Result<(), Ended> {
         tokio::select! {
             () = tokio::time::sleep(length) => Ok(()),

@@ -1,4 +1,4 @@
-//! Whom it is done with: what names stand for, and who has to be brought in first.
+//! The subjects of the check: resolving their names, and inviting them if necessary.
 
 use super::arguments::{Config, Kind};
 use super::before::Before;
@@ -11,7 +11,7 @@ use crate::core::member::{Project, Target};
 use crate::core::policy::Refusal;
 use crate::provider::Listing;
 
-/// A subject as it was named.
+/// A subject as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// By id.
@@ -21,7 +21,7 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// The id, where that is what was given.
+    /// The id, if the user gave one.
     pub fn id(&self) -> Option<&str> {
         match self {
             Self::Id(id) => Some(id),
@@ -29,7 +29,7 @@ impl Asked {
         }
     }
 
-    /// In words.
+    /// A description for the report.
     pub fn text(&self) -> String {
         match self {
             Self::Id(id) => id.clone(),
@@ -38,32 +38,32 @@ impl Asked {
     }
 }
 
-/// A subject that is known.
+/// A subject after its name was resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// It can be a member.
     Known(Target),
-    /// A user of this name isn't in the project, and is to be invited.
+    /// No user of this name is in the project; the user is to be invited.
     Outside(String),
 }
 
-/// What a subject was before.
+/// The state of a subject before the check.
 pub enum Found {
-    /// This is what it held.
+    /// The roles that it held.
     There(Before),
-    /// It is to be brought in by this name.
+    /// It is to be invited by this name.
     Outside(String),
 }
 
-/// Why there is nothing to begin with.
+/// Why the check does not begin.
 pub enum Unfit {
-    /// A step failed, which was said.
+    /// A step failed, which was reported.
     Failed,
-    /// It is refused to begin, for this reason.
+    /// The check is refused, for this reason.
     Refused(String),
 }
 
-/// Looks the project up, where it was named, and writes its id into the place.
+/// Looks up the project, if it was given by name, and writes its id into the place.
 pub async fn find_project(place: &mut Place, server: &Server, report: &mut Report) -> Result<Project, Unfit> {
     if let Some(name) = place.project.name.clone() {
         let found = server.find_project(&name, place.project.organization_id.as_deref()).await;
@@ -76,7 +76,7 @@ pub async fn find_project(place: &mut Place, server: &Server, report: &mut Repor
     place.project().map_err(Unfit::Refused)
 }
 
-/// Looks up those subjects that were named. Each comes once.
+/// Looks up the subjects that were given by name. Each subject is returned once.
 pub async fn find(
     config: &Config,
     project: &Project,
@@ -127,7 +127,7 @@ fn known(config: &Config, id: &str) -> Result<Subject, Unfit> {
     Ok(Subject::Known(object.target().clone()))
 }
 
-/// A refusal of the controller's, in words.
+/// The text of a refusal by the controller's code.
 fn refusal(Refusal { reason, message }: Refusal) -> String {
     format!("{reason:?}: {message}")
 }
@@ -139,7 +139,7 @@ fn outside(who: &str) -> String {
     )
 }
 
-/// What each subject held before, off a list.
+/// What each subject held before, according to a list.
 pub fn read(config: &Config, listing: &Listing, subjects: &[Subject]) -> Result<Vec<Found>, String> {
     let read = |subject: &Subject| match subject {
         Subject::Outside(name) => Ok(Found::Outside(name.clone())),
@@ -151,7 +151,7 @@ pub fn read(config: &Config, listing: &Listing, subjects: &[Subject]) -> Result<
     subjects.iter().map(read).collect()
 }
 
-/// Invites a user, without any rights. Whom an invitation that failed left in the project is removed again.
+/// Invites a user, without any rights. If a failed invitation left the user in the project, the user is removed again.
 pub async fn bring_in(config: &Config, server: &Server, name: &str, report: &mut Report) -> Result<Before, Ended> {
     let what = format!("{name:?} is invited");
     let expected = "a new member without a right";
@@ -186,7 +186,7 @@ pub async fn bring_in(config: &Config, server: &Server, name: &str, report: &mut
     }
 }
 
-/// What is going to be done with a subject, in words.
+/// A description of what will be done with a subject.
 pub fn announced(config: &Config, asked: &Asked) -> String {
     let Config { role, other_role, temporary, place, .. } = config;
     let who = format!("{:?} {}", place.subject_kind, asked.text());

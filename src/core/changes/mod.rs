@@ -1,7 +1,8 @@
-//! What a confirmed change at the provider means to each declaration of the target: whose events name which roles. Pure.
+//! What a confirmed change at the provider means for each declaration of its target: which events are emitted for which
+//! declaration, and which roles they name. Pure.
 //!
-//! One pass changes a target on behalf of all its declarations. An event about a declaration names only roles that this
-//! declaration has, or had written down: the others' may be of another namespace.
+//! One pass changes a target on behalf of all its declarations. An event about a declaration names only roles of that
+//! declaration, because the roles of another declaration may belong to another namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,20 +17,20 @@ use crate::core::plan::{Loss, Plan};
 /// A declaration, and what it reported before the change.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// The declaration, as the change was planned on it.
+    /// The declaration, in the state for which the change was planned.
     pub layer: Layer,
-    /// The roles that its status reported in force when the pass began, each with its term then.
+    /// The roles that its status reported in force when the pass began, each with the term it had then.
     pub reported: BTreeMap<String, Term>,
 }
 
 /// Something to report about one declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The declaration's place in the list.
+    /// The index of the declaration in the list.
     pub declaration: usize,
-    /// What happened.
+    /// The kind of event.
     pub happening: Happening,
-    /// To which roles.
+    /// The roles that it concerns.
     pub roles: Vec<String>,
 }
 
@@ -43,11 +44,11 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
     in_force.map(|role| (role.role.clone(), term(role))).collect()
 }
 
-/// What to report to whom, the acting declaration (the first) first.
+/// What to report about which declaration. The reports of the acting declaration (the first one) come first.
 ///
-/// A role that is granted is a *repair* only where the declaration's status reported it in force with the same term:
-/// then it was taken away, or shortened, at the provider. Everything else is a grant: a first one, the start of a window,
-/// a role that was lengthened, made permanent or declared again.
+/// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then somebody
+/// removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or a role
+/// that was lengthened, made permanent or declared again.
 pub fn changes(
     declarations: &[Declaration],
     gained: &[String],
@@ -70,7 +71,7 @@ pub fn changes(
             }
         }
     }
-    // Nobody declares an unmanaged role: its removal is the doing of a declaration that tolerates none.
+    // Nobody declares an unmanaged role. It is removed on behalf of the declarations that tolerate no unmanaged role.
     let exclusive = |declaration: &Declaration| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
     let remover = declarations.iter().position(exclusive).unwrap_or_default();
     for (role, _) in lost.iter().filter(|(_, loss)| *loss == Loss::Unexpected) {
@@ -80,9 +81,9 @@ pub fn changes(
     found.into_iter().map(change).collect()
 }
 
-/// Whether a planned change is anything to a declaration: it gives, takes away or changes a role that the declaration has or
-/// had, or takes away an unmanaged role that the declaration does not tolerate. What the provider answers to any other
-/// change is the other declarations' to report.
+/// Whether a planned change concerns a declaration: it grants, removes or changes a role that the declaration has or
+/// had, or it removes an unmanaged role that the declaration does not tolerate. The provider's response to any other
+/// change is reported by the other declarations.
 pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
     let own = |role: &String| declaration.managed.contains_key(role) || declaration.has_in_effect(role, now);
     let named = plan.gained().iter().any(own)
@@ -90,13 +91,14 @@ pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
         || plan.drift().iter().any(|drift| own(&drift.role));
     let exclusive = declaration.exclusive && declaration.phase == Phase::Counts;
     let unmanaged = exclusive && plan.lost().iter().any(|(_, loss)| *loss == Loss::Unexpected);
-    // What is to go and isn't listed is not named.
+    // A role that has to go but is not listed is not named.
     let to_go = declaration.managed.keys().any(|role| !declaration.has_in_effect(role, now));
     let unnamed = plan.revokes() && to_go;
     named || unmanaged || unnamed
 }
 
-/// A provider's message without the names of these roles of other declarations: it is read in another namespace.
+/// A provider's message without the names of these roles, which belong to other declarations: the message is read in
+/// another namespace.
 pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     let mut text = message.to_owned();
@@ -115,7 +117,8 @@ pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
     text
 }
 
-/// What the grant of `role` is to a declaration; `None`: it does not have it in effect, or has not written it down yet.
+/// What the grant of `role` means for a declaration. `None`: the declaration does not have the role in effect, or has
+/// not recorded it yet.
 fn gain(declaration: &Declaration, acting: bool, role: &str, now: Timestamp) -> Option<Happening> {
     let layer = &declaration.layer;
     let grant = layer.in_effect(now).find(|grant| grant.role == role)?;

@@ -18,7 +18,7 @@ fn terms(terms: &[(&str, Term)]) -> BTreeMap<String, Term> {
     terms.iter().map(|(role, term)| ((*role).to_owned(), *term)).collect()
 }
 
-/// A declaration that counts: what it asks for, has written down, and reported in force.
+/// A declaration that counts: its grants, its recorded roles, and the roles that it reported in force.
 fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&str, Term)]) -> Declaration {
     let layer = Layer {
         uid: "uid".to_owned(),
@@ -42,7 +42,7 @@ fn found(declarations: &[Declaration], gained: &[&str], lost: &[(&str, Loss)]) -
     found.into_iter().map(|change| (change.declaration, change.happening, change.roles)).collect()
 }
 
-/// Seen failing with a repair taken for any role that was written down before, as it was decided until then.
+/// Seen failing with every previously recorded role reported as a repair, as it was decided before.
 #[test]
 fn only_a_role_that_was_reported_in_force_with_the_same_term_is_repaired() {
     let (now_on, longer) = (window(0, 3600), window(-60, 7200));
@@ -131,7 +131,7 @@ fn a_permanent_role_that_its_spec_alone_tells_is_granted_too() {
     assert_eq!(found(&[ours], &["a"], &[]), [(0, Granted, strings(&["a"]))]);
 }
 
-/// Seen failing with every change a concern of every declaration: the last three cases.
+/// Seen failing with every change treated as a concern of every declaration: the last three cases.
 #[test]
 fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
     use crate::core::member::{Capabilities, Entry, Member};

@@ -1,7 +1,7 @@
-//! From what a spec asks for, what was recorded and the time: the grants and the next edge. Pure.
+//! Computes the grants and their next start or end from an admitted spec, the recorded starts and the time. Pure.
 //!
-//! The one rule that everything here serves: **a recorded start never moves later**, so that no retry, restart or
-//! edit lengthens a grant.
+//! Everything here serves one rule: **a recorded start never moves later**, so that no retry, restart or edit lengthens
+//! a grant.
 
 use std::collections::BTreeMap;
 
@@ -12,28 +12,28 @@ use crate::api::membership::{RoleGrant, Temporary};
 use crate::core::member::{Term, Window};
 use crate::core::policy::{Admitted, When};
 
-/// Where a grant stands.
+/// The state of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Before its start.
     Scheduled,
-    /// In `[start, end)`.
+    /// In the interval `[start, end)`.
     Active,
     /// From its end on.
     Expired,
 }
 
-/// A declared role with the term it was given.
+/// A declared role with the term that was computed for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     /// The role.
     pub role: String,
-    /// For how long.
+    /// How long it is held.
     pub term: Term,
 }
 
 impl Grant {
-    /// Where the grant stands at `now`.
+    /// The state of the grant at `now`.
     pub fn state(&self, now: Timestamp) -> State {
         match self.term {
             Term::Permanent => State::Active,
@@ -43,41 +43,42 @@ impl Grant {
         }
     }
 
-    /// Whether the role is to be held at `now`.
+    /// Whether the role should be held at `now`.
     pub fn in_effect(&self, now: Timestamp) -> bool {
         self.state(now) == State::Active
     }
 }
 
-/// What is known of an object's past.
+/// What is known about an object's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
-    /// It was never acted on: an open window at the provider is adopted, a closed one is history.
+    /// The operator has never acted on it: an open window at the provider is adopted, a closed one is disregarded.
     New,
-    /// Its status speaks of it.
+    /// Its status contains a record.
     Recorded,
-    /// It was acted on and its status was lost (restored from a backup): a start that nobody knows is over.
+    /// The operator has acted on it and its status was lost (for example, restored from a backup). A grant whose start
+    /// is unknown counts as ended.
     Lost,
 }
 
-/// The starts that an object may count from.
+/// The starts from which an object's grants may be counted.
 ///
 /// `recorded` takes both `status.roles` and `status.managedRoles`: a role that has ended leaves managedRoles once it is
-/// known to be gone, and it is the start in `roles` that keeps it over.
+/// known to be gone, and then its start in `roles` ensures that it stays ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Starts {
-    /// What is known of the object's past.
+    /// What is known about the object's past.
     pub past: Past,
     /// The starts in its status.
     pub recorded: BTreeMap<String, Timestamp>,
-    /// The windows that the provider shows and no other object granted. Not looked at where the past is recorded.
+    /// The windows that the provider shows and that no other object granted. Not used if the past is recorded.
     pub provider: BTreeMap<String, Window>,
-    /// The windows that the status reports as Expired. They stay so, also when the clock goes back.
+    /// The windows that the status reports as Expired. They stay Expired even if the clock goes back.
     pub expired: BTreeMap<String, Window>,
 }
 
 impl Starts {
-    /// An object of which the status knows these starts.
+    /// The starts of an object whose status records these.
     pub fn recorded(recorded: BTreeMap<String, Timestamp>) -> Self {
         Self { past: Past::Recorded, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() }
     }
@@ -92,8 +93,9 @@ impl Starts {
     }
 }
 
-/// The grants that an admitted spec asks for, in its order. A start of now is a whole second, as Kubernetes writes
-/// times; declared times keep their milliseconds. No window starts after its end.
+/// The grants of an admitted spec, in the order of the spec. A start at the present instant is rounded down to a whole
+/// second, the precision of Kubernetes timestamps; declared times keep their milliseconds. No window starts after its
+/// end.
 pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
     let grant = |wanted: &crate::core::policy::Wanted| Grant {
         role: wanted.role.clone(),
@@ -128,7 +130,7 @@ fn window(
     let start = match (declared, known, starts.past) {
         (Some(declared), _, _) => declared,
         (None, Some(known), _) => known.min(accepted),
-        // Nobody knows when it began, so it is over: its window ends now.
+        // Its start is unknown, so it counts as ended: its window ends now.
         (None, None, Past::Lost) => return ended_now(length, end, accepted),
         (None, None, Past::New | Past::Recorded) => accepted,
     };
@@ -141,14 +143,14 @@ fn window_from(start: Timestamp, length: Option<SignedDuration>, end: Option<Tim
     let end = match (by_length, end) {
         (Some(a), Some(b)) => a.min(b),
         (Some(end), None) | (None, Some(end)) => end,
-        // `admit` lets no temporary role without an end through; one that got here has none to lose.
+        // `admit` rejects a temporary role without an end. If one arrived here, its window would be empty.
         (None, None) => start,
     };
     whole_milliseconds(Window { start, end })
 }
 
 /// The window without fractions of a millisecond, which no provider keeps: it starts no earlier and ends no later.
-/// Otherwise the end that is wanted and the end that is shown would differ for ever.
+/// Otherwise the requested end and the shown end would always differ.
 fn whole_milliseconds(window: Window) -> Window {
     const NANOSECONDS: i128 = 1_000_000;
     let at = |milliseconds: i128| i64::try_from(milliseconds).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -157,15 +159,15 @@ fn whole_milliseconds(window: Window) -> Window {
     Window { start: at(up).unwrap_or(window.start), end: at(down).unwrap_or(window.end) }
 }
 
-/// The window as one that does not end before its start, as it would where the end had passed when the grant was first
-/// accepted, or where both are within a millisecond. It is then empty at its start and never in effect: to move the start
-/// instead would change what a later end or duration counts from.
+/// The window, changed so that it does not end before its start. It would do so if the end had passed when the grant
+/// was first accepted, or if both are within one millisecond. The result is empty at its start and never in effect. The
+/// start is not moved instead, because later ends and durations count from it.
 fn in_order(window: Window) -> Window {
     Window { end: window.end.max(window.start), ..window }
 }
 
-/// A window that is over. With a length it is `[now - length, now)`, so that what gets recorded stays over; with
-/// an absolute end alone no start is needed to know the end, so that the grant goes on until it.
+/// A window that has ended. With a length it is `[now - length, now)`, so that the recorded window stays ended. With
+/// only an absolute end, no start is needed to know the end, so the grant continues until that end.
 fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timestamp) -> Window {
     match (length, end) {
         (None, Some(end)) => Window { start: now, end },
@@ -176,11 +178,12 @@ fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timest
     }
 }
 
-/// A recorded term with the end that a spec brings forward, whether or not the spec is admitted. It never ends later than it
-/// did. `declared`: the entries of the spec for this role; several, as an invalid spec may have, count with the earliest end.
+/// A recorded term, shortened where the spec brings its end forward, whether or not the spec is admitted. The result
+/// never ends later than the recorded term. `declared`: the entries of the spec for this role; of several, which an
+/// invalid spec may have, the earliest end counts.
 ///
-/// A duration counts from the recorded start. A permanent term has none, and a spec that is not admitted begins no window:
-/// there only an `expirationTime`, or a `startTime` with a duration, is an end.
+/// A duration counts from the recorded start. A permanent term has no start, and a spec that is not admitted begins no
+/// window: in this case only an `expirationTime`, or a `startTime` with a duration, is an end.
 pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'a RoleGrant>, now: Timestamp) -> Term {
     let start = match recorded {
         Term::Temporary(window) if window.start != Timestamp::MIN => Some(window.start),
@@ -198,7 +201,8 @@ pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'
     }
 }
 
-/// The end of a temporary role as far as its fields can be read: whatever else is wrong with a spec, an end in it is meant.
+/// The end of a temporary role, as far as its fields can be read: an end in a spec is respected whatever else is wrong
+/// with the spec.
 fn declared_end(temporary: &Temporary, recorded_start: Option<Timestamp>) -> Option<Timestamp> {
     let read = |time: &Option<Time>| time.as_ref().and_then(|time| time.timestamp().ok());
     let seconds = temporary.duration.as_ref().and_then(|duration| i64::try_from(duration.seconds().ok()?).ok());
@@ -214,7 +218,7 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second() - i64::from(at.subsec_nanosecond() < 0)).unwrap_or(at)
 }
 
-/// The next start or end after `now` among these terms; `None` where nothing changes any more.
+/// The next start or end after `now` among these terms. `None`: nothing changes any more.
 pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) -> Option<Timestamp> {
     terms
         .into_iter()

@@ -24,7 +24,7 @@ fn full(time: &str) -> String {
     at(time).to_string()
 }
 
-/// The one grant of a spec, with what is known of its start.
+/// The single grant of a spec, for what is known about its start.
 fn grant(temporary: Value, past: Past, recorded: Option<&str>, provider: Option<Window>, now: &str) -> Grant {
     let starts = Starts {
         past,
@@ -130,7 +130,7 @@ fn a_changed_duration_counts_from_the_recorded_start() {
     }
 }
 
-/// Seen failing without `expired` in `window`: the role is Active again.
+/// Seen failing without `expired` in `window`: the role becomes Active again.
 #[test]
 fn a_window_that_was_reported_as_expired_stays_so_when_the_clock_goes_back() {
     let expired = within("11:00:00", "11:30:00");
@@ -191,7 +191,7 @@ fn fractions_that_no_provider_keeps_make_a_window_smaller_never_larger() {
     assert_eq!(found.term, Term::Temporary(within("10:00:00.001", "11:00:00.123")));
 }
 
-/// Each of these had its start after its end.
+/// Each of these windows had its start after its end.
 #[test]
 fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
     let declared = |start, end| json!({"startTime": full(start), "expirationTime": full(end)});
@@ -273,7 +273,7 @@ fn the_next_edge_is_the_first_start_or_end_after_now() {
     }
 }
 
-/// Seen failing with the recorded term returned as it is: every case that ends earlier.
+/// Seen failing with the recorded term returned unchanged: every case that ends earlier.
 #[test]
 fn a_spec_brings_a_recorded_end_forward_and_never_puts_it_off() {
     let at = |time: &str| time.parse::<Timestamp>().unwrap();

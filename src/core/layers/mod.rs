@@ -1,5 +1,5 @@
-//! Several objects on one target are layers of one plan: what should be there is the union of their grants in effect.
-//! Pure; what an object may write down about itself is decided here as well.
+//! Several objects on one target are the layers of one plan. The desired state is the union of their grants in effect.
+//! This module also decides what an object may record about itself. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use crate::core::grants::Grant;
 use crate::core::member::{Entry, Term};
 
-/// How an object stands towards its target.
+/// How an object takes part in the plan of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     /// Admitted, in Enforce, not suspended, its provider Ready: its grants count.
     Counts,
-    /// Suspended, observing or refused: it grants nothing, and what it holds is left alone until it ends.
+    /// Suspended, observing or refused: it grants nothing, and what it has recorded is left unchanged until it ends.
     Holds,
-    /// Being deleted: what it manages goes, but for what an heir has.
+    /// Being deleted: what it manages is removed, except what a successor keeps.
     Leaves,
 }
 
@@ -24,18 +24,18 @@ pub enum Phase {
 pub struct Layer {
     /// The object's uid.
     pub uid: String,
-    /// How it stands.
+    /// How it takes part.
     pub phase: Phase,
-    /// No role stays that no layer has in effect.
+    /// No role stays unless some layer has it in effect.
     pub exclusive: bool,
-    /// Its grants may be carried out before `managed` says so: the spec alone tells what they are
-    /// (permanent roles of an Exclusive, adopting object).
+    /// Its grants may be carried out before `managed` contains them: the spec alone is the record (permanent roles of
+    /// an Exclusive, adopting object).
     pub grants_unrecorded: bool,
-    /// What it asks for; of a layer that doesn't count, nothing.
+    /// Its grants; empty if the layer does not count.
     pub grants: Vec<Grant>,
-    /// What its status says that it granted or is about to, with the window last admitted.
+    /// The roles that its status records as granted or about to be granted, with the window that was last admitted.
     pub managed: BTreeMap<String, Term>,
-    /// Foreign entries that a healing took out and that must come back (status.carriedRoles).
+    /// Unmanaged entries that a repair removed and that must be restored (`status.carriedRoles`).
     pub carried: Vec<Entry>,
 }
 
@@ -45,24 +45,24 @@ impl Layer {
         self.in_effect(now).any(|grant| grant.role == role)
     }
 
-    /// Its grants in effect; none where it doesn't count.
+    /// Its grants in effect; none if the layer does not count.
     pub fn in_effect(&self, now: Timestamp) -> impl Iterator<Item = &Grant> {
         let counts = self.phase == Phase::Counts;
         self.grants.iter().filter(move |grant| counts && grant.in_effect(now))
     }
 
-    /// Whether the provider has refused none of the roles that it asks for.
+    /// Whether the provider has refused none of its roles.
     fn is_known(&self, refused: &BTreeSet<String>) -> bool {
         !self.grants.iter().any(|grant| refused.contains(&grant.role))
     }
 
-    /// Whether its word suffices to grant `grant`: it is written down, or needn't be.
+    /// Whether this layer suffices to grant `grant`: the grant is recorded, or needs no record.
     fn may_grant(&self, grant: &Grant) -> bool {
         self.managed.get(&grant.role) == Some(&grant.term) || (self.grants_unrecorded && grant.term == Term::Permanent)
     }
 
-    /// What it has to have written down before its grants are carried out: what it managed, with the windows of its
-    /// grants in effect. A window stays until an admitted spec replaces it, and a role until it is known to be gone.
+    /// What the layer must record before its grants are carried out: what it managed, with the windows of its grants in
+    /// effect. A recorded window stays until an admitted spec replaces it, and a role until it is known to be gone.
     pub fn record_before(&self, now: Timestamp) -> BTreeMap<String, Term> {
         let mut record = self.managed.clone();
         record.extend(self.in_effect(now).map(|grant| (grant.role.clone(), grant.term)));
@@ -70,25 +70,25 @@ impl Layer {
     }
 }
 
-/// What a target's layers come to at an instant.
+/// The union of a target's layers at one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Union {
-    /// Roles that may be granted, each until the latest end among the layers whose word suffices.
+    /// Roles that may be granted, each until the latest end among the layers that suffice to grant it.
     pub granted: BTreeMap<String, Term>,
-    /// Roles that may stay: in effect in some layer that counts, written down or not.
+    /// Roles that may stay: in effect in a layer that counts, recorded or not.
     pub kept: BTreeMap<String, Term>,
-    /// Roles that a layer that doesn't count holds: neither taken away nor put back.
+    /// Roles that a layer in the phase [`Phase::Holds`] holds: they are neither removed nor restored.
     pub held: BTreeMap<String, Term>,
-    /// Every role that any layer wrote down: ours, whoever else may want it.
+    /// Every role that a layer has recorded, whether or not others use it as well: the managed roles.
     pub ours: BTreeSet<String>,
-    /// Foreign entries that must come back.
+    /// Unmanaged entries that must be restored.
     pub carried: Vec<Entry>,
-    /// Some layer that counts is Exclusive, and the provider knows all its roles: one that it doesn't know may be
-    /// another's name misspelt, which then must not be taken away for it.
+    /// A layer that counts is Exclusive, and the provider knows all of its roles. An unknown role may be a misspelt
+    /// name of a role that exists, which must not be removed because of the misspelling.
     pub exclusive: bool,
 }
 
-/// The union of `layers` at `now`, without the roles that the provider is known to refuse. It doesn't depend on the
+/// The union of `layers` at `now`, without the roles that the provider is known to refuse. It does not depend on the
 /// order of the layers.
 pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Union {
     let mut union = Union {
@@ -124,7 +124,7 @@ pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Un
     union
 }
 
-/// An order of entries in which no two different ones are equal.
+/// A total order of entries: only equal entries compare as equal.
 fn key_of(entry: &Entry) -> impl Ord {
     let window = match entry.term {
         Term::Permanent => None,
@@ -138,9 +138,9 @@ fn latest(roles: &mut BTreeMap<String, Term>, role: &str, term: Term) {
     roles.entry(role.to_owned()).and_modify(|known| *known = known.later(term)).or_insert(term);
 }
 
-/// What a layer may write down once an observation shows `shown`: its grants in effect, and what it managed and is
-/// still there without being another's. A role that another layer has in effect is let go of only when that layer
-/// has written it down: until then nobody would take it away.
+/// What a layer may record once an observation shows `shown`: its grants in effect, and those of its managed roles that
+/// are still shown and that no other layer has taken over. A role that another layer has in effect is released only
+/// after that layer has recorded it; otherwise no layer would remove it later.
 pub fn record_after(
     layer: &Layer,
     others: &[Layer],
@@ -159,7 +159,8 @@ pub fn record_after(
 }
 
 impl Layer {
-    /// Whether it is a reason for `role` to stay at the provider: it has the role in effect, or holds it until its end.
+    /// Whether this layer is a reason to keep `role` at the provider: it has the role in effect, or holds it until its
+    /// end.
     pub fn keeps(&self, role: &str, now: Timestamp) -> bool {
         self.has_in_effect(role, now) || (self.phase == Phase::Holds && !self.managed_ended(role, now))
     }
@@ -169,13 +170,13 @@ impl Layer {
     }
 }
 
-/// Whether `layer` answers for `role` from now on: it has written it down, and has it in effect or holds it.
+/// Whether `layer` is responsible for `role` from now on: it has recorded the role, and has it in effect or holds it.
 pub fn takes_over(layer: &Layer, role: &str, now: Timestamp) -> bool {
     layer.managed.contains_key(role) && layer.keeps(role, now)
 }
 
-/// The roles that `layer` wrote down and that no declaration keeps at `now`: their access is to end. The permanent base
-/// gives none.
+/// The roles that `layer` has recorded and that no declaration keeps at `now`: their access has to end. The permanent
+/// base is not included, because it gives no access.
 pub fn due<'a>(
     layer: &'a Layer,
     others: &[Layer],
@@ -186,8 +187,8 @@ pub fn due<'a>(
     layer.managed.keys().filter(move |role| Some(role.as_str()) != base && !kept(role))
 }
 
-/// The layers of which one must act before `leaving` may go: they have a role of it in effect and haven't written it
-/// down yet.
+/// The layers of which one must act before `leaving` may be released: they have one of its roles in effect and have not
+/// recorded it yet.
 pub fn heirs_to_wait_for<'a>(leaving: &Layer, others: &'a [Layer], now: Timestamp) -> Vec<&'a Layer> {
     others
         .iter()

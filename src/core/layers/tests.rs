@@ -9,7 +9,7 @@ fn until(end: &str) -> Term {
     Term::Temporary(Window { start: at("10:00"), end: at(end) })
 }
 
-/// All of it is looked at at noon.
+/// All cases are evaluated at noon.
 fn now() -> Timestamp {
     at("12:00")
 }
@@ -115,7 +115,7 @@ fn a_role_is_handed_over_to_an_heir_that_has_written_it_down() {
     }
 }
 
-/// Seen failing without the look at the other declarations: `taken` and `held` are due.
+/// Seen failing without the check of the other declarations: `taken` and `held` are due.
 #[test]
 fn what_is_due_to_end_is_written_down_and_kept_by_nobody() {
     let managed = [("r", GOOD), ("over", until("12:00")), ("taken", GOOD), ("held", GOOD), ("base", GOOD)];

@@ -1,4 +1,4 @@
-//! The permanent base: the built-in role that gives nothing, which a provider needs beside temporary roles
+//! The permanent base: the built-in role without access that a provider requires beside temporary roles
 //! (docs/reference/infisical.md, "Errors": `Identity must have at least one permanent role`).
 
 use std::collections::BTreeSet;
@@ -8,32 +8,33 @@ use super::{View, plan, union_for};
 use crate::core::layers::{Layer, Phase, Union, takes_over};
 use crate::core::member::{Change, Entry, Term};
 
-/// How far a list goes.
+/// What a list may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// All that is to be put right.
+    /// Everything that differs.
     Whole,
-    /// Only what is ours goes; whatever else is there stays.
+    /// Only managed roles are removed; all other roles stay.
     Removals,
-    /// As [`Extent::Removals`], and without what isn't ours.
+    /// As [`Extent::Removals`], and without unmanaged roles.
     Ours,
 }
 
-/// What becomes of the base.
+/// What happens to the base.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Base {
     /// The base's entry in the list, if any.
     pub entry: Option<Entry>,
-    /// The base alone is reason enough to write.
+    /// The base alone is a sufficient reason to write.
     pub touched: bool,
 }
 
-/// Decides on the base beside `rest`, all other entries of a list. `losing`: a role of ours goes at the same time.
+/// Decides on the base beside `rest`, all other entries of a list. `losing`: a managed role is removed at the same
+/// time.
 ///
-/// It stands where `rest` is temporary only. A base that isn't ours stays as well; one of ours that isn't needed any
-/// more goes with the next write: it gives nothing, and is no reason to write while a grant is in effect. A membership
-/// with nothing but a base that isn't ours gives no access and is no reason to write either: it may be one that the
-/// provider doesn't let anybody remove.
+/// The base is needed if `rest` contains only temporary roles. An unmanaged base stays as well. A managed base that is
+/// no longer needed is removed with the next write: it gives no access and is no reason to write while a grant is in
+/// effect. A membership that holds only an unmanaged base gives no access and is no reason to write either: it may be
+/// one that the provider does not allow anybody to remove.
 pub(super) fn settle(
     rest: &[Entry],
     observed: &[Entry],
@@ -48,7 +49,7 @@ pub(super) fn settle(
     let rows: Vec<&Entry> = observed.iter().filter(|entry| entry.role == base).collect();
     if view.capabilities.permanent_base.is_some() && needed(rest) {
         let there = rows.iter().find(|entry| entry.term == Term::Permanent);
-        // What stands without a base, as an older server let it, is no reason to write.
+        // Temporary roles without a base, as an older server allowed them, are no reason to write.
         let entry = there.map_or_else(|| Entry::permanent(base), |entry| (*entry).clone());
         return Base { entry: Some(entry), touched: false };
     }
@@ -63,7 +64,7 @@ pub(super) fn settle(
     let stays =
         if foreign { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
     if stays {
-        // A temporary base can't stand alone; somebody else's goes with the last role beside it.
+        // A temporary base cannot exist alone. An unmanaged one is removed with the last role beside it.
         let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);
         return Base { entry: entry.cloned(), touched: false };
     }
@@ -72,7 +73,7 @@ pub(super) fn settle(
 }
 
 impl Base {
-    /// Puts the base's entry into the list, in the place of any other of the role.
+    /// Puts the base's entry into the list, in place of any other entry of this role.
     pub fn put_into(self, entries: &mut Vec<Entry>) {
         if let Some(base) = self.entry {
             entries.retain(|entry| entry.role != base.role);
@@ -85,11 +86,11 @@ fn needed(rest: &[Entry]) -> bool {
     !rest.is_empty() && rest.iter().all(|entry| entry.term != Term::Permanent)
 }
 
-/// The base, where `layer` has to write it down as its own before it writes: either its next write puts it there, or
-/// another layer put it there and `layer` needs it as well. For layers of any phase.
+/// The base, if `layer` has to record it as managed before it writes: either its next write adds the base, or another
+/// layer added it and `layer` needs it too. For layers of any phase.
 pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
     let base = view.capabilities.permanent_base?;
-    // Looked at as it will be when what `record_before` says is written, so that one status write does for both.
+    // Evaluated as if the result of `record_before` were written already, so that one status write covers both.
     let recorded = |known: &Layer| match known.uid == layer.uid {
         true => Layer { managed: layer.record_before(view.now), ..layer.clone() },
         false => known.clone(),
@@ -111,8 +112,8 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Optio
     plan.change().into_iter().chain(plan.fallbacks()).any(adds).then_some(base)
 }
 
-/// Whether what `layer` has or holds is temporary only, so that it needs the base. A role that the provider refused is
-/// had by nobody.
+/// Whether everything that `layer` has in effect or holds is temporary, so that it needs the base. A role that the
+/// provider refused does not count.
 fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
     let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
     let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
@@ -123,10 +124,10 @@ fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
     !terms.is_empty() && terms.iter().all(|term| *term != Term::Permanent)
 }
 
-/// The roles that the observation shows, for [`crate::core::layers::record_after`]: without the base where `layer` need not
-/// answer for it any more, because another layer that needs it has written it down, because a layer that leaves
-/// leaves only foreign temporary roles behind, which can't be without it, or because nothing else is left of the
-/// membership: the provider was asked to remove that before, and it gives no access.
+/// The roles that the observation shows, for [`crate::core::layers::record_after`]. The base is left out if `layer` is
+/// no longer responsible for it: another layer that needs it has recorded it; or `layer` is being deleted and leaves
+/// only unmanaged temporary roles, which require the base; or the membership holds nothing else, in which case the
+/// provider was already asked to remove it and it gives no access.
 pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();

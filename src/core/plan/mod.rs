@@ -1,7 +1,7 @@
-//! The difference between what should be there and what is, as one change. Pure.
+//! The difference between the declared and the observed state, as one change. Pure.
 //!
-//! A [`Plan`] can only come from [`plan`]. It never contains a role whose every window has ended, never widens a
-//! foreign entry, and is empty where nothing differs.
+//! A [`Plan`] can only come from [`plan`]. It never contains a role whose every window has ended, never widens an
+//! unmanaged entry, and is empty if nothing differs.
 
 mod base;
 mod verdict;
@@ -18,33 +18,34 @@ use verdict::{Fate, Verdict, judge};
 
 pub use base::{base_to_record, shown};
 
-/// Why an entry goes.
+/// Why an entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Loss {
     /// Its window has ended.
     Expired,
-    /// It was ours and nobody declares it any more.
+    /// It was managed, and nobody declares it any more.
     Revoked,
-    /// It was never ours, and an Exclusive layer tolerates no other.
+    /// It is unmanaged, and an Exclusive layer tolerates no unmanaged role.
     Unexpected,
 }
 
-/// What a plan looks at besides the layers.
+/// The inputs of a plan besides the layers.
 #[derive(Clone, Debug)]
 pub struct View<'a> {
-    /// The provider's row; `None`: the project's list, complete, has none.
+    /// The provider's row. `None`: the complete list of the project contains none.
     pub observed: Option<&'a Member>,
-    /// What the provider can and needs.
+    /// What the provider supports and requires.
     pub capabilities: Capabilities,
-    /// Roles that the provider has refused by name: asked for again only when a spec changes.
+    /// Roles that the provider has refused by name. They are requested again only after a change of a spec.
     pub refused: &'a BTreeSet<String>,
-    /// Foreign roles that aren't given up for a removal's sake: whoever asks for it may not take them away.
+    /// Unmanaged roles that are not sacrificed for a removal, because the declaration that needs the removal is not
+    /// allowed to take them.
     pub spared: &'a BTreeSet<String>,
-    /// The instant that the plan is for.
+    /// The instant for which the plan is made.
     pub now: Timestamp,
 }
 
-/// What to do, and what it means.
+/// A change and its meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     change: Option<Change>,
@@ -60,50 +61,50 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The one write that puts the difference right; `None` where there is none.
+    /// The one write that removes the difference. `None`: there is no difference.
     pub fn change(&self) -> Option<&Change> {
         self.change.as_ref()
     }
 
-    /// What to send instead when the provider refuses the change for good: the removals alone, then the removals
-    /// without the foreign entries that they would carry, then without roles that the provider doesn't know. Empty where
-    /// nothing is removed.
+    /// What to send instead if the provider permanently refuses the change: the removals alone, then the removals
+    /// without the unmanaged entries that they would carry over, then without the roles that the provider does not
+    /// know. Empty if nothing is removed.
     pub fn fallbacks(&self) -> &[Change] {
         &self.fallbacks
     }
 
-    /// Whether a fallback that removes the whole membership takes roles away that nobody of ours wrote down.
+    /// Whether a fallback that removes the whole membership removes roles that no declaration has recorded.
     pub fn removal_takes_others(&self) -> bool {
         self.removal_takes_others
     }
 
-    /// Roles that the change adds or lengthens.
+    /// Roles that the change adds or extends.
     pub fn gained(&self) -> &[String] {
         &self.gained
     }
 
-    /// Roles that the change takes away, and why.
+    /// Roles that the change removes, each with the reason.
     pub fn lost(&self) -> &[(String, Loss)] {
         &self.lost
     }
 
-    /// Every difference between the declaration and the provider.
+    /// Every difference between the declarations and the provider.
     pub fn drift(&self) -> &[Drift] {
         &self.drift
     }
 
-    /// The change carries entries on the word of the observation: it must be planned on a list that began after
-    /// somebody asked for it, or it would give back what was just taken away.
+    /// The change carries over entries that only the observation justifies. It must be planned on a list that began
+    /// after the change was needed; otherwise it could restore what somebody has just removed.
     pub fn needs_fresh(&self) -> bool {
         self.needs_fresh
     }
 
-    /// Whether the change takes away or shortens what is ours.
+    /// Whether the change removes or shortens a managed role.
     pub fn revokes(&self) -> bool {
         self.revokes
     }
 
-    /// How urgent the change is. `settled`: the spec was carried out before, so that what is gained only repairs drift.
+    /// The urgency of the change. `settled`: the spec was carried out before, so that a gained role only repairs drift.
     pub fn urgency(&self, settled: bool) -> Urgency {
         match self.due {
             Some(due) => Urgency::End(due),
@@ -114,20 +115,20 @@ impl Plan {
         }
     }
 
-    /// What ends the roles whose end has come and gives nothing, where that does not depend on what the list says of
-    /// others' roles: it may be sent on an old list while no new one can be had.
+    /// A change that ends the roles whose end has passed, grants nothing, and does not depend on what the list shows of
+    /// unmanaged roles. It may be sent on an old list while no new list is available.
     pub fn end_unlisted(&self) -> Option<&Change> {
         self.end_unlisted.as_ref()
     }
 
-    /// How urgent its removals are without the grants beside them.
+    /// The urgency of the removals without the grants.
     pub fn urgency_of_removals(&self) -> Urgency {
         self.due.map_or(Urgency::Revoke, Urgency::End)
     }
 }
 
-/// Declared roles of `layer` that were there before anybody of ours wrote them down (`adoptionPolicy: Refuse`), also
-/// those that a healing took out for a moment.
+/// Declared roles of `layer` that existed before any declaration recorded them (`adoptionPolicy: Refuse`). They include
+/// roles that a repair has removed for a moment.
 pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, now: Timestamp) -> Vec<String> {
     let ours: BTreeSet<&String> = layers.iter().flat_map(|layer| layer.managed.keys()).collect();
     let carried = layers.iter().flat_map(|layer| &layer.carried);
@@ -137,7 +138,7 @@ pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, n
     declared.filter(|role| !ours.contains(role) && there(role)).cloned().collect()
 }
 
-/// Plans what `layers` come to against what was observed.
+/// Compares the union of `layers` with the observation and plans the change.
 pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     let union = union_for(layers, view);
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
@@ -176,8 +177,8 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     }
 }
 
-/// The union of the layers, with the permanent base for good for as long as somebody has it: it gives nothing that
-/// would have to end, and where it was temporary another would be needed beside it.
+/// The union of the layers. The permanent base becomes permanent as long as any layer has it: it gives no access that
+/// would have to end, and if it were temporary, another base would be needed beside it.
 fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
     let mut union = union(layers, view.refused, view.now);
     if let Some(base) = view.capabilities.permanent_base {
@@ -192,8 +193,8 @@ fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
     view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
 }
 
-/// What the provider doesn't show and is to be put there: roles that may be granted, and foreign ones that a healing
-/// took out.
+/// Entries to add, which the provider does not show: roles that may be granted, and unmanaged roles that a repair
+/// removed.
 fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entry> {
     let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
     let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
@@ -228,7 +229,7 @@ fn lost(verdict: &Verdict<'_>) -> Option<(String, Loss)> {
     }
 }
 
-/// Whether `a` ends later than `b`, as far as a provider tells ends apart: Infisical keeps milliseconds.
+/// Whether `a` ends later than `b`, with the precision of a provider: Infisical keeps milliseconds.
 fn ends_later(a: Term, b: Term) -> bool {
     match (a.end(), b.end()) {
         (None, Some(_)) => true,
@@ -237,7 +238,7 @@ fn ends_later(a: Term, b: Term) -> bool {
     }
 }
 
-/// What differs from what all layers that count declare, written down or not.
+/// The differences from what all layers that count declare, recorded or not.
 fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
     let of = |role: &str, kind| Drift { role: role.to_owned(), kind };
     let found = verdicts.iter().filter_map(|verdict| match verdict.fate {
@@ -252,7 +253,7 @@ fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
     drift
 }
 
-/// The write that makes `outcome` of what is there. `due`: something has to be written.
+/// The write that changes the observed row into `outcome`. `due`: there is a reason to write.
 fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Option<Change> {
     let Some(member) = view.observed else {
         return match outcome.is_empty() {
@@ -260,7 +261,8 @@ fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Opt
             false => Some(Change::Create(outcome)),
         };
     };
-    // Several memberships, or one without a role, are mended where somebody has a say; otherwise they are looked at.
+    // Several memberships, or one without a role, are repaired only if a declaration covers the target; otherwise they
+    // are left unchanged.
     let several = member.memberships > 1 && (union.exclusive || !union.kept.is_empty());
     let roleless = outcome.is_empty() && union.exclusive;
     if !due && !several && !roleless {
@@ -273,8 +275,8 @@ fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Opt
     })
 }
 
-/// Whether a role that we wrote down, and that is to go, is merely not listed. A row that isn't there may be one that
-/// the credential can't read, and a row that is there may lag behind: then the provider's own answer is asked for.
+/// Whether a managed role that has to be removed is merely not listed. The credential may be unable to read a row that
+/// is missing, and an existing row may be outdated. In this case the removal is sent for the provider's own answer.
 fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
     let listed = |role: &String| observed.iter().any(|entry| entry.role == *role);
     let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
@@ -282,7 +284,7 @@ fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
     !proof && union.ours.iter().filter(to_go).any(|role| !listed(role))
 }
 
-/// When the first of the roles of ours that are to go should have ended; `None`: none of them has ended.
+/// When the first of the managed roles that have to be removed should have ended. `None`: none of them has ended.
 fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Option<Timestamp> {
     let stays = |role: &String| union.kept.contains_key(role) || union.held.contains_key(role);
     let is_there = |role: &String| view.observed.is_none() || observed.iter().any(|entry| entry.role == *role);
@@ -291,7 +293,7 @@ fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> 
     to_go.filter_map(|role| end(role)?.end()).filter(|end| *end <= view.now).min()
 }
 
-/// Whether a change says anything on the word of the observed list alone.
+/// Whether a change contains anything that only the observed list justifies.
 fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
     let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
     let told = |entry: &Entry| {
@@ -304,12 +306,12 @@ fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
     }
 }
 
-/// How many foreign roles are left out one at a time before all of them are.
+/// The largest number of unmanaged roles for which fallbacks omit one role at a time before they omit all.
 const ONE_BY_ONE: usize = 4;
 
-/// The removals alone, then without the foreign role that is in the way: each in turn where there are few, then all;
-/// at last without those of ours that the provider doesn't know any more, so that no list with them is accepted; and which
-/// unmanaged roles these are.
+/// The removals alone; then without the unmanaged role that may cause the refusal (each in turn if there are few, then
+/// all of them); finally without the managed roles that the provider does not know any more, so that it accepts no list
+/// that contains them. Also returns which roles the unmanaged ones are.
 fn fallbacks(
     verdicts: &[Verdict<'_>],
     observed: &[Entry],

@@ -1,4 +1,4 @@
-//! What becomes of each role that the provider shows.
+//! What happens to each role that the provider shows.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,36 @@ use super::{Loss, View, ends_later};
 use crate::core::layers::{Layer, Union};
 use crate::core::member::{Entry, Term};
 
-/// What becomes of the rows of a role.
+/// What happens to the rows of a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// They stay as they are.
+    /// They stay unchanged.
     Stays,
-    /// One entry takes their place.
+    /// One entry replaces them.
     Becomes(Entry),
-    /// They go.
+    /// They are removed.
     Goes(Loss),
 }
 
-/// A role that the provider shows, and what becomes of it. A role may have several rows: two writers' lists united, or
-/// several memberships (docs/reference/infisical.md, "PATCH and time").
+/// A role that the provider shows, and what happens to it. A role may have several rows: the merged lists of two
+/// writers, or several memberships (docs/reference/infisical.md, "PATCH and time").
 #[derive(Clone, Debug)]
 pub(super) struct Verdict<'a> {
     pub role: &'a str,
-    /// Of its rows the one that ends last: it says how long the role is held.
+    /// Of its rows, the one that ends last: it determines how long the role is held.
     pub shown: &'a Entry,
     pub fate: Fate,
-    /// The role is declared, and there in another way.
+    /// The role is declared, and the provider shows it with a different term or number of rows.
     pub differs: bool,
-    /// What takes the rows' place ends later than they do.
+    /// The replacing entry ends later than the rows.
     pub widened: bool,
-    /// It takes the rows' place to end earlier than they do.
+    /// The replacing entry ends earlier than the rows.
     pub narrowed: bool,
 }
 
 impl Verdict<'_> {
-    /// What stands of the role when all is carried out: one entry, since a list that names a custom role twice is
-    /// refused (docs/reference/infisical.md, "Errors").
+    /// What remains of the role after the change: one entry, because a list that names a custom role twice is refused
+    /// (docs/reference/infisical.md, "Errors").
     pub fn stays(&self) -> Option<Entry> {
         match &self.fate {
             Fate::Stays => Some(self.shown.clone()),
@@ -44,19 +44,18 @@ impl Verdict<'_> {
         }
     }
 
-    /// The same in a list that only takes away what is ours: foreign roles stay, nothing is widened.
+    /// The same for a list that only removes managed roles: unmanaged roles stay, and nothing is widened.
     pub fn stays_where_nothing_is_gained(&self) -> Option<Entry> {
         if self.widened || self.fate == Fate::Goes(Loss::Unexpected) { Some(self.shown.clone()) } else { self.stays() }
     }
 
-    /// Something of ours is taken away or cut short.
+    /// Whether a managed role is removed or shortened.
     pub fn revokes(&self) -> bool {
         self.narrowed || matches!(self.fate, Fate::Goes(Loss::Expired | Loss::Revoked))
     }
 }
 
-/// Judges every role that is shown, but for the one that gives nothing where nobody declares it: it is looked at last, by
-/// what the others come to.
+/// Judges every shown role except an undeclared role without access: the base is decided last, depending on the others.
 pub(super) fn judge<'a>(observed: &'a [Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Vec<Verdict<'a>> {
     let base = view.capabilities.empty_role.filter(|base| !union.kept.contains_key(*base));
     let mut order: Vec<&str> = Vec::new();
@@ -72,7 +71,7 @@ pub(super) fn judge<'a>(observed: &'a [Entry], union: &Union, layers: &[Layer], 
     order.into_iter().filter_map(judged).collect()
 }
 
-/// Of several rows of a role the one that ends last, and of those the first.
+/// Of several rows of a role, the first of those that end last.
 pub(super) fn last_to_end<'a>(rows: &[&'a Entry]) -> Option<&'a Entry> {
     rows.iter().copied().reduce(|a, b| if ends_later(b.term, a.term) { b } else { a })
 }
@@ -98,8 +97,8 @@ fn judge_one<'a>(rows: &[&'a Entry], union: &Union, layers: &[Layer], view: &Vie
     })
 }
 
-/// A role that is declared must end no earlier than the word of those who wrote it down, and no later than the last of
-/// all who have or hold it. Nobody's rows are touched before somebody wrote the role down.
+/// A declared role must end no earlier than the latest term of the declarations that recorded it, and no later than the
+/// latest term of all that have or hold it. Rows are not changed before a declaration has recorded the role.
 fn declared<'a>(verdict: Verdict<'a>, rows: usize, kept: Term, union: &Union, view: &View<'_>) -> Verdict<'a> {
     let (role, shown) = (verdict.role, verdict.shown);
     let word = union.granted.get(role).copied();
@@ -117,7 +116,7 @@ fn declared<'a>(verdict: Verdict<'a>, rows: usize, kept: Term, union: &Union, vi
     Verdict { differs: late || fate != Fate::Stays, fate, widened, narrowed, ..verdict }
 }
 
-/// An entry of ours in a row's place.
+/// An entry of the operator in place of a row.
 fn with_term(shown: &Entry, term: Term) -> Entry {
     Entry { role_id: shown.role_id.clone(), ..Entry::new(shown.role.clone(), term) }
 }

@@ -1,6 +1,6 @@
-//! Admission: whether a spec can be carried out, and what it then asks for. Pure.
+//! Admission: whether a spec can be carried out, and which grants it requests. Pure.
 //!
-//! An [`Admitted`] can only come from [`admit`], so that nothing downstream acts on a spec that wasn't looked at.
+//! An [`Admitted`] can only come from [`admit`], so that no later stage acts on a spec that was not checked.
 
 pub mod allow;
 pub mod resync;
@@ -12,19 +12,19 @@ use jiff::Timestamp;
 use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, Time, membership::RoleGrant};
 use crate::core::member::{Project, Target};
 
-/// Which server the membership's provider object names: what the schema can't see.
+/// The server that the membership's provider object names, which the schema cannot check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// Infisical: subjects are identities, users and groups, ids are UUIDs.
+    /// Infisical: subjects are identities, users and groups; ids are UUIDs.
     Infisical,
-    /// ZITADEL: subjects are users, ids are digits; `organization_id` is the provider object's default.
+    /// ZITADEL: subjects are users; ids are digits; `organization_id` is the default of the provider object.
     Zitadel {
         /// The organization of memberships that name none.
         organization_id: Option<String>,
     },
 }
 
-/// Why a spec isn't carried out.
+/// Why a spec is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The condition's reason.
@@ -33,28 +33,28 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// When an admitted role runs.
+/// When an admitted role is in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// For good.
+    /// Permanently.
     Always,
     /// From a start until the earlier of `start + seconds` and `end`; at least one of these is set.
     Within {
-        /// The declared start; unset: when the grant is first accepted.
+        /// The declared start. `None`: the instant when the grant is first accepted.
         start: Option<Timestamp>,
-        /// How long, in seconds.
+        /// The length in seconds.
         seconds: Option<u64>,
         /// The latest end.
         end: Option<Timestamp>,
     },
 }
 
-/// One role that an admitted spec asks for.
+/// One role of an admitted spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The role.
     pub role: String,
-    /// When it runs.
+    /// When it is in effect.
     pub when: When,
 }
 
@@ -65,25 +65,24 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// What it asks for, in the order of the spec.
+    /// Its roles, in the order of the spec.
     pub fn roles(&self) -> &[Wanted] {
         &self.roles
     }
 }
 
-/// Ids that an object's names were found to stand for; a field that the spec gives as an id is not looked at.
+/// The ids that an object's names were resolved to. An id is not used if the spec gives the id itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pinned {
-    /// Of `project.name`.
+    /// The id of `project.name`.
     pub project_id: Option<String>,
-    /// Of `subject.name`.
+    /// The id of `subject.name`.
     pub subject_id: Option<String>,
 }
 
-/// The target that a spec's references stand for, in the provider's normal form; `None`: a name of it has yet to be
-/// looked up.
+/// The target of a spec's references, in the provider's normal form. `None`: one of its names is not resolved yet.
 ///
-/// It depends on immutable fields only, so that an object whose roles are refused can still have its access ended.
+/// It depends on immutable fields only, so that the access of an object whose roles are refused can still be ended.
 pub fn target(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Target>, Refusal> {
     let project = project(spec, server, pinned)?;
     let kind = spec.subject.kind;
@@ -121,7 +120,7 @@ pub fn project(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -
     Ok(Some(Project { organization_id, id: id.to_ascii_lowercase(), grant_id: spec.project.grant_id.clone() }))
 }
 
-/// The organization that the project is looked for in: the spec's, or else the provider object's.
+/// The organization in which the project is looked up: that of the spec, or else that of the provider object.
 pub fn organization_id(spec: &ProjectMembershipSpec, server: &Server) -> Result<Option<String>, Refusal> {
     match (server, &spec.project.organization_id) {
         (Server::Infisical, None) => Ok(None),
@@ -145,7 +144,7 @@ impl Server {
     }
 }
 
-/// Looks at everything in a spec that can be wrong although the API server took it.
+/// Checks everything in a spec that can be wrong although the API server accepted it.
 pub fn admit(spec: &ProjectMembershipSpec) -> Result<Admitted, Refusal> {
     let mut seen = BTreeSet::new();
     let mut roles = Vec::with_capacity(spec.roles.len());

@@ -1,4 +1,4 @@
-//! How long drift may remain at most: the intervals at which a provider and the memberships of it are looked at again. Pure.
+//! How long drift may remain at most: the intervals at which a provider and its memberships are checked again. Pure.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::api;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::MembershipProviderSpec;
 
-/// The shortest interval under a ClusterMembershipProvider that sets none: its quota is shared by all namespaces.
+/// The shortest interval under a ClusterMembershipProvider that sets none: all namespaces share its quota.
 const SHORTEST_OF_CLUSTER: Duration = Duration::from_secs(60);
 
-/// The intervals that a provider object's spec sets.
+/// The intervals that the spec of a provider object sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resync {
     provider: Duration,
@@ -18,7 +18,7 @@ pub struct Resync {
 }
 
 impl Resync {
-    /// What a provider object of this kind sets.
+    /// The intervals of a provider object of this kind.
     pub fn of(spec: &MembershipProviderSpec, kind: ProviderKind) -> Result<Self, Refusal> {
         let read = |field: &str, interval: &api::Duration| {
             interval.seconds().map(Duration::from_secs).map_err(|error| invalid(&format!("spec.{field}: {error}")))
@@ -39,7 +39,7 @@ impl Resync {
         self.provider.max(self.shortest)
     }
 
-    /// The interval of a membership that sets `own`. One that cannot be read counts as not set.
+    /// The interval of a membership that sets `own`. An interval that cannot be read counts as not set.
     pub fn membership(&self, own: Option<&api::Duration>) -> Duration {
         let own = own.and_then(|own| own.seconds().ok()).map(Duration::from_secs);
         own.unwrap_or(self.provider).max(self.shortest)

@@ -207,7 +207,7 @@ fn what_a_name_stands_for_is_taken_from_what_was_pinned_and_an_id_from_the_spec(
     let by_id = spec(json!({"project": {"id": PROJECT}, "subject": {"kind": "Identity", "id": IDENTITY}}));
     let found = target(&by_id, &Server::Infisical, &other).unwrap().unwrap();
     assert_eq!((found.project.id.as_str(), found.subject_id.as_str()), (PROJECT, IDENTITY));
-    // What was found is no id of this server: never called.
+    // The resolved value is not a valid id of this server. It is never sent.
     let odd = Pinned { subject_id: Some("../x".to_owned()), ..pinned };
     assert!(target(&named, &Server::Infisical, &odd).is_err());
 }

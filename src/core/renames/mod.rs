@@ -1,7 +1,7 @@
-//! Roles whose names were changed at the provider after they were granted, recognised by their ids. Pure.
+//! Roles that were renamed at the provider after they were granted, recognised by their ids. Pure.
 //!
-//! A custom role of Infisical keeps its id and everybody who holds it when its slug is changed. What an object wrote down
-//! under the former name is its grant all the same: it ends, and goes, under the name that the role has now.
+//! A custom role of Infisical keeps its id and its members when its slug changes. What an object recorded under the
+//! former name is still its grant: it ends, and is removed, under the present name of the role.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +10,22 @@ use crate::core::grants::Grant;
 use crate::core::member::{Entry, Term, Window};
 use crate::core::status::{managed_roles, term_of};
 
-/// How the roles of a record are called by now.
+/// The present names of the roles in a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renames {
-    /// The ids that were written down, by the roles' present names.
+    /// The recorded ids, by the present names of the roles.
     ids: BTreeMap<String, String>,
-    /// The names that renamed roles were written down with, by their present names.
+    /// The recorded names of renamed roles, by their present names.
     recorded: BTreeMap<String, String>,
     /// The present names of renamed roles that the spec declares by the former name.
     declared: BTreeSet<String>,
 }
 
-/// Reads a record against what the provider shows: what is managed, by the roles' present names.
+/// Compares a record with what the provider shows. Returns the managed roles by their present names.
 ///
-/// A role that is shown with the id that was written down is managed, whatever it is called. One that is shown with the
-/// name that was written down and another id is another role, and isn't. Where either id isn't known, the name decides.
-/// `declared`: the roles of the spec.
+/// A role that is shown with the recorded id is managed, whatever its name. A role that is shown with the recorded name
+/// and another id is a different role and is not managed. If one of the ids is unknown, the name decides. `declared`:
+/// the roles of the spec.
 pub fn recognise(
     record: &[ManagedRole],
     declared: &BTreeSet<&str>,
@@ -44,7 +44,7 @@ pub fn recognise(
         }
         if name != role.role {
             renames.recorded.insert(name.to_owned(), role.role.clone());
-            // The former name may be another role's by now.
+            // The former name may belong to another role now.
             let former_is_free = !shown.iter().any(|entry| entry.role == role.role);
             if former_is_free && declared.contains(role.role.as_str()) && !declared.contains(name) {
                 renames.declared.insert(name.to_owned());
@@ -54,7 +54,7 @@ pub fn recognise(
     (managed, renames)
 }
 
-/// What a role that was written down is called now; `None`: the role that has its name is another one.
+/// The present name of a recorded role. `None`: the role with this name is a different role.
 fn present_name<'a>(role: &'a ManagedRole, shown: &'a [Entry]) -> Option<&'a str> {
     let Some(id) = &role.role_id else {
         return Some(&role.role);
@@ -67,23 +67,23 @@ fn present_name<'a>(role: &'a ManagedRole, shown: &'a [Entry]) -> Option<&'a str
 }
 
 impl Renames {
-    /// The id that was written down for a role.
+    /// The recorded id of a role.
     pub fn id_of(&self, role: &str) -> Option<&str> {
         self.ids.get(role).map(String::as_str)
     }
 
-    /// Whether any role was written down with its id, so that a name that isn't known any more may be a former one.
+    /// Whether any role was recorded with its id, so that an unknown name may be a former name.
     pub fn know_ids(&self) -> bool {
         !self.ids.is_empty()
     }
 
-    /// The name that a role was written down with.
+    /// The name under which a role was recorded.
     pub fn recorded_as<'a>(&'a self, role: &'a str) -> &'a str {
         self.recorded.get(role).map_or(role, String::as_str)
     }
 
-    /// The name that status has for a role: the former one for as long as the spec declares that, or nobody could tell
-    /// any more that it is what is meant.
+    /// The name of a role in the status. It is the former name as long as the spec declares the role by that name;
+    /// otherwise nothing would show that the two are the same role.
     pub fn written_as<'a>(&'a self, role: &'a str) -> &'a str {
         if self.declared.contains(role) { self.recorded_as(role) } else { role }
     }
@@ -93,8 +93,8 @@ impl Renames {
         self.declared.iter().map(|present| (self.recorded_as(present), present.as_str()))
     }
 
-    /// Makes grants that are declared by a former name grants of the renamed role, for no longer than what was written
-    /// down: it stays in force, and nothing more is given under a name that nobody declares.
+    /// Turns grants that are declared by a former name into grants of the renamed role, limited to what was recorded:
+    /// the role stays in force, and nothing more is granted under a name that nobody declares.
     pub fn follow(&self, grants: &mut [Grant], managed: &BTreeMap<String, Term>) {
         for (former, present) in self.of_spec() {
             let grant = grants.iter_mut().find(|grant| grant.role == former);
@@ -104,7 +104,7 @@ impl Renames {
         }
     }
 
-    /// The same without the ids of these roles: they are about to be granted by name, and may be others by now.
+    /// The same without the ids of these roles: they are about to be granted by name, and may be different roles now.
     #[must_use]
     pub fn without_ids(&self, roles: &[&String]) -> Self {
         let mut renames = self.clone();
@@ -112,7 +112,7 @@ impl Renames {
         renames
     }
 
-    /// `status.managedRoles` from a record, with the ids that are shown or else known.
+    /// `status.managedRoles` for a record, with the ids that are shown or known from before.
     pub fn written(&self, record: &BTreeMap<String, Term>, shown: &[Entry]) -> Vec<ManagedRole> {
         let shown_id = |role: &str| shown.iter().find(|entry| entry.role == role)?.role_id.as_deref();
         let id = |role: &str| shown_id(role).or_else(|| self.id_of(role)).map(str::to_owned);
@@ -124,14 +124,14 @@ impl Renames {
         written
     }
 
-    /// Roles that are shown, by their present and their former names.
+    /// The shown roles by their present and their former names.
     pub fn with_former_names(&self, shown: &BTreeSet<String>) -> BTreeSet<String> {
         let former = shown.iter().filter_map(|role| self.recorded.get(role).cloned());
         former.chain(shown.iter().cloned()).collect()
     }
 }
 
-/// The time that two terms have in common; where they have none, one that is over.
+/// The time that two terms have in common; if they have none, a term that has ended.
 fn both(a: Term, b: Term) -> Term {
     match (a, b) {
         (Term::Permanent, other) | (other, Term::Permanent) => other,

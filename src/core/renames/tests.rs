@@ -11,7 +11,7 @@ fn window(start: &str, end: &str) -> Term {
     Term::Temporary(Window { start: at(start), end: at(end) })
 }
 
-/// Roles of a record: a name, and an id where it was written down.
+/// Roles of a record: each with its name, and its id if one was recorded.
 fn record(roles: &[(&str, Option<&str>)]) -> Vec<ManagedRole> {
     let of = |(role, id): &(&str, Option<&str>)| ManagedRole {
         role: (*role).to_owned(),
@@ -28,7 +28,7 @@ fn shown(roles: &[(&str, Option<&str>)]) -> Vec<Entry> {
     roles.iter().map(of).collect()
 }
 
-/// What is managed, and which roles of the spec are called otherwise by now.
+/// The managed roles, and the renamed roles of the spec.
 fn read(
     recorded: &[(&str, Option<&str>)],
     declared: &[&str],

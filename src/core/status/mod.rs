@@ -1,4 +1,5 @@
-//! What an object's status says, and the only way to set a condition. Pure: the one write is in `controller::write`.
+//! The contents of an object's status, and the only way to set a condition. Pure: the one write is in
+//! `controller::write`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +13,12 @@ use crate::core::layers::Layer;
 use crate::core::member::{Term, Window};
 use crate::core::text::bounded;
 
-/// How long an object may wait before Ready turns from Unknown to False.
+/// How long an object may wait, in seconds, before Ready changes from Unknown to False.
 pub const PATIENCE_SECONDS: i64 = 300;
-/// The most characters of a condition's message.
+/// The maximum number of characters of a condition's message.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// Why an object is or isn't ready.
+/// Why an object is or is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// The reason.
@@ -33,11 +34,11 @@ impl Told {
     }
 }
 
-/// The most differences that a status lists (the schema's bound).
+/// The maximum number of differences in a status (the schema's bound).
 pub const MOST_DRIFT: usize = 256;
 
-/// The conditions that say `told`: Ready always; Reconciling, Stalled and Drifted only while True.
-/// `lastTransitionTime` moves only when a status changes.
+/// The conditions for `told`: Ready always; Reconciling, Stalled and Drifted only while True. `lastTransitionTime`
+/// changes only when the status of a condition changes.
 pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {
     let standing = told.reason.standing();
     let reason = told.reason.to_string();
@@ -67,7 +68,7 @@ pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i
     conditions
 }
 
-/// As [`conditions`], with Ready False at once where a reason would have it Unknown for a while.
+/// As [`conditions`], but Ready is False at once where the reason would leave it Unknown for a while.
 pub fn not_ready(old: &[Condition], told: &Told, generation: i64, now: Timestamp) -> Vec<Condition> {
     let mut conditions = conditions(old, told, &[], generation, now);
     for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready" && condition.status != "False") {
@@ -94,27 +95,27 @@ fn ready(old: &[Condition], standing: Standing, now: Timestamp) -> &'static str 
     }
 }
 
-/// When an object that waits must be looked at again so that Ready turns False in time; `None`: it doesn't wait.
+/// When an object that waits must be reconciled again so that Ready becomes False in time. `None`: it does not wait.
 pub fn patience_ends(conditions: &[Condition]) -> Option<Timestamp> {
     let ready = conditions.iter().find(|c| c.type_ == "Ready" && c.status == "Unknown")?;
     ready.last_transition_time.0.checked_add(jiff::SignedDuration::from_secs(PATIENCE_SECONDS)).ok()
 }
 
-/// What is known of the declared roles at the provider.
+/// What is known about the declared roles at the provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InForce {
-    /// The roles that an observation shows in force; `None`: nobody could look.
+    /// The roles that an observation shows in force. `None`: there is no observation.
     pub shown: Option<BTreeSet<String>>,
-    /// Of the roles that this object granted, those whose end has come and that are, or may be, still in force.
+    /// Roles that this object granted, whose end has passed, and that are or may be still in force.
     pub overdue: BTreeSet<String>,
-    /// Roles that were recorded as about to be granted, and whose grant has not been sent.
+    /// Roles that were recorded as about to be granted and whose grant was not sent.
     pub unsent: BTreeSet<String>,
-    /// When the object was created, where this is the first look at it.
+    /// When the object was created, if this is its first pass.
     pub new_since: Option<Timestamp>,
 }
 
-/// `status.roles` of an object that counts: every declared role, in order. A role in effect that isn't in force yet is
-/// Scheduled until the provider has taken it; one that is still in force after its end is Active.
+/// `status.roles` of an object that counts: every declared role, in order. A role in effect that is not in force yet is
+/// Scheduled until the provider has accepted it; a role that is still in force after its end is Active.
 pub fn roles(
     layer: &Layer,
     others: &[Layer],
@@ -135,7 +136,7 @@ pub fn roles(
         let known = old.iter().find(|role| role.role == grant.role);
         let granted = layer.managed.contains_key(&grant.role) && !in_force.unsent.contains(&grant.role);
         let mut role = role_status(&grant.role, state(grant), grant.term);
-        // Its window was emptied so that it stays Expired, and is reported as it was.
+        // Its window was emptied so that it stays Expired. It is reported with the former window.
         let expired = |known: &&RoleStatus| known.state == RoleState::Expired && known.start_time == role.start_time;
         if let Some(known) = known.filter(expired).filter(|_| role.start_time == role.expiration_time) {
             role.expiration_time = known.expiration_time;
@@ -154,7 +155,7 @@ fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
     RoleStatus { role: role.to_owned(), state, start_time, expiration_time, message: None }
 }
 
-/// Whether a role was to be granted when it was looked at last, or when its object was created, which nobody has looked at.
+/// Whether a role was scheduled at the last pass, or when its object was created if there was no pass yet.
 fn was_to_come(known: Option<&RoleStatus>, new_since: Option<Timestamp>, end: Option<Timestamp>) -> bool {
     match known {
         Some(known) => known.state == RoleState::Scheduled && known.expiration_time == end,
@@ -162,10 +163,10 @@ fn was_to_come(known: Option<&RoleStatus>, new_since: Option<Timestamp>, end: Op
     }
 }
 
-/// What `status.roles` says of a role whose window ended before it could be granted.
+/// The message in `status.roles` of a role whose window ended before it could be granted.
 pub const NOT_GRANTED: &str = "not granted: its window ended before it could be";
 
-/// The roles of which a status newly says that they were not granted.
+/// The roles that a status reports as not granted for the first time.
 pub fn missed<'a>(old: &'a [RoleStatus], new: &'a [RoleStatus]) -> impl Iterator<Item = &'a RoleStatus> {
     let says = |role: &RoleStatus| role.message.as_deref() == Some(NOT_GRANTED);
     let said = move |role: &RoleStatus| {
@@ -174,8 +175,8 @@ pub fn missed<'a>(old: &'a [RoleStatus], new: &'a [RoleStatus]) -> impl Iterator
     new.iter().filter(move |role| says(role) && !said(role))
 }
 
-/// Adds what the state alone does not say. `known`: what the status said of the role before. `missed`: the role was to be
-/// granted, and nothing was sent.
+/// Adds the message that the state alone does not express. `known`: the former status of the role. `missed`: the role
+/// was to be granted, and nothing was sent.
 fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now: Timestamp) -> RoleStatus {
     let ended = role.expiration_time.is_some_and(|end| end <= now);
     let known = known.filter(|known| known.expiration_time == role.expiration_time);
@@ -191,8 +192,8 @@ fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now:
     RoleStatus { message, ..role }
 }
 
-/// `status.roles` of an object that doesn't count and was admitted before: what was recorded stays, and ends, earlier where
-/// the spec brought the end of `recorded` forward.
+/// `status.roles` of an object that does not count and was admitted before: the recorded roles stay with their ends, or
+/// with earlier ends where the spec brought the end of `recorded` forward.
 pub fn frozen_roles(
     old: &[RoleStatus],
     recorded: &[ManagedRole],
@@ -220,7 +221,7 @@ pub fn frozen_roles(
     old.iter().map(frozen).collect()
 }
 
-/// `status.roles` of an object that only observes: its declaration, with the starts that are known, and what is there.
+/// `status.roles` of an object that only observes: its declaration, with the known starts and the observed roles.
 pub fn observed_roles(
     spec: &ProjectMembershipSpec,
     old: &[RoleStatus],
@@ -244,7 +245,7 @@ pub fn observed_roles(
     spec.roles.iter().map(of).collect()
 }
 
-/// `status.activeRoles`: what `kubectl get` shows.
+/// `status.activeRoles`, which `kubectl get` shows.
 pub fn active_roles(roles: &[RoleStatus]) -> String {
     let active = roles.iter().filter(|role| matches!(role.state, RoleState::Active | RoleState::Shared));
     active.map(|role| role.role.as_str()).collect::<Vec<_>>().join(", ")
@@ -260,7 +261,7 @@ pub fn term_of(role: &ManagedRole) -> Term {
     }
 }
 
-/// `status.managedRoles` from a record; `id`: what is known of a role's id.
+/// `status.managedRoles` for a record. `id`: returns the id of a role, if it is known.
 pub fn managed_roles(record: &BTreeMap<String, Term>, id: impl Fn(&str) -> Option<String>) -> Vec<ManagedRole> {
     let of = |(role, term): (&String, &Term)| {
         let (start_time, expiration_time) = match term {

@@ -13,7 +13,7 @@ fn say(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
     conditions(old, &Told::new(reason, "what to do"), &[], 7, now)
 }
 
-/// Each condition in short: its type, its status, and since when.
+/// Each condition in short form: its type, its status, and since when.
 fn brief(conditions: &[Condition]) -> Vec<(&str, &str, i64)> {
     let since = |c: &Condition| c.last_transition_time.0.duration_since(at(0)).as_secs();
     conditions.iter().map(|c| (c.type_.as_str(), c.status.as_str(), since(c))).collect()
@@ -58,7 +58,7 @@ fn every_reason_has_its_conditions() {
 #[test]
 fn a_transition_time_moves_only_with_the_status() {
     use Reason::*;
-    // What is said, when, and the conditions that then stand.
+    // The reason, the time in seconds, and the resulting conditions.
     type Step = (Reason, i64, Vec<(&'static str, &'static str, i64)>);
     let steps: Vec<Step> = vec![
         (ProviderNotFound, 0, vec![("Ready", "Unknown", 0), ("Reconciling", "True", 0)]),
@@ -91,7 +91,7 @@ fn who_waits_is_ready_unknown_for_five_minutes_and_then_false() {
         let found = say(&began, Reason::ProviderNotFound, at(seconds));
         assert_eq!(brief(&found), [("Ready", ready, since), ("Reconciling", "True", 0)], "after {seconds} s");
     }
-    // The wait goes on, whatever for: it is as old as its beginning.
+    // The wait continues when the reason for it changes: its age counts from its beginning.
     let other = say(&say(&began, Reason::Unreachable, at(200)), Reason::RateLimited, at(299));
     assert_eq!(brief(&other), [("Ready", "Unknown", 0), ("Reconciling", "True", 0)]);
     let failed = say(&other, Reason::RateLimited, at(310));
@@ -99,7 +99,7 @@ fn who_waits_is_ready_unknown_for_five_minutes_and_then_false() {
     assert_eq!(patience_ends(&failed), None, "nothing changes any more by waiting");
     let still = say(&failed, Reason::Unreachable, at(900));
     assert_eq!(brief(&still), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
-    // Who was ready, or stalled over something else, has five minutes of his own.
+    // An object that was ready, or stalled for another reason, has five minutes of its own.
     for before in [Reason::Converged, Reason::RoleNotFound] {
         let found = say(&say(&[], before, at(0)), Reason::Unreachable, at(1000));
         assert_eq!(brief(&found), [("Ready", "Unknown", 1000), ("Reconciling", "True", 1000)], "{before}");
@@ -143,7 +143,7 @@ fn names(roles: &[&str]) -> BTreeSet<String> {
     roles.iter().map(|role| (*role).to_owned()).collect()
 }
 
-/// A layer that grants `viewer` for good and `admin` until `at(0)`, and has written both down.
+/// A layer that grants `viewer` permanently and `admin` until `at(0)`, and has recorded both.
 fn layer() -> Layer {
     let admin = Term::Temporary(Window { start: at(-60), end: at(0) });
     let grants = [("viewer", Term::Permanent), ("admin", admin)];
@@ -163,7 +163,7 @@ fn layer() -> Layer {
 fn a_role_that_is_in_force_after_its_end_is_active_and_overdue() {
     let states = |in_force: &InForce, now| {
         let of_layer = roles(&layer(), &[], &[], in_force, now);
-        // What doesn't count says the same.
+        // An object that does not count reports the same.
         let frozen = frozen_roles(&roles(&layer(), &[], &[], &running(), at(-1)), &[], in_force, now);
         assert_eq!(of_layer, frozen);
         of_layer
@@ -208,7 +208,7 @@ fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
         let message = status[1].message.as_deref().unwrap_or_default();
         assert!(status[1].state == RoleState::Expired && message.starts_with("not granted: "), "{status:?}");
     }
-    // Of one that was written down nobody knows whether it was granted, unless its grant is known not to have been sent.
+    // Whether a recorded role was granted is unknown, unless its grant is known not to have been sent.
     layer.managed.insert("admin".to_owned(), layer.grants[1].term);
     let unsent = InForce { unsent: names(&["admin"]), ..nothing.clone() };
     for (case, in_force, message) in [("maybe sent", &nothing, None), ("not sent", &unsent, Some(NOT_GRANTED))] {
@@ -221,7 +221,7 @@ fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
             assert_eq!(super::missed(&found, &found).count(), 0, "{case}: reported once");
         }
     }
-    // One that nobody could look at before its window ended; and one that had ended when its object was created.
+    // A role that no pass could observe before its window ended; and a role that had ended when its object was created.
     layer.managed.remove("admin");
     for (created, message) in [(-5, Some(NOT_GRANTED)), (1, None)] {
         let new = InForce { new_since: Some(at(created)), ..nothing.clone() };

@@ -1,4 +1,4 @@
-//! Who holds the Lease, as one replica knows it, and what it does next. Pure: instants come in as values.
+//! Who holds the Lease, as far as one replica knows, and what the replica does next. Pure: instants are arguments.
 
 use std::time::Duration;
 
@@ -7,119 +7,120 @@ use tokio::time::Instant;
 
 use crate::transport::TIME_LIMIT;
 
-/// For how long a Lease is taken, and what follows from that.
+/// The duration of a Lease, and the times that follow from it.
 ///
-/// With a Lease of 60 s: who holds it counts on 51 s from before it asked, who waits for it waits 54 s from when it saw
-/// it renewed. The difference is for clocks that run at different speeds, up to 5 %; the rest of the 60 s is for looking
-/// and taking it.
+/// With a Lease of 60 s, the holder relies on it for 51 s from before its request, and a waiting replica waits 54 s
+/// from when it observed the last renewal. The difference allows for clocks that run at different speeds, up to 5 %;
+/// the rest of the 60 s is for reading and taking the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms(Duration);
 
 impl Terms {
-    /// The shortest, in seconds: below it a slow answer of the API server is the end of a lease.
+    /// The shortest duration in seconds: below it, a slow response of the API server would end a lease.
     pub const SHORTEST: u64 = 5;
-    /// The longest, in seconds: nobody waits longer for a replica that was killed.
+    /// The longest duration in seconds, which bounds the wait for the Lease of a replica that was killed.
     pub const LONGEST: u64 = 600;
 
-    /// A Lease of so many seconds; `None`: fewer than [`Terms::SHORTEST`] or more than [`Terms::LONGEST`].
+    /// The terms of a Lease of this many seconds. `None`: fewer than [`Terms::SHORTEST`] or more than
+    /// [`Terms::LONGEST`].
     pub fn seconds(seconds: u64) -> Option<Self> {
         (Self::SHORTEST..=Self::LONGEST).contains(&seconds).then(|| Self(Duration::from_secs(seconds)))
     }
 
-    /// What stands in `leaseDurationSeconds`.
+    /// The value of `leaseDurationSeconds`.
     pub fn duration(self) -> Duration {
         self.0
     }
 
-    /// For how long the holder counts on it, from before the request that took or renewed it.
+    /// How long the holder relies on the Lease, from before the request that took or renewed it.
     pub fn held(self) -> Duration {
         self.0 * 17 / 20
     }
 
-    /// After how long without a change somebody else takes it.
+    /// How long the Lease must be unchanged before another replica takes it.
     pub fn awaited(self) -> Duration {
         self.0 * 18 / 20
     }
 
-    /// How often the holder renews it.
+    /// How often the holder renews the Lease.
     pub fn renew_every(self) -> Duration {
         self.0 / 10
     }
 
-    /// How often one who waits looks, and how soon a request that failed is repeated: often enough for a hand-over
-    /// within three seconds.
+    /// How often a waiting replica reads the Lease, and how soon a failed request is repeated: often enough for a
+    /// hand-over within three seconds.
     pub fn look_every(self) -> Duration {
         (self.0 / 20).min(Duration::from_secs(1))
     }
 
-    /// How long one request about it may take.
+    /// The time limit of one request about the Lease.
     pub fn attempt(self) -> Duration {
         self.0 / 10
     }
 
-    /// How long a request that writes to a provider may take as a whole, which is also how much of the lease must be
-    /// left when it starts. Half of the lease, so that a few renewals may fail before writing stops.
+    /// How long a write to a provider may take as a whole, which is also how much of the lease must be left when it
+    /// starts. It is half of the lease, so that a few renewals may fail before writing stops.
     pub fn write_limit(self) -> Duration {
         (self.0 / 2).min(TIME_LIMIT)
     }
 }
 
-/// What a Lease says.
+/// The contents of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Who holds it; `None`: nobody.
+    /// The holder. `None`: nobody holds it.
     pub holder: Option<String>,
-    /// When it was renewed, by the holder's clock: compared, never read.
+    /// When it was renewed, by the holder's clock. The value is only compared, never interpreted.
     pub renewed: Option<Timestamp>,
-    /// How often it has changed hands.
+    /// How often the holder has changed.
     pub transitions: i32,
-    /// For how long it was taken.
+    /// The duration for which it was taken.
     pub terms: Option<Terms>,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Write the Lease with our name in it, under the resourceVersion that was seen.
+    /// Write the Lease with this process as its holder, under the resourceVersion that was read.
     Take,
-    /// Nothing before this instant; who doesn't hold it looks again then.
+    /// Do nothing before this instant. A process that does not hold the Lease then reads it again.
     Wait(Instant),
-    /// It was taken from us: this process may not write any more.
+    /// Another process took the Lease: this process may not write any more.
     Lost {
-        /// By whom.
+        /// The new holder.
         to: Option<String>,
     },
 }
 
-/// One replica's view.
+/// The state of the election as one replica knows it.
 #[derive(Clone, Debug)]
 pub struct Election {
     identity: String,
     terms: Terms,
-    /// What was seen last, and since when it has been so. `None` inside: there is no Lease.
+    /// What was read last, and since when it has been unchanged. `None` inside: there is no Lease.
     seen: Option<(Option<Record>, Instant)>,
-    /// When the request that took or renewed it last had begun; `None`: it isn't ours.
+    /// When the request that last took or renewed the Lease began. `None`: this process does not hold it.
     ours: Option<Instant>,
     lost: Option<Option<String>>,
 }
 
 impl Election {
-    /// Nothing is known yet. `identity` must be of this process alone, a restarted one's be another.
+    /// The state before the first read. `identity` must be unique to this process, also across its restarts.
     pub fn new(identity: String, terms: Terms) -> Self {
         Self { identity, terms, seen: None, ours: None, lost: None }
     }
 
-    /// Who we are.
+    /// The identity of this process.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// For how long we take it.
+    /// The terms with which this process takes the Lease.
     pub fn terms(&self) -> Terms {
         self.terms
     }
 
-    /// A look showed this, `None`: no Lease, and its answer was there at `received`.
+    /// A read returned this record (`None`: there is no Lease), and its response arrived at `received`.
     pub fn saw(&mut self, record: Option<Record>, received: Instant) {
         let holder = record.as_ref().and_then(|record| record.holder.clone());
         if self.ours.is_some() && holder.as_deref() != Some(&self.identity) {
@@ -131,28 +132,29 @@ impl Election {
         }
     }
 
-    /// Our own write was carried out. Its request had begun at `began`: nobody can have seen it earlier.
+    /// A write of this process succeeded. Its request began at `began`: no other replica can have observed the write
+    /// earlier.
     pub fn wrote(&mut self, record: Record, began: Instant) {
         self.ours = Some(began);
         self.seen = Some((Some(record), began));
     }
 
-    /// Until when it is ours.
+    /// Until when this process may rely on the Lease.
     pub fn until(&self) -> Option<Instant> {
         self.ours.map(|began| began + self.terms.held())
     }
 
-    /// Whether it was ours the last time that we know of, in time or not.
+    /// Whether this process held the Lease when it was last read or written, expired or not.
     pub fn is_ours(&self) -> bool {
         self.ours.is_some()
     }
 
-    /// Who holds it, as last seen.
+    /// The holder, as last read.
     pub fn holder(&self) -> Option<&str> {
         self.seen.as_ref()?.0.as_ref()?.holder.as_deref()
     }
 
-    /// What to write over what was seen.
+    /// The record that this process writes over the one it read.
     pub fn record(&self, now: Timestamp) -> Record {
         let seen = self.seen.as_ref().and_then(|(record, _)| record.as_ref());
         let transitions = seen.map_or(0, |seen| {
@@ -168,8 +170,8 @@ impl Election {
             return Step::Lost { to: to.clone() };
         }
         if let Some(began) = self.ours {
-            // One that ran out is renewed too: it is still ours if nobody has written it since, and that is what the
-            // resourceVersion says.
+            // A lease that has expired is renewed too: this process still holds it if nobody has written it since,
+            // which the resourceVersion ensures.
             let due = began + self.terms.renew_every();
             return if now >= due { Step::Take } else { Step::Wait(due) };
         }
@@ -179,7 +181,7 @@ impl Election {
         let Some(Record { holder: Some(holder), terms, .. }) = record else {
             return Step::Take;
         };
-        // Ours, and the answer that said so was lost.
+        // This process is the holder, but the response to its write was lost.
         if *holder == self.identity {
             return Step::Take;
         }

@@ -19,7 +19,7 @@ fn after(origin: Instant, seconds: f64) -> Instant {
 fn what_is_done_follows_from_what_was_seen_and_when() {
     let origin = Instant::now();
     let at = |seconds: f64| after(origin, seconds);
-    // What was seen at which second, the second at which it is asked, and what is done.
+    // What was read at which second, the second of the question, and the expected step.
     type Case = (&'static str, Vec<(Option<Record>, f64)>, f64, Step);
     let cases: Vec<Case> = vec![
         ("nothing was seen: look", vec![], 1.0, Step::Wait(at(1.0))),

@@ -62,7 +62,7 @@ fn a_base_that_is_not_needed_goes_with_the_next_write_only() {
         planned(std::slice::from_ref(&both), &row(&all[..2]), INFISICAL).change,
         replace(&[temporary("14:00"), ("viewer", GOOD)])
     );
-    // Nothing of ours is in effect any more.
+    // No managed role is in effect any more.
     let plan = planned(&[leaves("a", &[BASE])], &row(&[BASE, ("stranger", GOOD)]), INFISICAL);
     assert_eq!(plan.change, replace(&[("stranger", GOOD)]));
     assert_eq!(plan.urgency(true), Urgency::Revoke);

@@ -1,4 +1,4 @@
-//! Tables of what a plan comes to. The laws that hold for all plans are in `tests/laws`.
+//! Tables of plans. The laws that hold for all plans are in `tests/laws`.
 
 mod base;
 mod several;
@@ -53,7 +53,7 @@ fn twice(roles: &[(&str, Term)]) -> Option<Member> {
     row(roles).map(|member| Member { memberships: 2, ..member })
 }
 
-/// A layer with an empty record, Additive.
+/// An Additive layer.
 fn layer(uid: &str, phase: Phase, grants: &[(&str, Term)], managed: &[(&str, Term)]) -> Layer {
     Layer {
         uid: uid.to_owned(),
@@ -66,7 +66,7 @@ fn layer(uid: &str, phase: Phase, grants: &[(&str, Term)], managed: &[(&str, Ter
     }
 }
 
-/// A layer that counts and has written down what it asks for.
+/// A layer that counts and has recorded its grants.
 fn counts(uid: &str, grants: &[(&str, Term)]) -> Layer {
     layer(uid, Phase::Counts, grants, grants)
 }
@@ -200,7 +200,7 @@ fn what_is_held_is_left_alone_until_it_ends() {
         ("for good it stays for good", GOOD, row(&[base, ("r", GOOD)]), None),
     ] {
         assert_eq!(planned(&[holds("a", &[("r", held)])], &observed, INFISICAL).change, expected, "{why}");
-        // What another object that counts tolerates makes no difference.
+        // Whether another object that counts tolerates unmanaged roles makes no difference.
         let other = exclusive(counts("b", &[base]));
         assert_eq!(planned(&[holds("a", &[("r", held)]), other], &observed, INFISICAL).change, expected, "{why}");
     }
@@ -308,7 +308,8 @@ fn the_foreign_role_in_the_way_is_looked_for_one_by_one() {
     assert_eq!(plan.fallbacks, [without_admin, without_auditor, without_both].map(Option::unwrap));
 }
 
-/// No list with such a role is accepted, also where it is still there: it keeps no other role past its end.
+/// The provider accepts no list with such a role, even if the role still exists: the role must not keep another role
+/// past its end.
 #[test]
 fn a_removal_is_at_last_sent_without_a_role_of_ours_that_the_provider_does_not_know_any_more() {
     let ours = layer("a", Phase::Counts, &[("gone", GOOD)], &[("gone", GOOD), ("owner", until("11:00"))]);

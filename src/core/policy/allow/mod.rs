@@ -1,7 +1,6 @@
-//! The allow rules of a cluster-scoped provider object: nothing is allowed that no rule allows. Pure.
+//! The allow rules of a cluster-scoped provider object: everything is refused that no rule allows. Pure.
 //!
-//! What is refused is said in terms of the asker's own object and of the rules for its own namespace, never of what
-//! others may do.
+//! A refusal describes only the refused object and the rules for its own namespace, never what other namespaces may do.
 
 use std::collections::BTreeMap;
 
@@ -13,67 +12,66 @@ use crate::api::{Duration, Reason, SubjectKind};
 use crate::core::grants::Grant;
 use crate::core::member::Term;
 
-/// The namespace that an object is in.
+/// The namespace of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Namespace<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels; `None`: they aren't known yet.
+    /// Its labels. `None`: they are not known yet.
     pub labels: Option<&'a BTreeMap<String, String>>,
 }
 
-/// Whose roles where, as resolved ids.
+/// A target as resolved ids.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The project; `None`: its name has yet to be looked up, and it may be any.
+    /// The project. `None`: its name is not resolved yet, and it may be any project.
     pub project_id: Option<&'a str>,
     /// The subject's kind.
     pub subject_kind: SubjectKind,
-    /// The subject; `None`: as with the project.
+    /// The subject. `None`: as for the project.
     pub subject_id: Option<&'a str>,
 }
 
-/// What an object asks for.
+/// What an object requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// To grant a role.
     Grant {
-        /// How long from its start to its end; `None`: for good.
+        /// The time from its start to its end. `None`: permanent.
         length: Option<SignedDuration>,
         /// It has an absolute end.
         has_expiration_time: bool,
     },
-    /// To have its names looked up, so that it may be known where the role is to be granted. For how long is looked at
-    /// then.
+    /// To resolve its names, which shows where the role would be granted. The length is checked afterwards.
     LookUp,
-    /// To take away or replace a role that no ProjectMembership granted. How long it could be granted doesn't matter.
+    /// To remove or replace a role that no ProjectMembership granted. The allowed length of grants is irrelevant.
     Take,
 }
 
-/// What the rule that comes closest lacks, in the order in which rules are read.
+/// What the closest rule lacks, in the order in which rules are evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Missing {
-    /// No rule is for the namespace.
+    /// No rule applies to the namespace.
     Namespace,
-    /// None of those has the project.
+    /// None of those allows the project.
     Project,
-    /// None of those has the subject's kind.
+    /// None of those allows the kind of subject.
     SubjectKind,
-    /// None of those has the subject.
+    /// None of those allows the subject.
     Subject,
-    /// None of those has the role.
+    /// None of those allows the role.
     Role,
-    /// The role may be granted for so many seconds, and not for good.
+    /// The role may be granted for at most this many seconds, and not permanently.
     Temporary(Option<u64>),
-    /// The role may be granted for so many seconds, and no longer.
+    /// The role may be granted for at most this many seconds.
     Shorter(u64),
     /// The role may be granted only with an absolute end.
     ExpirationTime,
-    /// Whether a rule is for the namespace depends on labels that aren't known yet.
+    /// Whether a rule applies to the namespace depends on labels that are not known yet.
     Labels,
 }
 
-/// Whether some rule allows `namespace` to do what is asked with `role` at `place`; otherwise what the closest one lacks.
+/// Whether some rule allows `namespace` to make the request for `role` at `place`; if not, what the closest rule lacks.
 pub fn allowed(
     rules: &[AllowRule],
     namespace: Namespace<'_>,
@@ -99,7 +97,7 @@ impl AllowRule {
         }
         match (self.fits(place, role, ask), known) {
             (fits, Some(_)) => fits,
-            // Only where everything else fits do the labels decide.
+            // The labels are decisive only if everything else matches.
             (Ok(()), None) => Err(Missing::Labels),
             (Err(_), None) => Err(Missing::Namespace),
         }
@@ -126,7 +124,7 @@ impl AllowRule {
     }
 
     fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), Missing> {
-        // A duration that can't be read allows nothing.
+        // A duration that cannot be read allows nothing.
         let longest = self.max_duration.as_ref().map(|longest| longest.seconds().unwrap_or(0));
         match (length, longest) {
             (None, Some(_)) => return Err(Missing::Temporary(longest)),
@@ -146,18 +144,18 @@ impl AllowRule {
 }
 
 impl Namespaces {
-    /// Whether these are the namespaces of a rule; `None`: its labels would tell.
+    /// Whether the rule applies to this namespace. `None`: this depends on labels that are not known.
     fn have(&self, namespace: Namespace<'_>) -> Option<bool> {
         match &self.selector {
             None => Some(self.names.iter().any(|name| name == namespace.name)),
-            // Exactly one of both, which the schema sees to: a rule with both allows nothing.
+            // The schema requires exactly one of both: a rule with both allows nothing.
             Some(_) if !self.names.is_empty() => Some(false),
             Some(selector) if selector.is_everything() => Some(true),
             Some(selector) => namespace.labels.map(|labels| selector.fits(labels)),
         }
     }
 
-    /// Whether labels decide.
+    /// Whether the labels of the namespace are needed.
     pub fn need_labels(&self) -> bool {
         self.selector.as_ref().is_some_and(|selector| !selector.is_everything())
     }
@@ -187,7 +185,7 @@ impl Requirement {
     }
 }
 
-/// The rules that an object is under, and what they are asked about.
+/// The rules for an object, and the inputs on which they are evaluated.
 #[derive(Clone, Copy, Debug)]
 pub struct Governed<'a> {
     /// The name of the provider object.
@@ -201,8 +199,8 @@ pub struct Governed<'a> {
 }
 
 impl Governed<'_> {
-    /// Refuses an object of which some role may not be granted as it is declared. `grants` are what `admitted` asks for,
-    /// with their starts.
+    /// Refuses an object if one of its roles may not be granted as declared. `grants` are the grants of `admitted` with
+    /// their starts.
     pub fn may_grant(&self, admitted: &Admitted, grants: &[Grant]) -> Result<(), Refusal> {
         for (wanted, grant) in admitted.roles().iter().zip(grants) {
             let length = match grant.term {
@@ -214,12 +212,12 @@ impl Governed<'_> {
         Ok(())
     }
 
-    /// Refuses an object that could grant its roles nowhere, whatever its names stand for: nothing is looked up for it.
+    /// Refuses an object whose roles could not be granted whatever its names resolve to: nothing is looked up for it.
     pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
         admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, Ask::LookUp))
     }
 
-    /// Whether a role may be granted with this term, to whoever had it before.
+    /// Whether a role may be granted with this term, regardless of who had it before.
     pub fn may_restore(&self, role: &str, term: Term) -> bool {
         let length = match term {
             Term::Permanent => None,
@@ -228,7 +226,7 @@ impl Governed<'_> {
         self.asks(role, Ask::Grant { length, has_expiration_time: length.is_some() }).is_ok()
     }
 
-    /// Refuses to take away or replace a role that no ProjectMembership granted.
+    /// Refuses to remove or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
         self.asks(role, Ask::Take)
     }
@@ -289,7 +287,7 @@ fn has_end(when: When) -> bool {
     matches!(when, When::Within { end: Some(_), .. })
 }
 
-/// Seconds as a duration is written.
+/// Seconds in the form of a duration.
 fn length(seconds: u64) -> Duration {
     let units = [('w', 604_800), ('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
     let mut rest = seconds;

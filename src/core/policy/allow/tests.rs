@@ -10,7 +10,7 @@ use crate::core::grants::{Starts, evaluate};
 const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 const IDENTITY: &str = "24160fbf-24bd-49d7-95de-feb53df75187";
 
-/// A rule for team-a: viewer for anybody in the project.
+/// A rule for team-a: viewer for any subject in the project.
 fn rule(changes: Value) -> AllowRule {
     let mut rule = json!({"namespaces": {"names": ["team-a"]}, "projects": [PROJECT], "roles": ["viewer"]});
     for (field, value) in changes.as_object().unwrap() {
@@ -45,7 +45,7 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
         (json!({}), "viewer", FOR_GOOD, Ok(())),
         (json!({}), "viewer", hours(9), Ok(())),
         (json!({}), "admin", FOR_GOOD, Err(Missing::Role)),
-        // Roles are told apart to the letter.
+        // Roles are case-sensitive.
         (json!({}), "Viewer", FOR_GOOD, Err(Missing::Role)),
         (json!({"roles": ["*"]}), "admin", FOR_GOOD, Ok(())),
         (json!({"roles": []}), "viewer", FOR_GOOD, Err(Missing::Role)),
@@ -53,7 +53,7 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
         (json!({"namespaces": {}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
         (json!({"namespaces": {"names": ["*"]}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
         (json!({"namespaces": {"selector": {}}}), "viewer", FOR_GOOD, Ok(())),
-        // The schema lets nobody write both.
+        // The schema does not allow both.
         (json!({"namespaces": {"names": ["team-b"], "selector": {}}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
         (json!({"projects": ["*"]}), "viewer", FOR_GOOD, Ok(())),
         (json!({"projects": [PROJECT.to_uppercase()]}), "viewer", FOR_GOOD, Ok(())),
@@ -76,7 +76,7 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
             until(5),
             Err(Missing::Shorter(14_400)),
         ),
-        // Whoever may grant a role for a while may also clear it away.
+        // A namespace that may grant a role temporarily may also remove it.
         (json!({"requireExpirationTime": true, "maxDuration": "4h"}), "viewer", Ask::Take, Ok(())),
         (json!({}), "admin", Ask::Take, Err(Missing::Role)),
     ] {
@@ -89,7 +89,7 @@ fn without_a_rule_nothing_is_allowed_and_of_several_one_is_enough() {
     assert_eq!(asked(&[], "viewer", Ask::Take), Err(Missing::Namespace));
     let rules = [rule(json!({"namespaces": {"names": ["team-b"]}})), rule(json!({"roles": ["x"]})), rule(json!({}))];
     assert_eq!(asked(&rules, "viewer", FOR_GOOD), Ok(()));
-    // Two rules aren't put together: one has the project, the other the role.
+    // Two rules are not combined: one has the project, the other the role.
     let halves = [rule(json!({"roles": ["x"]})), rule(json!({"projects": [IDENTITY]}))];
     assert_eq!(asked(&halves, "viewer", FOR_GOOD), Err(Missing::Role));
 }
@@ -185,7 +185,7 @@ fn how_long_a_grant_runs_counts_from_the_recorded_start_whatever_is_written_late
         (json!({"startTime": "2026-12-02T08:00:00Z", "expirationTime": "2026-12-02T12:00:00Z"}), &none, true),
         (json!({"startTime": "2026-12-02T08:00:00Z", "expirationTime": "2026-12-02T12:00:01Z"}), &none, false),
         (json!({"expirationTime": "2026-12-01T12:00:00Z"}), &none, true),
-        // Accepted an hour ago, and its end put off since.
+        // Accepted an hour ago; its end was postponed since.
         (json!({"expirationTime": "2026-12-01T11:00:00Z"}), &recorded("2026-12-01T07:00:00Z"), true),
         (json!({"expirationTime": "2026-12-01T11:00:01Z"}), &recorded("2026-12-01T07:00:00Z"), false),
         (json!({"duration": "5h"}), &recorded("2026-12-01T07:00:00Z"), false),
@@ -235,7 +235,7 @@ fn a_refusal_says_which_rule_is_missing() {
     assert!(taken.contains("has role \"admin\"") && taken.contains("set roleManagement: Additive"), "{taken}");
 }
 
-/// Any rule over few names, so that rules often meet what is asked.
+/// Any rule over a small set of names, so that rules often match the request.
 fn any_rule() -> impl Strategy<Value = AllowRule> {
     let some = |names: &'static [&'static str]| prop::sample::subsequence(names, 1..=names.len());
     let namespaces = prop_oneof![
@@ -278,7 +278,7 @@ proptest! {
         prop_assert!(before.is_err() || after.is_ok());
         let reversed: Vec<AllowRule> = rules.iter().rev().cloned().collect();
         prop_assert_eq!(&before, &allowed(&reversed, namespace, place, "viewer", ask));
-        // Labels that aren't known never allow what they wouldn't when they are.
+        // Unknown labels never allow anything that known labels would not allow.
         let unknown = allowed(&rules, Namespace { labels: None, ..namespace }, place, "viewer", ask);
         prop_assert!(unknown.is_err() || before.is_ok());
     }
