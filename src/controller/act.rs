@@ -1,4 +1,4 @@
-//! One change, carried out and confirmed; and what is learnt of it.
+//! Carries out one change and confirms it, and learns from a refusal which roles don't exist.
 
 use std::time::Duration;
 
@@ -20,31 +20,31 @@ use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Provider, Receipt, Urgency};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
-/// (docs/reference/zitadel.md, "Consistency"); a repair of one that is only late costs a few writes and changes
+/// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
 /// nothing.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How often a write is repaired before the pass gives up and says so.
+/// How often a write is repaired before the pass gives up and reports it.
 const HEALS: u32 = 2;
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// An observation that began after it shows it.
+    /// An observation that began after the write shows it.
     Confirmed,
-    /// Something else was written since.
+    /// Another write has replaced it.
     Overtaken,
-    /// The member isn't what it was taken for: another writer changed it.
+    /// The member differs from the observation that the change was planned on: another writer changed it.
     LookAgain,
-    /// The provider doesn't know a role of the list, which is left out from now on: nothing was written.
+    /// The provider doesn't know one of the roles, which is left out from now on. Nothing was written.
     Learnt,
-    /// The provider said yes, and no observation could show it: it may be in force or not.
+    /// The provider accepted the write, and no observation could show it: the change may be in force or not.
     Unshown(Error),
-    /// The change was refused with this error, and what was to go went alone.
+    /// The change was refused with this error, and its removals were carried out alone.
     Removed(Error),
 }
 
-/// Sends a change under its permit and waits until an observation shows it. `cure`: what is listed isn't what the
-/// provider believes in, so that the change is made by way of another.
+/// Sends a change under its permit and waits until an observation shows it. `cure`: the provider's list differs from
+/// the state on which the provider decides, so that the change is made through another one (`repair`).
 pub async fn carry_out(
     pass: &Pass<'_>,
     permit: Permit,
@@ -86,7 +86,7 @@ pub async fn carry_out(
             Ok(Sent::LookAgain)
         }
         Err(error) => {
-            // Of several requests the first may have been carried out.
+            // If a change takes several requests, the first may have been carried out.
             if error.effect() == Effect::Unknown || matches!(change, Change::Recreate(_)) {
                 roster.doubt(&target.subject_id);
             }
@@ -95,7 +95,7 @@ pub async fn carry_out(
     }
 }
 
-/// The row that a change should make.
+/// The member that a change should result in.
 fn written(pass: &Pass<'_>, change: &Change, receipt: Receipt) -> Option<Member> {
     let kept = receipt.kept.and(pass.capabilities().empty_role).map(|role| vec![Entry::permanent(role)]);
     let entries = match change {
@@ -106,7 +106,7 @@ fn written(pass: &Pass<'_>, change: &Change, receipt: Receipt) -> Option<Member>
     Some(Member { subject_id, entries, memberships: 1, version: receipt.version })
 }
 
-/// Reports that a membership could not be removed and gives no access any more.
+/// Reports that a membership could not be removed and no longer gives any access.
 fn report_kept(pass: &Pass<'_>, why: &str) {
     let role = pass.capabilities().empty_role.unwrap_or_default();
     let message = format!("the membership has no access any more and stays with the role {role:?}: {why}");
@@ -117,7 +117,7 @@ fn report_kept(pass: &Pass<'_>, why: &str) {
     }
 }
 
-/// Waits until an observation that began after the write shows it, and heals what the provider lost.
+/// Waits until an observation that began after the write shows it, and repeats by a repair what the provider lost.
 async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency: Urgency) -> Result<Sent, Error> {
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
@@ -160,7 +160,8 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
     })
 }
 
-/// Learns from a refusal which declared roles don't exist. `true`: planning again without them is worth a try.
+/// Stores which declared roles don't exist, as a refusal shows. Returns `true` if it is worth planning again without
+/// them.
 pub fn learn(memory: &mut Memory, scene: &Scene, plan: &Plan, change: &Change, error: &Error) -> bool {
     let Error::RoleNotFound { role, message } = error else {
         return false;
@@ -168,7 +169,7 @@ pub fn learn(memory: &mut Memory, scene: &Scene, plan: &Plan, change: &Change, e
     let sent = |role: &String| change.outcome().iter().any(|entry| entry.role == *role);
     let culprits: Vec<String> = match role {
         Some(role) if sent(role) => vec![role.clone()],
-        // The provider named none: one of those that it hasn't taken before.
+        // The provider named no role that was sent: it must be one that the provider hasn't accepted before.
         Some(_) | None => plan.gained().to_vec(),
     };
     let layers = scene.layers();

@@ -1,4 +1,4 @@
-//! From an object, as the API server has it, to a layer of its target.
+//! Turns an object, as the API server stores it, into a layer of its target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,48 +19,51 @@ use crate::core::policy::{self, Admitted, Refusal, When};
 use crate::core::renames::{self, Renames};
 use crate::core::status::term_of;
 
-/// An object as a layer, with what its own status needs to say.
+/// An object as a layer, with what is needed to write its status.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The layer.
     pub layer: Layer,
-    /// The spec's roles, where it was admitted.
+    /// The spec's roles, if the spec was admitted.
     pub admitted: Option<Admitted>,
-    /// Why the object doesn't count; `None` where it does or is being deleted.
+    /// Why the object is inactive (its grants don't count); `None` if they count or the object is being deleted.
     pub aside: Option<Refusal>,
-    /// It is suspended or only observes, and could be carried out otherwise: what the provider shows is compared with what
-    /// it declares.
+    /// Whether the object is suspended or only observes, and could be carried out otherwise: the provider's state is
+    /// then compared with what the object declares.
     pub compares: bool,
-    /// How the roles that it has written down are called by now.
+    /// The current names of the roles that the object has recorded.
     pub renames: Renames,
-    /// What has to be written down before the first write: the spec alone doesn't tell what this object granted.
+    /// Whether the grants have to be recorded before the first write to the provider, because the spec alone doesn't
+    /// tell what this object granted.
     pub records_first: bool,
 }
 
-/// What an object is read beside.
+/// The inputs, besides the object itself, from which it is evaluated.
 #[derive(Clone, Copy, Debug)]
 pub struct Beside<'a> {
-    /// What the provider can and needs.
+    /// The provider's capabilities.
     pub capabilities: Capabilities,
-    /// The provider's row.
+    /// The member as the provider shows it.
     pub observed: Option<&'a Member>,
-    /// What the object has written down as managed, as far as it is believed.
+    /// The roles that the object has recorded as managed, as far as the record is trusted.
     pub record: &'a [ManagedRole],
-    /// Roles that the provider shows and other objects on the target have written down: these are theirs.
+    /// Roles that the provider shows and that other declarations of the target have recorded: they belong to those
+    /// declarations.
     pub others: &'a BTreeSet<String>,
-    /// Why the provider isn't ready, where only ends and revocations are carried out.
+    /// Why the provider isn't ready. Then only ends and revocations are carried out.
     pub unready: Option<&'a Refusal>,
-    /// Another provider object takes precedence on this target.
+    /// Whether another provider object takes precedence on this target.
     pub shadowed: bool,
-    /// The subject is whom the operator itself signs in as.
+    /// Whether the subject is the account that the operator itself signs in with.
     pub ourselves: bool,
-    /// The rules that the object is under; `None`: its provider object's credential alone bounds what it may.
+    /// The allow rules that govern the object; `None` if only the rights of the provider object's credential limit what
+    /// it may do.
     pub governed: Option<Governed<'a>>,
-    /// The instant.
+    /// The current time.
     pub now: Timestamp,
 }
 
-/// Reads one object.
+/// Evaluates one object.
 pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     let status = object.status.clone().unwrap_or_default();
     let (mut managed, renames) = recognised(object, beside.record, beside.observed);
@@ -72,7 +75,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     );
     let refused = refused(&admission, &asked_for, beside);
     let looks_on = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
-    // What an object could not be granted it may not see either.
+    // An object may not see the state of roles that it could not be granted.
     let compares = !deleting && looks_on && refused.is_none();
     let aside = if deleting { None } else { aside(object, refused, beside) };
     let phase = match (deleting, &aside) {
@@ -86,7 +89,8 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         || object.spec.adoption_policy == AdoptionPolicy::Refuse
         || grants.iter().any(|grant| grant.term != Term::Permanent)
         || claimed(object, &status, &grants));
-    // What rules let a spec grant they may not any more when it is deleted: its status says what it did.
+    // Rules that allow a grant now may no longer allow it when the object is deleted; its status then shows what it
+    // granted.
     let records_first = !spec_tells || beside.governed.is_some();
     renames.follow(&mut grants, &managed);
     if deleting {
@@ -111,7 +115,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     Reading { layer, admitted, aside, compares, renames, records_first }
 }
 
-/// Applies the ends that a spec which is not admitted brings forward to what its object has recorded.
+/// Applies the ends that a spec which is not admitted brings forward to the roles that its object has recorded.
 pub fn bring_ends_forward(
     managed: &mut BTreeMap<String, Term>,
     renames: &Renames,
@@ -141,7 +145,7 @@ pub fn record_of(object: &ProjectMembership, now: Timestamp) -> Vec<ManagedRole>
     recorded.map(shortened).collect()
 }
 
-/// What an object has written down, by what the roles are called now.
+/// The roles that an object has recorded, under their current names.
 pub fn recognised(
     object: &ProjectMembership,
     record: &[ManagedRole],
@@ -151,13 +155,13 @@ pub fn recognised(
     renames::recognise(record, &declared, observed.map_or(&[][..], |member| &member.entries))
 }
 
-/// That an object is suspended, if it is.
+/// The refusal of an object that is suspended; `None` if it isn't.
 pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
     let message = "spec.suspend is true: nothing is granted or repaired; what was granted still ends, and differences from the declaration are shown";
     object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
 }
 
-/// That a target has too many declarations for this one.
+/// The refusal of an object whose target has too many declarations.
 pub fn beyond_the_bound() -> Refusal {
     Refusal {
         reason: Reason::Conflict,
@@ -167,7 +171,8 @@ pub fn beyond_the_bound() -> Refusal {
     }
 }
 
-/// Why an object that isn't being deleted doesn't count. `refused`: why what it declares can't be carried out.
+/// Why the grants of an object that isn't being deleted don't count. `refused`: why its declaration can't be carried
+/// out.
 fn aside(object: &ProjectMembership, refused: Option<Refusal>, beside: &Beside<'_>) -> Option<Refusal> {
     let because = |reason, message: &str| Some(Refusal { reason, message: message.to_owned() });
     if let Some(refusal) = suspended(object).or(refused) {
@@ -185,7 +190,7 @@ fn aside(object: &ProjectMembership, refused: Option<Refusal>, beside: &Beside<'
     None
 }
 
-/// Why what an object declares can't be carried out.
+/// Why an object's declaration can't be carried out.
 fn refused(admission: &Result<Admitted, Refusal>, asked_for: &[grants::Grant], beside: &Beside<'_>) -> Option<Refusal> {
     if let Some(unready) = beside.unready {
         return Some(unready.clone());
@@ -201,8 +206,8 @@ fn refused(admission: &Result<Admitted, Refusal>, asked_for: &[grants::Grant], b
     beside.governed.and_then(|governed| governed.may_grant(admitted, asked_for).err())
 }
 
-/// Refuses an object with `adoptionPolicy: Refuse` of which a declared role was there before. Looked at when all
-/// objects on the target were read, since what any of them has written down is ours.
+/// Refuses an object with `adoptionPolicy: Refuse` if one of its declared roles existed before it. This is checked
+/// after all declarations of the target were evaluated, because a role that any of them has recorded is managed.
 pub fn refuse_adoption(
     object: &ProjectMembership,
     index: usize,
@@ -235,8 +240,8 @@ pub fn refuse_adoption(
     });
 }
 
-/// The roles in force that nobody of ours has written down: whoever takes one away takes it from a stranger. The
-/// role that gives nothing isn't counted.
+/// The unmanaged roles in force: no declaration has recorded them, so that removing one takes away a grant that the
+/// operator didn't make. The role that gives no access isn't included.
 pub fn foreign(
     readings: &[Reading],
     capabilities: Capabilities,
@@ -249,8 +254,8 @@ pub fn foreign(
     in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.empty_role).cloned().collect()
 }
 
-/// Refuses an Exclusive object that would take away a stranger's role which no rule lets its namespace take. What it
-/// declares itself it may have.
+/// Refuses an Exclusive object that would remove an unmanaged role which no rule lets its namespace remove. A role that
+/// the object declares itself is permitted.
 pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
     let (Some(governed), Phase::Counts, true) = (governed, reading.layer.phase, reading.layer.exclusive) else {
         return;
@@ -264,14 +269,14 @@ pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, fore
     }
 }
 
-/// Whether the status speaks of this very spec already and not of all its grants, as after a failed pass: then the
-/// spec can't stand in any more for what isn't written down.
+/// Whether the status is already for this generation of the spec but doesn't record all of its grants, as after a
+/// failed pass: then the spec can no longer stand in for what isn't recorded.
 fn claimed(object: &ProjectMembership, status: &ProjectMembershipStatus, grants: &[grants::Grant]) -> bool {
     let recorded = |role: &String| status.managed_roles.iter().any(|managed| managed.role == *role);
     Some(status.observed_generation) == object.metadata.generation && !grants.iter().all(|grant| recorded(&grant.role))
 }
 
-/// The starts that the object may count from.
+/// The starts from which the object's grants may count.
 fn starts(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
@@ -279,7 +284,8 @@ fn starts(
     beside: &Beside<'_>,
 ) -> Starts {
     let finalized = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    // The finalizer comes before the first write: without it nothing was ever done, whatever was waited for.
+    // The finalizer is added before the first write to the provider: an object without it never granted anything,
+    // however long it has waited.
     let past = match (finalized, status.observed_generation) {
         (false, _) => Past::New,
         (true, -1) => Past::Lost,
@@ -288,7 +294,7 @@ fn starts(
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let mut recorded: BTreeMap<String, Timestamp> = BTreeMap::new();
-    // A role that is declared by its new name began when it was granted by its former one.
+    // A role that is declared under its new name began when it was granted under its former name.
     let of_renamed = managed.iter().filter_map(|(role, term)| match term {
         Term::Temporary(window) if window.start != Timestamp::MIN => Some((role.clone(), window.start)),
         Term::Temporary(_) | Term::Permanent => None,
@@ -308,8 +314,8 @@ fn starts(
     Starts { past, recorded, provider: provider.collect(), expired: expired.collect() }
 }
 
-/// What an object may have granted without having written it down: permanent roles of a spec that its status
-/// doesn't speak of. Deleting raises the generation once more.
+/// Adds what an object may have granted without recording it: the permanent roles of a spec that its status doesn't
+/// cover. Deleting an object raises its generation by one.
 fn add_unrecorded(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
@@ -319,7 +325,8 @@ fn add_unrecorded(
 ) {
     let generation = object.metadata.generation.unwrap_or_default();
     let onlooker = object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe;
-    // Our finalizer is put on by a pass that is about to grant: without a status it acted before it looked on.
+    // A pass adds the operator's finalizer only when it is about to grant: an object with the finalizer and without a
+    // status has granted before it was suspended or set to Observe.
     let never_acted = onlooker && status.observed_generation != -1;
     if never_acted || status.observed_generation >= generation - 1 {
         return;
@@ -329,9 +336,9 @@ fn add_unrecorded(
     }
 }
 
-/// What an object is taken to manage whose status is about to speak of a spec that no pass has finished: a pass may have
-/// granted permanent roles on that spec's word alone, and have been cut short before it could say so. What such an object
-/// declares it is about to grant in any case.
+/// The roles that an object is presumed to manage when its status is about to cover a spec that no pass has finished. A
+/// pass may have granted permanent roles on the basis of that spec alone and been interrupted before it recorded them.
+/// Such an object is about to grant the roles that it declares in any case.
 pub fn presumed(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
@@ -361,8 +368,9 @@ pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
     roles.iter().map(|role| (role.role.clone(), term_of(role))).collect()
 }
 
-/// Whether a stranger's role that a healing took out may be put back on the word of a status. Under rules a status alone
-/// is no word for what the namespace could never be granted: who forges it would be.
+/// Whether an unmanaged role that a repair removed temporarily may be restored because a status records it. Under allow
+/// rules, a status alone is not enough for a role that could never be granted to the namespace: otherwise a user who
+/// forges the status would receive that role.
 fn may_restore(beside: &Beside<'_>, entry: &Entry) -> bool {
     beside.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
 }
@@ -371,7 +379,7 @@ fn carried(role: &CarriedRole) -> Entry {
     let term = match (role.start_time, role.expiration_time) {
         (Some(start), Some(end)) => Term::Temporary(Window { start, end }),
         (None, None) => Term::Permanent,
-        // Half a window was never written: over.
+        // The operator never writes only half of a window: it counts as ended.
         (Some(at), None) | (None, Some(at)) => Term::Temporary(Window { start: at, end: at }),
     };
     let verbatim = match (&role.range, &role.start) {
@@ -408,7 +416,7 @@ mod tests {
         presumed(&object, &status, &status.managed_roles).into_keys().collect()
     }
 
-    /// Seen failing with `presumed` returning what the status says.
+    /// Seen failing when `presumed` returned only what the status records.
     #[test]
     fn what_may_have_been_granted_on_a_specs_word_is_written_down_while_its_object_waits() {
         let both = vec!["deployer".to_owned(), "viewer".to_owned()];

@@ -1,4 +1,5 @@
-//! The end of an object: what it managed is revoked, then the finalizer goes. A bad spec can't block it.
+//! The end of an object: the access that it managed is revoked, then its finalizer is removed. An invalid spec can't
+//! block this.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,20 +26,20 @@ use crate::core::policy::Refusal;
 use crate::core::status::{self, Told};
 use crate::provider::{Error, Retry};
 
-/// How soon to ask again whether an heir has written down what it takes over.
+/// How soon to check again whether a successor has recorded the roles that it takes over.
 const HEIR: Duration = Duration::from_secs(1);
 
 /// What a user can do about a revocation that the provider refuses permanently.
 const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles stay), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access stays)";
 
-/// Whether an object that is being deleted holds nothing at the provider, so that it needn't be asked.
+/// Whether an object that is being deleted holds nothing at the provider, so that no request is needed.
 pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>, resolved: &Resolved) -> bool {
     let capabilities = resolved.capabilities();
     scene(ctx, reference, resolved, capabilities, None)
         .is_some_and(|scene| scene.acting.layer.managed.is_empty() && scene.acting.layer.carried.is_empty())
 }
 
-/// Lets the object go.
+/// Releases the object, of which nothing is left to revoke.
 pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &Resolved) -> Result<Action, Stop> {
     release_as(ctx, object, Left::of(object)).await?;
     if ctx.targets.kin(object).len() <= 1 {
@@ -47,7 +48,7 @@ pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &R
     Ok(Action::await_change())
 }
 
-/// The administrator's last way out: the object goes, the access stays, and an event and a metric say so.
+/// The administrator's last resort: the object is released and its access is left in place, with an event and a metric.
 pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
     let roles: Vec<String> = managed.map(|role| role.role.clone()).collect();
@@ -63,7 +64,7 @@ pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<A
     Ok(Action::await_change())
 }
 
-/// After a pass over an object that is being deleted.
+/// Ends a pass over an object that is being deleted: releases the object, or reports why it stays.
 pub async fn finish(
     ctx: &Context,
     resolved: &Resolved,
@@ -82,7 +83,8 @@ pub async fn finish(
     }
     let layer = &outcome.scene.acting.layer;
     let everything: BTreeSet<String> = layer.managed.keys().cloned().collect();
-    // Other declarations have recorded all of it: what the provider answers to their changes is theirs to report.
+    // If other declarations have recorded all of its roles, the provider's responses to changes of these roles are
+    // theirs to report.
     let is_taken_over = layers::record_after(layer, &others, &everything, outcome.scene.now).is_empty();
     if is_taken_over && layer.carried.is_empty() {
         return let_go(ctx, &object, resolved).await;
@@ -101,7 +103,7 @@ pub async fn finish(
             ctx.wake(other);
         }
     }
-    // What other declarations keep is not to be revoked, whatever the provider answers.
+    // Roles that other declarations keep are not to be revoked, whatever the provider responds.
     let kept = |role: &String| others.iter().any(|other| other.keeps(role, outcome.scene.now));
     let is_handed_over = match outcome.error {
         None => !waiting.is_empty(),
@@ -121,7 +123,7 @@ pub async fn finish(
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
 }
 
-/// Why an object that is being deleted is still there.
+/// Why an object that is being deleted still exists.
 fn why_it_stays(outcome: &Outcome, is_handed_over: bool) -> String {
     let why = &outcome.told.message;
     match &outcome.error {
@@ -142,7 +144,7 @@ fn report_failure(ctx: &Context, object: &ProjectMembership, roles: &BTreeSet<St
     reporting::revocation_failed(ctx, object, &overdue);
 }
 
-/// Whether an object's own status says that it holds nothing at the provider.
+/// Whether an object's own status shows that it holds nothing at the provider.
 pub fn never_acted(object: &ProjectMembership) -> bool {
     let generation = object.metadata.generation.unwrap_or_default();
     object.status.as_ref().is_some_and(|status| {
@@ -152,20 +154,20 @@ pub fn never_acted(object: &ProjectMembership) -> bool {
     })
 }
 
-/// Takes the finalizer off an object that holds nothing.
+/// Removes the finalizer from an object that holds nothing.
 pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Action, Stop> {
     release_as(ctx, object, Left::of(object)).await?;
     Ok(Action::await_change())
 }
 
-/// What an object leaves behind that is released.
+/// The access that stays at the provider when an object is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
     /// Nothing: its access was revoked, or handed over to other declarations.
     Nothing,
-    /// Permanent roles, by its deletionPolicy.
+    /// Permanent roles, as its deletionPolicy requires.
     Orphaned,
-    /// All of it, by an administrator's word.
+    /// All of it, as an administrator decided.
     Abandoned,
 }
 
@@ -178,15 +180,15 @@ impl Left {
     }
 }
 
-/// Takes our finalizer off. Where another controller's finalizer keeps the object, its status says first what has become
-/// of the access: afterwards nobody writes it any more.
+/// Removes the operator's finalizer. If another controller's finalizer keeps the object, the status first reports what
+/// became of the access, because the operator doesn't write the status after that.
 async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) -> Result<(), kube::Error> {
     let mut object = object.clone();
     if let Some(status) = released(&object, left, ctx.now()) {
         match write::status(ctx, &object, &status).await {
             Ok(written) => object = written,
             Err(error) if write::is_conflict(&error) => return Err(error),
-            // Access is what counts: an object is not kept for its status' sake.
+            // Only access justifies keeping an object: it isn't kept because its status could not be written.
             Err(error) => tracing::debug!(%error, "the status of a released object was not written"),
         }
     }
@@ -195,7 +197,8 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) 
     Ok(())
 }
 
-/// The status of an object that is released and still kept by other controllers' finalizers; `None`: nobody keeps it. Pure.
+/// The status of an object that is released while finalizers of other controllers keep it; `None` if there are no
+/// others. Pure.
 fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<ProjectMembershipStatus> {
     let keepers: Vec<&str> = object.finalizers().iter().map(String::as_str).filter(|name| *name != FINALIZER).collect();
     if keepers.is_empty() {
@@ -229,8 +232,8 @@ fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<Pr
     })
 }
 
-/// An object that is being deleted and whose provider isn't to be had: the finalizer stays and Ready says why, unless
-/// there is nothing to revoke or everything is let go of.
+/// Ends a pass over an object that is being deleted while its provider is unavailable: the finalizer stays and Ready
+/// shows the reason, unless there is nothing to revoke or all of the access is left in place.
 pub async fn without_provider(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -281,7 +284,8 @@ mod tests {
         .unwrap()
     }
 
-    /// Seen failing with no status for an object that others keep: it goes on as Ready=True with managedRoles.
+    /// Seen failing when no status was written for an object that others keep: the object stayed Ready=True with
+    /// managedRoles.
     #[test]
     fn a_released_object_that_others_keep_says_what_became_of_its_access() {
         let now: Timestamp = "2026-11-21T12:00:05Z".parse().unwrap();

@@ -12,8 +12,9 @@ use crate::core::layers::Layer;
 use crate::core::member::Term;
 use crate::core::status::Told;
 
-/// Whether a temporary grant begins, or is repaired, and a response of the provider has to show its clock first. A provider
-/// whose responses don't show it is asked once for each time that a response would have been good for.
+/// Whether a temporary grant begins or is repaired, and a response that shows the provider's clock is needed first. If
+/// the responses of a provider don't show its clock, one is requested at most once per period for which a response
+/// would have been valid.
 pub fn needs_clock(memory: &Memory, look: &Look, asked: Option<Instant>) -> bool {
     let Look { scene, plan, .. } = look;
     if scene.clocks != Agreement::Unknown || asked.is_some_and(|asked| asked.elapsed() < clock::KNOWN_FOR) {
@@ -26,20 +27,21 @@ pub fn needs_clock(memory: &Memory, look: &Look, asked: Option<Instant>) -> bool
     begins_temporary(scene, |role| memory.refused.contains_key(role)) || scene.layers().iter().any(gains)
 }
 
-/// Whether a temporary grant of the acting object is in effect and was never written down.
+/// Whether a temporary grant of the acting object is in effect and is not recorded yet.
 fn begins_temporary(scene: &Scene, refused: impl Fn(&str) -> bool) -> bool {
     let layer = &scene.acting.layer;
     let begins = |grant: &Grant| grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role);
     layer.in_effect(scene.now).any(|grant| begins(grant) && !refused(&grant.role))
 }
 
-/// What to report of temporary roles that do not begin because two clocks disagree.
+/// What to report if temporary roles do not begin because the two clocks disagree, or because the provider's clock is
+/// unknown.
 pub fn skewed_role(scene: &Scene) -> Option<Told> {
     let message = match scene.clocks {
         Agreement::Agree => return None,
         Agreement::Differ(skew) => format!(
             "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
-            // To the half minute, so that the message stays the same from pass to pass.
+            // Rounded to half a minute, so that the message stays the same from pass to pass.
             (skew.unsigned_abs().as_secs() + 15) / 30 * 30
         ),
         Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),

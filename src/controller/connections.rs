@@ -1,4 +1,4 @@
-//! The provider objects' connections: the client with its credential, its budget and its rosters.
+//! The connections of the provider objects: each has the client with its credential, its quota and its rosters.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,14 +24,14 @@ use crate::provider::quota::{EndpointQuota, Quota};
 pub struct ProviderKey {
     /// The kind.
     pub kind: ProviderKind,
-    /// Its namespace; empty for one of the cluster.
+    /// Its namespace; empty for a ClusterMembershipProvider.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
 impl ProviderKey {
-    /// The provider that a membership names.
+    /// The key of the provider object that a membership names.
     pub fn named_by(object: &ProjectMembership) -> Self {
         let ProviderRef { kind, name } = &object.spec.provider_ref;
         let namespace = match kind {
@@ -41,7 +41,7 @@ impl ProviderKey {
         Self { kind: *kind, namespace, name: name.clone() }
     }
 
-    /// As the store of its kind keys it.
+    /// The reference under which the store of its kind keeps the object.
     pub fn reference<K: ProviderObject>(&self) -> ObjectRef<K> {
         let reference = ObjectRef::new(&self.name);
         if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
@@ -58,48 +58,49 @@ impl std::fmt::Display for ProviderKey {
     }
 }
 
-/// A provider object whose credential was verified.
+/// The connection of a provider object whose credential was verified.
 pub struct Connection {
     /// The provider object.
     pub key: ProviderKey,
-    /// Its uid.
+    /// The provider object's uid.
     pub uid: String,
-    /// When it was created: of two provider objects of one kind on one target the older leads.
+    /// When the provider object was created: of two provider objects of one kind on one target, the older takes
+    /// precedence.
     pub created: Option<Timestamp>,
     /// The server's normalised URL.
     pub endpoint: String,
-    /// The kind of server, and what a membership needs to know of it.
+    /// The kind of server, with the facts about it that a membership depends on.
     pub server: Server,
     /// The client.
     pub provider: AnyProvider,
-    /// Its share of the endpoint's budget.
+    /// Its share of the endpoint's quota.
     pub quota: Quota,
     /// What was observed through it.
     pub rosters: Rosters,
-    /// How long drift may remain.
+    /// The resync: how long drift may remain.
     pub resync: Resync,
     /// Whether the server can be reached.
     pub reachability: Mutex<Reachability>,
 }
 
 impl Connection {
-    /// What a pass met at the server: why it failed, or that a request that began at `answered` was answered. Whether to
-    /// check the provider now.
+    /// Notes the result of a pass's requests: why the pass failed, or that the server responded to a request that began
+    /// at `answered`. Returns whether the provider must be checked now.
     pub fn is_to_be_checked(&self, failure: Option<Reason>, answered: Option<Instant>, now: Instant) -> bool {
         match failure {
-            // It was valid at the last check.
+            // The credential was valid at the last check.
             Some(Reason::Unauthorized) => true,
             Some(Reason::Unreachable) => self.reachability().unanswered(now),
             Some(_) | None => answered.is_some_and(|began| self.reachability().answered(began)),
         }
     }
 
-    /// A check has found the server.
+    /// Records that a check reached the server.
     pub fn found(&self, now: Instant) -> Finding {
         self.reachability().found(now)
     }
 
-    /// A check has not found the server.
+    /// Records that a check did not reach the server.
     pub fn not_found(&self, now: Instant) -> Finding {
         self.reachability().not_found(now);
         Finding::AsBefore
@@ -110,24 +111,25 @@ impl Connection {
     }
 }
 
-/// Where a provider object stands.
+/// The state of a provider object's connection.
 #[derive(Clone)]
 pub enum Link {
-    /// Verified.
+    /// The credential was verified.
     Ready(Arc<Connection>),
-    /// Not usable.
+    /// The provider object can't be used for grants.
     Failed {
-        /// Why, for the provider's condition.
+        /// The reason for the provider object's condition.
         reason: Reason,
         /// What is wrong and what to do.
         message: String,
-        /// The one whose credential was read last, where no newer one can be read: what has to end or go still does.
+        /// The connection with the credential that was read last, if no newer one can be read: ends and revocations are
+        /// still carried out through it.
         last: Option<Arc<Connection>>,
     },
 }
 
 impl Link {
-    /// What ends and revocations can be carried out with.
+    /// The connection that ends and revocations can be carried out with.
     pub fn usable(self) -> Option<Arc<Connection>> {
         match self {
             Self::Ready(connection) => Some(connection),
@@ -136,7 +138,7 @@ impl Link {
     }
 }
 
-/// What is left of a provider object that was removed by force while memberships of it held access.
+/// What is kept of a provider object that was removed by force while its memberships held access.
 #[derive(Clone)]
 pub struct Retired {
     /// The provider object as it was when the connection was made, with its rules.
@@ -149,42 +151,42 @@ pub struct Retired {
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
-    /// Of provider objects that were removed by force, by their keys and endpoints.
+    /// Those of provider objects that were removed by force, by key and endpoint.
     retired: Mutex<HashMap<(ProviderKey, String), Retired>>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
-    /// Each provider object's rules as they were at its last check.
+    /// Each provider object's rules at its last check.
     rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
 }
 
 impl Connections {
-    /// Where a provider object stands; `None`: it wasn't looked at yet.
+    /// The state of a provider object's connection; `None` before its first check.
     pub fn get(&self, key: &ProviderKey) -> Option<Link> {
         self.links().get(key).cloned()
     }
 
-    /// Puts a provider object's new standing in place of the old one.
+    /// Replaces the state of a provider object's connection.
     pub fn put(&self, key: ProviderKey, link: Link) {
         self.links().insert(key, link);
     }
 
-    /// The provider object is gone.
+    /// Removes a provider object that is gone.
     pub fn remove(&self, key: &ProviderKey) {
         self.links().remove(key);
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// Keeps the connection of a provider object that was removed by force: what ends is revoked through it.
+    /// Keeps the connection of a provider object that was removed by force: revocations are carried out through it.
     pub fn retire(&self, key: &ProviderKey, retired: Retired) {
         let endpoint = retired.connection.endpoint.clone();
         self.all_retired().insert((key.clone(), endpoint), retired);
     }
 
-    /// What is left of a provider object of this key that stood for this endpoint.
+    /// What is kept of a provider object with this key that stood for this endpoint.
     pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Retired> {
         self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
     }
 
-    /// Drops the retired connections that `is_needed` says are no longer needed, by key and endpoint.
+    /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false`.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
         let candidates: Vec<(ProviderKey, String)> = self.all_retired().keys().cloned().collect();
         for (key, endpoint) in candidates {
@@ -198,39 +200,41 @@ impl Connections {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a provider object's rules; whether they have changed since they were last looked at.
+    /// Stores a provider object's rules. Returns whether they differ from those stored before; `false` if there were
+    /// none.
     pub fn are_new(&self, key: &ProviderKey, rules: Option<&[AllowRule]>) -> bool {
         let Some(rules) = rules else { return false };
         let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(key.clone(), rules.to_vec()).is_some_and(|known| known != rules)
     }
 
-    /// The quota of a provider object at a server, whose requests are counted together for all provider objects that name
-    /// it as the same kind of server.
+    /// A provider object's quota at a server. Requests are counted together for all provider objects that name the
+    /// server as the same kind of server.
     pub fn quota(&self, endpoint: &str, one_writer: bool, key: &ProviderKey, limits: Limits) -> Quota {
         let mut budgets = self.budgets();
         let budget = budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer));
-        // Before anybody can find the endpoint unused.
+        // Still under the lock, so that the endpoint can't be removed as unused in between.
         budget.quota(key.to_string(), limits)
     }
 
-    /// Forgets the endpoints that no provider object uses any more, as soon as nothing that was sent still counts.
+    /// Forgets the endpoints that no provider object uses any more, as soon as none of the requests sent to them counts
+    /// any more.
     pub fn forget_unused_endpoints(&self) {
         self.budgets().retain(|_, budget| !budget.is_unused());
     }
 
-    /// Of how many endpoints requests are counted.
+    /// The number of endpoints for which requests are counted.
     pub fn endpoints(&self) -> usize {
         self.budgets().len()
     }
 
-    /// The provider objects that something is known of.
+    /// The provider objects about which something is stored.
     pub fn known(&self) -> Vec<ProviderKey> {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         self.links().keys().chain(rules.keys()).cloned().collect()
     }
 
-    /// What connections there are, those included that only ends and revocations are carried out with.
+    /// All connections, including those that only serve ends and revocations.
     pub fn usable(&self) -> Vec<Arc<Connection>> {
         self.links().values().cloned().filter_map(Link::usable).collect()
     }

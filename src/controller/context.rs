@@ -1,4 +1,4 @@
-//! Everything that a pass needs, in one value that is handed down. No globals.
+//! Everything that a pass needs, in one value that is passed down. There are no globals.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,12 +26,12 @@ use crate::provider::quota::Quota;
 use crate::telemetry::liveness::{Passes, name_of};
 use crate::telemetry::{Metrics, Readiness};
 
-/// Asks for a pass over one membership.
+/// Requests a pass over one membership.
 pub type Wake = mpsc::UnboundedSender<ObjectRef<ProjectMembership>>;
 
 /// What a pass needs.
 pub struct Context {
-    /// The API server.
+    /// The client of the API server.
     pub client: Client,
     /// The memberships, as last watched.
     pub memberships: Store<ProjectMembership>,
@@ -39,56 +39,57 @@ pub struct Context {
     pub providers: Providers,
     /// The namespaces' labels.
     pub namespaces: Namespaces,
-    /// What we wrote.
+    /// The operator's own writes.
     pub written: Written,
-    /// Which provider objects are kept because memberships of them hold access.
+    /// Which provider objects are kept because their memberships hold access.
     pub in_use: InUse,
     /// Whether the API server is available, and what waits until it is.
     pub outage: Arc<Outage>,
-    /// Whose write to a membership is next: namespaces take turns.
+    /// The quota for writes to memberships: namespaces are served in turn (round robin).
     pub turns: Quota,
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
-    /// Objects that went without our leave.
+    /// Objects that were deleted without the operator's release: their finalizer was removed by force.
     pub departed: Departed,
     /// The provider objects' connections.
     pub connections: Connections,
-    /// Whether a list of memberships is being read: what it has shown so far is not in the store yet.
+    /// Whether a list of memberships is in progress: what it has returned so far is not in the store yet.
     pub listing: AtomicBool,
-    /// The way to ask for a pass over a membership.
+    /// The channel through which a pass over a membership is requested.
     pub wake: Wake,
     /// Which passes are due.
     pub passes: Passes,
     /// Whether the caches are filled.
     pub readiness: Readiness,
-    /// Whether this replica has begun to act: it leads, and the caches were filled after it began to. Before that no pass
-    /// does anything.
+    /// Whether this replica has begun to act: it holds the lease, and the caches were filled after it acquired the
+    /// lease. Before that, a pass does nothing.
     pub begun: Readiness,
     /// The wall clock.
     pub clock: Clock,
-    /// Where events go.
+    /// The sender of Kubernetes events.
     pub events: Events,
-    /// What was reported of each object that is not as it should be.
+    /// What was reported about each object that is not in its desired state.
     pub reports: Reports,
     /// Notified when the number of memberships of a provider may have changed.
     pub membership_count: Notify,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
 impl Context {
-    /// The wall clock. Every decision takes its instant from here and hands it on as a value.
+    /// The wall clock's time. Every decision takes its time from here and passes it on as a value.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// The newest version that we know of: what the watch showed or what our own last write answered.
+    /// The newest known version of an object: from the watch, or from the response to the operator's own last write.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
         watched.or_else(|| self.departed.get(reference))
     }
 
-    /// The uids of all objects of all three kinds; `None`: a list is being read, and nobody knows which are gone.
+    /// The uids of all objects of all three kinds; `None` while a list is in progress, because it is unknown then which
+    /// objects are gone.
     pub fn uids(&self) -> Option<HashSet<String>> {
         let listed = !self.listing.load(Ordering::Acquire);
         listed.then(|| {
@@ -97,14 +98,14 @@ impl Context {
         })
     }
 
-    /// Whether a membership is there, one that departed included, or may be.
+    /// Whether a membership exists (as a tombstone, too), or may exist.
     pub fn may_be_there(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
         self.listing.load(Ordering::Acquire)
             || self.memberships.get(reference).is_some()
             || self.departed.get(reference).is_some()
     }
 
-    /// Whether two objects name different servers: then neither concerns the other, whatever ids they name.
+    /// Whether two objects name different servers: then neither affects the other, whatever ids they contain.
     pub fn apart(&self, object: &ProjectMembership, other: &ObjectRef<ProjectMembership>) -> bool {
         let endpoint = |object: &ProjectMembership| match self.connections.get(&ProviderKey::named_by(object)) {
             Some(Link::Ready(connection)) => Some(connection.endpoint.clone()),
@@ -114,53 +115,54 @@ impl Context {
         matches!((endpoint(object), other), (Some(ours), Some(theirs)) if ours != theirs)
     }
 
-    /// Asks for a pass over a membership.
+    /// Requests a pass over a membership.
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
         if self.departed.wake(reference) {
             return;
         }
         let name = name_of(reference);
         self.passes.asked(&name);
-        // In this order, since the object may go meanwhile: no pass runs over one that is gone.
+        // The order matters because the object may be deleted concurrently: no pass runs over an object that is gone.
         if self.memberships.get(reference).is_none() {
             self.passes.forget(&name);
         }
-        // The receiver lives as long as the controller: without it there is nobody left to wake.
+        // The receiver lives as long as the controller. Once it is dropped, no passes run any more.
         let _ = self.wake.send(reference.clone());
     }
 }
 
-/// Our own writes, by the objects' uids.
+/// The operator's own writes, by the uids of the objects.
 ///
-/// The watch lags behind: without their answers a pass right after a write would take the object for what it was before,
-/// and write it again. And what it then shows of them is no reason to look again: what fails would be tried again at
-/// once, because its status says that it failed.
+/// The watch lags behind the writes. Without their responses, a pass right after a write would use the object's former
+/// version and write it again. The events that the watch delivers for these writes must not start another pass: a
+/// failing object would be retried at once, because the failure itself was written to its status.
 #[derive(Debug, Default)]
 pub struct Written(Mutex<HashMap<String, Own>>);
 
 #[derive(Debug, Default)]
 struct Own {
-    /// The resourceVersions that our writes made, as far as the watch has not shown a later one.
+    /// The resourceVersions that the operator's writes produced, until the watch shows a later one.
     made: BTreeSet<u64>,
-    /// The last write's answer, until the watch shows it.
+    /// The response to the last write, until the watch shows it.
     object: Option<Arc<ProjectMembership>>,
-    /// How many writes are in progress: several may overlap on one provider object.
+    /// How many writes are in progress: several writes may overlap on one provider object.
     in_progress: usize,
-    /// The resourceVersions that the watch has shown since the first of them began.
+    /// The resourceVersions that the watch has shown since the first of the writes in progress began.
     shown: Vec<u64>,
-    /// All roles that its status ever said to be managed, with their ids: when it was seen first, and in what we wrote. What somebody else
-    /// wrote there since was forged.
+    /// All roles, with their ids, that the status recorded as managed when the object was first seen, or in the
+    /// operator's own writes. Roles that another writer added to the status later are forged.
     managed: Option<BTreeSet<(String, Option<String>)>>,
 }
 
 impl Written {
-    /// A write to the object with this uid begins. It ends with [`Written::ended`].
+    /// Marks the beginning of a write to the object with this uid. [`Written::ended`] marks its end.
     pub fn begins(&self, uid: &str) {
         self.lock().entry(uid.to_owned()).or_default().in_progress += 1;
     }
 
-    /// A write has ended, and was answered with an object where it was carried out. Whether the watch has shown a change
-    /// of another writer while writes were in progress, which no pass has read: the write that ends last returns it.
+    /// Marks the end of a write. `answer` is the metadata in the response, if the write was carried out. Returns
+    /// `true`, for the write that ends last, if the watch showed another writer's change while writes were in progress:
+    /// no pass has read that change.
     pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
         let mut written = self.lock();
         let own = written.entry(uid.to_owned()).or_default();
@@ -175,7 +177,7 @@ impl Written {
         by_others
     }
 
-    /// Remembers what a write answered.
+    /// Stores the response to a write.
     pub fn remember(&self, object: ProjectMembership) -> Arc<ProjectMembership> {
         let object = Arc::new(object);
         if let Some(uid) = object.uid() {
@@ -189,8 +191,8 @@ impl Written {
         object
     }
 
-    /// Whether what the watch shows of an object is our own last write, or comes while one is under way: whoever made
-    /// that one looks when it has ended.
+    /// Whether an event of the watch shows the operator's own last write, or arrives while a write is in progress. In
+    /// the second case the writer checks for other changes when its write has ended.
     pub fn is_own(&self, shown: &ObjectMeta) -> bool {
         let mut written = self.lock();
         let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
@@ -206,7 +208,8 @@ impl Written {
         is_own
     }
 
-    /// Takes in what the watch shows of an object of a cluster's provider. `trusted`: whoever led until now wrote it.
+    /// Records an object of a ClusterMembershipProvider as the watch shows it. `trusted`: the replica that led until
+    /// now wrote the status.
     pub fn saw(&self, object: &ProjectMembership, trusted: bool) {
         if object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
             return;
@@ -218,13 +221,14 @@ impl Written {
         }
     }
 
-    /// Whether a role of an object's record was there when it was seen first, or is one that we wrote down.
+    /// Whether a recorded role was in the object's status when the object was first seen, or was recorded by the
+    /// operator.
     pub fn knows(&self, object: &ProjectMembership, role: &str) -> bool {
         self.knows_any(object, |(known, _)| known == role)
     }
 
-    /// What an object has written down as managed, as far as it is believed: an id that somebody else wrote there would
-    /// make another's role its own.
+    /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,
+    /// because it would turn an unmanaged role into a managed one.
     pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
         let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
         if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
@@ -238,7 +242,7 @@ impl Written {
     }
 
     fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
-        // What departed was looked at when it did.
+        // A tombstone's record was checked when the tombstone was created.
         let departed = object.metadata.name.as_deref().is_some_and(departed::is_one);
         let written = self.lock();
         let own = object.uid().and_then(|uid| written.get(&uid));
@@ -250,8 +254,8 @@ impl Written {
         self.lock().remove(uid);
     }
 
-    /// Forgets objects that are gone though nobody saw them go, or that were written once more as they went. `there`: the
-    /// uids of those that are there; it is called when nothing can be added meanwhile.
+    /// Forgets objects whose deletion was not observed, or that were written once more while they were deleted. `there`
+    /// returns the uids of the existing objects; it is called while no object can be added.
     pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
         let mut written = self.lock();
         if !written.is_empty()
@@ -261,17 +265,17 @@ impl Written {
         }
     }
 
-    /// Of how many objects something is remembered.
+    /// The number of objects about which something is stored.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The newer of what is shown of an object and what our own last write answered.
+    /// The newer of the watched version and the response to the operator's own last write.
     pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
         let Some(uid) = watched.uid() else {
             return watched;
@@ -295,7 +299,7 @@ impl Written {
 }
 
 impl Own {
-    /// The watch has shown this resourceVersion, and shows no earlier one any more.
+    /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
     }
@@ -307,8 +311,8 @@ fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<S
     managed.map(|managed| (managed.role.clone(), managed.role_id.clone()))
 }
 
-/// An object's resourceVersion as a number. Since Kubernetes 1.35 (KEP-5504) they may be compared so within a
-/// resource; one that isn't a number counts as older than anything.
+/// An object's resourceVersion as a number. Since Kubernetes 1.35 (KEP-5504), resourceVersions of one resource may be
+/// compared as numbers. One that isn't a number counts as older than any other.
 fn revision(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
@@ -323,7 +327,7 @@ mod tests {
         ObjectMeta { uid: Some(UID.to_owned()), resource_version: Some(number.to_string()), ..ObjectMeta::default() }
     }
 
-    /// Seen failing when a write that begins discards what the watch has shown during the one before.
+    /// Seen failing when a write that begins discarded what the watch had shown during the previous write.
     #[test]
     fn an_edit_during_overlapping_writes_is_noticed_when_the_last_of_them_ends() {
         let written = Written::default();

@@ -1,4 +1,4 @@
-//! One pass's work at the provider: observe → plan → write down → permit → plan again → act → confirm, until nothing
+//! A pass's work at the provider: observe → plan → record → permit → plan again → apply → confirm, until nothing
 //! differs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,59 +32,63 @@ use crate::provider::error::Effect;
 use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Retry, Urgency};
 
-/// Rounds in which somebody else undid what was written before it was confirmed; then the target is contested.
+/// In this many rounds another writer undid a write before it was confirmed; after that, the target is reported as
+/// contested.
 const ROUNDS: u32 = 3;
-/// A list that a write relies on began after the write was planned, and is no older than this when it is sent.
+/// A list that a write relies on must have begun after the write was planned, and must not be older than this when the
+/// write is sent.
 pub(super) const FRESH: Duration = Duration::from_secs(5);
-/// How long after one list of a project the next may begin for the sake of declarations that came since.
+/// Minimum time between two lists of a project when the next one is needed to decide about new declarations.
 const DECISION_SPACING: Duration = Duration::from_secs(1);
-/// How long after one list of a project the next may begin when it only confirms writes.
+/// Minimum time between two lists of a project when the next one only confirms writes.
 pub const CONFIRM_SPACING: Duration = Duration::from_millis(250);
 
 /// A pass over one target on behalf of one object.
 pub struct Pass<'a> {
     /// The context.
     pub ctx: &'a Context,
-    /// The acting object.
+    /// The object that the pass was started for (the acting object).
     pub reference: &'a ObjectRef<ProjectMembership>,
-    /// Its provider and target.
+    /// The provider and target of the acting object.
     pub resolved: &'a Resolved,
-    /// The namespace that is charged.
+    /// The namespace whose share of the quota pays for the requests.
     pub namespace: &'a str,
-    /// How urgent it is to look.
+    /// The urgency of the pass's list requests.
     pub urgency: Urgency,
-    /// What the object calls its subject, where it names it.
+    /// The subject's name in the object's spec, where the spec names it instead of giving an id.
     pub name: Option<String>,
     /// The roles that the object's status reported in force when the pass began.
     pub reported: BTreeMap<String, Term>,
 }
 
-/// What one look came to.
+/// An observation and what was planned from it.
 pub struct Look {
-    /// The objects on the target.
+    /// The declarations of the target through this provider object, as layers.
     pub scene: Scene,
-    /// The provider's row.
+    /// The member as the provider shows it.
     pub sighting: Sighting,
-    /// What differs.
+    /// The plan that removes the difference.
     pub plan: Plan,
-    /// The change only repairs drift: every declaration was carried out before, and nothing of ours ends or is revoked.
+    /// Whether the change only repairs drift: every declaration was carried out before, and no managed role ends or is
+    /// revoked.
     pub repairs_drift: bool,
 }
 
 impl Pass<'_> {
-    /// Brings the target to what its layers come to. `not_before`: how old an observation may be.
+    /// Changes the target until it matches the union of its layers. An observation that is older than `not_before`
+    /// isn't used.
     pub async fn converge(&self, memory: &mut Memory, not_before: Option<Instant>) -> Result<Outcome, Stop> {
         let asked_since = not_before;
-        // A list that was asked for and failed is still asked for: an older one is no answer.
+        // A list that was requested and failed is still required: an older one can't replace it.
         let mut not_before = not_before.max(memory.unanswered);
         let mut spacing = Duration::ZERO;
         let mut round = 0;
         let mut done: Option<Change> = None;
-        // A change that met another member than the list shows.
+        // A change that was refused because the member differs from the one in the list.
         let mut missed: Option<Change> = None;
-        // Since when a change was planned that carries others' entries on the word of a list.
+        // When a change was first planned that also writes unmanaged entries as a list shows them.
         let mut planned: Option<Instant> = None;
-        // Since when a response has been asked for that shows the provider's clock.
+        // When a response was first requested for the sake of the provider's clock.
         let mut clock_asked: Option<Instant> = None;
         loop {
             let object = self.resolved.object(self.ctx, self.reference).ok_or(Stop::Gone)?;
@@ -103,9 +107,9 @@ impl Pass<'_> {
                 }
             };
             memory.unanswered = None;
-            // A declaration is decided on a list that began after it came.
+            // A declaration is decided on a list that began after the declaration was received.
             if look.sighting.as_of < undecided.unwrap_or(look.sighting.as_of) && !creates(&look) {
-                // Many that come together are decided on few lists.
+                // Many declarations that arrive together are decided on few lists.
                 spacing = if look.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
                 not_before = not_before.max(undecided);
                 continue;
@@ -119,11 +123,11 @@ impl Pass<'_> {
                 continue;
             }
             if record::before_the_write(self, &look, memory).await? {
-                // What was written down is read again: only what the object says counts.
+                // The object is read again after the record was written: only what the object itself says counts.
                 continue;
             }
             if look.plan.change().is_none_or(|change| done.as_ref().is_some_and(|done| same(done, change))) {
-                // What was asked for because a list isn't proof has been answered.
+                // Nothing remains to be sent, or this pass has already confirmed the planned change.
                 memory.contested = 0;
                 if look.plan.drift().is_empty() {
                     memory.repairs.no_drift(look.sighting.as_of, interval(&object, self.resolved));
@@ -151,14 +155,15 @@ impl Pass<'_> {
             let Some(permit) = self.permit(memory, &look, &knock, knocked).await? else {
                 continue;
             };
-            // Permit, then plan: what was decided before waiting may be over by now. Nothing is asked under the permit:
-            // a list needs one of its own, and those who wait for it may hold all there are.
+            // Plan again under the permit: what was decided before the wait may be outdated. No request is made here
+            // under the permit: a list needs a permit of its own, and the passes that wait for that list may hold all
+            // permits there are.
             let Some(look) = self.known(memory, not_before)? else {
                 permit.unused();
                 continue;
             };
             if needs_clock(memory, &look, clock_asked) {
-                // The wait for the permit was longer than a response is good for.
+                // The wait for the permit was longer than a response's clock reading is valid for.
                 permit.unused();
                 continue;
             }
@@ -174,7 +179,8 @@ impl Pass<'_> {
                 permit.unused();
                 continue;
             };
-            // Met twice, with a list in between that shows the row all the same: a removal was lost before.
+            // The same change was refused twice because the member differs, although a list in between shows the row:
+            // the provider lost a removal before.
             let cure = missed.as_ref().is_some_and(|missed| same(missed, &change))
                 && look.sighting.member.is_some()
                 && !self.capabilities().lists_are_current;
@@ -193,7 +199,7 @@ impl Pass<'_> {
                 }
                 Ok(Sent::Unshown(error)) => return self.stalled(memory, look, change, error, false),
                 Ok(Sent::Removed(error)) => return self.stalled(memory, look, change, error, true),
-                // Each time another role, so that this has an end. It may have been renamed since the list.
+                // This ends, because each time another role is refused. The role may have been renamed since the list.
                 Ok(Sent::Learnt) if look.scene.know_ids() => not_before = Some(Instant::now()),
                 Ok(Sent::Learnt) => {}
                 Ok(Sent::LookAgain) => {
@@ -206,7 +212,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Observes, reads the objects anew and plans. The outer error ends the pass, the inner one is the provider's.
+    /// Observes, reads the objects again and plans. The outer error ends the pass, the inner one is the provider's.
     pub(super) async fn look(
         &self,
         memory: &Memory,
@@ -219,7 +225,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Since when the latest of the declarations that are not carried out yet has been known; `None`: there is none.
+    /// When the latest of the declarations that are not carried out yet became known; `None` if there are none.
     fn undecided_since(&self, memory: &mut Memory) -> Option<Instant> {
         let undecided =
             self.kin().filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
@@ -234,8 +240,8 @@ impl Pass<'_> {
         memory.undecided.values().map(|(_, since)| *since).max()
     }
 
-    /// Observes, as urgently as the target's objects ask for by now: an end that comes due while this waits for a budget,
-    /// or a deletion, doesn't wait as the look for whose sake it began.
+    /// Observes with the urgency that the target's objects currently need: an end that comes due, or a deletion, during
+    /// the wait for the quota raises the urgency with which the observation began.
     async fn observe(&self, not_before: Option<Instant>, spacing: Duration) -> Result<Sighting, Error> {
         let (roster, subject) = (self.roster(), &self.resolved.target.subject_id);
         let provider = &self.resolved.connection.provider;
@@ -266,26 +272,26 @@ impl Pass<'_> {
         }
     }
 
-    /// The objects on the target.
+    /// The declarations of the target through the same provider object, the acting one included.
     pub fn kin(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
         let object = self.resolved.object(self.ctx, self.reference);
         let kin = object.map_or_else(Vec::new, |object| self.ctx.targets.kin(&object));
         kin.into_iter().filter_map(|kin| self.ctx.latest(&kin))
     }
 
-    /// How urgent it is to look at the target: as urgent as for any of its objects.
+    /// The urgency of observing the target: the highest among its objects.
     fn most_urgent(&self) -> Urgency {
         let now = self.ctx.now();
         self.kin().map(|object| urgency(&object, now)).min().unwrap_or(self.urgency)
     }
 
-    /// The next end of what is written down of the target.
+    /// The next end among the recorded roles of the target.
     fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
         let ends = self.kin().flat_map(|object| record_of(&object, now)).filter_map(|role| role.expiration_time);
         ends.filter(|end| *end > now).min()
     }
 
-    /// As [`Pass::look`], on what is known already; `None`: that isn't enough.
+    /// As [`Pass::look`], but without a request; `None` if what is known already isn't enough.
     pub(super) fn known(&self, memory: &Memory, not_before: Option<Instant>) -> Result<Option<Look>, Stop> {
         let known = self.roster().sighting(&self.resolved.target.subject_id, not_before);
         let look = known.and_then(Result::ok).map(|sighting| self.planned(memory, sighting)).transpose()?;
@@ -311,7 +317,8 @@ impl Pass<'_> {
         self.resolved.connection.rosters.of(&target.project, target.subject_kind)
     }
 
-    /// Waits for the provider's budget. `None`: something changed meanwhile, so that the plan must be made anew.
+    /// Waits for a write permit from the quota. `None` if something changed during the wait, so that the change must be
+    /// planned again.
     async fn permit(
         &self,
         memory: &Memory,
@@ -329,7 +336,8 @@ impl Pass<'_> {
                 () = sleep_until(next_edge(&look.scene), look.scene.clock(self.ctx)) => return Ok(None),
                 () = &mut knocked => {
                     knocked.set(knock.notified());
-                    // Somebody's revocation may have become part of this target's plan: it doesn't wait as a grant.
+                    // A revocation for another declaration may have become part of this target's plan: it must not wait
+                    // with the urgency of a grant.
                     match self.known(memory, None)? {
                         Some(again) if again.plan.change().is_some() && urgency_of(&again) >= urgency => {}
                         Some(_) | None => return Ok(None),
@@ -355,7 +363,7 @@ impl Pass<'_> {
         if carried_out.as_ref().is_err_and(|error| error.effect() == Effect::None) {
             memory.granted.remove(&uid);
         } else {
-            // It may be in force from now on.
+            // The change may be in force from now on.
             let gained = |role: &String| look.plan.gained().contains(role);
             memory.tentative.retain(|(_, role)| !gained(role));
             memory.unsent.retain(|(_, role)| !gained(role));
@@ -381,24 +389,25 @@ impl Pass<'_> {
         }
     }
 
-    /// Who asks for a list.
+    /// The parameters with which this pass requests a list.
     pub fn asker(&self, urgency: Urgency, spacing: Duration) -> Asker<'_> {
         Asker { quota: &self.resolved.connection.quota, urgency, namespace: self.namespace, spacing }
     }
 
-    /// What the provider can and needs for this kind of subject.
+    /// The provider's capabilities for this kind of subject.
     pub fn capabilities(&self) -> Capabilities {
         self.resolved.capabilities()
     }
 
-    /// What the acting object calls its subject, where it names it.
+    /// The subject's name in the acting object's spec, where the spec names it instead of giving an id.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 }
 
-/// Whether what is declared comes to the creation of a member, now or once it is written down: the provider refuses that
-/// where the member is there, so that it may be decided on an older list. What `Refuse` refuses is never written down.
+/// Whether the declarations lead to the creation of a member, now or after they are recorded. Such a change may be
+/// decided on an older list, because the provider refuses it if the member exists. What `Refuse` refuses is never
+/// recorded.
 fn creates(look: &Look) -> bool {
     let object = &look.scene.object;
     let refuses = object.spec.adoption_policy == AdoptionPolicy::Refuse;
@@ -408,7 +417,7 @@ fn creates(look: &Look) -> bool {
     }
 }
 
-/// Whether two changes leave the same behind.
+/// Whether two changes have the same result: the same roles with the same ends.
 fn same(a: &Change, b: &Change) -> bool {
     let key = |change: &Change| {
         let mut key: Vec<_> = change.outcome().iter().map(|entry| (entry.role.clone(), entry.term.end())).collect();
@@ -418,7 +427,7 @@ fn same(a: &Change, b: &Change) -> bool {
     key(a) == key(b)
 }
 
-/// What the acting object manages once its grants are carried out.
+/// The record of the acting object as it will be after its grants are carried out, with the object's uid.
 fn granted(look: &Look) -> (String, Granted) {
     let Look { scene, sighting, .. } = look;
     let Reading { layer, renames, .. } = &scene.acting;
@@ -427,12 +436,12 @@ fn granted(look: &Look) -> (String, Granted) {
     (layer.uid.clone(), Granted { generation, record })
 }
 
-/// How urgent what a look came to is.
+/// The urgency of the planned change.
 pub fn urgency_of(look: &Look) -> Urgency {
     look.plan.urgency(record::settled(&look.scene.object))
 }
 
-/// The next start or end of any layer.
+/// The next start or end in any layer.
 fn next_edge(scene: &Scene) -> Option<Timestamp> {
     let layers = scene.layers();
     let terms: Vec<_> =

@@ -1,8 +1,10 @@
-//! Objects that went without our leave: somebody took our finalizer off, and what they granted is still at the provider.
+//! Tombstones: objects that were deleted although the operator had not released them. Another writer removed the
+//! operator's finalizer, and what they granted is still at the provider.
 //!
-//! Such an object is kept as it was last seen, being deleted and with our finalizer, under a name that no object can have,
-//! and takes the road of any other to its end: what it says is kept here instead of at the API server. A new object under
-//! its old name is another one beside it. All of it is lost with the process.
+//! Such an object is kept as it was last seen, as an object that is being deleted and has the operator's finalizer,
+//! under a name that no real object can have. It goes through the same pipeline as any other object; its status is kept
+//! here instead of at the API server. A new object with the former name is a separate object. All tombstones are lost
+//! when the process ends.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,16 +29,16 @@ use crate::api::event::Happening;
 use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 
-/// Stands between an object's name and its uid, and in no name.
+/// Separates an object's name from its uid in a tombstone's name. No name of a real object contains it.
 const MARK: char = '/';
-/// How soon a departed object is looked at again, at first.
+/// The wait before a tombstone's second pass, and between two checks whether an object is really gone.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The same after many looks. Nobody wakes it when its provider is back.
+/// The longest wait between two passes of a tombstone. Nothing wakes it when its provider becomes available again.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// No write takes longer: whoever was being brought in is found by then.
+/// An upper bound for a write's duration: after it, a user who was being invited can be found by name.
 const LONGEST_WRITE: Duration = Duration::from_secs(35);
 
-/// The departed objects, and whose finalizers are ours to miss.
+/// The tombstones, and the objects that carry the operator's finalizer.
 #[derive(Debug, Default)]
 pub struct Departed {
     state: Mutex<State>,
@@ -45,21 +47,22 @@ pub struct Departed {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Objects that were seen with our finalizer, by uid.
+    /// Objects that were seen with the operator's finalizer, by uid.
     holds: HashMap<String, Hold>,
-    /// What was held before a list that is under way.
+    /// The objects with the operator's finalizer that existed before the list in progress.
     before: Vec<Arc<ProjectMembership>>,
-    /// Objects that seem to have departed, as last seen, and nobody has looked after yet.
+    /// Objects, as last seen, that appear to have been deleted without the operator's release and are not processed
+    /// yet.
     waiting: Vec<Arc<ProjectMembership>>,
-    /// The same as they are kept, until their end.
+    /// The tombstones, until nothing of them is left to revoke.
     objects: HashMap<ObjectRef<ProjectMembership>, Kept>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
-    /// Our finalizer is to be there.
+    /// The object is expected to have the operator's finalizer.
     Ours,
-    /// We have taken it off, or are about to.
+    /// The operator has removed the finalizer, or is about to.
     LetGo,
 }
 
@@ -69,9 +72,10 @@ struct Kept {
     wake: Arc<Notify>,
 }
 
-/// Takes in what the watch shows. Must hear of an event before what we wrote of its object is forgotten.
+/// Processes an event of the watch. It must be called before the operator's own writes of the object are forgotten.
 ///
-/// Before this replica acts it only learns what is held: whoever led until then has taken finalizers off as well.
+/// Before this replica begins to act, it only records which objects have the finalizer, because the replica that led
+/// until then removed finalizers as well.
 pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     let acts = ctx.begun.is_ready();
     let mut state = ctx.departed.lock();
@@ -82,7 +86,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
             if is_finalized(object) {
                 state.holds.entry(uid).or_insert(Hold::Ours);
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
-                // Others' finalizers keep it for a while.
+                // Finalizers of other controllers keep the object for now.
                 state.holds.insert(uid, Hold::LetGo);
                 state.found(ctx, Arc::new(object.clone()));
             }
@@ -93,13 +97,13 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 state.found(ctx, Arc::new(object.clone()));
             }
         }
-        // The store still shows what was there before.
+        // The store still shows the objects from before the list.
         Event::Init if acts => {
             let held = ctx.memberships.state_filter(|object| object.uid().is_some_and(|uid| state.misses(&uid)));
             state.before = held;
         }
         Event::Init => {}
-        // What was deleted while the watch was broken off is told by nobody.
+        // The watch reports no deletion that happened while it was interrupted.
         Event::InitDone => {
             for object in std::mem::take(&mut state.before) {
                 let there = ctx.memberships.get(&write::reference(&object));
@@ -139,26 +143,26 @@ impl State {
 }
 
 impl Departed {
-    /// Our finalizer is on this object.
+    /// Records that the object has the operator's finalizer.
     pub fn holds(&self, uid: &str) {
         self.lock().holds.entry(uid.to_owned()).or_insert(Hold::Ours);
     }
 
-    /// We are about to take our finalizer off: that the object goes then is as it should be.
+    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
     pub fn lets_go(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
             *hold = Hold::LetGo;
         }
     }
 
-    /// Taking it off has failed.
+    /// Records that removing the finalizer has failed.
     pub fn holds_on(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
             *hold = Hold::Ours;
         }
     }
 
-    /// Forgets what was held of objects that are gone. `there`: as for [`super::context::Written::forget_missing`].
+    /// Forgets the finalizers of objects that are gone. `there`: as for [`super::context::Written::forget_missing`].
     pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
         let mut state = self.lock();
         if !state.holds.is_empty()
@@ -168,30 +172,30 @@ impl Departed {
         }
     }
 
-    /// Of how many objects a finalizer is remembered.
+    /// The number of objects whose finalizer is remembered.
     pub fn held(&self) -> usize {
         self.lock().holds.len()
     }
 
-    /// Whether somebody took our finalizer off an object that isn't being deleted.
+    /// Whether another writer removed the operator's finalizer from an object that isn't being deleted.
     pub fn is_stripped(&self, object: &ProjectMembership) -> bool {
         let lives = object.metadata.deletion_timestamp.is_none() && !is_finalized(object);
         lives && object.uid().is_some_and(|uid| self.lock().misses(&uid))
     }
 
-    /// A departed object.
+    /// The tombstone with this reference, if there is one.
     pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         self.lock().objects.get(reference).map(|kept| kept.object.clone())
     }
 
-    /// Asks for a pass over a departed object. `false`: it is none.
+    /// Requests a pass over a tombstone. Returns `false` if the reference is not a tombstone's.
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
         let state = self.lock();
         let kept = state.objects.get(reference);
         kept.inspect(|kept| kept.wake.notify_one()).is_some()
     }
 
-    /// A departed object says something new. `None`: the object is none.
+    /// Replaces a tombstone's status. Returns `None` if the object is not a tombstone.
     pub fn says(&self, object: &ProjectMembership, status: &ProjectMembershipStatus) -> Option<Arc<ProjectMembership>> {
         let mut state = self.lock();
         let kept = state.objects.get_mut(&write::reference(object))?;
@@ -199,19 +203,19 @@ impl Departed {
         Some(kept.object.clone())
     }
 
-    /// A departed object has come to its end. `false`: the object is none.
+    /// Drops a tombstone of which nothing is left to revoke. Returns `false` if the object is not a tombstone.
     pub fn ends(&self, object: &ProjectMembership) -> bool {
         self.lock().objects.remove(&write::reference(object)).is_some()
     }
 
-    /// Those that name a provider object: it has to outlive them.
+    /// The tombstones that name a provider object: it must not be released before them.
     pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
         let state = self.lock();
         let objects = state.objects.values().map(|kept| kept.object.clone());
         objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
-    /// The uids of those that are kept.
+    /// The uids of the tombstones.
     pub fn uids(&self) -> Vec<String> {
         self.lock().objects.values().filter_map(|kept| kept.object.uid()).collect()
     }
@@ -221,12 +225,13 @@ impl Departed {
     }
 }
 
-/// Keeps a copy of an object for what it holds at the endpoint of a former provider object: it is revoked as that of an object
-/// that is being deleted, while the object itself goes on with the new one.
+/// Creates a tombstone from an object for the access that it holds at the endpoint of a former provider object. That
+/// access is revoked as if the object were being deleted, while the object itself continues with the new provider
+/// object.
 pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
     let mut kept = as_kept(object, ctx.now());
     if object.metadata.deletion_timestamp.is_none() {
-        // The policy is for whoever deletes the object.
+        // The deletion policy applies only if a user deletes the object.
         kept.spec.deletion_policy = DeletionPolicy::Delete;
     }
     let uid = format!("{}{MARK}{endpoint}", object.uid().unwrap_or_default());
@@ -238,33 +243,33 @@ pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
     ctx.departed.found.notify_one();
 }
 
-/// The endpoint that a copy of an object was left behind for; `None`: the object is none.
+/// The endpoint for which [`leave_behind`] created this tombstone; `None` if it did not create the object.
 pub fn left_at(object: &ProjectMembership) -> Option<String> {
     object.metadata.name.as_deref()?.splitn(3, MARK).nth(2).map(str::to_owned)
 }
 
-/// The uid that a departed object had.
+/// The uid that a tombstone's object had.
 pub fn uid_of(uid: &str) -> &str {
     uid.split_once(MARK).map_or(uid, |(uid, _)| uid)
 }
 
-/// Whether an object of this name is a departed one.
+/// Whether this name is a tombstone's.
 pub fn is_one(name: &str) -> bool {
     name.contains(MARK)
 }
 
-/// The name that a departed object had.
+/// The name that a tombstone's object had.
 pub fn name_of(name: &str) -> &str {
     name.split_once(MARK).map_or(name, |(name, _)| name)
 }
 
-/// Puts our finalizer back on an object that somebody took it off.
+/// Adds the operator's finalizer to an object from which another writer removed it.
 pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Stop> {
     tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
     match in_use::hold(ctx, object, provider).await {
-        // Also where its provider object is gone.
+        // The finalizer is also added if the provider object is gone.
         Err(Stop::Overtaken) => Ok(write::add_finalizer(ctx, object).await?),
         held => held,
     }
@@ -275,7 +280,8 @@ fn tell(ctx: &Context, object: &ProjectMembership, message: &str) {
     ctx.events.tell(object, Happening::Failed, &[message.to_owned()], None);
 }
 
-/// Carries departed objects to their ends, until `stopped`: then what is under way is finished.
+/// Processes tombstones until nothing of them is left to revoke, or until `stopped` completes: then the passes in
+/// progress are finished.
 pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
     let mut under_way = FuturesUnordered::new();
     let mut stop = std::pin::pin!(stopped.clone());
@@ -328,7 +334,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     loop {
-        // It has no API server to fail; when to look again is decided here.
+        // A tombstone needs no request to the API server, and the time of its next pass is decided here.
         let _ = reconcile::reconcile(object.clone(), ctx.clone()).await;
         if ctx.departed.get(&reference).is_none() {
             break;
@@ -345,9 +351,9 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     tracing::info!(namespace = object.namespace(), name = object.name_any(), "nothing of it is left to revoke");
 }
 
-/// Whether the object is gone, or going without our finalizer, by the API server's own word: a list may be stale, and an
-/// object that can't be read any more is missing from it as well. `None`: it is there, and nothing is to be revoked.
-/// `false`: the API server doesn't answer.
+/// Asks the API server whether the object is gone, or is being deleted without the operator's finalizer. The watch is
+/// not sufficient: its list may be stale, and an object that can't be read any more is missing from it as well. `None`
+/// if the object exists and nothing is to be revoked; `false` if the API server doesn't respond.
 async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
     ctx.outage.is_over().await;
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
@@ -366,7 +372,7 @@ async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool>
     }
 }
 
-/// The object as one that is being deleted and that we hold.
+/// The object as one that is being deleted and that has the operator's finalizer.
 fn as_kept(object: &ProjectMembership, now: Timestamp) -> ProjectMembership {
     let mut kept = object.clone();
     let uid = object.uid().unwrap_or_default();
@@ -375,7 +381,7 @@ fn as_kept(object: &ProjectMembership, now: Timestamp) -> ProjectMembership {
         kept.finalizers_mut().push(FINALIZER.to_owned());
     }
     if object.metadata.deletion_timestamp.is_none() {
-        // Asking for the end of an object that is held raises its generation.
+        // Deleting an object that has a finalizer raises its generation.
         kept.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
         kept.metadata.deletion_timestamp = Some(Time(now));
     }

@@ -1,4 +1,4 @@
-//! What is sent where the change itself can't be: the removals alone.
+//! What is sent if the change itself can't be: the removals alone.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::provider::Error;
 use crate::provider::quota::Kind;
 
 impl Pass<'_> {
-    /// The list failed: ends what is due to end on the row that was last known, where that gives nobody anything. The
-    /// next list confirms it.
+    /// After a failed list: removes the roles that are due to end, based on the last known row, if that change gives no
+    /// access to anybody. The next list confirms it.
     pub(super) async fn end_unlisted(&self, memory: &Memory) -> Result<(), Stop> {
         let due = |look: &Look| look.plan.end_unlisted().is_some();
         let Some(look) = self.known(memory, None)?.filter(due) else {
@@ -36,12 +36,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// The list was refused for good: what is to go goes all the same, alone. Whether it went.
+    /// After the provider has refused the change permanently: sends the removals alone. Returns whether they were
+    /// carried out.
     pub(super) async fn fall_back(&self, memory: &Memory, error: &Error) -> bool {
         let mut since = Instant::now();
         let mut attempt = 0;
         loop {
-            // What is sent carries others' entries on the word of the list.
+            // The change that is sent includes other writers' entries as the list shows them, so that the list must be
+            // recent.
             let Ok(Ok(look)) = self.look(memory, Some(since), Duration::ZERO).await else {
                 return false;
             };
@@ -53,7 +55,7 @@ impl Pass<'_> {
             let look = match self.known(memory, Some(since)) {
                 Ok(Some(look)) if look.sighting.as_of + FRESH >= Instant::now() => look,
                 Ok(_) | Err(_) => {
-                    // The permit came late: the same fallback is tried on another list, and none is skipped.
+                    // The permit came late: the same fallback is tried with another list, and none is skipped.
                     permit.unused();
                     since = Instant::now();
                     continue;
@@ -74,7 +76,7 @@ impl Pass<'_> {
                     act::wake_not_allowed(self.ctx, &look.scene, &look.plan);
                     return true;
                 }
-                // It may be in force: what is tried next would take strangers' roles for nothing.
+                // The change may be in force: the next fallback would take away unmanaged roles without need.
                 Ok(Sent::Unshown(_)) => return false,
                 Ok(Sent::LookAgain | Sent::Learnt | Sent::Removed(_)) | Err(_) => {}
             }
@@ -82,9 +84,9 @@ impl Pass<'_> {
     }
 }
 
-/// Whether a fallback may be accepted after `error`. Where the credential may grant nothing, every role list is refused,
-/// and no entry of it is in the way: then the whole membership may be removed, but only where that takes nothing from
-/// others.
+/// Whether the provider may accept a fallback after `error`. If the credential may grant nothing, every list of roles
+/// is refused, and no single entry is the reason. Then the whole membership may be removed, but only if that takes away
+/// nothing from others.
 fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
     match (error, fallback) {
         (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),

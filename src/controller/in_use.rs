@@ -1,12 +1,14 @@
-//! A provider object outlives the access that was granted through it: the finalizer `membership.dev/in-use` stands on it
-//! before the first membership is finalized, and goes when it is being deleted and none is any more.
+//! A provider object must exist longer than the access that was granted through it. The finalizer
+//! `membership.dev/in-use` is added to it before its first membership gets a finalizer, and is removed when the
+//! provider object is being deleted and none of its memberships has a finalizer any more.
 //!
-//! It stays on a provider object that isn't being deleted: taking it off and putting it back with every grant that comes
-//! and goes would cost two writes each.
+//! The finalizer stays on a provider object that isn't being deleted: removing and adding it with every grant that ends
+//! and starts would cost two writes each.
 //!
-//! What concerns one provider object waits for no other. Memberships that are finalized are counted; the count is no lock,
-//! so that nothing is held while their own writes wait for their turn. Only the PATCH that puts the finalizer on the
-//! provider object is made under a lock, which is that object's own: one is sent, and all that wait share its outcome.
+//! Work on one provider object never waits for another. The memberships that are being finalized are counted; the count
+//! is not a lock, so that nothing is locked while their writes wait for the quota. Only the PATCH that adds the
+//! finalizer to the provider object is made under a lock, which belongs to that object: one PATCH is sent, and all that
+//! wait share its outcome.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,24 +35,24 @@ pub struct InUse(Mutex<HashMap<String, Use>>);
 
 #[derive(Debug, Default)]
 struct Use {
-    /// How many memberships are being finalized.
+    /// How many memberships are being finalized, that is, are about to get the operator's finalizer.
     holders: usize,
-    /// The provider object is being let go: no membership may be finalized any more.
+    /// The provider object is being released: no membership may be finalized any more.
     leaves: bool,
     mark: Arc<tokio::sync::Mutex<Mark>>,
 }
 
-/// What is known of the finalizer on a provider object.
+/// What is known about the finalizer on a provider object.
 #[derive(Debug, Default)]
 struct Mark {
-    /// It was put on: the watch may not show it yet.
+    /// It was added; the watch may not show it yet.
     stands: bool,
-    /// When the last attempt to put it on began that failed, and why.
+    /// If the last attempt to add it failed: when the attempt began, and why it failed.
     failed: Option<(Instant, Arc<kube::Error>)>,
 }
 
 impl InUse {
-    /// A membership is about to be finalized. `false`: the provider object is being let go.
+    /// Counts a membership that is about to be finalized. Returns `false` if the provider object is being released.
     fn begins(&self, uid: &str) -> bool {
         let mut uses = self.lock();
         let found = uses.entry(uid.to_owned()).or_default();
@@ -60,7 +62,7 @@ impl InUse {
         !found.leaves
     }
 
-    /// A membership is finalized, or is not to be. Whether no other is in between.
+    /// Removes a membership from the count, because it was finalized or won't be. Returns whether it was the last one.
     fn ended(&self, uid: &str) -> bool {
         self.lock().get_mut(uid).is_none_or(|found| {
             found.holders = found.holders.saturating_sub(1);
@@ -68,7 +70,7 @@ impl InUse {
         })
     }
 
-    /// The provider object is about to be let go. `false`: memberships are being finalized.
+    /// Marks the provider object as being released. Returns `false` if memberships are being finalized.
     fn leaves(&self, uid: &str) -> bool {
         let mut uses = self.lock();
         let found = uses.entry(uid.to_owned()).or_default();
@@ -76,7 +78,7 @@ impl InUse {
         found.leaves
     }
 
-    /// It stays after all.
+    /// Clears the mark: the provider object was not released.
     fn stays(&self, uid: &str) {
         if let Some(found) = self.lock().get_mut(uid) {
             found.leaves = false;
@@ -92,12 +94,12 @@ impl InUse {
         self.lock().retain(|uid, found| found.holders > 0 || uids.contains(uid));
     }
 
-    /// Of how many provider objects something is remembered.
+    /// The number of provider objects about which something is stored.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -107,7 +109,7 @@ impl InUse {
     }
 }
 
-/// A membership that is being finalized, until this is dropped.
+/// Counts a membership as being finalized until this is dropped.
 struct Holder<'a> {
     ctx: &'a Context,
     provider: &'a str,
@@ -117,21 +119,21 @@ struct Holder<'a> {
 impl Drop for Holder<'_> {
     fn drop(&mut self) {
         if self.ctx.in_use.ended(self.provider) {
-            // Whoever was to let it go meanwhile left it at that.
+            // The pass that tried to release the provider object meanwhile has ended without doing so.
             self.ctx.providers.wake_leaving(Some(&self.key));
         }
     }
 }
 
-/// Puts our finalizer on a membership that is about to hold access, and before it the one that keeps its provider object,
-/// which is the one of the uid `provider`.
+/// Adds the operator's finalizer to a membership that is about to hold access, after the finalizer that keeps its
+/// provider object. `provider` is the provider object's uid.
 pub async fn hold(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     provider: &str,
 ) -> Result<Arc<ProjectMembership>, Stop> {
     let key = ProviderKey::named_by(object);
-    // It was there when the pass began; another one may stand under its name by now.
+    // The provider object existed when the pass began; another one may have its name by now.
     let stays = |named: &Named| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
     let named = ctx.providers.find(&key).filter(stays).ok_or(Stop::Overtaken)?;
     if !ctx.in_use.begins(provider) {
@@ -145,7 +147,7 @@ pub async fn hold(
     Ok(write::add_finalizer(ctx, object).await?)
 }
 
-/// Makes sure that the finalizer stands on a provider object. Of many that ask at once one sends the PATCH, and the others
+/// Makes sure that a provider object has the finalizer. Of many concurrent callers one sends the PATCH, and the others
 /// share its outcome.
 async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
     if is_marked(provider.meta()) {
@@ -174,8 +176,8 @@ async fn put_on<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), ku
     if !write::is_conflict(&error) {
         return Err(error);
     }
-    // It has changed since it was last watched (its status is written at the same time): it is read, once for all that
-    // wait. By a list, since the operator may not get single objects.
+    // The provider object has changed since the watch last showed it (its status is written at the same time). It is
+    // read once for all that wait, by a list, because the operator has no permission to get single objects.
     let named = ListParams::default().fields(&format!("metadata.name={}", provider.name_any()));
     let found = provider.api(ctx.client.clone()).list(&named).await?;
     let same = found.items.iter().map(Resource::meta).find(|found| found.uid == provider.meta().uid);
@@ -186,8 +188,8 @@ async fn put_on<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), ku
     }
 }
 
-/// For a provider object that is being deleted: lets it go where no membership of it is finalized any more, nor one that departed is to be revoked. `true`: it
-/// goes.
+/// Releases a provider object that is being deleted, if none of its memberships has a finalizer any more and no
+/// tombstone is left to revoke. Returns `true` if it was released.
 pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, Arc<kube::Error>> {
     let uid = provider.uid().unwrap_or_default();
     if !ctx.in_use.leaves(&uid) {
@@ -203,7 +205,7 @@ pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bo
 async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
     let memberships = of_provider(ctx, &provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
-    // What was left behind at the endpoint of a former provider object does not need this one.
+    // A tombstone for the endpoint of a former provider object doesn't need this one.
     let holds = |membership: &ProjectMembership| {
         departed::left_at(membership).is_none() && (is_finalized(membership) || ctx.departed.is_stripped(membership))
     };
@@ -214,7 +216,7 @@ async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool
         let finalizers = provider.finalizers().iter().filter(|finalizer| *finalizer != IN_USE).cloned().collect();
         match finalizers_are(ctx, provider, provider.meta(), finalizers).await {
             Ok(()) => {}
-            // It went meanwhile.
+            // The provider object is already gone.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => return Err(error),
         }
@@ -222,8 +224,8 @@ async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool
     Ok(true)
 }
 
-/// Whether memberships of this provider object hold access though nothing keeps it: they were finalized by a version that
-/// didn't put the finalizer on, or somebody took it off.
+/// Adds the finalizer to a provider object that doesn't have it although memberships of it hold access: they were
+/// finalized by a version that didn't add it, or another writer removed it.
 pub async fn mend<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
     let held = || of_provider(ctx, &provider.key()).iter().any(|membership| is_finalized(membership));
     if !is_marked(provider.meta()) && held() {
@@ -242,7 +244,7 @@ fn with_ours(provider: &ObjectMeta) -> Vec<String> {
     provider.finalizers.iter().flatten().cloned().chain([IN_USE.to_owned()]).collect()
 }
 
-/// Writes the finalizers over what `known` says of the provider object.
+/// Replaces the finalizers of the provider object, provided that it is unchanged since the version in `known`.
 async fn finalizers_are<K: ProviderObject>(
     ctx: &Context,
     provider: &K,

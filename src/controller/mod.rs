@@ -1,6 +1,7 @@
-//! The controller: what is watched, what wakes a pass, and how it all starts and stops.
+//! The controller: what is watched, what starts a pass, and how the operator starts and stops.
 //!
-//! [`reconcile`] is the driver and reads like the road; each step has a module of its own.
+//! [`reconcile`] is the entry point and follows the pipeline of the crate documentation; each stage has a module of its
+//! own.
 
 pub mod act;
 pub mod admit;

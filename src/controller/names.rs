@@ -1,5 +1,6 @@
-//! Names are looked up once: what they stand for is kept, and never looked up again by itself. A rename moves no
-//! rights, and whoever gets a name later inherits none.
+//! A name is looked up once: the id that it stands for is kept, and the name is never looked up again automatically. A
+//! rename therefore moves no access, and a user who is given a name later doesn't inherit the access of its former
+//! bearer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,22 +29,22 @@ use crate::provider::quota::Kind;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::telemetry::liveness::waiting;
 
-/// Stands for the id of a user who isn't known at the provider: no id looks so.
+/// Stands for the id of a user who isn't known at the provider. No real id has this form.
 const NOT_KNOWN_YET: &str = "(not known yet)";
 
-/// What looking an object's names up came to.
+/// The result of looking up an object's names.
 pub enum Lookup {
-    /// All of them are known now.
+    /// All of them are resolved.
     Found,
-    /// The user isn't in the project, and is brought in when the first role starts.
+    /// The user isn't in the project yet, and is invited when the first role starts.
     Later,
-    /// The object has changed meanwhile, so that it has to be looked at anew.
+    /// The object has changed during the lookup, so that its names must be looked up again.
     Overtaken,
-    /// They aren't, for this reason.
+    /// They could not be resolved.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
-        /// When another try may help; `None`: on a change, and at the resync.
+        /// When to retry; `None`: only after a change, and at the resync.
         retry: Option<Retry>,
     },
 }
@@ -74,7 +75,7 @@ impl<T: Into<Lookup>> From<T> for Ended {
     }
 }
 
-/// Looks up what the object names, through its provider, and keeps it.
+/// Looks up the object's names through its provider, and keeps the ids.
 pub async fn look_up(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -82,7 +83,7 @@ pub async fn look_up(
     named: &Named,
 ) -> Result<Lookup, Stop> {
     match found(ctx, object, connection, named).await {
-        // Another object may stand under its name by now.
+        // Another object may have this name by now.
         Ok(_) if still_there(ctx, object).is_none() => Err(Stop::Gone),
         Ok(pinned) => {
             tracing::debug!(
@@ -120,7 +121,7 @@ async fn found(
         let organization = policy::organization_id(spec, server)?;
         let found = connection.provider.find_project(&permit().await, name, organization.as_deref()).await;
         let ids = match found {
-            // It names another project than was asked for.
+            // The provider's error names a project other than the one that was requested.
             Err(Error::ProjectNotFound { message, .. }) => Err(Refusal { reason: Reason::ProjectNotFound, message }),
             found => Ok(found?),
         };
@@ -135,22 +136,23 @@ async fn found(
         return Ok(pinned);
     };
     if let (None, None, Some(name)) = (&spec.subject.id, &pinned.subject_id, &spec.subject.name) {
-        // That its kind is one that the provider knows is looked at first.
+        // This first checks that the provider supports the subject's kind.
         policy::target(spec, server, &pinned)?;
         if !deleting {
             may_look_up(ctx, object, named, Some(&project.id))?;
         }
         let enforces = spec.management_policy == ManagementPolicy::Enforce && !spec.suspend && !deleting;
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
-        // Of several objects that name a newcomer one invites, and the others find who was invited: two invitations at
-        // once are two mails and two memberships.
+        // If several objects name a user who is not yet a member, one of them invites the user and the others find the
+        // invited user: two simultaneous invitations would send two mails and create two memberships.
         let door = ctx.targets.door(&connection.endpoint, &project.id, name);
         let _alone = if invites { Some(waiting(door.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
         let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };
         let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
-        // It may name another subject than was asked for. Whoever is named so isn't invited by a similar name.
+        // The provider's error may name a subject other than the one that was requested. A user with a similar name is
+        // not invited.
         if let Err(Error::SubjectNotFound { message }) = ids {
             return Err(untold(Refusal { reason: Reason::SubjectNotFound, message }).into());
         }
@@ -168,8 +170,8 @@ async fn found(
     Ok(pinned)
 }
 
-/// Whether the object could grant its roles anywhere that its names may stand for. Where it couldn't nothing is looked up:
-/// the credential that can see them isn't its namespace's.
+/// Refuses the lookup if the allow rules permit the object's roles nowhere that its names may stand for. The credential
+/// that would be used belongs to the provider object, and its visibility must not be open to the object's namespace.
 fn may_look_up(
     ctx: &Context,
     object: &ProjectMembership,
@@ -179,7 +181,7 @@ fn may_look_up(
     may_be_at(ctx, object, named, Place { project_id: project_id.map(String::as_str), ..anywhere(object) })
 }
 
-/// Where an object's target is as far as its spec's subject tells.
+/// The object's target as far as the ids in its spec determine it.
 fn anywhere(object: &ProjectMembership) -> Place<'_> {
     let subject = &object.spec.subject;
     Place {
@@ -189,8 +191,9 @@ fn anywhere(object: &ProjectMembership) -> Place<'_> {
     }
 }
 
-/// Where rules list ids, whoever names another, nobody or several of them is told the same: what the credential sees is not
-/// for its namespace to find out. `unlisted`: the place with an id that no list has.
+/// If rules list ids, a namespace gets the same message whether the name stands for an unlisted id, for nothing or for
+/// several subjects or projects: the namespace must not find out what the credential can see. `unlisted`: the place
+/// with an id that no rule lists.
 fn untold(
     ctx: &Context,
     object: &ProjectMembership,
@@ -221,15 +224,15 @@ fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Pl
     governed.map_or(Ok(()), |governed| governed.may_look_up(&admitted))
 }
 
-/// Why a name stands for no subject.
+/// Why a name doesn't identify one subject.
 pub enum NotOne {
-    /// Nobody has it.
+    /// No subject has the name.
     None(Refusal),
-    /// Several have it.
+    /// Several subjects have the name.
     Several(Refusal),
 }
 
-/// The one project of a name, of those that were found.
+/// The only project among those found for a name.
 pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::ProjectNotFound, message };
@@ -242,7 +245,7 @@ pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// The one subject of a name, of those that were found.
+/// The only subject among those found for a name.
 pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
@@ -258,8 +261,8 @@ pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Pr
     }
 }
 
-/// Brings a user into the project who isn't there yet, when a role starts. What the server may leave the user with
-/// when this is cut short is written down first, and the finalizer is there to end it.
+/// Invites a user who isn't in the project yet, when a role starts. The roles that the server may leave the user with
+/// if this is interrupted are recorded first, and the finalizer is added so that they are revoked later.
 async fn bring_in(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -280,15 +283,15 @@ async fn bring_in(
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = reading.layer.record_before(now);
-    // What the invitation leaves the user with is ours to take away, the base that gives nothing too: or the membership
-    // would outlast the object.
+    // The roles that an invitation gives are recorded as managed, including the base role that gives no access:
+    // otherwise the membership would outlast the object.
     for role in capabilities.left_by_an_invitation() {
         record.entry(role.to_owned()).or_insert(Term::Permanent);
     }
     let told = Told::new(Reason::Progressing, format!("{name:?} is brought into project {}", project.id));
     let mut status = status_of(ctx, object, &reading, &record, &told);
     if before.observed_generation == status.observed_generation && !before.conditions.is_empty() {
-        // Another try is no news: Ready doesn't flicker.
+        // A retry doesn't change the conditions, so that Ready doesn't alternate.
         status.conditions.clone_from(&before.conditions);
     }
     let object = write::status(ctx, object, &status).await.map_err(stopped)?;
@@ -297,7 +300,7 @@ async fn bring_in(
     }
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.quota.permit(Kind::Write, Urgency::Grant, &namespace).await;
-    // Permit, then look again: whoever is mailed can't be unmailed.
+    // Check again under the permit: an invitation mail can't be recalled.
     let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)
     } else {
@@ -308,7 +311,7 @@ async fn bring_in(
     if invited.as_ref().is_err_and(|error| !may_have(error))
         && let Some(object) = still_there(ctx, &object)
     {
-        // Nothing was granted: a start that was written down for it was none.
+        // Nothing was granted, so that a start which was recorded for the grant is removed.
         let managed = before.managed_roles.clone();
         let roles = before.roles.clone();
         let after = object.status.clone().unwrap_or_default();
@@ -318,7 +321,7 @@ async fn bring_in(
     invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
 
-/// Reads an object whose user isn't in the project yet.
+/// Evaluates an object whose user isn't in the project yet.
 fn reading_of_newcomer(
     ctx: &Context,
     object: &ProjectMembership,
@@ -342,24 +345,24 @@ fn reading_of_newcomer(
     admit::read(object, &beside)
 }
 
-/// Where a user stands who isn't in the project yet: whose id isn't known is none of a rule's subjects.
+/// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
 fn newcomer(project: &Project) -> Place<'_> {
     Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
 }
 
-/// The object as last seen, unless it is gone, whatever stands under its name.
+/// The object as last seen; `None` if it is gone, even if another object has its name.
 fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
     ctx.latest(&write::reference(object)).filter(|latest| latest.uid() == object.uid())
 }
 
-/// Whether the object, as it is now, still has somebody brought in through this connection.
+/// Whether the object, in its current version, still requires this user to be invited through this connection.
 fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection, project: &Project) -> bool {
     let Some(object) = still_there(ctx, object) else {
         return false;
     };
     let current =
         matches!(ctx.connections.get(&connection.key), Some(Link::Ready(link)) if std::ptr::eq(&*link, connection));
-    // The rules, too, are those of now.
+    // The current rules apply.
     let Some(named) = ctx.providers.find(&connection.key) else {
         return false;
     };
@@ -403,7 +406,8 @@ fn stopped(error: kube::Error) -> Ended {
     Ended::Stopped(error.into())
 }
 
-/// How long to wait before names are looked up again: a second, doubling up to five minutes, or as the provider says.
+/// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the
+/// delay that the provider asks for. `None`: no retry.
 pub fn retry_after(retry: Retry, failures: u32) -> Option<Duration> {
     match retry {
         Retry::Terminal => None,

@@ -1,4 +1,4 @@
-//! The labels of namespaces, watched from the first rule on that selects by them.
+//! The labels of namespaces. They are watched as soon as the first allow rule selects namespaces by label.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,34 +29,34 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Nothing watched yet; the writer is [`watch`]'s.
+    /// Creates an empty store, and the writer for [`watch`].
     pub fn new() -> (Self, Writer<PartialObjectMeta<Namespace>>) {
         let (store, writer) = reflector::store();
         (Self { store, wanted: signal::Sender::new(false) }, writer)
     }
 
-    /// Takes note of a provider object's rules.
+    /// Starts the watch if one of a provider object's rules selects by labels.
     pub fn serve(&self, rules: &[AllowRule]) {
         if rules.iter().any(|rule| rule.namespaces.need_labels()) {
             self.wanted.send_if_modified(|wanted| !std::mem::replace(wanted, true));
         }
     }
 
-    /// The labels of a namespace; `None`: they aren't known.
+    /// The labels of a namespace; `None` if they are unknown.
     pub fn labels(&self, name: &str) -> Option<Labels> {
         self.store.get(&ObjectRef::new(name)).map(|namespace| namespace.labels().clone())
     }
 
-    /// Waits until all labels are known, where any are wanted.
+    /// Waits until all labels are known, if any rule needs them.
     pub async fn are_known(&self) {
         if *self.wanted.borrow() {
-            // It fails only when the watch is over, and with it the operator.
+            // This fails only when the watch has ended, and then the operator ends too.
             let _ = self.store.wait_until_ready().await;
         }
     }
 }
 
-/// Watches the namespaces once their labels are wanted; a change wakes the memberships that it may concern.
+/// Watches the namespaces once their labels are needed. A change wakes the memberships that it may affect.
 pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObjectMeta<Namespace>>) {
     let mut wanted = ctx.namespaces.wanted.subscribe();
     if wanted.wait_for(|wanted| *wanted).await.is_err() {
@@ -81,7 +81,7 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
                 }
                 Ok(Event::InitApply(namespace)) => relisted_others |= is_new(&mut labels, &namespace),
                 Ok(Event::Delete(namespace)) => drop(labels.remove(&namespace.name_any())),
-                // What was relisted is in the store only now.
+                // The store shows the result of a new list only from now on.
                 Ok(Event::InitDone) if relisted_others => wake(&ctx, None),
                 Ok(Event::InitDone) => {}
                 Ok(Event::Init) => relisted_others = false,
@@ -92,12 +92,12 @@ pub async fn watch(ctx: Arc<Context>, client: Client, writer: Writer<PartialObje
         .await;
 }
 
-/// Takes note of a namespace's labels; whether they are others than before.
+/// Stores a namespace's labels. Returns whether they have changed.
 fn is_new(labels: &mut BTreeMap<String, Labels>, namespace: &PartialObjectMeta<Namespace>) -> bool {
     labels.insert(namespace.name_any(), namespace.labels().clone()).as_ref() != Some(namespace.labels())
 }
 
-/// Wakes the memberships of a namespace, or of all, that are under rules.
+/// Wakes the memberships that are governed by allow rules, in one namespace or in all.
 fn wake(ctx: &Context, namespace: Option<&str>) {
     for membership in ctx.memberships.state() {
         let governed = membership.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider;

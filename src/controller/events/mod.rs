@@ -1,4 +1,5 @@
-//! Events (events.k8s.io), emitted off the critical path: coalesced into series, bounded, dropped when too many wait.
+//! Events (events.k8s.io). They are published asynchronously, so that no pass waits for them: repeated events form
+//! series, the queue is bounded, and an event that doesn't fit into it is dropped.
 
 mod publisher;
 mod text;
@@ -19,7 +20,7 @@ use publisher::{Pending, Publisher};
 
 /// How many events may wait to be published.
 const WAITING: usize = 1024;
-/// How many are published at once: one that the API server is slow to take delays no other.
+/// How many events are published concurrently: one to which the API server responds slowly doesn't delay the others.
 const AT_ONCE: usize = 8;
 
 fn note(happening: Happening, what: &[String], justification: Option<&str>) -> String {
@@ -46,7 +47,7 @@ fn note(happening: Happening, what: &[String], justification: Option<&str>) -> S
     text::truncated(&text, text::NOTE)
 }
 
-/// Where events go.
+/// The queue of events.
 #[derive(Clone)]
 pub struct Events {
     queue: mpsc::Sender<Pending>,
@@ -54,10 +55,11 @@ pub struct Events {
 }
 
 impl Events {
-    /// A queue, and what publishes from it. It ends when the last clone is dropped and the queue is empty.
+    /// Creates a queue and the future that publishes from it. The future ends when the last clone of the queue is
+    /// dropped and the queue is empty.
     ///
-    /// Nothing is published while `available` is false: what is told during an outage of the API server is kept until it
-    /// is over.
+    /// Nothing is published while `available` is false: events that are emitted during an outage of the API server are
+    /// kept until the outage has ended.
     pub fn new(
         client: Client,
         metrics: Arc<Metrics>,
@@ -71,10 +73,10 @@ impl Events {
             stream::poll_fn(|context| waiting.poll_recv(context))
                 .for_each_concurrent(AT_ONCE, async |event| {
                     loop {
-                        // The sender lives as long as the controller; without it there is nothing to wait for.
+                        // The sender lives as long as the controller; once it is dropped, there is nothing to wait for.
                         let _ = available.clone().wait_for(|available| *available).await;
                         match publisher.publish(&event).await {
-                            // The outage began meanwhile.
+                            // The outage began during the request.
                             Err(_) if !*available.borrow() => {}
                             Err(error) => return refused(refusals, &event, &error),
                             Ok(_) => return,
@@ -86,7 +88,7 @@ impl Events {
         (Self { queue, metrics }, sending)
     }
 
-    /// Tells something about an object. Never waits.
+    /// Emits an event about a membership. Never waits.
     pub fn tell(&self, object: &ProjectMembership, happening: Happening, what: &[String], justification: Option<&str>) {
         let mut regarding = object.object_ref(&());
         regarding.name = regarding.name.as_deref().map(departed::name_of).map(str::to_owned);
@@ -116,20 +118,20 @@ impl Events {
     }
 }
 
-/// An event that was not stored: counted, and written to the log instead.
+/// Counts an event that was not stored, and writes it to the log instead.
 fn refused(metrics: &Metrics, event: &Pending, error: &Error) {
     let Pending { regarding, reason, note, .. } = event;
     let (namespace, name) = (&regarding.namespace, &regarding.name);
     metrics.event_refused(reason_of(error));
     if is_terminating(error) {
-        // Every object of a namespace that is being deleted has its last event.
+        // Every object of a namespace that is being deleted emits a last event.
         tracing::debug!(namespace, name, reason, note, "event not stored: the namespace is being deleted");
     } else {
         tracing::warn!(namespace, name, reason, note, %error, "the API server did not store an event");
     }
 }
 
-/// Why the API server refused, in its own word (`Invalid`, `Forbidden`, …).
+/// The API server's reason for a refusal (`Invalid`, `Forbidden`, …).
 fn reason_of(error: &Error) -> &str {
     match error {
         Error::Api(status) if !status.reason.is_empty() => &status.reason,
@@ -157,7 +159,8 @@ mod tests {
 
     use super::*;
 
-    /// An API server that never answers about `stuck`, refuses events about `refused`, and stores all others.
+    /// An API server that never responds to events about `stuck`, refuses events about `refused`, and stores all
+    /// others.
     #[derive(Clone)]
     struct ApiServer(mpsc::UnboundedSender<serde_json::Value>);
 
@@ -191,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Seen failing with one event published after the other: the stored one doesn't come.
+    /// Seen failing when events were published one after the other: the stored one did not arrive.
     #[tokio::test]
     async fn an_event_that_is_not_answered_or_refused_delays_no_other_and_is_counted() {
         let (stored, mut found) = mpsc::unbounded_channel();
@@ -226,7 +229,7 @@ mod tests {
         Happening::Ready,
     ];
 
-    /// Seen failing with the note truncated by characters: 1,537 bytes.
+    /// Seen failing when the note was truncated by characters: 1,537 bytes.
     #[test]
     fn no_field_of_an_event_is_longer_than_the_api_server_takes() {
         let (role, justification) = ("роль".repeat(32), "Д".repeat(512));

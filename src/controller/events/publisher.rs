@@ -1,7 +1,7 @@
-//! Publishes events to the API server, and continues a series where the same event is emitted again.
+//! Publishes events to the API server, and continues a series if the same event is emitted again.
 //!
-//! kube's own `Recorder` names an event after its object without a look at the length, tells series apart by the action
-//! and not by the note, and gives up a series whose event has expired.
+//! kube's own `Recorder` names an event after its object without limiting the length, distinguishes series by the
+//! action and not by the note, and gives up a series whose event has expired.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,18 +21,18 @@ use super::text::{event_name, next_number};
 const REPORTER: &str = "membership-operator";
 /// How long after its last event a series may be continued. client-go has the same.
 const CONTINUED_FOR: SignedDuration = SignedDuration::from_mins(6);
-/// The namespace of events about objects of the cluster. The API server takes no other.
+/// The namespace of events about cluster-scoped objects. The API server accepts no other.
 const OF_THE_CLUSTER: &str = "default";
 
-/// How often an event is sent before it is given up.
+/// How many times an event is sent before it is given up.
 const ATTEMPTS: u32 = 4;
-/// How long after the first attempt the second begins; then twice as long each time.
+/// The wait before the second attempt. It is doubled for each further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 
 /// An event that is to be published.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// The object that it is about.
+    /// The object that the event is about.
     pub regarding: ObjectReference,
     /// `Normal` or `Warning`.
     pub type_: &'static str,
@@ -42,7 +42,7 @@ pub struct Pending {
     pub action: &'static str,
     /// The message.
     pub note: String,
-    /// When it was emitted.
+    /// When the event was emitted.
     pub at: Timestamp,
 }
 
@@ -57,7 +57,7 @@ impl Pending {
     }
 }
 
-/// What two events of one series have in common.
+/// The properties that are equal for all events of one series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     uid: String,
@@ -86,13 +86,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Nothing was published yet.
+    /// Creates a publisher without series.
     pub fn new(client: Client) -> Self {
         Self { client, state: Mutex::default() }
     }
 
-    /// Creates the event, or counts it in its series. What the API server fails over or doesn't answer is tried again a few
-    /// times, under the same name: an event that is there by then was created.
+    /// Creates the event, or counts it in its series. A creation that fails temporarily, or that gets no response, is
+    /// retried a few times with the same name: if an event of that name exists by then, it was created.
     pub async fn publish(&self, event: &Pending) -> Result<(), Error> {
         let api: Api<Event> = Api::namespaced(self.client.clone(), event.namespace());
         let key = event.key();
@@ -101,7 +101,7 @@ impl Publisher {
             let series = EventSeries { count, last_observed_time: MicroTime(event.at) };
             let patch = Patch::Merge(json!({ "series": series }));
             match api.patch(&name, &PatchParams::default(), &patch).await {
-                // It has expired, or somebody has deleted it.
+                // The event has expired or was deleted.
                 Err(Error::Api(status)) if status.code == 404 => drop(self.state().series.remove(&key)),
                 answer => return answer.map(drop),
             }
@@ -130,7 +130,7 @@ impl Publisher {
 }
 
 impl State {
-    /// The event that one more of the same counts in, and the new count.
+    /// The name of the event whose series continues, and its new count.
     fn continued(&mut self, key: &Key, at: Timestamp) -> Option<(String, i32)> {
         self.series.retain(|_, series| at.duration_since(series.last) < CONTINUED_FOR);
         let series = self.series.get_mut(key)?;

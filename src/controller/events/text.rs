@@ -1,18 +1,19 @@
 //! Texts within the byte limits of `events.k8s.io/v1`.
 //!
-//! The API server compares `len()` of a Go string with its limits, which is bytes, although its error message says
-//! "characters" (kubernetes, `pkg/apis/core/validation/events.go`). A text that is one byte too long loses the event.
+//! The API server compares `len()` of a Go string with its limits, which is a number of bytes, although its error
+//! message names "characters" (kubernetes, `pkg/apis/core/validation/events.go`). A text that is one byte too long
+//! loses the event.
 
 use jiff::Timestamp;
 
-/// The most bytes of a note.
+/// The maximum length of a note, in bytes.
 pub const NOTE: usize = 1024;
-/// The most bytes of an object's name.
+/// The maximum length of an object's name, in bytes.
 const NAME: usize = 253;
 /// Marks a text that was truncated.
 const ELLIPSIS: char = '…';
 
-/// `text` in at most `limit` bytes, truncated between two characters and with an ellipsis where something is missing.
+/// `text` in at most `limit` bytes. If it is longer, it is truncated between two characters and ends with an ellipsis.
 pub fn truncated(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
@@ -23,15 +24,15 @@ pub fn truncated(text: &str, limit: usize) -> String {
     kept
 }
 
-/// The name of an event about the object `regarding`, as client-go builds it: the object's name and a number. Where that
-/// is too long for a name, it is a UUID.
+/// The name of an event about the object `regarding`, built as in client-go: the object's name and a number. If that is
+/// too long for a name, the event's name is a UUID.
 pub fn event_name(regarding: &str, number: i128) -> String {
     let name = format!("{regarding}.{number:x}");
     if name.len() <= NAME { name } else { uuid::Uuid::new_v4().to_string() }
 }
 
-/// The number of an event that was emitted at `at`: nanoseconds, and larger than the one before, since two events about
-/// one object may not share a name.
+/// The number of an event that was emitted at `at`: its time in nanoseconds, and always larger than `last`, because two
+/// events about one object must not have the same name.
 pub fn next_number(last: i128, at: Timestamp) -> i128 {
     at.as_nanosecond().max(last + 1)
 }
