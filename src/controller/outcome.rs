@@ -1,4 +1,4 @@
-//! What a pass came to, and when to look again.
+//! The result of a pass, and when the next one is due.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,53 +20,53 @@ use crate::core::status::Told;
 use crate::provider::quota::ATTEMPT_EVERY;
 use crate::provider::{Error, Retry};
 
-/// When to look again.
+/// When the next pass is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// At the next edge or the resync.
+    /// At the next edge or the next resync.
     AtEdge,
-    /// Soon, then ever later.
+    /// After a backoff.
     Backoff,
-    /// As [`Again::Backoff`], but every few seconds at the latest: an end or a revocation is due.
+    /// As [`Again::Backoff`], but after at most a few seconds: an end or a revocation is due.
     Soon,
     /// After this time.
     After(Duration),
 }
 
-/// What a pass came to.
+/// The result of a pass.
 pub struct Outcome {
-    /// The objects on the target as last read.
+    /// The last snapshot of the target's declarations.
     pub scene: Scene,
-    /// The provider's row, where it is known; the inner `None`: there is none.
+    /// The member's row at the provider; the outer `None`: it is unknown; the inner `None`: there is no row.
     pub member: Option<Option<Member>>,
-    /// When the list behind it began.
+    /// When the list began that shows it.
     pub listed: Option<Instant>,
-    /// What differs and was left so.
+    /// The differences that were not repaired.
     pub drift: Vec<Drift>,
-    /// Why the object is or isn't ready.
+    /// Why the object is ready or not.
     pub told: Told,
-    /// The provider's refusal or failure, where one ended the pass.
+    /// The provider's refusal or failure, if one ended the pass.
     pub error: Option<Error>,
-    /// The provider refused the change, and what was to go went alone.
+    /// The provider refused the change, and its removals were carried out without its other parts.
     pub removed: bool,
-    /// When to look again.
+    /// When the next pass is due.
     pub again: Again,
 }
 
-/// What ends a pass early.
+/// Why a pass ended early.
 pub enum Stop {
     /// The acting object is gone.
     Gone,
-    /// What the pass was begun with is no more so: it begins anew.
+    /// The inputs of the pass have changed: the pass starts again.
     Overtaken,
     /// The API server refused or failed a write.
     Kubernetes(Arc<kube::Error>),
-    /// The same, when nothing was left to do at the provider.
+    /// The API server refused or failed a write when nothing was left to do at the provider.
     Unreported(Arc<kube::Error>),
 }
 
 impl Stop {
-    /// As it is when nothing was left to do at the provider.
+    /// The same stop of a pass that has nothing left to do at the provider.
     pub fn when_settled(self) -> Self {
         match self {
             Self::Kubernetes(error) => Self::Unreported(error),
@@ -88,8 +88,8 @@ impl From<Arc<kube::Error>> for Stop {
 }
 
 impl Pass<'_> {
-    /// The provider's refusal of this very change to these very specs, where it was for good and no older than an
-    /// observation may be. An end or a revocation is always tried again.
+    /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than
+    /// an observation may be. An end or a revocation is always tried again.
     pub(super) fn refused_before(
         &self,
         memory: &Memory,
@@ -106,7 +106,7 @@ impl Pass<'_> {
         same.then(|| (stalled.error.clone(), stalled.removed))
     }
 
-    /// As [`Pass::refused`], after a change was sent.
+    /// As [`Pass::refused`], for a change that was sent.
     pub(super) fn stalled(
         &self,
         memory: &mut Memory,
@@ -124,8 +124,8 @@ impl Pass<'_> {
         self.refused(memory, look, error, removed)
     }
 
-    /// As [`Pass::failed`], of a change: what the other declarations are refused says nothing of one that is suspended or
-    /// only observes.
+    /// As [`Pass::failed`], for a refused change. What is refused to the other declarations does not concern a
+    /// declaration that is suspended or only observes.
     pub(super) fn refused(&self, memory: &Memory, look: Look, error: Error, removed: bool) -> Result<Outcome, Stop> {
         let acting = &look.scene.acting;
         if acting.compares && acting.layer.managed.is_empty() {
@@ -135,7 +135,7 @@ impl Pass<'_> {
         let others = look.scene.other_objects.iter().zip(&look.scene.others);
         let others: Vec<_> = others.filter(|(_, other)| concerned(&other.layer)).map(|(object, _)| object).collect();
         if !removed && !others.is_empty() && !concerned(&acting.layer) {
-            // Their own passes try it again, and report it.
+            // The passes of those declarations try it again and report it.
             others.iter().for_each(|other| self.ctx.wake(other));
             return Ok(self.settled(look, memory));
         }
@@ -173,8 +173,8 @@ impl Pass<'_> {
         }
     }
 
-    /// The provider refused or failed: says so, and when to try again.
-    /// `removed`: what was to go has gone all the same.
+    /// The outcome of a pass that the provider's refusal or failure ended, with the time of the next attempt.
+    /// `removed`: the removals of the change were carried out all the same.
     pub(super) fn failed(&self, error: Error, removed: bool) -> Result<Outcome, Stop> {
         let member = self.roster().known(&self.resolved.target.subject_id);
         let observed = member.as_ref().and_then(Option::as_ref);
@@ -185,7 +185,7 @@ impl Pass<'_> {
             over.into_iter().any(|(role, _)| !removed || there.contains(role))
         });
         let again = match error.retry() {
-            // What is due is attempted however long the server asks to wait, one request at a time.
+            // What is due is attempted regardless of how long the server asks to wait, one request at a time.
             Retry::After(delay) if due => Again::After(delay.min(ATTEMPT_EVERY)),
             Retry::After(delay) => Again::After(delay),
             Retry::Backoff | Retry::Terminal if due => Again::Soon,
@@ -202,7 +202,7 @@ impl Pass<'_> {
     }
 }
 
-/// Roles of the refused change that other declarations ask for or had, and the acting one does not.
+/// Roles of the refused change that other declarations declare or manage and the acting one does not.
 fn roles_of_others(look: &Look) -> BTreeSet<String> {
     let has = |layer: &Layer, role: &String| {
         layer.managed.contains_key(role) || layer.grants.iter().any(|grant| grant.role == *role)
@@ -214,8 +214,8 @@ fn roles_of_others(look: &Look) -> BTreeSet<String> {
     roles.filter(|role| !has(acting, role)).filter(of_others).cloned().collect()
 }
 
-/// The provider holds what is declared. A membership that is left without access is named, or whoever finds it in the
-/// provider's list would take it for a removal that was forgotten.
+/// The report of a target without differences. A membership that is kept without access is mentioned, because a user
+/// who finds it in the provider's list would take it for a forgotten removal.
 fn converged(look: &Look, capabilities: Capabilities) -> Told {
     let acting = &look.scene.acting.layer;
     let declared = |role: &str| acting.has_in_effect(role, look.scene.now);

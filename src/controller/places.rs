@@ -1,7 +1,7 @@
-//! Which declarations of a target are evaluated: of one provider object, at most 64. Pure.
+//! Decides which declarations of a target are evaluated: at most 64 for each provider object. Pure.
 //!
-//! Every pass evaluates all declarations of its target. Anybody who may create ProjectMemberships can create thousands that
-//! name one target, so that without a bound each of thousands of passes would read thousands of objects.
+//! Every pass evaluates all declarations of its target. Any user who may create ProjectMemberships can create thousands
+//! that name one target. Without a bound, each of thousands of passes would read thousands of objects.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,18 +10,18 @@ use jiff::Timestamp;
 /// How many declarations of one target through one provider object are evaluated.
 pub const MOST_DECLARATIONS: usize = 64;
 
-/// What a declaration has to say for a place, the strongest first.
+/// The claim of a declaration to a place, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Claim {
-    /// It has recorded access. It always has a place: without it nobody would know whose that access is.
+    /// It has recorded access. It always has a place: without its record the owner of that access would be unknown.
     HoldsAccess,
     /// It may be carried out.
     MayCount,
-    /// It may not be carried out, or nobody has looked at it yet. It takes no place from one that may.
+    /// It may not be carried out, or has not been evaluated yet. It takes no place from one that may.
     Other,
 }
 
-/// The name of a declaration: namespace and name.
+/// The key of a declaration: namespace and name.
 pub type Key = (String, String);
 
 /// The declarations of one target through one provider object, by their claims and then by age.
@@ -31,7 +31,7 @@ pub struct Places {
     ranks: HashMap<Key, Rank>,
 }
 
-/// By claim, and then the older first.
+/// The order of declarations: by claim, then by age with the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     claim: Claim,
@@ -56,7 +56,7 @@ impl Places {
         }
     }
 
-    /// All of them, with a place or without.
+    /// All declarations, with a place or without.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.ranks.keys()
     }
@@ -66,7 +66,7 @@ impl Places {
         self.ranks.is_empty()
     }
 
-    /// The declarations that have a place: all that hold access, and of the others the first.
+    /// The declarations that have a place: all that hold access, and up to the bound the others in their order.
     pub fn placed(&self) -> impl Iterator<Item = &Key> {
         let ranked = self.ranked.iter().enumerate();
         ranked
@@ -92,10 +92,10 @@ mod tests {
         Timestamp::from_second(i64::try_from(second).unwrap()).unwrap()
     }
 
-    /// So many declarations that may count, each a second younger than the one before.
+    /// This number of declarations that may count, each a second younger than the one before.
     fn full(declarations: usize) -> Places {
         let mut places = Places::default();
-        // The youngest is entered first: only age decides.
+        // The youngest is entered first: only age decides, not the order of entry.
         (0..declarations).rev().for_each(|number| places.put(&key(number), Claim::MayCount, at(number)));
         places
     }
@@ -104,7 +104,7 @@ mod tests {
         (0..of).filter(|number| !places.has_place(&key(*number))).collect()
     }
 
-    /// Seen failing with a place for everybody.
+    /// Seen failing with a place for every declaration.
     #[test]
     fn the_youngest_declarations_beyond_the_bound_have_no_place() {
         assert_eq!(without_place(&full(64), 64), Vec::<usize>::new());
@@ -115,20 +115,20 @@ mod tests {
         assert_eq!(places.placed().count(), MOST_DECLARATIONS);
     }
 
-    /// Seen failing with age alone.
+    /// Seen failing when only age decided.
     #[test]
     fn a_declaration_that_holds_access_keeps_its_place_and_one_that_may_not_count_takes_none() {
         let mut places = full(64);
         // Those that hold access are the youngest.
         (64..70).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
         assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
-        // Older ones that nobody allows.
+        // Older declarations that no rule allows.
         (0..1000).for_each(|number| places.put(&key(5000 + number), Claim::Other, at(0)));
         assert_eq!(without_place(&places, 70), [58, 59, 60, 61, 62, 63]);
-        // What it held has ended.
+        // The access that it held has ended.
         places.put(&key(69), Claim::MayCount, at(69));
         assert_eq!(without_place(&places, 70), [59, 60, 61, 62, 63, 69]);
-        // More than fit hold access, as those of a version without the bound may.
+        // More declarations than the bound hold access, as those of a version without the bound may.
         (0..100).for_each(|number| places.put(&key(number), Claim::HoldsAccess, at(number)));
         assert_eq!((places.placed().count(), without_place(&places, 100)), (100, Vec::new()));
     }

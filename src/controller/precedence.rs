@@ -1,5 +1,5 @@
-//! Which provider object takes precedence where several have declarations of one target: their objects do not share a plan,
-//! because one credential must not write on behalf of another.
+//! Decides which provider object takes precedence if several have declarations of one target. Their objects do not
+//! share a plan, because one credential must not write on behalf of another.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +19,9 @@ use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::controller::roster::Evidence;
 use crate::core::layers::Phase;
 
-/// Whether the acting object's provider object is shadowed on this target: of those with an object that counts, and that
-/// can manage the project, the cluster's takes precedence before a namespace's, and then the older.
+/// Whether the acting object's provider object is shadowed on this target. Of the provider objects that have an object
+/// that counts and that can manage the project, one of the cluster takes precedence over one of a namespace, and then
+/// the oldest takes precedence.
 pub fn is_shadowed(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
     let ours = rank(resolved);
     let was_shadowed = ready(object).is_some_and(|ready| ready.reason == Reason::Conflict.to_string());
@@ -35,9 +36,10 @@ pub fn is_shadowed(ctx: &Context, object: &ProjectMembership, resolved: &Resolve
     })
 }
 
-/// Whether a provider object may shadow others on a target. Only a credential that can manage the project may: anybody can
-/// name any project. Where nothing is known yet, as after a start, what the statuses say from before counts: that the
-/// object of the one that would take precedence is Ready (`is_ready`), or that the other was shadowed (`was_shadowed`).
+/// Whether a provider object may shadow others on a target. Only one whose credential can manage the project may,
+/// because any user can name any project. While nothing is known, as after a start, the statuses from before decide:
+/// that the object of the one that would take precedence is Ready (`is_ready`), or that the other was shadowed
+/// (`was_shadowed`).
 fn may_take_precedence(evidence: Evidence, is_ready: bool, was_shadowed: bool) -> bool {
     match evidence {
         Evidence::Able => true,
@@ -46,8 +48,8 @@ fn may_take_precedence(evidence: Evidence, is_ready: bool, was_shadowed: bool) -
     }
 }
 
-/// Wakes the declarations through other provider objects where it is known by now whether the pass's credential can manage
-/// the project: that decides which takes precedence.
+/// Starts passes over the declarations through other provider objects if the evidence has changed on whether the pass's
+/// credential can manage the project: that decides which one takes precedence.
 pub fn wake_shadowed(pass: &Pass<'_>, memory: &mut Memory) {
     let evidence = pass.roster().evidence();
     if evidence != memory.evidence {
@@ -72,13 +74,13 @@ fn ready(object: &ProjectMembership) -> Option<&Condition> {
     object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
-/// Where a provider object stands among those on one target: the first takes precedence.
+/// The order of the provider objects of one target: the first one takes precedence.
 fn rank(resolved: &Resolved) -> impl Ord + use<> {
     let Connection { key, created, uid, .. } = &*resolved.connection;
     (key.kind != ProviderKind::ClusterMembershipProvider, *created, uid.clone())
 }
 
-/// Whether an object counts as far as it alone tells.
+/// Whether an object counts if it is evaluated alone.
 pub fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
     let (nobody, record) = (BTreeSet::new(), ctx.written.record(object));
     let labels = labels(ctx, object);
@@ -101,7 +103,7 @@ pub fn counts(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, no
 mod tests {
     use super::*;
 
-    /// Seen failing with `Unable` as `Able`, and with `None` as either.
+    /// Seen failing with `Unable` treated as `Able`, and with `None` treated as either.
     #[test]
     fn only_a_provider_object_that_can_manage_the_project_takes_precedence() {
         for (evidence, is_ready, was_shadowed, expected) in [

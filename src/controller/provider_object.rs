@@ -1,4 +1,4 @@
-//! The two kinds of provider objects, seen alike.
+//! A common view of the two kinds of provider objects.
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -21,28 +21,28 @@ use crate::api::{ClusterMembershipProvider, MembershipProvider, MembershipProvid
 pub trait ProviderObject:
     Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
 {
-    /// The kind.
+    /// The kind of the object.
     const KIND: ProviderKind;
 
-    /// What both kinds have.
+    /// The part of the spec that both kinds have.
     fn provider(&self) -> &MembershipProviderSpec;
 
-    /// The rules that its memberships are under; `None`: its credential alone bounds what they may.
+    /// The rules for its memberships; `None`: only the rights of its credential limit them.
     fn rules(&self) -> Option<&[AllowRule]>;
 
-    /// What was found.
+    /// The status, if there is one.
     fn provider_status(&self) -> Option<&MembershipProviderStatus>;
 
-    /// Where its references lead. `tokens`: the folder of the operator's own tokens.
+    /// The location of the objects that it refers to. `tokens`: the folder of the operator's own tokens.
     fn home<'a>(&'a self, tokens: &'a Path) -> Home<'a>;
 
-    /// The API that it is written by.
+    /// The API with which it is written.
     fn api(&self, client: Client) -> Api<Stored<Self>>;
 
-    /// As its memberships see it.
+    /// The view that its memberships have of it.
     fn named(&self) -> Named;
 
-    /// Its key.
+    /// The key by which memberships refer to it.
     fn key(&self) -> ProviderKey {
         let namespace = self.namespace().unwrap_or_default();
         ProviderKey { kind: Self::KIND, namespace, name: self.name_any() }
@@ -105,37 +105,37 @@ impl ProviderObject for ClusterMembershipProvider {
     }
 }
 
-/// The provider objects of both kinds, as last watched, and the ways to ask for a check of one.
+/// The cached provider objects of both kinds, and the channels that request a check of one.
 pub struct Providers {
-    /// Those of namespaces.
+    /// The provider objects of namespaces.
     pub of_namespaces: Kind<MembershipProvider>,
-    /// Those of the cluster.
+    /// The provider objects of the cluster.
     pub of_cluster: Kind<ClusterMembershipProvider>,
 }
 
 /// The provider objects of one kind.
 pub struct Kind<K: ProviderObject> {
-    /// As last watched.
+    /// The cache of the objects.
     pub store: Store<K>,
-    /// Asks for a check.
+    /// Requests a check.
     pub wake: mpsc::UnboundedSender<ObjectRef<K>>,
-    /// Whether the API server says that it doesn't serve the kind: only one of both is needed.
+    /// Whether the API server does not serve the kind: only one of the two kinds is needed.
     pub not_served: signal::Receiver<bool>,
-    /// Whether the store shows a list that was begun when this replica led.
+    /// Whether the store reflects a list that began while this replica led.
     pub listed: signal::Receiver<bool>,
 }
 
 /// What a membership needs to know of the provider object that it names.
 #[derive(Clone, Debug)]
 pub enum Named {
-    /// One of its namespace.
+    /// A provider object of the membership's namespace.
     OfNamespace(Arc<MembershipProvider>),
-    /// One of the cluster.
+    /// A provider object of the cluster.
     OfCluster(Arc<ClusterMembershipProvider>),
 }
 
 impl Named {
-    /// Its uid.
+    /// The uid of the provider object.
     pub fn uid(&self) -> Option<&String> {
         match self {
             Self::OfNamespace(object) => object.metadata.uid.as_ref(),
@@ -152,7 +152,7 @@ impl Named {
         metadata.deletion_timestamp.is_some()
     }
 
-    /// Whether its own status says that it isn't ready.
+    /// Whether its own status reports that it is not ready.
     pub fn is_reported_not_ready(&self) -> bool {
         let status = match self {
             Self::OfNamespace(object) => object.provider_status(),
@@ -162,8 +162,8 @@ impl Named {
         conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "False")
     }
 
-    /// Whether the provider ends temporary roles itself, so that an end comes though nobody can ask for it. ZITADEL knows
-    /// none.
+    /// Whether the provider ends temporary roles itself, so that an end takes effect even if no request can be sent.
+    /// ZITADEL has no temporary roles.
     pub fn enforces_expiry(&self) -> bool {
         let spec = match self {
             Self::OfNamespace(object) => object.provider(),
@@ -172,7 +172,7 @@ impl Named {
         spec.infisical.is_some()
     }
 
-    /// The rules that memberships are under; `None`: its credential alone bounds what they may.
+    /// The rules for its memberships; `None`: only the rights of its credential limit them.
     pub fn rules(&self) -> Option<&[AllowRule]> {
         match self {
             Self::OfNamespace(object) => object.rules(),
@@ -182,7 +182,7 @@ impl Named {
 }
 
 impl Providers {
-    /// The provider object of this key.
+    /// The provider object with this key.
     pub fn find(&self, key: &ProviderKey) -> Option<Named> {
         match key.kind {
             ProviderKind::MembershipProvider => self.of_namespaces.store.get(&key.reference()).map(Named::OfNamespace),
@@ -192,7 +192,7 @@ impl Providers {
         }
     }
 
-    /// Asks for a check of the provider object of this key. The receivers live as long as the controllers.
+    /// Requests a check of the provider object with this key. The receivers live as long as the controllers.
     pub fn wake(&self, key: &ProviderKey) {
         match key.kind {
             ProviderKind::MembershipProvider => drop(self.of_namespaces.wake.send(key.reference())),
@@ -200,8 +200,8 @@ impl Providers {
         }
     }
 
-    /// Asks for a check of the provider object of this key, or of all, where it is being deleted: a membership that kept it
-    /// may be gone.
+    /// Requests a check of the provider object with this key, or of all, if it is being deleted: the membership that
+    /// kept it may be gone.
     pub fn wake_leaving(&self, key: Option<&ProviderKey>) {
         fn leaving<K: ProviderObject>(store: &Store<K>, key: Option<&ProviderKey>) -> Vec<ProviderKey>
         where
@@ -215,11 +215,11 @@ impl Providers {
         leaving(of_namespaces, key).iter().chain(&leaving(of_cluster, key)).for_each(|key| self.wake(key));
     }
 
-    /// Waits until both kinds are known, or one of them where the other isn't served.
+    /// Waits until both kinds are known, or one of them if the other is not served.
     pub async fn are_known(&self) {
         let namespaced = self.of_namespaces.is_known();
         let cluster = self.of_cluster.is_known();
-        // Where neither is served there is nothing to do yet.
+        // If neither is served, there is nothing to do yet.
         let (namespaced, cluster) = future::join(namespaced, cluster).await;
         if !namespaced && !cluster {
             tracing::error!(
@@ -231,12 +231,12 @@ impl Providers {
         }
     }
 
-    /// Waits until what the stores show was listed when this replica led.
+    /// Waits until the stores reflect lists that began while this replica led.
     pub async fn are_listed(&self) {
         future::join(self.of_namespaces.is_listed(), self.of_cluster.is_listed()).await;
     }
 
-    /// Whether provider objects of this kind are looked for at all.
+    /// Whether provider objects of this kind are served and watched.
     pub fn serve(&self, kind: ProviderKind) -> bool {
         match kind {
             ProviderKind::MembershipProvider => !*self.of_namespaces.not_served.borrow(),
@@ -244,13 +244,13 @@ impl Providers {
         }
     }
 
-    /// Their uids.
+    /// The uids of all provider objects.
     pub fn uids(&self) -> Vec<String> {
         let of_namespaces = self.of_namespaces.store.state().into_iter().filter_map(|object| object.uid());
         of_namespaces.chain(self.of_cluster.store.state().into_iter().filter_map(|object| object.uid())).collect()
     }
 
-    /// How many there are.
+    /// The number of provider objects.
     pub fn count(&self) -> usize {
         self.of_namespaces.store.len() + self.of_cluster.store.len()
     }
@@ -260,7 +260,7 @@ impl<K: ProviderObject> Kind<K>
 where
     K::DynamicType: std::hash::Hash + Eq + Clone,
 {
-    /// Waits until all objects of the kind are known; `false`: the kind isn't served.
+    /// Waits until all objects of the kind are known; `false`: the kind is not served.
     async fn is_known(&self) -> bool {
         let mut not_served = self.not_served.clone();
         tokio::select! {
@@ -269,7 +269,7 @@ where
             Ok(_) = not_served.wait_for(|not_served| *not_served) => false,
         }
     }
-    /// Waits until the store shows a list that was begun when this replica led, or the kind isn't served.
+    /// Waits until the store reflects a list that began while this replica led, or the kind is not served.
     async fn is_listed(&self) {
         let (mut listed, mut not_served) = (self.listed.clone(), self.not_served.clone());
         tokio::select! {

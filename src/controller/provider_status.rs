@@ -18,15 +18,16 @@ use crate::api::{MembershipProviderStatus, Reason};
 use crate::core::status::{self, Told};
 use crate::provider::Verified;
 
-/// How long changes of how many memberships use a provider are gathered, so that many at once are one write.
+/// How long changes of the number of memberships are collected before they are written, so that many changes need one
+/// write.
 const GATHER: Duration = Duration::from_secs(2);
-/// How long to wait before a count that was not written is written again.
+/// The wait after a failed write of a count.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
-/// What a provider object says that is being deleted while it is in use.
+/// The condition message of a provider object that is being deleted while it is in use.
 const KEPT: &str = "reachable, and the credential is accepted; it is being deleted, and kept until none of its ProjectMemberships holds access any more: delete those (with deletionPolicy: Orphan they leave their permanent roles behind)";
 
-/// Writes what a check came to, where it says something new, and reports when the provider became ready or stopped to be.
+/// Writes the result of a check if it changes the status, and reports when the provider becomes ready or not ready.
 pub async fn write<K: ProviderObject>(
     ctx: &Context,
     object: &K,
@@ -36,7 +37,7 @@ pub async fn write<K: ProviderObject>(
     let generation = object.meta().generation.unwrap_or_default();
     let deleting = object.meta().deletion_timestamp.is_some();
     let (conditions, api) = match checked {
-        // Nothing of its memberships can be said to wait only.
+        // A provider that failed its check is not ready. It is not reported as a wait, as a membership may be.
         Err(told) => (status::not_ready(&old.conditions, &told, generation, ctx.now()), None),
         Ok(verified) => (verified_conditions(&old.conditions, deleting, generation, ctx.now()), Some(verified.api)),
     };
@@ -58,7 +59,8 @@ fn verified_conditions(old: &[Condition], deleting: bool, generation: i64, now: 
     conditions
 }
 
-/// What to report of a provider whose conditions change: that it is ready, or why it is not. `None`: nothing new. Pure.
+/// What to report about a provider whose conditions change: that it is ready, or why it is not. `None`: nothing
+/// changed. Pure.
 fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(Happening, String)> {
     let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
     let (old, new) = (ready(old), ready(new)?);
@@ -84,7 +86,7 @@ fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(Happenin
     ctx.events.tell_of(object.object_ref(&()), happening, &message);
 }
 
-/// How many ProjectMemberships name each provider object.
+/// The number of ProjectMemberships that name each provider object.
 fn memberships(ctx: &Context) -> BTreeMap<ProviderKey, i64> {
     let mut counts = BTreeMap::new();
     for membership in ctx.memberships.state() {
@@ -93,8 +95,8 @@ fn memberships(ctx: &Context) -> BTreeMap<ProviderKey, i64> {
     counts
 }
 
-/// Keeps `status.memberships` current for as long as this replica acts: what changes within some seconds is one write a
-/// provider object, and no provider is asked for it.
+/// Keeps `status.memberships` up to date while this replica acts. Changes within some seconds need one write for each
+/// provider object, and no request to a provider.
 pub async fn count_memberships(ctx: Arc<Context>) {
     loop {
         ctx.membership_count.notified().await;
@@ -107,7 +109,7 @@ pub async fn count_memberships(ctx: Arc<Context>) {
     }
 }
 
-/// Whether all of them are written.
+/// Writes the counts. Returns whether all of them are written.
 async fn write_counts(ctx: &Context) -> bool {
     let counts = memberships(ctx);
     let Providers { of_namespaces, of_cluster } = &ctx.providers;
@@ -126,7 +128,7 @@ async fn write_counts(ctx: &Context) -> bool {
 
 async fn write_count<K: ProviderObject>(ctx: &Context, object: &K, counts: &BTreeMap<ProviderKey, i64>) -> bool {
     let memberships = counts.get(&object.key()).copied().unwrap_or_default();
-    // A status that isn't there yet is the first check's to write.
+    // The first check writes the status of a provider object that has none yet.
     let Some(old) = object.provider_status().filter(|old| old.memberships != memberships) else {
         return true;
     };
@@ -138,7 +140,7 @@ async fn write_count<K: ProviderObject>(ctx: &Context, object: &K, counts: &BTre
     written.is_ok()
 }
 
-/// Writes a status where it says something new.
+/// Writes a status if it differs from the present one.
 async fn patch<K: ProviderObject>(
     ctx: &Context,
     object: &K,
@@ -153,8 +155,8 @@ async fn patch<K: ProviderObject>(
         return Ok(());
     };
     let api = object.api(ctx.client.clone());
-    // A write that was held up, or the status of an object of the same name, must not replace what was said since: on a
-    // status a uid alone guards nothing.
+    // A write that was delayed, or the status of a former object of the same name, must not replace a newer status: for
+    // a status the uid alone is no guard.
     let metadata = json!({"uid": object.meta().uid, "resourceVersion": object.meta().resource_version});
     let patch = json!({"metadata": metadata, "status": difference});
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
@@ -175,7 +177,7 @@ mod tests {
         }
     }
 
-    /// Seen failing with each status reported: an event for every check of an outage.
+    /// Seen failing when each status was reported: every check of an outage had an event.
     #[test]
     fn a_provider_is_reported_when_its_readiness_or_the_reason_changes() {
         use Happening::{NotReady, Ready};

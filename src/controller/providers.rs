@@ -1,4 +1,5 @@
-//! The provider objects: their secrets are read, their credentials verified, their memberships woken.
+//! Checks provider objects: reads their secrets, verifies their credentials, and starts the passes of their
+//! memberships.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -35,20 +36,21 @@ use crate::provider::quota::Kind;
 use crate::provider::zitadel::Zitadel;
 use crate::provider::{AnyProvider, Backend, Error, Provider, Urgency, Verified};
 
-/// The longest wait until a provider that isn't ready is looked at again: a mended secret is noticed by then.
+/// The longest wait until a provider that is not ready is checked again: a corrected secret is noticed within this
+/// time.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What checking a provider object needs.
+/// What the checks of provider objects need.
 pub struct Checker {
-    /// Everything else.
+    /// The context that is shared with the passes.
     pub ctx: Arc<Context>,
     /// The HTTP client for provider objects of a namespace.
     pub http: Client,
-    /// The one for provider objects of the cluster, whose keeper may name any address.
+    /// The HTTP client for provider objects of the cluster, which may name any address.
     pub cluster_http: Client,
-    /// Where the operator's own tokens are.
+    /// The folder of the operator's own tokens.
     pub tokens: PathBuf,
-    /// What was made of each object, so that the same credential isn't signed in with twice.
+    /// The connection of each object, so that the operator signs in only once with the same credential.
     made: Mutex<HashMap<ProviderKey, Made>>,
 }
 
@@ -61,7 +63,7 @@ pub struct Made {
     failures: u32,
 }
 
-/// One look at a provider object.
+/// Checks a provider object once.
 pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let span = tracing::error_span!("check", provider = %object.key());
     look_at(object, checker).instrument(span).await
@@ -70,7 +72,8 @@ pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> 
 async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
     let ctx = &checker.ctx;
     if !ctx.begun.is_ready() {
-        // How many memberships use it isn't known yet, or another replica leads. It is looked at when this one begins.
+        // The number of its memberships is not known yet, or another replica leads. It is checked when this one begins
+        // to lead.
         return Ok(Action::await_change());
     }
     let key = object.key();
@@ -82,12 +85,12 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     match &kept {
         Ok(true) => return Ok(Action::await_change()),
         Ok(false) => {}
-        // Its memberships' ends don't wait for it.
+        // A failure does not stop the check, so that the ends of its memberships' grants do not wait.
         Err(_) => {}
     }
     let unmarked = kept.as_ref().err().map(|error| after(&checker, object.as_ref(), error));
     if ctx.connections.are_new(&key, object.rules()) {
-        // They count from now on, whatever becomes of the connection.
+        // The rules take effect now, whatever the result for the connection is.
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
@@ -103,7 +106,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
             Ok(verified) => {
                 checker.succeeded(&key);
                 let finding = connection.found(Instant::now());
-                // A pass has met what the check has not: the check comes again soon.
+                // A pass met a failure that the check did not meet: the next check comes soon.
                 let retry = if finding == Finding::NoOutage { QUIET.min(interval) } else { interval };
                 Checked { link: Link::Ready(connection), finding, status: Some(Ok(verified)), retry }
             }
@@ -129,22 +132,22 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     Ok(Action::requeue(unmarked.flatten().map_or(retry, |soon| soon.min(retry))))
 }
 
-/// What a check came to.
+/// The result of a check.
 struct Checked {
     link: Link,
     finding: Finding,
-    /// What the provider object's status is to say; `None`: what it says already.
+    /// The result to report in the provider object's status; `None`: the status stays as it is.
     status: Option<Result<Verified, Told>>,
-    /// When to check again.
+    /// The time until the next check.
     retry: Duration,
 }
 
 impl Checked {
-    /// What becomes of a provider whose credential can't be read.
+    /// The result for a provider whose credential cannot be read.
     fn unread(known: Option<Link>, told: Told, retry: Duration) -> Self {
         let finding = Finding::AsBefore;
         match known {
-            // The API server that doesn't answer for a moment takes nothing from a credential that works.
+            // A short outage of the API server does not invalidate a credential that works.
             Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => {
                 Self { link, finding, status: None, retry }
             }
@@ -157,12 +160,13 @@ impl Checked {
     }
 }
 
-/// What to do when a provider object's status couldn't be written.
+/// Decides when to check again after a provider object's status could not be written.
 pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
     after(&checker, object.as_ref(), &fault.error).map_or_else(Action::await_change, Action::requeue)
 }
 
-/// When to check a provider object again that was not written; `None`: when the API server is available again.
+/// The time until a provider object that could not be written is checked again; `None`: when the API server is
+/// available again.
 fn after<K: ProviderObject>(checker: &Checker, object: &K, error: &kube::Error) -> Option<Duration> {
     let (ctx, concern) = (&checker.ctx, Concern::of(error));
     let in_a_row = reporting::fault(ctx, object, error);
@@ -180,7 +184,8 @@ fn changed(old: Option<&Link>, new: &Link) -> bool {
     }
 }
 
-/// As urgent as a grant, where namespaces take turns: what many ask for doesn't keep a provider from being checked.
+/// Verifies a credential. The request has the urgency of a grant, for which namespaces are served in turn: many
+/// requests do not prevent a provider from being checked.
 async fn verify(connection: &Connection) -> Result<Verified, Error> {
     let permit = connection.quota.permit(Kind::Read, Urgency::Grant, &connection.key.namespace).await;
     connection.provider.verify(&permit).await
@@ -197,14 +202,14 @@ fn told_to_wait(error: &Error) -> Duration {
     }
 }
 
-/// All memberships that name a provider object, those among them that went without our leave.
+/// All memberships that name a provider object, including those whose finalizer was removed by force.
 pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
     let mut memberships = ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
     memberships.extend(ctx.departed.of_provider(key));
     memberships
 }
 
-/// The connection that an object's spec and secrets make: the known one where nothing changed.
+/// The connection for an object's spec and secrets: the known one if nothing changed.
 async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &ProviderKey) -> Result<Arc<Connection>, Told> {
     let spec = object.provider();
     let http = match key.kind {
@@ -252,7 +257,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     Ok(connection)
 }
 
-/// The provider that a spec and its credential make; `None` where the credential is of another kind.
+/// The provider for a spec and its credential; `None` if the credential belongs to another kind of provider.
 fn provider(
     spec: &MembershipProviderSpec,
     credential: Credential,
@@ -270,7 +275,7 @@ fn provider(
 }
 
 impl Checker {
-    /// With nothing made yet.
+    /// A checker without connections.
     pub fn new(ctx: Arc<Context>, http: Client, cluster_http: Client, tokens: PathBuf) -> Self {
         Self { ctx, http, cluster_http, tokens, made: Mutex::default() }
     }
@@ -301,8 +306,9 @@ impl Checker {
         }
     }
 
-    /// What becomes of a provider that could not be verified. One that was verified before and can't be reached now stays
-    /// usable, though its object is not Ready: an end that is due goes out the moment it answers again.
+    /// The result for a provider that could not be verified. One that was verified before and is unreachable now stays
+    /// usable, though its object is not Ready: an end that is due is then carried out as soon as the provider responds
+    /// again.
     fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> Checked {
         let known = self.ctx.connections.get(key).and_then(Link::usable);
         let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
@@ -312,23 +318,24 @@ impl Checker {
             Error::Unreachable { .. } => connection.not_found(Instant::now()),
             _ => connection.found(Instant::now()),
         };
-        // What a replica that stands by asks for is not sent.
+        // The requests of a standby replica are not sent, so that their failure is no outage.
         let outage = matches!(error, Error::Unreachable { .. }) && self.http.leads();
         let retry = retry.max(told_to_wait(&error));
         let (link, status) = match error {
             Error::Unreachable { .. } if was_ready => (Link::Ready(connection), outage.then_some(Err(told))),
             Error::RateLimited { .. } if was_ready => (Link::Ready(connection), None),
-            // A newer credential that nobody has judged yet takes nothing from the one before.
+            // A newer credential that is not verified yet does not invalidate the previous one.
             Error::Unreachable { .. } | Error::RateLimited { .. } => (failed(known), Some(Err(told.clone()))),
             _ => (failed(None), Some(Err(told.clone()))),
         };
         Checked { link, finding, status, retry }
     }
 
-    /// Forgets the provider objects of this kind that are gone, whether somebody saw them go or not, and returns them.
+    /// Forgets the provider objects of this kind that are gone, even if no watch reported their deletion, and returns
+    /// them.
     pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
         let mut known: Vec<ProviderKey> = self.made().keys().cloned().collect();
-        // A check that was under way when its object went may have left something.
+        // A check that was in progress when its object was deleted may have left a connection.
         known.extend(self.ctx.connections.known());
         known.sort();
         known.dedup();
@@ -338,7 +345,7 @@ impl Checker {
         missing
     }
 
-    /// What stands under this name was made of another object.
+    /// Forgets the connection of this name if it belongs to another object than the one with this uid.
     pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
         let other = self.made().get(key).is_some_and(|made| made.connection.uid != uid);
         if other {
@@ -346,8 +353,8 @@ impl Checker {
         }
     }
 
-    /// The provider object is gone. Where memberships of it hold access, somebody took its finalizer off: its connection is
-    /// kept for what ends.
+    /// Forgets a provider object that is gone. If its memberships hold access, its finalizer was removed by force: its
+    /// connection is then kept for ends and revocations.
     pub fn forget(&self, key: &ProviderKey) {
         let made = self.made().remove(key);
         let was_usable = |made: &Made| {

@@ -1,42 +1,42 @@
-//! Whether a provider's server can be reached, by what passes and checks meet there. Pure: `now` is an argument.
+//! Tracks whether a provider's server is reachable, by the results of passes and checks. Pure: `now` is an argument.
 //!
-//! A pass whose request is not answered asks for a check of the provider object at once, and the check decides: one route
-//! that fails is no outage. While the server is away, the first pass that is answered asks for a check as well. The
-//! connection stays in use all the time, so that ends and revocations are tried throughout.
+//! A pass whose request is not answered requests a check of the provider object at once, and the check decides: one
+//! failing route is no outage. While the server is unreachable, the first pass that is answered requests a check as
+//! well. The connection stays in use all the time, so that ends and revocations are tried throughout.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long nobody asks for a check again after one that found the server where a pass had not. The provider is checked
-/// once more when this time is over.
+/// How long no check is requested after one that reached the server where a pass had not. The provider is checked once
+/// more when this time has passed.
 pub const QUIET: Duration = Duration::from_secs(10);
 
-/// What is known of a server.
+/// What is known about a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reachability {
-    /// The last check has found it, or there was none yet. No check is asked for before this instant.
+    /// The last check reached it, or there was none yet. No check is requested before this instant.
     Reachable {
-        /// `None`: at any time.
+        /// The instant; `None`: a check may be requested at any time.
         quiet_until: Option<Instant>,
     },
-    /// A pass was not answered: a check was asked for.
+    /// A pass was not answered, and a check was requested.
     Suspected,
-    /// A check has found that it can't be reached.
+    /// A check found that it is unreachable.
     Unreachable {
-        /// When.
+        /// When the check found that.
         since: Instant,
     },
 }
 
-/// What a check changes.
+/// The change that a check results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Nothing: it is as it was.
+    /// No change.
     AsBefore,
-    /// The server answers a check that a pass asked for: that pass's failure is not an outage.
+    /// The server responds to a check that a pass requested: that pass's failure is no outage.
     NoOutage,
-    /// The server answers again: its memberships don't have to wait any longer.
+    /// The server responds again: its memberships do not have to wait any longer.
     Recovered,
 }
 
@@ -47,7 +47,7 @@ impl Default for Reachability {
 }
 
 impl Reachability {
-    /// A request of a pass was not answered. Whether to check the provider now.
+    /// Records that a request of a pass was not answered. Returns whether to check the provider now.
     pub fn unanswered(&mut self, now: Instant) -> bool {
         let asks = match self {
             Self::Reachable { quiet_until } => quiet_until.is_none_or(|until| now >= until),
@@ -59,12 +59,12 @@ impl Reachability {
         asks
     }
 
-    /// A request of a pass that began at `began` was answered. Whether to check the provider now.
+    /// Whether to check the provider now, after a request of a pass that began at `began` was answered.
     pub fn answered(&self, began: Instant) -> bool {
         matches!(self, Self::Unreachable { since } if began > *since)
     }
 
-    /// A check has found the server.
+    /// Records that a check reached the server.
     pub fn found(&mut self, now: Instant) -> Finding {
         let (finding, quiet_until) = match self {
             Self::Reachable { .. } => (Finding::AsBefore, None),
@@ -75,7 +75,7 @@ impl Reachability {
         finding
     }
 
-    /// A check has not found the server.
+    /// Records that a check did not reach the server.
     pub fn not_found(&mut self, now: Instant) {
         if !matches!(self, Self::Unreachable { .. }) {
             *self = Self::Unreachable { since: now };
@@ -116,7 +116,7 @@ mod tests {
         assert!(server.unanswered(after(began, 121)), "the next outage is reported at once");
     }
 
-    /// Seen failing without the quiet time: every failing request asks for a check.
+    /// Seen failing without the quiet time: every failing request requested a check.
     #[test]
     fn a_route_that_fails_alone_asks_for_a_check_every_ten_seconds() {
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The reconcile driver: the road of `lib.rs`, one call a step.
+//! The reconcile loop: one pass over one object, with one call for each stage of the pipeline in `lib.rs`.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,25 +40,25 @@ use crate::provider::http::text;
 use crate::provider::{Error, Urgency};
 use crate::telemetry::liveness::{name_of, waiting};
 
-/// The longest wait after failures.
+/// The longest backoff between failed passes.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
-/// The same where an end or a revocation is due.
+/// The longest backoff while the end of a grant or a revocation is due.
 const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
 
-/// The API server refused or failed a request of a pass.
+/// A request of a pass to the API server was refused or failed.
 #[derive(thiserror::Error, Debug)]
 #[error("the API server: {error}")]
 pub struct Fault {
-    /// The refusal or failure.
+    /// The error that the request returned.
     pub error: Arc<kube::Error>,
-    /// The pass had nothing left to do at the provider: what is left is the report.
+    /// Whether the pass had nothing left to do at the provider, so that only the report is missing.
     pub settled: bool,
 }
 
-/// One pass over one object.
+/// Runs one pass over one object.
 pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Result<Action, Fault> {
     if !ctx.begun.is_ready() {
-        // All are woken when it begins to lead.
+        // When this replica begins to lead, every object is reconciled.
         return Ok(Action::await_change());
     }
     let reference = write::reference(&object);
@@ -77,17 +77,17 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
     action
 }
 
-/// What every line in the log says that is written during a pass.
+/// The span whose fields are in every log line that is written during a pass.
 fn span(object: &ProjectMembership) -> tracing::Span {
     let (namespace, name) = (object.namespace(), object.name_any());
     let (name, provider) = (departed::name_of(&name), ProviderKey::named_by(object));
     tracing::error_span!("reconcile", namespace, name, %provider)
 }
 
-/// What to do after a fault: see [`super::outage`].
+/// Decides when to retry after a fault: see [`super::outage`].
 pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Context>) -> Action {
     let reference = write::reference(&object);
-    // What was written meanwhile may have another end.
+    // A write in the meantime may have changed when the next grant ends.
     let object = ctx.latest(&reference).unwrap_or(object);
     let (now, concern) = (ctx.now(), Concern::of(&fault.error));
     let in_a_row = reporting::fault(&ctx, object.as_ref(), &fault.error);
@@ -99,7 +99,7 @@ pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Conte
         next_end: outage::next_end(&object, now),
     };
     failed.retry().map_or_else(Action::await_change, |retry| {
-        // An end is not spread.
+        // The jitter must not delay a pass past the end of a grant.
         let spread = spread(retry, &object.uid().unwrap_or_default(), failed.in_a_row);
         Action::requeue(failed.next_end.map_or(spread, |end| spread.min(end)))
     })
@@ -128,7 +128,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
         Err(Unresolved::Refused(refusal)) => return waits(ctx, &object, &refusal, None).await,
     };
     let urgency_now = urgency(&object, ctx.now());
-    // Without its provider object a deletion waits, and only ends are carried out.
+    // While its provider object is gone, a deletion waits, and only ends of grants are carried out.
     let acts = match resolved.retired && departed::left_at(&object).is_none() {
         true => matches!(urgency_now, Urgency::End(_)),
         false => urgency_now.revokes(),
@@ -138,7 +138,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     }
     let cell = ctx.targets.cell(&resolved.connection.uid, &resolved.spot());
     let mut memory = waiting(cell.lock()).await;
-    // Waiting for the target may have taken a while.
+    // The wait for the target's lock may have been long, so the object is read again.
     let object = resolved.object(ctx, reference).ok_or(Stop::Gone)?;
     let object = record::after_an_edit(ctx, object, &mut memory).await?;
     tell_ignored_target(ctx, &object, &resolved);
@@ -164,8 +164,9 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     report(ctx, &resolved, outcome, &mut memory).await
 }
 
-/// Why an object that may grant nothing, and holds nothing that would have to end, isn't looked at: the provider isn't
-/// asked with a credential that isn't its namespace's.
+/// Why an object does not need an observation: it may not grant anything, and it holds nothing that would have to end.
+/// The provider is then not asked, because the credential does not belong to the object's namespace. `None`: the pass
+/// continues.
 fn nothing_to_do(
     ctx: &Context,
     object: &ProjectMembership,
@@ -182,12 +183,12 @@ fn nothing_to_do(
     let refused = |aside: &Refusal| {
         matches!(aside.reason, Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec)
     };
-    // One that could be carried out if it were not suspended is compared with what the provider shows.
+    // An object that would be carried out if it were not suspended is compared with what the provider shows.
     let unseen = governed && holds_nothing && !reading.compares;
     reading.aside.filter(|aside| unseen && refused(aside))
 }
 
-/// Enters an object that may be carried out among the declarations of its target, of which there is a most.
+/// Enters an object that may be carried out among the evaluated declarations of its target, whose number is bounded.
 fn claim_a_place(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) {
     if resolved.unready.is_none() {
         let may_count = counts(ctx, object, resolved, ctx.now());
@@ -195,7 +196,8 @@ fn claim_a_place(ctx: &Context, object: &ProjectMembership, resolved: &Resolved)
     }
 }
 
-/// How old an observation may be: as old as drift may live, and no older than a request to look.
+/// The earliest time at which a usable observation began. An observation may be as old as drift may remain, and no
+/// older than a request to reconcile.
 fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Memory) -> Option<Instant> {
     let handled = object.status.as_ref().and_then(|status| status.last_handled_reconcile_at.clone());
     let asked = record::asked(object);
@@ -209,7 +211,7 @@ fn oldest_view(object: &ProjectMembership, resolved: &Resolved, memory: &mut Mem
     Instant::now().checked_sub(interval)
 }
 
-/// How urgent it is to look at an object's target.
+/// How urgent a pass over an object's target is.
 pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     let managed = admit::record_of(object, now);
     match managed.iter().filter_map(|role| role.expiration_time).filter(|end| *end <= now).min() {
@@ -220,12 +222,12 @@ pub fn urgency(object: &ProjectMembership, now: Timestamp) -> Urgency {
     }
 }
 
-/// How long drift of an object may remain.
+/// How long drift of an object may remain undetected: its resync interval.
 pub fn interval(object: &ProjectMembership, resolved: &Resolved) -> Duration {
     resolved.connection.resync.membership(object.spec.resync_interval.as_ref())
 }
 
-/// Says what a pass came to, in the status and to whoever listens, and when to look again.
+/// Reports the result of a pass in the status, events, logs and metrics, and returns when the next pass is due.
 async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &mut Memory) -> Result<Action, Stop> {
     let object = outcome.scene.object.clone();
     let settled = outcome.again == Again::AtEdge;
@@ -244,8 +246,8 @@ async fn report(ctx: &Context, resolved: &Resolved, outcome: Outcome, memory: &m
     Ok(Action::requeue(next_look(ctx, resolved, &outcome, &new, memory)))
 }
 
-/// Reports what somebody should look at: access that is overdue, or else why the object is not ready. Returns how soon to
-/// come back for it.
+/// Reports what needs a user's attention: access that is overdue, or else why the object is not ready. Returns how soon
+/// the next pass is due for this report.
 fn report_failure(
     ctx: &Context,
     object: &ProjectMembership,
@@ -262,15 +264,15 @@ fn report_failure(
     None
 }
 
-/// Has the provider object checked where a pass met something else than its last check.
+/// Requests a check of the provider object if a pass found another result than the last check.
 fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Reason>, answered: Option<Instant>) {
     if connection.is_to_be_checked(failure, answered, Instant::now()) {
         ctx.providers.wake(&connection.key);
     }
 }
 
-/// A target in status that isn't what the spec and its provider name was forged, or is of another time: it is ignored,
-/// and said so.
+/// Reports that `status.target` is ignored because it differs from the target that the spec and the provider object
+/// name: it was forged or is out of date.
 fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, resolved: &Resolved) {
     let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
         return;
@@ -279,7 +281,7 @@ fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, resolved: &Res
     let (said, named) = (fields(said), fields(&named));
     let differs: Vec<String> = (said.iter().zip(&named))
         .filter(|(said, named)| said != named)
-        // Whoever may forge it may write anything.
+        // A user who can forge the status can write any text into it.
         .map(|((field, said), (_, named))| format!("{field} is {:?}, not {named:?}", text::filtered(said, &[])))
         .collect();
     if !differs.is_empty() {
@@ -302,7 +304,8 @@ fn fields(target: &TargetStatus) -> [(&'static str, String); 7] {
     ]
 }
 
-/// When to look again: at the next edge, when the view grows too old, when patience ends, or when a failure may be over.
+/// How long to wait for the next pass: until the next edge, until the observation is too old, until Ready of a waiting
+/// object has to turn False, or until a failure may be over.
 pub fn next_look(
     ctx: &Context,
     resolved: &Resolved,
@@ -317,7 +320,7 @@ pub fn next_look(
     let look = match outcome.again {
         Again::AtEdge => {
             memory.failures.remove(&uid);
-            // A hair later, so that the view is certainly too old by then.
+            // A few milliseconds later than the resync, so that the observation is certainly too old by then.
             resync + Duration::from_millis(5)
         }
         Again::After(delay) => delay,
@@ -326,13 +329,14 @@ pub fn next_look(
     };
     let now = scene.clock(ctx);
     let edges = [new.next_transition_time, status::patience_ends(&new.conditions)];
-    // One that has passed since the scene was read is due now: nobody else would come back for it.
+    // An edge that has passed since the scene was read is due now: nothing else would start a pass for it.
     let edges = edges.into_iter().flatten().filter(|edge| *edge > scene.now);
     let edge = edges.map(|edge| Duration::try_from(edge.duration_since(now)).unwrap_or_default()).min();
     edge.map_or(look, |edge| look.min(edge))
 }
 
-/// Half a second, doubling up to `longest`, spread by a tenth so that objects that failed together don't return so.
+/// The backoff of an object: half a second, doubled after each failure up to `longest`, with a jitter of a tenth so
+/// that objects that failed together are not retried together.
 fn backoff(memory: &mut Memory, uid: &str, longest: Duration) -> Duration {
     let failures = memory.failures.entry(uid.to_owned()).or_default();
     let wait = Duration::from_millis(500).saturating_mul(1 << (*failures).min(20)).min(longest);
@@ -346,7 +350,7 @@ fn spread(wait: Duration, uid: &str, failures: u32) -> Duration {
     wait.mul_f64(0.95 + (hasher.finish() % 100) as f64 / 1000.0)
 }
 
-/// An object with a name that has yet to be looked up.
+/// Handles an object with a name that has yet to be looked up at the provider.
 async fn names_first(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -373,8 +377,9 @@ async fn names_first(
         }
         Lookup::Refused { refusal, retry } => {
             let object = ctx.latest(&write::reference(object)).ok_or(Stop::Gone)?;
-            // It was never known, and nobody by that name is there: what was to be revoked is nobody's. A status that was
-            // lost may have known whose it is, under the name of then.
+            // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
+            // to revoke. A status that was lost may have held the id that the name stood for at that time: then the
+            // object is kept.
             let known = object.status.as_ref().is_none_or(|status| status.observed_generation == -1);
             let nobody = !known && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
             if object.metadata.deletion_timestamp.is_some() && nobody {
@@ -386,8 +391,8 @@ async fn names_first(
     }
 }
 
-/// An object whose provider or target isn't to be had: nothing is done at the provider, and the status says why.
-/// `again`: when to look again, where nobody wakes it.
+/// Handles an object whose provider or target is unavailable: nothing is done at the provider, and the status gives the
+/// reason. `again`: when the next pass is due if no event starts one earlier.
 async fn waits(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -401,7 +406,7 @@ async fn waits(
     let old = object.status.clone().unwrap_or_default();
     let record = admit::record_of(object, now);
     let ends: Vec<Timestamp> = record.iter().filter_map(|role| role.expiration_time).collect();
-    // Who is suspended waits for no provider, unless an end is due.
+    // A suspended object does not wait for its provider unless the end of a grant is due.
     let suspended = admit::suspended(object).filter(|_| ends.iter().all(|end| *end > now));
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
     let told = Told::new(reason, message);
@@ -419,10 +424,10 @@ async fn waits(
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
         managed_roles: managed,
-        // A status that was lost stays so until a pass has looked at the provider.
+        // A lost status remains marked as lost until a pass has observed the provider.
         observed_generation: if started { generation } else { -1 },
         conditions,
-        // Nobody can look: what differs isn't known.
+        // Without an observation the drift is unknown.
         drift: Vec::new(),
         last_handled_reconcile_at: record::asked(object).or(old.last_handled_reconcile_at.clone()),
         ..old
@@ -430,8 +435,8 @@ async fn waits(
     write::status(ctx, object, &new).await?;
     reporting::missed_grants(ctx, object, &new.roles);
     ctx.metrics.told(told.reason);
-    // The provider's check wakes its memberships; what is left are the moments when an end is due, when the wait is to be
-    // reported, or patience is over.
+    // The provider object's check starts the passes of its memberships. The remaining times are those at which an end
+    // is due, the wait has to be reported, or Ready has to turn False.
     let edge = edge.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     let until = edge.into_iter().chain(again).chain(report_in).min();
     Ok(until.map_or_else(Action::await_change, Action::requeue))

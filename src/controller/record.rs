@@ -1,4 +1,4 @@
-//! What an object has to have written down before its grants are carried out, and what its status says afterwards.
+//! What the status of an object must record before its grants are carried out, and what it reports after a pass.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::core::plan::{self, Plan, View, base_to_record, plan};
 use crate::core::status::{self, InForce, Told};
 use crate::provider::error::Effect;
 
-/// Writes down what has to be before the provider is written to: status first, then the finalizer. `true`: something
-/// was written, so that the objects must be read again.
+/// Records what must be recorded before the provider is written to: first in the status, then by the finalizer. Returns
+/// `true` if something was written, so that the objects must be read again.
 pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory) -> Result<bool, Stop> {
     let (ctx, Look { scene, plan, sighting, .. }) = (pass.ctx, look);
     let observed = sighting.member.as_ref();
@@ -41,13 +41,14 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         let begins = !refused.contains(role) && (scene.clocks == Agreement::Agree || *term == Term::Permanent);
         begins || layer.managed.contains_key(role)
     });
-    // Whoever puts the base there answers for it, or it would stay when the last role goes.
+    // The declaration that adds the base role also records it. Otherwise the base role would remain when the last role
+    // is removed.
     let base = base_to_record(layer, &scene.layers(), &view).filter(|base| !layer.managed.contains_key(*base));
     record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
     let carried = carried_by(plan, scene);
-    // Whom a name stands for is written down before anything is granted to them.
+    // The ids that names stand for are recorded before anything is granted to them.
     let named = counts && !record.is_empty() && !is_pinned(scene);
-    // What adding a member may leave behind is ours to take away.
+    // The operator must be able to remove the role that adding a member may leave behind.
     let created = matches!(plan.change(), Some(Change::Create(_)));
     let left = scene.capabilities.left_by_an_invitation().filter(|role| created && !layer.managed.contains_key(*role));
     let left: Vec<&str> = left.collect();
@@ -55,8 +56,8 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         record.entry((*role).to_owned()).or_insert(Term::Permanent);
     }
     let grants = counts && scene.acting.records_first && record != layer.managed;
-    // What is granted again by its name may be another role by now: whoever comes after a crash must not take it for one
-    // that isn't ours.
+    // A role that is granted again by its name may have another id by now. After a crash, the next process must not
+    // take it for an unmanaged role.
     let shown = shown(observed);
     let again = |role: &&String| scene.acting.renames.id_of(role).is_some() && !shown.contains(*role);
     let again: Vec<&String> = plan.gained().iter().filter(again).collect();
@@ -79,7 +80,8 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
         object = write::status(ctx, &object, &status).await?;
         wrote = true;
     }
-    // A provider object that is being deleted takes on nothing new; what was only written down was never granted.
+    // A provider object that is being deleted accepts no new memberships, and roles that were only recorded were never
+    // granted.
     let takes = counts || !pass.resolved.named.is_being_deleted();
     if !record.is_empty() && !is_finalized(&object) && takes {
         in_use::hold(ctx, &object, &pass.resolved.connection.uid).await?;
@@ -88,14 +90,15 @@ pub async fn before_the_write(pass: &Pass<'_>, look: &Look, memory: &mut Memory)
     Ok(wrote)
 }
 
-/// Whether what the object's names stand for is in its status, or it has none.
+/// Whether the ids that the object's names stand for are in its status, or it uses no names.
 fn is_pinned(scene: &Scene) -> bool {
     let spec = &scene.object.spec;
     let named = spec.project.name.is_some() || spec.subject.name.is_some();
     !named || scene.object.status.as_ref().is_some_and(|status| status.target.is_some())
 }
 
-/// Writes down what was granted on the word of a spec that has been changed since: the new one may say nothing of it.
+/// Records what was granted for an earlier generation of the spec: the present spec may not declare those roles any
+/// more.
 pub async fn after_an_edit(
     ctx: &Context,
     object: Arc<ProjectMembership>,
@@ -116,14 +119,14 @@ pub async fn after_an_edit(
     Ok(object)
 }
 
-/// Whether the object was edited between [`after_an_edit`] and this reading of it: what was granted on the former
-/// spec's word isn't written down yet, and this one may say nothing of it.
+/// Whether the object was edited between [`after_an_edit`] and the time at which this scene was read: then what was
+/// granted for the earlier spec is not recorded yet, and the present spec may not declare it.
 pub fn speaks_of_another(memory: &Memory, scene: &Scene) -> bool {
     let granted = memory.granted.get(&scene.acting.layer.uid);
     granted.is_some_and(|granted| Some(granted.generation) != scene.object.metadata.generation)
 }
 
-/// Roles that the provider refused and that no spec has asked for since. A changed spec asks again.
+/// Roles that the provider refused and that no changed spec has requested since. A changed spec requests them again.
 fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
     let asker = (scene.acting.layer.uid.clone(), scene.object.metadata.generation.unwrap_or_default());
     memory.refused.retain(|role, refused| {
@@ -133,7 +136,7 @@ fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
     memory.refused.keys().cloned().collect()
 }
 
-/// Foreign entries that a healing takes out for a moment, and that aren't written down yet.
+/// Unmanaged entries that a repair removes temporarily and that are not recorded yet.
 fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
     let healing = |change: &Change| matches!(change, Change::Recreate(_));
     let layers = scene.layers();
@@ -144,7 +147,7 @@ fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
     let mut foreign: Vec<Entry> = Vec::new();
     for change in plan.change().into_iter().chain(plan.fallbacks()).filter(|change| healing(change)) {
         for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
-            // As it is read again: without its id.
+            // In the form in which it is read from the status again: without its id.
             let entry = Entry { role_id: None, ..entry.clone() };
             if !foreign.contains(&entry) {
                 foreign.push(entry);
@@ -154,7 +157,7 @@ fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
     if foreign.iter().all(written) { Vec::new() } else { foreign }
 }
 
-/// The status before a write. What an object that doesn't count says otherwise stays.
+/// The status before a write. If the object does not count, the other fields are left as they are.
 fn status_before(
     scene: &Scene,
     memory: &Memory,
@@ -172,7 +175,8 @@ fn status_before(
     let told = Told::new(Reason::Progressing, "the grant is written down and about to be carried out");
     let roles = roles_of(scene, &old.roles, &in_force_or_not(scene, Some(observed), memory));
     let conditions = if old.observed_generation == generation && !old.conditions.is_empty() {
-        // A start that comes as planned is no news, nor is another try: Ready doesn't flicker.
+        // A planned start or a retry changes nothing that a user must know, so that Ready does not change back and
+        // forth.
         old.conditions.clone()
     } else {
         status::conditions(&old.conditions, &told, &[], generation, scene.now)
@@ -191,7 +195,7 @@ fn status_before(
     }
 }
 
-/// `status.roles` of an object that counts, by the names of its spec.
+/// `status.roles` of an object that counts, with the role names of its spec.
 fn roles_of(scene: &Scene, old: &[RoleStatus], in_force: &InForce) -> Vec<RoleStatus> {
     let mut roles = status::roles(&scene.acting.layer, &scene.other_layers(), old, in_force, scene.now);
     for role in &mut roles {
@@ -214,20 +218,21 @@ fn carried_role(entry: &Entry) -> CarriedRole {
     }
 }
 
-/// The entries of a row.
+/// The entries of a member's row at the provider.
 pub fn entries(member: Option<&Member>) -> &[Entry] {
     member.map_or(&[][..], |member| &member.entries)
 }
 
-/// The roles of a row.
+/// The roles of a member's row at the provider.
 pub fn shown(member: Option<&Member>) -> BTreeSet<String> {
     member.into_iter().flat_map(|member| &member.entries).map(|entry| entry.role.clone()).collect()
 }
 
-/// What is in force of the acting object's roles, by the provider's row; the outer `None`: nobody could look.
+/// Which roles of the acting object are in force according to the provider's row. The outer `None`: the provider could
+/// not be observed.
 ///
-/// A row whose window has ended gives nothing, though Infisical still lists it. Where nobody could look after an end, only
-/// a provider that enforces ends itself is known to have carried it out.
+/// An entry whose window has ended grants nothing, though Infisical still lists it. If the provider could not be
+/// observed after an end, the end is known to be carried out only if the provider enforces ends itself.
 pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
     let shown = member.map(|member| {
         let entries = member.into_iter().flat_map(|member| &member.entries);
@@ -251,7 +256,7 @@ pub fn in_force(scene: &Scene, member: Option<Option<&Member>>) -> InForce {
     }
 }
 
-/// The same, with what is known of grants that were not sent.
+/// [`in_force`], with the grants that are known not to have been sent.
 fn in_force_or_not(scene: &Scene, member: Option<Option<&Member>>, memory: &Memory) -> InForce {
     let (layer, object) = (&scene.acting.layer, &scene.object);
     let unsent = memory.unsent.iter().filter(|(uid, _)| *uid == layer.uid).map(|(_, role)| role.clone()).collect();
@@ -262,13 +267,13 @@ fn in_force_or_not(scene: &Scene, member: Option<Option<&Member>>, memory: &Memo
     }
 }
 
-/// When an object was created whose roles nobody has looked at yet, and that nothing was granted for.
+/// The creation time of an object whose roles have not been evaluated yet and for which nothing was granted.
 fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
     let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
     object.metadata.creation_timestamp.as_ref().filter(|_| !known && !is_finalized(object)).map(|created| created.0)
 }
 
-/// The same of an object whose provider can't be asked.
+/// Which roles are in force of an object whose provider cannot be asked.
 pub fn unobserved(ctx: &Context, object: &ProjectMembership, now: Timestamp) -> InForce {
     let enforces = ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry());
     let managed = admit::record_of(object, now).into_iter();
@@ -276,7 +281,7 @@ pub fn unobserved(ctx: &Context, object: &ProjectMembership, now: Timestamp) -> 
     InForce { overdue: ended.map(|role| role.role).collect(), ..InForce::default() }
 }
 
-/// The roles of a row that the acting object has to answer for as long as they are there.
+/// The roles of a row that the acting object has to record for as long as the provider shows them.
 pub fn answered_for(scene: &Scene, member: Option<&Member>, memory: &Memory) -> BTreeSet<String> {
     let refused = memory.refused.keys().cloned().collect();
     let view = View {
@@ -304,17 +309,17 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     let record = match (&outcome.error, &outcome.member) {
         (Some(_), Some(member)) if outcome.removed => settled_after(member),
         (None, Some(member)) => settled_after(member),
-        // Nobody knows what was carried out: all of it may have been.
+        // The effect of the request is unknown: all of it may have been carried out.
         (Some(error), _) if error.effect() == Effect::Unknown => layer.record_before(now),
         (Some(_) | None, _) => layer.managed.clone(),
     };
     let renames = &scene.acting.renames;
     let mut managed = match (&outcome.error, memory.granted.get(&layer.uid)) {
-        // Granted on the spec's word, and nobody could see whether it is in force.
+        // It was granted for this spec, and no observation could show whether it is in force.
         (Some(_), Some(granted)) => granted.record.clone(),
         (Some(_) | None, _) => renames.written(&record, entries(outcome.member.as_ref().and_then(Option::as_ref))),
     };
-    // A start whose grant the provider has only ever refused was never one.
+    // If the provider has only ever refused a grant, the recorded start of that grant does not count.
     let refused = |role: &String| memory.refused.contains_key(role) && !there.contains(role);
     let untried = |role: &String| refused(role) && memory.tentative.contains(&(layer.uid.clone(), role.clone()));
     managed.retain(|managed| !untried(&managed.role));
@@ -332,7 +337,7 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     for role in roles.iter_mut().filter(|role| untried(&role.role)) {
         (role.start_time, role.expiration_time) = (None, None);
     }
-    // What a healing took out is back when nothing differs any more.
+    // The entries that a repair removed temporarily are back when nothing differs any more.
     let at_rest = outcome.error.is_none() && outcome.told.reason != Reason::Contested;
     let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
     ProjectMembershipStatus {
@@ -349,12 +354,12 @@ pub fn status_after(outcome: &Outcome, memory: &Memory) -> ProjectMembershipStat
     }
 }
 
-/// The value of the annotation that asks for a reconcile.
+/// The value of the annotation that requests a reconcile, at most 256 characters of it.
 pub fn asked(object: &ProjectMembership) -> Option<String> {
     object.annotations().get(RECONCILE_AT).map(|value| value.chars().take(256).collect())
 }
 
-/// Whether the object was told Ready for the spec it has: what differs from now on is drift.
+/// Whether the object was reported Ready for its present spec: any later difference is drift.
 pub fn settled(object: &ProjectMembership) -> bool {
     let Some(status) = &object.status else {
         return false;
@@ -363,7 +368,7 @@ pub fn settled(object: &ProjectMembership) -> bool {
     ready && Some(status.observed_generation) == object.metadata.generation
 }
 
-/// What to say of a declared role that is called otherwise by now.
+/// What to report about a declared role that was renamed at the provider.
 pub fn renamed_role(scene: &Scene) -> Option<Told> {
     let Reading { layer, renames, .. } = &scene.acting;
     let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, scene.now));
@@ -374,7 +379,7 @@ pub fn renamed_role(scene: &Scene) -> Option<Told> {
     Some(Told::new(Reason::RoleNotFound, message))
 }
 
-/// What to say of a declared role that the provider doesn't know.
+/// What to report about a declared role that does not exist at the provider.
 pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
     let declared = scene.acting.layer.in_effect(scene.now);
     declared
@@ -383,8 +388,8 @@ pub fn refused_role(scene: &Scene, memory: &Memory) -> Option<Told> {
         .next()
 }
 
-/// What differs and is left so: for an object that is suspended or only observes, against what its declaration would come
-/// to.
+/// The drift that is not repaired. For an object that is suspended or only observes, it is the difference between the
+/// provider and the result that its declaration would have.
 pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabilities: Capabilities) -> Vec<Drift> {
     let of_names = drift_of_names(scene);
     if !scene.acting.compares {
@@ -401,7 +406,7 @@ pub fn drift_of(scene: &Scene, settled: &Plan, observed: Option<&Member>, capabi
     with(plan(&layers, &view).drift(), of_names)
 }
 
-/// Declared roles that are in force under another name: nothing differs at the provider but the name.
+/// The drift of declared roles that are in force under another name: only the name differs at the provider.
 fn drift_of_names(scene: &Scene) -> Vec<Drift> {
     let declared_by_others = |role: &str| scene.others.iter().any(|other| other.layer.has_in_effect(role, scene.now));
     let mut drift = Vec::new();
@@ -422,7 +427,7 @@ fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {
     drift
 }
 
-/// The target as status says it.
+/// The target in the form of `status.target`.
 pub fn target_status(resolved: &super::resolve::Resolved) -> TargetStatus {
     let target = &resolved.target;
     TargetStatus {

@@ -1,5 +1,5 @@
-//! What a provider object refers to: Secrets and ConfigMaps, read one by one, never listed or watched. A provider of one
-//! namespace refers to that namespace only.
+//! The Secrets and ConfigMaps that a provider object refers to. They are read one by one, never listed or watched. A
+//! provider object of a namespace refers to objects of that namespace only.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,7 +21,7 @@ use crate::core::status::Told;
 use crate::provider::http::Trust;
 use crate::provider::{infisical, zitadel};
 
-/// A credential as read.
+/// A credential that was read.
 pub enum Credential {
     /// For Infisical.
     Infisical(infisical::Credentials),
@@ -29,24 +29,24 @@ pub enum Credential {
     Zitadel(zitadel::Credentials),
 }
 
-/// Where the objects that a provider object names are.
+/// The location of the objects that a provider object names.
 #[derive(Clone, Copy)]
 pub enum Home<'a> {
-    /// In this namespace, which is the provider object's own.
+    /// They are in this namespace, which is the provider object's own.
     Namespace(&'a str),
-    /// Each in the namespace that the reference names. The provider object is the cluster's, and may sign in with the
-    /// operator's own token, one of those in this folder.
+    /// Each is in the namespace that the reference names. The provider object is one of the cluster and may sign in
+    /// with one of the operator's own tokens, which are in this folder.
     Cluster(&'a Path),
 }
 
-/// The objects that a provider object names, and what of them was read.
+/// The objects that a provider object names, and a hash of the values that were read.
 pub struct References<'a> {
     client: Client,
     home: Home<'a>,
     read: DefaultHasher,
 }
 
-/// One key of an object in the namespace where it is.
+/// One key of an object, with its namespace.
 struct Place<'a> {
     kind: &'static str,
     namespace: &'a str,
@@ -61,21 +61,21 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// Why a value can't be had.
+/// Why a value is unavailable.
 struct Missing {
     message: String,
-    /// The API server didn't answer: the object may be as it was.
+    /// The API server did not answer: the object may be unchanged.
     unanswered: bool,
 }
 
 impl<'a> References<'a> {
-    /// Nothing read yet.
+    /// References of which nothing was read yet.
     pub fn of(client: Client, home: Home<'a>) -> Self {
         Self { client, home, read: DefaultHasher::new() }
     }
 
-    /// Tells whether anything that a connection is made from has changed: the object with this uid, its spec, or a value
-    /// that was read. It never leaves the process.
+    /// The fingerprint of everything that a connection is made from: the object's uid, its spec, and the values that
+    /// were read. It never leaves the process.
     pub fn print(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
         // A spec always has a JSON form.
         (uid, serde_json::to_string(spec).unwrap_or_default()).hash(&mut self.read);
@@ -111,7 +111,8 @@ impl<'a> References<'a> {
         }
     }
 
-    /// The operator's own token with an audience. No provider object of a namespace has it: the schema says so, and this.
+    /// The operator's own token with an audience. No provider object of a namespace may use it: the schema forbids it,
+    /// and so does this function.
     fn own_token(&self, field: &str, own: &OwnToken) -> Result<infisical::TokenSource, Told> {
         match self.home {
             Home::Cluster(folder) => Ok(infisical::TokenSource::with_audience(folder, &own.audience)),
@@ -163,7 +164,7 @@ impl<'a> References<'a> {
             _ => return Err(invalid("set exactly one of inline, configMapRef and secretRef in spec.caBundle")),
         };
         let pem = read.map_err(|Missing { message, unanswered }| {
-            // Not InvalidSpec: what is missing may be on its way, as a Secret is.
+            // Not InvalidSpec: a missing object may be created later, as a Secret may.
             let reason = if unanswered { Reason::Unreachable } else { Reason::ProviderNotReady };
             Told::new(reason, format!("spec.caBundle can't be read: {message}"))
         })?;
@@ -190,8 +191,8 @@ impl<'a> References<'a> {
         Ok(Place { kind, namespace: self.namespace(namespace.as_deref())?, name, key })
     }
 
-    /// The namespace of a reference. The schema sees to it as well; another namespace's Secret is never read because a
-    /// schema is an old one.
+    /// The namespace of a reference. The schema enforces this as well; the check here ensures that an old schema never
+    /// lets the operator read a Secret of another namespace.
     fn namespace<'r>(&self, named: Option<&'r str>) -> Result<&'r str, Told>
     where
         'a: 'r,
@@ -208,7 +209,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// A secret text.
+    /// The text of a Secret's key.
     async fn secret(&mut self, reference: &SecretKeyRef) -> Result<SecretString, Told> {
         let place = self.of_secret(reference)?;
         let bytes = self.secret_bytes(&place).await.map_err(|Missing { message, unanswered }| {

@@ -1,4 +1,5 @@
-//! Drift that comes back after each repair: another writer, such as the operator of a second cluster, keeps undoing it.
+//! Detects drift that comes back after each repair: another writer, such as the operator of a second cluster, keeps
+//! undoing it.
 
 use std::time::Duration;
 
@@ -12,12 +13,12 @@ use crate::api::{ProjectMembership, Reason};
 use crate::core::layers::Phase;
 use crate::core::status::Told;
 
-/// The same drift was repaired this many times in a row: then the target is contested.
+/// After this number of repairs of the same drift in a row the target is contested.
 const CONTESTED: u32 = 3;
-/// How long a contested drift is left alone at least.
+/// The shortest time for which a contested drift is not repaired.
 const SLOW: Duration = Duration::from_secs(600);
 
-/// How often in a row the same drift of a target was repaired.
+/// How many times in a row the same drift of a target was repaired.
 #[derive(Clone, Debug, Default)]
 pub struct Repairs {
     drift: Vec<Drift>,
@@ -26,14 +27,15 @@ pub struct Repairs {
 }
 
 impl Repairs {
-    /// A drift was repaired.
+    /// Records that a drift was repaired.
     pub fn repaired(&mut self, drift: &[Drift], now: Instant) {
         let again = if self.drift == drift { self.in_a_row } else { 0 };
         *self = Self { drift: drift.to_vec(), in_a_row: again.saturating_add(1), last: Some(now) };
     }
 
-    /// A list that began at `listed` shows no drift. `interval`: how long drift may remain. The other writer may wait as
-    /// long as this one before it writes again, so that a contested target is quiet only after twice that time.
+    /// Records that a list that began at `listed` shows no drift. `interval`: how long drift may remain. The other
+    /// writer may wait as long as this operator before it writes again, so a contested target counts as quiet only
+    /// after twice that time.
     pub fn no_drift(&mut self, listed: Instant, interval: Duration) {
         let quiet = if self.is_contested() { interval.max(SLOW) * 2 } else { interval };
         if self.last.is_some_and(|last| listed >= last + quiet) {
@@ -41,7 +43,7 @@ impl Repairs {
         }
     }
 
-    /// Whether this drift is left alone for now.
+    /// Whether this drift is not repaired for now.
     pub fn waits(&self, drift: &[Drift], now: Instant, interval: Duration) -> bool {
         let recent = self.last.is_some_and(|last| now < last + interval.max(SLOW));
         self.is_contested() && self.drift == drift && recent
@@ -52,7 +54,7 @@ impl Repairs {
         self.in_a_row >= CONTESTED
     }
 
-    /// Whether every declaration of the target that counts was carried out before, so that what differs is drift.
+    /// Whether every declaration of the target that counts was carried out before, so that any difference is drift.
     pub fn are_carried_out(&self, ctx: &Context, scene: &Scene) -> bool {
         let others = scene.other_objects.iter().map(|other| ctx.latest(other));
         let objects = std::iter::once(Some(scene.object.clone())).chain(others).zip(scene.layers());
@@ -62,7 +64,7 @@ impl Repairs {
         counting.all(|(object, _)| object.is_some_and(|object| carried_out(&object)))
     }
 
-    /// What the declarations of a contested target report.
+    /// The report of the declarations of a contested target.
     pub fn told(&self) -> Option<Told> {
         self.is_contested().then(|| {
             let message = "another writer has undone the same repair at three resyncs in a row: find out who else manages this member, for example an operator in another cluster; until then drift is repaired every 10 minutes at most, and ends and revocations are carried out at once";
@@ -71,7 +73,7 @@ impl Repairs {
     }
 }
 
-/// Whether the object was reported as contested for the spec it has.
+/// Whether the object was reported as contested for its present spec.
 fn reported_contested(object: &ProjectMembership) -> bool {
     let status = object.status.as_ref().filter(|status| Some(status.observed_generation) == object.metadata.generation);
     let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
@@ -113,7 +115,8 @@ mod tests {
         assert!(!repairs.is_contested() && repairs.told().is_none());
     }
 
-    /// Seen failing with `no_drift` at once: the list that confirms a repair, and the quiet time of the other writer, end it.
+    /// Seen failing when `no_drift` took effect at once: the list that confirms a repair, and the quiet time of the
+    /// other writer, ended the row.
     #[test]
     fn a_resync_without_drift_ends_the_row_and_twenty_quiet_minutes_end_a_contest() {
         let began = Instant::now();

@@ -1,9 +1,9 @@
-//! Provider objects that were removed by force and created again with another endpoint: what their memberships hold at the
-//! former one is revoked through the connection that is still in memory, or reported where there is none.
+//! Handles provider objects that were removed by force and created again with another endpoint. What their memberships
+//! hold at the former endpoint is revoked through the connection that is still in memory, or reported if there is none.
 //!
-//! The URL of a provider object is immutable: an endpoint in a status that is not the provider object's is that of a former
-//! one, or was forged. What is older than the provider object can tell: a record of an object that is younger than its
-//! provider object is never of another endpoint.
+//! The URL of a provider object is immutable: if the endpoint in a status is not that of the provider object, it is
+//! that of a former one, or was forged. The ages of the objects show which: the record of an object that is younger
+//! than its provider object is never of another endpoint.
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ pub fn holds_access(ctx: &Context, key: &ProviderKey, endpoint: &str) -> bool {
     of_provider(ctx, key).iter().any(|object| is_finalized(object) && endpoint_of(object).as_deref() == Some(endpoint))
 }
 
-/// Drops the connections of former provider objects that nothing holds access through any more.
+/// Drops the connections of former provider objects through which no membership holds access any more.
 pub fn forget_unneeded(ctx: &Context) {
     ctx.connections.keep_retired(|key, endpoint| holds_access(ctx, key, endpoint));
 }
 
-/// The endpoint at which an object holds access that its provider object does not stand for; `None`: there is none.
+/// The endpoint, other than the provider object's, at which an object holds access; `None`: there is none.
 fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<Timestamp>) -> Option<String> {
     let status = object.status.as_ref()?;
     let holds = !status.managed_roles.is_empty() || !status.carried_roles.is_empty();
@@ -40,8 +40,8 @@ fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<T
     endpoint_of(object).filter(|former| former != endpoint && holds && older)
 }
 
-/// Parts an object from what it holds at the endpoint of a former provider object: its status is not taken for the new
-/// one's. `true`: it was written, and is read again.
+/// Separates an object from the access that it holds at the endpoint of a former provider object, so that its record is
+/// not applied to the new endpoint. `true`: the status was written, and the object has to be read again.
 pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool, Stop> {
     let key = ProviderKey::named_by(object);
     let current = match (departed::left_at(object), ctx.connections.get(&key)) {
@@ -69,7 +69,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool
     Ok(true)
 }
 
-/// Reports one role that an object holds at the endpoint of a former provider object.
+/// Reports a role that an object holds at the endpoint of a former provider object.
 fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, revocable: bool) {
     let former = text::filtered(former, &[]);
     let (happening, what) = match revocable {
@@ -85,7 +85,7 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
     ctx.events.tell(object, happening, &[message], object.spec.justification.as_deref());
 }
 
-/// The endpoint that an object's status gives, or that a copy of an object was left behind for.
+/// The endpoint in an object's status, or the one for which a copy of an object was left behind.
 fn endpoint_of(object: &ProjectMembership) -> Option<String> {
     departed::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }

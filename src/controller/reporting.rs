@@ -1,5 +1,5 @@
-//! Reports what somebody should look at: one event and one line in the log when it begins, and again while it lasts.
-//! When that is due is decided by [`notices`](crate::core::notices).
+//! Reports what needs a user's attention: one event and one log line when it begins, and again while it lasts. The
+//! times are decided by [`notices`](crate::core::notices).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ use crate::core::notices::Notices;
 use crate::core::plan::{Loss, Plan};
 use crate::core::status::{self, Told};
 
-/// What was reported of each object that is not as it should be, by the objects' uids.
+/// What was reported about each object that is not in its declared state, by the objects' uids.
 #[derive(Debug, Default)]
 pub struct Reports(Mutex<HashMap<String, Notices>>);
 
@@ -45,7 +45,7 @@ impl Reports {
         answer
     }
 
-    /// The object is gone, or was released.
+    /// Forgets an object that is gone or was released.
     pub fn forget(&self, ctx: &Context, uid: &str) {
         let mut reports = self.lock();
         if reports.remove(uid).is_some() {
@@ -53,7 +53,7 @@ impl Reports {
         }
     }
 
-    /// Of how many objects something was reported.
+    /// The number of objects about which something was reported.
     pub fn len(&self) -> usize {
         self.lock().len()
     }
@@ -63,7 +63,8 @@ impl Reports {
         self.len() == 0
     }
 
-    /// Forgets the objects that are gone: those that nobody saw go, and those that a pass reported as they went.
+    /// Forgets the objects that are gone: those whose deletion was not watched, and those about which a pass reported
+    /// something while they were being removed.
     pub fn forget_missing(&self, ctx: &Context) {
         let mut reports = self.lock();
         if !reports.is_empty() {
@@ -83,8 +84,8 @@ fn count(ctx: &Context, reports: &HashMap<String, Notices>) {
     ctx.metrics.overdue(reports.values().filter(|notices| notices.is_overdue()).count());
 }
 
-/// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how soon a
-/// wait is to be reported that nothing else would come back for.
+/// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
+/// soon a wait has to be reported, if the next pass has to be scheduled for that.
 pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
     let now = Instant::now().into_std();
@@ -107,13 +108,14 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
     None
 }
 
-/// Whether the status does not give this reason yet.
+/// Whether the status does not contain this reason yet.
 fn begins(object: &ProjectMembership, reason: Reason) -> bool {
     let ready = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
     ready.is_none_or(|ready| ready.reason != reason.to_string())
 }
 
-/// A wait for a provider that is not ready is one line in the log about the provider, not one about each membership.
+/// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its
+/// memberships.
 fn report_wait(ctx: &Context, object: &ProjectMembership, told: &Told) {
     let message = format!("{}: {}", told.reason, told.message);
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
@@ -135,18 +137,18 @@ fn emit(ctx: &Context, object: &ProjectMembership, happening: Happening, reason:
 /// Access that should have ended and may still be in force.
 #[derive(Clone, Debug)]
 pub struct Overdue<'a> {
-    /// The roles.
+    /// The roles that may still be in force.
     pub roles: &'a BTreeSet<String>,
-    /// Why they should be gone.
+    /// Why the access should have ended.
     pub because: &'a str,
-    /// Why they are not, for the metric.
+    /// Why it could not be revoked, for the metric.
     pub reason: Reason,
     /// What is wrong, where, and what to do.
     pub message: &'a str,
 }
 
-/// Reports a revocation that has failed: an event, a line in the log and a metric at the first failure, and every ten
-/// minutes while it lasts.
+/// Reports a revocation that has failed: with an event, a log line and a metric at the first failure, and again every
+/// ten minutes while it lasts.
 pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
     let now = Instant::now().into_std();
     let due = ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
@@ -156,8 +158,8 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
     }
 }
 
-/// Reports the temporary grants of which the object's status newly says that they were not given. Of a suspended object that
-/// is what was asked for.
+/// Reports the temporary grants that the object's new status marks as not given. For a suspended object nothing is
+/// reported, because not granting is what its spec requests.
 pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatus]) {
     let old = object.status.as_ref().map_or(&[][..], |status| &status.roles);
     let missed: Vec<String> = status::missed(old, new).map(|role| role.role.clone()).collect();
@@ -174,7 +176,7 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
     ctx.events.tell(object, Happening::NotGranted, &missed, object.spec.justification.as_deref());
 }
 
-/// Nothing of the object is left to revoke. (What was revoked has an event of its own.)
+/// Records that nothing of the object is overdue. (Each revocation has an event of its own.)
 pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
     ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::revoked);
 }
@@ -189,7 +191,7 @@ fn overdue_message(object: &ProjectMembership, overdue: &Overdue<'_>) -> String 
     )
 }
 
-/// Whose roles where, for a message.
+/// The subject and the project of an object, for a message.
 fn place(object: &ProjectMembership) -> String {
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
         Some(TargetStatus { provider, project_id, subject_kind, subject_id, .. }) => {
@@ -204,7 +206,7 @@ fn place(object: &ProjectMembership) -> String {
     }
 }
 
-/// Why managed roles should be gone, for a message.
+/// Why managed roles should have ended, for a message.
 pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
@@ -217,8 +219,9 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     }
 }
 
-/// Takes note of a request about an object that the API server failed or refused, has the API server probed where that may
-/// concern all objects, and logs what concerns this one. Returns how many passes in a row have met a fault.
+/// Records that the API server failed or refused a request about an object. If the failure may concern all objects, the
+/// API server is probed; a failure that concerns this object is logged. Returns how many passes in a row have met a
+/// fault.
 pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
     let concern = Concern::of(error);
     let undecided = ctx.outage.is_undecided();
@@ -241,18 +244,18 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
     in_a_row
 }
 
-/// All requests about an object were answered.
+/// Records that all requests about an object were answered.
 pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
     ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::no_fault);
 }
 
-/// Reports what a confirmed change did: to each declaration of the target its own roles, as an event and one line in the
-/// log. `reported`: the roles that the acting object's status reported in force when the pass began.
+/// Reports the effects of a confirmed change: for each declaration of the target its own roles, as an event and one log
+/// line. `reported`: the roles that the acting object's status reported in force when the pass began.
 pub fn changed(ctx: &Context, scene: &Scene, plan: &Plan, reported: &BTreeMap<String, Term>) {
     report_changes(ctx, scene, plan.gained(), plan, reported);
 }
 
-/// Reports which roles went with a change that only takes away.
+/// Reports which roles were removed by a change that only removes.
 pub fn lost(ctx: &Context, scene: &Scene, plan: &Plan) {
     report_changes(ctx, scene, &[], plan, &BTreeMap::new());
 }
@@ -291,7 +294,7 @@ fn report_change(ctx: &Context, scene: &Scene, object: &ProjectMembership, chang
     ctx.events.tell(object, change.happening, &change.roles, justification);
 }
 
-/// How late the ends were that a change carried out.
+/// Records by how much the ends that a change carried out were late.
 fn measure_lateness(ctx: &Context, scene: &Scene, plan: &Plan) {
     let (now, layers) = (scene.clock(ctx), scene.layers());
     for (role, _) in plan.lost().iter().filter(|(_, loss)| *loss == Loss::Expired) {

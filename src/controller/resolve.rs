@@ -1,4 +1,5 @@
-//! From an object's references to a verified connection and a target, and all declarations of that target as layers.
+//! Resolves an object's references to a verified connection and a target, and reads all declarations of that target as
+//! layers.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,37 +29,38 @@ use crate::core::policy::{self, Refusal};
 use crate::provider::Provider;
 use crate::provider::http::text;
 
-/// What an object's references stand for.
+/// The result of resolving an object's references.
 #[derive(Clone)]
 pub struct Resolved {
     /// The uid of the object.
     pub uid: String,
-    /// The provider.
+    /// The connection to the provider.
     pub connection: Arc<Connection>,
-    /// The provider object as it is now, with its rules.
+    /// The provider object in its present version, with its rules.
     pub named: Named,
-    /// Why the provider isn't ready: the connection is the last one that was, for ends and revocations only.
+    /// Why the provider is not ready. The connection is then the last one that was ready, and serves only ends and
+    /// revocations.
     pub unready: Option<Refusal>,
-    /// The target there.
+    /// The target at the provider.
     pub target: Target,
-    /// The provider object is gone, and the connection is what is left of it.
+    /// The provider object is gone, and the connection is the one that was kept of it.
     pub retired: bool,
 }
 
 impl Resolved {
-    /// What the provider can and needs for this kind of subject.
+    /// The capabilities and requirements of the provider for this kind of subject.
     pub fn capabilities(&self) -> Capabilities {
         self.connection.provider.capabilities(self.target.subject_kind)
     }
 
-    /// The object that this was resolved for, as last seen; `None`: it is gone. Another one may stand under its name by
-    /// now, whose subject is another.
+    /// The object that this was resolved for, in the version of the cache; `None`: it is gone. Another object may have
+    /// its name by now, with another subject.
     pub fn object(&self, ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         ctx.latest(reference).filter(|object| object.uid().as_ref() == Some(&self.uid))
     }
 
-    /// The same with the provider object's rules as they are by now; `None`: it, its connection or its readiness is another
-    /// than when this was resolved, so that nothing may be done on the word of it any more.
+    /// This value with the present rules of the provider object. `None`: the provider object, its connection or its
+    /// readiness has changed since this was resolved, so that it may not be used any more.
     pub fn renewed(&self, ctx: &Context) -> Option<Self> {
         if self.retired {
             let retired = ctx.connections.retired(&self.connection.key, &self.connection.endpoint)?;
@@ -74,12 +76,12 @@ impl Resolved {
         Arc::ptr_eq(&current, &self.connection).then(|| Self { named, ..self.clone() })
     }
 
-    /// Whether the target is whom the operator itself signs in as there.
+    /// Whether the subject of the target is the account that the operator itself uses at the provider.
     pub fn is_ourselves(&self) -> bool {
         self.connection.provider.signed_in_as().is_some_and(|id| id == self.target.subject_id)
     }
 
-    /// The rules that an object on the target is under. `labels`: those of its namespace.
+    /// The rules that apply to an object of the target. `labels`: those of its namespace.
     pub fn governed<'a>(&'a self, object: &'a ProjectMembership, labels: Option<&'a Labels>) -> Option<Governed<'a>> {
         let place = Place {
             project_id: Some(&self.target.project.id),
@@ -89,14 +91,15 @@ impl Resolved {
         governed(&self.named, object, labels, place)
     }
 
-    /// What is known of the credential's rights in the target's project.
+    /// What is known about the credential's rights in the target's project.
     pub fn evidence(&self) -> Evidence {
         self.connection.rosters.evidence(&self.target.project, self.target.subject_kind)
     }
 
-    /// Whose roles at which server.
+    /// The subject, project and server whose roles are managed.
     ///
-    /// The organization isn't part of it: a project has one, and whether an object writes it down changes nothing.
+    /// The organization is not part of it: a project belongs to exactly one, and whether an object's spec names it
+    /// makes no difference.
     pub fn spot(&self) -> Spot {
         let mut target = self.target.clone();
         target.project.organization_id = None;
@@ -104,9 +107,9 @@ impl Resolved {
     }
 }
 
-/// Why an object's references stand for nothing yet.
+/// Why an object's references cannot be resolved yet.
 pub enum Unresolved {
-    /// The provider object is being checked for the first time: it wakes its memberships when that is done.
+    /// The provider object is being checked for the first time. When the check is done, its memberships are reconciled.
     Checking,
     /// A name of the object has yet to be looked up through this connection.
     Named(Arc<Connection>, Named),
@@ -120,8 +123,8 @@ impl From<Refusal> for Unresolved {
     }
 }
 
-/// Resolves an object's provider and target. Where the provider object is gone, or unusable after it was created again, what
-/// is left of the former one serves for what ends.
+/// Resolves an object's provider and target. If the provider object is gone, or was created again and is unusable, the
+/// retired connection of the former one serves for ends and revocations.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
     let refusal = match departed::left_at(object) {
@@ -172,7 +175,7 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
     let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
-        // Another object stands under the name now.
+        // Another provider object has this name now.
         (None, None) => return Err(Unresolved::Checking),
     };
     told_by_another(object, &connection)?;
@@ -186,8 +189,8 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
     }
 }
 
-/// Why a provider object's memberships wait. Of one of the cluster they learn no more than that: its Secrets, its
-/// server's words and whatever else its own status says are for whoever keeps it.
+/// Why a provider object's memberships wait. About a provider object of the cluster the message gives only the reason:
+/// its Secrets, its server's messages and the rest of its status are for its administrators only.
 fn unready(key: &ProviderKey, link: &Link) -> Refusal {
     let ProviderKey { kind, name, .. } = key;
     let message = match (link, kind) {
@@ -202,7 +205,8 @@ fn unready(key: &ProviderKey, link: &Link) -> Refusal {
     Refusal { reason: Reason::ProviderNotReady, message }
 }
 
-/// What names stand for at one server they don't stand for at another, and they are never looked up again.
+/// Refuses an object whose names were looked up at another server: the ids of one server are not valid at another, and
+/// names are never looked up again.
 fn told_by_another(object: &ProjectMembership, connection: &Connection) -> Result<(), Refusal> {
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
@@ -218,40 +222,42 @@ fn told_by_another(object: &ProjectMembership, connection: &Connection) -> Resul
     }
 }
 
-/// All objects on one target through one provider object, as layers.
+/// A snapshot of all declarations of one target through one provider object, as layers.
 pub struct Scene {
     /// The acting object.
     pub object: Arc<ProjectMembership>,
-    /// Its reading; it stands first among the layers as well.
+    /// The evaluation of the acting object, which is also the first of the layers.
     pub acting: Reading,
-    /// The others' readings.
+    /// The evaluations of the other declarations.
     pub others: Vec<Reading>,
-    /// The others' references, in the same order.
+    /// References to the other declarations, in the same order.
     pub other_objects: Vec<ObjectRef<ProjectMembership>>,
-    /// What the provider can and needs.
+    /// The capabilities and requirements of the provider.
     pub capabilities: Capabilities,
-    /// Roles that nobody of ours granted and that no rule lets the acting object take away, not even for a removal's sake.
+    /// Roles that no declaration granted and that no rule allows the acting object to remove, not even when it removes
+    /// the whole member.
     pub spared: BTreeSet<String>,
-    /// Whether the provider's clock and ours show the same time: a temporary grant begins only then.
+    /// Whether the provider's clock and the operator's agree: a temporary grant begins only if they do.
     pub clocks: Agreement,
     /// The uids and generations of the objects that count.
     pub asked_by: BTreeSet<(String, i64)>,
-    /// The target, as status says it.
+    /// The target in the form of `status.target`.
     pub target_status: TargetStatus,
-    /// The instant that all this is for, by whichever clock is ahead: of two ends the earlier counts.
+    /// The time for which everything is evaluated, by the clock that is ahead, so that an end takes effect at the
+    /// earlier of the two times.
     pub now: Timestamp,
-    /// How far that clock is ahead of ours.
+    /// How far that clock is ahead of the operator's clock.
     pub lead: SignedDuration,
 }
 
 impl Scene {
-    /// What the clock shows by now that `now` was read from.
+    /// The present time of the clock that `now` was read from.
     pub fn clock(&self, ctx: &Context) -> Timestamp {
         ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX)
     }
 
-    /// The acting object's declaration as a layer that counts, with its starts taken from status and spec: what the
-    /// provider is compared with while the object is suspended or only observes.
+    /// The acting object's declaration as a layer that counts, with the start times of its status and spec. The
+    /// provider is compared with this layer while the object is suspended or only observes.
     pub fn declared(&self) -> Option<Layer> {
         let admitted = self.acting.admitted.as_ref()?;
         let status = self.object.status.clone().unwrap_or_default();
@@ -263,23 +269,23 @@ impl Scene {
         Some(layer)
     }
 
-    /// The layers, the acting one first.
+    /// All layers, the acting one first.
     pub fn layers(&self) -> Vec<Layer> {
         std::iter::once(&self.acting).chain(&self.others).map(|reading| reading.layer.clone()).collect()
     }
 
-    /// Whether any object on the target has written down a role with its id.
+    /// Whether any declaration of the target has recorded a role with its id.
     pub fn know_ids(&self) -> bool {
         std::iter::once(&self.acting).chain(&self.others).any(|reading| reading.renames.know_ids())
     }
 
-    /// The others' layers.
+    /// The layers of the other declarations.
     pub fn other_layers(&self) -> Vec<Layer> {
         self.others.iter().map(|reading| reading.layer.clone()).collect()
     }
 }
 
-/// Reads the acting object and the others on its target; `None`: it is gone.
+/// Evaluates the acting object and the other declarations of its target; `None`: the object is gone.
 pub fn scene(
     ctx: &Context,
     reference: &ObjectRef<ProjectMembership>,
@@ -332,7 +338,7 @@ pub fn scene(
         };
         let mut reading = admit::read(object, &beside);
         if let Some(governed) = governed {
-            // Whoever may forge a status takes nothing away by it that no rule gives them.
+            // A user who can forge a status must not be able to remove roles that no rule gives them.
             let Reading { layer, renames, .. } = &mut reading;
             let written = |role: &str| ctx.written.knows(object, renames.recorded_as(role));
             layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
@@ -354,7 +360,7 @@ pub fn scene(
         Some(None) | None => BTreeSet::new(),
     };
     for (index, reading) in readings.iter_mut().enumerate() {
-        // An object's grants are its own pass's to begin, and that only once the finalizer is there to end them.
+        // Only an object's own pass may begin its grants, and only when the finalizer is there to end them.
         reading.layer.grants_unrecorded &= index == 0 && is_finalized(&object);
     }
     let counting = objects.iter().zip(&readings).filter(|(_, reading)| reading.layer.phase == Phase::Counts);
@@ -380,12 +386,12 @@ pub fn scene(
     })
 }
 
-/// The labels of an object's namespace, as far as rules ask for them.
+/// The labels of an object's namespace, if any rule selects by labels.
 pub fn labels(ctx: &Context, object: &ProjectMembership) -> Option<Labels> {
     ctx.namespaces.labels(object.metadata.namespace.as_deref().unwrap_or_default())
 }
 
-/// The rules that an object is under at `place`; `None`: its provider object has none.
+/// The rules that apply to an object at `place`; `None`: its provider object has none.
 pub fn governed<'a>(
     named: &'a Named,
     object: &'a ProjectMembership,
@@ -397,17 +403,18 @@ pub fn governed<'a>(
     named.rules().map(|rules| Governed { provider, rules, namespace, place })
 }
 
-/// An object that is being deleted and has nothing to revoke any more is gone already.
+/// Whether an object is evaluated: one that is being deleted and has nothing left to revoke counts as gone.
 fn has_a_say(object: &ProjectMembership) -> bool {
     object.metadata.deletion_timestamp.is_none() || is_finalized(object)
 }
 
-/// Whether our finalizer is on the object.
+/// Whether the operator's finalizer is on the object.
 pub fn is_finalized(object: &ProjectMembership) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Objects share a plan when they name the same provider object: one credential must not write on another's word.
+/// Whether two objects share a plan: they must name the same provider object, because one credential must not write on
+/// behalf of another.
 pub fn same_plan(a: &Resolved, b: &Resolved) -> bool {
     a.connection.uid == b.connection.uid && a.spot() == b.spot()
 }

@@ -1,4 +1,4 @@
-//! Starting, running and stopping.
+//! Starts, runs and stops the operator.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,63 +23,64 @@ use crate::telemetry::liveness::name_of;
 use crate::telemetry::{Health, Metrics, serve};
 use crate::transport::roots;
 
-/// The longest that writes that were sent are waited for. No write takes longer.
+/// The longest wait for writes that were sent. No write takes longer.
 const STOPPING: Duration = Duration::from_secs(35);
-/// How long passes may go on when the operator is told to stop and another replica waits, which is to take over within
-/// three seconds. After it only writes that were sent are waited for, and as long again for what is to be said of them.
+/// How long passes may continue when the operator is stopped while another replica waits, which has to take over within
+/// three seconds. After this time only writes that were sent are waited for, and then the same time again for their
+/// reports.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the operator is started with.
+/// The configuration of the operator.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where `/metrics`, `/healthz` and `/readyz` are served.
+    /// The address at which `/metrics`, `/healthz` and `/readyz` are served.
     pub address: SocketAddr,
     /// Which URLs provider objects may name.
     pub urls: http::Policy,
-    /// The Lease that says which of several replicas acts; `None`: there is one only.
+    /// The Lease that decides which of several replicas acts; `None`: there is only one replica.
     pub lease: Option<lease::Config>,
-    /// The namespaces that are looked at; none: all of them, and what belongs to the cluster.
+    /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
     /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
 }
 
-/// Why the operator can't run.
+/// Why the operator cannot run.
 #[derive(thiserror::Error, Debug)]
 pub enum RunError {
-    /// There is no client of the API server.
+    /// The client of the API server cannot be created.
     #[error(transparent)]
     Kubernetes(#[from] kubernetes::ClientError),
-    /// The providers' client can't be made.
+    /// The HTTP client of the providers cannot be created.
     #[error(transparent)]
     Http(#[from] crate::provider::Error),
-    /// Another replica acts now.
+    /// The Lease was lost: another replica acts now.
     #[error(
         "the lease was lost{}: nothing more is written. This is to be started again, and will stand by",
         to.as_ref().map_or_else(String::new, |to| format!(" to {to}"))
     )]
     LeaseLost {
-        /// Who has it.
+        /// The holder of the Lease, if it is known.
         to: Option<String>,
     },
-    /// The address isn't to be had.
+    /// The address is unavailable.
     #[error("{address} can't be listened on: {error}. Choose another with --listen")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// Why it cannot be listened on.
         error: std::io::Error,
     },
 }
 
-/// Runs until `stop` says true, then lets what is under way finish.
+/// Runs until `stop` is true, then lets what is in progress finish.
 pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
     announce(&config);
     let leadership = config.lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
     let metrics = Arc::new(Metrics::default());
     let reachability = Arc::new(Reachability::default());
     let api_server = ApiServer::infer(&config.urls.proxies, metrics.clone(), reachability.clone()).await?;
-    // Nothing but GET is sent unless this process leads, except about the Lease: no caller can forget to ask.
+    // Nothing but GET is sent unless this process leads, except about the Lease, so that no caller can forget to check.
     let client = api_server.client()?.with_layer(&while_leading(leadership.clone())).build();
     let unbound = api_server.client()?.build();
     let anywhere = http::Policy { restrict_addresses: false, ..config.urls.clone() };
@@ -121,7 +122,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
         .for_each(|_| future::ready(()));
     let reconciling = async {
-        // A provider that isn't in the cache yet is no missing provider.
+        // A provider object that is not in the cache yet must not be reported as missing.
         ctx.providers.are_known().await;
         reconciling.await;
     };
@@ -139,7 +140,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let writing = !leadership.is_idle();
         let _ = tokio::time::timeout(STOPPING, leadership.idle()).await;
         if writing {
-            // What was written is still to be confirmed and told.
+            // The writes still have to be confirmed and reported.
             tokio::time::sleep(GRACE).await;
         }
     };
@@ -157,13 +158,13 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         keeper.release().await;
     }
     drop((ctx, checker));
-    // Events that wait are worth a moment, not more.
+    // Events that are still waiting may delay the exit by a second at most.
     let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "stopped");
     Ok(())
 }
 
-/// What runs, and with which of its arguments that decide what it does.
+/// Logs the version, and the arguments that decide what the operator does.
 fn announce(config: &Config) {
     let lease = config.lease.as_ref().map(|lease| format!("{}, {:?}", lease.namespace, lease.terms.duration()));
     let or_all = |names: &[String]| if names.is_empty() { "all".to_owned() } else { names.join(", ") };
@@ -176,7 +177,7 @@ fn announce(config: &Config) {
     );
 }
 
-/// Returns only when the lease was lost, with who has it.
+/// Returns only when the Lease was lost, with its holder.
 async fn lost(keeping: &mut Option<Keeping>, metrics: &Metrics) -> Option<String> {
     match keeping {
         Some(keeping) => keeping.lost().await,
@@ -191,11 +192,11 @@ fn receiver<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl
     futures::stream::poll_fn(move |context| receiver.poll_recv(context))
 }
 
-/// Ends only when the address can't be listened on.
+/// Returns only when the address cannot be listened on.
 async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, address: SocketAddr) -> RunError {
     match serving.await {
         Ok(Err(error)) => RunError::Listen { address, error },
-        // It stops when the operator does.
+        // The server stops when the operator does.
         Ok(Ok(())) | Err(_) => future::pending().await,
     }
 }
@@ -208,7 +209,7 @@ async fn check<K: ProviderObject>(
     passes.run(name_of(&ObjectRef::from_obj(&*object)), providers::check(object, checker)).await
 }
 
-/// Checks one kind of provider objects.
+/// Runs the checks of one kind of provider objects.
 fn checking<K: ProviderObject>(
     checker: &Arc<Checker>,
     feed: Feed<K>,

@@ -1,6 +1,8 @@
-//! What a controller is made of, and who wakes whom: the watches, what they change in memory, and whose passes follow.
+//! The parts of the controller and the events between them: the watches, what they change in memory, and which passes
+//! follow.
 //!
-//! [`run`](super::run()) drives it with kube's controllers; the simulation (`tests/simulation`) with a scheduler of its own.
+//! [`run`](super::run()) runs it with kube's controllers; the simulation (`tests/simulation`) uses a scheduler of its
+//! own.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -43,60 +45,63 @@ use crate::telemetry::{Metrics, Readiness};
 
 /// How often the wall clock is compared with the monotonic one.
 const CLOCK_CHECK: Duration = Duration::from_secs(15);
-/// A jump that is worth waking everybody for.
+/// The smallest jump of the wall clock after which all objects are reconciled.
 const CLOCK_JUMP: Duration = Duration::from_secs(1);
-/// How long the first passes wait for the namespaces' labels, where a rule selects by them. Ends wait no longer.
+/// How long the first passes wait for the labels of the namespaces if a rule selects by them. It is also the longest
+/// delay of ends of grants.
 const LABELS: Duration = Duration::from_secs(10);
 
-/// What a controller needs from outside.
+/// What the controller needs from its caller.
 pub struct Outside {
-    /// The API server. Nothing but GET is to get through where this process doesn't lead: see [`while_leading`].
+    /// The client of the API server. It must send nothing but GET while this process does not lead: see
+    /// [`while_leading`].
     pub client: Client,
-    /// The providers, for provider objects of a namespace.
+    /// The HTTP client of the providers, for provider objects of a namespace.
     pub http: http::Client,
-    /// The same for provider objects of the cluster, whose keeper may name any address.
+    /// The HTTP client for provider objects of the cluster, which may name any address.
     pub cluster_http: http::Client,
     /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
-    /// The namespaces that are looked at; none: all of them, and what belongs to the cluster.
+    /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The wall clock.
     pub clock: Clock,
 }
 
-/// A controller, ready to be driven.
+/// A controller that is ready to run.
 pub struct Wiring {
-    /// What a pass over a membership needs.
+    /// The context of the passes over memberships.
     pub ctx: Arc<Context>,
-    /// What a check of a provider object needs.
+    /// The context of the checks of provider objects.
     pub checker: Arc<Checker>,
-    /// What asks for passes over memberships.
+    /// The sources of passes over memberships.
     pub memberships: Feed<ProjectMembership>,
-    /// What asks for checks of provider objects of namespaces.
+    /// The sources of checks of provider objects of namespaces.
     pub providers: Feed<MembershipProvider>,
-    /// The same of those of the cluster.
+    /// The sources of checks of provider objects of the cluster.
     pub cluster_providers: Feed<ClusterMembershipProvider>,
-    /// What goes on beside the passes: it begins them when this process leads, and watches the clock. It never ends.
+    /// The background tasks: among others they let the passes begin when this process leads, and watch the clock. It
+    /// never ends.
     pub aside: BoxFuture<'static, ()>,
-    /// What sends the events. It ends when `ctx` is dropped and all are sent.
+    /// The task that sends the events. It ends when `ctx` is dropped and all events are sent.
     pub telling: BoxFuture<'static, ()>,
 }
 
-/// What asks for passes over the objects of one kind.
+/// The sources of passes over the objects of one kind.
 pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
-    /// The objects that somebody else changed. It fills the store, so it has to be polled.
+    /// The objects that another writer changed. This stream fills the store, so it has to be polled.
     pub changes: BoxStream<'static, Result<K, watcher::Error>>,
-    /// The objects as last watched.
+    /// The cache of the objects.
     pub store: Store<K>,
-    /// The objects that are to be looked at for another reason.
+    /// The objects that have to be reconciled for another reason.
     pub woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
 }
 
-/// Puts a controller together. Nothing happens until it is driven.
+/// Builds a controller. Nothing happens until its parts are polled.
 pub fn wire(outside: Outside) -> Wiring {
     let Outside { client, http, cluster_http, tokens, namespaces: watched, leadership, metrics, clock } = outside;
     let outage = Arc::new(Outage::default());
@@ -150,7 +155,8 @@ pub fn wire(outside: Outside) -> Wiring {
     );
     let labels = {
         let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone(), namespaces_writer));
-        // What a replica that stood by was told late mustn't count: it lists them when it begins to act.
+        // The view of a standby replica may be out of date and must not be used: the namespaces are listed when it
+        // begins to act.
         async move {
             leads.await;
             watch.await;
@@ -159,7 +165,7 @@ pub fn wire(outside: Outside) -> Wiring {
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(checker.clone());
-    // There is one, of all namespaces or of the first that is watched.
+    // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
     let aside = async {
         tokio::join!(ready, clock, labels, counts, probe, garbage);
@@ -179,7 +185,7 @@ pub fn wire(outside: Outside) -> Wiring {
     }
 }
 
-/// What fills the store of one kind of provider objects, and says what is known of it.
+/// What fills the cache of one kind of provider objects and tracks its state.
 struct Source<K: ProviderObject> {
     store: Store<K>,
     writer: Writer<K>,
@@ -204,7 +210,7 @@ impl<K: ProviderObject> Source<K> {
         leads: impl Future<Output = ()> + Send + 'static,
     ) -> Feed<K> {
         let Self { store, writer, woken, not_served, listed } = self;
-        // What isn't looked for is as good as not served.
+        // A kind that is not watched is treated as not served.
         not_served.send_replace(apis.is_empty());
         let ctx = checker.ctx.clone();
         let saw = {
@@ -216,7 +222,7 @@ impl<K: ProviderObject> Source<K> {
     }
 }
 
-/// Lets nothing but GET through unless this process leads: no caller can forget to ask.
+/// Lets only GET requests through unless this process leads, so that no caller can forget to check.
 pub fn while_leading(
     leadership: Arc<Leadership>,
 ) -> FilterLayer<impl Fn(Request<Body>) -> Result<Request<Body>, &'static str> + Clone + Send + 'static> {
@@ -226,13 +232,13 @@ pub fn while_leading(
     })
 }
 
-/// Ends when this process is to act for the first time.
+/// Completes when this process begins to act for the first time.
 fn leads(leadership: &Arc<Leadership>) -> impl Future<Output = ()> + Send + 'static {
     let leadership = leadership.clone();
     async move { leadership.begins().await }
 }
 
-/// The objects that somebody else changed, or that are seen for the first time.
+/// The objects that another writer changed, or that are watched for the first time.
 fn by_others<K: Resource + Send>(
     objects: impl Stream<Item = Result<K, watcher::Error>> + Send,
     ctx: Arc<Context>,
@@ -243,7 +249,7 @@ fn by_others<K: Resource + Send>(
     })
 }
 
-/// Takes note that passes over these memberships are due.
+/// Records that passes over these memberships are due.
 fn asking(
     objects: impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send,
     ctx: Arc<Context>,
@@ -255,7 +261,7 @@ fn asking(
     })
 }
 
-/// The ways to list and watch a kind: of all namespaces, or of each of these.
+/// The APIs to list and watch a kind: one for all namespaces, or one for each of the given ones.
 fn apis_of<K>(client: &Client, namespaces: &[String]) -> Vec<Api<Stored<K>>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -284,7 +290,7 @@ fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
     }
     if let Event::Apply(object) | Event::InitApply(object) = event {
         checker.ctx.namespaces.serve(object.rules().unwrap_or_default());
-        // A provider object under an old name may be another one.
+        // A provider object may be another one than the former one of the same name.
         let key = object.key();
         checker.forget_others(&key, object.meta().uid.as_deref().unwrap_or_default());
     }
@@ -303,7 +309,8 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         ctx.listing.store(false, Ordering::Release);
     }
     match event {
-        // One that was finalized was counted when it came. A status says nothing: the schema gives every object one.
+        // An object with the finalizer was already counted when it was first watched. The presence of a status shows
+        // nothing: the schema gives every object one.
         Event::Apply(object) if is_finalized(object) => {}
         Event::Apply(object) => {
             ctx.membership_count.notify_one();
@@ -327,7 +334,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
             ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
             concerned(object, ctx.targets.lost(object))
         }
-        // What was deleted while the watch was broken off is told by nobody.
+        // No event reports what was deleted while the watch was interrupted.
         Event::InitDone => {
             ctx.providers.wake_leaving(None);
             let memberships = ctx.memberships.state();
@@ -341,17 +348,17 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
     others.iter().for_each(|other| ctx.wake(other));
 }
 
-/// Says when the caches are filled, and has everything looked at when this replica begins to act.
+/// Reports when the caches are filled, and starts a pass over every object when this replica begins to act.
 async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bool>) {
     let Context { memberships, providers, readiness, begun, .. } = &*ctx;
     let filled = async { tokio::join!(memberships.wait_until_ready(), providers.are_known()) };
     if let (Ok(()), ()) = filled.await {
         readiness.ready();
         tracing::info!(memberships = memberships.len(), providers = providers.count(), "the caches are filled");
-        // The sender lives as long as the watch.
+        // The sender is not dropped before the watch.
         let _ = memberships_listed.wait_for(|listed| *listed).await;
         providers.are_listed().await;
-        // Labels that aren't known are no other labels.
+        // A timeout is no error: unknown labels are not taken for other labels.
         let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
         begun.ready();
         tracing::info!(memberships = memberships.len(), providers = providers.count(), "all is looked at");
@@ -362,7 +369,8 @@ async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bo
     future::pending().await
 }
 
-/// Timers run on the monotonic clock, ends on the wall clock: when the wall clock jumps, everybody looks again.
+/// Compares the clocks. Timers use the monotonic clock and ends of grants the wall clock, so that every object is
+/// reconciled when the wall clock jumps.
 async fn watch_clock(ctx: Arc<Context>) {
     let mut wall = ctx.now();
     let mut monotonic = Instant::now();

@@ -1,5 +1,5 @@
-//! The writes to the API server: status, finalizer. Each is made under the resourceVersion of the object that it was
-//! decided on, so that a stale cache can't undo what somebody else wrote.
+//! The writes to the API server: status and finalizer. Each one carries the resourceVersion of the object on which it
+//! was decided, so that a stale cache cannot overwrite another writer's change.
 
 use std::sync::Arc;
 
@@ -19,24 +19,25 @@ use crate::api::{FINALIZER, ProjectMembership};
 use crate::provider::Urgency;
 use crate::provider::quota::{EndpointQuota, Kind, Quota};
 
-/// The name under which fields are owned.
+/// The field manager of all writes.
 pub const MANAGER: &str = "membership-operator";
 
-/// How many writes are under way at once. What waits beyond that waits here, where namespaces take turns: the API server
-/// would serve all of ours in the order in which they come, so that a flood of one tenant's would delay everybody's.
+/// The most writes that are in flight at once. Further writes wait here, where namespaces are served in turn: the API
+/// server would serve the operator's writes in the order of their arrival, so that many writes of one tenant would
+/// delay everybody's.
 const AT_ONCE: u32 = 32;
 
-/// The fields of a status that are left out while they say nothing.
+/// The fields that a serialized status omits while they are empty.
 const LEFT_OUT: [&str; 4] = ["target", "nextTransitionTime", "carriedRoles", "lastHandledReconcileAt"];
 
-/// The turns of writes to memberships. All are of one urgency: access that is to end ends at the provider before anything
-/// is written here.
+/// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
+/// before anything is written here.
 pub fn turns() -> Quota {
     let limits = Limits { max_in_flight: Some(AT_ONCE), ..Limits::default() };
     EndpointQuota::new(false).quota("kubernetes".to_owned(), limits)
 }
 
-/// Writes a status; where it says what the object says already, nothing is sent.
+/// Writes a status; nothing is sent if it equals the status of the object.
 pub async fn status(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -58,7 +59,7 @@ pub async fn status(
     own(ctx, object, api.patch_status(&name, &params, &Patch::Merge(patch))).await
 }
 
-/// Adds our finalizer.
+/// Adds the operator's finalizer.
 pub async fn add_finalizer(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
@@ -73,7 +74,7 @@ pub async fn add_finalizer(
     Ok(held)
 }
 
-/// Takes our finalizer off; others' stay.
+/// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     if ctx.departed.ends(object) {
         return Ok(());
@@ -83,7 +84,7 @@ pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) ->
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match finalizers_are(ctx, object, finalizers).await {
         Ok(_) => {}
-        // Somebody else took it off, and the object went.
+        // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
             ctx.departed.holds_on(&uid);
@@ -111,7 +112,8 @@ async fn finalizers_are(
     own(ctx, object, api.patch(&name, &params, &Patch::Merge(patch))).await
 }
 
-/// Makes a write known as our own, and looks again where somebody else's change came in between.
+/// Marks a write as the operator's own, so that its watch event starts no pass, and starts a pass if another writer's
+/// change came in between.
 async fn own(
     ctx: &Context,
     object: &ProjectMembership,
@@ -128,7 +130,7 @@ async fn own(
     answer.map(|written| ctx.written.remember(written))
 }
 
-/// Makes a write to a provider object known as our own, and has it looked at again where somebody else's change came in
+/// Marks a write to a provider object as the operator's own, and requests a check if another writer's change came in
 /// between.
 pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
     ctx: &Context,
@@ -144,12 +146,12 @@ pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
     answer.map(drop)
 }
 
-/// Whether another writer was first.
+/// Whether the write failed because another writer was first.
 pub fn is_conflict(error: &kube::Error) -> bool {
     Concern::of(error) == Concern::Conflict
 }
 
-/// The API that memberships are written and looked up by.
+/// The API with which an object is written and read.
 pub fn api(ctx: &Context, object: &ProjectMembership) -> Api<Stored<ProjectMembership>> {
     Api::namespaced(ctx.client.clone(), &object.namespace().unwrap_or_default())
 }
@@ -158,7 +160,8 @@ fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
     value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_else(|| json!({}))
 }
 
-/// The merge patch of a status. Where none could be decoded ([`super::stored`]), it replaces every field of what is stored.
+/// The merge patch of a status. If no old status could be decoded ([`super::stored`]), the patch replaces every stored
+/// field.
 fn status_difference(old: Option<&ProjectMembershipStatus>, new: &ProjectMembershipStatus) -> Option<Value> {
     let replaced = if old.is_none() { &LEFT_OUT[..] } else { &[] };
     let mut difference = difference(&to_value(old), &to_value(Some(new)))?;
@@ -170,7 +173,7 @@ fn status_difference(old: Option<&ProjectMembershipStatus>, new: &ProjectMembers
     Some(difference)
 }
 
-/// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None` where they are the same.
+/// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None`: they are equal.
 pub fn difference(old: &Value, new: &Value) -> Option<Value> {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) => {
@@ -195,7 +198,7 @@ pub fn difference(old: &Value, new: &Value) -> Option<Value> {
     }
 }
 
-/// A reference to an object, as the store keys it.
+/// The reference to an object that is its key in the store.
 pub fn reference(object: &ProjectMembership) -> ObjectRef<ProjectMembership> {
     ObjectRef::from_obj(object)
 }

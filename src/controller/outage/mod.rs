@@ -1,9 +1,9 @@
-//! What a failed request to the API server means, and what waits while the API server is unavailable.
+//! Classifies failed requests to the API server, and holds back what waits while the API server is unavailable.
 //!
-//! A refusal that concerns one object is retried for that object alone, with a backoff. Any other failure has the API server
-//! probed, by one request at a time for the whole process. While the probe fails, nothing but the probe and the watches is
-//! sent: what passes ask for fails at once, passes that failed so wait here, and all of them run when the probe succeeds.
-//! What has to end at a provider needs no API server and goes on.
+//! A refusal that concerns one object is retried for that object alone, with a backoff. After any other failure the API
+//! server is probed, with one request at a time for the whole process. While the probe fails, nothing but the probe and
+//! the watches is sent: requests of passes fail at once, passes that fail in this way wait here, and all of them run
+//! when the probe succeeds. Ends of access at a provider need no API server and are carried out in the meantime.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,15 +26,15 @@ use super::stored::Stored;
 use super::watch::Reconnect;
 use crate::api::ProjectMembership;
 
-/// The first wait after a fault: the watch shows a newer version within it.
+/// The first backoff after a fault. The watch delivers a newer version of the object within this time.
 const FIRST: Duration = Duration::from_millis(200);
-/// The longest wait.
+/// The longest backoff.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The same where an end or a revocation is due.
+/// The longest backoff while an end or a revocation is due.
 const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
 /// How long a probe may take.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// From which conflict in a row on they are logged: one or two are a part of writing beside others.
+/// The number of conflicts in a row from which on they are logged: one or two are normal if there are other writers.
 const CONFLICTS: u32 = 3;
 
 /// What a failed request to the API server concerns.
@@ -46,18 +46,19 @@ pub enum Concern {
     Conflict,
     /// The API server refused this request about this object.
     Object,
-    /// Maybe all requests: the probe decides.
+    /// Possibly all requests: the probe decides.
     Server,
 }
 
 impl Concern {
-    /// Of an error.
+    /// What an error concerns.
     pub fn of(error: &kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => match status.code {
                 404 => Self::Gone,
                 409 => Self::Conflict,
-                // Not our credential, too many requests, and what the API server says of itself.
+                // The operator's credential is refused, there are too many requests, or the API server reports a
+                // failure of its own.
                 401 | 429 | 500.. => Self::Server,
                 _ => Self::Object,
             },
@@ -66,36 +67,36 @@ impl Concern {
         }
     }
 
-    /// Whether to log a fault, the `in_a_row`th of its object. One that concerns all objects is logged once, by the probe:
-    /// `undecided` says that the API server is unavailable or being probed. Pure.
+    /// Whether to log a fault, which is the `in_a_row`th of its object. A fault that concerns all objects is logged
+    /// once, by the probe: `undecided` means that the API server is unavailable or being probed. Pure.
     pub fn is_logged(self, in_a_row: u32, undecided: bool) -> bool {
         match self {
             Self::Gone => false,
             Self::Conflict => in_a_row >= CONFLICTS,
             Self::Object => true,
-            // The first one only has the API server probed.
+            // The first fault only starts a probe.
             Self::Server => in_a_row > 1 && !undecided,
         }
     }
 }
 
-/// What decides when an object whose pass failed is looked at again.
+/// A failed pass, with what decides when it is retried.
 #[derive(Clone, Copy, Debug)]
 pub struct Failed {
     /// What the fault concerns.
     pub concern: Concern,
-    /// How many passes in a row have failed so, this one included.
+    /// How many passes in a row have failed in this way, this one included.
     pub in_a_row: u32,
-    /// It waits for the API server and runs when that is available again.
+    /// Whether the object waits for the API server; its pass runs when that is available again.
     pub waits: bool,
-    /// An end or a revocation is due, which needs no API server.
+    /// Whether an end or a revocation is due, which needs no API server.
     pub revokes: bool,
-    /// How soon the next grant ends.
+    /// The time until the next grant ends.
     pub next_end: Option<Duration>,
 }
 
 impl Failed {
-    /// When to look again; `None`: when something changes, or the API server is available again. Pure.
+    /// The time until the next attempt; `None`: when something changes, or the API server is available again. Pure.
     pub fn retry(self) -> Option<Duration> {
         let longest = if self.revokes { LONGEST_WHILE_DUE } else { LONGEST };
         let backoff = FIRST.saturating_mul(1 << self.in_a_row.saturating_sub(1).min(20)).min(longest);
@@ -124,9 +125,9 @@ pub struct Outage {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Since when the probe fails.
+    /// When the probe began to fail.
     since: Option<Instant>,
-    /// A probe is asked for or in progress.
+    /// A probe is requested or in progress.
     probed: bool,
     /// The memberships that wait, by namespace and name.
     memberships: BTreeSet<(String, String)>,
@@ -134,7 +135,7 @@ struct State {
     providers: BTreeSet<ProviderKey>,
 }
 
-/// What an outage has left to do.
+/// The passes and checks that have waited for the end of an outage.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// The memberships, by namespace and name.
@@ -156,20 +157,21 @@ impl Default for Outage {
 }
 
 impl Outage {
-    /// A request failed in a way that may concern all: the API server is probed.
+    /// Requests a probe of the API server, after a failure that may concern all requests.
     pub fn suspect(&self) {
         self.lock().probed = true;
         self.suspected.notify_one();
     }
 
-    /// Whether it is unavailable, or nobody knows yet.
+    /// Whether the API server is unavailable or being probed.
     pub fn is_undecided(&self) -> bool {
         let state = self.lock();
         state.since.is_some() || state.probed
     }
 
-    /// A membership's pass failed for the `in_a_row`th time. Whether it waits for the API server: while that is
-    /// unavailable; and the first time also until a probe has shown whether it is.
+    /// Whether a membership whose pass failed for the `in_a_row`th time waits for the API server, which is recorded. It
+    /// waits while the API server is unavailable, and after the first failure also until a probe has shown whether it
+    /// is.
     pub fn waits(&self, membership: &ObjectRef<ProjectMembership>, in_a_row: u32) -> bool {
         let mut state = self.lock();
         let waits = state.waits(in_a_row);
@@ -179,7 +181,7 @@ impl Outage {
         waits
     }
 
-    /// The same for a provider object's check.
+    /// As [`Outage::waits`], for a provider object's check.
     pub fn provider_waits(&self, provider: &ProviderKey, in_a_row: u32) -> bool {
         let mut state = self.lock();
         let waits = state.waits(in_a_row);
@@ -189,9 +191,9 @@ impl Outage {
         waits
     }
 
-    /// Waits until the API server is available, or not known to be unavailable.
+    /// Waits until the API server is not known to be unavailable.
     pub async fn is_over(&self) {
-        // The sender is ours: the channel stays open.
+        // The channel stays open, because `self` owns the sender.
         let _ = self.available().wait_for(|available| *available).await;
     }
 
@@ -200,7 +202,7 @@ impl Outage {
         self.available.subscribe()
     }
 
-    /// The probe failed. Whether the outage begins with it.
+    /// Records that the probe failed. Returns whether the outage begins with it.
     fn fails(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let begins = state.since.is_none();
@@ -209,7 +211,7 @@ impl Outage {
         begins
     }
 
-    /// The probe succeeded. Returns for how long it had failed, if it had, and what has waited.
+    /// Records that the probe succeeded. Returns the duration of the outage, if there was one, and what has waited.
     fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
         let mut state = self.lock();
         let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
@@ -217,8 +219,8 @@ impl Outage {
         (since.map(|since| now.duration_since(since)), Waiting { memberships, providers })
     }
 
-    /// Whether a request may be sent. The watches and their lists are the API server's own to pace, and show when it is
-    /// back.
+    /// Whether a request may be sent. Watches and their lists are always sent: the API server paces them itself, and
+    /// they show when it is back.
     fn admits(&self, request: &Request<Body>) -> bool {
         let mut parameters = request.uri().query().unwrap_or_default().split('&');
         let watches = parameters.any(|parameter| parameter == "watch=true" || parameter.starts_with("limit="));
@@ -230,7 +232,8 @@ impl Outage {
     }
 }
 
-/// The client, for everything but the probe: no caller can forget that there is an outage.
+/// The client for everything but the probe. It refuses requests during an outage, so that no caller can forget to
+/// check.
 pub fn client(client: Client, outage: Arc<Outage>) -> Client {
     let namespace = client.default_namespace().to_owned();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -245,7 +248,7 @@ pub fn client(client: Client, outage: Arc<Outage>) -> Client {
     Client::new(service, namespace)
 }
 
-/// Probes the API server whenever that is asked for, until it responds. It never ends.
+/// Probes the API server whenever a probe is requested, until it responds. It never ends.
 pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
     loop {
         ctx.outage.suspected.notified().await;
@@ -272,8 +275,8 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
     }
 }
 
-/// Whether the API server answers what every pass depends on. A refusal concerns all passes too: after a start the API
-/// server refuses what it has not read the permissions of.
+/// Whether the API server answers a request that every pass depends on. A refusal concerns all passes too: after a
+/// start the API server refuses requests whose permissions it has not loaded yet.
 async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
     match tokio::time::timeout(PROBE_LIMIT, api.list(&ListParams::default().limit(1))).await {
         Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
@@ -281,7 +284,7 @@ async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
     }
 }
 
-/// Asks for the passes that have waited, those first that have most to end.
+/// Starts the passes that have waited, the most urgent ones first.
 fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers: &BTreeSet<ProviderKey>) {
     let now = ctx.now();
     let references = memberships.iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace));
@@ -292,7 +295,7 @@ fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers:
     providers.iter().for_each(|key| ctx.providers.wake(key));
 }
 
-/// How soon the next grant of an object ends.
+/// The time until the next grant of an object ends.
 pub fn next_end(object: &ProjectMembership, now: Timestamp) -> Option<Duration> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
     let end = managed.filter_map(|role| role.expiration_time).filter(|end| *end > now).min()?;

@@ -31,7 +31,7 @@ fn a_fault_concerns_its_object_or_maybe_all() {
     assert_eq!(Concern::of(&kube::Error::Service(Unavailable.into())), Server);
 }
 
-/// Seen failing with a flat wait.
+/// Seen failing with a constant wait.
 #[test]
 fn a_fault_is_retried_with_a_backoff_that_never_delays_an_end() {
     let failed = |in_a_row| Failed { concern: Concern::Object, in_a_row, waits: false, revokes: false, next_end: None };
@@ -102,7 +102,7 @@ async fn what_fails_during_an_outage_waits_for_its_end() {
     assert_eq!(outage.ends(began), (None, Waiting::default()));
 }
 
-/// Seen failing without the filter: all of them are sent.
+/// Seen failing without the filter: all requests were sent.
 #[tokio::test]
 async fn during_an_outage_nothing_is_sent_but_watches_and_lists() {
     use std::convert::Infallible;

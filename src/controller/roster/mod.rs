@@ -1,8 +1,8 @@
-//! The shared observation of a project: one list serves all memberships of it.
+//! The shared observation of a project's members: one list serves all memberships of the project.
 //!
-//! A roster is keyed by connection and project, so that nothing that one credential may see is shown through
-//! another's. It is listed when somebody needs it younger than it is, and concurrent askers wait for one request.
-//! A write updates its row in place, and a list that began before the write ended doesn't replace that row.
+//! A roster is keyed by connection and project, so that nothing that one credential may see is shown through another.
+//! It is listed when a pass needs a newer observation, and concurrent passes wait for one request. A write updates its
+//! row in place, and a list that began before the write ended does not replace that row.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +17,22 @@ use crate::provider::quota::{Kind, Permit, Quota};
 use crate::provider::{Error, Listing, Provider, Urgency};
 use crate::telemetry::liveness::waiting;
 
-/// How soon after a failed list the next one may begin: whoever asks earlier gets the same answer.
+/// How soon after a failed list the next one may begin: earlier requests get the same error.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// What is known of one subject's membership.
+/// An observation of one subject's membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// The row; `None`: a complete list has none.
+    /// The member's row; `None`: a complete list has no row.
     pub member: Option<Member>,
-    /// The instant from which on this is known: when the list began, or when our write ended.
+    /// The time of the observation: when the list began, or when the operator's own write ended.
     pub as_of: Instant,
 }
 
-/// What requests about a project have shown of the credential's rights there.
+/// What requests about a project have shown about the credential's rights there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Evidence {
-    /// Nothing yet.
+    /// Nothing is known yet.
     #[default]
     None,
     /// The last list succeeded, and the last write was not refused for lack of rights.
@@ -41,14 +41,14 @@ pub enum Evidence {
     Unable,
 }
 
-/// Who asks for a list, and how urgently.
+/// The caller that requests a list, and how urgently.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
     /// The provider's quota.
     pub quota: &'a Quota,
-    /// How urgent it is.
+    /// The urgency of the list request.
     pub urgency: Urgency,
-    /// The namespace that is charged.
+    /// The namespace to which the request is charged.
     pub namespace: &'a str,
     /// How long after the last list began the next one may begin, so that one list confirms many writes.
     pub spacing: Duration,
@@ -60,7 +60,8 @@ pub struct Roster {
     project: Project,
     kind: SubjectKind,
     state: Mutex<State>,
-    /// Held while a list of this urgency waits for a permit or is under way: what is more urgent does not wait with it.
+    /// One lock for each urgency, held while a list of that urgency waits for a permit or is in progress: a more urgent
+    /// request does not wait for a less urgent one.
     listing: [tokio::sync::Mutex<()>; Urgency::LEVELS],
 }
 
@@ -69,9 +70,9 @@ struct State {
     rows: HashMap<String, Member>,
     listed: Option<Listed>,
     failed: Option<(Instant, Error)>,
-    /// What our own writes made, until a list that began after them shows it.
+    /// The results of the operator's own writes, until a list that began after them shows them.
     written: HashMap<String, Written>,
-    /// Subjects of which a write's answer was lost: only a list that began after this tells.
+    /// Subjects for which the response to a write was lost: only a list that began after this time shows the result.
     doubts: HashMap<String, Instant>,
     /// The last write was refused for lack of rights.
     write_refused: bool,
@@ -90,17 +91,17 @@ struct Written {
 }
 
 impl Roster {
-    /// A roster that was never listed.
+    /// A roster that has not been listed.
     pub fn new(project: Project, kind: SubjectKind) -> Self {
         Self { project, kind, state: Mutex::default(), listing: Default::default() }
     }
 
-    /// When the list that it shows began; `None`: never listed.
+    /// When the list that it contains began; `None`: it has not been listed.
     pub fn began(&self) -> Option<Instant> {
         self.state().listed.map(|listed| listed.began)
     }
 
-    /// What its requests have shown of the credential's rights. A failure that passes shows nothing.
+    /// What its requests have shown about the credential's rights. A transient failure shows nothing.
     pub fn evidence(&self) -> Evidence {
         let state = self.state();
         let passes = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::RateLimited { .. });
@@ -112,18 +113,20 @@ impl Roster {
         }
     }
 
-    /// A write to the project was answered. An error that says nothing of the credential's rights changes nothing.
+    /// Records the response to a write to the project. An error that is unrelated to the credential's rights changes
+    /// nothing.
     pub fn write_answered(&self, error: Option<&Error>) {
         if error.is_none_or(Error::lacks_rights) {
             self.state().write_refused = error.is_some();
         }
     }
 
-    /// Makes sure that what it shows of `subject_id` was listed no earlier than `not_before`, and returns it.
+    /// Returns the observation of `subject_id` by a list that began no earlier than `not_before`, or by a later write
+    /// of the operator, and requests that list if it is needed.
     ///
     /// # Errors
-    /// The provider's; and [`Error::Unreachable`] where the list came back partial without this subject, since what a
-    /// partial list lacks isn't known to be absent.
+    /// The provider's errors; and [`Error::Unreachable`] if the list came back partial without this subject, since a
+    /// subject that a partial list lacks is not known to be absent.
     pub async fn observe<P: Provider>(
         &self,
         provider: &P,
@@ -147,11 +150,11 @@ impl Roster {
                 return Err(error);
             }
             if self.began().is_some_and(|began| Instant::now() < began + asker.spacing) {
-                // Another list began while this one waited for its turn.
+                // Another list began while this request waited for the lock.
                 continue;
             }
             let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
-            // A list that was more urgent may have begun, and ended, before this one's turn.
+            // A more urgent list may have begun and ended before this request got its permit.
             if self.sighting(subject_id, not_before).is_some() {
                 permit.unused();
                 continue;
@@ -160,7 +163,7 @@ impl Roster {
         }
     }
 
-    /// What is known of `subject_id` as of `not_before`; `None`: not enough.
+    /// What is known of `subject_id` as of `not_before`; `None`: nothing recent enough.
     pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Sighting, Error>> {
         let state = self.state();
         let listed = state.listed?;
@@ -184,7 +187,7 @@ impl Roster {
         Some(Ok(Sighting { member, as_of: listed.began }))
     }
 
-    /// What was last known of `subject_id`, however long ago; the outer `None`: nothing.
+    /// The last observation of `subject_id`, regardless of its age; the outer `None`: there is none.
     pub fn known(&self, subject_id: &str) -> Option<Option<Member>> {
         self.sighting(subject_id, None)?.ok().map(|sighting| sighting.member)
     }
@@ -205,21 +208,21 @@ impl Roster {
         }
     }
 
-    /// The error of a list that began after `asked`, or just now.
+    /// The error of a list that began after `asked` or within the last [`AFTER_FAILURE`].
     fn recent_failure(&self, asked: Instant) -> Option<Error> {
         let state = self.state();
         let (began, error) = state.failed.as_ref()?;
         (*began >= asked || began.elapsed() < AFTER_FAILURE).then(|| error.clone())
     }
 
-    /// A write of ours was carried out, by the provider's word: this is what the row should be.
+    /// Records the row that results from a write that the provider reported as carried out.
     pub fn wrote(&self, subject_id: &str, member: Option<Member>) {
         let mut state = self.state();
         state.doubts.remove(subject_id);
         state.written.insert(subject_id.to_owned(), Written { member, ended: Instant::now() });
     }
 
-    /// Nobody knows whether a write was carried out: what is shown of this subject is stale from now on.
+    /// Records that the effect of a write is unknown: the observation of this subject is stale from now on.
     pub fn doubt(&self, subject_id: &str) {
         let mut state = self.state();
         state.written.remove(subject_id);
@@ -256,24 +259,24 @@ impl Rosters {
         rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
     }
 
-    /// What requests about a project's members of one kind have shown of the credential's rights.
+    /// What requests about a project's members of one kind have shown about the credential's rights.
     pub fn evidence(&self, project: &Project, kind: SubjectKind) -> Evidence {
         let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
     }
 
-    /// Forgets the projects that are not `needed` any more. One that a pass reads is kept.
+    /// Forgets the projects that are not `needed` any more. A roster that a pass is reading is kept.
     pub fn forget_unneeded(&self, needed: impl Fn(&Project, SubjectKind) -> bool) {
         let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rosters.retain(|(project, kind), roster| Arc::strong_count(roster) > 1 || needed(project, *kind));
     }
 
-    /// How many there are.
+    /// The number of rosters.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rosters.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -13,7 +13,8 @@ use crate::provider::{Receipt, Verified};
 const LIST: Duration = Duration::from_millis(100);
 const SPACING: Duration = Duration::from_millis(250);
 
-/// A provider of which only lists are asked. It notes when they begin, and answers as told; then with nobody.
+/// A provider that supports only lists. It records when they begin, and returns the given results; after those, empty
+/// lists.
 #[derive(Default)]
 struct Lists {
     began: Mutex<Vec<Instant>>,
@@ -79,7 +80,7 @@ impl World {
         self.roster.observe(&self.provider, asker, "s", not_before).await
     }
 
-    /// When the lists began, in milliseconds.
+    /// The times at which the lists began, in milliseconds.
     fn lists(&self) -> Vec<u128> {
         let began = self.provider.began.lock().unwrap();
         began.iter().map(|began| began.duration_since(self.began).as_millis()).collect()
@@ -107,7 +108,7 @@ async fn one_list_serves_all_who_ask_before_it_begins() {
 #[tokio::test(start_paused = true)]
 async fn lists_that_confirm_keep_their_distance_also_from_one_that_began_while_they_waited() {
     let world = World::new(vec![]);
-    // Each has written, and asks for a list that began afterwards.
+    // Each caller has written, and requests a list that began afterwards.
     let ask = async |after: u64| {
         tokio::time::sleep(Duration::from_millis(after)).await;
         world.observe(SPACING, Some(Instant::now())).await.unwrap();
@@ -193,7 +194,7 @@ async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
     assert_eq!(list(&world).await, Evidence::Unable, "a list does not take back a refused write");
 }
 
-/// Seen failing where a roster that is being read is forgotten.
+/// Seen failing when a roster that was being read was forgotten.
 #[tokio::test(start_paused = true)]
 async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
     let rosters = Rosters::default();

@@ -1,9 +1,10 @@
-//! Objects as the API server stores them, decoded so that what one user can write into one object cannot hide the object,
-//! and cannot hide all others with it: one item that fails fails the whole list.
+//! Objects as the API server stores them. They are decoded so that the content that one user can write into one object
+//! hides neither that object nor all others: normally one item that cannot be decoded fails the whole list.
 //!
-//! - `metadata.managedFields` is never decoded. Whoever may write an object may write that too: a time that Go takes and
-//!   jiff does not (`9999-12-31T23:59:59Z`), or fields nested deeper than serde_json's limit of 128.
-//! - A status that cannot be decoded counts as lost, as one does that was not restored from a backup: what was granted
+//! - `metadata.managedFields` is never decoded. A user who may write an object may write that field too: with a time
+//!   that Go accepts and jiff does not (`9999-12-31T23:59:59Z`), or with fields nested deeper than serde_json's limit
+//!   of 128.
+//! - A status that cannot be decoded counts as lost, like one that was not restored from a backup: what was granted
 //!   ends (design: "the record was lost as well as the status"). The next write replaces all of it.
 
 use std::borrow::Cow;
@@ -18,13 +19,13 @@ use serde_json::{Map, Value};
 /// An object as it is stored.
 #[derive(Clone, Debug)]
 pub struct Stored<K> {
-    /// The object, or what identifies one that cannot be decoded.
+    /// The object, or the identity of one that cannot be decoded.
     read: Result<K, Box<Undecodable>>,
     /// Why its status counts as lost.
     lost_status: Option<String>,
 }
 
-/// What is known of an object that cannot be decoded.
+/// What is known about an object that cannot be decoded.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Undecodable {
@@ -34,7 +35,7 @@ pub struct Undecodable {
     pub error: String,
 }
 
-/// The parts of an object's metadata that are used.
+/// The fields of an object's metadata that are used.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
@@ -60,19 +61,19 @@ struct Parts {
 }
 
 impl<K> Stored<K> {
-    /// Why the status counts as lost, where it could not be decoded.
+    /// Why the status counts as lost, if it could not be decoded.
     pub fn lost_status(&self) -> Option<&str> {
         self.lost_status.as_deref()
     }
 
-    /// The object.
+    /// Returns the object, or why it cannot be decoded.
     pub fn into_object(self) -> Result<K, Box<Undecodable>> {
         self.read
     }
 }
 
 impl<K: Resource> Stored<K> {
-    /// The object of an answer to a request.
+    /// The object of a response to a request; one that cannot be decoded is an error.
     pub fn answered(self) -> Result<K, kube::Error> {
         let undecodable = |error: Box<Undecodable>| kube::Error::SerdeError(serde::de::Error::custom(error));
         self.read.map_err(undecodable)

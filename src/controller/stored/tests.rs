@@ -22,7 +22,7 @@ fn object(name: &str) -> Value {
     })
 }
 
-/// A list of three, of which the one in the middle has these managed fields; read from its text, as answers are.
+/// A list of three objects, of which the second has these managed fields. It is decoded from text, as responses are.
 fn listed(managed_fields: &Value) -> Vec<Stored<ProjectMembership>> {
     let mut objects = ["a", "b", "c"].map(object);
     objects[1]["metadata"]["managedFields"] = managed_fields.clone();
@@ -60,9 +60,9 @@ fn all_other_metadata_that_is_used_is_kept() {
 fn a_status_that_cannot_be_decoded_counts_as_lost() {
     for (field, value) in [
         ("managedRoles", json!([{"role": "viewer", "expirationTime": "9999-12-31T23:59:59Z"}])),
-        // A state of a newer version.
+        // A state that a newer version defines.
         ("roles", json!([{"role": "viewer", "state": "Overdue"}])),
-        // Stored by Go as the integer that it takes it for, and no integer to serde_json.
+        // Go stores it because it accepts it as an integer, and serde_json does not.
         ("observedGeneration", json!(-0.0)),
         ("conditions", json!([{"type": "Ready"}])),
     ] {
@@ -87,7 +87,7 @@ fn an_object_that_cannot_be_decoded_is_identified_and_an_answer_with_it_is_an_er
     assert!(stored.answered().is_err());
 }
 
-/// Other kinds that are listed, watched or read: what is not spec and status is kept as well.
+/// Other kinds that are listed, watched or read: fields other than spec and status are kept as well.
 #[test]
 fn every_kind_is_read_whatever_its_managed_fields_are() {
     let with = |mut object: Value| {

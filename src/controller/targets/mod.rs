@@ -1,4 +1,5 @@
-//! The target as the unit of work: which objects speak of it, one pass at a time, and what is remembered between passes.
+//! The target as the unit of work: the index of the declarations of each target, the lock that allows one pass at a
+//! time, and what is remembered between passes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,8 +20,8 @@ use crate::core::member::{Change, Target};
 use crate::core::policy::Pinned;
 use crate::provider::Error;
 
-/// What objects must share to share a target. The provider is left out: which server it stands for may not be known
-/// yet, and two provider objects of one server must find each other.
+/// What objects must have in common to be declarations of the same target. The provider is not part of it: its server
+/// may not be known yet, and the declarations through two provider objects of one server must find each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kin {
     project_id: String,
@@ -30,7 +31,7 @@ pub struct Kin {
 }
 
 impl Kin {
-    /// `None`: a name of the object has yet to be looked up.
+    /// The key of an object's target; `None`: a name of the object has yet to be looked up.
     fn of(object: &ProjectMembership, pinned: &Pinned) -> Option<Self> {
         let ProjectRef { id: project_id, grant_id, .. } = &object.spec.project;
         let SubjectRef { id: subject_id, kind, .. } = &object.spec.subject;
@@ -55,46 +56,49 @@ impl Kin {
     }
 }
 
-/// Whose roles at which server.
+/// The subject, project and server whose roles are managed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spot {
     /// The server's normalised URL.
     pub endpoint: String,
-    /// The target there.
+    /// The target at that server.
     pub target: Target,
 }
 
-/// What is remembered of a target between passes. All of it may be lost: it makes passes cheaper or kinder, never right
-/// (`granted` matters only to who edits an object in the moment between a write and its status).
+/// What is remembered of a target between passes. All of it may be lost: it saves requests and delays, but correctness
+/// does not depend on it. (The only effect of losing `granted` is on an object that is edited between a write to the
+/// provider and the write of its status.)
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Roles that the provider said don't exist, and for which specs it was asked.
+    /// Roles that do not exist according to the provider, and the specs for which it was asked.
     pub refused: BTreeMap<String, Refused>,
-    /// Starts that were written down and whose grant the provider has only ever refused.
+    /// Recorded starts of grants that the provider has only ever refused, by uid and role.
     pub tentative: BTreeSet<(String, String)>,
-    /// Temporary grants that were recorded, by uid and role, and that have not been sent to the provider since.
+    /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
     pub unsent: BTreeSet<(String, String)>,
-    /// What was granted on an object's word without having been written down, until its status speaks of it: an edit in
-    /// between may leave nothing of it in the spec.
+    /// What was granted for an object without having been recorded, by uid, until its status records it: an edit in
+    /// between may remove it from the spec.
     pub granted: BTreeMap<String, Granted>,
-    /// Which generations of the target's objects are not carried out yet, and since when each has been known, by uid.
+    /// The generations of the target's objects that are not carried out yet, and since when each has been known, by
+    /// uid.
     pub undecided: HashMap<String, (i64, Instant)>,
-    /// How often in a row each object's pass has failed.
+    /// How many passes of each object have failed in a row, by uid.
     pub failures: HashMap<String, u32>,
-    /// A list that began no earlier than this was asked for, and failed.
+    /// A list was requested that began no earlier than this time, and it failed.
     pub unanswered: Option<Instant>,
-    /// The change that the provider refused for good: it isn't asked for again by whoever happens to look.
+    /// The change that the provider refused permanently: the next pass over the target does not repeat the request.
     pub stalled: Option<Stalled>,
-    /// Writes in a row that were undone before they were confirmed.
+    /// How many writes in a row were undone before they were confirmed.
     pub contested: u32,
-    /// What is known of the credential's rights in the project, as the objects of other provider objects were woken for.
+    /// The evidence of the credential's rights in the project for which the declarations through other provider objects
+    /// were last reconciled.
     pub evidence: Evidence,
-    /// Which drift was repaired at how many resyncs in a row.
+    /// Which drift was repaired, and at how many resyncs in a row.
     pub repairs: Repairs,
 }
 
 impl Memory {
-    /// Forgets the objects that speak of the target no more.
+    /// Forgets the objects that do not declare the target any more.
     fn forget_others(&mut self, speak: &BTreeSet<String>) {
         self.tentative.retain(|(uid, _)| speak.contains(uid));
         self.unsent.retain(|(uid, _)| speak.contains(uid));
@@ -104,40 +108,40 @@ impl Memory {
     }
 }
 
-/// What an object's spec alone told.
+/// What was granted for an object's spec without having been recorded first.
 #[derive(Clone, Debug)]
 pub struct Granted {
     /// The generation of that spec.
     pub generation: i64,
-    /// All that the object manages with it.
+    /// Everything that the object manages with that spec.
     pub record: Vec<ManagedRole>,
 }
 
-/// A change that the provider refused for good.
+/// A change that the provider refused permanently.
 #[derive(Clone, Debug)]
 pub struct Stalled {
-    /// The uids and generations of the objects that asked for it: another spec asks anew.
+    /// The uids and generations of the objects that requested it: a changed spec requests it again.
     pub asked_by: BTreeSet<(String, i64)>,
-    /// What was asked for.
+    /// The change that was requested.
     pub change: Change,
     /// The refusal.
     pub error: Error,
-    /// What was to go went alone.
+    /// The removals of the change were carried out without its other parts.
     pub removed: bool,
-    /// With which connection it was asked for: another credential may do more.
+    /// The connection with which it was requested: another credential may have more rights.
     pub connection: Weak<Connection>,
-    /// When.
+    /// When it was refused.
     pub at: Instant,
 }
 
-/// A role that the provider said doesn't exist.
+/// A role that does not exist according to the provider.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The provider's word, for the condition.
+    /// The provider's message, for the condition.
     pub message: String,
-    /// When it was said.
+    /// When the provider refused it.
     pub at: Instant,
-    /// The uids and generations that it was asked for.
+    /// The uids and generations of the objects that requested it.
     pub asked_by: BTreeSet<(String, i64)>,
 }
 
@@ -154,16 +158,16 @@ struct Index {
     objects: HashMap<Kin, HashMap<ProviderKey, Places>>,
     knocks: HashMap<Kin, Arc<Notify>>,
     seen: HashMap<Key, Seen>,
-    /// What names were found to stand for, by the objects' uids, until a status says it.
+    /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
     found: HashMap<String, Pinned>,
-    /// How often in a row looking an object's names up has failed.
+    /// How many lookups of an object's names have failed in a row.
     failed: HashMap<String, u32>,
 }
 
 /// What is remembered of a target, and its lock.
 type Cell = Arc<tokio::sync::Mutex<Memory>>;
 
-/// Where somebody may be brought in: endpoint, project id, name.
+/// Where a user may be invited: endpoint, project id, name.
 type Door = (String, String, String);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -174,7 +178,7 @@ struct Seen {
     print: u64,
     created: Timestamp,
     holds_access: bool,
-    /// Its own last pass found that it may be carried out.
+    /// The object's own last pass found that it may be carried out.
     may_count: bool,
 }
 
@@ -189,22 +193,23 @@ impl Seen {
 }
 
 impl Targets {
-    /// Takes in what the watch shows of an object. Returns the others on its target if they should look again.
+    /// Updates the index with a watched object. Returns the other declarations of its target if they have to be
+    /// reconciled.
     pub fn saw(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         self.index().take_in(object)
     }
 
-    /// What the object's names stand for, as far as they were looked up: what its status says is kept for good.
+    /// The ids that the object's names stand for, if they were looked up. Those in its status are kept permanently.
     pub fn pinned(&self, object: &ProjectMembership) -> Pinned {
         self.index().pinned(object)
     }
 
-    /// What the object's names were found to stand for. Returns the others on its target.
+    /// Stores the ids that the object's names stand for. Returns the other declarations of its target.
     pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> Vec<ObjectRef<ProjectMembership>> {
         let mut index = self.index();
         let uid = object.uid().unwrap_or_default();
         if !index.knows(object) {
-            // It went while its names were looked up.
+            // The object was removed while its names were looked up.
             return Vec::new();
         }
         index.failed.remove(&uid);
@@ -212,7 +217,7 @@ impl Targets {
         index.take_in(object)
     }
 
-    /// Looking the object's names up has failed once more. Returns how often in a row it had before.
+    /// Records one more failed lookup of the object's names. Returns how many had failed in a row before it.
     pub fn not_found(&self, object: &ProjectMembership) -> u32 {
         let mut index = self.index();
         if !index.knows(object) {
@@ -223,7 +228,7 @@ impl Targets {
         *failures - 1
     }
 
-    /// The object is gone. Returns the others on its target.
+    /// Removes an object that is gone. Returns the other declarations of its target.
     pub fn lost(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let key = key_of(object);
         let mut index = self.index();
@@ -231,8 +236,8 @@ impl Targets {
         seen.map_or_else(Vec::new, |seen| index.leave(&seen, &key))
     }
 
-    /// After a relist: objects that went unseen, by what `is_there` says of their names. Returns the others on their
-    /// targets.
+    /// Removes, after a relist, the objects whose deletion was not watched: those whose name `is_there` denies. Returns
+    /// the other declarations of their targets.
     pub fn lost_unseen(
         &self,
         is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool,
@@ -245,8 +250,8 @@ impl Targets {
         gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
     }
 
-    /// Tells when something on `object`'s target changes: a pass that waits for its turn looks again then, so that a
-    /// revocation doesn't wait behind a grant.
+    /// The notification that is sent when a declaration of `object`'s target changes. A pass that waits for its permit
+    /// then evaluates the target again, so that a revocation does not wait behind a grant.
     pub fn knock(&self, object: &ProjectMembership) -> Arc<Notify> {
         let mut index = self.index();
         match index.kin(object).filter(|kin| index.objects.contains_key(kin)) {
@@ -255,7 +260,7 @@ impl Targets {
         }
     }
 
-    /// The declarations of `object`'s target through the same provider object that have a place, and itself.
+    /// The evaluated declarations of `object`'s target through the same provider object, and the object itself.
     pub fn kin(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let (index, own) = (self.index(), key_of(object));
         let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
@@ -267,7 +272,7 @@ impl Targets {
         places.placed().chain(itself).map(reference_to).collect()
     }
 
-    /// The declarations of the same subject in the same project through other provider objects, by provider object.
+    /// The evaluated declarations of the same target through other provider objects, by provider object.
     pub fn of_other_providers(
         &self,
         object: &ProjectMembership,
@@ -278,8 +283,8 @@ impl Targets {
         others.map(|(provider, places)| (provider.clone(), places.placed().map(reference_to).collect())).collect()
     }
 
-    /// Notes whether an object's own pass found that it may be carried out: then its declaration has a claim to a place.
-    /// Returns the declarations that are to look again.
+    /// Records whether an object's own pass found that it may be carried out: then its declaration has a claim to a
+    /// place. Returns the declarations that have to be reconciled.
     pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> Vec<ObjectRef<ProjectMembership>> {
         let (mut index, key) = (self.index(), key_of(object));
         let known = index
@@ -293,7 +298,7 @@ impl Targets {
         index.place(&key, false)
     }
 
-    /// Whether an object is among the declarations of its target that are evaluated.
+    /// Whether an object is among the evaluated declarations of its target.
     pub fn has_place(&self, object: &ProjectMembership) -> bool {
         let index = self.index();
         let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
@@ -301,7 +306,8 @@ impl Targets {
         places.is_none_or(|places| places.has_place(&key_of(object)))
     }
 
-    /// The lock of those who may bring somebody of this name into a project: there is no target yet that they share.
+    /// The lock for inviting a user of this name into a project: before the invitation there is no target whose lock
+    /// the passes could share.
     pub fn door(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|_, door| door.strong_count() > 0);
@@ -311,20 +317,21 @@ impl Targets {
         lock
     }
 
-    /// The lock and memory of a target, as one provider object (by its uid) sees it. Whoever holds the lock is the one pass
-    /// that works on it there: whoever waits for a budget of its own making makes no other tenant wait.
+    /// The lock and memory of a target for one provider object, given by its uid. The pass that holds the lock is the
+    /// only one that works on the target through that provider object. Provider objects do not share the lock, so that
+    /// a pass that waits for its own provider object's quota does not delay another tenant's passes.
     pub fn cell(&self, provider: &str, spot: &Spot) -> Cell {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.entry((provider.to_owned(), spot.clone())).or_default().clone()
     }
 
-    /// Drops what is remembered of a target that nobody speaks of any more.
+    /// Drops what is remembered of a target that has no declarations any more.
     pub fn forget(&self, provider: &str, spot: &Spot) {
         self.cells.lock().unwrap_or_else(PoisonError::into_inner).remove(&(provider.to_owned(), spot.clone()));
     }
 
-    /// Drops what is remembered of targets that no object speaks of any more, or whose provider object or endpoint is not
-    /// `in_use`, and of objects that are gone from a target. What a pass works on is kept.
+    /// Drops what is remembered of targets that have no declarations any more, or whose provider object or endpoint is
+    /// not `in_use`, and of objects that do not declare the target any more. What a pass is using is kept.
     pub fn forget_unused(&self, in_use: impl Fn(&str, &Spot) -> bool) {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, door| door.strong_count() > 0);
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
@@ -340,13 +347,13 @@ impl Targets {
         });
     }
 
-    /// The projects, project grants and kinds of subjects that objects speak of; ids are in lower case.
+    /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
         let index = self.index();
         index.objects.keys().map(|kin| (kin.project_id.clone(), kin.grant_id.clone(), kin.subject_kind)).collect()
     }
 
-    /// The ids of all projects, project grants and subjects that objects speak of, in lower case.
+    /// The ids of all projects, project grants and subjects of all declarations, in lower case.
     pub fn ids(&self) -> HashSet<String> {
         let index = self.index();
         let ids = |kin: &Kin| {
@@ -356,7 +363,7 @@ impl Targets {
         index.objects.keys().flat_map(ids).collect()
     }
 
-    /// How many entries there are in all that is remembered.
+    /// The number of entries in everything that is remembered.
     pub fn len(&self) -> usize {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner).len();
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
@@ -376,12 +383,12 @@ impl Targets {
 }
 
 impl Index {
-    /// Whether this very object was seen and is not gone.
+    /// Whether the object with this uid is in the index.
     fn knows(&self, object: &ProjectMembership) -> bool {
         self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
     }
 
-    /// The uids of the objects that speak of a target.
+    /// The uids of the objects that declare a target.
     fn speak_of(&self, kin: &Kin) -> BTreeSet<String> {
         let places = self.objects.get(kin).into_iter().flat_map(HashMap::values);
         places.flat_map(Places::keys).filter_map(|key| self.seen.get(key)).map(|seen| seen.uid.clone()).collect()
@@ -421,14 +428,14 @@ impl Index {
                 .status
                 .as_ref()
                 .is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
-            // Whoever led until now said so.
+            // The previous leader reported it as carried out.
             may_count: judged.unwrap_or_else(|| is_converged(object)),
             uid,
         };
         if known == Some(&seen) {
             return Vec::new();
         }
-        // An object deleted and created again under its name may speak of another target.
+        // An object that was deleted and created again under its name may declare another target.
         let moved = known.is_some_and(|known| (&known.kin, &known.provider) != (&seen.kin, &seen.provider));
         let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
@@ -441,8 +448,8 @@ impl Index {
         others
     }
 
-    /// Gives a declaration the place that it has a claim to. `is_new`: what it says is. Returns the others that are to look
-    /// again.
+    /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other
+    /// declarations that have to be reconciled.
     fn place(&mut self, key: &Key, is_new: bool) -> Vec<ObjectRef<ProjectMembership>> {
         let Some((seen, kin)) = self.seen.get(key).and_then(|seen| Some((seen, seen.kin.clone()?))) else {
             return Vec::new();
@@ -466,8 +473,8 @@ impl Index {
         others
     }
 
-    /// Changes the places of a target. Returns the other declarations that are to look again: those that get or lose a place,
-    /// and where something new is said (`is_new`) by one that has a place, all that have one.
+    /// Changes the places of a target. Returns the other declarations that have to be reconciled: those that get or
+    /// lose a place, and if the content of a declaration with a place changed (`is_new`), all that have one.
     fn changed(
         &mut self,
         kin: &Kin,
@@ -501,7 +508,7 @@ impl Index {
     }
 }
 
-/// Whether a status says that its object is carried out.
+/// Whether the status reports that its object is carried out.
 fn is_converged(object: &ProjectMembership) -> bool {
     let converged = Reason::Converged.to_string();
     let conditions = object.status.iter().flat_map(|status| &status.conditions);
@@ -516,8 +523,8 @@ fn key_of(object: &ProjectMembership) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Of all that an object says, what the others on its target depend on: its spec, whether it is being deleted, and
-/// what it has written down. A change to its conditions wakes nobody.
+/// The fingerprint of what the other declarations of the target depend on: the spec, whether the object is being
+/// deleted, and its record. A change to the conditions alone starts no other pass.
 fn print_of(object: &ProjectMembership) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

@@ -19,14 +19,14 @@ fn object(number: usize, provider: &str) -> ProjectMembership {
     .unwrap()
 }
 
-/// Seen failing with what a declaration without a place says passed on to those that have one: 317,920 passes.
+/// Seen failing when changes of a declaration without a place were passed on to those that have one: 317,920 passes.
 #[test]
 fn thousands_of_declarations_of_one_target_ask_for_few_passes_and_each_reads_few_others() {
     const MANY: usize = 5_000;
     type Order = Box<dyn Iterator<Item = usize>>;
     let orders: [(&str, Order, usize); 2] = [
         ("the oldest first", Box::new(0..MANY), MOST_DECLARATIONS * MOST_DECLARATIONS),
-        // Each takes the place of a younger one.
+        // Each takes the place of a younger declaration.
         ("the youngest first", Box::new((0..MANY).rev()), MANY * (MOST_DECLARATIONS + 1)),
     ];
     for (case, order, most) in orders {
@@ -51,7 +51,7 @@ fn a_place_that_becomes_free_is_the_next_ones_and_its_pass_is_asked_for() {
     objects.iter().for_each(|object| drop((targets.saw(object), targets.may_count(object, true))));
     let last = &objects[MOST_DECLARATIONS];
     assert!(!targets.has_place(last) && targets.has_place(&objects[0]));
-    // What changes about one without a place concerns nobody.
+    // A change of a declaration without a place concerns no other declaration.
     let mut changed = last.clone();
     changed.metadata.generation = Some(2);
     assert_eq!(targets.saw(&changed), []);

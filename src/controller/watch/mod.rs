@@ -1,4 +1,5 @@
-//! The watches: one object that can't be read is counted and named, and stops none of the others.
+//! The watches. An object that cannot be decoded is counted and logged with its name, and does not prevent the others
+//! from being watched.
 
 mod merge;
 
@@ -24,8 +25,8 @@ use super::stored::Stored;
 use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
-/// How long a watch that broke off waits before it begins anew: ever longer, and never so long that whoever deleted an
-/// object meanwhile would wait for the end of its access.
+/// The backoff before an interrupted watch starts again. It increases, but is bounded so that a deletion in the
+/// meantime ends access without a long delay.
 pub struct Reconnect(Duration);
 
 impl Reconnect {
@@ -54,10 +55,10 @@ impl Backoff for Reconnect {
     }
 }
 
-/// How soon after one failure of a watch the next is one more of the same.
+/// Within this time after a failure of a watch, the next failure counts as one in a row.
 const IN_A_ROW: Duration = Duration::from_secs(30);
 
-/// Whether to log that a watch fails: watches break off now and then, and most go on at once.
+/// Decides whether to log that a watch fails: watches are interrupted now and then, and most continue at once.
 #[derive(Debug, Default)]
 pub struct Interruptions {
     failed: Option<Instant>,
@@ -65,7 +66,8 @@ pub struct Interruptions {
 }
 
 impl Interruptions {
-    /// Takes in what a watch yields, and logs the second failure in a row and the end of those that were logged.
+    /// Processes one item of a watch, and logs the second failure in a row and the end of those failures that were
+    /// logged.
     pub fn log<T>(&mut self, kind: &str, event: &Result<T, watcher::Error>) {
         match event {
             Ok(_) if self.went_on() => tracing::info!(kind, "the watch goes on"),
@@ -91,7 +93,8 @@ impl Interruptions {
     }
 }
 
-/// A version that is too old to go on from, and a kind that isn't served, of which others speak.
+/// Whether an error is expected: a resourceVersion that is too old (410), or a kind that is not served (404), which is
+/// reported elsewhere.
 fn is_routine(error: &watcher::Error) -> bool {
     match error {
         watcher::Error::WatchError(status) => status.code == 410,
@@ -100,18 +103,19 @@ fn is_routine(error: &watcher::Error) -> bool {
     }
 }
 
-/// How a kind is watched: the API server ends each watch after a while, so that one on which nothing arrives for longer is
-/// known to be broken.
+/// The configuration of a watch. The API server ends each watch after `WATCH_SECONDS`, so that a watch without any data
+/// for longer is known to be broken.
 pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// Watches all objects of a kind, keeps `writer`'s store filled, and yields those that were applied. `saw` is told of
-/// each event when the store shows it; `not_served` says whether the API server doesn't know the kind (404): it is asked
-/// again, since a kind may be installed later.
+/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `saw` is
+/// called with each event after the store reflects it. `not_served` is true while the API server does not know the kind
+/// (404); it is asked again, since a kind may be installed later.
 ///
-/// `apis`: of all namespaces at once, or each of one. When `leads` ends, everything is listed anew, and `listed` says true when the store shows that list: what a replica
-/// that stood by was told late mustn't count when it begins to act.
+/// `apis`: one for all namespaces, or one for each namespace. When `leads` completes, everything is listed again, and
+/// `listed` becomes true when the store reflects that list: the view of a standby replica may be out of date and must
+/// not be used when it begins to act.
 pub fn objects<K>(
     apis: Vec<Api<Stored<K>>>,
     writer: Writer<K>,
@@ -175,8 +179,9 @@ where
         .flat_map(move |event| stream::iter(applied(&mut listed_so_far, event)))
 }
 
-/// The objects that an event says were applied. Those of a list follow its end: the store shows none of a list's new
-/// objects before, and whoever is asked to look at one that the store lacks leaves it at that. `listed`: those so far.
+/// The objects that an event reports as applied. Objects of a list are returned when the list ends: the store does not
+/// contain its new objects before that, and a pass over an object that the store lacks does nothing. `listed`: the
+/// objects of the list so far.
 fn applied<K, E>(listed: &mut Vec<K>, event: Result<Event<K>, E>) -> Vec<Result<K, E>> {
     match event {
         Ok(Event::Init) => {
@@ -194,7 +199,7 @@ fn applied<K, E>(listed: &mut Vec<K>, event: Result<Event<K>, E>) -> Vec<Result<
     }
 }
 
-/// What a store shows of a namespace.
+/// The objects of a namespace in a store.
 fn in_namespace<K>(store: &Store<K>, namespace: Option<&Option<String>>) -> Vec<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
@@ -203,7 +208,7 @@ where
     store.state_filter(of).iter().map(|object| object.as_ref().clone()).collect()
 }
 
-/// An event of an object that can be decoded. What cannot is counted and named.
+/// The event, if its object can be decoded. An object that cannot is counted and logged with its name.
 pub fn readable<K: Resource<DynamicType = ()>>(event: Event<Stored<K>>, metrics: &Metrics) -> Option<Event<K>> {
     let object = |stored: Stored<K>| {
         let (namespace, name) = (stored.meta().namespace.clone(), stored.meta().name.clone());
@@ -259,7 +264,7 @@ mod tests {
         }
         assert_eq!(after(InitDone), [Ok(2), Ok(3)]);
         assert_eq!(after(Delete(3)), []);
-        // A list that broke off is begun anew.
+        // A list that was interrupted starts again.
         for event in [Init, InitApply(4), Init, InitApply(5)] {
             assert_eq!(after(event), []);
         }

@@ -1,40 +1,41 @@
-//! Several watches as one: nothing is told before every part of the cluster was listed, or what isn't known yet would be
-//! taken for what isn't there.
+//! Merges several watches into one. No event is passed on before every namespace was listed: otherwise an object that
+//! is not known yet would be taken for one that does not exist.
 
 use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
-/// What the watches of several namespaces have told, as one watch would tell it.
+/// The state of the watches of several namespaces, whose events are passed on as those of one watch.
 ///
-/// A relist of one namespace is a relist of all: what the others hold is told again as it is known.
+/// A relist of one namespace is passed on as a relist of all: the known objects of the other namespaces are listed
+/// again.
 pub struct Merge<K> {
     parts: Vec<Part<K>>,
     told: bool,
 }
 
 struct Part<K> {
-    /// What is to be told with the list, by its name.
+    /// The objects that are passed on with the list, by name.
     list: BTreeMap<String, K>,
     listed: bool,
     led: bool,
 }
 
 impl<K: ResourceExt> Merge<K> {
-    /// So many watches that have told nothing yet.
+    /// A merge of this number of watches, without events so far.
     pub fn new(parts: usize) -> Self {
         let part = |_| Part { list: BTreeMap::new(), listed: false, led: false };
         Self { parts: (0..parts).map(part).collect(), told: false }
     }
 
-    /// Whether every namespace was listed when this replica led.
+    /// Whether every namespace was listed while this replica led.
     pub fn led(&self) -> bool {
         self.parts.iter().all(|part| part.led)
     }
 
-    /// Takes in what one watch tells, and returns what the one watch of all tells then. `leads`: this replica led when the
-    /// watch began. `known`: what is known of another part.
+    /// Processes an event of one watch, and returns the resulting events of the merged watch. `leads`: this replica led
+    /// when the watch began. `known`: returns the known objects of another part.
     pub fn take(
         &mut self,
         index: usize,
@@ -54,7 +55,8 @@ impl<K: ResourceExt> Merge<K> {
             }
             event if only => vec![event],
             Event::Init => {
-                // Before the first telling only whole lists count; later what was told before does, until the next one.
+                // Before the first merged list only complete lists count. After it the objects that were passed on
+                // count until the next list.
                 part.listed &= self.told;
                 part.list.clear();
                 Vec::new()

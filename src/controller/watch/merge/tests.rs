@@ -3,7 +3,7 @@ use kube::api::ObjectMeta;
 
 use super::*;
 
-/// What one store holds that is told of two watches, and how often a whole list was told.
+/// The contents of a store that receives the merged events of two watches, and the number of complete lists.
 struct Told {
     merge: Merge<ConfigMap>,
     store: BTreeMap<(String, String), String>,
@@ -93,7 +93,7 @@ fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
     told.take(1, Event::Apply(object(1, "w", "3")), false);
     told.take(0, Event::Init, false);
     told.take(0, Event::InitApply(object(0, "y", "4")), false);
-    // The others go on meanwhile.
+    // The other watches continue in the meantime.
     told.take(1, Event::Delete(object(1, "x", "1")), false);
     told.take(0, Event::InitDone, false);
     assert_eq!((told.holds().join(" "), told.lists), ("a/y=4 b/w=3".to_owned(), 2));
@@ -114,7 +114,7 @@ fn all_are_listed_anew_when_this_replica_begins_to_lead() {
 fn a_list_that_is_begun_anew_before_all_were_told_is_waited_for() {
     let mut told = Told::by(2);
     told.lists(0, &["x", "y"], false);
-    // This replica begins to lead: both are listed anew.
+    // This replica begins to lead: both namespaces are listed again.
     told.take(0, Event::Init, true);
     told.take(0, Event::InitApply(object(0, "x", "1")), true);
     told.lists(1, &["x"], true);
