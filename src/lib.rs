@@ -25,7 +25,7 @@
 //! | confirm | [`core::confirm`] | whether a list shows the change, or another writer undid it |
 //! | report | [`core::status`], `core::changes`, `core::notices`, [`controller::reporting`], `controller::events`, [`telemetry`] | what users are told |
 //!
-//! Deletions end in [`controller::cleanup`]; [`controller::departed`] revokes the access of objects whose finalizer was
+//! Deletions end in [`controller::cleanup`]; [`controller::tombstones`] revokes the access of objects whose finalizer was
 //! removed by force, and [`controller::replaced`] that of provider objects that were. [`controller::in_use`] keeps a
 //! provider object until its memberships are gone. [`lease`] decides which replica may write.
 //!

@@ -24,7 +24,7 @@ use crate::provider::{Error, Provider, Receipt, Urgency};
 /// nothing.
 const DEADLINE: Duration = Duration::from_secs(2);
 /// How often a write is repaired before the pass gives up and reports it.
-const HEALS: u32 = 2;
+const REPAIRS: u32 = 2;
 
 /// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub async fn carry_out(
     let urgency = permit.urgency();
     tracing::debug!(object = %pass.reference, ?target, ?change, ?before, "writing");
     let answer = if cure {
-        pass.ctx.metrics.healed();
+        pass.ctx.metrics.repaired();
         connection.provider.repair(&permit, target, name, change, before).await
     } else {
         connection.provider.apply(&permit, target, name, change).await
@@ -122,7 +122,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
     let roster = pass.roster();
-    for healed in 0..=HEALS {
+    for healed in 0..=REPAIRS {
         let deadline = Instant::now() + DEADLINE;
         let mut pause = Duration::from_millis(20);
         let mut not_before = Instant::now();
@@ -139,8 +139,8 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             pause = (pause * 2).min(Duration::from_millis(500));
             not_before = Instant::now();
         };
-        if healed < HEALS {
-            pass.ctx.metrics.healed();
+        if healed < REPAIRS {
+            pass.ctx.metrics.repaired();
             tracing::info!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
             let permit = connection.quota.permit(Kind::Write, urgency, pass.namespace).await;
             receipt = connection.provider.repair(&permit, target, pass.name(), change, shown.as_ref()).await?;
@@ -153,8 +153,8 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
     }
     Err(Error::Unconfirmed {
         message: format!(
-            "the provider answered the write with yes, but {} s and {HEALS} repairs later its list of project {} doesn't show it; trying again",
-            DEADLINE.as_secs() * u64::from(HEALS + 1),
+            "the provider answered the write with yes, but {} s and {REPAIRS} repairs later its list of project {} doesn't show it; trying again",
+            DEADLINE.as_secs() * u64::from(REPAIRS + 1),
             target.project.id
         ),
     })

@@ -42,7 +42,7 @@ pub fn nothing_to_revoke(ctx: &Context, reference: &ObjectRef<ProjectMembership>
 /// Releases the object, of which nothing is left to revoke.
 pub async fn let_go(ctx: &Context, object: &Arc<ProjectMembership>, resolved: &Resolved) -> Result<Action, Stop> {
     release_as(ctx, object, Left::of(object)).await?;
-    if ctx.targets.kin(object).len() <= 1 {
+    if ctx.targets.declarations(object).len() <= 1 {
         ctx.targets.forget(&resolved.connection.uid, &resolved.spot());
     }
     Ok(Action::await_change())

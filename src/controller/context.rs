@@ -11,13 +11,13 @@ use kube::{Client, ResourceExt};
 use tokio::sync::{Notify, mpsc};
 
 use super::connections::{Connections, Link, ProviderKey};
-use super::departed::{self, Departed};
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::outage::Outage;
 use super::provider_object::Providers;
 use super::reporting::Reports;
 use super::targets::Targets;
+use super::tombstones::{self, Tombstones};
 use crate::api::ProjectMembership;
 use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::clock::Clock;
@@ -50,7 +50,7 @@ pub struct Context {
     /// Which objects share a target, and what is remembered of each target.
     pub targets: Targets,
     /// Objects that were deleted without the operator's release: their finalizer was removed by force.
-    pub departed: Departed,
+    pub tombstones: Tombstones,
     /// The provider objects' connections.
     pub connections: Connections,
     /// Whether a list of memberships is in progress: what it has returned so far is not in the store yet.
@@ -85,7 +85,7 @@ impl Context {
     /// The newest known version of an object: from the watch, or from the response to the operator's own last write.
     pub fn latest(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         let watched = self.memberships.get(reference).map(|watched| self.written.newer(watched));
-        watched.or_else(|| self.departed.get(reference))
+        watched.or_else(|| self.tombstones.get(reference))
     }
 
     /// The uids of all objects of all three kinds; `None` while a list is in progress, because it is unknown then which
@@ -102,7 +102,7 @@ impl Context {
     pub fn may_be_there(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
         self.listing.load(Ordering::Acquire)
             || self.memberships.get(reference).is_some()
-            || self.departed.get(reference).is_some()
+            || self.tombstones.get(reference).is_some()
     }
 
     /// Whether two objects name different servers: then neither affects the other, whatever ids they contain.
@@ -117,7 +117,7 @@ impl Context {
 
     /// Requests a pass over a membership.
     pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
-        if self.departed.wake(reference) {
+        if self.tombstones.wake(reference) {
             return;
         }
         let name = name_of(reference);
@@ -243,10 +243,10 @@ impl Written {
 
     fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
         // A tombstone's record was checked when the tombstone was created.
-        let departed = object.metadata.name.as_deref().is_some_and(departed::is_one);
+        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
         let written = self.lock();
         let own = object.uid().and_then(|uid| written.get(&uid));
-        departed || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
+        is_tombstone || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
     }
 
     /// Forgets an object that is gone.

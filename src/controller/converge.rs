@@ -93,8 +93,8 @@ impl Pass<'_> {
         loop {
             let object = self.resolved.object(self.ctx, self.reference).ok_or(Stop::Gone)?;
             let object = record::after_an_edit(self.ctx, object, memory).await?;
-            let knock = self.ctx.targets.knock(&object);
-            let knocked = knock.notified();
+            let notifier = self.ctx.targets.notifier(&object);
+            let notified = notifier.notified();
             let undecided = self.undecided_since(memory);
             let look = self.look(memory, not_before, spacing).await?;
             wake_shadowed(self, memory);
@@ -152,7 +152,7 @@ impl Pass<'_> {
                 not_before = planned;
                 continue;
             }
-            let Some(permit) = self.permit(memory, &look, &knock, knocked).await? else {
+            let Some(permit) = self.permit(memory, &look, &notifier, notified).await? else {
                 continue;
             };
             // Plan again under the permit: what was decided before the wait may be outdated. No request is made here
@@ -227,8 +227,9 @@ impl Pass<'_> {
 
     /// When the latest of the declarations that are not carried out yet became known; `None` if there are none.
     fn undecided_since(&self, memory: &mut Memory) -> Option<Instant> {
-        let undecided =
-            self.kin().filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
+        let undecided = self
+            .declarations()
+            .filter(|object| object.metadata.deletion_timestamp.is_none() && !record::settled(object));
         let versions: HashMap<String, i64> = undecided
             .filter_map(|object| Some((object.metadata.uid.clone()?, object.metadata.generation.unwrap_or_default())))
             .collect();
@@ -245,14 +246,14 @@ impl Pass<'_> {
     async fn observe(&self, not_before: Option<Instant>, spacing: Duration) -> Result<Sighting, Error> {
         let (roster, subject) = (self.roster(), &self.resolved.target.subject_id);
         let provider = &self.resolved.connection.provider;
-        let knock = self.resolved.object(self.ctx, self.reference).map(|object| self.ctx.targets.knock(&object));
+        let notifier = self.resolved.object(self.ctx, self.reference).map(|object| self.ctx.targets.notifier(&object));
         let mut urgency = self.urgency;
         loop {
             let mut observing = pin!(roster.observe(provider, self.asker(urgency, spacing), subject, not_before));
             loop {
-                let knocked = async {
-                    match &knock {
-                        Some(knock) => knock.notified().await,
+                let notified = async {
+                    match &notifier {
+                        Some(notifier) => notifier.notified().await,
                         None => std::future::pending().await,
                     }
                 };
@@ -261,7 +262,7 @@ impl Pass<'_> {
                     biased;
                     sighting = &mut observing => return sighting,
                     () = sleep_until(self.next_end(now), now) => {}
-                    () = knocked => {}
+                    () = notified => {}
                 }
                 let most_urgent = self.most_urgent();
                 if most_urgent < urgency {
@@ -273,21 +274,22 @@ impl Pass<'_> {
     }
 
     /// The declarations of the target through the same provider object, the acting one included.
-    pub fn kin(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
+    pub fn declarations(&self) -> impl Iterator<Item = Arc<ProjectMembership>> {
         let object = self.resolved.object(self.ctx, self.reference);
-        let kin = object.map_or_else(Vec::new, |object| self.ctx.targets.kin(&object));
-        kin.into_iter().filter_map(|kin| self.ctx.latest(&kin))
+        let declarations = object.map_or_else(Vec::new, |object| self.ctx.targets.declarations(&object));
+        declarations.into_iter().filter_map(|declarations| self.ctx.latest(&declarations))
     }
 
     /// The urgency of observing the target: the highest among its objects.
     fn most_urgent(&self) -> Urgency {
         let now = self.ctx.now();
-        self.kin().map(|object| urgency(&object, now)).min().unwrap_or(self.urgency)
+        self.declarations().map(|object| urgency(&object, now)).min().unwrap_or(self.urgency)
     }
 
     /// The next end among the recorded roles of the target.
     fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let ends = self.kin().flat_map(|object| record_of(&object, now)).filter_map(|role| role.expiration_time);
+        let ends =
+            self.declarations().flat_map(|object| record_of(&object, now)).filter_map(|role| role.expiration_time);
         ends.filter(|end| *end > now).min()
     }
 
@@ -323,19 +325,19 @@ impl Pass<'_> {
         &self,
         memory: &Memory,
         look: &Look,
-        knock: &Notify,
-        knocked: Notified<'_>,
+        notifier: &Notify,
+        notified: Notified<'_>,
     ) -> Result<Option<Permit>, Stop> {
         let urgency = urgency_of(look);
         let mut waiting = pin!(self.resolved.connection.quota.permit(Kind::Write, urgency, self.namespace));
-        let mut knocked = pin!(knocked);
+        let mut notified = pin!(notified);
         loop {
             tokio::select! {
                 biased;
                 permit = &mut waiting => return Ok(Some(permit)),
                 () = sleep_until(next_edge(&look.scene), look.scene.clock(self.ctx)) => return Ok(None),
-                () = &mut knocked => {
-                    knocked.set(knock.notified());
+                () = &mut notified => {
+                    notified.set(notifier.notified());
                     // A revocation for another declaration may have become part of this target's plan: it must not wait
                     // with the urgency of a grant.
                     match self.known(memory, None)? {

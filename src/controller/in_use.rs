@@ -20,11 +20,11 @@ use tokio::time::Instant;
 
 use super::connections::ProviderKey;
 use super::context::Context;
-use super::departed;
 use super::outcome::Stop;
 use super::provider_object::{Named, ProviderObject};
 use super::providers::of_provider;
 use super::resolve::is_finalized;
+use super::tombstones;
 use super::write;
 use crate::api::{IN_USE, ProjectMembership};
 use crate::telemetry::liveness::waiting;
@@ -207,7 +207,8 @@ async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
     // A tombstone for the endpoint of a former provider object doesn't need this one.
     let holds = |membership: &ProjectMembership| {
-        departed::left_at(membership).is_none() && (is_finalized(membership) || ctx.departed.is_stripped(membership))
+        tombstones::left_at(membership).is_none()
+            && (is_finalized(membership) || ctx.tombstones.is_stripped(membership))
     };
     if latest.flatten().any(|membership| holds(&membership)) {
         return Ok(false);

@@ -205,7 +205,7 @@ fn told_to_wait(error: &Error) -> Duration {
 /// All memberships that name a provider object, including those whose finalizer was removed by force.
 pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
     let mut memberships = ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
-    memberships.extend(ctx.departed.of_provider(key));
+    memberships.extend(ctx.tombstones.of_provider(key));
     memberships
 }
 

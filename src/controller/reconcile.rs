@@ -17,7 +17,6 @@ use super::cleanup;
 use super::connections::{Connection, ProviderKey};
 use super::context::Context;
 use super::converge::Pass;
-use super::departed;
 use super::names::{self, Lookup};
 use super::outage::{self, Concern, Failed};
 use super::outcome::{Again, Outcome, Stop};
@@ -28,6 +27,7 @@ use super::replaced;
 use super::reporting::{self, Overdue};
 use super::resolve::{Resolved, Unresolved, is_finalized, resolve, scene};
 use super::targets::Memory;
+use super::tombstones;
 use super::write;
 use crate::api::event::Happening;
 use crate::api::membership::{ProjectMembershipStatus, TargetStatus};
@@ -80,7 +80,7 @@ pub async fn reconcile(object: Arc<ProjectMembership>, ctx: Arc<Context>) -> Res
 /// The span whose fields are in every log line that is written during a pass.
 fn span(object: &ProjectMembership) -> tracing::Span {
     let (namespace, name) = (object.namespace(), object.name_any());
-    let (name, provider) = (departed::name_of(&name), ProviderKey::named_by(object));
+    let (name, provider) = (tombstones::name_of(&name), ProviderKey::named_by(object));
     tracing::error_span!("reconcile", namespace, name, %provider)
 }
 
@@ -107,8 +107,8 @@ pub fn after_fault(object: Arc<ProjectMembership>, fault: &Fault, ctx: Arc<Conte
 
 async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result<Action, Stop> {
     let mut object = ctx.latest(reference).ok_or(Stop::Gone)?;
-    if ctx.departed.is_stripped(&object) {
-        object = departed::put_back(ctx, &object).await?;
+    if ctx.tombstones.is_stripped(&object) {
+        object = tombstones::put_back(ctx, &object).await?;
     }
     if object.metadata.deletion_timestamp.is_some() {
         if !is_finalized(&object) {
@@ -129,7 +129,7 @@ async fn road(ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Result
     };
     let urgency_now = urgency(&object, ctx.now());
     // While its provider object is gone, a deletion waits, and only ends of grants are carried out.
-    let acts = match resolved.retired && departed::left_at(&object).is_none() {
+    let acts = match resolved.retired && tombstones::left_at(&object).is_none() {
         true => matches!(urgency_now, Urgency::End(_)),
         false => urgency_now.revokes(),
     };

@@ -12,10 +12,10 @@ use kube::ResourceExt;
 
 use super::connections::{Link, ProviderKey};
 use super::context::Context;
-use super::departed;
 use super::outcome::Stop;
 use super::providers::of_provider;
 use super::resolve::is_finalized;
+use super::tombstones;
 use super::write;
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
@@ -44,7 +44,7 @@ fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<T
 /// not applied to the new endpoint. `true`: the status was written, and the object has to be read again.
 pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool, Stop> {
     let key = ProviderKey::named_by(object);
-    let current = match (departed::left_at(object), ctx.connections.get(&key)) {
+    let current = match (tombstones::left_at(object), ctx.connections.get(&key)) {
         (None, Some(Link::Ready(current))) => current,
         _ => return Ok(false),
     };
@@ -60,7 +60,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool
         report(ctx, object, role, &former, revocable);
     }
     if revocable {
-        departed::leave_behind(ctx, object, &former);
+        tombstones::leave_behind(ctx, object, &former);
     } else {
         ctx.metrics.abandoned();
     }
@@ -87,7 +87,7 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
 
 /// The endpoint in an object's status, or the one for which a copy of an object was left behind.
 fn endpoint_of(object: &ProjectMembership) -> Option<String> {
-    departed::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
+    tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::admit;
 use super::connections::ProviderKey;
 use super::context::Context;
-use super::departed;
 use super::outage::Concern;
 use super::resolve::Scene;
+use super::tombstones;
 use crate::api::condition::Standing;
 use crate::api::event::Happening;
 use crate::api::membership::{RoleStatus, TargetStatus};
@@ -68,7 +68,7 @@ impl Reports {
     pub fn forget_missing(&self, ctx: &Context) {
         let mut reports = self.lock();
         if !reports.is_empty() {
-            let mut there: HashSet<String> = ctx.providers.uids().into_iter().chain(ctx.departed.uids()).collect();
+            let mut there: HashSet<String> = ctx.providers.uids().into_iter().chain(ctx.tombstones.uids()).collect();
             there.extend(ctx.memberships.state().iter().filter_map(|object| object.uid()));
             reports.retain(|uid, _| there.contains(uid));
             count(ctx, &reports);
@@ -128,7 +128,7 @@ fn report_wait(ctx: &Context, object: &ProjectMembership, told: &Told) {
 
 fn emit(ctx: &Context, object: &ProjectMembership, happening: Happening, reason: Reason, message: &str) {
     let (namespace, name) = (object.namespace(), object.name_any());
-    let name = departed::name_of(&name);
+    let name = tombstones::name_of(&name);
     tracing::warn!(namespace, name, %reason, "{message}");
     let justification = object.spec.justification.as_deref();
     ctx.events.tell(object, happening, &[message.to_owned()], justification);
@@ -169,7 +169,7 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
     ctx.metrics.missed(missed.len());
     tracing::warn!(
         namespace = object.namespace(),
-        name = departed::name_of(&object.name_any()),
+        name = tombstones::name_of(&object.name_any()),
         roles = missed.join(", "),
         "not granted: the windows ended before the roles could be granted"
     );
@@ -235,7 +235,7 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
         (in_a_row, concern.is_logged(in_a_row, undecided) && notices.logs_fault(&what))
     });
     let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
-    let name = departed::name_of(&name);
+    let name = tombstones::name_of(&name);
     if logged {
         tracing::warn!(%kind, namespace, name, "a request to the API server failed and is tried again: {what}");
     } else {
@@ -282,7 +282,7 @@ fn report_change(ctx: &Context, scene: &Scene, object: &ProjectMembership, chang
     let name = object.name_any();
     tracing::info!(
         namespace = object.namespace(),
-        name = departed::name_of(&name),
+        name = tombstones::name_of(&name),
         provider = scene.target_status.provider,
         project = scene.target_status.project_id,
         subject = scene.target_status.subject_id,

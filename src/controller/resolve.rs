@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
-use super::departed;
 use super::namespaces::Labels;
 use super::precedence;
 use super::provider_object::Named;
 use super::targets::Spot;
+use super::tombstones;
 use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
 use crate::api::{FINALIZER, ProjectMembership, Reason};
 use crate::clock::{self, Agreement};
@@ -127,7 +127,7 @@ impl From<Refusal> for Unresolved {
 /// retired connection of the former one serves for ends and revocations.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
-    let refusal = match departed::left_at(object) {
+    let refusal = match tombstones::left_at(object) {
         Some(_) => provider_not_found(ctx, &key),
         None => match resolve_current(ctx, object, &key) {
             Err(Unresolved::Refused(refusal)) => refusal,
@@ -135,7 +135,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
         },
     };
     let endpoint =
-        departed::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
+        tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
     let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
     let Some(Retired { named, connection }) = retired else {
         return Err(refusal.into());
@@ -298,10 +298,11 @@ pub fn scene(
     let clocks = clock::agreement(provider.as_ref(), wall, at);
     let lead = clock::lead(provider.as_ref(), wall, at);
     let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
-    let kin: Vec<Arc<ProjectMembership>> = ctx.targets.kin(&object).iter().filter_map(|kin| ctx.latest(kin)).collect();
+    let declarations: Vec<Arc<ProjectMembership>> =
+        ctx.targets.declarations(&object).iter().filter_map(|declarations| ctx.latest(declarations)).collect();
     let shadowed = precedence::is_shadowed(ctx, &object, resolved, now);
     let mut objects = vec![object.clone()];
-    objects.extend(kin.into_iter().filter(|other| {
+    objects.extend(declarations.into_iter().filter(|other| {
         other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
     }));
     let records: Vec<Vec<ManagedRole>> = objects.iter().map(|object| ctx.written.record(object)).collect();

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch as signal};
 use super::provider_object::ProviderObject;
 use super::providers::{self, Checker};
 use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
-use super::{departed, reconcile};
+use super::{reconcile, tombstones};
 use crate::clock::Clock;
 use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
@@ -127,7 +127,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         reconciling.await;
     };
 
-    let departing = departed::run(ctx.clone(), stopped.clone());
+    let departing = tombstones::run(ctx.clone(), stopped.clone());
     let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, departing) };
     let finishing = async {
         stopped.clone().await;

@@ -34,7 +34,7 @@ use super::providers::{Checker, of_provider};
 use super::reporting::Reports;
 use super::resolve::is_finalized;
 use super::stored::Stored;
-use super::{departed, garbage, provider_status, replaced, watch, write};
+use super::{garbage, provider_status, replaced, tombstones, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -123,7 +123,7 @@ pub fn wire(outside: Outside) -> Wiring {
         outage,
         turns: write::turns(),
         targets: Default::default(),
-        departed: Default::default(),
+        tombstones: Default::default(),
         connections: Default::default(),
         listing: AtomicBool::new(false),
         wake,
@@ -304,7 +304,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
     if let Event::Init = event {
         ctx.listing.store(true, Ordering::Release);
     }
-    departed::saw(ctx, event);
+    tombstones::saw(ctx, event);
     if let Event::InitDone = event {
         ctx.listing.store(false, Ordering::Release);
     }

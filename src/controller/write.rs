@@ -43,9 +43,9 @@ pub async fn status(
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
-    if let Some(departed) = ctx.departed.says(object, status) {
-        ctx.targets.saw(&departed).iter().for_each(|other| ctx.wake(other));
-        return Ok(departed);
+    if let Some(tombstone) = ctx.tombstones.says(object, status) {
+        ctx.targets.saw(&tombstone).iter().for_each(|other| ctx.wake(other));
+        return Ok(tombstone);
     }
     let Some(difference) = status_difference(object.status.as_ref(), status) else {
         return Ok(object.clone());
@@ -70,24 +70,24 @@ pub async fn add_finalizer(
     let mut finalizers = object.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
     let held = finalizers_are(ctx, object, finalizers).await?;
-    ctx.departed.holds(&held.uid().unwrap_or_default());
+    ctx.tombstones.holds(&held.uid().unwrap_or_default());
     Ok(held)
 }
 
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
-    if ctx.departed.ends(object) {
+    if ctx.tombstones.ends(object) {
         return Ok(());
     }
     let uid = object.uid().unwrap_or_default();
-    ctx.departed.lets_go(&uid);
+    ctx.tombstones.lets_go(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match finalizers_are(ctx, object, finalizers).await {
         Ok(_) => {}
         // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            ctx.departed.holds_on(&uid);
+            ctx.tombstones.holds_on(&uid);
             return Err(error);
         }
     }

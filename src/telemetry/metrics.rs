@@ -174,7 +174,7 @@ impl Metrics {
     }
 
     /// Counts a repeated write that the provider had lost.
-    pub fn healed(&self) {
+    pub fn repaired(&self) {
         self.healed.inc();
     }
 

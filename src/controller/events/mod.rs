@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch as signal};
 
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
-use crate::controller::departed;
+use crate::controller::tombstones;
 use crate::telemetry::Metrics;
 use publisher::{Pending, Publisher};
 
@@ -91,8 +91,8 @@ impl Events {
     /// Emits an event about a membership. Never waits.
     pub fn tell(&self, object: &ProjectMembership, happening: Happening, what: &[String], justification: Option<&str>) {
         let mut regarding = object.object_ref(&());
-        regarding.name = regarding.name.as_deref().map(departed::name_of).map(str::to_owned);
-        regarding.uid = regarding.uid.as_deref().map(departed::uid_of).map(str::to_owned);
+        regarding.name = regarding.name.as_deref().map(tombstones::name_of).map(str::to_owned);
+        regarding.uid = regarding.uid.as_deref().map(tombstones::uid_of).map(str::to_owned);
         self.emit(regarding, happening, note(happening, what, justification));
     }
 

@@ -36,7 +36,7 @@ pub fn collect(checker: &Checker) {
     let gone = [ProviderKind::MembershipProvider, ProviderKind::ClusterMembershipProvider];
     gone.into_iter().for_each(|kind| drop(checker.forget_missing(kind)));
     ctx.written.forget_missing(|| ctx.uids());
-    ctx.departed.forget_missing(|| ctx.uids());
+    ctx.tombstones.forget_missing(|| ctx.uids());
     ctx.reports.forget_missing(ctx);
     let providers: HashSet<String> = ctx.providers.uids().into_iter().collect();
     ctx.in_use.forget_missing(&providers);
@@ -66,7 +66,7 @@ pub fn entries(checker: &Checker) -> [(&'static str, usize); 8] {
     let rosters = ctx.connections.usable().iter().map(|connection| connection.rosters.len()).sum();
     [
         ("own writes", ctx.written.len()),
-        ("finalizers", ctx.departed.held()),
+        ("finalizers", ctx.tombstones.held()),
         ("reports", ctx.reports.len()),
         ("targets", ctx.targets.len()),
         ("provider objects in use", ctx.in_use.len()),

@@ -72,7 +72,7 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
         ctx.targets.not_found(&object);
         let found = Pinned { project_id: None, subject_id: Some(format!("subject-{number}")) };
         ctx.targets.pin(&object, found.clone());
-        drop(ctx.targets.knock(&object));
+        drop(ctx.targets.notifier(&object));
         drop(ctx.targets.cell("provider-uid", &spot(number)));
         ctx.written.begins(&uid);
         ctx.written.ended(&uid, Some(&object.metadata));
@@ -89,17 +89,17 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
             membership_event(&ctx, &Event::Delete(object.clone()));
             ctx.targets.pin(&object, found);
             ctx.targets.not_found(&object);
-            drop(ctx.targets.knock(&object));
+            drop(ctx.targets.notifier(&object));
             ctx.written.begins(&uid);
             ctx.written.ended(&uid, None);
-            ctx.departed.holds(&uid);
+            ctx.tombstones.holds(&uid);
         }
     }
     let remembered = || entries(&checker);
     assert!(ctx.targets.len() > MANY && ctx.written.len() == MANY, "{:?}", remembered());
     ctx.listing.store(true, std::sync::atomic::Ordering::Release);
     collect(&checker);
-    assert!(ctx.written.len() == MANY && ctx.departed.held() == MANY, "a list is being read: {:?}", remembered());
+    assert!(ctx.written.len() == MANY && ctx.tombstones.held() == MANY, "a list is being read: {:?}", remembered());
     ctx.listing.store(false, std::sync::atomic::Ordering::Release);
     tokio::time::advance(EVERY + Duration::from_secs(1)).await;
     collect(&checker);

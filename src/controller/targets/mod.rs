@@ -1,36 +1,36 @@
 //! The target as the unit of work: the index of the declarations of each target, the lock that allows one pass at a
 //! time, and what is remembered between passes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod memory;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use super::connections::{Connection, ProviderKey};
+pub use memory::{Granted, Memory, Refused, Stalled};
+
+use super::connections::ProviderKey;
 use super::places::{Claim, Key, Places};
-use super::repairs::Repairs;
-use crate::api::membership::{ManagedRole, ProjectRef, SubjectRef};
+use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
-use crate::controller::roster::Evidence;
-use crate::core::member::{Change, Target};
+use crate::core::member::Target;
 use crate::core::policy::Pinned;
-use crate::provider::Error;
 
 /// What objects must have in common to be declarations of the same target. The provider is not part of it: its server
 /// may not be known yet, and the declarations through two provider objects of one server must find each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Kin {
+pub struct TargetKey {
     project_id: String,
     grant_id: Option<String>,
     subject_kind: SubjectKind,
     subject_id: String,
 }
 
-impl Kin {
+impl TargetKey {
     /// The key of an object's target; `None`: a name of the object has yet to be looked up.
     fn of(object: &ProjectMembership, pinned: &Pinned) -> Option<Self> {
         let ProjectRef { id: project_id, grant_id, .. } = &object.spec.project;
@@ -42,9 +42,7 @@ impl Kin {
             subject_id: subject_id.as_ref().or(pinned.subject_id.as_ref())?.to_ascii_lowercase(),
         })
     }
-}
 
-impl Kin {
     fn of_target(target: &Target) -> Self {
         let Target { project, subject_kind, subject_id } = target;
         Self {
@@ -65,98 +63,18 @@ pub struct Spot {
     pub target: Target,
 }
 
-/// What is remembered of a target between passes. All of it may be lost: it saves requests and delays, but correctness
-/// does not depend on it. (The only effect of losing `granted` is on an object that is edited between a write to the
-/// provider and the write of its status.)
-#[derive(Debug, Default)]
-pub struct Memory {
-    /// Roles that do not exist according to the provider, and the specs for which it was asked.
-    pub refused: BTreeMap<String, Refused>,
-    /// Recorded starts of grants that the provider has only ever refused, by uid and role.
-    pub tentative: BTreeSet<(String, String)>,
-    /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
-    pub unsent: BTreeSet<(String, String)>,
-    /// What was granted for an object without having been recorded, by uid, until its status records it: an edit in
-    /// between may remove it from the spec.
-    pub granted: BTreeMap<String, Granted>,
-    /// The generations of the target's objects that are not carried out yet, and since when each has been known, by
-    /// uid.
-    pub undecided: HashMap<String, (i64, Instant)>,
-    /// How many passes of each object have failed in a row, by uid.
-    pub failures: HashMap<String, u32>,
-    /// A list was requested that began no earlier than this time, and it failed.
-    pub unanswered: Option<Instant>,
-    /// The change that the provider refused permanently: the next pass over the target does not repeat the request.
-    pub stalled: Option<Stalled>,
-    /// How many writes in a row were undone before they were confirmed.
-    pub contested: u32,
-    /// The evidence of the credential's rights in the project for which the declarations through other provider objects
-    /// were last reconciled.
-    pub evidence: Evidence,
-    /// Which drift was repaired, and at how many resyncs in a row.
-    pub repairs: Repairs,
-}
-
-impl Memory {
-    /// Forgets the objects that do not declare the target any more.
-    fn forget_others(&mut self, speak: &BTreeSet<String>) {
-        self.tentative.retain(|(uid, _)| speak.contains(uid));
-        self.unsent.retain(|(uid, _)| speak.contains(uid));
-        self.granted.retain(|uid, _| speak.contains(uid));
-        self.undecided.retain(|uid, _| speak.contains(uid));
-        self.failures.retain(|uid, _| speak.contains(uid));
-    }
-}
-
-/// What was granted for an object's spec without having been recorded first.
-#[derive(Clone, Debug)]
-pub struct Granted {
-    /// The generation of that spec.
-    pub generation: i64,
-    /// Everything that the object manages with that spec.
-    pub record: Vec<ManagedRole>,
-}
-
-/// A change that the provider refused permanently.
-#[derive(Clone, Debug)]
-pub struct Stalled {
-    /// The uids and generations of the objects that requested it: a changed spec requests it again.
-    pub asked_by: BTreeSet<(String, i64)>,
-    /// The change that was requested.
-    pub change: Change,
-    /// The refusal.
-    pub error: Error,
-    /// The removals of the change were carried out without its other parts.
-    pub removed: bool,
-    /// The connection with which it was requested: another credential may have more rights.
-    pub connection: Weak<Connection>,
-    /// When it was refused.
-    pub at: Instant,
-}
-
-/// A role that does not exist according to the provider.
-#[derive(Clone, Debug)]
-pub struct Refused {
-    /// The provider's message, for the condition.
-    pub message: String,
-    /// When the provider refused it.
-    pub at: Instant,
-    /// The uids and generations of the objects that requested it.
-    pub asked_by: BTreeSet<(String, i64)>,
-}
-
 /// The index from targets to objects, and the targets' locks.
 #[derive(Debug, Default)]
 pub struct Targets {
-    kin: Mutex<Index>,
+    entries: Mutex<Index>,
     doors: Mutex<HashMap<Door, Weak<tokio::sync::Mutex<()>>>>,
     cells: Mutex<HashMap<(String, Spot), Cell>>,
 }
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<Kin, HashMap<ProviderKey, Places>>,
-    knocks: HashMap<Kin, Arc<Notify>>,
+    objects: HashMap<TargetKey, HashMap<ProviderKey, Places>>,
+    notifiers: HashMap<TargetKey, Arc<Notify>>,
     seen: HashMap<Key, Seen>,
     /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
     found: HashMap<String, Pinned>,
@@ -173,7 +91,7 @@ type Door = (String, String, String);
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     uid: String,
-    kin: Option<Kin>,
+    target: Option<TargetKey>,
     provider: ProviderKey,
     print: u64,
     created: Timestamp,
@@ -252,18 +170,18 @@ impl Targets {
 
     /// The notification that is sent when a declaration of `object`'s target changes. A pass that waits for its permit
     /// then evaluates the target again, so that a revocation does not wait behind a grant.
-    pub fn knock(&self, object: &ProjectMembership) -> Arc<Notify> {
+    pub fn notifier(&self, object: &ProjectMembership) -> Arc<Notify> {
         let mut index = self.index();
-        match index.kin(object).filter(|kin| index.objects.contains_key(kin)) {
-            Some(kin) => index.knocks.entry(kin).or_default().clone(),
+        match index.target_of(object).filter(|target| index.objects.contains_key(target)) {
+            Some(target) => index.notifiers.entry(target).or_default().clone(),
             None => Arc::default(),
         }
     }
 
     /// The evaluated declarations of `object`'s target through the same provider object, and the object itself.
-    pub fn kin(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+    pub fn declarations(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
         let (index, own) = (self.index(), key_of(object));
-        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
         let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
         let Some(places) = places else {
             return Vec::new();
@@ -278,7 +196,7 @@ impl Targets {
         object: &ProjectMembership,
     ) -> Vec<(ProviderKey, Vec<ObjectRef<ProjectMembership>>)> {
         let (index, own) = (self.index(), ProviderKey::named_by(object));
-        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
         let others = providers.into_iter().flatten().filter(|(provider, _)| **provider != own);
         others.map(|(provider, places)| (provider.clone(), places.placed().map(reference_to).collect())).collect()
     }
@@ -301,7 +219,7 @@ impl Targets {
     /// Whether an object is among the evaluated declarations of its target.
     pub fn has_place(&self, object: &ProjectMembership) -> bool {
         let index = self.index();
-        let providers = index.kin(object).and_then(|kin| index.objects.get(&kin));
+        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
         let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
         places.is_none_or(|places| places.has_place(&key_of(object)))
     }
@@ -339,7 +257,7 @@ impl Targets {
             if Arc::strong_count(cell) > 1 {
                 return true;
             }
-            let speak = self.index().speak_of(&Kin::of_target(&spot.target));
+            let speak = self.index().speak_of(&TargetKey::of_target(&spot.target));
             if let Ok(mut memory) = cell.try_lock() {
                 memory.forget_others(&speak);
             }
@@ -350,15 +268,19 @@ impl Targets {
     /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
         let index = self.index();
-        index.objects.keys().map(|kin| (kin.project_id.clone(), kin.grant_id.clone(), kin.subject_kind)).collect()
+        index
+            .objects
+            .keys()
+            .map(|target| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind))
+            .collect()
     }
 
     /// The ids of all projects, project grants and subjects of all declarations, in lower case.
     pub fn ids(&self) -> HashSet<String> {
         let index = self.index();
-        let ids = |kin: &Kin| {
-            let grant = kin.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
-            [Some(kin.project_id.clone()), Some(kin.subject_id.clone()), grant].into_iter().flatten()
+        let ids = |target: &TargetKey| {
+            let grant = target.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
+            [Some(target.project_id.clone()), Some(target.subject_id.clone()), grant].into_iter().flatten()
         };
         index.objects.keys().flat_map(ids).collect()
     }
@@ -368,8 +290,8 @@ impl Targets {
         let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner).len();
         let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
         let index = self.index();
-        let Index { objects, knocks, seen, found, failed } = &*index;
-        cells + doors + objects.len() + knocks.len() + seen.len() + found.len() + failed.len()
+        let Index { objects, notifiers, seen, found, failed } = &*index;
+        cells + doors + objects.len() + notifiers.len() + seen.len() + found.len() + failed.len()
     }
 
     /// Whether nothing is remembered.
@@ -378,7 +300,7 @@ impl Targets {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        self.kin.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -389,8 +311,8 @@ impl Index {
     }
 
     /// The uids of the objects that declare a target.
-    fn speak_of(&self, kin: &Kin) -> BTreeSet<String> {
-        let places = self.objects.get(kin).into_iter().flat_map(HashMap::values);
+    fn speak_of(&self, target: &TargetKey) -> BTreeSet<String> {
+        let places = self.objects.get(target).into_iter().flat_map(HashMap::values);
         places.flat_map(Places::keys).filter_map(|key| self.seen.get(key)).map(|seen| seen.uid.clone()).collect()
     }
 
@@ -411,8 +333,8 @@ impl Index {
         }
     }
 
-    fn kin(&self, object: &ProjectMembership) -> Option<Kin> {
-        Kin::of(object, &self.pinned(object))
+    fn target_of(&self, object: &ProjectMembership) -> Option<TargetKey> {
+        TargetKey::of(object, &self.pinned(object))
     }
 
     fn take_in(&mut self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
@@ -420,7 +342,7 @@ impl Index {
         let known = self.seen.get(&key);
         let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
         let seen = Seen {
-            kin: self.kin(object),
+            target: self.target_of(object),
             provider: ProviderKey::named_by(object),
             print: print_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
@@ -436,7 +358,7 @@ impl Index {
             return Vec::new();
         }
         // An object that was deleted and created again under its name may declare another target.
-        let moved = known.is_some_and(|known| (&known.kin, &known.provider) != (&seen.kin, &seen.provider));
+        let moved = known.is_some_and(|known| (&known.target, &known.provider) != (&seen.target, &seen.provider));
         let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
         if let Some(before) = before.as_ref().filter(|before| before.uid != uid) {
@@ -451,23 +373,23 @@ impl Index {
     /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other
     /// declarations that have to be reconciled.
     fn place(&mut self, key: &Key, is_new: bool) -> Vec<ObjectRef<ProjectMembership>> {
-        let Some((seen, kin)) = self.seen.get(key).and_then(|seen| Some((seen, seen.kin.clone()?))) else {
+        let Some((seen, target)) = self.seen.get(key).and_then(|seen| Some((seen, seen.target.clone()?))) else {
             return Vec::new();
         };
         let (provider, claim, created) = (seen.provider.clone(), seen.claim(), seen.created);
-        self.changed(&kin, &provider, key, is_new, |places| places.put(key, claim, created))
+        self.changed(&target, &provider, key, is_new, |places| places.put(key, claim, created))
     }
 
     fn leave(&mut self, seen: &Seen, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
-        let Some(kin) = &seen.kin else {
+        let Some(target) = &seen.target else {
             return Vec::new();
         };
-        let others = self.changed(kin, &seen.provider, key, true, |places| places.remove(key));
-        if let Some(providers) = self.objects.get_mut(kin) {
+        let others = self.changed(target, &seen.provider, key, true, |places| places.remove(key));
+        if let Some(providers) = self.objects.get_mut(target) {
             providers.retain(|_, places| !places.is_empty());
             if providers.is_empty() {
-                self.objects.remove(kin);
-                self.knocks.remove(kin);
+                self.objects.remove(target);
+                self.notifiers.remove(target);
             }
         }
         others
@@ -477,13 +399,13 @@ impl Index {
     /// lose a place, and if the content of a declaration with a place changed (`is_new`), all that have one.
     fn changed(
         &mut self,
-        kin: &Kin,
+        target: &TargetKey,
         provider: &ProviderKey,
         key: &Key,
         is_new: bool,
         change: impl FnOnce(&mut Places),
     ) -> Vec<ObjectRef<ProjectMembership>> {
-        let providers = self.objects.entry(kin.clone()).or_default();
+        let providers = self.objects.entry(target.clone()).or_default();
         let places = providers.entry(provider.clone()).or_default();
         let before: BTreeSet<Key> = places.placed().cloned().collect();
         change(places);
@@ -497,13 +419,13 @@ impl Index {
         }
         let elsewhere = providers.iter().filter(|(other, _)| *other != provider);
         concerned.extend(elsewhere.flat_map(|(_, places)| places.placed().cloned()));
-        self.knock(kin);
+        self.notify(target);
         concerned.iter().map(reference_to).collect()
     }
 
-    fn knock(&self, kin: &Kin) {
-        if let Some(knock) = self.knocks.get(kin) {
-            knock.notify_waiters();
+    fn notify(&self, target: &TargetKey) {
+        if let Some(notifier) = self.notifiers.get(target) {
+            notifier.notify_waiters();
         }
     }
 }

@@ -33,7 +33,7 @@ fn thousands_of_declarations_of_one_target_ask_for_few_passes_and_each_reads_few
         let targets = Targets::default();
         let asked_for: usize = order.map(|number| targets.saw(&object(number, "infisical")).len()).sum();
         assert!(asked_for <= most, "{case}: {asked_for} passes");
-        let read = |number: usize| targets.kin(&object(number, "infisical")).len();
+        let read = |number: usize| targets.declarations(&object(number, "infisical")).len();
         assert_eq!((read(0), read(MANY - 1)), (MOST_DECLARATIONS, MOST_DECLARATIONS + 1), "{case}");
         let asked_for: usize =
             (0..MANY).map(|number| targets.may_count(&object(number, "infisical"), true).len()).sum();
@@ -67,7 +67,7 @@ fn the_declarations_of_each_provider_object_have_places_of_their_own() {
     let other = object(MOST_DECLARATIONS, "another");
     assert_eq!(targets.saw(&other).len(), MOST_DECLARATIONS, "which provider object takes precedence may have changed");
     assert!(targets.has_place(&other));
-    assert_eq!(targets.kin(&other), [ObjectRef::from_obj(&other)]);
+    assert_eq!(targets.declarations(&other), [ObjectRef::from_obj(&other)]);
     let elsewhere = targets.of_other_providers(&other);
     let found: Vec<_> = elsewhere.iter().map(|(provider, objects)| (provider.name.as_str(), objects.len())).collect();
     assert_eq!(found, [("infisical", MOST_DECLARATIONS)]);

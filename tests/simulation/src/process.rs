@@ -18,7 +18,7 @@ use membership_operator::clock::Clock;
 use membership_operator::controller::provider_object::ProviderObject;
 use membership_operator::controller::providers::Checker;
 use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
-use membership_operator::controller::{departed, providers, reconcile};
+use membership_operator::controller::{providers, reconcile, tombstones};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
 use membership_operator::telemetry::Metrics;
@@ -85,7 +85,7 @@ impl Process {
         };
         let Wiring { ctx, checker, memberships, providers: checked, cluster_providers, aside, telling } = wire(outside);
         wired(&checker);
-        let departing = departed::run(ctx.clone(), pending());
+        let departing = tombstones::run(ctx.clone(), pending());
         let reconciling = drive(memberships, scheduler.clone(), move |object| {
             let ctx = ctx.clone();
             async move {

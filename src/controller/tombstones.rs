@@ -40,7 +40,7 @@ const LONGEST_WRITE: Duration = Duration::from_secs(35);
 
 /// The tombstones, and the objects that carry the operator's finalizer.
 #[derive(Debug, Default)]
-pub struct Departed {
+pub struct Tombstones {
     state: Mutex<State>,
     found: Notify,
 }
@@ -78,7 +78,7 @@ struct Kept {
 /// until then removed finalizers as well.
 pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     let acts = ctx.begun.is_ready();
-    let mut state = ctx.departed.lock();
+    let mut state = ctx.tombstones.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
             ctx.written.saw(object, !acts);
@@ -116,7 +116,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
         }
     }
     if !state.waiting.is_empty() {
-        ctx.departed.found.notify_one();
+        ctx.tombstones.found.notify_one();
     }
 }
 
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-impl Departed {
+impl Tombstones {
     /// Records that the object has the operator's finalizer.
     pub fn holds(&self, uid: &str) {
         self.lock().holds.entry(uid.to_owned()).or_insert(Hold::Ours);
@@ -237,10 +237,10 @@ pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
     let uid = format!("{}{MARK}{endpoint}", object.uid().unwrap_or_default());
     kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));
     kept.metadata.uid = Some(uid);
-    let mut state = ctx.departed.lock();
+    let mut state = ctx.tombstones.lock();
     state.keep(ctx, object, kept.clone());
     state.waiting.push(Arc::new(kept));
-    ctx.departed.found.notify_one();
+    ctx.tombstones.found.notify_one();
 }
 
 /// The endpoint for which [`leave_behind`] created this tombstone; `None` if it did not create the object.
@@ -286,11 +286,11 @@ pub async fn run(ctx: Arc<Context>, stopped: impl Future<Output = ()> + Clone) {
     let mut under_way = FuturesUnordered::new();
     let mut stop = std::pin::pin!(stopped.clone());
     loop {
-        let waiting = std::mem::take(&mut ctx.departed.lock().waiting);
+        let waiting = std::mem::take(&mut ctx.tombstones.lock().waiting);
         under_way.extend(waiting.into_iter().map(|object| to_its_end(&ctx, object, stopped.clone())));
         tokio::select! {
             () = &mut stop => break,
-            () = ctx.departed.found.notified() => {}
+            () = ctx.tombstones.found.notified() => {}
             Some(()) = under_way.next() => {}
         }
     }
@@ -302,19 +302,19 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     let left_behind = left_at(&object).is_some();
     let reference =
         if left_behind { write::reference(&object) } else { write::reference(&as_kept(&object, ctx.now())) };
-    let Some((kept, wake)) = ctx.departed.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
+    let Some((kept, wake)) = ctx.tombstones.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
     else {
         return;
     };
     let went = async {
-        while !left_behind && !has_departed(ctx, &object).await? {
+        while !left_behind && !is_gone(ctx, &object).await? {
             tokio::time::sleep(FIRST_WAIT).await;
         }
         Some(())
     };
     tokio::select! {
         went = went => if went.is_none() {
-            ctx.departed.ends(&kept);
+            ctx.tombstones.ends(&kept);
             return;
         },
         () = &mut stopped => return,
@@ -336,7 +336,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     loop {
         // A tombstone needs no request to the API server, and the time of its next pass is decided here.
         let _ = reconcile::reconcile(object.clone(), ctx.clone()).await;
-        if ctx.departed.get(&reference).is_none() {
+        if ctx.tombstones.get(&reference).is_none() {
             break;
         }
         tokio::select! {
@@ -354,7 +354,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
 /// Asks the API server whether the object is gone, or is being deleted without the operator's finalizer. The watch is
 /// not sufficient: its list may be stale, and an object that can't be read any more is missing from it as well. `None`
 /// if the object exists and nothing is to be revoked; `false` if the API server doesn't respond.
-async fn has_departed(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
+async fn is_gone(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
     ctx.outage.is_over().await;
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
     match write::api(ctx, object).list(&named).await {
