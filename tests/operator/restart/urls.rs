@@ -1,5 +1,6 @@
 //! URLs that the operator wasn't told to trust.
 
+use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Simulator, worlds};
 
@@ -7,6 +8,7 @@ use super::alone;
 use crate::evidence::assert_presentable;
 use crate::operator::Operator;
 use crate::stage::binary;
+use crate::subject::{time, until};
 use crate::support::{SOON, assert_contains, changed, eventually};
 
 #[tokio::test]
@@ -56,6 +58,9 @@ async fn access_at_an_endpoint_that_no_connection_is_left_to_is_reported_role_by
         stage.declare(&subject, json!([{"role": "viewer"}, {"role": "deployer"}])).await;
         stage.ready(&subject.object()).await;
         own.stop().await.unwrap();
+        // Kubernetes keeps whole seconds, and the object has to be older than the new provider object.
+        let created = time(&stage.api.get(&subject.object()).await["metadata"]["creationTimestamp"]);
+        until(created + SignedDuration::from_secs(1)).await;
         stage.delete_by_force("membershipprovider/infisical").await;
         let new = changed(stage.infisical_provider(), "/spec/infisical/url", json!(other.infisical().url()));
         stage.api.apply(&[new]).await;
