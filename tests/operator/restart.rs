@@ -1,6 +1,6 @@
 //! Tests with an operator of their own: it is killed, started without its flags, or its API server goes away.
 //!
-//! They share a second control plane and take turns on it, since an operator acts on all namespaces. What is killed is
+//! They share two control planes and take turns on each, since an operator acts on all namespaces. What is killed is
 //! killed once for all tests of `killed`.
 
 mod clock;
@@ -20,13 +20,17 @@ use crate::operator::Operator;
 use crate::stage::{Stage, binary, with_stage_on};
 use crate::support;
 
-static PLANE: OnceCell<(ControlPlane, Mutex<()>)> = OnceCell::const_new();
+static PLANES: [Mutex<OnceCell<ControlPlane>>; 2] =
+    [Mutex::const_new(OnceCell::const_new()), Mutex::const_new(OnceCell::const_new())];
 
-/// A turn on the control plane: no operator runs on it yet, and nothing is left of other tests.
+/// A turn on a control plane: no operator runs on it yet, and nothing is left of other tests.
 pub async fn turn(test: impl AsyncFnOnce(&ControlPlane)) {
-    let start = async || (support::start(Options::default()).await.unwrap(), Mutex::new(()));
-    let (plane, turn) = PLANE.get_or_init(start).await;
-    let _turn = turn.lock().await;
+    let [one, other] = &PLANES;
+    let turn = tokio::select! {
+        turn = one.lock() => turn,
+        turn = other.lock() => turn,
+    };
+    let plane = turn.get_or_init(async || support::start(Options::default()).await.unwrap()).await;
     sweep(plane).await;
     test(plane).await;
 }

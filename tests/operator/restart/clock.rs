@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -26,7 +27,9 @@ struct Clock {
 impl Clock {
     /// The operator's binary with a clock that `set` sets, and that clock.
     fn of(binary: &Path) -> (PathBuf, Self) {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("clock-{}", std::process::id()));
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("clock-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let (library, file, program) = (folder.join("clock.so"), folder.join("clock"), folder.join("operator"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/operator/restart/shifted_clock.rs");
