@@ -122,7 +122,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
     let connection = &pass.resolved.connection;
     let target = &pass.resolved.target;
     let roster = pass.roster();
-    for healed in 0..=REPAIRS {
+    for repaired in 0..=REPAIRS {
         let deadline = Instant::now() + DEADLINE;
         let mut pause = Duration::from_millis(20);
         let mut not_before = Instant::now();
@@ -139,7 +139,7 @@ async fn confirm(pass: &Pass<'_>, change: &Change, mut receipt: Receipt, urgency
             pause = (pause * 2).min(Duration::from_millis(500));
             not_before = Instant::now();
         };
-        if healed < REPAIRS {
+        if repaired < REPAIRS {
             pass.ctx.metrics.repaired();
             tracing::info!(object = %pass.reference, ?target, "the provider accepted a write and its list doesn't show it: repairing it");
             let permit = connection.quota.permit(Kind::Write, urgency, pass.namespace).await;

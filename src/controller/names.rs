@@ -339,14 +339,14 @@ fn reading_of_newcomer(
         unready: None,
         shadowed: false,
         ourselves: false,
-        governed: resolve::governed(named, object, labels.as_ref(), newcomer(project)),
+        governed: resolve::governed(named, object, labels.as_ref(), unknown_subject(project)),
         now,
     };
     admit::read(object, &beside)
 }
 
 /// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
-fn newcomer(project: &Project) -> Place<'_> {
+fn unknown_subject(project: &Project) -> Place<'_> {
     Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
 }
 

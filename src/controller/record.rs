@@ -138,14 +138,14 @@ fn not_asked_again(memory: &mut Memory, scene: &Scene) -> BTreeSet<String> {
 
 /// Unmanaged entries that a repair removes temporarily and that are not recorded yet.
 fn carried_by(plan: &Plan, scene: &Scene) -> Vec<Entry> {
-    let healing = |change: &Change| matches!(change, Change::Recreate(_));
+    let recreates = |change: &Change| matches!(change, Change::Recreate(_));
     let layers = scene.layers();
     let ours = |entry: &Entry| {
         layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, scene.now))
     };
     let written = |entry: &Entry| scene.acting.layer.carried.contains(entry);
     let mut foreign: Vec<Entry> = Vec::new();
-    for change in plan.change().into_iter().chain(plan.fallbacks()).filter(|change| healing(change)) {
+    for change in plan.change().into_iter().chain(plan.fallbacks()).filter(|change| recreates(change)) {
         for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
             // In the form in which it is read from the status again: without its id.
             let entry = Entry { role_id: None, ..entry.clone() };

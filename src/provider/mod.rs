@@ -138,7 +138,7 @@ pub trait Provider: Send + Sync {
     /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`, and so is
     /// one that took all access away and left the membership ([`Receipt::kept`]).
     ///
-    /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Whoever is
+    /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Anyone who is
     /// found under it counts only with the target's own id.
     fn apply(
         &self,

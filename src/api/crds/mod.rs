@@ -40,7 +40,7 @@ pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>>
     let Some(directory) = directory else {
         return match std::io::stdout().write_all(yaml()?.as_bytes()).and_then(|()| std::io::stdout().flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}").into()),
-            // Whoever reads no further, as `head`, has what they wanted.
+            // Anyone who reads no further, as `head`, has what they wanted.
             _ => Ok(()),
         };
     };

@@ -81,7 +81,7 @@ pub struct ProjectMembershipSpec {
     /// What the subject is to hold: 1 to 32 roles, each once. Several ProjectMemberships may name one subject in one
     /// project; it then holds what any of them has in effect.
     ///
-    /// The list has one owner: whoever applies it with server-side apply owns all of it, and takes out what others added.
+    /// The list has one owner: anyone who applies it with server-side apply owns all of it, and takes out what others added.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
@@ -195,7 +195,7 @@ pub struct SubjectRef {
     /// Instead of the id. Infisical: the identity's name, the user's e-mail or username, the group's slug. ZITADEL: the
     /// user's name, login name or e-mail.
     ///
-    /// A name is looked up once and whom it stands for is kept in status.target: whoever gets the name later inherits
+    /// A name is looked up once and whom it stands for is kept in status.target: anyone who gets the name later inherits
     /// nothing. When the subject is gone, delete this object and create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::subject_name")]

@@ -48,7 +48,7 @@ pub struct ProjectMembershipStatus {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub drift: Vec<Drift>,
-    /// Foreign roles that are being put back while several memberships of this subject are healed into one; empty
+    /// Foreign roles that are being put back while several memberships of this subject are repaired into one; empty
     /// otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -189,7 +189,7 @@ pub enum DriftKind {
     Different,
 }
 
-/// A role of somebody else's that has to be put back while several memberships of the subject are healed into one.
+/// A role of somebody else's that has to be put back while several memberships of the subject are repaired into one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CarriedRole {

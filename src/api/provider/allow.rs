@@ -53,7 +53,7 @@ pub struct Namespaces {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::namespaces")]
     pub names: Vec<String>,
-    /// Instead of the names: what the namespaces' labels must be. Whoever can label a namespace can then put it under the
+    /// Instead of the names: what the namespaces' labels must be. Anyone who can label a namespace can then put it under the
     /// rule. Empty, it is every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,

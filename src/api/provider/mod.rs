@@ -171,7 +171,7 @@ pub struct OwnToken {
     #[schemars(schema_with = "schema::id")]
     pub identity_id: String,
     /// The audience of the token. The operator's Pod needs a projected token with this audience and no other, in the
-    /// folder that its argument --token-directory names. The file is read anew for each sign-in.
+    /// folder that its argument --token-directory names. The file is read again for each sign-in.
     #[schemars(schema_with = "schema::audience")]
     pub audience: String,
 }

@@ -69,7 +69,7 @@ pub struct VerifyProvider {
     /// ZITADEL: a user's name, login name or e-mail. May be given several times.
     #[arg(long, value_name = "NAME")]
     pub subject_name: Vec<String>,
-    /// Infisical: whoever of --subject-name isn't in the project is invited, which sends mail and makes an account where
+    /// Infisical: anyone who of --subject-name isn't in the project is invited, which sends mail and makes an account where
     /// there is none, and is removed again.
     #[arg(long, requires = "subject_name")]
     pub invite_users: bool,

@@ -24,7 +24,7 @@ use crate::provider::{AnyProvider, Error, Listing, Provider, Receipt, Verified};
 /// How long a write may stay unshown, as in the controller.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// How often a write is repaired, if repairs are wanted.
-const HEALS: u32 = 2;
+const REPAIRS: u32 = 2;
 /// The maximum number of rounds in which the member was changed meanwhile, or the server reports too many requests.
 const ROUNDS: u32 = 4;
 /// The namespace that the quota charges for the requests.
@@ -208,7 +208,7 @@ impl Server {
         cure: bool,
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        for heals_left in (0..=if cure { HEALS } else { 0 }).rev() {
+        for repairs_left in (0..=if cure { REPAIRS } else { 0 }).rev() {
             let deadline = Instant::now() + DEADLINE;
             let mut pause = Duration::from_millis(20);
             let shown = loop {
@@ -225,7 +225,7 @@ impl Server {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(500));
             };
-            if heals_left == 0 {
+            if repairs_left == 0 {
                 return Err(Failure::Unshown { change: change.clone(), shown });
             }
             let permit = self.quota.permit(Kind::Write, Urgency::Revoke, NAMESPACE).await;

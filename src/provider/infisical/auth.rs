@@ -132,7 +132,7 @@ impl SignIn for Login {
         match &self.credentials {
             Credentials::UniversalAuth { client_secret, .. } => request.hide(client_secret),
             Credentials::Token(token) => request.hide(token),
-            // Read anew for each sign-in and kept nowhere.
+            // Read again for each sign-in and kept nowhere.
             Credentials::Kubernetes { .. } | Credentials::Oidc { .. } => request,
         }
     }

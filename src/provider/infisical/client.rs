@@ -64,7 +64,7 @@ impl Infisical {
         if answer.is_success() { Ok(answer) } else { Err(errors::read(&answer, asked)) }
     }
 
-    /// A change of several requests. As a whole it takes no longer than one: whoever checked before that there is time
+    /// A change of several requests. As a whole it takes no longer than one: anyone who checked before that there is time
     /// for a write (a lease that runs out) has checked it for all of them.
     pub(crate) async fn in_time<T>(&self, change: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
         let late = || self.unfinished(&format!("the change wasn't carried out in {} s", TIME_LIMIT.as_secs()));
@@ -77,7 +77,7 @@ impl Infisical {
     }
 }
 
-/// What a mutex protects, also after a panic of whoever held it.
+/// What a mutex protects, also after a panic of anyone who held it.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -63,7 +63,7 @@ pub struct Infisical {
     /// Projects of which the credential may not read the roles.
     hidden_roles: Mutex<HashSet<String>>,
     /// Who was found under a user's name in the user's stead, by project, user and name: they aren't mailed again.
-    strangers: Mutex<HashMap<(String, String, String), String>>,
+    namesakes: Mutex<HashMap<(String, String, String), String>>,
 }
 
 impl Infisical {
@@ -77,7 +77,7 @@ impl Infisical {
             known: Mutex::default(),
             users: Mutex::default(),
             hidden_roles: Mutex::default(),
-            strangers: Mutex::default(),
+            namesakes: Mutex::default(),
         }
     }
 
@@ -122,7 +122,7 @@ impl Provider for Infisical {
         let Known { generation, wants_permanent } = self.known(Family::Members(kind));
         let old = generation == Some(Generation::G1);
         let is_user = kind == SubjectKind::User;
-        // October 2024 takes a list of temporary roles only, but not for users; whoever has a newer path refuses it
+        // October 2024 takes a list of temporary roles only, but not for users; anyone who has a newer path refuses it
         // (docs/reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
         let takes_temporary = old && !is_user && !wants_permanent;
         Capabilities {
@@ -191,7 +191,7 @@ impl Provider for Infisical {
         let in_use = |id: &str| in_use(&id.to_ascii_lowercase());
         locked(&self.users).retain(|project, _| in_use(project));
         locked(&self.hidden_roles).retain(|project| in_use(project));
-        locked(&self.strangers).retain(|(project, user, _), _| in_use(project) && in_use(user));
+        locked(&self.namesakes).retain(|(project, user, _), _| in_use(project) && in_use(user));
     }
 
     fn clock(&self) -> Option<ProviderClock> {
@@ -207,7 +207,7 @@ mod tests {
     use crate::provider::http::Policy;
     use crate::telemetry::Metrics;
 
-    /// Seen failing without the line of `strangers` in `forget_unused`.
+    /// Seen failing without the line of `namesakes` in `forget_unused`.
     #[test]
     fn what_is_remembered_of_projects_and_users_goes_when_they_are_in_use_no_more() {
         let client = Client::new(Policy::default(), Arc::new(Metrics::default())).unwrap();
@@ -217,11 +217,11 @@ mod tests {
             let (project, user) = (format!("Project-{number}"), format!("user-{number}"));
             locked(&infisical.users).insert(project.clone(), MembershipIds::new());
             locked(&infisical.hidden_roles).insert(project.clone());
-            locked(&infisical.strangers).insert((project, user, "name".to_owned()), "stranger".to_owned());
+            locked(&infisical.namesakes).insert((project, user, "name".to_owned()), "namesake".to_owned());
         }
         let counts = || {
-            let Infisical { users, hidden_roles, strangers, .. } = &infisical;
-            (locked(users).len(), locked(hidden_roles).len(), locked(strangers).len())
+            let Infisical { users, hidden_roles, namesakes, .. } = &infisical;
+            (locked(users).len(), locked(hidden_roles).len(), locked(namesakes).len())
         };
         infisical.forget_unused(&|id| ["project-7", "project-8", "user-8"].contains(&id));
         assert_eq!(counts(), (2, 2, 1), "the user of project 7 is declared no more");

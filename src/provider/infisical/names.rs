@@ -180,7 +180,7 @@ impl Infisical {
         }
     }
 
-    /// Among the organization's groups, whose slugs are unique; whoever may not read them finds those that are in the
+    /// Among the organization's groups, whose slugs are unique; anyone who may not read them finds those that are in the
     /// project.
     async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);

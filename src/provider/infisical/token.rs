@@ -16,7 +16,7 @@ const LONGEST_TOKEN: u64 = 1 << 16;
 /// The most files that are looked at in a folder of tokens.
 const MOST_FILES: usize = 256;
 
-/// Where a token is read anew for each sign-in: the kubelet replaces a projected one before its end.
+/// Where a token is read again for each sign-in: the kubelet replaces a projected one before its end.
 #[derive(Clone)]
 pub struct TokenSource(Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>);
 

@@ -155,7 +155,7 @@ fn temporary(row: &RoleRow) -> Option<(Term, Option<Verbatim>)> {
         .clone()
         .zip(row.temporary_access_start_time.clone())
         .filter(|_| start.is_some())
-        // Sent back, the end is computed anew: a row whose end is another (written in the database) keeps its end.
+        // Sent back, the end is computed again: a row whose end is another (written in the database) keeps its end.
         .filter(|_| computed().is_none_or(|computed| computed.as_millisecond().abs_diff(end.as_millisecond()) <= 1))
         .map(|(range, start)| Verbatim { range, start });
     let window = Window { start: start.unwrap_or(end), end };

@@ -50,7 +50,7 @@ impl Found {
         }
     }
 
-    /// Looks for it anew.
+    /// Looks for it again.
     pub(crate) async fn look(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let found = look(calls).await;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();

@@ -90,7 +90,7 @@ impl Caller {
     /// and port (auth.json, the exchanges "discovery" and "Host:"), which the configuration of the server and proxies
     /// before it decide: a server behind TLS says https to a call by http. So it is asked, and not put together here.
     ///
-    /// It is only believed where its host is the one that was called or `instanceHost`: whoever answers in the place of
+    /// It is only believed where its host is the one that was called or `instanceHost`: anyone who answers in the place of
     /// the server must not have an assertion made that another server would take.
     async fn issuer(&self, server: &Server, turn: &Turn<'_>) -> Result<String, Error> {
         let answer = server.call(turn.next(), self.to_instance(Request::get(DISCOVERY))).await?;

@@ -71,7 +71,7 @@ pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Rece
 
 /// Adds a member. The server may know one that search never shows: of a user without a login name, or whose organization
 /// is gone (docs/reference/zitadel.md, traps 1 and 5). It is changed, since there is nothing in force that could be
-/// lost; one that search shows was made by somebody else meanwhile, and is planned for anew.
+/// lost; one that search shows was made by somebody else meanwhile, and is planned for again.
 async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     match member.add(roles).await {
         Err(Refused::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {

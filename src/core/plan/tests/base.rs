@@ -27,18 +27,18 @@ fn temporary_roles_alone_get_a_base_and_it_goes_with_them() {
         ("an older server let it stand alone", running, row(&[temporary("14:00")]), None),
         ("the last one ends", over("no-access"), row(&[BASE, temporary("12:00")]), Some(Change::Remove)),
         (
-            "beside a stranger",
+            "beside a foreign role",
             over("no-access"),
             row(&[BASE, temporary("12:00"), ("s", GOOD)]),
             replace(&[("s", GOOD)]),
         ),
         (
-            "beside a stranger for a while",
+            "beside a foreign role for a while",
             over("no-access"),
             row(&[BASE, temporary("12:00"), ("s", until("14:00"))]),
             replace(&[("s", until("14:00")), BASE]),
         ),
-        ("a stranger's base stays", over("x"), row(&[BASE, temporary("12:00")]), replace(&[BASE])),
+        ("a foreign base stays", over("x"), row(&[BASE, temporary("12:00")]), replace(&[BASE])),
         ("unless Exclusive", exclusive(over("x")), row(&[BASE, temporary("12:00")]), Some(Change::Remove)),
     ] {
         let plan = planned(&[layer], &observed, INFISICAL);
@@ -63,8 +63,8 @@ fn a_base_that_is_not_needed_goes_with_the_next_write_only() {
         replace(&[temporary("14:00"), ("viewer", GOOD)])
     );
     // No managed role is in effect any more.
-    let plan = planned(&[leaves("a", &[BASE])], &row(&[BASE, ("stranger", GOOD)]), INFISICAL);
-    assert_eq!(plan.change, replace(&[("stranger", GOOD)]));
+    let plan = planned(&[leaves("a", &[BASE])], &row(&[BASE, ("foreign", GOOD)]), INFISICAL);
+    assert_eq!(plan.change, replace(&[("foreign", GOOD)]));
     assert_eq!(plan.urgency(true), Urgency::Revoke);
 }
 
@@ -120,7 +120,7 @@ fn the_base_is_written_down_by_whoever_puts_it_there_and_by_whoever_needs_it() {
     let base = Some("no-access");
     let new = layer("a", Phase::Counts, &[temporary("14:00")], &[]);
     assert_eq!(recorded(&new, &[], &None), base, "before the first grant, in the same status write");
-    assert_eq!(recorded(&new, &[], &row(&[BASE])), None, "a stranger's base is used and stays theirs");
+    assert_eq!(recorded(&new, &[], &row(&[BASE])), None, "a foreign base is used and stays theirs");
     assert_eq!(recorded(&new, &[], &row(&[("s", GOOD)])), None, "it isn't needed beside a role for good");
     let edited = layer("a", Phase::Counts, &[temporary("14:00")], &[("viewer", GOOD), temporary("14:00")]);
     assert_eq!(
@@ -158,7 +158,7 @@ fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_i
     let heir = layer("b", Phase::Counts, &[temporary("14:00")], &[temporary("14:00"), BASE]);
     assert!(!shown_to(&[leaving.clone(), heir.clone()], &both), "the heir has");
     assert!(shown_to(&[heir, leaving.clone()], &both), "the heir keeps it");
-    assert!(!shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])), "a stranger needs it");
+    assert!(!shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])), "a foreign role needs it");
     assert!(shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", GOOD)])), "nobody needs it: it has to go");
     assert!(
         !shown_to(&[leaving], &row(&[BASE])),

@@ -133,20 +133,20 @@ fn one_object_alone_comes_to_this() {
             None,
         ),
         (
-            "Additive keeps a stranger",
+            "Additive keeps a foreign role",
             counts("a", &viewer),
-            row(&[("stranger", GOOD)]),
-            replace(&[("stranger", GOOD), ("viewer", GOOD)]),
+            row(&[("foreign", GOOD)]),
+            replace(&[("foreign", GOOD), ("viewer", GOOD)]),
         ),
-        ("Exclusive doesn't", exclusive(counts("a", &viewer)), row(&[("stranger", GOOD)]), replace(&viewer)),
+        ("Exclusive doesn't", exclusive(counts("a", &viewer)), row(&[("foreign", GOOD)]), replace(&viewer)),
         (
             "also where all that it declares is over",
             exclusive(counts("a", &[("deployer", until("11:00"))])),
-            row(&[("stranger", GOOD)]),
+            row(&[("foreign", GOOD)]),
             Some(Change::Remove),
         ),
         (
-            "a permanent role of a stranger becomes ours, and temporary",
+            "a permanent role of a foreign role becomes ours, and temporary",
             counts("a", &[("viewer", GOOD), ("deployer", until("14:00"))]),
             row(&[("viewer", GOOD), ("deployer", GOOD)]),
             replace(&[("viewer", GOOD), ("deployer", until("14:00"))]),
@@ -166,17 +166,17 @@ fn one_object_alone_comes_to_this() {
         (
             "a role that is no longer declared goes",
             layer("a", Phase::Counts, &viewer, &[("viewer", GOOD), ("admin", GOOD)]),
-            row(&[("viewer", GOOD), ("admin", GOOD), ("stranger", GOOD)]),
-            replace(&[("viewer", GOOD), ("stranger", GOOD)]),
+            row(&[("viewer", GOOD), ("admin", GOOD), ("foreign", GOOD)]),
+            replace(&[("viewer", GOOD), ("foreign", GOOD)]),
         ),
         ("what leaves goes", leaves("a", &viewer), row(&viewer), Some(Change::Remove)),
         (
-            "and leaves strangers",
+            "and leaves others",
             leaves("a", &viewer),
-            row(&[("viewer", GOOD), ("stranger", GOOD)]),
-            replace(&[("stranger", GOOD)]),
+            row(&[("viewer", GOOD), ("foreign", GOOD)]),
+            replace(&[("foreign", GOOD)]),
         ),
-        ("an onlooker writes nothing", exclusive(holds("a", &[])), row(&[("stranger", GOOD)]), None),
+        ("an onlooker writes nothing", exclusive(holds("a", &[])), row(&[("foreign", GOOD)]), None),
     ] {
         assert_eq!(planned(&[layer], &observed, INFISICAL).change, expected, "{why}");
     }
@@ -239,11 +239,11 @@ fn zitadel_shows_no_ends_so_that_the_record_alone_says_when_a_role_is_over() {
 #[test]
 fn a_role_to_revoke_that_is_merely_not_listed_needs_the_providers_own_answer() {
     let stale = || leaves("a", &[("deployer", GOOD)]);
-    let stranger = row(&[("stranger", GOOD)]);
+    let foreign = row(&[("foreign", GOOD)]);
     for (why, layers, observed, capabilities, expected) in [
         ("a row that isn't there may be hidden", vec![stale()], None, INFISICAL, Some(Change::Remove)),
-        ("a row that is there is the truth", vec![stale()], stranger.clone(), INFISICAL, None),
-        ("unless lists lag", vec![stale()], stranger, ZITADEL, replace(&[("stranger", GOOD)])),
+        ("a row that is there is the truth", vec![stale()], foreign.clone(), INFISICAL, None),
+        ("unless lists lag", vec![stale()], foreign, ZITADEL, replace(&[("foreign", GOOD)])),
         ("and so is a row that isn't there", vec![stale()], None, ZITADEL, Some(Change::Remove)),
         ("what is held isn't asked for", vec![holds("a", &[("deployer", until("14:00"))])], None, ZITADEL, None),
         (
@@ -272,7 +272,7 @@ fn a_refused_role_is_left_out_and_changes_nothing_for_the_others() {
 }
 
 #[test]
-fn a_refused_change_leaves_the_removals_to_be_sent_alone_and_then_without_strangers() {
+fn a_refused_change_leaves_the_removals_to_be_sent_alone_and_then_without_others() {
     let ours = layer(
         "a",
         Phase::Counts,
@@ -344,12 +344,12 @@ fn an_end_brought_forward_is_carried_out_though_a_grant_beside_it_is_refused() {
 fn ends_and_revocations_hurry_most() {
     let end = |time| Urgency::End(until(time).end().unwrap());
     let grants = [("viewer", GOOD), ("deployer", until("14:00"))];
-    let all = row(&[("viewer", GOOD), ("deployer", until("14:00")), ("stranger", GOOD)]);
+    let all = row(&[("viewer", GOOD), ("deployer", until("14:00")), ("foreign", GOOD)]);
     for (why, layer, observed, settled, expected) in [
         ("a grant", counts("a", &grants), row(&grants[..1]), false, Urgency::Grant),
         ("what somebody took away", counts("a", &grants), row(&grants[..1]), true, Urgency::Drift),
-        ("a stranger to remove", exclusive(counts("a", &grants)), all.clone(), false, Urgency::Drift),
-        ("only strangers", exclusive(counts("a", &[("x", until("11:00"))])), row(&[("s", GOOD)]), true, Urgency::Drift),
+        ("a foreign role to remove", exclusive(counts("a", &grants)), all.clone(), false, Urgency::Drift),
+        ("only others", exclusive(counts("a", &[("x", until("11:00"))])), row(&[("s", GOOD)]), true, Urgency::Drift),
         ("a revocation", leaves("a", &grants), all.clone(), true, Urgency::Revoke),
         ("an end", counts("a", &[("viewer", GOOD), ("deployer", until("12:00"))]), all.clone(), true, end("12:00")),
         (
@@ -396,8 +396,8 @@ fn ends_and_revocations_hurry_most() {
 fn a_change_that_carries_what_only_the_list_says_needs_a_fresh_one() {
     let viewer = [("viewer", GOOD)];
     for (why, layer, observed, expected) in [
-        ("the whole truth", exclusive(counts("a", &viewer)), row(&[("stranger", GOOD)]), false),
-        ("a stranger", counts("a", &viewer), row(&[("stranger", GOOD)]), true),
+        ("the whole truth", exclusive(counts("a", &viewer)), row(&[("foreign", GOOD)]), false),
+        ("a foreign role", counts("a", &viewer), row(&[("foreign", GOOD)]), true),
         ("all goes, as far as the list knows", leaves("a", &viewer), row(&viewer), true),
         ("all goes, whoever is there", exclusive(counts("a", &[("x", until("11:00"))])), row(&viewer), false),
         ("a first grant", counts("a", &viewer), None, false),
@@ -411,7 +411,7 @@ fn a_change_that_carries_what_only_the_list_says_needs_a_fresh_one() {
 #[test]
 fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
     let grants = [("viewer", GOOD), ("deployer", until("14:00"))];
-    let observed = row(&[("deployer", until("13:00")), ("stranger", GOOD), ("no-access", GOOD), ("old", GOOD)]);
+    let observed = row(&[("deployer", until("13:00")), ("foreign", GOOD), ("no-access", GOOD), ("old", GOOD)]);
     let drift = |layer: Layer| -> Vec<(String, DriftKind)> {
         planned(&[layer], &observed, INFISICAL).drift.into_iter().map(|drift| (drift.role, drift.kind)).collect()
     };
@@ -419,7 +419,7 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
     let missing = ("viewer".to_owned(), DriftKind::Missing);
     let managed = [("viewer", GOOD), ("deployer", until("14:00")), ("old", GOOD)];
     assert_eq!(drift(layer("a", Phase::Counts, &grants, &managed)), [different.clone(), missing.clone()]);
-    let unexpected = ("stranger".to_owned(), DriftKind::Unexpected);
+    let unexpected = ("foreign".to_owned(), DriftKind::Unexpected);
     assert_eq!(
         drift(exclusive(layer("a", Phase::Counts, &grants, &managed))),
         [different, unexpected, missing.clone()]
@@ -431,20 +431,20 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
 #[test]
 fn a_declared_role_preexists_if_it_is_there_and_nobody_of_ours_wrote_it_down() {
     let asks = layer("a", Phase::Counts, &[("viewer", GOOD), ("deployer", until("14:00"))], &[]);
-    let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("stranger", GOOD)]);
+    let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("foreign", GOOD)]);
     let found = |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers, observed.as_ref(), now());
     assert_eq!(found(std::slice::from_ref(&asks), &there), ["viewer"], "an ended row is history");
     assert_eq!(found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there), [""; 0], "it is another's of ours");
     assert_eq!(found(&[counts("a", &[("viewer", GOOD)])], &there), [""; 0], "it is its own");
     assert_eq!(found(std::slice::from_ref(&asks), &None), [""; 0]);
-    let healing = Layer { carried: entries(&[("viewer", GOOD)]), ..holds("b", &[]) };
-    assert_eq!(found(&[asks, healing], &None), ["viewer"], "a healing took it out for a moment");
+    let repairing = Layer { carried: entries(&[("viewer", GOOD)]), ..holds("b", &[]) };
+    assert_eq!(found(&[asks, repairing], &None), ["viewer"], "a repairing took it out for a moment");
 }
 
 #[test]
 fn a_foreign_window_goes_back_in_the_providers_own_words() {
     let words = Verbatim { range: "1.5h".into(), start: "2026-11-21T11:00:00.5Z".into() };
-    let foreign = Entry { verbatim: Some(words), ..Entry::new("stranger", until("13:00")) };
+    let foreign = Entry { verbatim: Some(words), ..Entry::new("foreign", until("13:00")) };
     let mut observed = row(&[("old", GOOD), ("base", GOOD)]).unwrap();
     observed.entries.push(foreign.clone());
     let change = planned(&[leaves("a", &[("old", GOOD)])], &Some(observed), INFISICAL).change;

@@ -60,7 +60,7 @@ fn a_grant_beside_a_longer_one_that_is_held_leaves_it_alone() {
 
 #[test]
 fn one_exclusive_object_that_counts_is_enough_and_one_set_aside_is_not() {
-    let observed = row(&[BASE, ("stranger", GOOD)]);
+    let observed = row(&[BASE, ("foreign", GOOD)]);
     let additive = counts("a", &[BASE]);
     for (why, other, expected) in [
         ("Exclusive", exclusive(counts("b", &[BASE])), replace(&[BASE])),
@@ -73,9 +73,9 @@ fn one_exclusive_object_that_counts_is_enough_and_one_set_aside_is_not() {
 }
 
 #[test]
-fn an_exclusive_object_with_a_role_that_the_provider_does_not_know_takes_nothing_from_strangers() {
+fn an_exclusive_object_with_a_role_that_the_provider_does_not_know_takes_nothing_from_others() {
     let layer = exclusive(counts("a", &[BASE, ("typo", GOOD)]));
-    let observed = row(&[BASE, ("stranger", GOOD)]);
+    let observed = row(&[BASE, ("foreign", GOOD)]);
     assert_eq!(planned_without(&[layer], &observed, INFISICAL, &["typo"]).change, None);
 }
 
@@ -100,7 +100,7 @@ fn several_rows_of_a_role_of_ours_become_one() {
 }
 
 #[test]
-fn several_rows_of_a_strangers_role_are_no_reason_to_write_and_are_sent_once() {
+fn several_rows_of_a_foreign_role_are_no_reason_to_write_and_are_sent_once() {
     let doubled = [("s", until("13:00")), ("s", until("14:00")), BASE];
     assert_eq!(planned(&[counts("a", &[BASE])], &row(&doubled), INFISICAL).change, None);
     let plan = planned(&[counts("a", &[BASE, ("new", GOOD)])], &row(&doubled), INFISICAL);
@@ -128,7 +128,7 @@ fn several_memberships_are_deleted_and_created_again_where_somebody_has_a_say() 
 }
 
 #[test]
-fn what_a_healing_took_out_comes_back_unless_somebody_decided_otherwise() {
+fn what_a_repairing_took_out_comes_back_unless_somebody_decided_otherwise() {
     let carrying = |layer: Layer| Layer { carried: entries(&[("s", GOOD), ("ended", until("11:00"))]), ..layer };
     let ours = [BASE];
     for (why, layers, observed, expected) in [

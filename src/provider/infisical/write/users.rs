@@ -21,7 +21,7 @@ use crate::provider::session::Turn;
 /// one goes.
 const ROUNDS: usize = 32;
 
-/// The answer of an invitation: whoever is a member already is left out (user-memberships.json, "create again").
+/// The answer of an invitation: anyone who is a member already is left out (user-memberships.json, "create again").
 #[derive(Deserialize)]
 struct Invited {
     memberships: Vec<Made>,
@@ -78,7 +78,7 @@ impl Users<'_> {
         Ok(self.named_or_similar(name).await?.0)
     }
 
-    /// The same, and a name of a user of the project that differs in upper and lower case only. Whoever is invited by that
+    /// The same, and a name of a user of the project that differs in upper and lower case only. Anyone who is invited by that
     /// would be another account (user-memberships.json, "…in other letter case").
     pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
@@ -106,20 +106,20 @@ impl Users<'_> {
         }
     }
 
-    /// POST by name, and PATCH by the id that it answers. Whoever is found under the name counts only if it is `user`.
+    /// POST by name, and PATCH by the id that it answers. Anyone who is found under the name counts only if it is `user`.
     async fn create(&self, user: &str, name: Option<&str>, items: &[RoleItem]) -> Result<(), Error> {
         let name = self.may_invite(name, user)?;
         let key = || (self.project.to_owned(), user.to_owned(), name.to_owned());
-        let known = locked(&self.infisical.strangers).get(&key()).cloned();
-        if let Some(stranger) = known {
-            return Err(self.recycled(name, user, &stranger));
+        let known = locked(&self.infisical.namesakes).get(&key()).cloned();
+        if let Some(namesake) = known {
+            return Err(self.recycled(name, user, &namesake));
         }
         match self.add(name).await? {
             Some(made) if made.user_id == user => self.settle(&made, items).await,
-            Some(stranger) => {
-                locked(&self.infisical.strangers).insert(key(), stranger.user_id.clone());
-                self.take_back(&stranger).await?;
-                Err(self.recycled(name, user, &stranger.user_id))
+            Some(namesake) => {
+                locked(&self.infisical.namesakes).insert(key(), namesake.user_id.clone());
+                self.take_back(&namesake).await?;
+                Err(self.recycled(name, user, &namesake.user_id))
             }
             None => match self.named(name).await?.as_slice() {
                 [other] if other != user => Err(self.recycled(name, user, other)),
@@ -134,7 +134,7 @@ impl Users<'_> {
     async fn replace(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
         if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
             match self.one(user, id).patch(items).await {
-                // The membership was made anew since it was listed.
+                // The membership was made again since it was listed.
                 Err(Refusal::NotMember(_)) => {}
                 outcome => return Ok(outcome?),
             }
@@ -267,7 +267,7 @@ impl Users<'_> {
         Ok(name)
     }
 
-    /// POST. `None`: whoever has this name is a member already. On October 2024 the new member is a `member` until the
+    /// POST. `None`: anyone who has this name is a member already. On October 2024 the new member is a `member` until the
     /// PATCH that follows, whatever is asked for (user-memberships.json, "create with roleSlugs").
     async fn add(&self, name: &str) -> Result<Option<Made>, Error> {
         let roles = [NO_ACCESS.to_owned()];
@@ -297,10 +297,10 @@ impl Users<'_> {
     }
 
     /// Removes somebody who was just added and isn't meant.
-    async fn take_back(&self, stranger: &Made) -> Result<(), Error> {
-        match self.one(&stranger.user_id, &stranger.id).take_away().await {
+    async fn take_back(&self, namesake: &Made) -> Result<(), Error> {
+        match self.one(&namesake.user_id, &namesake.id).take_away().await {
             Ok(_) => Ok(()),
-            Err(refusal) => Err(self.left_behind(stranger, &Error::from(refusal).to_string())),
+            Err(refusal) => Err(self.left_behind(namesake, &Error::from(refusal).to_string())),
         }
     }
 

@@ -203,7 +203,7 @@ const PROJECT_ROLES: [&str; 4] =
 /// The same of grants' members.
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
-/// The error that a refusal is. Whoever takes a refusal for no error asks for its [`Meaning`] first.
+/// The error that a refusal is. Anyone who takes a refusal for no error asks for its [`Meaning`] first.
 pub(crate) fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
     let place = asked.place();
     let Asked { endpoint, user, .. } = asked;
