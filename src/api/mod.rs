@@ -25,5 +25,7 @@ pub const FINALIZER: &str = "membership.dev/revoke";
 pub const IN_USE: &str = "membership.dev/in-use";
 /// Any new value asks for a reconcile now, as Flux's `reconcile.fluxcd.io/requestedAt` does.
 pub const RECONCILE_AT: &str = "membership.dev/reconcile-at";
+/// What an object is about to grant: written before the provider is asked, see [`membership::PendingGrants`].
+pub const PENDING_GRANTS: &str = "membership.dev/pending-grants";
 /// `"true"` lets an object go while the access stays at the provider; only administrators may set it.
 pub const ABANDON: &str = "membership.dev/abandon";

@@ -1,6 +1,7 @@
 //! The connections of the provider objects: each has the client with its credential, its quota and its rosters.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -60,6 +61,8 @@ impl std::fmt::Display for ProviderKey {
 
 /// The connection of a provider object whose credential was verified.
 pub struct Connection {
+    /// A number that no other connection of this process has.
+    pub number: u64,
     /// The provider object.
     pub key: ProviderKey,
     /// The provider object's uid.
@@ -151,6 +154,8 @@ pub struct Retired {
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, Link>>,
+    /// How many connections were made.
+    made: AtomicU64,
     /// Those of provider objects that were removed by force, by key and endpoint.
     retired: Mutex<HashMap<(ProviderKey, String), Retired>>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
@@ -162,6 +167,11 @@ impl Connections {
     /// The state of a provider object's connection; `None` before its first check.
     pub fn get(&self, key: &ProviderKey) -> Option<Link> {
         self.links().get(key).cloned()
+    }
+
+    /// The number of a new connection.
+    pub fn next_number(&self) -> u64 {
+        self.made.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Replaces the state of a provider object's connection.

@@ -8,26 +8,27 @@ use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use super::connections::{Connections, Link, ProviderKey};
+use super::connections::Connections;
 use super::in_use::InUse;
 use super::namespaces::Namespaces;
 use super::outage::Outage;
 use super::provider_object::Providers;
+use super::queue::Queue;
+use super::reconcile::Brought;
 use super::reporting::Reports;
-use super::targets::Targets;
+use super::targets::{Targets, Unit};
 use super::tombstones::{self, Tombstones};
 use crate::api::ProjectMembership;
 use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::clock::Clock;
 use crate::controller::events::Events;
+use crate::core::member::Urgency;
+use crate::core::snapshot::urgency_of;
 use crate::provider::quota::Quota;
-use crate::telemetry::liveness::{Passes, name_of};
+use crate::telemetry::liveness::Passes;
 use crate::telemetry::{Metrics, Readiness};
-
-/// Requests a pass over one membership.
-pub type Wake = mpsc::UnboundedSender<ObjectRef<ProjectMembership>>;
 
 /// What a pass needs.
 pub struct Context {
@@ -55,8 +56,8 @@ pub struct Context {
     pub connections: Connections,
     /// Whether a list of memberships is in progress: what it has returned so far is not in the store yet.
     pub listing: AtomicBool,
-    /// The channel through which a pass over a membership is requested.
-    pub wake: Wake,
+    /// Which target is worked on next.
+    pub queue: Queue<Arc<Unit>, Brought>,
     /// Which passes are due.
     pub passes: Passes,
     /// Whether the caches are filled.
@@ -105,29 +106,16 @@ impl Context {
             || self.tombstones.get(reference).is_some()
     }
 
-    /// Whether two objects name different servers: then neither affects the other, whatever ids they contain.
-    pub fn apart(&self, object: &ProjectMembership, other: &ObjectRef<ProjectMembership>) -> bool {
-        let endpoint = |object: &ProjectMembership| match self.connections.get(&ProviderKey::named_by(object)) {
-            Some(Link::Ready(connection)) => Some(connection.endpoint.clone()),
-            Some(Link::Failed { .. }) | None => None,
-        };
-        let other = self.memberships.get(other).and_then(|other| endpoint(&other));
-        matches!((endpoint(object), other), (Some(ours), Some(theirs)) if ours != theirs)
+    /// Requests a pass over the target of a membership.
+    pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
+        let urgency = self.latest(reference).map_or(Urgency::Grant, |object| urgency_of(&object, self.now()));
+        self.wake_unit(self.targets.unit_of(reference), urgency);
     }
 
-    /// Requests a pass over a membership.
-    pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) {
-        if self.tombstones.wake(reference) {
-            return;
-        }
-        let name = name_of(reference);
-        self.passes.asked(&name);
-        // The order matters because the object may be deleted concurrently: no pass runs over an object that is gone.
-        if self.memberships.get(reference).is_none() {
-            self.passes.forget(&name);
-        }
-        // The receiver lives as long as the controller. Once it is dropped, no passes run any more.
-        let _ = self.wake.send(reference.clone());
+    /// Requests a pass.
+    pub fn wake_unit(&self, unit: Unit, urgency: Urgency) {
+        self.passes.asked(&unit.to_string());
+        self.queue.wake(&Arc::new(unit), urgency);
     }
 }
 
@@ -221,10 +209,16 @@ impl Written {
         }
     }
 
-    /// Whether a recorded role was in the object's status when the object was first seen, or was recorded by the
-    /// operator.
-    pub fn knows(&self, object: &ProjectMembership, role: &str) -> bool {
-        self.knows_any(object, |(known, _)| known == role)
+    /// The recorded roles that were in the object's status when the object was first seen, or that the operator recorded;
+    /// `None`: all of them are trusted, because no allow rules apply, or because they were checked before.
+    pub fn trusted(&self, object: &ProjectMembership) -> Option<BTreeSet<String>> {
+        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
+        if is_tombstone || object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
+            return None;
+        }
+        let written = self.lock();
+        let managed = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
+        Some(managed.into_iter().flatten().map(|(role, _)| role.clone()).collect())
     }
 
     /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,

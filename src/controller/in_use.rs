@@ -20,13 +20,13 @@ use tokio::time::Instant;
 
 use super::connections::ProviderKey;
 use super::context::Context;
-use super::outcome::Stop;
 use super::provider_object::{Named, ProviderObject};
 use super::providers::of_provider;
-use super::resolve::is_finalized;
 use super::tombstones;
 use super::write;
+use crate::api::membership::PendingGrants;
 use crate::api::{IN_USE, ProjectMembership};
+use crate::core::snapshot::is_finalized;
 use crate::telemetry::liveness::waiting;
 
 /// The use of each provider object, by its uid.
@@ -125,26 +125,63 @@ impl Drop for Holder<'_> {
     }
 }
 
+/// Why a membership could not be finalized.
+pub enum Refused {
+    /// The provider object is gone, is being deleted or is another one.
+    Overtaken,
+    /// The API server refused or failed a request.
+    Kubernetes(Arc<kube::Error>),
+}
+
+impl From<Arc<kube::Error>> for Refused {
+    fn from(error: Arc<kube::Error>) -> Self {
+        Self::Kubernetes(error)
+    }
+}
+
+impl From<kube::Error> for Refused {
+    fn from(error: kube::Error) -> Self {
+        Self::Kubernetes(Arc::new(error))
+    }
+}
+
 /// Adds the operator's finalizer to a membership that is about to hold access, after the finalizer that keeps its
-/// provider object. `provider` is the provider object's uid.
+/// provider object, with the record of what is about to be granted. `provider` is the provider object's uid.
 pub async fn hold(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     provider: &str,
-) -> Result<Arc<ProjectMembership>, Stop> {
+    pending: Option<&PendingGrants>,
+) -> Result<Arc<ProjectMembership>, Refused> {
     let key = ProviderKey::named_by(object);
     // The provider object existed when the pass began; another one may have its name by now.
     let stays = |named: &Named| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
-    let named = ctx.providers.find(&key).filter(stays).ok_or(Stop::Overtaken)?;
+    let named = ctx.providers.find(&key).filter(stays).ok_or(Refused::Overtaken)?;
     if !ctx.in_use.begins(provider) {
-        return Err(Stop::Overtaken);
+        return Err(Refused::Overtaken);
     }
     let _holder = Holder { ctx, provider, key };
     match &named {
         Named::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
         Named::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
     }
-    Ok(write::add_finalizer(ctx, object).await?)
+    Ok(match pending {
+        Some(pending) => write::pending_grants(ctx, object, pending).await?,
+        None => write::add_finalizer(ctx, object).await?,
+    })
+}
+
+/// Records what is about to be granted, with the finalizer if it is missing.
+pub async fn recorded(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    provider: &str,
+    pending: &PendingGrants,
+) -> Result<Arc<ProjectMembership>, Refused> {
+    match is_finalized(object) {
+        true => Ok(write::pending_grants(ctx, object, pending).await?),
+        false => hold(ctx, object, provider, Some(pending)).await,
+    }
 }
 
 /// Makes sure that a provider object has the finalizer. Of many concurrent callers one sends the PATCH, and the others

@@ -3,36 +3,34 @@
 //! [`reconcile`] is the entry point and follows the pipeline of the crate documentation; each stage has a module of its
 //! own.
 
-pub mod act;
-pub mod admit;
-pub mod cleanup;
-pub mod clocks;
+mod apply;
 pub mod connections;
 pub mod context;
-pub mod converge;
 pub(crate) mod events;
-mod fallback;
+pub mod faults;
 pub mod garbage;
 pub mod in_use;
 pub mod names;
 pub mod namespaces;
+mod object;
 pub mod outage;
-pub mod outcome;
-pub mod places;
 pub mod precedence;
 pub mod provider_object;
 mod provider_status;
 pub mod providers;
+pub mod queue;
 pub mod reachability;
 pub mod reconcile;
-pub mod record;
+mod record;
 mod references;
-pub mod repairs;
+mod release;
 pub mod replaced;
+mod report;
 pub mod reporting;
 pub mod resolve;
 pub mod roster;
 pub mod run;
+pub mod snapshot;
 pub mod stored;
 pub mod targets;
 pub mod tombstones;

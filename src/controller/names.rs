@@ -9,21 +9,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link};
 use super::context::Context;
 use super::in_use;
-use super::outcome::Stop;
+use super::faults::Stop;
 use super::provider_object::Named;
-use super::resolve::{self, is_finalized};
+use super::resolve;
+use super::snapshot::still_there;
 use super::write;
-use crate::api::membership::ProjectMembershipStatus;
+use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
+use crate::core::evaluation::{Beside, Reading, read};
 use crate::core::layers::Phase;
 use crate::core::member::{Project, Term};
 use crate::core::policy::allow::Place;
 use crate::core::policy::{self, Pinned, Refusal};
 use crate::core::status::{self, InForce, Told};
+use crate::core::snapshot::requested;
 use crate::provider::error::Effect;
 use crate::provider::quota::Kind;
 use crate::provider::{Error, Provider, Retry, Urgency};
@@ -38,6 +40,8 @@ pub enum Lookup {
     Found,
     /// The user isn't in the project yet, and is invited when the first role starts.
     Later,
+    /// The object is gone.
+    Gone,
     /// The object has changed during the lookup, so that its names must be looked up again.
     Overtaken,
     /// They could not be resolved.
@@ -84,7 +88,7 @@ pub async fn look_up(
 ) -> Result<Lookup, Stop> {
     match found(ctx, object, connection, named).await {
         // Another object may have this name by now.
-        Ok(_) if still_there(ctx, object).is_none() => Err(Stop::Gone),
+        Ok(_) if still_there(ctx, object).is_none() => Ok(Lookup::Gone),
         Ok(pinned) => {
             tracing::debug!(
                 namespace = object.namespace(),
@@ -93,8 +97,8 @@ pub async fn look_up(
                 subject = pinned.subject_id,
                 "names looked up"
             );
-            let others = ctx.targets.pin(object, pinned);
-            others.iter().filter(|other| !ctx.apart(object, other)).for_each(|other| ctx.wake(other));
+            let due = ctx.targets.pin(object, pinned);
+            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
             Ok(Lookup::Found)
         }
         Err(Ended::With(lookup)) => Ok(lookup),
@@ -274,8 +278,8 @@ async fn bring_in(
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
     let reading = reading_of_newcomer(ctx, object, connection, named, project, now);
-    if let Some(aside) = &reading.aside {
-        return Err(aside.clone().into());
+    if let Some(inactive) = &reading.inactive {
+        return Err(inactive.clone().into());
     }
     if reading.layer.phase != Phase::Counts || reading.layer.in_effect(now).next().is_none() {
         say_scheduled(ctx, object, &reading).await?;
@@ -288,16 +292,15 @@ async fn bring_in(
     for role in capabilities.left_by_an_invitation() {
         record.entry(role.to_owned()).or_insert(Term::Permanent);
     }
-    let told = Told::new(Reason::Progressing, format!("{name:?} is brought into project {}", project.id));
-    let mut status = status_of(ctx, object, &reading, &record, &told);
-    if before.observed_generation == status.observed_generation && !before.conditions.is_empty() {
-        // A retry doesn't change the conditions, so that Ready doesn't alternate.
-        status.conditions.clone_from(&before.conditions);
-    }
-    let object = write::status(ctx, object, &status).await.map_err(stopped)?;
-    if !is_finalized(&object) {
-        in_use::hold(ctx, &object, &connection.uid).await.map_err(Ended::Stopped)?;
-    }
+    let pending = PendingGrants {
+        number: PendingGrants::next_number(object),
+        roles: reading.renames.written(&record, &[]),
+        ..PendingGrants::default()
+    };
+    let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(|refused| match refused {
+        in_use::Refused::Overtaken => Ended::Stopped(Stop::Overtaken),
+        in_use::Refused::Kubernetes(error) => Ended::Stopped(Stop::of(object, error)),
+    })?;
     let namespace = object.namespace().unwrap_or_default();
     let permit = connection.quota.permit(Kind::Write, Urgency::Grant, &namespace).await;
     // Check again under the permit: an invitation mail can't be recalled.
@@ -316,7 +319,7 @@ async fn bring_in(
         let roles = before.roles.clone();
         let after = object.status.clone().unwrap_or_default();
         let after = ProjectMembershipStatus { managed_roles: managed, roles, ..after };
-        write::status(ctx, &object, &after).await.map_err(stopped)?;
+        write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
     invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
@@ -342,17 +345,12 @@ fn reading_of_newcomer(
         governed: resolve::governed(named, object, labels.as_ref(), unknown_subject(project)),
         now,
     };
-    admit::read(object, &beside)
+    read(object, &beside)
 }
 
 /// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
 fn unknown_subject(project: &Project) -> Place<'_> {
     Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
-}
-
-/// The object as last seen; `None` if it is gone, even if another object has its name.
-fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
-    ctx.latest(&write::reference(object)).filter(|latest| latest.uid() == object.uid())
 }
 
 /// Whether the object, in its current version, still requires this user to be invited through this connection.
@@ -375,7 +373,7 @@ async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: 
     let told =
         Told::new(Reason::Converged, "no role is in effect: the user is brought into the project when one starts");
     let status = status_of(ctx, object, reading, &reading.layer.managed, &told);
-    write::status(ctx, object, &status).await.map(drop).map_err(stopped)
+    write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
 }
 
 fn status_of(
@@ -397,13 +395,13 @@ fn status_of(
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
         managed_roles: managed,
-        last_handled_reconcile_at: super::record::asked(object).or(old.last_handled_reconcile_at.clone()),
+        last_handled_reconcile_at: requested(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     }
 }
 
-fn stopped(error: kube::Error) -> Ended {
-    Ended::Stopped(error.into())
+fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> Ended {
+    Ended::Stopped(Stop::of(object, Arc::new(error)))
 }
 
 /// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the

@@ -18,7 +18,6 @@ use super::outage::{Concern, Failed};
 use super::provider_object::{Named, ProviderObject};
 use super::provider_status;
 use super::reachability::{Finding, QUIET};
-use super::reconcile::Fault;
 use super::references::{Credential, References};
 use super::replaced;
 use super::reporting;
@@ -61,6 +60,14 @@ pub struct Made {
     connection: Arc<Connection>,
     named: Named,
     failures: u32,
+}
+
+/// A request of a check to the API server was refused or failed.
+#[derive(thiserror::Error, Debug)]
+#[error("the API server: {error}")]
+pub struct Fault {
+    /// The error that the request returned.
+    pub error: Arc<kube::Error>,
 }
 
 /// Checks a provider object once.
@@ -124,7 +131,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     if let Some(status) = status {
         provider_status::write(ctx, object.as_ref(), status)
             .await
-            .map_err(|error| Fault { error: Arc::new(error), settled: true })?;
+            .map_err(|error| Fault { error: Arc::new(error) })?;
     }
     if kept.is_ok() {
         reporting::no_fault(ctx, object.as_ref());
@@ -242,6 +249,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
     let limits = provider.limits(spec.limits.clone().unwrap_or_default(), &endpoint);
     let quota = checker.ctx.connections.quota(endpoint.as_str(), provider.one_writer(), key, limits);
     let connection = Arc::new(Connection {
+        number: checker.ctx.connections.next_number(),
         key: key.clone(),
         uid,
         created: object.meta().creation_timestamp.as_ref().map(|time| time.0),

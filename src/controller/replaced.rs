@@ -12,14 +12,13 @@ use kube::ResourceExt;
 
 use super::connections::{Link, ProviderKey};
 use super::context::Context;
-use super::outcome::Stop;
 use super::providers::of_provider;
-use super::resolve::is_finalized;
 use super::tombstones;
 use super::write;
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
 use crate::api::membership::ProjectMembershipStatus;
+use crate::core::snapshot::is_finalized;
 use crate::provider::http::text;
 
 /// Whether memberships of a provider object hold access at an endpoint.
@@ -41,16 +40,16 @@ fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<T
 }
 
 /// Separates an object from the access that it holds at the endpoint of a former provider object, so that its record is
-/// not applied to the new endpoint. `true`: the status was written, and the object has to be read again.
-pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool, Stop> {
+/// not applied to the new endpoint.
+pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let key = ProviderKey::named_by(object);
     let current = match (tombstones::left_at(object), ctx.connections.get(&key)) {
         (None, Some(Link::Ready(current))) => current,
-        _ => return Ok(false),
+        _ => return Ok(()),
     };
     let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == Some(&current.uid));
     let Some(former) = former_endpoint(object, &current.endpoint, current.created).filter(|_| there) else {
-        return Ok(false);
+        return Ok(());
     };
     let status = object.status.clone().unwrap_or_default();
     let roles =
@@ -65,8 +64,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<bool
         ctx.metrics.abandoned();
     }
     let status = ProjectMembershipStatus { managed_roles: Vec::new(), carried_roles: Vec::new(), ..status };
-    write::status(ctx, object, &status).await?;
-    Ok(true)
+    write::status(ctx, object, &status).await.map(drop)
 }
 
 /// Reports a role that an object holds at the endpoint of a former provider object.

@@ -1,7 +1,7 @@
 //! Reports what needs a user's attention: one event and one log line when it begins, and again while it lasts. The
 //! times are decided by [`notices`](crate::core::notices).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,20 +9,16 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
-use super::admit;
 use super::connections::ProviderKey;
 use super::context::Context;
 use super::outage::Concern;
-use super::resolve::Scene;
 use super::tombstones;
 use crate::api::condition::Standing;
 use crate::api::event::Happening;
 use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
-use crate::core::changes::{self, Change, Declaration};
-use crate::core::member::Term;
+use crate::core::evaluation;
 use crate::core::notices::Notices;
-use crate::core::plan::{Loss, Plan};
 use crate::core::status::{self, Told};
 
 /// What was reported about each object that is not in its declared state, by the objects' uids.
@@ -211,7 +207,7 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
     }
-    let managed = admit::record_of(object, now);
+    let managed = evaluation::record_of(object, now);
     let ends = managed.iter().filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
     match ends.filter(|end| *end <= now).min() {
         Some(end) => format!("its time ended at {end}"),
@@ -247,59 +243,4 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
 /// Records that all requests about an object were answered.
 pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
     ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::no_fault);
-}
-
-/// Reports the effects of a confirmed change: for each declaration of the target its own roles, as an event and one log
-/// line. `reported`: the roles that the acting object's status reported in force when the pass began.
-pub fn changed(ctx: &Context, scene: &Scene, plan: &Plan, reported: &BTreeMap<String, Term>) {
-    report_changes(ctx, scene, plan.gained(), plan, reported);
-}
-
-/// Reports which roles were removed by a change that only removes.
-pub fn lost(ctx: &Context, scene: &Scene, plan: &Plan) {
-    report_changes(ctx, scene, &[], plan, &BTreeMap::new());
-}
-
-fn report_changes(ctx: &Context, scene: &Scene, gained: &[String], plan: &Plan, reported: &BTreeMap<String, Term>) {
-    let others: Vec<_> = scene.other_objects.iter().map(|other| ctx.latest(other)).collect();
-    let of_others = others.iter().zip(scene.other_layers()).map(|(object, layer)| {
-        let roles = object.iter().flat_map(|object| &object.status).flat_map(|status| status.roles.clone());
-        Declaration { layer, reported: changes::reported(&roles.collect::<Vec<_>>()) }
-    });
-    let acting = Declaration { layer: scene.acting.layer.clone(), reported: reported.clone() };
-    let declarations: Vec<Declaration> = std::iter::once(acting).chain(of_others).collect();
-    let objects: Vec<_> = std::iter::once(Some(scene.object.clone())).chain(others).collect();
-    for change in changes::changes(&declarations, gained, plan.lost(), scene.now) {
-        if let Some(Some(object)) = objects.get(change.declaration) {
-            report_change(ctx, scene, object, &change);
-        }
-    }
-    measure_lateness(ctx, scene, plan);
-}
-
-fn report_change(ctx: &Context, scene: &Scene, object: &ProjectMembership, change: &Change) {
-    let justification = object.spec.justification.as_deref();
-    let name = object.name_any();
-    tracing::info!(
-        namespace = object.namespace(),
-        name = tombstones::name_of(&name),
-        provider = scene.target_status.provider,
-        project = scene.target_status.project_id,
-        subject = scene.target_status.subject_id,
-        roles = change.roles.join(", "),
-        justification,
-        "{}",
-        change.happening.reason()
-    );
-    ctx.events.tell(object, change.happening, &change.roles, justification);
-}
-
-/// Records by how much the ends that a change carried out were late.
-fn measure_lateness(ctx: &Context, scene: &Scene, plan: &Plan) {
-    let (now, layers) = (scene.clock(ctx), scene.layers());
-    for (role, _) in plan.lost().iter().filter(|(_, loss)| *loss == Loss::Expired) {
-        if let Some(end) = layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max() {
-            ctx.metrics.lateness(now.duration_since(end));
-        }
-    }
 }

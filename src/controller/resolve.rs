@@ -1,39 +1,25 @@
-//! Resolves an object's references to a verified connection and a target, and reads all declarations of that target as
-//! layers.
+//! Resolves an object's references to a verified connection and a target.
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
-use tokio::time::Instant;
-
-use super::admit::{self, Beside, Reading};
 use super::connections::{Connection, Link, ProviderKey, Retired};
 use super::context::Context;
 use super::namespaces::Labels;
-use super::precedence;
 use super::provider_object::Named;
-use super::targets::Spot;
 use super::tombstones;
-use crate::api::membership::{ManagedRole, ProviderKind, TargetStatus};
-use crate::api::{FINALIZER, ProjectMembership, Reason};
-use crate::clock::{self, Agreement};
-use crate::controller::roster::Evidence;
-use crate::core::grants::{self, Starts};
-use crate::core::layers::{Layer, Phase};
-use crate::core::member::{Capabilities, Member, Target};
+use crate::api::membership::ProviderKind;
+use crate::api::{ProjectMembership, Reason};
+use crate::core::member::{Capabilities, Target};
 use crate::core::policy::allow::{Governed, Namespace, Place};
 use crate::core::policy::{self, Refusal};
+use crate::core::precedence::Evidence;
+use crate::core::snapshot::is_finalized;
 use crate::provider::Provider;
 use crate::provider::http::text;
 
 /// The result of resolving an object's references.
 #[derive(Clone)]
 pub struct Resolved {
-    /// The uid of the object.
-    pub uid: String,
     /// The connection to the provider.
     pub connection: Arc<Connection>,
     /// The provider object in its present version, with its rules.
@@ -41,6 +27,8 @@ pub struct Resolved {
     /// Why the provider is not ready. The connection is then the last one that was ready, and serves only ends and
     /// revocations.
     pub unready: Option<Refusal>,
+    /// Why the provider object takes no new memberships: it is being deleted.
+    pub leaving: Option<Refusal>,
     /// The target at the provider.
     pub target: Target,
     /// The provider object is gone, and the connection is the one that was kept of it.
@@ -51,29 +39,6 @@ impl Resolved {
     /// The capabilities and requirements of the provider for this kind of subject.
     pub fn capabilities(&self) -> Capabilities {
         self.connection.provider.capabilities(self.target.subject_kind)
-    }
-
-    /// The object that this was resolved for, in the version of the cache; `None`: it is gone. Another object may have
-    /// its name by now, with another subject.
-    pub fn object(&self, ctx: &Context, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        ctx.latest(reference).filter(|object| object.uid().as_ref() == Some(&self.uid))
-    }
-
-    /// This value with the present rules of the provider object. `None`: the provider object, its connection or its
-    /// readiness has changed since this was resolved, so that it may not be used any more.
-    pub fn renewed(&self, ctx: &Context) -> Option<Self> {
-        if self.retired {
-            let retired = ctx.connections.retired(&self.connection.key, &self.connection.endpoint)?;
-            return Arc::ptr_eq(&retired.connection, &self.connection).then(|| self.clone());
-        }
-        let named =
-            ctx.providers.find(&self.connection.key).filter(|named| named.uid() == Some(&self.connection.uid))?;
-        let current = match (ctx.connections.get(&self.connection.key)?, &self.unready) {
-            (Link::Ready(current), None) | (Link::Failed { last: Some(current), .. }, Some(_)) => current,
-            (Link::Ready(current), Some(_)) if named.is_being_deleted() => current,
-            (Link::Ready(_), Some(_)) | (Link::Failed { .. }, _) => return None,
-        };
-        Arc::ptr_eq(&current, &self.connection).then(|| Self { named, ..self.clone() })
     }
 
     /// Whether the subject of the target is the account that the operator itself uses at the provider.
@@ -94,16 +59,6 @@ impl Resolved {
     /// What is known about the credential's rights in the target's project.
     pub fn evidence(&self) -> Evidence {
         self.connection.rosters.evidence(&self.target.project, self.target.subject_kind)
-    }
-
-    /// The subject, project and server whose roles are managed.
-    ///
-    /// The organization is not part of it: a project belongs to exactly one, and whether an object's spec names it
-    /// makes no difference.
-    pub fn spot(&self) -> Spot {
-        let mut target = self.target.clone();
-        target.project.organization_id = None;
-        Spot { endpoint: self.connection.endpoint.clone(), target }
     }
 }
 
@@ -142,8 +97,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
     };
     match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {
         Ok(Some(target)) => {
-            let uid = object.uid().unwrap_or_default();
-            Ok(Resolved { uid, connection, named, unready: Some(refusal), target, retired: true })
+            Ok(Resolved { connection, named, unready: Some(refusal), leaving: None, target, retired: true })
         }
         Ok(None) | Err(_) => Err(refusal.into()),
     }
@@ -170,8 +124,9 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
         return Err(provider_not_found(ctx, key).into());
     };
     let link = ctx.connections.get(key).ok_or(Unresolved::Checking)?;
-    let waits = matches!(link, Link::Failed { .. }) || named.is_being_deleted() && !is_finalized(object);
-    let unready = waits.then(|| unready(key, &link));
+    let failed = matches!(link, Link::Failed { .. });
+    let leaving = (named.is_being_deleted() && !failed).then(|| unready(key, &link));
+    let unready = failed.then(|| unready(key, &link));
     let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
         (Some(connection), _) => connection,
         (None, Some(unready)) => return Err(unready.clone().into()),
@@ -180,12 +135,12 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
     };
     told_by_another(object, &connection)?;
     match (policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?, unready) {
-        (Some(target), unready) => {
-            let uid = object.uid().unwrap_or_default();
-            Ok(Resolved { uid, connection, named, unready, target, retired: false })
-        }
+        (Some(target), unready) => Ok(Resolved { connection, named, unready, leaving, target, retired: false }),
         (None, Some(unready)) => Err(unready.into()),
-        (None, None) => Err(Unresolved::Named(connection, named)),
+        (None, None) => match leaving.filter(|_| !is_finalized(object)) {
+            Some(leaving) => Err(leaving.into()),
+            None => Err(Unresolved::Named(connection, named)),
+        },
     }
 }
 
@@ -222,171 +177,6 @@ fn told_by_another(object: &ProjectMembership, connection: &Connection) -> Resul
     }
 }
 
-/// A snapshot of all declarations of one target through one provider object, as layers.
-pub struct Scene {
-    /// The acting object.
-    pub object: Arc<ProjectMembership>,
-    /// The evaluation of the acting object, which is also the first of the layers.
-    pub acting: Reading,
-    /// The evaluations of the other declarations.
-    pub others: Vec<Reading>,
-    /// References to the other declarations, in the same order.
-    pub other_objects: Vec<ObjectRef<ProjectMembership>>,
-    /// The capabilities and requirements of the provider.
-    pub capabilities: Capabilities,
-    /// Roles that no declaration granted and that no rule allows the acting object to remove, not even when it removes
-    /// the whole member.
-    pub spared: BTreeSet<String>,
-    /// Whether the provider's clock and the operator's agree: a temporary grant begins only if they do.
-    pub clocks: Agreement,
-    /// The uids and generations of the objects that count.
-    pub asked_by: BTreeSet<(String, i64)>,
-    /// The target in the form of `status.target`.
-    pub target_status: TargetStatus,
-    /// The time for which everything is evaluated, by the clock that is ahead, so that an end takes effect at the
-    /// earlier of the two times.
-    pub now: Timestamp,
-    /// How far that clock is ahead of the operator's clock.
-    pub lead: SignedDuration,
-}
-
-impl Scene {
-    /// The present time of the clock that `now` was read from.
-    pub fn clock(&self, ctx: &Context) -> Timestamp {
-        ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX)
-    }
-
-    /// The acting object's declaration as a layer that counts, with the start times of its status and spec. The
-    /// provider is compared with this layer while the object is suspended or only observes.
-    pub fn declared(&self) -> Option<Layer> {
-        let admitted = self.acting.admitted.as_ref()?;
-        let status = self.object.status.clone().unwrap_or_default();
-        let starts = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?))).collect();
-        let mut grants = grants::evaluate(admitted, &Starts::recorded(starts), self.now);
-        self.acting.renames.follow(&mut grants, &self.acting.layer.managed);
-        let mut layer = Layer { phase: Phase::Counts, grants, ..self.acting.layer.clone() };
-        layer.managed = layer.record_before(self.now);
-        Some(layer)
-    }
-
-    /// All layers, the acting one first.
-    pub fn layers(&self) -> Vec<Layer> {
-        std::iter::once(&self.acting).chain(&self.others).map(|reading| reading.layer.clone()).collect()
-    }
-
-    /// Whether any declaration of the target has recorded a role with its id.
-    pub fn know_ids(&self) -> bool {
-        std::iter::once(&self.acting).chain(&self.others).any(|reading| reading.renames.know_ids())
-    }
-
-    /// The layers of the other declarations.
-    pub fn other_layers(&self) -> Vec<Layer> {
-        self.others.iter().map(|reading| reading.layer.clone()).collect()
-    }
-}
-
-/// Evaluates the acting object and the other declarations of its target; `None`: the object is gone.
-pub fn scene(
-    ctx: &Context,
-    reference: &ObjectRef<ProjectMembership>,
-    resolved: &Resolved,
-    capabilities: Capabilities,
-    observed: Option<&Member>,
-) -> Option<Scene> {
-    let object = resolved.object(ctx, reference)?;
-    let (provider, wall, at) = (resolved.connection.provider.clock(), ctx.now(), Instant::now());
-    let clocks = clock::agreement(provider.as_ref(), wall, at);
-    let lead = clock::lead(provider.as_ref(), wall, at);
-    let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
-    let declarations: Vec<Arc<ProjectMembership>> =
-        ctx.targets.declarations(&object).iter().filter_map(|declarations| ctx.latest(declarations)).collect();
-    let shadowed = precedence::is_shadowed(ctx, &object, resolved, now);
-    let mut objects = vec![object.clone()];
-    objects.extend(declarations.into_iter().filter(|other| {
-        other.uid() != object.uid() && resolve(ctx, other).is_ok_and(|r| same_plan(&r, resolved)) && has_a_say(other)
-    }));
-    let records: Vec<Vec<ManagedRole>> = objects.iter().map(|object| ctx.written.record(object)).collect();
-    let written_down = |(object, record): (&Arc<ProjectMembership>, &Vec<ManagedRole>)| -> BTreeSet<String> {
-        admit::recognised(object, record, observed).0.into_keys().collect()
-    };
-    let recorded: Vec<BTreeSet<String>> = objects.iter().zip(&records).map(written_down).collect();
-    let mut recorders: HashMap<&str, usize> = HashMap::new();
-    recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
-    let labels: Vec<Option<Labels>> = objects.iter().map(|object| labels(ctx, object)).collect();
-    let governed: Vec<Option<Governed<'_>>> =
-        objects.iter().zip(&labels).map(|(object, labels)| resolved.governed(object, labels.as_ref())).collect();
-    let ourselves = resolved.is_ourselves();
-    let mut readings: Vec<Reading> = Vec::with_capacity(objects.len());
-    for (index, ((object, record), governed)) in objects.iter().zip(&records).zip(&governed).enumerate() {
-        let own = recorded.get(index);
-        let by_others = |role: &&String| {
-            let by_itself = usize::from(own.is_some_and(|own| own.contains(*role)));
-            recorders.get(role.as_str()).is_some_and(|all| *all > by_itself)
-        };
-        let shown = observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
-        let others: BTreeSet<String> = shown.filter(by_others).cloned().collect();
-        let unready = resolved.unready.as_ref();
-        let beside = Beside {
-            capabilities,
-            observed,
-            record,
-            others: &others,
-            unready,
-            shadowed,
-            ourselves,
-            governed: *governed,
-            now,
-        };
-        let mut reading = admit::read(object, &beside);
-        if let Some(governed) = governed {
-            // A user who can forge a status must not be able to remove roles that no rule gives them.
-            let Reading { layer, renames, .. } = &mut reading;
-            let written = |role: &str| ctx.written.knows(object, renames.recorded_as(role));
-            layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
-        }
-        readings.push(reading);
-    }
-    for (index, object) in objects.iter().enumerate() {
-        admit::refuse_adoption(object, index, &mut readings, observed, now);
-    }
-    let foreign = admit::foreign(&readings, capabilities, observed, now);
-    for (reading, governed) in readings.iter_mut().zip(&governed) {
-        admit::refuse_taking(reading, *governed, &foreign);
-    }
-    for (reading, object) in readings.iter_mut().zip(&objects).filter(|(r, _)| r.layer.phase == Phase::Holds) {
-        admit::bring_ends_forward(&mut reading.layer.managed, &reading.renames, object, now);
-    }
-    let spared = match governed.first() {
-        Some(Some(governed)) => foreign.into_iter().filter(|role| governed.may_take(role).is_err()).collect(),
-        Some(None) | None => BTreeSet::new(),
-    };
-    for (index, reading) in readings.iter_mut().enumerate() {
-        // Only an object's own pass may begin its grants, and only when the finalizer is there to end them.
-        reading.layer.grants_unrecorded &= index == 0 && is_finalized(&object);
-    }
-    let counting = objects.iter().zip(&readings).filter(|(_, reading)| reading.layer.phase == Phase::Counts);
-    let generation = |object: &ProjectMembership| object.metadata.generation.unwrap_or_default();
-    let asked_by = counting.map(|(object, _)| (object.uid().unwrap_or_default(), generation(object))).collect();
-    let mut readings = readings.into_iter();
-    let acting = readings.next()?;
-    let other_objects = objects.iter().skip(1).map(|other| ObjectRef::from_obj(other.as_ref())).collect();
-    let target_status = super::record::target_status(resolved);
-    let others = readings.collect();
-    Some(Scene {
-        object,
-        acting,
-        others,
-        other_objects,
-        capabilities,
-        spared,
-        clocks,
-        asked_by,
-        target_status,
-        now,
-        lead,
-    })
-}
-
 /// The labels of an object's namespace, if any rule selects by labels.
 pub fn labels(ctx: &Context, object: &ProjectMembership) -> Option<Labels> {
     ctx.namespaces.labels(object.metadata.namespace.as_deref().unwrap_or_default())
@@ -404,18 +194,3 @@ pub fn governed<'a>(
     named.rules().map(|rules| Governed { provider, rules, namespace, place })
 }
 
-/// Whether an object is evaluated: one that is being deleted and has nothing left to revoke counts as gone.
-fn has_a_say(object: &ProjectMembership) -> bool {
-    object.metadata.deletion_timestamp.is_none() || is_finalized(object)
-}
-
-/// Whether the operator's finalizer is on the object.
-pub fn is_finalized(object: &ProjectMembership) -> bool {
-    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
-}
-
-/// Whether two objects share a plan: they must name the same provider object, because one credential must not write on
-/// behalf of another.
-pub fn same_plan(a: &Resolved, b: &Resolved) -> bool {
-    a.connection.uid == b.connection.uid && a.spot() == b.spot()
-}

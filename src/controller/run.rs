@@ -10,8 +10,10 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
 use tokio::sync::{mpsc, watch as signal};
 
+use super::context::Context;
 use super::provider_object::ProviderObject;
 use super::providers::{self, Checker};
+use super::targets::Unit;
 use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use super::{reconcile, tombstones};
 use crate::clock::Clock;
@@ -19,7 +21,7 @@ use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
 use crate::provider::http;
 use crate::telemetry::Reachability;
-use crate::telemetry::liveness::name_of;
+use crate::telemetry::liveness::{name_of, waiting};
 use crate::telemetry::{Health, Metrics, serve};
 use crate::transport::roots;
 
@@ -106,21 +108,18 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         cluster_http,
         tokens,
         namespaces,
+        delay: Box::new(|_| Duration::ZERO),
         leadership: leadership.clone(),
         metrics: metrics.clone(),
         clock,
     };
-    let Wiring { ctx, checker, memberships, providers, cluster_providers, aside, telling } = wire(outside);
+    let Wiring { ctx, checker, providers, cluster_providers, aside, telling } = wire(outside);
     let telling = tokio::spawn(telling);
     let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let checking_namespaced = checking(&checker, providers, stopped.clone());
     let checking_cluster = checking(&checker, cluster_providers, stopped.clone());
-    let reconciling = Controller::for_stream(memberships.changes, memberships.store)
-        .reconcile_on(receiver(memberships.woken))
-        .graceful_shutdown_on(stopped.clone())
-        .run(reconcile::reconcile, reconcile::after_fault, ctx.clone())
-        .for_each(|_| future::ready(()));
+    let reconciling = reconciling(ctx.clone(), stopped.clone());
     let reconciling = async {
         // A provider object that is not in the cache yet must not be reported as missing.
         ctx.providers.are_known().await;
@@ -201,10 +200,23 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
+/// Runs the passes over targets until `stopped`, and lets those in progress finish.
+pub async fn reconciling(ctx: Arc<Context>, stopped: impl Future<Output = ()>) {
+    let pass = |unit: Arc<Unit>, brought| {
+        let (name, ctx) = (unit.to_string(), ctx.clone());
+        async move { ctx.passes.clone().run(name, reconcile::pass(ctx, unit, brought)).await }
+    };
+    let waits = |unit: &Arc<Unit>, ticket| {
+        let (name, ctx) = (unit.to_string(), ctx.clone());
+        async move { ctx.passes.run(name, waiting(ticket)).await }.boxed()
+    };
+    ctx.queue.run(pass, waits, stopped).await;
+}
+
 async fn check<K: ProviderObject>(
     object: Arc<K>,
     checker: Arc<Checker>,
-) -> Result<controller::Action, reconcile::Fault> {
+) -> Result<controller::Action, providers::Fault> {
     let passes = checker.ctx.passes.clone();
     passes.run(name_of(&ObjectRef::from_obj(&*object)), providers::check(object, checker)).await
 }

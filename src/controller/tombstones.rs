@@ -22,19 +22,17 @@ use tokio::sync::Notify;
 
 use super::connections::ProviderKey;
 use super::context::Context;
-use super::outcome::Stop;
-use super::resolve::is_finalized;
-use super::{in_use, reconcile, replaced, reporting, write};
+use super::{in_use, replaced, reporting, write};
 use crate::api::event::Happening;
-use crate::api::membership::{ProjectMembershipStatus, ProviderKind};
+use crate::api::membership::{ManagedRole, ProjectMembershipStatus, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
+use crate::core::snapshot::is_finalized;
+use crate::provider::Urgency;
 
 /// Separates an object's name from its uid in a tombstone's name. No name of a real object contains it.
 const MARK: char = '/';
-/// The wait before a tombstone's second pass, and between two checks whether an object is really gone.
+/// The wait between two checks whether an object is really gone.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The longest wait between two passes of a tombstone. Nothing wakes it when its provider becomes available again.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// An upper bound for a write's duration: after it, a user who was being invited can be found by name.
 const LONGEST_WRITE: Duration = Duration::from_secs(35);
 
@@ -55,7 +53,7 @@ struct State {
     /// yet.
     waiting: Vec<Arc<ProjectMembership>>,
     /// The tombstones, until nothing of them is left to revoke.
-    objects: HashMap<ObjectRef<ProjectMembership>, Kept>,
+    objects: HashMap<ObjectRef<ProjectMembership>, Arc<ProjectMembership>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +62,6 @@ enum Hold {
     Ours,
     /// The operator has removed the finalizer, or is about to.
     LetGo,
-}
-
-#[derive(Debug)]
-struct Kept {
-    object: Arc<ProjectMembership>,
-    wake: Arc<Notify>,
 }
 
 /// Processes an event of the watch. It must be called before the operator's own writes of the object are forgotten.
@@ -134,11 +126,12 @@ impl State {
         if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
             && let Some(status) = &mut kept.status
         {
-            let record = ctx.written.record(object).into_iter();
-            status.managed_roles = record.filter(|managed| ctx.written.knows(object, &managed.role)).collect();
+            let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object));
+            let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
+            status.managed_roles = record.filter(is_trusted).collect();
         }
         let kept = Arc::new(kept);
-        self.objects.insert(write::reference(&kept), Kept { object: kept, wake: Arc::default() });
+        self.objects.insert(write::reference(&kept), kept);
     }
 }
 
@@ -185,39 +178,27 @@ impl Tombstones {
 
     /// The tombstone with this reference, if there is one.
     pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        self.lock().objects.get(reference).map(|kept| kept.object.clone())
-    }
-
-    /// Requests a pass over a tombstone. Returns `false` if the reference is not a tombstone's.
-    pub fn wake(&self, reference: &ObjectRef<ProjectMembership>) -> bool {
-        let state = self.lock();
-        let kept = state.objects.get(reference);
-        kept.inspect(|kept| kept.wake.notify_one()).is_some()
+        self.lock().objects.get(reference).cloned()
     }
 
     /// Replaces a tombstone's status. Returns `None` if the object is not a tombstone.
     pub fn says(&self, object: &ProjectMembership, status: &ProjectMembershipStatus) -> Option<Arc<ProjectMembership>> {
         let mut state = self.lock();
         let kept = state.objects.get_mut(&write::reference(object))?;
-        kept.object = Arc::new(ProjectMembership { status: Some(status.clone()), ..(*kept.object).clone() });
-        Some(kept.object.clone())
-    }
-
-    /// Drops a tombstone of which nothing is left to revoke. Returns `false` if the object is not a tombstone.
-    pub fn ends(&self, object: &ProjectMembership) -> bool {
-        self.lock().objects.remove(&write::reference(object)).is_some()
+        *kept = Arc::new(ProjectMembership { status: Some(status.clone()), ..(**kept).clone() });
+        Some(kept.clone())
     }
 
     /// The tombstones that name a provider object: it must not be released before them.
     pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
         let state = self.lock();
-        let objects = state.objects.values().map(|kept| kept.object.clone());
+        let objects = state.objects.values().cloned();
         objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
     }
 
     /// The uids of the tombstones.
     pub fn uids(&self) -> Vec<String> {
-        self.lock().objects.values().filter_map(|kept| kept.object.uid()).collect()
+        self.lock().objects.values().filter_map(|kept| kept.uid()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -264,14 +245,15 @@ pub fn name_of(name: &str) -> &str {
 }
 
 /// Adds the operator's finalizer to an object from which another writer removed it.
-pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Stop> {
+pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
     tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
-    match in_use::hold(ctx, object, provider).await {
+    match in_use::hold(ctx, object, provider, None).await {
         // The finalizer is also added if the provider object is gone.
-        Err(Stop::Overtaken) => Ok(write::add_finalizer(ctx, object).await?),
-        held => held,
+        Err(in_use::Refused::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
+        Err(in_use::Refused::Kubernetes(error)) => Err(error),
+        Ok(held) => Ok(held),
     }
 }
 
@@ -302,8 +284,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     let left_behind = left_at(&object).is_some();
     let reference =
         if left_behind { write::reference(&object) } else { write::reference(&as_kept(&object, ctx.now())) };
-    let Some((kept, wake)) = ctx.tombstones.lock().objects.get(&reference).map(|k| (k.object.clone(), k.wake.clone()))
-    else {
+    let Some(kept) = ctx.tombstones.get(&reference) else {
         return;
     };
     let went = async {
@@ -314,7 +295,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
     };
     tokio::select! {
         went = went => if went.is_none() {
-            ctx.tombstones.ends(&kept);
+            end(ctx, &kept);
             return;
         },
         () = &mut stopped => return,
@@ -324,8 +305,6 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         tell(ctx, &object, message);
     }
     let object = kept;
-    ctx.targets.saw(&object).iter().for_each(|other| ctx.wake(other));
-    let mut wait = FIRST_WAIT;
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
     if named && object.status.as_ref().is_none_or(|status| status.target.is_none()) {
         tokio::select! {
@@ -333,22 +312,21 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
             () = &mut stopped => return,
         }
     }
-    loop {
-        // A tombstone needs no request to the API server, and the time of its next pass is decided here.
-        let _ = reconcile::reconcile(object.clone(), ctx.clone()).await;
-        if ctx.tombstones.get(&reference).is_none() {
-            break;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
-            () = wake.notified() => {}
-            () = &mut stopped => return,
-        }
+    // From now on it is a declaration of its target.
+    ctx.targets.saw(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
+    ctx.wake(&reference);
+}
+
+/// Drops a tombstone of which nothing is left to revoke. Returns `false` if the object is not a tombstone.
+pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
+    if ctx.tombstones.lock().objects.remove(&write::reference(object)).is_none() {
+        return false;
     }
-    ctx.targets.lost(&object).iter().for_each(|other| ctx.wake(other));
-    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(&object)));
+    ctx.targets.lost(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
     replaced::forget_unneeded(ctx);
-    tracing::info!(namespace = object.namespace(), name = object.name_any(), "nothing of it is left to revoke");
+    tracing::info!(namespace = object.namespace(), name = name_of(&object.name_any()), "nothing of it is left to revoke");
+    true
 }
 
 /// Asks the API server whether the object is gone, or is being deleted without the operator's finalizer. The watch is

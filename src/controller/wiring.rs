@@ -4,7 +4,7 @@
 //! [`run`](super::run()) runs it with kube's controllers; the simulation (`tests/simulation`) uses a scheduler of its
 //! own.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,16 +31,19 @@ use super::namespaces::{self, Namespaces};
 use super::outage::{self, Outage};
 use super::provider_object::{Kind, ProviderObject, Providers};
 use super::providers::{Checker, of_provider};
+use super::queue::{Delay, Queue};
 use super::reporting::Reports;
-use super::resolve::is_finalized;
 use super::stored::Stored;
+use super::targets::Unit;
 use super::{garbage, provider_status, replaced, tombstones, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::controller::events::Events;
+use crate::core::member::Urgency;
+use crate::core::snapshot::is_finalized;
 use crate::lease::Leadership;
 use crate::provider::http;
-use crate::telemetry::liveness::{Passes, name_of};
+use crate::telemetry::liveness::Passes;
 use crate::telemetry::{Metrics, Readiness};
 
 /// How often the wall clock is compared with the monotonic one.
@@ -64,6 +67,8 @@ pub struct Outside {
     pub tokens: PathBuf,
     /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
+    /// How much later than requested a pass becomes due: zero, except in a simulation.
+    pub delay: Delay<Arc<Unit>>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
     /// The metrics.
@@ -78,8 +83,6 @@ pub struct Wiring {
     pub ctx: Arc<Context>,
     /// The context of the checks of provider objects.
     pub checker: Arc<Checker>,
-    /// The sources of passes over memberships.
-    pub memberships: Feed<ProjectMembership>,
     /// The sources of checks of provider objects of namespaces.
     pub providers: Feed<MembershipProvider>,
     /// The sources of checks of provider objects of the cluster.
@@ -103,7 +106,7 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 
 /// Builds a controller. Nothing happens until its parts are polled.
 pub fn wire(outside: Outside) -> Wiring {
-    let Outside { client, http, cluster_http, tokens, namespaces: watched, leadership, metrics, clock } = outside;
+    let Outside { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } = outside;
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());
@@ -112,7 +115,6 @@ pub fn wire(outside: Outside) -> Wiring {
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
     let (namespaces, namespaces_writer) = Namespaces::new();
-    let (wake, woken) = mpsc::unbounded_channel();
     let ctx = Arc::new(Context {
         client: client.clone(),
         memberships: memberships.clone(),
@@ -126,7 +128,7 @@ pub fn wire(outside: Outside) -> Wiring {
         tombstones: Default::default(),
         connections: Default::default(),
         listing: AtomicBool::new(false),
-        wake,
+        queue: Queue::delayed_by(delay),
         passes: Passes::default(),
         readiness: Readiness::default(),
         begun: Readiness::default(),
@@ -162,20 +164,16 @@ pub fn wire(outside: Outside) -> Wiring {
             watch.await;
         }
     };
+    let changes = passes_after(changes, ctx.clone());
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(checker.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
     let aside = async {
-        tokio::join!(ready, clock, labels, counts, probe, garbage);
+        tokio::join!(changes, ready, clock, labels, counts, probe, garbage);
     };
     Wiring {
-        memberships: Feed {
-            changes: asking(by_others(changes, ctx.clone()), ctx.clone()).boxed(),
-            store: memberships,
-            woken,
-        },
         providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
         cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
         aside: aside.boxed(),
@@ -249,16 +247,21 @@ fn by_others<K: Resource + Send>(
     })
 }
 
-/// Records that passes over these memberships are due.
-fn asking(
+/// Requests a pass over the target of each membership that another writer changed, or that is watched for the first
+/// time.
+async fn passes_after(
     objects: impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send,
     ctx: Arc<Context>,
-) -> impl Stream<Item = Result<ProjectMembership, watcher::Error>> + Send {
-    objects.inspect(move |object| {
-        if let Ok(object) = object {
-            ctx.passes.asked(&name_of(&ObjectRef::from_obj(object)));
-        }
-    })
+) {
+    let changed = by_others(objects, ctx.clone());
+    changed
+        .for_each(|object| {
+            if let Ok(object) = object {
+                ctx.wake(&ObjectRef::from_obj(&object));
+            }
+            future::ready(())
+        })
+        .await;
 }
 
 /// The APIs to list and watch a kind: one for all namespaces, or one for each of the given ones.
@@ -297,10 +300,6 @@ fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
 }
 
 pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) {
-    let concerned = |object: &ProjectMembership, mut others: Vec<ObjectRef<ProjectMembership>>| {
-        others.retain(|other| !ctx.apart(object, other));
-        others
-    };
     if let Event::Init = event {
         ctx.listing.store(true, Ordering::Release);
     }
@@ -324,28 +323,23 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::InitDone => ctx.membership_count.notify_one(),
         Event::Init | Event::InitApply(_) => {}
     }
-    let others = match event {
-        Event::Apply(object) | Event::InitApply(object) => concerned(object, ctx.targets.saw(object)),
+    let due = match event {
+        Event::Apply(object) | Event::InitApply(object) => ctx.targets.saw(object),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);
             }
-            ctx.passes.forget(&name_of(&ObjectRef::from_obj(object)));
             ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
-            concerned(object, ctx.targets.lost(object))
+            ctx.targets.lost(object)
         }
         // No event reports what was deleted while the watch was interrupted.
         Event::InitDone => {
             ctx.providers.wake_leaving(None);
-            let memberships = ctx.memberships.state();
-            let there: HashSet<String> =
-                memberships.iter().map(|object| name_of(&ObjectRef::from_obj(&**object))).collect();
-            ctx.passes.forget_missing(&ProjectMembership::kind(&()), |object| there.contains(object));
             ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
         }
-        Event::Init => Vec::new(),
+        Event::Init => BTreeSet::new(),
     };
-    others.iter().for_each(|other| ctx.wake(other));
+    due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
 }
 
 /// Reports when the caches are filled, and starts a pass over every object when this replica begins to act.

@@ -1,6 +1,7 @@
 //! The writes to the API server: status and finalizer. Each one carries the resourceVersion of the object on which it
 //! was decided, so that a stale cache cannot overwrite another writer's change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -13,9 +14,10 @@ use super::context::Context;
 use super::outage::Concern;
 use super::provider_object::ProviderObject;
 use super::stored::Stored;
-use crate::api::membership::ProjectMembershipStatus;
+use super::tombstones;
+use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::provider::Limits;
-use crate::api::{FINALIZER, ProjectMembership};
+use crate::api::{FINALIZER, PENDING_GRANTS, ProjectMembership};
 use crate::provider::Urgency;
 use crate::provider::quota::{EndpointQuota, Kind, Quota};
 
@@ -28,7 +30,8 @@ pub const MANAGER: &str = "membership-operator";
 const AT_ONCE: u32 = 32;
 
 /// The fields that a serialized status omits while they are empty.
-const LEFT_OUT: [&str; 4] = ["target", "nextTransitionTime", "carriedRoles", "lastHandledReconcileAt"];
+const LEFT_OUT: [&str; 5] =
+    ["target", "nextTransitionTime", "carriedRoles", "observedPendingGrants", "lastHandledReconcileAt"];
 
 /// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
 /// before anything is written here.
@@ -44,10 +47,10 @@ pub async fn status(
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     if let Some(tombstone) = ctx.tombstones.says(object, status) {
-        ctx.targets.saw(&tombstone).iter().for_each(|other| ctx.wake(other));
+        ctx.targets.saw(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         return Ok(tombstone);
     }
-    let Some(difference) = status_difference(object.status.as_ref(), status) else {
+    let Some(difference) = status_difference(object, status) else {
         return Ok(object.clone());
     };
     let patch = json!({
@@ -56,7 +59,31 @@ pub async fn status(
     });
     let (api, name) = (api(ctx, object), object.name_any());
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    own(ctx, object, api.patch_status(&name, &params, &Patch::Merge(patch))).await
+    own(ctx, object, || async move { api.patch_status(&name, &params, &Patch::Merge(patch)).await }).await
+}
+
+/// Writes the record of what is about to be granted, and the operator's finalizer if it is missing.
+pub async fn pending_grants(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    pending: &PendingGrants,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    if tombstones::is_one(&object.name_any()) {
+        let mut recorded = (**object).clone();
+        recorded.annotations_mut().insert(PENDING_GRANTS.to_owned(), pending.to_annotation());
+        recorded.include_pending_grants();
+        return status(ctx, object, &recorded.status.unwrap_or_default()).await;
+    }
+    let annotations = [(PENDING_GRANTS.to_owned(), pending.to_annotation())];
+    let written = metadata_is(ctx, object, with_ours(object), Some(annotations.into())).await?;
+    ctx.tombstones.holds(&written.uid().unwrap_or_default());
+    Ok(written)
+}
+
+/// The finalizers of an object, with the operator's; `None`: they contain it.
+fn with_ours(object: &ProjectMembership) -> Option<Vec<String>> {
+    let is_there = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    (!is_there).then(|| object.finalizers().iter().cloned().chain([FINALIZER.to_owned()]).collect())
 }
 
 /// Adds the operator's finalizer.
@@ -64,25 +91,23 @@ pub async fn add_finalizer(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
-    if object.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+    let Some(finalizers) = with_ours(object) else {
         return Ok(object.clone());
-    }
-    let mut finalizers = object.finalizers().to_vec();
-    finalizers.push(FINALIZER.to_owned());
-    let held = finalizers_are(ctx, object, finalizers).await?;
+    };
+    let held = metadata_is(ctx, object, Some(finalizers), None).await?;
     ctx.tombstones.holds(&held.uid().unwrap_or_default());
     Ok(held)
 }
 
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
-    if ctx.tombstones.ends(object) {
+    if tombstones::end(ctx, object) {
         return Ok(());
     }
     let uid = object.uid().unwrap_or_default();
     ctx.tombstones.lets_go(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
-    match finalizers_are(ctx, object, finalizers).await {
+    match metadata_is(ctx, object, Some(finalizers), None).await {
         Ok(_) => {}
         // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -95,35 +120,41 @@ pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) ->
     Ok(())
 }
 
-async fn finalizers_are(
+async fn metadata_is(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    finalizers: Vec<String>,
+    finalizers: Option<Vec<String>>,
+    annotations: Option<BTreeMap<String, String>>,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     let metadata = kube::api::ObjectMeta {
         resource_version: object.metadata.resource_version.clone(),
         uid: object.metadata.uid.clone(),
-        finalizers: Some(finalizers),
+        finalizers,
+        annotations,
         ..kube::api::ObjectMeta::default()
     };
     let patch = metadata.into_request_partial::<ProjectMembership>();
     let (api, name) = (api(ctx, object), object.name_any());
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    own(ctx, object, api.patch(&name, &params, &Patch::Merge(patch))).await
+    own(ctx, object, || async move { api.patch(&name, &params, &Patch::Merge(patch)).await }).await
 }
 
 /// Marks a write as the operator's own, so that its watch event starts no pass, and starts a pass if another writer's
-/// change came in between.
-async fn own(
+/// change came in between. `write` is called when it is the write's turn.
+async fn own<F>(
     ctx: &Context,
     object: &ProjectMembership,
-    write: impl Future<Output = Result<Stored<ProjectMembership>, kube::Error>>,
-) -> Result<Arc<ProjectMembership>, kube::Error> {
+    write: impl FnOnce() -> F,
+) -> Result<Arc<ProjectMembership>, kube::Error>
+where
+    F: Future<Output = Result<Stored<ProjectMembership>, kube::Error>> + Send,
+{
     let uid = object.uid().unwrap_or_default();
     let namespace = object.namespace().unwrap_or_default();
     let _turn = ctx.turns.permit(Kind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
-    let answer = write.await.and_then(Stored::answered);
+    // On the heap: thousands of writes may wait for their turn.
+    let answer = Box::pin(write()).await.and_then(Stored::answered);
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
         ctx.wake(&reference(object));
     }
@@ -161,12 +192,19 @@ fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
 }
 
 /// The merge patch of a status. If no old status could be decoded ([`super::stored`]), the patch replaces every stored
-/// field.
-fn status_difference(old: Option<&ProjectMembershipStatus>, new: &ProjectMembershipStatus) -> Option<Value> {
-    let replaced = if old.is_none() { &LEFT_OUT[..] } else { &[] };
-    let mut difference = difference(&to_value(old), &to_value(Some(new)))?;
-    for field in replaced {
-        if let Value::Object(fields) = &mut difference {
+/// field. If the object has pending grants, its status as it is stored does not contain them yet: the patch contains
+/// what they may have changed.
+fn status_difference(object: &ProjectMembership, new: &ProjectMembershipStatus) -> Option<Value> {
+    let replaced = if object.status.is_none() { &LEFT_OUT[..] } else { &[] };
+    let pending = PendingGrants::unobserved(object).map(|pending| pending.number);
+    let known = new.observed_pending_grants;
+    let new = to_value(Some(&ProjectMembershipStatus { observed_pending_grants: pending.or(known), ..new.clone() }));
+    let mut difference = difference(&to_value(object.status.as_ref()), &new)?;
+    if let Value::Object(fields) = &mut difference {
+        for field in ["managedRoles", "carriedRoles", "target"].into_iter().filter(|_| pending.is_some()) {
+            fields.insert(field.to_owned(), new.get(field).cloned().unwrap_or(Value::Null));
+        }
+        for field in replaced {
             fields.entry(*field).or_insert(Value::Null);
         }
     }
@@ -213,11 +251,19 @@ mod tests {
     fn the_status_of_an_object_without_a_decodable_one_is_replaced_as_a_whole() {
         let crd = serde_json::to_value(ProjectMembership::crd()).unwrap();
         let fields = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"];
+        let object = |status| {
+            let spec = json!({
+                "providerRef": {"name": "infisical"}, "project": {"id": "web"},
+                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
+            });
+            let spec = serde_json::from_value(spec).unwrap();
+            ProjectMembership { metadata: kube::api::ObjectMeta::default(), spec, status }
+        };
         let new = ProjectMembershipStatus::default();
-        let patch = status_difference(None, &new).unwrap();
+        let patch = status_difference(&object(None), &new).unwrap();
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&patch), names(fields));
         assert!(LEFT_OUT.iter().all(|field| patch[field].is_null()), "{patch}");
-        assert_eq!(status_difference(Some(&new), &new), None);
+        assert_eq!(status_difference(&object(Some(new.clone())), &new), None);
     }
 }

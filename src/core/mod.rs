@@ -3,14 +3,25 @@
 //! It depends only on the standard library, jiff and the types of [`api`](crate::api), which `tests/modules.rs` checks.
 
 pub(crate) mod changes;
+pub mod clocks;
 pub mod confirm;
+pub mod error;
+pub mod evaluation;
 pub mod grants;
 pub mod layers;
 pub mod member;
+pub mod memory;
 pub(crate) mod notices;
+pub(crate) mod places;
 pub mod plan;
 pub mod policy;
-pub(crate) mod renames;
+pub mod precedence;
+pub mod record;
+pub mod renames;
+pub mod repairs;
+pub mod report;
 pub(crate) mod round_robin;
+pub mod snapshot;
 pub mod status;
+pub mod step;
 pub(crate) mod text;

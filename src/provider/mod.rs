@@ -11,7 +11,6 @@
 //! server that deserves one. [`registry`] has one line for each kind. `docs/adding-a-provider.md` shows how one is added.
 
 pub mod address;
-pub mod error;
 pub mod http;
 pub mod infisical;
 pub mod quota;
@@ -19,13 +18,13 @@ pub(crate) mod registry;
 pub(crate) mod session;
 pub mod zitadel;
 
-pub use error::{Error, Retry};
+pub use crate::core::error::{self, Error, Retry};
 pub use quota::{EndpointQuota, Permit, Urgency};
 pub use registry::AnyProvider;
 
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
-use crate::clock::ProviderClock;
+use crate::core::clocks::ProviderClock;
 pub use crate::core::member::Receipt;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use http::{Client, Endpoint};

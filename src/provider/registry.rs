@@ -7,7 +7,7 @@ use super::http::Endpoint;
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, infisical, zitadel};
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
-use crate::clock::ProviderClock;
+use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 
 /// Makes [`AnyProvider`] of the kinds.

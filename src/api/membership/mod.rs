@@ -1,5 +1,6 @@
 //! ProjectMembership: the roles that one subject is to hold in one project.
 
+mod pending;
 mod status;
 
 use kube::{CustomResource, KubeSchema};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Duration, Time, schema};
 
+pub use pending::PendingGrants;
 pub use status::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus, TargetStatus,
 };

@@ -54,6 +54,9 @@ pub struct ProjectMembershipStatus {
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub carried_roles: Vec<CarriedRole>,
+    /// The number of the record in the annotation membership.dev/pending-grants that this status includes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_pending_grants: Option<i64>,
     /// The last value of the annotation membership.dev/reconcile-at that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
@@ -76,6 +79,7 @@ impl Default for ProjectMembershipStatus {
             next_transition_time: None,
             drift: Vec::new(),
             carried_roles: Vec::new(),
+            observed_pending_grants: None,
             last_handled_reconcile_at: None,
         }
     }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 pub use arguments::VerifyProvider;
 
-use crate::clock::SKEW;
+use crate::core::clocks::SKEW;
 use crate::provider::Provider;
 use arguments::Config;
 use before::Before;
@@ -197,7 +197,7 @@ async fn live(
 /// Whether the clocks of the server and of this machine are close enough for temporary roles.
 fn compare_clocks(server: &Server, report: &mut Report) -> bool {
     let clock = server.provider().clock();
-    let Some(skew) = clock.map(|clock| clock.skew(Timestamp::now(), Instant::now())) else {
+    let Some(skew) = clock.map(|clock| clock.skew(Timestamp::now(), Instant::now().into_std())) else {
         report.left_out("clocks", "the server's answers carry no date");
         return true;
     };

@@ -91,7 +91,6 @@ impl Object {
             uid: "verify-provider".to_owned(),
             phase: Phase::Counts,
             exclusive: true,
-            grants_unrecorded: false,
             grants: Vec::new(),
             managed: BTreeMap::new(),
             carried: Vec::new(),

@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::providers::Checker;
-use super::targets::Spot;
 use crate::api::SubjectKind;
 use crate::api::membership::ProviderKind;
-use crate::core::member::Project;
+use crate::core::member::{Project, Urgency};
 use crate::provider::Provider;
 
 /// How often. What was sent to an endpoint counts for as long.
@@ -40,14 +39,8 @@ pub fn collect(checker: &Checker) {
     ctx.reports.forget_missing(ctx);
     let providers: HashSet<String> = ctx.providers.uids().into_iter().collect();
     ctx.in_use.forget_missing(&providers);
-    ctx.targets.lost_unseen(|object| ctx.may_be_there(object)).iter().for_each(|other| ctx.wake(other));
+    ctx.targets.lost_unseen(|object| ctx.may_be_there(object)).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     let connections = ctx.connections.usable();
-    // While a provider object has no connection, nobody knows where it leads.
-    let leads_there = |uid: &str, spot: &Spot| {
-        let mut endpoints = connections.iter().filter(|connection| connection.uid == uid).peekable();
-        endpoints.peek().is_none() || endpoints.any(|connection| connection.endpoint == spot.endpoint)
-    };
-    ctx.targets.forget_unused(|uid, spot| providers.contains(uid) && leads_there(uid, spot));
     let (projects, ids) = (ctx.targets.projects(), ctx.targets.ids());
     let needed = |project: &Project, kind: SubjectKind| {
         projects.contains(&(project.id.to_ascii_lowercase(), project.grant_id.clone(), kind))

@@ -21,10 +21,10 @@ use tower::BoxError;
 
 use super::connections::ProviderKey;
 use super::context::Context;
-use super::reconcile;
 use super::stored::Stored;
 use super::watch::Reconnect;
 use crate::api::ProjectMembership;
+use crate::core::snapshot::urgency_of;
 
 /// The first backoff after a fault. The watch delivers a newer version of the object within this time.
 const FIRST: Duration = Duration::from_millis(200);
@@ -289,7 +289,7 @@ fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers:
     let now = ctx.now();
     let references = memberships.iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace));
     let found = references.filter_map(|reference| ctx.latest(&reference).map(|object| (reference, object)));
-    let mut waiting: Vec<_> = found.map(|(reference, object)| (reconcile::urgency(&object, now), reference)).collect();
+    let mut waiting: Vec<_> = found.map(|(reference, object)| (urgency_of(&object, now), reference)).collect();
     waiting.sort_by_key(|(urgency, _)| *urgency);
     waiting.iter().for_each(|(_, reference)| ctx.wake(reference));
     providers.iter().for_each(|key| ctx.providers.wake(key));

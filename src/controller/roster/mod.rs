@@ -11,35 +11,16 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::api::SubjectKind;
+use crate::core::error::Effect;
 use crate::core::member::{Member, Project};
-use crate::provider::error::Effect;
+use crate::core::precedence::Evidence;
+use crate::core::snapshot::Observation;
 use crate::provider::quota::{Kind, Permit, Quota};
 use crate::provider::{Error, Listing, Provider, Urgency};
 use crate::telemetry::liveness::waiting;
 
 /// How soon after a failed list the next one may begin: earlier requests get the same error.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-
-/// An observation of one subject's membership.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    /// The member's row; `None`: a complete list has no row.
-    pub member: Option<Member>,
-    /// The time of the observation: when the list began, or when the operator's own write ended.
-    pub as_of: Instant,
-}
-
-/// What requests about a project have shown about the credential's rights there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Evidence {
-    /// Nothing is known yet.
-    #[default]
-    None,
-    /// The last list succeeded, and the last write was not refused for lack of rights.
-    Able,
-    /// The last list was refused, or the last write for lack of rights.
-    Unable,
-}
 
 /// The caller that requests a list, and how urgently.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +114,7 @@ impl Roster {
         asker: Asker<'_>,
         subject_id: &str,
         not_before: Option<Instant>,
-    ) -> Result<Sighting, Error> {
+    ) -> Result<Observation, Error> {
         let asked = Instant::now();
         loop {
             if let Some(sighting) = self.sighting(subject_id, not_before) {
@@ -159,12 +140,13 @@ impl Roster {
                 permit.unused();
                 continue;
             }
-            self.list(provider, &permit).await?;
+            // On the heap: thousands of passes may wait here for one list.
+            Box::pin(self.list(provider, &permit)).await?;
         }
     }
 
     /// What is known of `subject_id` as of `not_before`; `None`: nothing recent enough.
-    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Sighting, Error>> {
+    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Observation, Error>> {
         let state = self.state();
         let listed = state.listed?;
         let doubt = state.doubts.get(subject_id).copied();
@@ -172,7 +154,11 @@ impl Roster {
             return None;
         }
         if let Some(written) = state.written.get(subject_id) {
-            return Some(Ok(Sighting { member: written.member.clone(), as_of: written.ended }));
+            return Some(Ok(Observation {
+                member: written.member.clone(),
+                as_of: written.ended.into_std(),
+                listed: listed.began.into_std(),
+            }));
         }
         let member = state.rows.get(subject_id).cloned();
         if member.is_none() && listed.partial {
@@ -184,12 +170,13 @@ impl Roster {
                 effect: Effect::None,
             }));
         }
-        Some(Ok(Sighting { member, as_of: listed.began }))
+        let began = listed.began.into_std();
+        Some(Ok(Observation { member, as_of: began, listed: began }))
     }
 
-    /// The last observation of `subject_id`, regardless of its age; the outer `None`: there is none.
-    pub fn known(&self, subject_id: &str) -> Option<Option<Member>> {
-        self.sighting(subject_id, None)?.ok().map(|sighting| sighting.member)
+    /// The last observation of `subject_id`, regardless of its age; `None`: there is none.
+    pub fn observation(&self, subject_id: &str) -> Option<Observation> {
+        self.sighting(subject_id, None)?.ok()
     }
 
     async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {

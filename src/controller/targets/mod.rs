@@ -1,7 +1,4 @@
-//! The target as the unit of work: the index of the declarations of each target, the lock that allows one pass at a
-//! time, and what is remembered between passes.
-
-mod memory;
+//! The index from targets to their declarations, and what is remembered of each target.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,20 +6,43 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::Notify;
-
-pub use memory::{Granted, Memory, Refused, Stalled};
 
 use super::connections::ProviderKey;
-use super::places::{Claim, Key, Places};
+use super::tombstones;
 use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
-use crate::core::member::Target;
+use crate::core::memory::Memory;
+use crate::core::places::{Claim, Key, Places};
 use crate::core::policy::Pinned;
+use crate::core::precedence::Evidence;
 
-/// What objects must have in common to be declarations of the same target. The provider is not part of it: its server
-/// may not be known yet, and the declarations through two provider objects of one server must find each other.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What one pass works on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Unit {
+    /// All declarations of a target through one provider object.
+    Target(Through, TargetKey),
+    /// One object, by its namespace and name: a name in it is not resolved yet, or its target has too many declarations.
+    Object(Key),
+}
+
+/// The provider object through which a target is declared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Through {
+    /// The provider object.
+    pub provider: ProviderKey,
+    /// The endpoint of a former provider object of this name, for access that was left there.
+    pub former: Option<String>,
+}
+
+impl Through {
+    fn of(object: &ProjectMembership) -> Self {
+        Self { provider: ProviderKey::named_by(object), former: tombstones::left_at(object) }
+    }
+}
+
+/// What objects must have in common to be declarations of the same target, besides the provider object. Ids are in
+/// lower case, because they are compared before it is known what kind of server they belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetKey {
     project_id: String,
     grant_id: Option<String>,
@@ -42,39 +62,42 @@ impl TargetKey {
             subject_id: subject_id.as_ref().or(pinned.subject_id.as_ref())?.to_ascii_lowercase(),
         })
     }
+}
 
-    fn of_target(target: &Target) -> Self {
-        let Target { project, subject_kind, subject_id } = target;
-        Self {
-            project_id: project.id.to_ascii_lowercase(),
-            grant_id: project.grant_id.clone(),
-            subject_kind: *subject_kind,
-            subject_id: subject_id.to_ascii_lowercase(),
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Target(Through { provider, .. }, TargetKey { project_id, grant_id, subject_kind, subject_id }) => {
+                let grant = grant_id.as_deref().unwrap_or_default();
+                write!(f, "Target/{provider}/{project_id}/{grant}/{subject_kind:?}/{subject_id}")
+            }
+            Self::Object((namespace, name)) => write!(f, "ProjectMembership/{namespace}/{name}"),
         }
     }
 }
 
-/// The subject, project and server whose roles are managed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Spot {
-    /// The server's normalised URL.
-    pub endpoint: String,
-    /// The target at that server.
-    pub target: Target,
+/// What is remembered of a target between passes, for one connection's provider object and endpoint.
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// The uid and endpoint of the provider object that it was learnt through.
+    pub through: (String, String),
+    /// What the steps remember.
+    pub memory: Memory,
+    /// The evidence of the credential's rights in the project for which the declarations through other provider objects
+    /// were last reconciled.
+    pub evidence: Evidence,
 }
 
-/// The index from targets to objects, and the targets' locks.
+/// The index from targets to objects, and what is remembered of each.
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: Mutex<Index>,
     doors: Mutex<HashMap<Door, Weak<tokio::sync::Mutex<()>>>>,
-    cells: Mutex<HashMap<(String, Spot), Cell>>,
 }
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<TargetKey, HashMap<ProviderKey, Places>>,
-    notifiers: HashMap<TargetKey, Arc<Notify>>,
+    objects: HashMap<TargetKey, HashMap<Through, Entry>>,
     seen: HashMap<Key, Seen>,
     /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
     found: HashMap<String, Pinned>,
@@ -82,8 +105,12 @@ struct Index {
     failed: HashMap<String, u32>,
 }
 
-/// What is remembered of a target, and its lock.
-type Cell = Arc<tokio::sync::Mutex<Memory>>;
+/// What is known of a target through one provider object. It is dropped with the last declaration.
+#[derive(Debug, Default)]
+struct Entry {
+    places: Places,
+    remembered: Arc<Mutex<Remembered>>,
+}
 
 /// Where a user may be invited: endpoint, project id, name.
 type Door = (String, String, String);
@@ -92,11 +119,11 @@ type Door = (String, String, String);
 struct Seen {
     uid: String,
     target: Option<TargetKey>,
-    provider: ProviderKey,
+    through: Through,
     print: u64,
     created: Timestamp,
     holds_access: bool,
-    /// The object's own last pass found that it may be carried out.
+    /// A pass found that it may be carried out.
     may_count: bool,
 }
 
@@ -111,10 +138,16 @@ impl Seen {
 }
 
 impl Targets {
-    /// Updates the index with a watched object. Returns the other declarations of its target if they have to be
-    /// reconciled.
-    pub fn saw(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Updates the index with an object, as watched or written. Returns the units, besides the object's own, for which a
+    /// pass is due: those of the same target through other provider objects, the one that the object has left, and those
+    /// of objects that got or lost their places.
+    pub fn saw(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         self.index().take_in(object)
+    }
+
+    /// The unit of an object.
+    pub fn unit_of(&self, reference: &ObjectRef<ProjectMembership>) -> Unit {
+        self.index().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
     }
 
     /// The ids that the object's names stand for, if they were looked up. Those in its status are kept permanently.
@@ -122,17 +155,19 @@ impl Targets {
         self.index().pinned(object)
     }
 
-    /// Stores the ids that the object's names stand for. Returns the other declarations of its target.
-    pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Stores the ids that the object's names stand for. Returns the units for which a pass is due.
+    pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> BTreeSet<Unit> {
         let mut index = self.index();
-        let uid = object.uid().unwrap_or_default();
         if !index.knows(object) {
             // The object was removed while its names were looked up.
-            return Vec::new();
+            return BTreeSet::new();
         }
+        let uid = object.uid().unwrap_or_default();
         index.failed.remove(&uid);
         index.found.insert(uid, found);
-        index.take_in(object)
+        let mut due = index.take_in(object);
+        due.insert(index.unit_of(&key_of(object)));
+        due
     }
 
     /// Records one more failed lookup of the object's names. Returns how many had failed in a row before it.
@@ -146,86 +181,79 @@ impl Targets {
         *failures - 1
     }
 
-    /// Removes an object that is gone. Returns the other declarations of its target.
-    pub fn lost(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Removes an object that is gone. Returns the units for which a pass is due.
+    pub fn lost(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let key = key_of(object);
         let mut index = self.index();
         let seen = index.forget(&key);
-        seen.map_or_else(Vec::new, |seen| index.leave(&seen, &key))
+        seen.map_or_else(BTreeSet::new, |seen| index.leave(&seen, &key))
     }
 
     /// Removes, after a relist, the objects whose deletion was not watched: those whose name `is_there` denies. Returns
-    /// the other declarations of their targets.
-    pub fn lost_unseen(
-        &self,
-        is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool,
-    ) -> Vec<ObjectRef<ProjectMembership>> {
+    /// the units for which a pass is due.
+    pub fn lost_unseen(&self, is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool) -> BTreeSet<Unit> {
         let mut index = self.index();
-        let there = |(namespace, name): &Key| is_there(&ObjectRef::new(name).within(namespace));
-        let gone: Vec<Key> = index.seen.keys().filter(|key| !there(key)).cloned().collect();
-        let gone = gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key)));
-        let gone: Vec<(Seen, Key)> = gone.collect();
+        let gone: Vec<Key> = index.seen.keys().filter(|key| !is_there(&reference_to(key))).cloned().collect();
+        let gone: Vec<(Seen, Key)> = gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key))).collect();
         gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
     }
 
-    /// The notification that is sent when a declaration of `object`'s target changes. A pass that waits for its permit
-    /// then evaluates the target again, so that a revocation does not wait behind a grant.
-    pub fn notifier(&self, object: &ProjectMembership) -> Arc<Notify> {
-        let mut index = self.index();
-        match index.target_of(object).filter(|target| index.objects.contains_key(target)) {
-            Some(target) => index.notifiers.entry(target).or_default().clone(),
-            None => Arc::default(),
+    /// The evaluated declarations of a target, in the order of their claims and ages; or the object.
+    pub fn declarations(&self, unit: &Unit) -> Vec<ObjectRef<ProjectMembership>> {
+        match unit {
+            Unit::Object(key) => vec![reference_to(key)],
+            Unit::Target(through, target) => {
+                let index = self.index();
+                let entry = index.objects.get(target).and_then(|units| units.get(through));
+                entry.into_iter().flat_map(|entry| entry.places.placed()).map(reference_to).collect()
+            }
         }
     }
 
-    /// The evaluated declarations of `object`'s target through the same provider object, and the object itself.
-    pub fn declarations(&self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
-        let (index, own) = (self.index(), key_of(object));
-        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
-        let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
-        let Some(places) = places else {
-            return Vec::new();
-        };
-        let itself = (!places.has_place(&own)).then_some(&own);
-        places.placed().chain(itself).map(reference_to).collect()
+    /// The units of the same target through other provider objects.
+    pub fn rivals(&self, unit: &Unit) -> Vec<Unit> {
+        match unit {
+            Unit::Object(_) => Vec::new(),
+            Unit::Target(through, target) => self.index().rivals(through, target).collect(),
+        }
     }
 
-    /// The evaluated declarations of the same target through other provider objects, by provider object.
-    pub fn of_other_providers(
-        &self,
-        object: &ProjectMembership,
-    ) -> Vec<(ProviderKey, Vec<ObjectRef<ProjectMembership>>)> {
-        let (index, own) = (self.index(), ProviderKey::named_by(object));
-        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
-        let others = providers.into_iter().flatten().filter(|(provider, _)| **provider != own);
-        others.map(|(provider, places)| (provider.clone(), places.placed().map(reference_to).collect())).collect()
+    /// What is remembered of a target; of a single object nothing is remembered.
+    pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<Remembered>> {
+        match unit {
+            Unit::Object(_) => Arc::default(),
+            Unit::Target(through, target) => {
+                let index = self.index();
+                let entry = index.objects.get(target).and_then(|units| units.get(through));
+                entry.map(|entry| entry.remembered.clone()).unwrap_or_default()
+            }
+        }
     }
 
-    /// Records whether an object's own pass found that it may be carried out: then its declaration has a claim to a
-    /// place. Returns the declarations that have to be reconciled.
-    pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Records whether a pass found that an object may be carried out: then its declaration has a claim to a place.
+    /// Returns the units for which a pass is due.
+    pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> BTreeSet<Unit> {
         let (mut index, key) = (self.index(), key_of(object));
         let known = index
             .seen
             .get_mut(&key)
             .filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref() && seen.may_count != may_count);
         let Some(known) = known else {
-            return Vec::new();
+            return BTreeSet::new();
         };
         known.may_count = may_count;
         index.place(&key, false)
     }
 
-    /// Whether an object is among the evaluated declarations of its target.
-    pub fn has_place(&self, object: &ProjectMembership) -> bool {
-        let index = self.index();
-        let providers = index.target_of(object).and_then(|target| index.objects.get(&target));
-        let places = providers.and_then(|providers| providers.get(&ProviderKey::named_by(object)));
-        places.is_none_or(|places| places.has_place(&key_of(object)))
+    /// Whether the object's names are resolved and it has no place among the declarations of its target.
+    pub fn is_beyond_bound(&self, object: &ProjectMembership) -> bool {
+        let (index, key) = (self.index(), key_of(object));
+        let is_resolved = index.seen.get(&key).is_some_and(|seen| seen.target.is_some());
+        is_resolved && matches!(index.unit_of(&key), Unit::Object(_))
     }
 
-    /// The lock for inviting a user of this name into a project: before the invitation there is no target whose lock
-    /// the passes could share.
+    /// The lock for inviting a user of this name into a project: before the invitation there is no target that the
+    /// passes could share.
     pub fn door(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
         doors.retain(|_, door| door.strong_count() > 0);
@@ -235,44 +263,11 @@ impl Targets {
         lock
     }
 
-    /// The lock and memory of a target for one provider object, given by its uid. The pass that holds the lock is the
-    /// only one that works on the target through that provider object. Provider objects do not share the lock, so that
-    /// a pass that waits for its own provider object's quota does not delay another tenant's passes.
-    pub fn cell(&self, provider: &str, spot: &Spot) -> Cell {
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.entry((provider.to_owned(), spot.clone())).or_default().clone()
-    }
-
-    /// Drops what is remembered of a target that has no declarations any more.
-    pub fn forget(&self, provider: &str, spot: &Spot) {
-        self.cells.lock().unwrap_or_else(PoisonError::into_inner).remove(&(provider.to_owned(), spot.clone()));
-    }
-
-    /// Drops what is remembered of targets that have no declarations any more, or whose provider object or endpoint is
-    /// not `in_use`, and of objects that do not declare the target any more. What a pass is using is kept.
-    pub fn forget_unused(&self, in_use: impl Fn(&str, &Spot) -> bool) {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, door| door.strong_count() > 0);
-        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
-        cells.retain(|(provider, spot), cell| {
-            if Arc::strong_count(cell) > 1 {
-                return true;
-            }
-            let speak = self.index().speak_of(&TargetKey::of_target(&spot.target));
-            if let Ok(mut memory) = cell.try_lock() {
-                memory.forget_others(&speak);
-            }
-            !speak.is_empty() && in_use(provider, spot)
-        });
-    }
-
     /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
         let index = self.index();
-        index
-            .objects
-            .keys()
-            .map(|target| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind))
-            .collect()
+        let project = |target: &TargetKey| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind);
+        index.objects.keys().map(project).collect()
     }
 
     /// The ids of all projects, project grants and subjects of all declarations, in lower case.
@@ -287,11 +282,11 @@ impl Targets {
 
     /// The number of entries in everything that is remembered.
     pub fn len(&self) -> usize {
-        let cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        doors.retain(|_, door| door.strong_count() > 0);
         let index = self.index();
-        let Index { objects, notifiers, seen, found, failed } = &*index;
-        cells + doors + objects.len() + notifiers.len() + seen.len() + found.len() + failed.len()
+        let Index { objects, seen, found, failed } = &*index;
+        doors.len() + objects.len() + seen.len() + found.len() + failed.len()
     }
 
     /// Whether nothing is remembered.
@@ -308,12 +303,6 @@ impl Index {
     /// Whether the object with this uid is in the index.
     fn knows(&self, object: &ProjectMembership) -> bool {
         self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
-    }
-
-    /// The uids of the objects that declare a target.
-    fn speak_of(&self, target: &TargetKey) -> BTreeSet<String> {
-        let places = self.objects.get(target).into_iter().flat_map(HashMap::values);
-        places.flat_map(Places::keys).filter_map(|key| self.seen.get(key)).map(|seen| seen.uid.clone()).collect()
     }
 
     fn forget(&mut self, key: &Key) -> Option<Seen> {
@@ -333,100 +322,104 @@ impl Index {
         }
     }
 
-    fn target_of(&self, object: &ProjectMembership) -> Option<TargetKey> {
-        TargetKey::of(object, &self.pinned(object))
+    fn unit_of(&self, key: &Key) -> Unit {
+        let seen = self.seen.get(key);
+        let placed = seen.and_then(|seen| Some((&seen.through, seen.target.as_ref()?))).filter(|(through, target)| {
+            let entry = self.objects.get(*target).and_then(|units| units.get(*through));
+            entry.is_some_and(|entry| entry.places.has_place(key))
+        });
+        match placed {
+            Some((through, target)) => Unit::Target(through.clone(), target.clone()),
+            None => Unit::Object(key.clone()),
+        }
     }
 
-    fn take_in(&mut self, object: &ProjectMembership) -> Vec<ObjectRef<ProjectMembership>> {
+    fn take_in(&mut self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
         let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
+        let status = object.status.as_ref();
         let seen = Seen {
-            target: self.target_of(object),
-            provider: ProviderKey::named_by(object),
+            target: TargetKey::of(object, &self.pinned(object)),
+            through: Through::of(object),
             print: print_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
-            holds_access: object
-                .status
-                .as_ref()
-                .is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
+            holds_access: status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
             // The previous leader reported it as carried out.
             may_count: judged.unwrap_or_else(|| is_converged(object)),
             uid,
         };
         if known == Some(&seen) {
-            return Vec::new();
+            return BTreeSet::new();
         }
         // An object that was deleted and created again under its name may declare another target.
-        let moved = known.is_some_and(|known| (&known.target, &known.provider) != (&seen.target, &seen.provider));
+        let moved = known.is_some_and(|known| (&known.target, &known.through) != (&seen.target, &seen.through));
         let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
         if let Some(before) = before.as_ref().filter(|before| before.uid != uid) {
             self.found.remove(&before.uid);
             self.failed.remove(&before.uid);
         }
-        let mut others = before.filter(|_| moved).map_or_else(Vec::new, |before| self.leave(&before, &key));
-        others.extend(self.place(&key, true));
-        others
+        let mut due = before.filter(|_| moved).map_or_else(BTreeSet::new, |before| self.leave(&before, &key));
+        due.extend(self.place(&key, true));
+        due
     }
 
-    /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other
-    /// declarations that have to be reconciled.
-    fn place(&mut self, key: &Key, is_new: bool) -> Vec<ObjectRef<ProjectMembership>> {
+    /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other units for
+    /// which a pass is due.
+    fn place(&mut self, key: &Key, is_new: bool) -> BTreeSet<Unit> {
         let Some((seen, target)) = self.seen.get(key).and_then(|seen| Some((seen, seen.target.clone()?))) else {
-            return Vec::new();
+            return BTreeSet::new();
         };
-        let (provider, claim, created) = (seen.provider.clone(), seen.claim(), seen.created);
-        self.changed(&target, &provider, key, is_new, |places| places.put(key, claim, created))
+        let (through, claim, created) = (seen.through.clone(), seen.claim(), seen.created);
+        self.changed(&target, &through, key, is_new, |places| places.put(key, claim, created))
     }
 
-    fn leave(&mut self, seen: &Seen, key: &Key) -> Vec<ObjectRef<ProjectMembership>> {
+    fn leave(&mut self, seen: &Seen, key: &Key) -> BTreeSet<Unit> {
         let Some(target) = &seen.target else {
-            return Vec::new();
+            return BTreeSet::new();
         };
-        let others = self.changed(target, &seen.provider, key, true, |places| places.remove(key));
-        if let Some(providers) = self.objects.get_mut(target) {
-            providers.retain(|_, places| !places.is_empty());
-            if providers.is_empty() {
+        let mut due = self.changed(target, &seen.through, key, true, |places| places.remove(key));
+        if let Some(units) = self.objects.get_mut(target) {
+            units.retain(|_, entry| !entry.places.is_empty());
+            if units.contains_key(&seen.through) {
+                due.insert(Unit::Target(seen.through.clone(), target.clone()));
+            }
+            if units.is_empty() {
                 self.objects.remove(target);
-                self.notifiers.remove(target);
             }
         }
-        others
+        due
     }
 
-    /// Changes the places of a target. Returns the other declarations that have to be reconciled: those that get or
-    /// lose a place, and if the content of a declaration with a place changed (`is_new`), all that have one.
+    /// Changes the places of a target. Returns the other units for which a pass is due.
     fn changed(
         &mut self,
         target: &TargetKey,
-        provider: &ProviderKey,
+        through: &Through,
         key: &Key,
         is_new: bool,
         change: impl FnOnce(&mut Places),
-    ) -> Vec<ObjectRef<ProjectMembership>> {
-        let providers = self.objects.entry(target.clone()).or_default();
-        let places = providers.entry(provider.clone()).or_default();
+    ) -> BTreeSet<Unit> {
+        let units = self.objects.entry(target.clone()).or_default();
+        let Entry { places, .. } = units.entry(through.clone()).or_default();
         let before: BTreeSet<Key> = places.placed().cloned().collect();
         change(places);
         let after: BTreeSet<Key> = places.placed().cloned().collect();
-        let mut concerned: BTreeSet<Key> = before.union(&after).cloned().collect();
-        if !concerned.remove(key) {
-            return Vec::new();
+        let moved: Vec<&Key> = before.symmetric_difference(&after).filter(|other| *other != key).collect();
+        let mut due: BTreeSet<Unit> = moved.iter().map(|other| self.unit_of(other)).collect();
+        if !moved.is_empty() {
+            due.insert(Unit::Target(through.clone(), target.clone()));
         }
-        if !is_new {
-            return before.symmetric_difference(&after).filter(|other| *other != key).map(reference_to).collect();
+        if is_new && (before.contains(key) || after.contains(key)) {
+            due.extend(self.rivals(through, target));
         }
-        let elsewhere = providers.iter().filter(|(other, _)| *other != provider);
-        concerned.extend(elsewhere.flat_map(|(_, places)| places.placed().cloned()));
-        self.notify(target);
-        concerned.iter().map(reference_to).collect()
+        due
     }
 
-    fn notify(&self, target: &TargetKey) {
-        if let Some(notifier) = self.notifiers.get(target) {
-            notifier.notify_waiters();
-        }
+    fn rivals(&self, through: &Through, target: &TargetKey) -> impl Iterator<Item = Unit> {
+        let units = self.objects.get(target).into_iter().flat_map(HashMap::keys);
+        units.filter(move |other| *other != through).map(move |other| Unit::Target(other.clone(), target.clone()))
     }
 }
 
@@ -445,8 +438,8 @@ fn key_of(object: &ProjectMembership) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// The fingerprint of what the other declarations of the target depend on: the spec, whether the object is being
-/// deleted, and its record. A change to the conditions alone starts no other pass.
+/// The fingerprint of what other declarations of the subject in the project depend on: the spec, whether the object is
+/// being deleted, and its record.
 fn print_of(object: &ProjectMembership) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();

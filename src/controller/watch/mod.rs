@@ -21,7 +21,7 @@ use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use self::merge::Merge;
-use super::stored::Stored;
+use super::stored::{Complete, Stored};
 use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
@@ -126,7 +126,7 @@ pub fn objects<K>(
     listed: signal::Sender<bool>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Complete + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
     let leads = leads.shared();

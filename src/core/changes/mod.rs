@@ -14,9 +14,9 @@ use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Term, Window};
 use crate::core::plan::{Loss, Plan};
 
-/// A declaration, and what it reported before the change.
+/// A declaration as a layer, and what it reported before the change.
 #[derive(Clone, Debug)]
-pub struct Declaration {
+pub struct Before {
     /// The declaration, in the state for which the change was planned.
     pub layer: Layer,
     /// The roles that its status reported in force when the pass began, each with the term it had then.
@@ -25,7 +25,7 @@ pub struct Declaration {
 
 /// Something to report about one declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Happened {
     /// The index of the declaration in the list.
     pub declaration: usize,
     /// The kind of event.
@@ -44,24 +44,24 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
     in_force.map(|role| (role.role.clone(), term(role))).collect()
 }
 
-/// What to report about which declaration. The reports of the acting declaration (the first one) come first.
+/// What to report about which declaration.
 ///
 /// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then somebody
 /// removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or a role
 /// that was lengthened, made permanent or declared again.
 pub fn changes(
-    declarations: &[Declaration],
+    declarations: &[Before],
     gained: &[String],
     lost: &[(String, Loss)],
     now: Timestamp,
-) -> Vec<Change> {
+) -> Vec<Happened> {
     let mut found: BTreeMap<(usize, Happening), Vec<String>> = BTreeMap::new();
     let mut report = |declaration: usize, happening: Happening, role: &String| {
         found.entry((declaration, happening)).or_default().push(role.clone());
     };
     for (index, declaration) in declarations.iter().enumerate() {
         for role in gained {
-            if let Some(happening) = gain(declaration, index == 0, role, now) {
+            if let Some(happening) = gain(declaration, role, now) {
                 report(index, happening, role);
             }
         }
@@ -72,13 +72,13 @@ pub fn changes(
         }
     }
     // Nobody declares an unmanaged role. It is removed on behalf of the declarations that tolerate no unmanaged role.
-    let exclusive = |declaration: &Declaration| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
+    let exclusive = |declaration: &Before| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
     let remover = declarations.iter().position(exclusive).unwrap_or_default();
     for (role, _) in lost.iter().filter(|(_, loss)| *loss == Loss::Unexpected) {
         report(remover, Happening::DriftedAway, role);
     }
-    let change = |((declaration, happening), roles)| Change { declaration, happening, roles };
-    found.into_iter().map(change).collect()
+    let happened = |((declaration, happening), roles)| Happened { declaration, happening, roles };
+    found.into_iter().map(happened).collect()
 }
 
 /// Whether a planned change concerns a declaration: it grants, removes or changes a role that the declaration has or
@@ -119,10 +119,10 @@ pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
 
 /// What the grant of `role` means for a declaration. `None`: the declaration does not have the role in effect, or has
 /// not recorded it yet.
-fn gain(declaration: &Declaration, acting: bool, role: &str, now: Timestamp) -> Option<Happening> {
+fn gain(declaration: &Before, role: &str, now: Timestamp) -> Option<Happening> {
     let layer = &declaration.layer;
     let grant = layer.in_effect(now).find(|grant| grant.role == role)?;
-    let granted = layer.managed.contains_key(role) || (acting && layer.grants_unrecorded);
+    let granted = layer.managed.contains_key(role);
     let repaired = declaration.reported.get(role) == Some(&grant.term);
     granted.then_some(if repaired { Happening::DriftedBack } else { Happening::Granted })
 }

@@ -28,9 +28,6 @@ pub struct Layer {
     pub phase: Phase,
     /// No role stays unless some layer has it in effect.
     pub exclusive: bool,
-    /// Its grants may be carried out before `managed` contains them: the spec alone is the record (permanent roles of
-    /// an Exclusive, adopting object).
-    pub grants_unrecorded: bool,
     /// Its grants; empty if the layer does not count.
     pub grants: Vec<Grant>,
     /// The roles that its status records as granted or about to be granted, with the window that was last admitted.
@@ -56,9 +53,9 @@ impl Layer {
         !self.grants.iter().any(|grant| refused.contains(&grant.role))
     }
 
-    /// Whether this layer suffices to grant `grant`: the grant is recorded, or needs no record.
+    /// Whether this layer suffices to grant `grant`: it is recorded.
     fn may_grant(&self, grant: &Grant) -> bool {
-        self.managed.get(&grant.role) == Some(&grant.term) || (self.grants_unrecorded && grant.term == Term::Permanent)
+        self.managed.get(&grant.role) == Some(&grant.term)
     }
 
     /// What the layer must record before its grants are carried out: what it managed, with the windows of its grants in

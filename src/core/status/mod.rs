@@ -114,22 +114,23 @@ pub struct InForce {
     pub new_since: Option<Timestamp>,
 }
 
-/// `status.roles` of an object that counts: every declared role, in order. A role in effect that is not in force yet is
+/// `status.roles` of an object that counts, among the `layers` of its target: every declared role, in order. A role in effect that is not in force yet is
 /// Scheduled until the provider has accepted it; a role that is still in force after its end is Active.
 pub fn roles(
     layer: &Layer,
-    others: &[Layer],
+    layers: &[Layer],
     old: &[RoleStatus],
     in_force: &InForce,
     now: Timestamp,
 ) -> Vec<RoleStatus> {
+    let others = || layers.iter().filter(|other| other.uid != layer.uid);
     let shown = |role: &String| in_force.shown.as_ref().is_some_and(|shown| shown.contains(role));
     let state = |grant: &grants::Grant| match grant.state(now) {
         State::Scheduled => RoleState::Scheduled,
         State::Expired if in_force.overdue.contains(&grant.role) => RoleState::Active,
         State::Expired => RoleState::Expired,
         State::Active if !shown(&grant.role) => RoleState::Scheduled,
-        State::Active if others.iter().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
+        State::Active if others().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
         State::Active => RoleState::Active,
     };
     let of = |grant: &grants::Grant| {

@@ -38,7 +38,8 @@ pub use wire::{InProcess, NoAnswer};
 use super::error::Effect;
 use super::quota::Kind;
 use super::{Error, Permit};
-use crate::clock::{Clock, ProviderClock};
+use crate::clock::Clock;
+use crate::core::clocks::ProviderClock;
 use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
@@ -152,7 +153,7 @@ impl Server {
 
     /// How far the server's clock is certainly ahead of ours.
     pub fn clock_skew(&self) -> Option<SignedDuration> {
-        self.clock().map(|clock| clock.skew(self.now(), Instant::now()))
+        self.clock().map(|clock| clock.skew(self.now(), Instant::now().into_std()))
     }
 
     /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
@@ -302,7 +303,7 @@ impl Server {
         let date = headers.get(DATE).and_then(|value| value.to_str().ok()).and_then(retry_after::http_date);
         if let Some(date) = date {
             let now = self.now();
-            let clock = ProviderClock::new(retry_after::skew(date, now, elapsed), now, Instant::now());
+            let clock = ProviderClock::new(retry_after::skew(date, now, elapsed), now, Instant::now().into_std());
             *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock);
         }
     }

@@ -30,7 +30,7 @@ use super::session::{Session, Turn};
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Infisical as Spec, Limits};
-use crate::clock::ProviderClock;
+use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Project, Target};
 use api::{Family, Generation, Known};
 use auth::Login;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Zitadel;
 use super::auth::{Caller, Credentials};
 use super::errors::{Meaning, Refusal};
-use crate::clock::ProviderClock;
+use crate::core::clocks::ProviderClock;
 use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
 use crate::provider::session::{Session, Turn};
 use crate::provider::{Backend, Error, Permit};

@@ -28,7 +28,7 @@ use super::http::{Client, Endpoint};
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Limits, Zitadel as Spec};
-use crate::clock::ProviderClock;
+use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
 use client::{Calls, Connection};

@@ -1,5 +1,5 @@
-//! One replica of the operator, as a process: its own client code, lease, caches and passes, and kube's controllers
-//! replaced by a loop whose order a seed decides.
+//! One replica of the operator, as a process: its own client code, lease, caches, queue and passes, and kube's controllers
+//! of the provider objects replaced by a loop whose order a seed decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -18,7 +18,8 @@ use membership_operator::clock::Clock;
 use membership_operator::controller::provider_object::ProviderObject;
 use membership_operator::controller::providers::Checker;
 use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
-use membership_operator::controller::{providers, reconcile, tombstones};
+use membership_operator::controller::run::reconciling;
+use membership_operator::controller::{providers, tombstones};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
 use membership_operator::telemetry::Metrics;
@@ -79,21 +80,18 @@ impl Process {
             http,
             tokens: PathBuf::new(),
             namespaces: Vec::new(),
+            delay: {
+                let scheduler = scheduler.clone();
+                Box::new(move |unit| scheduler.dispatch_of(&unit.to_string()))
+            },
             leadership: leadership.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let Wiring { ctx, checker, memberships, providers: checked, cluster_providers, aside, telling } = wire(outside);
+        let Wiring { ctx, checker, providers: checked, cluster_providers, aside, telling } = wire(outside);
         wired(&checker);
         let departing = tombstones::run(ctx.clone(), pending());
-        let reconciling = drive(memberships, scheduler.clone(), move |object| {
-            let ctx = ctx.clone();
-            async move {
-                let fault = reconcile::reconcile(object.clone(), ctx.clone()).await;
-                fault.unwrap_or_else(|fault| reconcile::after_fault(object, &fault, ctx))
-            }
-            .boxed()
-        });
+        let reconciling = reconciling(ctx, pending());
         let checking = join(
             drive(checked, scheduler.clone(), checks(checker.clone())),
             drive(cluster_providers, scheduler.clone(), checks(checker)),

@@ -1,6 +1,7 @@
 //! What decides: at each call that leaves the operator whether it succeeds, fails before or after it takes effect, is
 //! delayed, or the process dies there; and what is written down of it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -127,6 +128,7 @@ impl Fate {
 pub struct Scheduler(Arc<Shared>);
 
 struct Shared {
+    seed: u64,
     state: Mutex<State>,
     began: Instant,
     faults: AtomicBool,
@@ -154,7 +156,12 @@ impl Scheduler {
     /// Of a seed. Time begins now.
     pub fn new(seed: u64, odds: Odds) -> Self {
         let state = State { rng: Rng::new(seed, 1), odds, trace: Vec::new(), failure: None, down: Vec::new() };
-        Self(Arc::new(Shared { state: Mutex::new(state), began: Instant::now(), faults: AtomicBool::new(true) }))
+        Self(Arc::new(Shared {
+            seed,
+            state: Mutex::new(state),
+            began: Instant::now(),
+            faults: AtomicBool::new(true),
+        }))
     }
 
     /// From now on nothing goes wrong any more.
@@ -247,6 +254,15 @@ impl Scheduler {
     pub fn page(&self) -> usize {
         let mut state = self.lock();
         if state.rng.chance(700) { 500 } else { 1 }
+    }
+
+    /// How long it takes until a pass over a target that is requested now begins. It depends on the name and the time
+    /// alone: in which order several are requested, the maps on the way decide.
+    pub fn dispatch_of(&self, name: &str) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        (self.0.seed, name, self.0.began.elapsed().as_millis()).hash(&mut hasher);
+        let mut rng = Rng::new(hasher.finish(), 2);
+        if rng.chance(900) { Duration::ZERO } else { rng.milliseconds(1, 400) }
     }
 
     /// How long it takes until a pass that is due begins.

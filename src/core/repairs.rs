@@ -1,16 +1,12 @@
 //! Detects drift that comes back after each repair: another writer, such as the operator of a second cluster, keeps
-//! undoing it.
+//! undoing it. Pure.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
-
-use super::context::Context;
-use super::record;
-use super::resolve::Scene;
+use super::snapshot::Declaration;
+use crate::api::Reason;
 use crate::api::membership::Drift;
-use crate::api::{ProjectMembership, Reason};
-use crate::core::layers::Phase;
+use crate::core::layers::{Layer, Phase};
 use crate::core::status::Told;
 
 /// After this number of repairs of the same drift in a row the target is contested.
@@ -55,13 +51,12 @@ impl Repairs {
     }
 
     /// Whether every declaration of the target that counts was carried out before, so that any difference is drift.
-    pub fn are_carried_out(&self, ctx: &Context, scene: &Scene) -> bool {
-        let others = scene.other_objects.iter().map(|other| ctx.latest(other));
-        let objects = std::iter::once(Some(scene.object.clone())).chain(others).zip(scene.layers());
-        let carried_out =
-            |object: &ProjectMembership| record::settled(object) || self.is_contested() && reported_contested(object);
-        let mut counting = objects.filter(|(_, layer)| layer.phase == Phase::Counts);
-        counting.all(|(object, _)| object.is_some_and(|object| carried_out(&object)))
+    pub fn are_carried_out(&self, declarations: &[Declaration], layers: &[Layer]) -> bool {
+        let carried_out = |declaration: &Declaration| {
+            declaration.is_settled() || self.is_contested() && is_reported_contested(declaration)
+        };
+        let mut counting = declarations.iter().zip(layers).filter(|(_, layer)| layer.phase == Phase::Counts);
+        counting.all(|(declaration, _)| carried_out(declaration))
     }
 
     /// The report of the declarations of a contested target.
@@ -74,10 +69,9 @@ impl Repairs {
 }
 
 /// Whether the object was reported as contested for its present spec.
-fn reported_contested(object: &ProjectMembership) -> bool {
-    let status = object.status.as_ref().filter(|status| Some(status.observed_generation) == object.metadata.generation);
-    let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
-    conditions.any(|c| c.type_ == "Ready" && c.reason == Reason::Contested.to_string())
+fn is_reported_contested(declaration: &Declaration) -> bool {
+    let contested = Reason::Contested.to_string();
+    declaration.is_observed() && declaration.ready().is_some_and(|(_, reason)| reason == contested)
 }
 
 #[cfg(test)]

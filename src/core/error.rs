@@ -26,10 +26,9 @@ pub enum Effect {
 
 /// A provider's refusal or failure. Every text in it is bounded and filtered (docs/security.md: no token, no whole
 /// body).
-#[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// No connection, no answer in time, 5xx, or an answer that makes no sense.
-    #[error("{message}")]
     Unreachable {
         /// What happened, where, and what to do.
         message: String,
@@ -37,7 +36,6 @@ pub enum Error {
         effect: Effect,
     },
     /// Too many requests.
-    #[error("{message}")]
     RateLimited {
         /// What happened, where, and what to do.
         message: String,
@@ -45,26 +43,22 @@ pub enum Error {
         after: Option<Duration>,
     },
     /// The credential is refused.
-    #[error("{message}")]
     Unauthorized {
         /// What happened, where, and what to do.
         message: String,
     },
     /// The credential's rights don't suffice.
-    #[error("{message}")]
     Forbidden {
         /// What happened, where, and what to do.
         message: String,
     },
     /// The credential may grant no role at all, so that every role list is refused, whatever is in it. Removing a
     /// membership may be allowed all the same.
-    #[error("{message}")]
     MayNotGrant {
         /// What happened, where, and what to do.
         message: String,
     },
     /// A role of the list doesn't exist.
-    #[error("{message}")]
     RoleNotFound {
         /// The role that the provider named, where it named one.
         role: Option<String>,
@@ -72,13 +66,11 @@ pub enum Error {
         message: String,
     },
     /// The subject doesn't exist.
-    #[error("{message}")]
     SubjectNotFound {
         /// What happened, where, and what to do.
         message: String,
     },
     /// The project doesn't exist, or not for this credential or organization.
-    #[error("{message}")]
     ProjectNotFound {
         /// The provider says positively that there is no such project, so that no access to it can be left.
         gone: bool,
@@ -86,25 +78,21 @@ pub enum Error {
         message: String,
     },
     /// The member isn't what was observed: it was created, removed or changed meanwhile.
-    #[error("{message}")]
     Changed {
         /// What happened and where.
         message: String,
     },
     /// The provider took the member and will never list it.
-    #[error("{message}")]
     MemberNotListed {
         /// What happened, where, and what to do.
         message: String,
     },
     /// The provider said yes, and what was to be written doesn't show.
-    #[error("{message}")]
     Unconfirmed {
         /// What happened, where, and what comes next.
         message: String,
     },
     /// The provider refuses the request for another reason.
-    #[error("{message}")]
     Rejected {
         /// What happened, where, and what to do.
         message: String,
@@ -182,3 +170,24 @@ impl Error {
         }
     }
 }
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreachable { message, .. }
+            | Self::RateLimited { message, .. }
+            | Self::Unauthorized { message }
+            | Self::Forbidden { message }
+            | Self::MayNotGrant { message }
+            | Self::RoleNotFound { message, .. }
+            | Self::SubjectNotFound { message }
+            | Self::ProjectNotFound { message, .. }
+            | Self::Changed { message }
+            | Self::MemberNotListed { message }
+            | Self::Unconfirmed { message }
+            | Self::Rejected { message } => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,90 @@
+//! A pass that the API server ended: when it is retried.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::outage::{self, Concern, Failed};
+use super::queue::Pause;
+use super::{reporting, write};
+use crate::api::ProjectMembership;
+use crate::core::snapshot;
+
+/// Why a pass ended early.
+pub enum Stop {
+    /// The inputs of the pass have changed: it starts again.
+    Overtaken,
+    /// The API server refused or failed requests.
+    Faults(Vec<Fault>),
+}
+
+impl Stop {
+    /// The stop of a pass in which a request about an object failed.
+    pub fn of(object: &Arc<ProjectMembership>, error: Arc<kube::Error>) -> Self {
+        Self::Faults(vec![Fault { object: object.clone(), error, settled: false }])
+    }
+}
+
+/// A request about an object that the API server refused or failed.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The object.
+    pub object: Arc<ProjectMembership>,
+    /// The error that the request returned.
+    pub error: Arc<kube::Error>,
+    /// Whether nothing is left to do at the provider, so that only the report is missing.
+    pub settled: bool,
+}
+
+impl Fault {
+    /// A fault of a pass that has nothing left to do at the provider.
+    pub fn of_report(object: &Arc<ProjectMembership>, error: kube::Error) -> Self {
+        Self { object: object.clone(), error: Arc::new(error), settled: true }
+    }
+}
+
+/// The pause until a stopped pass runs again.
+pub fn pause<G>(ctx: &Context, stop: &Stop) -> Pause<G> {
+    match stop {
+        Stop::Overtaken => Pause::now(),
+        Stop::Faults(faults) => {
+            let retries = faults.iter().filter_map(|fault| retry(ctx, fault));
+            let soonest = retries.min_by_key(|(retry, _)| *retry);
+            let until = soonest.map(|(retry, urgency)| (Instant::now() + retry, urgency));
+            Pause { until, ..Pause::until_woken() }
+        }
+    }
+}
+
+/// The time until the pass is retried after a fault: see [`super::outage`]. `None`: when something changes.
+fn retry(ctx: &Context, fault: &Fault) -> Option<(Duration, crate::provider::Urgency)> {
+    let Fault { object, error, settled } = fault;
+    let reference = write::reference(object);
+    // A write in the meantime may have changed when the next grant ends.
+    let object = ctx.latest(&reference).unwrap_or_else(|| object.clone());
+    let (now, concern) = (ctx.now(), Concern::of(error));
+    let in_a_row = reporting::fault(ctx, object.as_ref(), error);
+    let urgency = snapshot::urgency_of(&object, now);
+    let failed = Failed {
+        concern,
+        in_a_row,
+        waits: concern == Concern::Server && ctx.outage.waits(&reference, in_a_row),
+        revokes: !settled && urgency.revokes(),
+        next_end: outage::next_end(&object, now),
+    };
+    let retry = failed.retry()?;
+    // The jitter must not delay a pass past the end of a grant.
+    let spread = spread(retry, &object.uid().unwrap_or_default(), in_a_row);
+    Some((failed.next_end.map_or(spread, |end| spread.min(end)), urgency))
+}
+
+/// A wait with a jitter of a tenth, so that what failed together is not retried together.
+pub fn spread(wait: Duration, key: &(impl Hash + ?Sized), failures: u32) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (key, failures).hash(&mut hasher);
+    wait.mul_f64(0.95 + (hasher.finish() % 100) as f64 / 1000.0)
+}

@@ -1,0 +1,115 @@
+//! A pass over one object that does not share the pass of a target: a name in it is not resolved yet, or its target has
+//! too many declarations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::connections::Connection;
+use super::context::Context;
+use super::faults::Stop;
+use super::names::{self, Lookup};
+use super::provider_object::Named;
+use super::queue::Pause;
+use super::resolve::{Resolved, Unresolved, resolve};
+use super::targets::Unit;
+use super::{precedence, record, release, report, snapshot, write};
+use crate::api::{ABANDON, ManagementPolicy, ProjectMembership, Reason};
+use crate::core::evaluation::beyond_the_bound;
+use crate::core::layers::Phase;
+use crate::core::report::never_acted;
+use crate::provider::Urgency;
+
+/// One pass over one object.
+pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
+    record::restore(ctx, unit).await?;
+    let Some(object) = snapshot::objects(ctx, unit).into_iter().next() else {
+        return Ok(Pause::until_woken());
+    };
+    let is_leaving = object.metadata.deletion_timestamp.is_some();
+    if is_leaving && object.annotations().get(ABANDON).is_some_and(|value| value == "true") {
+        release::abandon(ctx, &object).await?;
+        return Ok(Pause::until_woken());
+    }
+    match resolve(ctx, &object) {
+        Err(Unresolved::Checking) => Ok(Pause::until_woken()),
+        Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,
+        Err(Unresolved::Refused(refusal)) => report::unresolved(ctx, vec![(object, refusal)]).await,
+        Ok(resolved) => without_place(ctx, object, &resolved).await,
+    }
+}
+
+/// The object has no place among the declarations of its target. It gets one when it may be carried out and another one
+/// is deleted.
+async fn without_place<G>(ctx: &Context, object: Arc<ProjectMembership>, resolved: &Resolved) -> Result<Pause<G>, Stop> {
+    let reading = precedence::alone(ctx, &object, resolved, ctx.now());
+    let counts = object.spec.management_policy == ManagementPolicy::Enforce && reading.layer.phase == Phase::Counts;
+    ctx.targets.may_count(&object, counts).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    if !ctx.targets.is_beyond_bound(&object) {
+        return Ok(Pause::until_woken());
+    }
+    if object.metadata.deletion_timestamp.is_some() && reading.holds_nothing() {
+        release::release(ctx, &object).await?;
+        return Ok(Pause::until_woken());
+    }
+    let of_its_own = reading.inactive.filter(|_| !reading.compares);
+    let refusal = of_its_own.unwrap_or_else(beyond_the_bound);
+    let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
+    Ok(report::earlier(reported, Pause::after(resolved.connection.resync.provider())))
+}
+
+/// Looks up the names of an object.
+async fn names_first<G>(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    connection: &Connection,
+    named: &Named,
+) -> Result<Pause<G>, Stop> {
+    if object.metadata.deletion_timestamp.is_some() && never_acted(object) {
+        release::release(ctx, object).await?;
+        return Ok(Pause::until_woken());
+    }
+    let began = Instant::now();
+    let lookup = names::look_up(ctx, object, connection, named).await?;
+    match &lookup {
+        Lookup::Refused { refusal, .. } => report::note_provider(ctx, connection, Some(refusal.reason), None),
+        Lookup::Found => report::note_provider(ctx, connection, None, Some(began)),
+        Lookup::Overtaken | Lookup::Later | Lookup::Gone => {}
+    }
+    match lookup {
+        // Its target's pass is due.
+        Lookup::Found | Lookup::Gone => Ok(Pause::until_woken()),
+        Lookup::Overtaken => Ok(Pause::now()),
+        Lookup::Later => {
+            let object = ctx.latest(&write::reference(object));
+            let edge = object.and_then(|object| object.status.as_ref()?.next_transition_time);
+            let until = edge.map(|edge| (Instant::now() + from_now(ctx, edge), Urgency::Grant));
+            Ok(Pause { until, ..Pause::until_woken() })
+        }
+        Lookup::Refused { refusal, retry } => {
+            let Some(object) = snapshot::still_there(ctx, object) else {
+                return Ok(Pause::until_woken());
+            };
+            // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
+            // to revoke. A status that was lost may have held the id that the name stood for at that time: then the
+            // object is kept.
+            let known = object.status.as_ref().is_none_or(|status| status.observed_generation == -1);
+            let nobody = !known && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
+            if object.metadata.deletion_timestamp.is_some() && nobody {
+                release::release(ctx, &object).await?;
+                return Ok(Pause::until_woken());
+            }
+            let retry = retry.and_then(|retry| names::retry_after(retry, ctx.targets.not_found(&object)));
+            let again = retry.unwrap_or(connection.resync.provider());
+            let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
+            Ok(report::earlier(reported, Pause::after(again)))
+        }
+    }
+}
+
+fn from_now(ctx: &Context, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(ctx.now())).unwrap_or_default()
+}

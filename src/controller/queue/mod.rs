@@ -1,0 +1,314 @@
+//! Which key is worked on next: one pass at a time for a key, many keys at once.
+//!
+//! What waits is an entry of some hundred bytes. A pass that needs something which takes long (a permit of the
+//! provider's quota, a list of a project) ends and leaves a ticket for it; the next pass over the key gets what the
+//! ticket brought. Of several wake-ups for a key the earliest counts, and what is due at once is started by urgency.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::core::member::Urgency;
+
+/// What a pass waits for, besides time.
+pub struct Ticket<G> {
+    /// What distinguishes it from another ticket of the key: a ticket that is equal keeps its place.
+    pub wait: Wait,
+    /// Completes with what it brings.
+    pub future: BoxFuture<'static, G>,
+}
+
+/// What a ticket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A list of the project.
+    List(Urgency),
+    /// A permit to read.
+    Read(Urgency),
+    /// A permit to write.
+    Write(Urgency),
+}
+
+/// When the next pass over a key is due.
+pub struct Pause<G> {
+    /// When it is due at the latest, and how urgent it is then.
+    pub until: Option<(Instant, Urgency)>,
+    /// What it waits for.
+    pub ticket: Option<Ticket<G>>,
+    /// A write was sent that still has to be confirmed and reported, also while the queue is being stopped.
+    pub is_unfinished: bool,
+}
+
+impl<G> Pause<G> {
+    /// The next pass is due when the key is woken.
+    pub fn until_woken() -> Self {
+        Self { until: None, ticket: None, is_unfinished: false }
+    }
+
+    /// The next pass is due after this time.
+    pub fn after(delay: Duration) -> Self {
+        Self { until: Some((Instant::now() + delay, Urgency::Resync)), ..Self::until_woken() }
+    }
+
+    /// The next pass is due now.
+    pub fn now() -> Self {
+        Self::after(Duration::ZERO)
+    }
+}
+
+/// How much later than requested a pass over a key becomes due.
+pub type Delay<K> = Box<dyn Fn(&K) -> Duration + Send + Sync>;
+
+/// The queue.
+pub struct Queue<K, G> {
+    state: Mutex<State<K, G>>,
+    changed: Notify,
+    /// How much later than requested a pass becomes due: zero, except in a simulation.
+    delay: Delay<K>,
+}
+
+struct State<K, G> {
+    entries: HashMap<K, Entry<G>>,
+    /// The keys that wait for a time.
+    delayed: BTreeSet<(Instant, K)>,
+    /// The keys that are due, the most urgent first, then in the order in which they became due.
+    due: BTreeSet<(Urgency, u64, K)>,
+    /// The number of the last key that became due.
+    number: u64,
+}
+
+struct Entry<G> {
+    wake: Wake,
+    is_running: bool,
+    is_unfinished: bool,
+    ticket: Option<(Wait, AbortHandle, u64)>,
+    granted: Option<G>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wake {
+    None,
+    At(Instant, Urgency),
+    Due(Urgency, u64),
+}
+
+enum Done<K, G> {
+    Pass(K, Pause<G>),
+    Ticket(K, u64, Option<G>),
+}
+
+impl<K: Clone + Eq + Hash + Ord, G> Default for Queue<K, G> {
+    fn default() -> Self {
+        Self::delayed_by(Box::new(|_| Duration::ZERO))
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord, G> Queue<K, G> {
+    /// A queue in which each wake-up is delayed by what `delay` returns: a simulation decides the order with it.
+    pub fn delayed_by(delay: Delay<K>) -> Self {
+        let state = State { entries: HashMap::new(), delayed: BTreeSet::new(), due: BTreeSet::new(), number: 0 };
+        Self { state: Mutex::new(state), changed: Notify::new(), delay }
+    }
+
+    /// Requests a pass over `key` now.
+    pub fn wake(&self, key: &K, urgency: Urgency) {
+        self.lock().wake(key, Instant::now() + (self.delay)(key), urgency);
+        self.changed.notify_one();
+    }
+
+    /// The number of keys of which something is known.
+    pub fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs passes until `stopped`; then only what is unfinished goes on. `waits` wraps a ticket's future.
+    pub async fn run<F>(
+        &self,
+        pass: impl Fn(K, Option<G>) -> F,
+        waits: impl Fn(&K, BoxFuture<'static, G>) -> BoxFuture<'static, G>,
+        stopped: impl Future<Output = ()>,
+    ) where
+        F: Future<Output = Pause<G>>,
+    {
+        let mut passes = FuturesUnordered::new();
+        let mut tickets = FuturesUnordered::new();
+        let mut stopped = std::pin::pin!(stopped.fuse());
+        let mut is_stopping = false;
+        let mut number = 0;
+        while !is_stopping || !passes.is_empty() || self.lock().is_unfinished() {
+            while let Some((key, granted)) = self.next(is_stopping) {
+                let pass = pass(key.clone(), granted);
+                passes.push(async move { Done::Pass(key, pass.await) });
+            }
+            let next = self.lock().delayed.first().map(|(at, _)| *at);
+            let done = tokio::select! {
+                biased;
+                () = &mut stopped => {
+                    is_stopping = true;
+                    continue;
+                }
+                Some(done) = passes.next() => done,
+                Some(done) = tickets.next() => done,
+                () = self.changed.notified() => continue,
+                () = sleep_until(next) => continue,
+            };
+            match done {
+                Done::Ticket(key, number, granted) => self.lock().granted(&key, number, granted),
+                Done::Pass(key, Pause { until, ticket, is_unfinished }) => {
+                    let until = until.map(|(at, urgency)| (at + (self.delay)(&key), urgency));
+                    let wait = ticket.as_ref().map(|ticket| ticket.wait);
+                    let is_new = self.lock().finished(&key, until, wait, is_unfinished);
+                    if let (true, Some(ticket)) = (is_new, ticket) {
+                        number += 1;
+                        let (abort, registration) = AbortHandle::new_pair();
+                        self.lock().parked(&key, ticket.wait, abort, number);
+                        let future = Abortable::new(waits(&key, ticket.future), registration);
+                        tickets.push(async move { Done::Ticket(key, number, future.await.ok()) });
+                    }
+                }
+            }
+        }
+    }
+
+    fn next(&self, is_stopping: bool) -> Option<(K, Option<G>)> {
+        self.lock().next(Instant::now(), is_stopping)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K, G>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
+    fn wake(&mut self, key: &K, at: Instant, urgency: Urgency) {
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
+            wake: Wake::None,
+            is_running: false,
+            is_unfinished: false,
+            ticket: None,
+            granted: None,
+        });
+        let is_running = entry.is_running;
+        let wake = match entry.wake {
+            Wake::None => Wake::At(at, urgency),
+            Wake::At(known, of) => Wake::At(known.min(at), of.min(urgency)),
+            Wake::Due(of, number) if of <= urgency => Wake::Due(of, number),
+            Wake::Due(_, number) => Wake::Due(urgency, number),
+        };
+        let before = std::mem::replace(&mut entry.wake, wake);
+        if !is_running && before != wake {
+            self.remove(key, before);
+            self.place(key, wake);
+        }
+    }
+
+    fn place(&mut self, key: &K, wake: Wake) {
+        match wake {
+            Wake::None => {}
+            Wake::At(at, _) => drop(self.delayed.insert((at, key.clone()))),
+            Wake::Due(urgency, number) => drop(self.due.insert((urgency, number, key.clone()))),
+        }
+    }
+
+    fn remove(&mut self, key: &K, wake: Wake) {
+        match wake {
+            Wake::None => {}
+            Wake::At(at, _) => drop(self.delayed.remove(&(at, key.clone()))),
+            Wake::Due(urgency, number) => drop(self.due.remove(&(urgency, number, key.clone()))),
+        }
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.entries.values().any(|entry| entry.is_unfinished)
+    }
+
+    /// The most urgent key that is due, and what its ticket has brought.
+    fn next(&mut self, now: Instant, is_stopping: bool) -> Option<(K, Option<G>)> {
+        while let Some((_, key)) = self.delayed.first().filter(|(at, _)| *at <= now).cloned() {
+            self.delayed.pop_first();
+            self.number += 1;
+            let number = self.number;
+            if let Some(entry) = self.entries.get_mut(&key)
+                && let Wake::At(_, urgency) = entry.wake
+            {
+                entry.wake = Wake::Due(urgency, number);
+                self.due.insert((urgency, number, key));
+            }
+        }
+        let may_start = |key: &K| !is_stopping || self.entries.get(key).is_some_and(|entry| entry.is_unfinished);
+        let first = self.due.iter().find(|(_, _, key)| may_start(key)).cloned()?;
+        self.due.remove(&first);
+        let (_, _, key) = first;
+        let entry = self.entries.get_mut(&key)?;
+        (entry.wake, entry.is_running) = (Wake::None, true);
+        let granted = entry.granted.take();
+        Some((key, granted))
+    }
+
+    /// A ticket has brought something.
+    fn granted(&mut self, key: &K, number: u64, granted: Option<G>) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };
+        entry.granted = granted;
+        let urgency = match wait {
+            Wait::List(urgency) | Wait::Read(urgency) | Wait::Write(urgency) => urgency,
+        };
+        self.wake(key, Instant::now(), urgency);
+    }
+
+    /// A pass has ended. Returns whether the ticket that it leaves is a new one.
+    fn finished(
+        &mut self,
+        key: &K,
+        until: Option<(Instant, Urgency)>,
+        wait: Option<Wait>,
+        is_unfinished: bool,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        (entry.is_running, entry.is_unfinished) = (false, is_unfinished);
+        let is_known = wait.is_some() && entry.ticket.as_ref().map(|(wait, ..)| *wait) == wait;
+        // What a ticket brought meanwhile goes to the next pass, which is due then.
+        let is_new = wait.is_some() && !is_known && entry.granted.is_none();
+        if !is_known && let Some((_, abort, _)) = entry.ticket.take() {
+            abort.abort();
+        }
+        let wake = entry.wake;
+        self.place(key, wake);
+        if let Some((at, urgency)) = until {
+            self.wake(key, at, urgency);
+        }
+        let is_idle = |entry: &Entry<G>| entry.wake == Wake::None && entry.ticket.is_none() && entry.granted.is_none();
+        if !is_new && self.entries.get(key).is_some_and(is_idle) {
+            self.entries.remove(key);
+        }
+        is_new
+    }
+
+    fn parked(&mut self, key: &K, wait: Wait, abort: AbortHandle, number: u64) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.ticket = Some((wait, abort, number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

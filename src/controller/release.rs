@@ -1,0 +1,65 @@
+//! The end of an object: its finalizer is removed when nothing of it is left to revoke. An invalid spec can't block this.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::context::Context;
+use super::faults::{Fault, Stop};
+use super::snapshot::Taken;
+use super::write;
+use crate::api::ProjectMembership;
+use crate::api::event::Happening;
+use crate::core::report::{Left, released};
+use crate::core::step::Release;
+
+/// Releases declarations of a target.
+pub async fn all(ctx: &Context, taken: &Taken, releases: Vec<Release>) -> Result<(), Stop> {
+    for Release { uid, is_abandoned } in releases {
+        if let Some(declaration) = taken.declaration(&uid) {
+            match is_abandoned {
+                true => abandon(ctx, &declaration.object).await?,
+                false => release(ctx, &declaration.object).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The administrator's last resort: the object is released and its access is left in place, with an event and a metric.
+pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), Stop> {
+    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
+    let roles: Vec<String> = managed.map(|role| role.role.clone()).collect();
+    tracing::warn!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        roles = roles.join(", "),
+        "abandoned: the access stays at the provider"
+    );
+    ctx.events.tell(object, Happening::Abandoned, &roles, object.spec.justification.as_deref());
+    ctx.metrics.abandoned();
+    release_as(ctx, object, Left::Abandoned).await
+}
+
+/// Removes the finalizer from an object that holds nothing.
+pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), Stop> {
+    release_as(ctx, object, Left::of(object)).await
+}
+
+/// Removes the operator's finalizer. If another controller's finalizer keeps the object, the status first reports what
+/// became of the access, because the operator doesn't write the status after that.
+async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) -> Result<(), Stop> {
+    let stopped = |error| Stop::Faults(vec![Fault::of_report(object, error)]);
+    let mut object = object.clone();
+    if let Some(status) = released(&object, left, ctx.now()) {
+        match write::status(ctx, &object, &status).await {
+            Ok(written) => object = written,
+            Err(error) if write::is_conflict(&error) => return Err(stopped(error)),
+            // Only access justifies keeping an object: it isn't kept because its status could not be written.
+            Err(error) => tracing::debug!(%error, "the status of a released object was not written"),
+        }
+    }
+    write::remove_finalizer(ctx, &object).await.map_err(stopped)?;
+    ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
+    Ok(())
+}

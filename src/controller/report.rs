@@ -1,0 +1,265 @@
+//! Reports the result of a pass: the status of each declaration, events, logs and metrics, and when the next pass is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::connections::Connection;
+use super::context::Context;
+use super::faults::{Fault, Stop, spread};
+use super::queue::Pause;
+use super::reconcile::with_memory;
+use super::reporting::{self, Overdue};
+use super::resolve::resolve;
+use super::snapshot::{self, Taken};
+use super::targets::Unit;
+use super::{precedence, release, tombstones, write};
+use crate::api::event::Happening;
+use crate::api::membership::TargetStatus;
+use crate::api::{ProjectMembership, Reason};
+use crate::core::memory::Confirmed;
+use crate::core::policy::Refusal;
+use crate::core::report::{self, Again, Report, again, next_edge, reports};
+use crate::core::step::{Kind, Outcome};
+use crate::provider::Urgency;
+use crate::provider::http::text;
+
+/// The longest backoff between failed passes.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// The longest backoff while the end of a grant or a revocation is due.
+const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
+
+/// The span whose fields are in every log line that is written during a pass.
+pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
+    let first = ctx.targets.declarations(unit).into_iter().next();
+    let namespace = first.as_ref().and_then(|reference| reference.namespace.clone());
+    let name = first.as_ref().map(|reference| tombstones::name_of(&reference.name));
+    match unit {
+        Unit::Target(through, _) => {
+            let provider = &through.provider;
+            tracing::error_span!("reconcile", namespace, name, %provider)
+        }
+        Unit::Object(_) => tracing::error_span!("reconcile", namespace, name),
+    }
+}
+
+/// The earlier of two pauses.
+pub fn earlier<G>(pause: Pause<G>, other: Pause<G>) -> Pause<G> {
+    let until = match (pause.until, other.until) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Pause { until, ticket: pause.ticket.or(other.ticket), is_unfinished: pause.is_unfinished || other.is_unfinished }
+}
+
+/// Reports to each declaration of a target, and releases those of which nothing is left to revoke.
+pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome) -> Result<Pause<G>, Stop> {
+    let Taken { snapshot, connection, roster, .. } = taken;
+    let (reports, due_in) = with_memory(ctx, unit, |remembered| {
+        let memory = &mut remembered.memory;
+        let reports = reports(snapshot, outcome, memory);
+        if memory.end(snapshot, outcome) {
+            // The change may be in force or not.
+            roster.doubt(&snapshot.target.subject_id);
+        }
+        let due_in = due_in(taken, outcome, again(snapshot, outcome, &reports), memory, unit);
+        (reports, due_in)
+    });
+    match &outcome.kind {
+        Kind::Failed { error, .. } => note_provider(ctx, connection, Some(error.reason()), None),
+        Kind::NotAsked => {}
+        Kind::Settled | Kind::Contested => {
+            let listed = outcome.observation.as_ref().map(|observation| Instant::from_std(observation.listed));
+            note_provider(ctx, connection, None, listed);
+        }
+    }
+    claim_places(ctx, taken);
+    let edge = next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
+    let named = snapshot.target_status();
+    let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
+        tell_ignored_target(ctx, &declaration.object, &named);
+        one(ctx, &declaration.object, report)
+    });
+    let reported = joined(join_all(writes).await)?;
+    let resync = Pause { until: Some((Instant::now() + due_in, Urgency::Resync)), ..Pause::until_woken() };
+    Ok(earlier(earlier(resync, Pause { until: edge, ..Pause::until_woken() }), reported))
+}
+
+/// Reports to objects whose references cannot be resolved: nothing is done at the provider.
+pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, Refusal)>) -> Result<Pause<G>, Stop> {
+    let writes = objects.into_iter().map(async |(object, refusal)| {
+        let now = ctx.now();
+        let report = report::unresolved(&object, &refusal, snapshot::enforces_expiry(ctx, &object), now);
+        let is_stuck = object.metadata.deletion_timestamp.is_some() && !report.is_released;
+        let edge = next_edge(std::slice::from_ref(&report), now);
+        let edge = edge.and_then(|edge| Some((Duration::try_from(edge.duration_since(now)).ok()?, edge)));
+        let at_edge = edge.map(|(until, edge)| (Instant::now() + until, Urgency::End(edge)));
+        // The provider object's check starts the passes of its memberships. The remaining times are those at which an
+        // end is due, the wait has to be reported, or Ready has to turn False.
+        let retry = is_stuck.then(|| Pause::after(Duration::from_secs(60)));
+        let pause = earlier(Pause { until: at_edge, ..Pause::until_woken() }, retry.unwrap_or(Pause::until_woken()));
+        one(ctx, &object, report).await.map(|reported| earlier(pause, reported))
+    });
+    joined(join_all(writes).await)
+}
+
+/// The earliest of the pauses, or all faults.
+fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut pause = Pause::until_woken();
+    for outcome in outcomes {
+        match outcome {
+            Ok(other) => pause = earlier(pause, other),
+            Err(Stop::Faults(more)) => faults.extend(more),
+            Err(Stop::Overtaken) => return Err(Stop::Overtaken),
+        }
+    }
+    if faults.is_empty() { Ok(pause) } else { Err(Stop::Faults(faults)) }
+}
+
+/// Reports to one object.
+async fn one<G>(ctx: &Context, object: &Arc<ProjectMembership>, report: Report) -> Result<Pause<G>, Stop> {
+    let Report { told, status, overdue, is_released } = report;
+    if is_released {
+        release::release(ctx, object).await?;
+        return Ok(Pause::until_woken());
+    }
+    let report_in = if !overdue.is_empty() {
+        let because = reporting::because(object, &overdue, ctx.now());
+        let overdue = Overdue { roles: &overdue, because: &because, reason: told.reason, message: &told.message };
+        reporting::revocation_failed(ctx, object, &overdue);
+        None
+    } else {
+        reporting::nothing_overdue(ctx, object);
+        let is_leaving = object.metadata.deletion_timestamp.is_some();
+        (!is_leaving).then(|| reporting::condition(ctx, object, &told)).flatten()
+    };
+    write::status(ctx, object, &status).await.map_err(|error| Stop::Faults(vec![Fault::of_report(object, error)]))?;
+    reporting::no_fault(ctx, object.as_ref());
+    reporting::missed_grants(ctx, object, &status.roles);
+    ctx.metrics.told(told.reason);
+    Ok(report_in.map_or_else(Pause::until_woken, Pause::after))
+}
+
+/// How long until the next pass, if no edge and no event comes first.
+fn due_in(
+    taken: &Taken,
+    outcome: &Outcome,
+    again: Again,
+    memory: &mut crate::core::memory::Memory,
+    unit: &Unit,
+) -> Duration {
+    let snapshot = &taken.snapshot;
+    let backoff = match again {
+        Again::AtEdge => {
+            memory.failures = 0;
+            let listed = outcome.observation.as_ref().map(|observation| observation.listed);
+            let (now, interval) = (Instant::now().into_std(), snapshot.interval());
+            let interval = if outcome.kind == Kind::NotAsked { snapshot.provider.resync.provider() } else { interval };
+            let is_listed = !matches!(outcome.kind, Kind::NotAsked | Kind::Failed { .. } | Kind::Contested);
+            let resync = listed.filter(|_| is_listed).map(|began| (began + interval).saturating_duration_since(now));
+            // A few milliseconds later than the resync, so that the observation is certainly too old by then.
+            return resync.unwrap_or(interval) + Duration::from_millis(5);
+        }
+        Again::After(delay) => return delay,
+        Again::Backoff => memory.backoff(LONGEST_BACKOFF),
+        Again::Soon => memory.backoff(LONGEST_WHILE_DUE),
+    };
+    spread(backoff, unit, memory.failures)
+}
+
+/// Records which declarations may be carried out: they have a claim to a place among the declarations of the target,
+/// whose number is bounded.
+fn claim_places(ctx: &Context, taken: &Taken) {
+    if taken.snapshot.provider.unready.is_some() {
+        return;
+    }
+    for declaration in &taken.snapshot.declarations {
+        if let Ok(resolved) = resolve(ctx, &declaration.object) {
+            let counts = precedence::counts(ctx, &declaration.object, &resolved, taken.snapshot.now);
+            let due = ctx.targets.may_count(&declaration.object, counts);
+            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+        }
+    }
+}
+
+/// Reports a write that a list shows.
+pub fn confirmed(ctx: &Context, taken: &Taken, confirmed: Option<Confirmed>) {
+    let Some(Confirmed { effects, kept }) = confirmed else {
+        return;
+    };
+    let target = taken.snapshot.target_status();
+    for (uid, happening, roles) in effects.events {
+        let Some(declaration) = taken.declaration(&uid) else { continue };
+        let object = &declaration.object;
+        let justification = object.spec.justification.as_deref();
+        tracing::info!(
+            namespace = object.namespace(),
+            name = tombstones::name_of(&object.name_any()),
+            provider = target.provider,
+            project = target.project_id,
+            subject = target.subject_id,
+            roles = roles.join(", "),
+            justification,
+            "{}",
+            happening.reason()
+        );
+        ctx.events.tell(object, happening, &roles, justification);
+    }
+    for end in effects.ends {
+        ctx.metrics.lateness(taken.snapshot.now.duration_since(end));
+    }
+    if let Some(why) = kept {
+        let role = taken.snapshot.provider.capabilities.empty_role.unwrap_or_default();
+        let message = format!("the membership has no access any more and stays with the role {role:?}: {why}");
+        tracing::warn!("{message}");
+        let concerned = taken.snapshot.declarations.iter().filter(|d| d.is_leaving());
+        let concerned = concerned.chain(taken.snapshot.declarations.iter()).next();
+        if let Some(object) = concerned.map(|declaration| &declaration.object) {
+            let justification = object.spec.justification.as_deref();
+            ctx.events.tell(object, Happening::MembershipKept, &[message], justification);
+        }
+    }
+}
+
+/// Requests a check of the provider object if a pass found another result than the last check.
+pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Reason>, answered: Option<Instant>) {
+    if connection.is_to_be_checked(failure, answered, Instant::now()) {
+        ctx.providers.wake(&connection.key);
+    }
+}
+
+/// Reports that `status.target` is ignored because it differs from the target that the spec and the provider object
+/// name: it was forged or is out of date.
+fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
+    let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
+        return;
+    };
+    let (said, named) = (fields(said), fields(named));
+    let differs: Vec<String> = (said.iter().zip(&named))
+        .filter(|(said, named)| said != named)
+        // A user who can forge the status can write any text into it.
+        .map(|((field, said), (_, named))| format!("{field} is {:?}, not {named:?}", text::filtered(said, &[])))
+        .collect();
+    if !differs.is_empty() {
+        let message = format!("status.target is not what the spec names and is ignored: {}", differs.join("; "));
+        tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
+        ctx.events.tell(object, Happening::Failed, &[message], None);
+    }
+}
+
+fn fields(target: &TargetStatus) -> [(&'static str, String); 7] {
+    let TargetStatus { provider, endpoint, organization_id, project_id, grant_id, subject_kind, subject_id } = target;
+    [
+        ("provider", provider.clone()),
+        ("endpoint", endpoint.clone()),
+        ("organizationId", organization_id.clone().unwrap_or_default()),
+        ("projectId", project_id.clone()),
+        ("grantId", grant_id.clone().unwrap_or_default()),
+        ("subjectKind", format!("{subject_kind:?}")),
+        ("subjectId", subject_id.clone()),
+    ]
+}

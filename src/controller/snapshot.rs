@@ -1,0 +1,152 @@
+//! Takes a snapshot of a target from the caches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+use super::connections::{Connection, Link, ProviderKey};
+use super::context::Context;
+use super::precedence;
+use super::provider_object::Named;
+use super::resolve::{self, Resolved, Unresolved, resolve};
+use super::roster::Roster;
+use super::targets::Unit;
+use super::tombstones;
+use crate::api::ProjectMembership;
+use crate::core::clocks;
+use crate::core::policy::Refusal;
+use crate::core::precedence::Evidence;
+use crate::core::snapshot::{Declaration, ProviderView, Snapshot, is_finalized};
+use crate::provider::Provider;
+
+/// What the caches contain of a target.
+pub struct Found {
+    /// The declarations whose references cannot be resolved, each with the reason.
+    pub unresolved: Vec<(Arc<ProjectMembership>, Refusal)>,
+    /// The others; `None`: there are none, or the provider object is being checked for the first time.
+    pub taken: Option<Taken>,
+}
+
+/// A snapshot, and the connection through which its target is observed and changed.
+pub struct Taken {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// What is known of the project's members.
+    pub roster: Arc<Roster>,
+    /// How far the clock of the snapshot is ahead of the operator's clock.
+    lead: SignedDuration,
+}
+
+impl Taken {
+    /// How long it is until `at`, by the clock of the snapshot.
+    pub fn until(&self, ctx: &Context, at: Timestamp) -> Duration {
+        let now = ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX);
+        Duration::try_from(at.duration_since(now)).unwrap_or_default()
+    }
+
+    /// The declaration of the object with this uid.
+    pub fn declaration(&self, uid: &str) -> Option<&Declaration> {
+        self.snapshot.declarations.iter().find(|declaration| declaration.uid() == uid)
+    }
+}
+
+/// The present versions of the declarations of a target. An object that is being deleted and has nothing left to revoke
+/// counts as gone.
+pub fn objects(ctx: &Context, unit: &Unit) -> Vec<Arc<ProjectMembership>> {
+    let objects = ctx.targets.declarations(unit).into_iter().filter_map(|reference| ctx.latest(&reference));
+    objects.filter(|object| object.metadata.deletion_timestamp.is_none() || is_finalized(object)).collect()
+}
+
+/// Takes a snapshot of a target.
+pub fn take(ctx: &Context, unit: &Unit) -> Found {
+    let mut resolved: Vec<(Arc<ProjectMembership>, Resolved)> = Vec::new();
+    let mut unresolved = Vec::new();
+    for object in objects(ctx, unit) {
+        match resolve(ctx, &object) {
+            Ok(found) => resolved.push((object, found)),
+            Err(Unresolved::Refused(refusal)) => unresolved.push((object, refusal)),
+            // The check of the provider object, or the lookup of the name, starts another pass.
+            Err(Unresolved::Checking | Unresolved::Named(..)) => {}
+        }
+    }
+    Found { unresolved, taken: common(ctx, unit, resolved) }
+}
+
+/// The snapshot of the declarations that share a connection, which are all of them unless provider objects were removed
+/// by force.
+fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Resolved)>) -> Option<Taken> {
+    // A project belongs to one organization, whether or not an object names it. One that names a wrong organization does
+    // not hinder the others.
+    let rank = |(_, found): &&(Arc<ProjectMembership>, Resolved)| (found.retired, found.evidence() == Evidence::Unable);
+    let (_, first) = resolved.iter().min_by_key(rank)?;
+    let Resolved { connection, named, unready, leaving, target, retired } = first.clone();
+    let shares = |found: &Resolved| {
+        let (ours, theirs) = (&target.project, &found.target.project);
+        Arc::ptr_eq(&found.connection, &connection) && (&ours.id, &ours.grant_id) == (&theirs.id, &theirs.grant_id)
+    };
+    let objects: Vec<Arc<ProjectMembership>> =
+        resolved.into_iter().filter(|(_, found)| shares(found)).map(|(object, _)| object).collect();
+    let (wall, at) = (ctx.now(), Instant::now());
+    let provider = connection.provider.clock();
+    let lead = clocks::lead(provider.as_ref(), wall, at.into_std());
+    let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
+    let is_ourselves = connection.provider.signed_in_as().is_some_and(|id| id == target.subject_id);
+    let snapshot = Snapshot {
+        provider: ProviderView {
+            name: connection.key.to_string(),
+            endpoint: connection.endpoint.clone(),
+            capabilities: connection.provider.capabilities(target.subject_kind),
+            unready,
+            is_gone: retired,
+            leaving,
+            cluster: match named {
+                Named::OfNamespace(_) => None,
+                Named::OfCluster(provider) => Some(provider),
+            },
+            is_ourselves,
+            resync: connection.resync,
+            connection: connection.number,
+        },
+        shadowed: precedence::is_shadowed(ctx, unit, &objects, &connection, &target, now),
+        declarations: objects.into_iter().map(|object| declaration(ctx, object)).collect(),
+        now,
+        at: at.into_std(),
+        clocks: clocks::agreement(provider.as_ref(), wall, at.into_std()),
+        target,
+    };
+    let Snapshot { target, .. } = &snapshot;
+    let roster = connection.rosters.of(&target.project, target.subject_kind);
+    Some(Taken { snapshot, connection, roster, lead })
+}
+
+/// One declaration, with what is known of it besides the object.
+pub fn declaration(ctx: &Context, object: Arc<ProjectMembership>) -> Declaration {
+    Declaration {
+        record: ctx.written.record(&object),
+        trusted: ctx.written.trusted(&object),
+        labels: resolve::labels(ctx, &object),
+        is_left_behind: tombstones::left_at(&object).is_some(),
+        object,
+    }
+}
+
+/// Whether the provider object of an object ends temporary roles itself.
+pub fn enforces_expiry(ctx: &Context, object: &ProjectMembership) -> bool {
+    ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry())
+}
+
+/// The connections that lead to an endpoint, of a provider object.
+pub fn leads_to(ctx: &Context, provider: &ProviderKey, endpoint: &str) -> bool {
+    let connection = ctx.connections.get(provider).and_then(Link::usable);
+    connection.is_some_and(|connection| connection.endpoint == endpoint)
+}
+
+/// Whether an object with this uid still has its name.
+pub fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
+    ctx.latest(&super::write::reference(object)).filter(|latest| latest.uid() == object.uid())
+}

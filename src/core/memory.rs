@@ -1,0 +1,433 @@
+//! What is remembered of a target between two steps, and between two passes. Pure.
+//!
+//! All of it may be lost: it saves requests and delays, but correctness does not depend on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::api::event::Happening;
+use crate::api::membership::Drift;
+use crate::core::confirm::{Confirmation, confirmation};
+use crate::core::error::{Effect, Error, Retry};
+use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
+use crate::core::repairs::Repairs;
+use crate::core::snapshot::{Observation, Snapshot};
+use crate::core::step::{Kind, Outcome};
+
+/// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
+/// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
+/// nothing.
+pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+/// The pause after the first list that does not show a write. It is doubled after each further list.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// The longest pause between two lists that are to show a write.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The uids and generations of the objects on whose behalf something was requested.
+pub type AskedBy = BTreeSet<(String, i64)>;
+
+/// What is remembered of a target.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Roles that do not exist according to the provider.
+    pub refused: BTreeMap<String, Refused>,
+    /// Recorded starts of grants that the provider has only ever refused, by uid and role.
+    pub tentative: BTreeSet<(String, String)>,
+    /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
+    pub unsent: BTreeSet<(String, String)>,
+    /// The generations of the target's objects that are not carried out yet, and since when each has been known, by uid.
+    pub undecided: BTreeMap<String, (i64, Instant)>,
+    /// The requests to reconcile that were not handled yet, and since when each has been known, by uid.
+    pub requested: BTreeMap<String, (String, Instant)>,
+    /// How many passes have failed in a row.
+    pub failures: u32,
+    /// A list that began no earlier than this is required: it was requested and failed, or a role may have been renamed.
+    pub required: Option<Instant>,
+    /// The change that the provider refused permanently: the next pass does not repeat the request.
+    pub stalled: Option<Stalled>,
+    /// How many writes in a row were undone before they were confirmed.
+    pub contested: u32,
+    /// Which drift was repaired, and at how many resyncs in a row.
+    pub repairs: Repairs,
+    /// What has happened since the last report.
+    pub attempt: Attempt,
+}
+
+/// What has happened since the last report.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// When the attempt began.
+    pub began: Option<Instant>,
+    /// Since when a change has been planned that also writes unmanaged entries as a list shows them.
+    pub planned: Option<Instant>,
+    /// When a response was requested for the sake of the provider's clock.
+    pub clock_asked: Option<Instant>,
+    /// The list failed.
+    pub unlisted: Option<Error>,
+    /// What is due was removed without a new list, or that was tried.
+    pub ended_unlisted: bool,
+    /// The grants could not be recorded.
+    pub unrecorded: bool,
+    /// The write that was answered and is not confirmed yet.
+    pub sent: Option<Sent>,
+    /// A change that was refused because the member differs from the one in the list.
+    pub missed: Option<Change>,
+    /// In how many rounds another writer changed the member before a write was confirmed.
+    pub rounds: u32,
+    /// The last change that was confirmed.
+    pub done: Option<Change>,
+    /// The change that the provider refused permanently.
+    pub refusal: Option<RefusedChange>,
+    /// The failure that ended the attempt.
+    pub failed: Option<Error>,
+}
+
+/// A role that does not exist according to the provider.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The provider's message, for the condition.
+    pub message: String,
+    /// When the provider refused it.
+    pub at: Instant,
+    /// On whose behalf the provider was asked.
+    pub asked_by: AskedBy,
+}
+
+/// A change that the provider refused permanently.
+#[derive(Clone, Debug)]
+pub struct Stalled {
+    /// The objects that requested it: a changed spec requests it again.
+    pub asked_by: AskedBy,
+    /// The change that was requested.
+    pub change: Change,
+    /// The refusal.
+    pub error: Error,
+    /// The removals of the change were carried out without its other parts.
+    pub removed: bool,
+    /// The number of the connection with which it was requested: another credential may have more rights.
+    pub connection: u64,
+    /// When it was refused.
+    pub at: Instant,
+}
+
+/// A change that the provider refused in this attempt, and what was sent instead.
+#[derive(Clone, Debug)]
+pub struct RefusedChange {
+    /// The change that was requested.
+    pub change: Change,
+    /// The refusal.
+    pub error: Error,
+    /// On whose behalf it was requested.
+    pub asked_by: AskedBy,
+    /// When it was refused: the change that is sent instead relies on a later list.
+    pub at: Instant,
+    /// How many of the fallbacks were tried.
+    pub tried: usize,
+    /// One of them was carried out.
+    pub removed: bool,
+}
+
+/// Why a list is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The last one is too old, or there is none.
+    Age,
+    /// A declaration is new: it is decided on a list that began after it was received.
+    Decision,
+    /// A temporary grant begins, and the provider's clock is not known.
+    Clock,
+    /// The change contains what only a recent list justifies.
+    Fresh,
+    /// It is to show a write.
+    Confirmation,
+}
+
+/// What a write is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It removes the difference between the declarations and the provider. `through_another`: the provider's list
+    /// differs from the state on which it decides, so that the change is made through another one.
+    Plan {
+        /// Whether the change is made through another one.
+        through_another: bool,
+    },
+    /// It removes what has to go, after the provider has refused the whole change.
+    Fallback {
+        /// Which of the plan's fallbacks it is.
+        index: usize,
+    },
+    /// It removes what is due, although the list failed.
+    EndUnlisted,
+    /// It repeats a write that the provider accepted and does not show.
+    Repair,
+}
+
+/// A write that is about to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Apply {
+    /// The change.
+    pub change: Change,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// The member before the write.
+    pub before: Option<Member>,
+    /// The roles that it gains.
+    pub gained: Vec<String>,
+    /// A declaration has recorded a role with its id.
+    pub knows_ids: bool,
+    /// What to report when it is confirmed.
+    pub effects: Effects,
+    /// The drift that it repairs, if it does nothing else.
+    pub repairs: Option<Vec<Drift>>,
+    /// On whose behalf it is sent.
+    pub asked_by: AskedBy,
+}
+
+/// What a confirmed write means for the declarations of its target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The events: the uid of the object, the kind of event, and the roles.
+    pub events: Vec<(String, Happening, Vec<String>)>,
+    /// When the grants that it ended should have ended.
+    pub ends: Vec<Timestamp>,
+}
+
+/// A write that was answered and is not confirmed yet.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// The write.
+    pub apply: Apply,
+    /// The response.
+    pub receipt: Receipt,
+    /// When it ended, or the last repair of it.
+    pub ended: Instant,
+    /// A list that confirms it begins no earlier than this.
+    pub look_at: Instant,
+    /// The pause after a list that does not show it.
+    pause: Duration,
+    /// A list after the deadline did not show it.
+    pub is_late: bool,
+    /// How often it was repaired.
+    pub repairs: u32,
+    /// What the provider said about its absence after the last repair.
+    pub explained: Option<Error>,
+}
+
+/// A write that a list shows, with what to report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirmed {
+    /// What to report.
+    pub effects: Effects,
+    /// Why a membership stays without access although it was removed.
+    pub kept: Option<&'static str>,
+}
+
+impl Memory {
+    /// Begins an attempt, unless one is in progress, and notes what is new in the snapshot.
+    pub fn begin(&mut self, snapshot: &Snapshot) {
+        let (now, declarations) = (snapshot.at, &snapshot.declarations);
+        self.attempt.began.get_or_insert(now);
+        let undecided = declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
+        let mut known = std::mem::take(&mut self.undecided);
+        for declaration in undecided {
+            let generation = declaration.generation();
+            let since = known.remove(declaration.uid()).filter(|(known, _)| *known == generation);
+            self.undecided.insert(declaration.uid().to_owned(), since.unwrap_or((generation, now)));
+        }
+        let mut known = std::mem::take(&mut self.requested);
+        let mut is_new = false;
+        for declaration in declarations {
+            if let Some(requested) = declaration.requested() {
+                let since = known.remove(declaration.uid()).filter(|(known, _)| *known == requested);
+                is_new |= since.is_none();
+                self.requested.insert(declaration.uid().to_owned(), since.unwrap_or((requested, now)));
+            }
+        }
+        if is_new {
+            self.refused.clear();
+            self.stalled = None;
+            self.repairs = Repairs::default();
+        }
+        let interval = snapshot.interval();
+        self.refused.retain(|_, refused| now.saturating_duration_since(refused.at) < interval);
+        let declares = |uid: &str| declarations.iter().any(|declaration| declaration.uid() == uid);
+        self.tentative.retain(|(uid, _)| declares(uid));
+        self.unsent.retain(|(uid, _)| declares(uid));
+    }
+
+    /// Notes why a list is requested.
+    pub fn asked(&mut self, need: Need, not_before: Instant) {
+        match need {
+            Need::Fresh => self.attempt.planned = Some(not_before),
+            Need::Clock => self.attempt.clock_asked = Some(not_before),
+            Need::Age | Need::Decision | Need::Confirmation => {}
+        }
+    }
+
+    /// Takes in the outcome of a list that had to begin no earlier than `not_before`.
+    pub fn listed(&mut self, not_before: Instant, outcome: Result<(), Error>) {
+        // A list that was requested and failed is still required: an older one can't replace it.
+        self.required = outcome.is_err().then_some(not_before);
+        self.attempt.unlisted = outcome.err();
+    }
+
+    /// Ends the attempt: it is reported. Returns whether a write is left unconfirmed.
+    pub fn end(&mut self, snapshot: &Snapshot, outcome: &Outcome) -> bool {
+        let attempt = std::mem::take(&mut self.attempt);
+        match outcome.kind {
+            Kind::Settled => {
+                self.contested = 0;
+                if let Some(observation) = outcome.observation.as_ref().filter(|_| outcome.plan.drift().is_empty()) {
+                    self.repairs.no_drift(observation.as_of, snapshot.interval());
+                }
+            }
+            Kind::Contested => self.contested = 0,
+            Kind::NotAsked | Kind::Failed { .. } => {}
+        }
+        if let Some(RefusedChange { change, error, asked_by, removed, .. }) = attempt.refusal {
+            let connection = snapshot.provider.connection;
+            self.stalled = Some(Stalled { asked_by, change, error, removed, connection, at: snapshot.at });
+        }
+        attempt.sent.is_some()
+    }
+
+    /// Takes in an observation. Returns the write that it confirms.
+    pub fn observed(&mut self, observation: &Observation, capabilities: Capabilities, now: Instant) -> Option<Confirmed> {
+        let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
+        match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
+            Confirmation::Shown => {
+                let Sent { apply, receipt, .. } = self.attempt.sent.take()?;
+                self.carried_out(&apply, now);
+                Some(Confirmed { effects: apply.effects, kept: receipt.kept })
+            }
+            Confirmation::Overtaken => {
+                let purpose = self.attempt.sent.take()?.apply.purpose;
+                if matches!(purpose, Purpose::Fallback { .. }) {
+                    self.removed();
+                } else {
+                    self.attempt.rounds += 1;
+                    self.contested += 1;
+                }
+                None
+            }
+            Confirmation::NotYet => {
+                sent.is_late = now >= sent.ended + CONFIRM_WITHIN;
+                sent.look_at = now + sent.pause;
+                sent.pause = (sent.pause * 2).min(LONGEST_PAUSE);
+                None
+            }
+        }
+    }
+
+    fn carried_out(&mut self, apply: &Apply, now: Instant) {
+        if matches!(apply.purpose, Purpose::Fallback { .. }) {
+            self.removed();
+            return;
+        }
+        if let Some(drift) = &apply.repairs {
+            self.repairs.repaired(drift, now);
+        }
+        self.attempt.done = Some(apply.change.clone());
+    }
+
+    fn removed(&mut self) {
+        if let Some(refusal) = &mut self.attempt.refusal {
+            refusal.removed = true;
+        }
+    }
+
+    /// Takes in the response to a write. `declares`: whether a declaration declares a role.
+    pub fn answered(
+        &mut self,
+        apply: Apply,
+        answer: Result<Receipt, Error>,
+        declares: impl Fn(&str) -> bool,
+        now: Instant,
+    ) {
+        if answer.as_ref().err().is_none_or(|error| error.effect() != Effect::None) {
+            // The change may be in force from now on.
+            self.tentative.retain(|(_, role)| !apply.gained.contains(role));
+            self.unsent.retain(|(_, role)| !apply.gained.contains(role));
+        }
+        if let (Purpose::Fallback { index }, Some(refusal)) = (apply.purpose, &mut self.attempt.refusal) {
+            refusal.tried = index + 1;
+        }
+        match (answer, apply.purpose) {
+            (_, Purpose::EndUnlisted) => self.attempt.ended_unlisted = true,
+            (Ok(receipt), Purpose::Repair) => {
+                if let Some(sent) = &mut self.attempt.sent {
+                    (sent.receipt, sent.ended, sent.look_at, sent.is_late) = (receipt, now, now, false);
+                    (sent.pause, sent.repairs) = (FIRST_PAUSE, sent.repairs + 1);
+                }
+            }
+            (Ok(receipt), Purpose::Plan { .. } | Purpose::Fallback { .. }) => {
+                self.stalled = None;
+                self.attempt.sent = Some(Sent {
+                    apply,
+                    receipt,
+                    ended: now,
+                    look_at: now,
+                    pause: FIRST_PAUSE,
+                    is_late: false,
+                    repairs: 0,
+                    explained: None,
+                });
+            }
+            (Err(_), Purpose::Fallback { .. }) => {}
+            (Err(Error::Changed { .. }), Purpose::Plan { .. } | Purpose::Repair) => {
+                let sent = self.attempt.sent.take();
+                self.attempt.rounds += 1;
+                self.attempt.missed = Some(sent.map_or(apply.change, |sent| sent.apply.change));
+            }
+            (Err(error), Purpose::Plan { .. }) => {
+                if self.learn(&apply, &error, declares, now) {
+                    // The role may have been renamed since the list.
+                    self.required = Some(now).filter(|_| apply.knows_ids);
+                    return;
+                }
+                if error.retry() == Retry::Terminal {
+                    let Apply { change, asked_by, .. } = apply;
+                    self.attempt.refusal =
+                        Some(RefusedChange { change, error, asked_by, at: now, tried: 0, removed: false });
+                } else {
+                    self.attempt.failed = Some(error);
+                }
+            }
+            (Err(error), Purpose::Repair) => self.attempt.failed = Some(error),
+        }
+    }
+
+    /// Learns from a refusal which declared roles don't exist. Returns whether it is worth planning again without them.
+    fn learn(&mut self, apply: &Apply, error: &Error, declares: impl Fn(&str) -> bool, now: Instant) -> bool {
+        let Error::RoleNotFound { role, message } = error else {
+            return false;
+        };
+        let sent = |role: &String| apply.change.outcome().iter().any(|entry| entry.role == *role);
+        let culprits = match role {
+            Some(role) if sent(role) => vec![role.clone()],
+            // The provider named no role that was sent: it must be one that the provider hasn't accepted before.
+            Some(_) | None => apply.gained.clone(),
+        };
+        let mut learnt = false;
+        for culprit in culprits.into_iter().filter(|role| declares(role)) {
+            let refused = self.refused.entry(culprit).or_insert_with(|| {
+                learnt = true;
+                Refused { message: message.clone(), at: now, asked_by: AskedBy::new() }
+            });
+            learnt |= !apply.asked_by.is_subset(&refused.asked_by);
+            refused.asked_by.extend(apply.asked_by.iter().cloned());
+        }
+        learnt
+    }
+
+    /// The time until the next attempt after failures in a row: half a second, doubled up to `longest`.
+    pub fn backoff(&mut self, longest: Duration) -> Duration {
+        let wait = Duration::from_millis(500).saturating_mul(1 << self.failures.min(20)).min(longest);
+        self.failures += 1;
+        wait
+    }
+}

@@ -1,0 +1,150 @@
+//! What has to be recorded before the provider is asked to grant it. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::api::membership::{CarriedRole, ManagedRole, TargetStatus};
+use crate::core::clocks::Agreement;
+use crate::core::evaluation::{Evaluation, Reading};
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Change, Entry, Member, Term};
+use crate::core::plan::{Plan, View, base_to_record};
+use crate::core::snapshot::{Declaration, Snapshot};
+
+/// What to record of one declaration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The uid of the object.
+    pub uid: String,
+    /// Everything that the object manages once its grants are carried out.
+    pub roles: Vec<ManagedRole>,
+    /// Unmanaged entries that a repair removes temporarily.
+    pub carried_roles: Vec<CarriedRole>,
+    /// What the references were resolved to, if the status does not contain it.
+    pub target: Option<TargetStatus>,
+    /// The object needs the finalizer.
+    pub finalize: bool,
+    /// The temporary roles that are new, and whether no start of them was recorded before.
+    pub begins: Vec<(String, bool)>,
+}
+
+/// What has to be recorded before the plan is carried out. `refused`: roles that do not exist at the provider.
+pub fn records(
+    snapshot: &Snapshot,
+    evaluation: &Evaluation,
+    layers: &[Layer],
+    plan: &Plan,
+    view: &View<'_>,
+) -> Vec<Record> {
+    let mut carried = carried_by(plan, layers, view);
+    let invites = matches!(plan.change(), Some(Change::Create(_)));
+    let mut left: Vec<&str> = snapshot.provider.capabilities.left_by_an_invitation().filter(|_| invites).collect();
+    let mut records = Vec::new();
+    for (declaration, reading) in snapshot.declarations.iter().zip(&evaluation.readings) {
+        let layer = &reading.layer;
+        let counts = layer.phase == Phase::Counts;
+        let mut record = if counts { layer.record_before(snapshot.now) } else { layer.managed.clone() };
+        record.retain(|role, term| {
+            let agree = snapshot.clocks == Agreement::Agree || *term == Term::Permanent;
+            (agree && !view.refused.contains(role)) || layer.managed.contains_key(role)
+        });
+        // The declaration that adds the base role also records it. Otherwise the base role would remain when the last
+        // role is removed.
+        let base = base_to_record(layer, layers, view).filter(|base| !layer.managed.contains_key(*base));
+        record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
+        if counts && layer.in_effect(snapshot.now).next().is_some() {
+            // The operator must be able to remove the roles that adding a member may leave behind.
+            for role in std::mem::take(&mut left) {
+                record.entry(role.to_owned()).or_insert(Term::Permanent);
+            }
+        }
+        // A role that is granted again by its name may have another id by now. After a crash, the next process must not
+        // take it for an unmanaged role.
+        let shown = |role: &str| entries(view.observed).iter().any(|entry| entry.role == role);
+        let again = |role: &&String| reading.renames.id_of(role).is_some() && !shown(role);
+        let again: Vec<&String> = plan.gained().iter().filter(again).collect();
+        // The ids that names stand for are recorded before anything is granted to them.
+        let pins = counts && !record.is_empty() && !is_pinned(declaration);
+        let carries = if layer.phase == Phase::Holds { Vec::new() } else { std::mem::take(&mut carried) };
+        let takes = counts || snapshot.provider.leaving.is_none();
+        let finalize = !record.is_empty() && !declaration.is_finalized() && takes;
+        let grants = record != layer.managed;
+        if !grants && !pins && carries.is_empty() && again.is_empty() && !finalize {
+            continue;
+        }
+        let started = |role: &str| {
+            let mut known = declaration.object.status.iter().flat_map(|status| &status.roles);
+            known.any(|known| known.role == role && known.start_time.is_some())
+        };
+        let new = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        records.push(Record {
+            uid: declaration.uid().to_owned(),
+            roles: reading.renames.without_ids(&again).written(&record, entries(view.observed)),
+            carried_roles: match carries.is_empty() {
+                true => carried_before(declaration),
+                false => carries.iter().map(carried_role).collect(),
+            },
+            target: pins.then(|| snapshot.target_status()),
+            finalize,
+            begins: new.map(|(role, _)| (role.clone(), !started(role))).collect(),
+        });
+    }
+    records
+}
+
+/// The entries of a member's row at the provider.
+pub fn entries(member: Option<&Member>) -> &[Entry] {
+    member.map_or(&[][..], |member| &member.entries)
+}
+
+fn carried_before(declaration: &Declaration) -> Vec<CarriedRole> {
+    declaration.object.status.as_ref().map(|status| status.carried_roles.clone()).unwrap_or_default()
+}
+
+/// Whether the ids that the object's names stand for are in its status, or it uses no names.
+fn is_pinned(declaration: &Declaration) -> bool {
+    let spec = &declaration.object.spec;
+    let named = spec.project.name.is_some() || spec.subject.name.is_some();
+    !named || declaration.object.status.as_ref().is_some_and(|status| status.target.is_some())
+}
+
+/// Unmanaged entries that a repair removes temporarily and that are not recorded yet.
+fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>) -> Vec<Entry> {
+    let recreates = |change: &&Change| matches!(change, Change::Recreate(_));
+    let ours = |entry: &Entry| {
+        layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, view.now))
+    };
+    let mut foreign: Vec<Entry> = Vec::new();
+    for change in plan.change().into_iter().chain(plan.fallbacks()).filter(recreates) {
+        for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
+            // In the form in which it is read from the record again: without its id.
+            let entry = Entry { role_id: None, ..entry.clone() };
+            if !foreign.contains(&entry) {
+                foreign.push(entry);
+            }
+        }
+    }
+    let written = |entry: &Entry| layers.iter().any(|layer| layer.carried.contains(entry));
+    if foreign.iter().all(written) { Vec::new() } else { foreign }
+}
+
+fn carried_role(entry: &Entry) -> CarriedRole {
+    let window = match entry.term {
+        Term::Permanent => None,
+        Term::Temporary(window) => Some(window),
+    };
+    CarriedRole {
+        role: entry.role.clone(),
+        start_time: window.map(|w| w.start),
+        expiration_time: window.map(|w| w.end),
+        range: entry.verbatim.as_ref().map(|v| v.range.clone()),
+        start: entry.verbatim.as_ref().map(|v| v.start.clone()),
+    }
+}
+
+/// Whether a temporary grant of a declaration is in effect and is not recorded yet.
+pub fn begins_temporary(reading: &Reading, refused: &BTreeSet<String>, snapshot: &Snapshot) -> bool {
+    let layer = &reading.layer;
+    layer.in_effect(snapshot.now).any(|grant| {
+        grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role) && !refused.contains(&grant.role)
+    })
+}

@@ -1,0 +1,572 @@
+//! The next thing to do for a target. All control flow of a pass is decided here; the driver
+//! (`controller::reconcile`) carries it out. Pure.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::changes::{self, Before};
+use super::clocks::{self, Agreement};
+use super::evaluation::{Evaluation, Reading, evaluate};
+use super::layers::{Layer, Phase};
+use super::member::{Change, Member, Term, Urgency};
+use super::memory::{Apply, AskedBy, Effects, Memory, Need, Purpose, RefusedChange, Sent};
+use super::plan::{Loss, Plan, View, plan};
+use super::record::{Record, begins_temporary, records};
+use super::snapshot::{Declaration, Observation, Snapshot};
+use crate::api::Reason;
+use crate::core::error::Error;
+
+/// After this many rounds in which another writer undid a write before it was confirmed, the target is reported as
+/// contested.
+const ROUNDS: u32 = 3;
+/// How often a write is repaired before that is reported.
+const REPAIRS: u32 = 2;
+/// A list that a write relies on must not be older than this when the write is sent.
+const FRESH: Duration = Duration::from_secs(5);
+/// Minimum time between two lists of a project when the next one is needed to decide about new declarations.
+const DECISION_SPACING: Duration = Duration::from_secs(1);
+/// Minimum time between two lists of a project when the next one only confirms writes.
+const CONFIRM_SPACING: Duration = Duration::from_millis(250);
+
+/// The next thing to do for a target.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Remove the finalizer of declarations that are being deleted and hold nothing that has to be revoked.
+    Release(Vec<Release>),
+    /// Record what is about to be granted. `revokes`: what is recorded already contains something to revoke, which does
+    /// not depend on these records.
+    Record {
+        /// The records.
+        records: Vec<Record>,
+        /// Whether something is to be revoked.
+        revokes: bool,
+    },
+    /// Observe the target by a list of its project.
+    Observe(Observe),
+    /// Send a write.
+    Apply(Box<Apply>),
+    /// Ask the provider why a member that it accepted is not listed.
+    Explain(Urgency),
+    /// Report the result to each declaration, and wait.
+    Report(Box<Outcome>),
+}
+
+/// A declaration to be released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The uid of the object.
+    pub uid: String,
+    /// An administrator decided that the access stays.
+    pub is_abandoned: bool,
+}
+
+/// A list that is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observe {
+    /// The list begins no earlier than this.
+    pub not_before: Instant,
+    /// The minimum time since the last list of the project.
+    pub spacing: Duration,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// Why it is needed.
+    pub need: Need,
+}
+
+/// The next step, with what its requests are charged to.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// The step.
+    pub step: Step,
+    /// The namespace whose share of the quota pays for the requests of the step.
+    pub payer: String,
+    /// The next start or end of a grant after the snapshot: the step is decided again then.
+    pub edge: Option<Timestamp>,
+}
+
+/// The result of a pass.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What has ended the pass.
+    pub kind: Kind,
+    /// The declarations, evaluated for what was observed last.
+    pub evaluation: Evaluation,
+    /// The difference between the declarations and what was observed last.
+    pub plan: Plan,
+    /// What was observed last; `None`: the target is not known.
+    pub observation: Option<Observation>,
+    /// Roles that do not exist at the provider.
+    pub refused: BTreeSet<String>,
+}
+
+/// What has ended a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing is left to do, or what is left waits.
+    Settled,
+    /// The provider was not asked: no declaration may grant anything, and none holds anything that is due.
+    NotAsked,
+    /// A request failed or was refused.
+    Failed {
+        /// The failure.
+        error: Error,
+        /// It concerns only the declarations that the planned change concerns, and not the whole project.
+        by_change: bool,
+        /// The removals of a refused change were carried out without its other parts.
+        removed: bool,
+    },
+    /// Another writer changed the member each time before a write was confirmed.
+    Contested,
+}
+
+/// Decides what to do next for a target.
+pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Next {
+    let at = Situation::new(snapshot, observation, memory);
+    let step = at.step();
+    let payer = at.payer(&step).to_owned();
+    let edge = at.edge();
+    Next { step, payer, edge }
+}
+
+/// How urgent it is to observe a target.
+pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> Urgency {
+    let ends = reading.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
+    let is_decided = declaration.is_settled() || (reading.inactive.is_some() && declaration.is_observed());
+    match ends.min() {
+        Some(end) => Urgency::End(end),
+        None if declaration.is_leaving() => Urgency::Revoke,
+        None if !is_decided => Urgency::Grant,
+        None => Urgency::Resync,
+    }
+}
+
+/// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
+/// the provider is not asked on its behalf, because the credential does not belong to its namespace.
+pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &Reading) -> bool {
+    let layer = &reading.layer;
+    let provider = &snapshot.provider;
+    if provider.unready.is_some() {
+        let ends = layer.managed.values().any(|term| term.ended(snapshot.now));
+        // While its provider object is gone, a deletion waits.
+        let leaves = layer.phase == Phase::Leaves && (!provider.is_gone || declaration.is_left_behind);
+        return ends || leaves;
+    }
+    let is_refused = reading.inactive.as_ref().is_some_and(|inactive| {
+        matches!(
+            inactive.reason,
+            Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec | Reason::ProviderNotReady
+        )
+    });
+    // An object that would be carried out if it were not suspended is compared with what the provider shows.
+    let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
+    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares)
+}
+
+/// What follows from a snapshot, an observation and the memory.
+struct Situation<'a> {
+    snapshot: &'a Snapshot,
+    observation: Option<&'a Observation>,
+    memory: &'a Memory,
+    evaluation: Evaluation,
+    layers: Vec<Layer>,
+    refused: BTreeSet<String>,
+    plan: Plan,
+}
+
+impl<'a> Situation<'a> {
+    fn new(snapshot: &'a Snapshot, observation: Option<&'a Observation>, memory: &'a Memory) -> Self {
+        let observed = observation.and_then(|observation| observation.member.as_ref());
+        let evaluation = evaluate(snapshot, observed);
+        let layers: Vec<Layer> = evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
+        let refused = refused(snapshot, &layers, memory);
+        let plan = plan(&layers, &view(snapshot, observed, &refused, &evaluation.spared));
+        Self { snapshot, observation, memory, evaluation, layers, refused, plan }
+    }
+
+    fn step(&self) -> Step {
+        let releases = self.releases();
+        if !releases.is_empty() {
+            return Step::Release(releases);
+        }
+        if !self.needs_provider() {
+            return self.report(Kind::NotAsked);
+        }
+        let attempt = &self.memory.attempt;
+        if let Some(error) = &attempt.failed {
+            return self.report(Kind::Failed { error: error.clone(), by_change: true, removed: false });
+        }
+        if let Some(error) = &attempt.unlisted {
+            return self.unlisted(error);
+        }
+        if let Some(sent) = &attempt.sent {
+            return self.confirm(sent);
+        }
+        match self.observation_needed() {
+            Some(observe) => Step::Observe(observe),
+            None => self.act(),
+        }
+    }
+
+    /// Declarations that are being deleted and need nothing from the provider.
+    fn releases(&self) -> Vec<Release> {
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let leaving = pairs.filter(|(declaration, _)| declaration.is_leaving());
+        leaving
+            .filter(|(declaration, reading)| declaration.is_abandoned() || reading.holds_nothing())
+            .map(|(d, _)| Release { uid: d.uid().to_owned(), is_abandoned: d.is_abandoned() })
+            .collect()
+    }
+
+    fn needs_provider(&self) -> bool {
+        let mut pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        pairs.any(|(declaration, reading)| needs_observation(self.snapshot, declaration, reading))
+    }
+
+    fn observed(&self) -> Option<&'a Member> {
+        self.observation?.member.as_ref()
+    }
+
+    /// The list failed. What is due is removed based on the last known row, if that gives no access to anybody; the next
+    /// list confirms it.
+    fn unlisted(&self, error: &Error) -> Step {
+        let attempt = &self.memory.attempt;
+        if let (None, None, false, Some(end)) =
+            (&attempt.sent, &attempt.refusal, attempt.ended_unlisted, self.plan.end_unlisted())
+        {
+            return self.apply(end.clone(), Purpose::EndUnlisted, self.plan.urgency_of_removals());
+        }
+        match &attempt.refusal {
+            Some(refusal) => self.refused_change(refusal),
+            None => self.report(Kind::Failed { error: error.clone(), by_change: false, removed: false }),
+        }
+    }
+
+    /// A write was answered: a list has to show it, and it is repeated if it was lost.
+    fn confirm(&self, sent: &Sent) -> Step {
+        let Sent { apply, .. } = sent;
+        if !sent.is_late {
+            let (not_before, urgency) = (sent.look_at, apply.urgency);
+            return Step::Observe(Observe { not_before, spacing: CONFIRM_SPACING, urgency, need: Need::Confirmation });
+        }
+        if sent.repairs < REPAIRS {
+            let removes = apply.gained.is_empty();
+            let end = Urgency::End(self.snapshot.now);
+            let urgency = if removes { apply.urgency.min(end) } else { apply.urgency };
+            let before = self.observed().cloned();
+            return Step::Apply(Box::new(Apply { purpose: Purpose::Repair, urgency, before, ..apply.clone() }));
+        }
+        let is_absent = self.observed().is_none() && apply.change != Change::Remove;
+        match (&sent.explained, &self.memory.attempt.refusal) {
+            (None, _) if is_absent => Step::Explain(apply.urgency),
+            (_, Some(refusal)) => self.refused_change(refusal),
+            (explained, None) => {
+                let error = explained.clone().unwrap_or_else(|| unconfirmed(self.snapshot));
+                self.report(Kind::Failed { error, by_change: true, removed: false })
+            }
+        }
+    }
+
+    /// The list that is needed before anything is decided.
+    fn observation_needed(&self) -> Option<Observe> {
+        let (memory, now) = (self.memory, self.snapshot.at);
+        let began = memory.attempt.began.unwrap_or(now);
+        let requested = memory.requested.values().map(|(_, since)| *since).max();
+        // An observation may be as old as drift may remain, and no older than a request to reconcile.
+        let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
+        let observe = |not_before: Instant, spacing: Duration, need: Need| {
+            Some(Observe { not_before, spacing, urgency: self.urgency(), need })
+        };
+        let Some(observation) = self.observation.filter(|known| oldest.is_none_or(|oldest| known.listed >= oldest))
+        else {
+            return observe(oldest.unwrap_or(began), Duration::ZERO, Need::Age);
+        };
+        let undecided = memory.undecided.values().map(|(_, since)| *since).max();
+        if let Some(undecided) = undecided.filter(|since| observation.as_of < *since)
+            && !self.creates()
+        {
+            // Many declarations that arrive together are decided on few lists.
+            let spacing = if self.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
+            return observe(undecided, spacing, Need::Decision);
+        }
+        if self.needs_clock() {
+            return observe(now, DECISION_SPACING, Need::Clock);
+        }
+        None
+    }
+
+    /// Whether the declarations lead to the creation of a member, now or after they are recorded. Such a change may be
+    /// decided on an older list, because the provider refuses it if the member exists. What `Refuse` refuses is never
+    /// recorded.
+    fn creates(&self) -> bool {
+        use crate::api::AdoptionPolicy::Refuse;
+        let declarations = || self.snapshot.declarations.iter();
+        match self.plan.change() {
+            Some(change) => matches!(change, Change::Create(_)),
+            None => {
+                self.observed().is_none()
+                    && !declarations().any(|d| d.object.spec.adoption_policy == Refuse || d.is_leaving())
+            }
+        }
+    }
+
+    /// Whether a temporary grant begins or is repaired, and a response that shows the provider's clock is needed first.
+    /// If the responses of a provider don't show its clock, one is requested at most once per period for which a
+    /// response would have been valid.
+    fn needs_clock(&self) -> bool {
+        let (snapshot, asked) = (self.snapshot, self.memory.attempt.clock_asked);
+        let recently = asked.is_some_and(|asked| snapshot.at.saturating_duration_since(asked) < clocks::KNOWN_FOR);
+        if snapshot.clocks != Agreement::Unknown || recently {
+            return false;
+        }
+        let gains = |layer: &Layer| {
+            let mut temporary = layer.in_effect(snapshot.now).filter(|grant| grant.term != Term::Permanent);
+            temporary.any(|grant| self.plan.gained().contains(&grant.role))
+        };
+        self.evaluation.readings.iter().any(|reading| begins_temporary(reading, &self.refused, snapshot))
+            || self.layers.iter().any(gains)
+    }
+
+    /// Records and carries out the plan.
+    fn act(&self) -> Step {
+        let (attempt, plan) = (&self.memory.attempt, &self.plan);
+        let change = plan.change().filter(|change| attempt.done.as_ref().is_none_or(|done| !is_same(done, change)));
+        let revokes = plan.revokes() && change.is_some();
+        if !(attempt.unrecorded && revokes) {
+            let view = view(self.snapshot, self.observed(), &self.refused, &self.evaluation.spared);
+            let records = records(self.snapshot, &self.evaluation, &self.layers, plan, &view);
+            if !records.is_empty() {
+                return Step::Record { records, revokes };
+            }
+        }
+        if let Some(refusal) = &attempt.refusal {
+            return self.fall_back(refusal);
+        }
+        let Some(change) = change else {
+            return self.report(Kind::Settled);
+        };
+        if attempt.rounds == 0
+            && let Some((error, removed)) = self.refused_before(change)
+        {
+            return self.report(Kind::Failed { error, by_change: true, removed });
+        }
+        let repairs = self.repairs_drift();
+        let interval = self.snapshot.interval();
+        if repairs && self.memory.repairs.waits(plan.drift(), self.snapshot.at, interval) {
+            return self.report(Kind::Settled);
+        }
+        if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
+            return self.report(Kind::Contested);
+        }
+        if plan.needs_fresh()
+            && let Some(not_before) = self.fresh_since(attempt.planned)
+        {
+            let (spacing, urgency) = (Duration::ZERO, self.urgency());
+            return Step::Observe(Observe { not_before, spacing, urgency, need: Need::Fresh });
+        }
+        // The same change was refused twice because the member differs, although a list in between shows the row: the
+        // provider lost a removal before.
+        let through_another = attempt.missed.as_ref().is_some_and(|missed| is_same(missed, change))
+            && self.observed().is_some()
+            && !self.snapshot.provider.capabilities.lists_are_current;
+        self.apply(change.clone(), Purpose::Plan { through_another }, plan.urgency(self.is_carried_out()))
+    }
+
+    /// Since when a list must have begun that a change relies on; `None`: the last one is recent enough.
+    fn fresh_since(&self, planned: Option<Instant>) -> Option<Instant> {
+        let (now, as_of) = (self.snapshot.at, self.observation?.as_of);
+        match planned {
+            Some(planned) if as_of < planned => Some(planned),
+            Some(_) if as_of + FRESH >= now => None,
+            Some(_) | None => Some(now),
+        }
+    }
+
+    /// After the provider has refused the change permanently: the removals alone.
+    fn fall_back(&self, refusal: &RefusedChange) -> Step {
+        let candidates = self.plan.fallbacks().iter().enumerate().skip(refusal.tried);
+        let mut candidates = candidates.filter(|(_, fallback)| is_worth_a_try(&self.plan, fallback, &refusal.error));
+        let Some((index, fallback)) = candidates.next().filter(|_| !refusal.removed) else {
+            return self.refused_change(refusal);
+        };
+        // The change that is sent includes other writers' entries as the list shows them.
+        if let Some(not_before) = self.fresh_since(Some(refusal.at)) {
+            let (spacing, urgency) = (Duration::ZERO, self.urgency());
+            return Step::Observe(Observe { not_before, spacing, urgency, need: Need::Age });
+        }
+        self.apply(fallback.clone(), Purpose::Fallback { index }, self.plan.urgency_of_removals())
+    }
+
+    fn refused_change(&self, refusal: &RefusedChange) -> Step {
+        let RefusedChange { error, removed, .. } = refusal;
+        self.report(Kind::Failed { error: error.clone(), by_change: true, removed: *removed })
+    }
+
+    /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than an
+    /// observation may be. An end or a revocation is always tried again.
+    fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
+        let stalled = self.memory.stalled.as_ref()?;
+        let same = stalled.asked_by == self.asked_by()
+            && *change == stalled.change
+            && stalled.connection == self.snapshot.provider.connection
+            && self.snapshot.at.saturating_duration_since(stalled.at) <= self.snapshot.interval()
+            && !self.plan.revokes();
+        same.then(|| (stalled.error.clone(), stalled.removed))
+    }
+
+    /// Whether every declaration that counts was carried out before.
+    fn is_carried_out(&self) -> bool {
+        let mut counting = self.counting();
+        counting.all(|(declaration, _)| declaration.is_settled())
+    }
+
+    /// Whether the change only repairs drift: every declaration was carried out before, and no managed role ends or is
+    /// revoked.
+    fn repairs_drift(&self) -> bool {
+        let carried_out = self.memory.repairs.are_carried_out(&self.snapshot.declarations, &self.layers);
+        !self.plan.revokes() && !self.plan.drift().is_empty() && carried_out
+    }
+
+    fn counting(&self) -> impl Iterator<Item = (&'a Declaration, &Layer)> {
+        self.snapshot.declarations.iter().zip(&self.layers).filter(|(_, layer)| layer.phase == Phase::Counts)
+    }
+
+    fn asked_by(&self) -> AskedBy {
+        self.counting().map(|(declaration, _)| (declaration.uid().to_owned(), declaration.generation())).collect()
+    }
+
+    fn apply(&self, change: Change, purpose: Purpose, urgency: Urgency) -> Step {
+        let gained = match purpose {
+            Purpose::Plan { .. } | Purpose::Repair => self.plan.gained().to_vec(),
+            Purpose::Fallback { .. } | Purpose::EndUnlisted => Vec::new(),
+        };
+        let repairs = matches!(purpose, Purpose::Plan { .. }) && self.repairs_drift();
+        Step::Apply(Box::new(Apply {
+            change,
+            purpose,
+            urgency,
+            before: self.observed().cloned(),
+            effects: self.effects(&gained),
+            gained,
+            knows_ids: self.evaluation.readings.iter().any(|reading| reading.renames.know_ids()),
+            repairs: repairs.then(|| self.plan.drift().to_vec()),
+            asked_by: self.asked_by(),
+        }))
+    }
+
+    /// What the change means for each declaration once it is confirmed.
+    fn effects(&self, gained: &[String]) -> Effects {
+        let before = |(declaration, layer): (&Declaration, &Layer)| {
+            let roles = declaration.object.status.as_ref().map_or(&[][..], |status| &status.roles);
+            Before { layer: layer.clone(), reported: changes::reported(roles) }
+        };
+        let declarations = &self.snapshot.declarations;
+        let befores: Vec<Before> = declarations.iter().zip(&self.layers).map(before).collect();
+        let happened = changes::changes(&befores, gained, self.plan.lost(), self.snapshot.now).into_iter();
+        let expired = self.plan.lost().iter().filter(|(_, loss)| *loss == Loss::Expired);
+        let end = |role: &String| self.layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max();
+        Effects {
+            events: happened
+                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.happening, h.roles)))
+                .collect(),
+            ends: expired.filter_map(|(role, _)| end(role)).collect(),
+        }
+    }
+
+    fn report(&self, kind: Kind) -> Step {
+        Step::Report(Box::new(Outcome {
+            kind,
+            evaluation: self.evaluation.clone(),
+            plan: self.plan.clone(),
+            observation: self.observation.cloned(),
+            refused: self.refused.clone(),
+        }))
+    }
+
+    /// How urgent it is to observe the target: as urgent as the most urgent of its declarations.
+    fn urgency(&self) -> Urgency {
+        self.most_urgent().map_or(Urgency::Resync, |(_, urgency)| urgency)
+    }
+
+    fn most_urgent(&self) -> Option<(&'a Declaration, Urgency)> {
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let urgencies = pairs.map(|(declaration, reading)| (declaration, urgency(declaration, reading, self.snapshot.now)));
+        urgencies.min_by_key(|(_, urgency)| *urgency)
+    }
+
+    /// The namespace whose share of the quota pays.
+    fn payer(&self, step: &Step) -> &'a str {
+        let concerned = match step {
+            Step::Apply(_) => {
+                let concerns = |layer: &Layer| changes::concerns(&self.plan, layer, self.snapshot.now);
+                let mut pairs = self.snapshot.declarations.iter().zip(&self.layers);
+                pairs.find(|(_, layer)| concerns(layer)).map(|(declaration, _)| declaration)
+            }
+            _ => self.most_urgent().map(|(declaration, _)| declaration),
+        };
+        concerned.or(self.snapshot.declarations.first()).map_or("", Declaration::namespace)
+    }
+
+    /// The next start or end in any layer.
+    fn edge(&self) -> Option<Timestamp> {
+        let granted = self.layers.iter().flat_map(|layer| layer.grants.iter().map(|grant| &grant.term));
+        let managed = self.layers.iter().flat_map(|layer| layer.managed.values());
+        super::grants::next_edge(granted.chain(managed), self.snapshot.now)
+    }
+}
+
+/// The view for a plan.
+pub fn view<'a>(
+    snapshot: &Snapshot,
+    observed: Option<&'a Member>,
+    refused: &'a BTreeSet<String>,
+    spared: &'a BTreeSet<String>,
+) -> View<'a> {
+    View { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
+}
+
+/// The roles that the provider refused and that no changed spec has requested since.
+fn refused(snapshot: &Snapshot, layers: &[Layer], memory: &Memory) -> BTreeSet<String> {
+    let asks_again = |role: &str, asked_by: &AskedBy| {
+        let declares = |layer: &Layer| {
+            layer.phase == Phase::Counts && layer.grants.iter().any(|grant| grant.role == role)
+        };
+        let declaring = snapshot.declarations.iter().zip(layers).filter(|(_, layer)| declares(layer));
+        declaring.into_iter().any(|(d, _)| !asked_by.contains(&(d.uid().to_owned(), d.generation())))
+    };
+    let refused = memory.refused.iter().filter(|(role, refused)| !asks_again(role, &refused.asked_by));
+    refused.map(|(role, _)| role.clone()).collect()
+}
+
+/// Whether two changes have the same result: the same roles with the same ends.
+fn is_same(a: &Change, b: &Change) -> bool {
+    let key = |change: &Change| {
+        let mut key: Vec<_> = change.outcome().iter().map(|entry| (entry.role.clone(), entry.term.end())).collect();
+        key.sort();
+        key
+    };
+    key(a) == key(b)
+}
+
+/// Whether the provider may accept a fallback after `error`. If the credential may grant nothing, every list of roles
+/// is refused, and no single entry is the reason. Then the whole membership may be removed, but only if that takes away
+/// nothing from others.
+fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
+    match (error, fallback) {
+        (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
+        (Error::MayNotGrant { .. }, _) => false,
+        _ => true,
+    }
+}
+
+/// The failure of a write that no list shows.
+pub fn unconfirmed(snapshot: &Snapshot) -> Error {
+    Error::Unconfirmed {
+        message: format!(
+            "the provider accepted the write, but {} s and {REPAIRS} repairs later its list of project {} doesn't show it; trying again",
+            super::memory::CONFIRM_WITHIN.as_secs() * u64::from(REPAIRS + 1),
+            snapshot.target.project.id
+        ),
+    }
+}
