@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::connections::Connection;
@@ -17,7 +16,7 @@ use super::queue::Pause;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::targets::Unit;
 use super::{precedence, record, release, report, snapshot, write};
-use crate::api::{ABANDON, ManagementPolicy, ProjectMembership, Reason};
+use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
 use crate::core::layers::Phase;
 use crate::core::report::never_acted;
@@ -29,11 +28,6 @@ pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
     let Some(object) = snapshot::objects(ctx, unit).into_iter().next() else {
         return Ok(Pause::until_woken());
     };
-    let is_leaving = object.metadata.deletion_timestamp.is_some();
-    if is_leaving && object.annotations().get(ABANDON).is_some_and(|value| value == "true") {
-        release::abandon(ctx, &object).await?;
-        return Ok(Pause::until_woken());
-    }
     match resolve(ctx, &object) {
         Err(Unresolved::Checking) => Ok(Pause::until_woken()),
         Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,

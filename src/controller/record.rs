@@ -24,15 +24,8 @@ pub async fn write(
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
         let object = &declaration.object;
-        let Record { uid, roles, carried_roles, target, finalize, begins } = record;
-        with_memory(ctx, unit, |remembered| {
-            for (role, is_first) in begins {
-                remembered.memory.unsent.insert((uid.clone(), role.clone()));
-                if is_first {
-                    remembered.memory.tentative.insert((uid.clone(), role));
-                }
-            }
-        });
+        let Record { uid, roles, carried_roles, target, finalize, new } = record;
+        with_memory(ctx, unit, |remembered| remembered.memory.records(&uid, new));
         let pending = PendingGrants { number: PendingGrants::next_number(object), roles, carried_roles, target };
         let written = match finalize {
             true => in_use::hold(ctx, object, &taken.connection.uid, Some(&pending)).await,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::places::MOST_DECLARATIONS;
-use super::snapshot::{Snapshot, is_finalized};
+use super::snapshot::{Snapshot, is_finalized, is_status_lost};
 use crate::api::membership::{
     CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState,
 };
@@ -385,12 +385,10 @@ fn starts(
 ) -> Starts {
     // The finalizer is added before the first write to the provider: an object without it never granted anything,
     // however long it has waited.
-    let past = match (is_finalized(object), status.observed_generation) {
+    let past = match (is_finalized(object), is_status_lost(object)) {
         (false, _) => Past::New,
-        // Nothing was granted before its first record, and no status was written since.
-        (true, -1) if PendingGrants::of(object).is_some_and(|pending| pending.number == 1) => Past::Recorded,
-        (true, -1) => Past::Lost,
-        (true, _) => Past::Recorded,
+        (true, true) => Past::Lost,
+        (true, false) => Past::Recorded,
     };
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));

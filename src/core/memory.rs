@@ -12,6 +12,7 @@ use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
+use crate::core::record::NewRole;
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
 use crate::core::step::{Kind, Outcome};
@@ -33,7 +34,8 @@ pub type AskedBy = BTreeSet<(String, i64)>;
 pub struct Memory {
     /// Roles that do not exist according to the provider.
     pub refused: BTreeMap<String, Refused>,
-    /// Recorded starts of grants that the provider has only ever refused, by uid and role.
+    /// Recorded grants that the provider has not accepted yet, by uid and role. If it refuses such a role, the record of
+    /// it does not count.
     pub tentative: BTreeSet<(String, String)>,
     /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
     pub unsent: BTreeSet<(String, String)>,
@@ -337,6 +339,18 @@ impl Memory {
     fn removed(&mut self) {
         if let Some(refusal) = &mut self.attempt.refusal {
             refusal.removed = true;
+        }
+    }
+
+    /// Notes that new roles of an object are recorded.
+    pub fn records(&mut self, uid: &str, new: Vec<NewRole>) {
+        for NewRole { role, is_temporary, is_first } in new {
+            if is_temporary {
+                self.unsent.insert((uid.to_owned(), role.clone()));
+            }
+            if is_first {
+                self.tentative.insert((uid.to_owned(), role));
+            }
         }
     }
 

@@ -23,8 +23,19 @@ pub struct Record {
     pub target: Option<TargetStatus>,
     /// The object needs the finalizer.
     pub finalize: bool,
-    /// The temporary roles that are new, and whether no start of them was recorded before.
-    pub begins: Vec<(String, bool)>,
+    /// The roles that are new.
+    pub new: Vec<NewRole>,
+}
+
+/// A role that was not recorded before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRole {
+    /// The role.
+    pub role: String,
+    /// It is granted within a window.
+    pub is_temporary: bool,
+    /// No start of it was recorded before.
+    pub is_first: bool,
 }
 
 /// What has to be recorded before the plan is carried out. `refused`: roles that do not exist at the provider.
@@ -75,7 +86,12 @@ pub fn records(
             let mut known = declaration.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == role && known.start_time.is_some())
         };
-        let new = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        let new = record.iter().filter(|(role, _)| !layer.managed.contains_key(*role));
+        let new_role = |(role, term): (&String, &Term)| NewRole {
+            role: role.clone(),
+            is_temporary: *term != Term::Permanent,
+            is_first: !started(role),
+        };
         records.push(Record {
             uid: declaration.uid().to_owned(),
             roles: reading.renames.without_ids(&again).written(&record, entries(view.observed)),
@@ -85,7 +101,7 @@ pub fn records(
             },
             target: pins.then(|| snapshot.target_status()),
             finalize,
-            begins: new.map(|(role, _)| (role.clone(), !started(role))).collect(),
+            new: new.map(new_role).collect(),
         });
     }
     records

@@ -15,10 +15,10 @@ use super::memory::Memory;
 use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::{begins_temporary, entries};
-use super::snapshot::{Declaration, Snapshot, is_finalized, requested};
+use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_status_lost, requested};
 use super::status::{self, InForce, Told};
 use super::step::{Kind, Outcome, needs_observation, view};
-use crate::api::membership::{Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus};
+use crate::api::membership::{Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 
 /// What a user can do about a revocation that the provider refuses permanently.
@@ -61,6 +61,28 @@ pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<R
         let of = Of { snapshot, outcome, memory, layers: &layers, declaration, reading };
         if declaration.is_leaving() { of.leaving() } else { of.present() }
     }).collect()
+}
+
+/// What is reported about the declarations whose spec no status speaks of yet, while their grants are being carried out.
+pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Vec<(String, Report)> {
+    let observed = observation.and_then(|observation| observation.member.as_ref());
+    let outcome = Outcome {
+        kind: Kind::Settled,
+        evaluation: evaluation::evaluate(snapshot, observed),
+        plan: plan::Plan::default(),
+        observation: observation.cloned(),
+        refused: BTreeSet::new(),
+    };
+    let told = Told::new(Reason::Progressing, "the grant is recorded and is being carried out");
+    let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
+    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
+    let under_way = pairs.filter(|(d, reading)| !d.is_observed() && reading.layer.phase == Phase::Counts);
+    under_way
+        .map(|(declaration, reading)| {
+            let of = Of { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
+            (declaration.uid().to_owned(), of.reported(told.clone()))
+        })
+        .collect()
 }
 
 /// When the next attempt is due.
@@ -363,7 +385,7 @@ impl Of<'_> {
             }
             Phase::Counts | Phase::Holds | Phase::Leaves => {
                 let recorded = self.reading.renames.written(&layer.managed, &[]);
-                status::frozen_roles(old, &recorded, in_force, now)
+                status::frozen_roles(&with_recorded(self.object(), old, &recorded), &recorded, in_force, now)
             }
         };
         for role in roles.iter_mut().filter(|role| self.is_untried(&role.role)) {
@@ -384,10 +406,11 @@ impl Of<'_> {
         let drift = self.drift();
         let (roles, managed) = (self.roles(&in_force), self.record());
         // The entries that a repair removed temporarily are back when nothing differs any more.
-        let at_rest = self.outcome.kind == Kind::Settled && told.reason != Reason::Contested;
+        let at_rest = self.outcome.kind == Kind::Settled
+            && !matches!(told.reason, Reason::Contested | Reason::Progressing);
         let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
         // A lost status remains marked as lost until a pass has observed the provider.
-        let is_lost = old.observed_generation == -1 && is_finalized(self.object()) && self.member().is_none();
+        let is_lost = is_status_lost(self.object()) && self.member().is_none();
         let generation = self.declaration.generation();
         let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
         let status = ProjectMembershipStatus {
@@ -484,6 +507,22 @@ fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {
     drift
 }
 
+/// The roles of a status, with the declared roles that were recorded after it was written.
+fn with_recorded(object: &ProjectMembership, old: &[RoleStatus], recorded: &[ManagedRole]) -> Vec<RoleStatus> {
+    let is_new = |recorded: &&ManagedRole| {
+        let declares = object.spec.roles.iter().any(|grant| grant.role == recorded.role);
+        declares && !old.iter().any(|known| known.role == recorded.role)
+    };
+    let new = recorded.iter().filter(is_new).map(|recorded| RoleStatus {
+        role: recorded.role.clone(),
+        state: RoleState::Active,
+        start_time: recorded.start_time,
+        expiration_time: recorded.expiration_time,
+        message: None,
+    });
+    old.iter().cloned().chain(new).collect()
+}
+
 fn shown(member: Option<&Member>) -> BTreeSet<String> {
     entries(member).iter().map(|entry| entry.role.clone()).collect()
 }
@@ -491,7 +530,8 @@ fn shown(member: Option<&Member>) -> BTreeSet<String> {
 /// The creation time of an object whose roles have not been evaluated yet and for which nothing was granted.
 fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
     let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
-    object.metadata.creation_timestamp.as_ref().filter(|_| !known && !is_finalized(object)).map(|created| created.0)
+    let is_new = !is_finalized(object) || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
+    object.metadata.creation_timestamp.as_ref().filter(|_| !known && is_new).map(|created| created.0)
 }
 
 /// The report of an object whose provider or target is not available: nothing is done at the provider.
@@ -511,17 +551,16 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
     let told = Told::new(reason, message);
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
-    let roles = status::frozen_roles(&old.roles, &record, &in_force, now);
+    let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
     let managed = status::managed_roles(&evaluation::managed(&record), known);
-    let is_started = old.observed_generation != -1 || !is_finalized(object);
     let status = ProjectMembershipStatus {
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
         managed_roles: managed,
         // A lost status remains marked as lost until a pass has observed the provider.
-        observed_generation: if is_started { generation } else { -1 },
+        observed_generation: if is_status_lost(object) { -1 } else { generation },
         conditions: status::conditions(&old.conditions, &told, &[], generation, now),
         // Without an observation the drift is unknown.
         drift: Vec::new(),

@@ -46,8 +46,8 @@ async fn a_start_is_written_down_before_the_first_write_to_the_provider() {
                 written.iter().filter(|(at, _)| *at < granted).map(|(_, what)| what.as_str()).collect();
             assert_eq!(
                 before,
-                ["status", "object"],
-                "{}: expected the status, then the finalizer, then the provider at {granted}; there was {written:#?}",
+                ["object"],
+                "{}: expected the record with the finalizer, then the provider at {granted}; there was {written:#?}",
                 subject.name
             );
             let object = stage.api.get(&subject.object()).await;
