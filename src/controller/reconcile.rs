@@ -42,7 +42,11 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) 
 }
 
 /// One pass over all declarations of a target.
-async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) -> Result<Pause<Brought>, faults::Stop> {
+async fn target(
+    ctx: &Arc<Context>,
+    unit: &Arc<Unit>,
+    brought: Option<Brought>,
+) -> Result<Pause<Brought>, faults::Stop> {
     let mut permit = None;
     match brought {
         Some(Brought::Permit(brought)) => permit = Some(brought),
@@ -119,8 +123,7 @@ fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next
         memory.begin(snapshot);
         let observation = roster.observation(&snapshot.target.subject_id);
         let observed = observation.as_ref();
-        let confirmed =
-            observed.and_then(|o| memory.observed(o, snapshot.provider.capabilities, snapshot.at));
+        let confirmed = observed.and_then(|o| memory.observed(o, snapshot.provider.capabilities, snapshot.at));
         let next = next_step(snapshot, observed, memory);
         if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
             memory.asked(*need, *not_before);

@@ -13,13 +13,7 @@ use crate::core::record::Record;
 
 /// Writes the records. `revokes`: something is to be revoked that does not depend on them, so that a failure does not
 /// end the pass.
-pub async fn write(
-    ctx: &Context,
-    unit: &Unit,
-    taken: &Taken,
-    records: Vec<Record>,
-    revokes: bool,
-) -> Result<(), Stop> {
+pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, revokes: bool) -> Result<(), Stop> {
     let failed_before = with_memory(ctx, unit, |remembered| remembered.memory.attempt.unrecorded);
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };

@@ -82,7 +82,8 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
         }
     }
     claim_places(ctx, taken);
-    let edge = next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
+    let edge =
+        next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
         tell_ignored_target(ctx, &declaration.object, &named);
@@ -121,9 +122,8 @@ pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken) -> Pause<G>
 pub async fn progress(ctx: &Context, unit: &Unit, taken: &Taken) {
     let Taken { snapshot, roster, .. } = taken;
     let observation = roster.observation(&snapshot.target.subject_id);
-    let reports = with_memory(ctx, unit, |remembered| {
-        report::progress(snapshot, observation.as_ref(), &remembered.memory)
-    });
+    let reports =
+        with_memory(ctx, unit, |remembered| report::progress(snapshot, observation.as_ref(), &remembered.memory));
     for (uid, report) in reports {
         if let Some(declaration) = taken.declaration(&uid) {
             // The grant was recorded after the snapshot was taken.

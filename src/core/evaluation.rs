@@ -6,9 +6,7 @@ use jiff::Timestamp;
 
 use super::places::MOST_DECLARATIONS;
 use super::snapshot::{Snapshot, is_finalized, is_status_lost};
-use crate::api::membership::{
-    CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState,
-};
+use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use crate::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, Reason, RoleManagement};
 use crate::core::grants::{self, Grant, Past, Starts};
 use crate::core::layers::{Layer, Phase};
@@ -101,9 +99,8 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
     let shown = || observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
     let mut readings = Vec::with_capacity(declarations.len());
     for (declaration, own) in declarations.iter().zip(&recorded) {
-        let by_others = |role: &&String| {
-            recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)))
-        };
+        let by_others =
+            |role: &&String| recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)));
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
         let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
@@ -425,7 +422,8 @@ fn add_unrecorded(
 ) {
     let spec = &object.spec;
     let generation = object.metadata.generation.unwrap_or_default();
-    let on_its_word = spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
+    let on_its_word =
+        spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
     // That version added the finalizer only when it was about to grant.
     let never_acted = is_looking_on(object) && status.observed_generation != -1;
     let is_covered = PendingGrants::of(object).is_some() || status.observed_generation >= generation - 1;

@@ -233,7 +233,8 @@ impl Memory {
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
         self.attempt.began.get_or_insert(now);
-        let undecided = declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
+        let undecided =
+            declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
         let mut known = std::mem::take(&mut self.undecided);
         for declaration in undecided {
             let generation = declaration.generation();
@@ -298,7 +299,12 @@ impl Memory {
     }
 
     /// Takes in an observation. Returns the write that it confirms.
-    pub fn observed(&mut self, observation: &Observation, capabilities: Capabilities, now: Instant) -> Option<Confirmed> {
+    pub fn observed(
+        &mut self,
+        observation: &Observation,
+        capabilities: Capabilities,
+        now: Instant,
+    ) -> Option<Confirmed> {
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {

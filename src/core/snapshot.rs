@@ -197,7 +197,6 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
     object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
-
 /// Whether the status of an object was lost, for example because a backup did not restore it. An object whose first grant
 /// was recorded and that has no status yet is not meant.
 pub fn is_status_lost(object: &ProjectMembership) -> bool {

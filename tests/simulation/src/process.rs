@@ -91,7 +91,11 @@ impl Process {
         let Wiring { ctx, checker, providers: checked, cluster_providers, aside, telling } = wire(outside);
         wired(&checker);
         let departing = tombstones::run(ctx.clone(), pending());
-        let reconciling = reconciling(ctx, pending());
+        let within = {
+            let life = life.clone();
+            move |task| life.live(task).boxed()
+        };
+        let reconciling = reconciling(ctx, within, pending());
         let checking = join(
             drive(checked, scheduler.clone(), checks(checker.clone())),
             drive(cluster_providers, scheduler.clone(), checks(checker)),
