@@ -73,8 +73,8 @@ pub fn records(
         let shown = |role: &str| entries(view.observed).iter().any(|entry| entry.role == role);
         let again = |role: &&String| reading.renames.id_of(role).is_some() && !shown(role);
         let again: Vec<&String> = plan.gained().iter().filter(again).collect();
-        // The server and the ids that names stand for are recorded before anything is granted.
-        let pins = counts && !record.is_empty() && !is_pinned(declaration, snapshot);
+        // The ids that names stand for are recorded before anything is granted to them.
+        let pins = counts && !record.is_empty() && !is_pinned(declaration);
         let carries = if layer.phase == Phase::Holds { Vec::new() } else { std::mem::take(&mut carried) };
         let takes = counts || snapshot.provider.leaving.is_none();
         let finalize = !record.is_empty() && !declaration.is_finalized() && takes;
@@ -99,7 +99,7 @@ pub fn records(
                 true => carried_before(declaration),
                 false => carries.iter().map(carried_role).collect(),
             },
-            target: pins.then(|| snapshot.target_status()),
+            target: (pins || is_elsewhere(declaration, snapshot)).then(|| snapshot.target_status()),
             finalize,
             new: new.map(new_role).collect(),
         });
@@ -116,12 +116,17 @@ fn carried_before(declaration: &Declaration) -> Vec<CarriedRole> {
     declaration.object.status.as_ref().map(|status| status.carried_roles.clone()).unwrap_or_default()
 }
 
-/// Whether the object's status contains the ids that its names stand for and the server, as far as it contains them.
-fn is_pinned(declaration: &Declaration, snapshot: &Snapshot) -> bool {
+/// Whether the ids that the object's names stand for are in its status, or it uses no names.
+fn is_pinned(declaration: &Declaration) -> bool {
     let spec = &declaration.object.spec;
     let named = spec.project.name.is_some() || spec.subject.name.is_some();
+    !named || declaration.object.status.as_ref().is_some_and(|status| status.target.is_some())
+}
+
+/// Whether the object's status names another server, where it held access before.
+fn is_elsewhere(declaration: &Declaration, snapshot: &Snapshot) -> bool {
     let target = declaration.object.status.as_ref().and_then(|status| status.target.as_ref());
-    target.map_or(!named, |target| target.endpoint == snapshot.provider.endpoint)
+    target.is_some_and(|target| target.endpoint != snapshot.provider.endpoint)
 }
 
 /// Unmanaged entries that a repair removes temporarily and that are not recorded yet.
