@@ -68,7 +68,6 @@ impl World {
             uid: "uid".to_owned(),
             phase: Phase::Counts,
             exclusive: false,
-            grants_unrecorded: false,
             grants: Vec::new(),
             managed: BTreeMap::new(),
             carried: Vec::new(),

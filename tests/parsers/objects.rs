@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use garble::{assert_presentable, garble, garbled};
 use jiff::Timestamp;
 use membership_operator::api::{Duration, ProjectMembership};
-use membership_operator::controller::admit::{Beside, read};
+use membership_operator::core::evaluation::{Beside, read};
 use membership_operator::core::member::{Capabilities, Term};
 use membership_operator::core::plan::{View, plan};
 use membership_operator::core::policy::{self, Pinned, Server};
@@ -108,8 +108,8 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
             now,
         };
         let reading = read(object, &beside);
-        if let Some(aside) = &reading.aside {
-            assert_visible(&aside.message);
+        if let Some(inactive) = &reading.inactive {
+            assert_visible(&inactive.message);
         }
         let layer = reading.layer;
         for grant in &layer.grants {

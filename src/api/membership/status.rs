@@ -56,6 +56,7 @@ pub struct ProjectMembershipStatus {
     pub carried_roles: Vec<CarriedRole>,
     /// The number of the record in the annotation membership.dev/pending-grants that this status includes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::count")]
     pub observed_pending_grants: Option<i64>,
     /// The last value of the annotation membership.dev/reconcile-at that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,9 @@ mod status;
 use kube::core::{Rule, validate};
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-pub use self::status::{conditions, count, observed_generation, status_roles_text, status_text, status_time};
+pub use self::status::{
+    STATUS_TEXT, conditions, count, observed_generation, status_roles_text, status_text, status_time,
+};
 use super::characters;
 
 /// The longest name of a role, in characters.

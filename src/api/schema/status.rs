@@ -4,8 +4,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{ROLE, instant, string};
 
-/// The longest text in status: several bounds above put together.
-const STATUS_TEXT: u32 = 1024;
+/// The longest text in status, in characters: several bounds above put together.
+pub const STATUS_TEXT: u32 = 1024;
 
 /// An instant of a status: written by the operator (`time::in_status`), read by people. The year 9999 is not in all
 /// offsets one that the operator can read.

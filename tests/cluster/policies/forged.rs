@@ -97,6 +97,36 @@ async fn a_tenant_cant_take_our_finalizer_off() {
     .await;
 }
 
+/// Seen failing without the expression for the annotation in the policy.
+#[tokio::test]
+async fn a_tenant_cant_write_the_record_of_pending_grants() {
+    with_namespace(async |ns| {
+        let plane = plane().await;
+        let (tenant, operator) = (Account::tenant(plane, &ns).await, Account::operator(plane, &ns).await);
+        ns.apply(&[membership("ci")]).await;
+        let pending = |value: Value| json!({"metadata": {"annotations": {"membership.dev/pending-grants": value}}});
+        let forged = json!(r#"{"number":7,"roles":[{"role":"admin"}]}"#);
+        let sentence = format!(
+            "the annotation membership.dev/pending-grants is the record of membership-operator, and {} may not change it: \
+             keep it as it is (kubectl apply and patch do, kubectl replace needs it in the file), and leave it out of a new \
+             object; to restore a backup, use an account that a ClusterRoleBinding gives the ClusterRole \
+             membership-operator-restore",
+            name_of(&ns, "tenant")
+        );
+        let mut born = membership("born");
+        born["metadata"]["annotations"] = pending(forged.clone())["metadata"]["annotations"].clone();
+        assert_refused(tenant.create(&born).await, OPERATOR_ONLY, &sentence);
+        assert_refused(tenant.merge("ci", &pending(forged.clone())).await, OPERATOR_ONLY, &sentence);
+        operator.merge("ci", &pending(json!(r#"{"number":1,"roles":[]}"#))).await.unwrap();
+        for value in [forged, json!(null)] {
+            assert_refused(tenant.merge("ci", &pending(value)).await, OPERATOR_ONLY, &sentence);
+        }
+        // Every other write is the tenant's.
+        tenant.merge("ci", &json!({"metadata": {"annotations": {"example.com/theirs": "x"}}})).await.unwrap();
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_tenant_who_owns_our_finalizer_by_server_side_apply_cant_let_it_go() {
     with_namespace(async |ns| {
