@@ -21,7 +21,7 @@ use super::reporting::Reports;
 use super::targets::{Targets, Unit};
 use super::tombstones::{self, Tombstones};
 use crate::api::ProjectMembership;
-use crate::api::membership::{ManagedRole, ProviderKind};
+use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
 use crate::clock::Clock;
 use crate::controller::events::Events;
 use crate::core::member::Urgency;
@@ -204,8 +204,11 @@ impl Written {
         }
         let mut written = self.lock();
         let own = written.entry(object.uid().unwrap_or_default()).or_default();
-        if trusted || own.managed.is_none() {
-            own.managed.get_or_insert_default().extend(managed(object));
+        // A new object may come with a record of pending grants, which the operator did not write.
+        let is_new = own.managed.is_none() && PendingGrants::unobserved(object).is_none();
+        let known = own.managed.get_or_insert_default();
+        if trusted || is_new {
+            known.extend(managed(object));
         }
     }
 
