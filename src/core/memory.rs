@@ -12,9 +12,10 @@ use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
+use crate::core::record::Record;
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
-use crate::core::step::{Kind, Outcome};
+use crate::core::step::{Kind, Outcome, unconfirmed};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
 /// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
@@ -187,6 +188,13 @@ pub struct Apply {
     pub asked_by: AskedBy,
 }
 
+impl Apply {
+    /// Whether it repeats a write, or makes it in another way, because the provider's list does not show it.
+    pub fn is_repair(&self) -> bool {
+        matches!(self.purpose, Purpose::Repair | Purpose::Plan { through_another: true })
+    }
+}
+
 /// What a confirmed write means for the declarations of its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -265,6 +273,24 @@ impl Memory {
             Need::Fresh => self.attempt.planned = Some(not_before),
             Need::Clock => self.attempt.clock_asked = Some(not_before),
             Need::Age | Need::Decision | Need::Confirmation => {}
+        }
+    }
+
+    /// Notes what a record that is about to be written begins.
+    pub fn recording(&mut self, record: &Record) {
+        for (role, is_first) in &record.begins {
+            let grant = (record.uid.clone(), role.clone());
+            self.unsent.insert(grant.clone());
+            if *is_first {
+                self.tentative.insert(grant);
+            }
+        }
+    }
+
+    /// Takes in what the provider says about a member that it accepted and does not list.
+    pub fn explained(&mut self, answer: Result<(), Error>, snapshot: &Snapshot) {
+        if let Some(sent) = &mut self.attempt.sent {
+            sent.explained = Some(answer.err().unwrap_or_else(|| unconfirmed(snapshot)));
         }
     }
 
