@@ -12,7 +12,7 @@ async fn without_the_confirmation_nothing_is_sent_and_all_is_said() {
         let outcome = stage.run_with(&stage.arguments(subject)).await;
         assert_eq!(outcome.code, Some(2));
         assert!(outcome.errors.contains("--yes-change-this-project"), "{}", outcome.errors);
-        outcome.says(&[subject, "taken away for the time of this"]);
+        outcome.says(&[subject, "its roles are revoked during the check"]);
         assert_eq!(stage.simulator.infisical().count("", "*") + stage.simulator.zitadel().count("", "*"), 0);
     }
 }
@@ -83,7 +83,7 @@ async fn a_short_list_that_lacks_the_subject_proves_nothing() {
     stage.simulator.zitadel().order(Order::always(Fault::PartialList { drop: 1 }).on("POST", "members/_search"));
     let outcome = stage.run(ZITADEL_ADA).await;
     assert_eq!((outcome.code, stage.writes()), (Some(2), Vec::new()), "{}\n{}", outcome.out, outcome.errors);
-    outcome.says(&["FAIL", "look at the project's members", "incomplete"]);
+    outcome.says(&["FAIL", "list the project's members", "incomplete"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +99,7 @@ async fn arguments_that_make_no_sense_are_told_without_a_request() {
         (changed("--allow-http", "--allow-http=example.com"), "--allow-http=127.0.0.1"),
         (changed("--url", "--url=https://me:wrong-hunter2@example.com"), "user name or password"),
         (changed("--temporary", "--temporary=1M"), "is not a duration"),
-        (changed("--temporary", "--temporary=1s"), "write 2s to 600s"),
+        (changed("--temporary", "--temporary=1s"), "use 2s to 600s"),
         (changed("--client-secret-file", "--client-secret-file=/nowhere"), "can't be read"),
         (changed("--provider", "--provider=zitadel"), "digits"),
         (
