@@ -66,6 +66,19 @@ async fn nobody_who_administers_members_is_touched_least_of_all_the_one_that_sig
     }
 }
 
+/// Its role may be a custom one. Seen failing without the check: the operator revoked its own roles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_that_signs_in_is_refused_whatever_its_role_is_called() {
+    let stage = Stage::new(At::NewInfisical).await;
+    let infisical = stage.simulator.infisical();
+    let rights = ["identity:read", "identity:create", "identity:edit", "identity:delete"];
+    infisical.add_custom_role_with(stage.project(), "members-admin", "Members admin", &rights);
+    infisical.set_roles(stage.project(), INFISICAL_OPERATOR, vec![RoleRow::permanent("members-admin")]);
+    let outcome = stage.run(INFISICAL_OPERATOR).await;
+    assert_eq!((outcome.code, stage.writes()), (Some(2), Vec::new()), "{}\n{}", outcome.out, outcome.errors);
+    assert!(outcome.errors.contains("is the account that signs in"), "{}", outcome.errors);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_unfit_subject_among_several_stops_all() {
     let stage = Stage::new(At::Infisical).await;

@@ -131,7 +131,8 @@ impl Driver {
 
     /// The ids of the projects with a name.
     pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<Vec<String>, Failure> {
-        self.request(None, async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await).await
+        self.request(None, async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await)
+            .await
     }
 
     /// The ids of the subjects with a name that could be members of the project.
@@ -227,7 +228,9 @@ impl Driver {
                     let reported = membership.reported(reports);
                     converged.shown = observation.and_then(|observation| observation.member);
                     match outcome.kind {
-                        step::Kind::Failed { error: Error::RateLimited { .. }, .. } if attempt < ATTEMPTS => attempt += 1,
+                        step::Kind::Failed { error: Error::RateLimited { .. }, .. } if attempt < ATTEMPTS => {
+                            attempt += 1
+                        }
                         step::Kind::Failed { error, .. } => return Err(error.into()),
                         _ => return reported.map(|()| converged),
                     }
@@ -249,7 +252,8 @@ pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, Failur
 
 /// The server accepted a write and does not show it.
 fn not_shown(Apply { change, before, .. }: &Apply) -> Failure {
-    let member = Member { subject_id: String::new(), entries: change.outcome().to_vec(), memberships: 1, version: None };
+    let member =
+        Member { subject_id: String::new(), entries: change.outcome().to_vec(), memberships: 1, version: None };
     let written = if *change == Change::Remove { "a removal".to_owned() } else { held(Some(&member)) };
     let listed = held(before.as_ref());
     Failure::unexpected(format!("a list that shows {listed}, although the server accepted {written}"))

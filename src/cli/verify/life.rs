@@ -59,10 +59,7 @@ impl Life<'_> {
     pub async fn die(&mut self) -> Result<(), Ended> {
         self.delete("revoked", []).await?;
         let listed = self.check.driver.observe(&self.membership.target).await;
-        let absent = listed.and_then(|shown| match shown {
-            None => Ok(held(None)),
-            shown => Err(Failure::unexpected(held(shown.as_ref()))),
-        });
+        let absent = listed.and_then(|shown| Failure::unless(held(shown.as_ref()), shown.is_none()));
         self.check.report.step("absent in a new list", "no membership", absent)?;
         self.delete("revoked again", [self.check.config.role.clone()]).await
     }
@@ -99,8 +96,7 @@ impl Life<'_> {
                 more => format!("{more} writes"),
             };
             let text = format!("{} ({made_text})", held(shown.as_ref()));
-            let is_expected = self.is_what_is_declared(shown.as_ref()) && writes == (made > 0);
-            if is_expected { Ok(text) } else { Err(Failure::unexpected(text)) }
+            Failure::unless(text, self.is_what_is_declared(shown.as_ref()) && writes == (made > 0))
         });
         self.check.report.step(what, expected, result).map(drop)
     }
@@ -151,7 +147,7 @@ impl Life<'_> {
         let added = self.check.driver.converge(&mut writer, false).await;
         let expected = wanted(&[permanent(role), permanent(other)]);
         let added = added.map(|converged| held(converged.shown.as_ref()));
-        let added = added.and_then(|shown| if shown == expected { Ok(shown) } else { Err(Failure::unexpected(shown)) });
+        let added = added.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
         if !self.check.report.step("another writer adds a role", &expected, added)? {
             return Ok(());
         }
@@ -160,7 +156,7 @@ impl Life<'_> {
         let is_detected = drift.iter().any(|drift| drift.role == role && drift.kind == DriftKind::Unexpected);
         let drift: Vec<String> = drift.iter().map(|drift| format!("{:?} {}", drift.kind, drift.role)).collect();
         let drift = if drift.is_empty() { "no drift".to_owned() } else { drift.join(" and ") };
-        let detected = if is_detected { Ok(drift) } else { Err(Failure::unexpected(drift)) };
+        let detected = Failure::unless(drift, is_detected);
         self.check.report.step("it is detected as drift", &format!("Unexpected {role}"), detected)?;
         self.judge("the drift is repaired", other, converged, true)
     }

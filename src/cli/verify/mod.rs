@@ -26,8 +26,8 @@ pub use arguments::VerifyProvider;
 
 use crate::controller::names::one_project;
 use crate::core::clocks::SKEW;
-use crate::provider::Provider;
 use crate::provider::quota::Permit;
+use crate::provider::{Listing, Provider};
 use arguments::Config;
 use driver::Driver;
 use life::Life;
@@ -104,10 +104,10 @@ impl Check {
         let kind = self.config.kind();
         let listing = self.driver.list(&project, kind).await;
         let result = match &listing {
-            Ok(listing) => {
-                let count = format!("{} members", listing.members.len());
-                if listing.partial { Err(Failure::unexpected(format!("an incomplete list of {count}"))) } else { Ok(count) }
+            Ok(Listing { partial: true, members }) => {
+                Err(Failure::unexpected(format!("an incomplete list of {}", members.len())))
             }
+            Ok(Listing { members, .. }) => Ok(format!("{} members", members.len())),
             Err(failure) => Err(failure.clone()),
         };
         self.report.step(&format!("list the project's members of kind {kind:?}"), "a complete list", result)?;
@@ -182,7 +182,7 @@ impl Check {
             ahead @ 1.. => format!("a server {} s ahead", ahead as f64 / 1000.0),
             behind => format!("a server {} s behind", -behind as f64 / 1000.0),
         };
-        let result = if skew.unsigned_abs() <= SKEW { Ok(text) } else { Err(Failure::unexpected(text)) };
+        let result = Failure::unless(text, skew.unsigned_abs() <= SKEW);
         self.report.step("clocks", &format!("a difference of at most {} s", SKEW.as_secs()), result)
     }
 }

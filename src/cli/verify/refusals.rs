@@ -66,7 +66,7 @@ impl Check {
         self.expect_error("a role that does not exist", &[Reason::RoleNotFound], result)?;
         if let Ok(expected) = before {
             let shown = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
-            let shown = shown.and_then(|s| if s == expected { Ok(s) } else { Err(Failure::unexpected(s)) });
+            let shown = shown.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
             self.report.step("nothing was written", &expected, shown)?;
         }
         Ok(())
@@ -89,7 +89,11 @@ impl Check {
         let Target { project, subject_kind: kind, .. } = target;
         let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
         let subject = subject.and_then(|ids| Ok(one_subject(ids, *kind, NO_NAME, project)?));
-        self.expect_error("a subject name that does not exist", &[Reason::SubjectNotFound, Reason::Forbidden], subject)?;
+        self.expect_error(
+            "a subject name that does not exist",
+            &[Reason::SubjectNotFound, Reason::Forbidden],
+            subject,
+        )?;
         let project = self.driver.find_project(NO_NAME, project.organization_id.as_deref()).await;
         let project = project.and_then(|ids| Ok(one_project(ids, NO_NAME)?));
         self.expect_error("a project name that does not exist", &[Reason::ProjectNotFound, Reason::Forbidden], project)
@@ -98,16 +102,13 @@ impl Check {
     async fn unknown_place(&mut self, what: &str, project: Project, target: &Target) -> Result<(), Ended> {
         // A caller without rights in other projects may receive the second error, or nothing.
         let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
-        match self.driver.list(&project, target.subject_kind).await {
-            Ok(listing) if listing.partial => {
-                let incomplete = "a list that is marked as incomplete".to_owned();
-                self.report.step(what, &any_of(&reasons), Ok(incomplete)).map(drop)
-            }
-            listing => {
-                let result = listing.map(|listing| format!("a list of {} members", listing.members.len()));
-                self.expect_error(what, &reasons, result)
-            }
+        let listing = self.driver.list(&project, target.subject_kind).await;
+        if listing.as_ref().is_ok_and(|listing| listing.partial) {
+            let incomplete = "a list that is marked as incomplete".to_owned();
+            return self.report.step(what, &any_of(&reasons), Ok(incomplete)).map(drop);
         }
+        let result = listing.map(|listing| format!("a list of {} members", listing.members.len()));
+        self.expect_error(what, &reasons, result)
     }
 
     /// A wrong *token* is refused once without harm; a wrong secret at a sign-in could do harm.

@@ -50,6 +50,11 @@ impl Failure {
         Self { reason: None, message: result.into() }
     }
 
+    /// The result, if it is what is expected.
+    pub fn unless(result: String, is_expected: bool) -> Result<String, Self> {
+        if is_expected { Ok(result) } else { Err(Self::unexpected(result)) }
+    }
+
     /// Whether further requests to the server are pointless.
     fn is_final(&self) -> bool {
         matches!(self.reason, Some(Reason::Unreachable | Reason::Unauthorized | Reason::RateLimited))
@@ -141,7 +146,10 @@ impl Report {
     /// Reports the times and the result.
     pub fn finish(&self, times: &[(Timed, Duration)]) {
         if !times.is_empty() {
-            self.print(format_args!("\n{:<12} {:>6} {:>10} {:>10} {:>10}", "times", "count", "least", "median", "most"));
+            self.print(format_args!(
+                "\n{:<12} {:>6} {:>10} {:>10} {:>10}",
+                "times", "count", "least", "median", "most"
+            ));
         }
         for (timed, name) in Timed::ALL {
             let mut of: Vec<Duration> = times.iter().filter(|(t, _)| *t == timed).map(|(_, took)| *took).collect();

@@ -154,14 +154,12 @@ impl Check {
         let (driver, place) = (&self.driver, &project);
         let invite = async |permit: &Permit| driver.provider.invite(permit, place, name).await;
         let invited = driver.request(Some(Timed::Write), invite).await;
-        let stopped = self.report.step(&format!("{name:?} is invited"), "a new member without rights", invited.clone());
+        let ended = self.report.step(&format!("{name:?} is invited"), "a new member without rights", invited.clone());
         if let Ok(id) = invited {
-            if let Err(ended) = stopped {
-                self.restore(&before(id)).await;
-                return Err(ended);
-            }
+            // If the user wants to stop, the next step says so, and the new member is removed like any other.
             return Ok(before(id));
         }
+        ended?;
         match self.driver.find_subject(&project, kind, name).await.as_deref() {
             Ok([]) => {}
             Ok([id]) => self.restore(&before(id.clone())).await,
@@ -207,10 +205,9 @@ impl Check {
         };
         self.driver.request(Some(Timed::Write), write).await?;
         tokio::time::sleep(LAG).await;
-        match held(self.driver.observe(target).await?.as_ref()) {
-            shown if shown == before.text() => Ok(shown),
-            shown => Err(Failure::unexpected(shown)),
-        }
+        let shown = held(self.driver.observe(target).await?.as_ref());
+        let is_restored = shown == before.text();
+        Failure::unless(shown, is_restored)
     }
 
     async fn report_what_is_left(&self, before: &Before) {
