@@ -2,35 +2,52 @@
 
 use super::context::Context;
 use super::reconcile::with_memory;
+use super::roster::Roster;
 use super::snapshot::Taken;
 use super::targets::Unit;
 use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
 use crate::core::memory::{Apply, Purpose};
-use crate::core::step::unconfirmed;
-use crate::provider::Provider;
+use crate::core::snapshot::Snapshot;
 use crate::provider::quota::Permit;
+use crate::provider::{AnyProvider, Provider};
 
 /// Sends a write and notes its response. Whether it is in force is decided by the next steps.
 pub async fn send(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit, apply: Apply) {
     let Taken { snapshot, connection, roster, .. } = taken;
-    let (target, name) = (&snapshot.target, snapshot.subject_name());
-    let Apply { change, purpose, before, .. } = &apply;
-    tracing::debug!(?target, ?change, ?purpose, ?before, "writing");
-    let repairs = matches!(purpose, Purpose::Repair | Purpose::Plan { through_another: true });
-    let answer = if repairs {
+    if apply.is_repair() {
         ctx.metrics.repaired();
+    }
+    let answer = carry_out(&connection.provider, roster, snapshot, permit, &apply).await;
+    let now = tokio::time::Instant::now().into_std();
+    with_memory(ctx, unit, |remembered| {
+        remembered.memory.answered(apply, answer, |role| snapshot.declares(role), now);
+    });
+}
+
+/// Sends a write, and notes its result in the roster.
+pub async fn carry_out(
+    provider: &AnyProvider,
+    roster: &Roster,
+    snapshot: &Snapshot,
+    permit: Permit,
+    apply: &Apply,
+) -> Result<Receipt, Error> {
+    let (target, name) = (&snapshot.target, snapshot.subject_name());
+    let Apply { change, purpose, before, .. } = apply;
+    tracing::debug!(?target, ?change, ?purpose, ?before, "writing");
+    let answer = if apply.is_repair() {
         tracing::info!(?target, "the provider accepted a write and does not show it: repairing it");
-        connection.provider.repair(&permit, target, name, change, before.as_ref()).await
+        provider.repair(&permit, target, name, change, before.as_ref()).await
     } else {
-        connection.provider.apply(&permit, target, name, change).await
+        provider.apply(&permit, target, name, change).await
     };
     drop(permit);
     roster.write_answered(answer.as_ref().err());
     match &answer {
         // No list confirms it now, because the list failed.
         Ok(_) if *purpose == Purpose::EndUnlisted => roster.doubt(&target.subject_id),
-        Ok(receipt) => roster.wrote(&target.subject_id, written(taken, change, *receipt)),
+        Ok(receipt) => roster.wrote(&target.subject_id, written(snapshot, change, *receipt)),
         Err(error) => {
             // If a change takes several requests, the first may have been carried out.
             let is_partly_done = matches!(change, Change::Recreate(_)) || *purpose == Purpose::Repair;
@@ -41,14 +58,7 @@ pub async fn send(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit, app
             tracing::debug!(?target, ?purpose, %error, "the write failed");
         }
     }
-    let now = tokio::time::Instant::now().into_std();
-    with_memory(ctx, unit, |remembered| {
-        let declared = |role: &str| {
-            let mut specs = snapshot.declarations.iter().map(|declaration| &declaration.object.spec);
-            specs.any(|spec| spec.roles.iter().any(|grant| grant.role == role))
-        };
-        remembered.memory.answered(apply, answer, declared, now);
-    });
+    answer
 }
 
 /// Asks the provider why a member that it accepted is not listed.
@@ -56,16 +66,11 @@ pub async fn explain(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit) 
     let Taken { snapshot, connection, .. } = taken;
     let answer = connection.provider.explain_absence(&permit, &snapshot.target).await;
     drop(permit);
-    with_memory(ctx, unit, |remembered| {
-        if let Some(sent) = &mut remembered.memory.attempt.sent {
-            sent.explained = Some(answer.err().unwrap_or_else(|| unconfirmed(snapshot)));
-        }
-    });
+    with_memory(ctx, unit, |remembered| remembered.memory.explained(answer, snapshot));
 }
 
 /// The member that a change should result in.
-fn written(taken: &Taken, change: &Change, receipt: Receipt) -> Option<Member> {
-    let snapshot = &taken.snapshot;
+fn written(snapshot: &Snapshot, change: &Change, receipt: Receipt) -> Option<Member> {
     let kept = receipt.kept.and(snapshot.provider.capabilities.empty_role).map(|role| vec![Entry::permanent(role)]);
     let entries = match change {
         Change::Remove => kept?,

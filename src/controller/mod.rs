@@ -3,7 +3,7 @@
 //! [`reconcile`] is the entry point and follows the pipeline of the crate documentation; each stage has a module of its
 //! own.
 
-mod apply;
+pub(crate) mod apply;
 pub mod connections;
 pub mod context;
 pub(crate) mod events;

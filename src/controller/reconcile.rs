@@ -1,5 +1,5 @@
 //! The driver: one pass over one target, with one call for each stage of the pipeline in `lib.rs`. What to do next is
-//! decided by [`next_step`]; here it is carried out.
+//! decided by [`step::next_step`]; here it is carried out.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::snapshot::{self, Found, Taken};
 use super::targets::{Remembered, Unit};
 use super::{apply, faults, object, record, release, report};
 use crate::core::memory::Confirmed;
-use crate::core::step::{Next, Observe, Step, next_step};
+use crate::core::step::{self, Next, Observe, Step};
 use crate::provider::quota::{Kind, Permit};
 use crate::provider::{Error, Urgency};
 
@@ -119,15 +119,8 @@ fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next
             *remembered = Remembered { through, ..Remembered::default() };
         }
         let evidence_changed = std::mem::replace(&mut remembered.evidence, evidence) != evidence;
-        let memory = &mut remembered.memory;
-        memory.begin(snapshot);
         let observation = roster.observation(&snapshot.target.subject_id);
-        let observed = observation.as_ref();
-        let confirmed = observed.and_then(|o| memory.observed(o, snapshot.provider.capabilities, snapshot.at));
-        let next = next_step(snapshot, observed, memory);
-        if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
-            memory.asked(*need, *not_before);
-        }
+        let (confirmed, next) = step::decide(snapshot, observation.as_ref(), &mut remembered.memory);
         (confirmed, next, evidence_changed)
     });
     if evidence_changed {

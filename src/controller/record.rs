@@ -8,7 +8,6 @@ use super::reconcile::with_memory;
 use super::snapshot::{self, Taken};
 use super::targets::Unit;
 use super::{in_use, replaced, tombstones, write};
-use crate::api::membership::PendingGrants;
 use crate::core::record::Record;
 
 /// Writes the records. `revokes`: something is to be revoked that does not depend on them, so that a failure does not
@@ -18,9 +17,9 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
         let object = &declaration.object;
-        let Record { uid, roles, carried_roles, target, finalize, new } = record;
-        with_memory(ctx, unit, |remembered| remembered.memory.records(&uid, new));
-        let pending = PendingGrants { number: PendingGrants::next_number(object), roles, carried_roles, target };
+        with_memory(ctx, unit, |remembered| remembered.memory.recording(&record));
+        let finalize = record.finalize;
+        let pending = record.pending(object);
         let written = match finalize {
             true => in_use::hold(ctx, object, &taken.connection.uid, Some(&pending)).await,
             false => write::pending_grants(ctx, object, &pending).await.map_err(Into::into),

@@ -56,10 +56,14 @@ impl Taken {
 }
 
 /// The present versions of the declarations of a target. An object that is being deleted and has nothing left to revoke
-/// counts as gone.
+/// counts as gone, even if the watch does not show yet that the operator has released it.
 pub fn objects(ctx: &Context, unit: &Unit) -> Vec<Arc<ProjectMembership>> {
     let objects = ctx.targets.declarations(unit).into_iter().filter_map(|reference| ctx.latest(&reference));
-    objects.filter(|object| object.metadata.deletion_timestamp.is_none() || is_finalized(object)).collect()
+    let is_there = |object: &Arc<ProjectMembership>| {
+        let is_alive = object.metadata.deletion_timestamp.is_none();
+        is_alive || is_finalized(object) && !ctx.tombstones.is_released(object)
+    };
+    objects.filter(is_there).collect()
 }
 
 /// Takes a snapshot of a target.

@@ -176,6 +176,11 @@ impl Tombstones {
         lives && object.uid().is_some_and(|uid| self.lock().misses(&uid))
     }
 
+    /// Whether the operator has removed its finalizer from an object, or is about to.
+    pub fn is_released(&self, object: &ProjectMembership) -> bool {
+        object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::LetGo))
+    }
+
     /// The tombstone with this reference, if there is one.
     pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
         self.lock().objects.get(reference).cloned()

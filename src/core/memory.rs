@@ -12,10 +12,10 @@ use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
-use crate::core::record::NewRole;
+use crate::core::record::{NewRole, Record};
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
-use crate::core::step::{Kind, Outcome};
+use crate::core::step::{Kind, Outcome, unconfirmed};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
 /// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
@@ -189,6 +189,13 @@ pub struct Apply {
     pub asked_by: AskedBy,
 }
 
+impl Apply {
+    /// Whether it repeats a write, or makes it in another way, because the provider's list does not show it.
+    pub fn is_repair(&self) -> bool {
+        matches!(self.purpose, Purpose::Repair | Purpose::Plan { through_another: true })
+    }
+}
+
 /// What a confirmed write means for the declarations of its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -271,6 +278,26 @@ impl Memory {
         }
     }
 
+    /// Notes what a record that is about to be written begins.
+    pub fn recording(&mut self, record: &Record) {
+        for NewRole { role, is_temporary, is_first } in &record.new {
+            let grant = (record.uid.clone(), role.clone());
+            if *is_temporary {
+                self.unsent.insert(grant.clone());
+            }
+            if *is_first {
+                self.tentative.insert(grant);
+            }
+        }
+    }
+
+    /// Takes in what the provider says about a member that it accepted and does not list.
+    pub fn explained(&mut self, answer: Result<(), Error>, snapshot: &Snapshot) {
+        if let Some(sent) = &mut self.attempt.sent {
+            sent.explained = Some(answer.err().unwrap_or_else(|| unconfirmed(snapshot)));
+        }
+    }
+
     /// Takes in the outcome of a list that had to begin no earlier than `not_before`.
     pub fn listed(&mut self, not_before: Instant, outcome: Result<(), Error>) {
         // A list that was requested and failed is still required: an older one can't replace it.
@@ -345,18 +372,6 @@ impl Memory {
     fn removed(&mut self) {
         if let Some(refusal) = &mut self.attempt.refusal {
             refusal.removed = true;
-        }
-    }
-
-    /// Notes that new roles of an object are recorded.
-    pub fn records(&mut self, uid: &str, new: Vec<NewRole>) {
-        for NewRole { role, is_temporary, is_first } in new {
-            if is_temporary {
-                self.unsent.insert((uid.to_owned(), role.clone()));
-            }
-            if is_first {
-                self.tentative.insert((uid.to_owned(), role));
-            }
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::api::membership::{CarriedRole, ManagedRole, TargetStatus};
+use crate::api::ProjectMembership;
+use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, TargetStatus};
 use crate::core::clocks::Agreement;
 use crate::core::evaluation::{Evaluation, Reading};
 use crate::core::layers::{Layer, Phase};
@@ -36,6 +37,14 @@ pub struct NewRole {
     pub is_temporary: bool,
     /// No start of it was recorded before.
     pub is_first: bool,
+}
+
+impl Record {
+    /// The content of the annotation of the object.
+    pub fn pending(self, object: &ProjectMembership) -> PendingGrants {
+        let Self { roles, carried_roles, target, .. } = self;
+        PendingGrants { number: PendingGrants::next_number(object), roles, carried_roles, target }
+    }
 }
 
 /// What has to be recorded before the plan is carried out. `refused`: roles that do not exist at the provider.

@@ -125,6 +125,12 @@ impl Snapshot {
         }
     }
 
+    /// Whether a declaration declares a role.
+    pub fn declares(&self, role: &str) -> bool {
+        let mut specs = self.declarations.iter().map(|declaration| &declaration.object.spec);
+        specs.any(|spec| spec.roles.iter().any(|grant| grant.role == role))
+    }
+
     /// The subject's name, if a declaration names it instead of giving an id.
     pub fn subject_name(&self) -> Option<&str> {
         self.declarations.iter().find_map(|declaration| declaration.object.spec.subject.name.as_deref())

@@ -11,7 +11,7 @@ use super::clocks::{self, Agreement};
 use super::evaluation::{Evaluation, Reading, evaluate};
 use super::layers::{Layer, Phase};
 use super::member::{Change, Member, Term, Urgency};
-use super::memory::{Apply, AskedBy, Effects, Memory, Need, Purpose, RefusedChange, Sent};
+use super::memory::{Apply, AskedBy, Confirmed, Effects, Memory, Need, Purpose, RefusedChange, Sent};
 use super::plan::{Loss, Plan, View, plan};
 use super::record::{Record, begins_temporary, records};
 use super::snapshot::{Declaration, Observation, Snapshot};
@@ -119,6 +119,22 @@ pub enum Kind {
     },
     /// Another writer changed the member each time before a write was confirmed.
     Contested,
+}
+
+/// Takes in the snapshot and what was observed last, and decides what to do next. Also returns the write that the
+/// observation confirms.
+pub fn decide(
+    snapshot: &Snapshot,
+    observation: Option<&Observation>,
+    memory: &mut Memory,
+) -> (Option<Confirmed>, Next) {
+    memory.begin(snapshot);
+    let confirmed = observation.and_then(|known| memory.observed(known, snapshot.provider.capabilities, snapshot.at));
+    let next = next_step(snapshot, observation, memory);
+    if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
+        memory.asked(*need, *not_before);
+    }
+    (confirmed, next)
 }
 
 /// Decides what to do next for a target.

@@ -19,7 +19,7 @@ async fn nobody_is_invited_by_default() {
         let stage = Stage::new(At::Infisical).await;
         let outcome = run(&stage, &about).await;
         assert_eq!((outcome.code, stage.writes()), (Some(2), vec![]), "{}\n{}", outcome.out, outcome.errors);
-        for word in ["isn't in the project", "sends mail", "--invite-users"] {
+        for word in ["is not in the project", "sends mail", "--invite-users"] {
             assert!(outcome.errors.contains(word), "{}", outcome.errors);
         }
         assert_eq!(stage.simulator.infisical().mails(), []);
@@ -34,9 +34,9 @@ async fn where_it_is_said_a_user_is_mailed_once_and_removed_in_the_end() {
         let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
         assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{at:?}\n{}\n{}", outcome.out, outcome.errors);
         outcome.says(&["SENDS MAIL"]);
-        outcome.says(&["ok", "is invited", &format!("came {INFISICAL_ADA}")]);
-        outcome.says(&["ok", "revoked: expected no membership; came no membership (1 write)"]);
-        outcome.says(&["ok", INFISICAL_ADA, "is put back", "came no membership"]);
+        outcome.says(&["ok", "is invited", &format!("got {INFISICAL_ADA}")]);
+        outcome.says(&["ok", "revoked: expected no membership; got no membership (1 write)"]);
+        outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
         assert_eq!(stage.simulator.infisical().mails().len(), 1, "{at:?}");
         assert_eq!(stage.world(), before, "{at:?}");
     })
@@ -53,8 +53,8 @@ async fn an_invitation_that_fails_half_way_leaves_nobody_behind() {
         stage.simulator.infisical().order(Order::next(broken).on("PATCH", "/memberships/"));
         let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
         assert_eq!(outcome.code, Some(1), "{at:?}\n{}", outcome.out);
-        outcome.says(&["FAIL", "is invited", "came Unreachable"]);
-        outcome.says(&["ok", INFISICAL_ADA, "is put back", "came no membership"]);
+        outcome.says(&["FAIL", "is invited", "got Unreachable"]);
+        outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
         assert_eq!(stage.world(), before, "{at:?}");
     })
     .await;
@@ -67,7 +67,7 @@ async fn an_invited_user_is_removed_when_a_later_step_fails() {
     stage.simulator.infisical().order(Order::nth(3, Fault::Reset).on("PATCH", "/memberships/"));
     let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.out);
-    outcome.says(&["FAIL", "came Unreachable"]);
-    outcome.says(&["ok", INFISICAL_ADA, "is put back", "came no membership"]);
+    outcome.says(&["FAIL", "got Unreachable"]);
+    outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
     assert_eq!(stage.world(), before);
 }

@@ -26,10 +26,10 @@ async fn a_name_is_said_with_the_id_that_it_stands_for() {
         let about = ["--project-name", project, "--subject-kind", kind, "--subject-name", name, "--subject-id", id];
         let outcome = stage.run_at(&about).await;
         assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{name}\n{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&["ok", &format!("look project {project:?} up"), &format!("came {}", stage.project())]);
-        outcome.says(&["ok", &format!("look {kind} {name:?} up"), &format!("came {id}")]);
+        outcome.says(&["ok", &format!("look up project {project:?}"), &format!("got {}", stage.project())]);
+        outcome.says(&["ok", &format!("look up {kind} {name:?}"), &format!("got {id}")]);
         // By name and by id it is one subject, with one life.
-        assert_eq!(outcome.out.lines().filter(|line| line.contains("the same again")).count(), 1, "{name}");
+        assert_eq!(outcome.out.lines().filter(|line| line.contains("the same declaration again")).count(), 1, "{name}");
         assert_eq!(stage.world(), before, "{name}");
     })
     .await;
@@ -71,11 +71,11 @@ async fn who_may_look_no_name_up_passes_by_id_and_is_told_so_by_name() {
     stage.simulator.infisical().set_org_role(simulator::worlds::INFISICAL_OPERATOR, OrgRole::NoAccess);
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{}", outcome.out);
-    outcome.says(&["ok", "a subject name that nobody has", "came Forbidden"]);
+    outcome.says(&["ok", "a subject name that does not exist", "got Forbidden"]);
     let project = format!("--project-id={INFISICAL_PROJECT}");
     let outcome = stage.run_at(&[&project, "--subject-name=ci-deployer"]).await;
     assert_eq!(outcome.code, Some(1));
-    outcome.says(&["FAIL", "look Identity \"ci-deployer\" up", "came Forbidden"]);
+    outcome.says(&["FAIL", "look up Identity \"ci-deployer\"", "got Forbidden"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

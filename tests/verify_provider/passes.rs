@@ -19,7 +19,7 @@ async fn several_subjects_have_their_lives_one_after_another() {
     arguments.push(format!("--subject-id={}", INFISICAL_REPORTER.to_uppercase()));
     let outcome = stage.run_with(&arguments).await;
     assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.out, outcome.errors);
-    outcome.says(&["ok", INFISICAL_REPORTER, "is put back", "expected auditor and deployer"]);
+    outcome.says(&["ok", INFISICAL_REPORTER, "is restored", "expected auditor and deployer"]);
     assert_eq!(stage.world(), before);
 }
 
@@ -34,7 +34,7 @@ async fn a_wrong_client_secret_is_never_tried_and_a_wrong_token_once() {
     let refused = |status: Option<u16>| status.is_some_and(|status| status == 401 || status == 403);
     let nobody = requests.iter().filter(|request| request.caller.is_empty() && refused(request.status));
     assert_eq!(nobody.count(), 1);
-    outcome.says(&["--", "a wrong client secret", "lock the credential out"]);
+    outcome.says(&["--", "a wrong client secret", "lock the credential"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,8 +44,8 @@ async fn a_clock_that_differs_is_said_and_no_temporary_role_tried() {
     let before = stage.world();
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.out);
-    outcome.says(&["FAIL", "clocks", "came a server 1", " s ahead"]);
-    outcome.says(&["--", "a temporary role: not tried"]);
+    outcome.says(&["FAIL", "clocks", "got a server 1", " s ahead"]);
+    outcome.says(&["--", "a temporary role: skipped"]);
     assert_eq!(outcome.failed().len(), 1, "{}", outcome.out);
     assert_eq!(stage.world(), before);
     assert!(stage.writes().iter().all(|write| !write.contains("temporaryRange")));

@@ -12,7 +12,7 @@ async fn without_the_confirmation_nothing_is_sent_and_all_is_said() {
         let outcome = stage.run_with(&stage.arguments(subject)).await;
         assert_eq!(outcome.code, Some(2));
         assert!(outcome.errors.contains("--yes-change-this-project"), "{}", outcome.errors);
-        outcome.says(&[subject, "taken away for the time of this"]);
+        outcome.says(&[subject, "its roles are revoked during the check"]);
         assert_eq!(stage.simulator.infisical().count("", "*") + stage.simulator.zitadel().count("", "*"), 0);
     }
 }
@@ -66,6 +66,19 @@ async fn nobody_who_administers_members_is_touched_least_of_all_the_one_that_sig
     }
 }
 
+/// Its role may be a custom one. Seen failing without the check: the operator revoked its own roles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_account_that_signs_in_is_refused_whatever_its_role_is_called() {
+    let stage = Stage::new(At::NewInfisical).await;
+    let infisical = stage.simulator.infisical();
+    let rights = ["identity:read", "identity:create", "identity:edit", "identity:delete"];
+    infisical.add_custom_role_with(stage.project(), "members-admin", "Members admin", &rights);
+    infisical.set_roles(stage.project(), INFISICAL_OPERATOR, vec![RoleRow::permanent("members-admin")]);
+    let outcome = stage.run(INFISICAL_OPERATOR).await;
+    assert_eq!((outcome.code, stage.writes()), (Some(2), Vec::new()), "{}\n{}", outcome.out, outcome.errors);
+    assert!(outcome.errors.contains("is the account that signs in"), "{}", outcome.errors);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_unfit_subject_among_several_stops_all() {
     let stage = Stage::new(At::Infisical).await;
@@ -83,7 +96,7 @@ async fn a_short_list_that_lacks_the_subject_proves_nothing() {
     stage.simulator.zitadel().order(Order::always(Fault::PartialList { drop: 1 }).on("POST", "members/_search"));
     let outcome = stage.run(ZITADEL_ADA).await;
     assert_eq!((outcome.code, stage.writes()), (Some(2), Vec::new()), "{}\n{}", outcome.out, outcome.errors);
-    outcome.says(&["FAIL", "look at the project's members", "incomplete"]);
+    outcome.says(&["FAIL", "list the project's members", "incomplete"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +112,7 @@ async fn arguments_that_make_no_sense_are_told_without_a_request() {
         (changed("--allow-http", "--allow-http=example.com"), "--allow-http=127.0.0.1"),
         (changed("--url", "--url=https://me:wrong-hunter2@example.com"), "user name or password"),
         (changed("--temporary", "--temporary=1M"), "is not a duration"),
-        (changed("--temporary", "--temporary=1s"), "write 2s to 600s"),
+        (changed("--temporary", "--temporary=1s"), "use 2s to 600s"),
         (changed("--client-secret-file", "--client-secret-file=/nowhere"), "can't be read"),
         (changed("--provider", "--provider=zitadel"), "digits"),
         (

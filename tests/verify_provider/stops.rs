@@ -18,9 +18,9 @@ async fn told_to_stop_in_the_middle_of_a_write_it_puts_back_what_was_there() {
         running.signal(signal).await;
         let outcome = running.end().await;
         assert_eq!(outcome.code, Some(1), "{signal}: {}", outcome.out);
-        outcome.says(&["told to stop"]);
-        outcome.says(&["ok", "is put back", "expected viewer; came viewer"]);
-        outcome.says(&["FAIL", "all steps", "somebody who stopped it"]);
+        outcome.says(&["interrupted"]);
+        outcome.says(&["ok", "is restored", "expected viewer; got viewer"]);
+        outcome.says(&["FAIL", "all steps", "an interruption by the user"]);
         assert_eq!(stage.world(), before, "{signal}");
     }
 }

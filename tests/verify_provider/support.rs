@@ -45,7 +45,7 @@ pub struct Stage {
     files: TempDir,
 }
 
-/// What a run came to.
+/// What a run resulted in.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
@@ -282,7 +282,7 @@ fn assert_no_secret(Outcome { out, errors, .. }: &Outcome) {
 pub async fn until(what: &str, so: impl Fn() -> bool) {
     let began = Instant::now();
     while !so() {
-        assert!(began.elapsed() < DEADLINE, "it never came to this: {what}");
+        assert!(began.elapsed() < DEADLINE, "this did not happen in time: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -9,10 +9,10 @@ use secrecy::SecretString;
 use super::arguments::{Config, Kind};
 use crate::provider::{AnyProvider, infisical, zitadel};
 
-/// The wrong token: it belongs to nobody and is not secret.
-const WRONG: &str = "verify-provider-tries-a-wrong-token";
+/// The invalid token, which is not secret.
+const INVALID: &str = "verify-provider-tries-a-wrong-token";
 
-/// The files of a credential. Which ones are given says how to sign in.
+/// The files of a credential. Which of them are given determines how to sign in.
 #[derive(Args, Clone, Debug, Default)]
 pub struct CredentialFiles {
     /// The file of a client id: of universal auth (Infisical), or a machine user's name (ZITADEL).
@@ -48,14 +48,6 @@ impl CredentialFiles {
             Self { oidc_token_file: Some(_), .. } => "OIDC auth",
             _ if provider == Kind::Zitadel => "personal access token",
             _ => "access token",
-        }
-    }
-
-    /// The server with the credential from the files. Nothing is sent.
-    pub fn provider(&self, config: &Config) -> Result<AnyProvider, String> {
-        match config.provider {
-            Kind::Infisical => Ok(infisical(config, self.of_infisical()?)),
-            Kind::Zitadel => Ok(zitadel(config, self.of_zitadel()?)),
         }
     }
 
@@ -113,10 +105,19 @@ impl CredentialFiles {
     }
 }
 
-/// The same server with an access token that nobody has.
-pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
-    let token = SecretString::from(WRONG.to_owned());
-    match config.provider {
+/// The server with the credential from the files. Nothing is sent.
+pub fn provider(config: &Config) -> Result<AnyProvider, String> {
+    let files = &config.arguments.credentials;
+    match config.arguments.provider {
+        Kind::Infisical => Ok(infisical(config, files.of_infisical()?)),
+        Kind::Zitadel => Ok(zitadel(config, files.of_zitadel()?)),
+    }
+}
+
+/// The same server with an access token that does not exist.
+pub fn with_an_invalid_token(config: &Config) -> AnyProvider {
+    let token = SecretString::from(INVALID.to_owned());
+    match config.arguments.provider {
         Kind::Infisical => infisical(config, infisical::Credentials::Token(token)),
         Kind::Zitadel => zitadel(config, zitadel::Credentials::PersonalAccessToken(token)),
     }
@@ -124,12 +125,12 @@ pub fn with_a_wrong_token(config: &Config) -> AnyProvider {
 
 fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
     let infisical = infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials);
-    let infisical = infisical.in_organization(config.organization_slug.clone());
-    infisical.inviting_users(config.invite_users).into()
+    let infisical = infisical.in_organization(config.arguments.organization_slug.clone());
+    infisical.inviting_users(config.arguments.invite_users).into()
 }
 
 fn zitadel(config: &Config, credentials: zitadel::Credentials) -> AnyProvider {
-    let instance_host = config.instance_host.clone();
+    let instance_host = config.arguments.instance_host.clone();
     zitadel::Zitadel::new(&config.http, config.endpoint.clone(), credentials, instance_host).into()
 }
 
@@ -142,7 +143,7 @@ fn line_of(option: &str, file: &Path) -> Result<String, String> {
     let text = text_of(option, file)?;
     match text.trim() {
         text if text.contains(char::is_whitespace) => {
-            Err(format!("{option} {} holds more than one word", file.display()))
+            Err(format!("{option} {} contains more than one word", file.display()))
         }
         text => Ok(text.to_owned()),
     }

@@ -1,214 +1,163 @@
-//! The life of one membership, step by step.
-
-use std::collections::BTreeSet;
+//! The life cycle of one membership, step by step.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
-use super::arguments::Config;
-use super::object::{Object, held, roles, wanted, wanted_for};
-use super::report::{Report, Timed};
-use super::server::{Converged, Failure, Server};
-use super::stop::{Ended, Stop};
-use crate::api::membership::DriftKind;
-use crate::core::member::{Change, Entry, Term, Urgency};
+use super::Check;
+use super::driver::Converged;
+use super::membership::{Membership, held, permanent, temporary, wanted};
+use super::report::{Failure, Timed};
+use super::stop::Ended;
+use super::subjects::Before;
+use crate::api::RoleManagement;
+use crate::api::membership::{DriftKind, RoleGrant};
+use crate::core::member::Member;
 
-/// The membership of one subject, and what its life needs.
+/// The membership of one subject.
 pub struct Life<'a> {
-    /// The configuration.
-    pub config: &'a Config,
-    /// The server.
-    pub server: &'a Server,
-    /// Whether the user wants to stop.
-    pub stop: &'a mut Stop,
-    /// The report.
-    pub report: &'a mut Report,
+    /// The check.
+    pub check: &'a mut Check,
+    /// What the subject held before.
+    pub before: &'a Before,
     /// The membership.
-    pub object: Object,
+    pub membership: Membership,
     /// The subject stays a member throughout, because adding it again would send an e-mail.
     pub stays: bool,
 }
 
 impl Life<'_> {
-    /// The life until before its end. The former state is not restored here, whether or not a step ended it early.
-    pub async fn live(&mut self, before: &BTreeSet<String>, clocks_agree: bool) -> Result<(), Ended> {
-        let Config { role, other_role, temporary, .. } = self.config;
-        let (one, other) = (wanted(role), wanted(other_role));
+    /// The life cycle without its end. The former state is not restored here, whether or not a failure ends it early.
+    pub async fn live(&mut self, clocks_agree: bool) -> Result<(), Ended> {
+        let (role, other) = (self.check.config.role.clone(), self.check.config.other_role.clone());
+        let length = self.check.config.temporary.clone();
         if self.stays {
-            let unchanged = *before == BTreeSet::from([role.clone()]);
-            let what = "a first role in the place of what it holds";
-            self.declare_if(what, std::slice::from_ref(&one), |c| unchanged != (c.writes > 0)).await?;
+            let writes = !self.before.roles().iter().eq([&role]);
+            self.declare("a first role replaces what the subject holds", vec![permanent(&role)], writes).await?;
         } else {
-            if !before.is_empty() {
-                self.object.takes_for_its_own(before);
-                self.leave("what it holds is taken away", "no membership").await?;
+            if self.before.is_member() {
+                self.delete("what the subject holds is revoked", self.before.roles()).await?;
             }
-            self.declare("a first role is granted", std::slice::from_ref(&one)).await?;
+            self.declare("a first role is granted", vec![permanent(&role)], true).await?;
         }
-        self.nothing_to_write("the same again").await?;
-        self.declare("a second role beside it", &[one, other.clone()]).await?;
+        self.converge("the same declaration again", "no write", false).await?;
+        self.declare("a second role is added", vec![permanent(&role), permanent(&other)], true).await?;
         if !clocks_agree {
-            self.report.left_out("a temporary role", "the clocks differ, and the operator starts none then");
-            self.declare("a role alone", &[other]).await?;
+            self.check.report.skipped("a temporary role", "the clocks differ, so that the operator starts none");
+            self.declare("one role is removed", vec![permanent(&other)], true).await?;
         } else if self.stays {
-            self.declare("one of them temporary", &[wanted_for(role, temporary), other]).await?;
+            let roles = vec![temporary(&role, &length), permanent(&other)];
+            self.declare("one of the roles becomes temporary", roles, true).await?;
             self.end().await?;
         } else {
-            self.declare("a temporary role alone", &[wanted_for(role, temporary)]).await?;
+            self.declare("a temporary role replaces both", vec![temporary(&role, &length)], true).await?;
             self.end().await?;
-            self.declare("a role again", &[other]).await?;
+            self.declare("a role is granted again", vec![permanent(&other)], true).await?;
         }
-        self.drift().await
+        self.drift(&role, &other).await
     }
 
-    /// The end of the life.
+    /// The end of the life cycle.
     pub async fn die(&mut self) -> Result<(), Ended> {
-        self.leave("revoked", "no membership").await?;
-        self.absent().await?;
-        self.object.takes_for_its_own(&BTreeSet::from([self.config.role.clone()]));
-        self.leave("revoked once more", "no error and no membership").await
+        self.delete("revoked", []).await?;
+        let listed = self.check.driver.observe(&self.membership.target).await;
+        let absent = listed.and_then(|shown| Failure::unless(held(shown.as_ref()), shown.is_none()));
+        self.check.report.step("absent in a new list", "no membership", absent)?;
+        self.delete("revoked again", [self.check.config.role.clone()]).await
     }
 
-    /// Declares these roles, which the target does not hold yet.
-    async fn declare(&mut self, what: &str, wanted: &[Value]) -> Result<(), Ended> {
-        self.declare_if(what, wanted, |converged| converged.writes > 0).await
+    async fn declare(&mut self, what: &str, roles: Vec<RoleGrant>, writes: bool) -> Result<(), Ended> {
+        let expected = wanted(&roles);
+        self.membership.declare(roles);
+        self.converge(what, &expected, writes).await
     }
 
-    async fn declare_if(
-        &mut self,
-        what: &str,
-        wanted: &[Value],
-        fits: impl Fn(&Converged) -> bool,
-    ) -> Result<(), Ended> {
-        self.stop.check()?;
-        if let Err(message) = self.object.declare(wanted) {
-            self.report.step(what, "an admitted object", &Err(message));
-            return Err(Ended::GivenUp);
-        }
-        let expected = roles(self.object.grants().iter().map(|grant| (grant.role.as_str(), grant.term)));
-        let came = self.server.converge(&mut self.object, false).await;
-        self.judge(what, &expected, came, fits)
+    async fn delete(&mut self, what: &str, holds: impl IntoIterator<Item = String>) -> Result<(), Ended> {
+        self.membership.take_over(holds);
+        self.membership.delete();
+        self.converge(what, "no membership", true).await
     }
 
-    /// Checks that what is declared exists already and nothing is written.
-    async fn nothing_to_write(&mut self, what: &str) -> Result<(), Ended> {
-        self.stop.check()?;
-        let came = self.server.converge(&mut self.object, false).await;
-        self.judge(what, "nothing to write", came, |converged| converged.writes == 0)
+    async fn converge(&mut self, what: &str, expected: &str, writes: bool) -> Result<(), Ended> {
+        let converged = self.check.driver.converge(&mut self.membership, false).await;
+        self.judge(what, expected, converged, writes)
     }
 
-    async fn leave(&mut self, what: &str, expected: &str) -> Result<(), Ended> {
-        self.stop.check()?;
-        self.object.leave();
-        let came = self.server.converge(&mut self.object, false).await;
-        self.judge(what, expected, came, |converged| converged.writes > 0)
-    }
-
-    /// Reports the result of a step. `fits`: expectations besides the one that the target holds what is declared.
+    /// Reports whether the subject holds what is declared now, and whether there were writes.
     fn judge(
         &mut self,
         what: &str,
         expected: &str,
-        came: Result<Converged, Failure>,
-        fits: impl Fn(&Converged) -> bool,
+        converged: Result<Converged, Failure>,
+        writes: bool,
     ) -> Result<(), Ended> {
-        let given_up = came.as_ref().err().is_some_and(Failure::is_final);
-        let capabilities = self.server.capabilities(self.object.target());
-        let came = match came {
-            Err(failure) => Err(failure.to_string()),
-            Ok(converged) => {
-                let now = converged.confirmed.unwrap_or_else(Timestamp::now);
-                let right = self.object.is_what_is_held(converged.shown.as_ref(), capabilities, now);
-                let text = format!("{} ({})", held(converged.shown.as_ref()), writes(converged.writes));
-                if right && fits(&converged) { Ok(text) } else { Err(text) }
-            }
-        };
-        self.report.step(what, expected, &came);
-        if given_up { Err(Ended::GivenUp) } else { Ok(()) }
+        let result = converged.and_then(|Converged { shown, writes: made, .. }| {
+            let made_text = match made {
+                0 => "no write".to_owned(),
+                1 => "1 write".to_owned(),
+                more => format!("{more} writes"),
+            };
+            let text = format!("{} ({made_text})", held(shown.as_ref()));
+            Failure::unless(text, self.is_what_is_declared(shown.as_ref()) && writes == (made > 0))
+        });
+        self.check.report.step(what, expected, result).map(drop)
+    }
+
+    /// Whether a row has exactly the roles that are declared and in effect. The base that a provider requires beside
+    /// temporary roles is ignored, because it gives no access.
+    fn is_what_is_declared(&self, shown: Option<&Member>) -> bool {
+        let ended = self.membership.ends().is_none_or(|end| end <= self.check.driver.now());
+        let declared = self.membership.declared().iter().filter(|role| role.temporary.is_none() || !ended);
+        let mut declared: Vec<&str> = declared.map(|role| role.role.as_str()).collect();
+        let Some(member) = shown else { return declared.is_empty() };
+        let base = self.check.driver.capabilities(self.membership.target.subject_kind).permanent_base;
+        let base = base.filter(|base| !declared.is_empty() && !declared.contains(base));
+        let roles = member.entries.iter().map(|entry| entry.role.as_str());
+        let mut roles: Vec<&str> = roles.filter(|role| Some(*role) != base).collect();
+        roles.sort_unstable();
+        declared.sort_unstable();
+        roles == declared && member.memberships == 1
     }
 
     /// Waits for the end of the temporary role.
     async fn end(&mut self) -> Result<(), Ended> {
-        let what = "it is gone at its end";
-        let Some(end) = self.object.grants().iter().filter_map(|grant| grant.term.end()).max() else {
-            return Ok(());
-        };
-        let left = std::time::Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default();
-        self.stop.sleep(left).await?;
+        let Some(end) = self.membership.ends() else { return Ok(()) };
         // A timer may fire a moment early by the wall clock.
-        while Timestamp::now() < end {
-            self.stop.sleep(std::time::Duration::from_millis(1)).await?;
+        while let Ok(left) = std::time::Duration::try_from(end.duration_since(self.check.driver.now()))
+            && !left.is_zero()
+        {
+            self.check.report.sleep(left).await?;
         }
-        let came = self.server.converge(&mut self.object, false).await;
-        let late = came.as_ref().ok().and_then(|c| c.confirmed).map(|confirmed| confirmed.duration_since(end));
-        if let Some(late) = late.and_then(|late| std::time::Duration::try_from(late).ok()) {
-            self.server.note(Timed::End, late);
+        let roles = self.membership.declared().iter().filter(|role| role.temporary.is_none()).cloned();
+        let enforced = self.check.driver.capabilities(self.membership.target.subject_kind).enforces_expiry;
+        let by_whom = if enforced { ", which the server enforces" } else { "" };
+        let expected = format!("{} soon after {end}{by_whom}", wanted(&roles.collect::<Vec<_>>()));
+        let converged = self.check.driver.converge(&mut self.membership, false).await;
+        let confirmed: Option<Timestamp> = converged.as_ref().ok().and_then(|converged| converged.confirmed);
+        if let Some(late) = confirmed.and_then(|confirmed| confirmed.duration_since(end).try_into().ok()) {
+            self.check.driver.note(Timed::End, late);
         }
-        let stay = self.object.grants().iter().filter(|grant| grant.term.end().is_none());
-        let left = match roles(stay.map(|grant| (grant.role.as_str(), grant.term))) {
-            left if self.stays => left,
-            _ => "no membership".to_owned(),
-        };
-        let enforced = self.server.capabilities(self.object.target()).enforces_expiry;
-        let expected = match enforced {
-            true => format!("{left} soon after {end}, which the server was told"),
-            false => format!("{left} soon after {end}"),
-        };
-        self.judge(what, &expected, came, |converged| converged.writes > 0)
+        self.judge("the temporary role is gone at its end", &expected, converged, true)
     }
 
-    /// Adds a role by hand, as another writer would.
-    async fn drift(&mut self) -> Result<(), Ended> {
-        self.stop.check()?;
-        let Config { role, other_role, .. } = self.config;
-        let target = self.object.target().clone();
-        let by_hand = Change::Replace([other_role, role].map(|role| Entry::new(role, Term::Permanent)).to_vec());
-        let written = async {
-            let receipt = self.server.write(&target, &by_hand, Urgency::Drift).await?;
-            self.server.confirm(&target, &by_hand, receipt, false).await
-        };
-        let expected = format!("{role} beside {other_role}");
-        let came = match written.await {
-            Ok(()) => Ok(expected.clone()),
-            Err(failure) if failure.is_final() => {
-                self.report.step("a role added by hand", &expected, &Err(failure.to_string()));
-                return Err(Ended::GivenUp);
-            }
-            Err(failure) => Err(failure.to_string()),
-        };
-        if !self.report.step("a role added by hand", &expected, &came) {
+    /// Another writer adds a role.
+    async fn drift(&mut self, role: &str, other: &str) -> Result<(), Ended> {
+        let mut template = self.check.config.template.clone();
+        template.role_management = RoleManagement::Additive;
+        let mut writer = Membership::new(&template, &self.membership.target);
+        writer.declare(vec![permanent(role)]);
+        let added = self.check.driver.converge(&mut writer, false).await;
+        let expected = wanted(&[permanent(role), permanent(other)]);
+        let added = added.map(|converged| held(converged.shown.as_ref()));
+        let added = added.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
+        if !self.check.report.step("another writer adds a role", &expected, added)? {
             return Ok(());
         }
-        let came = self.server.converge(&mut self.object, false).await;
-        let seen = came.as_ref().map(|converged| converged.drift.clone()).unwrap_or_default();
-        let is_seen = seen.iter().any(|drift| drift.role == *role && drift.kind == DriftKind::Unexpected);
-        let seen: Vec<String> = seen.iter().map(|drift| format!("{:?} {}", drift.kind, drift.role)).collect();
-        let seen = if seen.is_empty() { "no drift".to_owned() } else { seen.join(" and ") };
-        let expected = format!("Unexpected {role}");
-        self.report.step("it is seen as drift", &expected, &if is_seen { Ok(seen) } else { Err(seen) });
-        let expected = format!("{other_role} alone");
-        self.judge("and put right", &expected, came, |converged| converged.writes > 0)
-    }
-
-    /// Checks that a list which begins later shows nothing either.
-    async fn absent(&mut self) -> Result<(), Ended> {
-        self.stop.check()?;
-        let shown = self.server.observe(self.object.target()).await;
-        let came = match &shown {
-            Ok(None) => Ok("no membership".to_owned()),
-            Ok(shown) => Err(held(shown.as_ref())),
-            Err(error) => Err(super::server::said(error)),
-        };
-        self.report.step("absent in a list of its own", "no membership", &came);
-        let given_up = shown.is_err_and(|error| Failure::from(error).is_final());
-        if given_up { Err(Ended::GivenUp) } else { Ok(()) }
-    }
-}
-
-fn writes(count: u32) -> String {
-    match count {
-        0 => "nothing written".to_owned(),
-        1 => "1 write".to_owned(),
-        more => format!("{more} writes"),
+        let converged = self.check.driver.converge(&mut self.membership, false).await;
+        let drift = converged.as_ref().map(|converged| converged.drift.as_slice()).unwrap_or_default();
+        let is_detected = drift.iter().any(|drift| drift.role == role && drift.kind == DriftKind::Unexpected);
+        let drift: Vec<String> = drift.iter().map(|drift| format!("{:?} {}", drift.kind, drift.role)).collect();
+        let drift = if drift.is_empty() { "no drift".to_owned() } else { drift.join(" and ") };
+        let detected = Failure::unless(drift, is_detected);
+        self.check.report.step("it is detected as drift", &format!("Unexpected {role}"), detected)?;
+        self.judge("the drift is repaired", other, converged, true)
     }
 }

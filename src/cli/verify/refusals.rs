@@ -2,187 +2,138 @@
 
 use uuid::Uuid;
 
-use super::arguments::{Config, Kind};
+use super::Check;
+use super::arguments::Kind;
 use super::credentials;
-use super::object::{Object, held, wanted};
-use super::report::Report;
-use super::server::{Failure, Server, said};
-use super::stop::{Ended, Stop};
+use super::membership::{Membership, held, permanent};
+use super::report::Failure;
+use super::stop::Ended;
 use crate::api::Reason;
-use crate::controller::names::{NotOne, one_project, one_subject};
-use crate::core::member::{Change, Member, Project, Target, Urgency};
-use crate::provider::{Error, Provider};
+use crate::controller::names::{one_project, one_subject};
+use crate::core::member::{Project, Target};
+use crate::provider::Provider;
+use crate::provider::quota::Permit;
 
-/// A role that no project has. (ZITADEL would accept any name with the prefix PROJECT.)
+/// A role that does not exist in any project. (ZITADEL would accept any name with the prefix PROJECT.)
 const NO_ROLE: &str = "verify-provider-no-such-role";
-
-/// Provokes all errors, for a target that holds nothing, or the other role if the subject stays a member.
-pub async fn provoke(
-    config: &Config,
-    server: &Server,
-    target: &Target,
-    stop: &Stop,
-    report: &mut Report,
-) -> Result<(), Ended> {
-    unknown_role(config, server, target, stop, report).await?;
-    unknown_subject(config, server, stop, report).await?;
-    unknown_names(server, target, stop, report).await?;
-    // The server looks a grant up by its own id, whatever the project is.
-    let elsewhere = Project { id: nobody(config.provider), grant_id: None, ..target.project.clone() };
-    unknown_place("a project id that nobody has", elsewhere, server, target, stop, report).await?;
-    if config.provider == Kind::Zitadel {
-        let elsewhere = Project { grant_id: Some(nobody(config.provider)), ..target.project.clone() };
-        unknown_place("a grant id that nobody has", elsewhere, server, target, stop, report).await?;
-        // v2 finds a grant by its members, whatever organization is named.
-        let organization_id = Some(nobody(config.provider));
-        let elsewhere = Project { organization_id, grant_id: None, ..target.project.clone() };
-        unknown_place("an organization id that nobody has", elsewhere, server, target, stop, report).await?;
-    }
-    wrong_token(config, server, stop, report).await
-}
 
 /// A name that no subject and no project has. It is not an e-mail address, so that it cannot be invited.
 const NO_NAME: &str = "verify-provider-no-such-name";
 
-/// An id of the right form that nobody has.
-fn nobody(provider: Kind) -> String {
-    match provider {
-        Kind::Infisical => Uuid::new_v4().to_string(),
-        // 18 digits like ZITADEL's own ids, from a time long before ZITADEL existed.
-        Kind::Zitadel => format!("1{:017}", Uuid::new_v4().as_u128() % 10_u128.pow(17)),
-    }
-}
-
-async fn unknown_role(
-    config: &Config,
-    server: &Server,
-    target: &Target,
-    stop: &Stop,
-    report: &mut Report,
-) -> Result<(), Ended> {
-    stop.check()?;
-    let what = "a role that nobody has";
-    let before = match server.observe(target).await {
-        Ok(before) => before,
-        Err(error) => return judge(report, what, &[Reason::RoleNotFound], Err(Failure::from(error))),
-    };
-    let came = grant(config, server, &target.subject_id, NO_ROLE, before.as_ref()).await;
-    judge(report, what, &[Reason::RoleNotFound], came)?;
-    let expected = held(before.as_ref());
-    let came = match server.observe(target).await {
-        Ok(shown) if held(shown.as_ref()) == expected => Ok(expected.clone()),
-        Ok(shown) => Err(held(shown.as_ref())),
-        Err(error) => Err(said(&error)),
-    };
-    report.step("and nothing of it was written", &expected, &came);
-    Ok(())
-}
-
-async fn unknown_subject(config: &Config, server: &Server, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
-    stop.check()?;
-    let what = "a subject id that nobody has";
-    if config.only_by_invitation() {
-        report.left_out(what, "Infisical takes users in by their e-mail addresses only");
-        return Ok(());
-    }
-    let subject = nobody(config.provider);
-    let came = grant(config, server, &subject, &config.role, None).await;
-    judge(report, what, &[Reason::SubjectNotFound], came)
-}
-
-/// Looks up names that nobody has. A credential that may not look names up receives that error.
-async fn unknown_names(server: &Server, target: &Target, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
-    stop.check()?;
-    let Target { project, subject_kind, .. } = target;
-    let came = match server.find_subject(project, *subject_kind, NO_NAME).await {
-        Err(error) => Err(error.into()),
-        Ok(ids) => match one_subject(ids.clone(), *subject_kind, NO_NAME, project) {
-            Err(NotOne::None(none)) => Err(Failure::Provider(Error::SubjectNotFound { message: none.message })),
-            _ => Ok(ids.join(" and ")),
-        },
-    };
-    judge(report, "a subject name that nobody has", &[Reason::SubjectNotFound, Reason::Forbidden], came)?;
-    let came = match server.find_project(NO_NAME, project.organization_id.as_deref()).await {
-        Err(error) => Err(error.into()),
-        Ok(ids) if !ids.is_empty() => Ok(ids.join(" and ")),
-        Ok(none) => match one_project(none, NO_NAME) {
-            Err(none) => Err(Failure::Provider(Error::ProjectNotFound { gone: false, message: none.message })),
-            Ok(id) => Ok(id),
-        },
-    };
-    judge(report, "a project name that nobody has", &[Reason::ProjectNotFound, Reason::Forbidden], came)
-}
-
-/// Requests a role as an object would. If the server grants it against expectation, it is removed again: `before` is
-/// what the subject holds.
-async fn grant(
-    config: &Config,
-    server: &Server,
-    subject: &str,
-    role: &str,
-    before: Option<&Member>,
-) -> Result<String, Failure> {
-    let rejected = |message| Failure::Provider(Error::Rejected { message });
-    let mut object = Object::new(&config.place, subject).map_err(rejected)?;
-    object.declare(&[wanted(role)]).map_err(rejected)?;
-    let came = server.converge(&mut object, false).await;
-    if !matches!(came, Err(Failure::Provider(_))) {
-        let undo = before.map_or(Change::Remove, |member| Change::Replace(member.entries.clone()));
-        server.write(object.target(), &undo, Urgency::Revoke).await?;
-    }
-    came.map(|converged| held(converged.shown.as_ref()))
-}
-
-async fn unknown_place(
-    what: &str,
-    project: Project,
-    server: &Server,
-    target: &Target,
-    stop: &Stop,
-    report: &mut Report,
-) -> Result<(), Ended> {
-    stop.check()?;
-    // A caller without rights in other projects may receive the second error, or nothing.
-    let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
-    let came = match server.list(&project, target.subject_kind).await {
-        Ok(listing) if listing.partial => {
-            report.step(what, &any_of(&reasons), &Ok("a list that is known to be incomplete".to_owned()));
-            return Ok(());
+impl Kind {
+    /// An id of the right form that does not exist.
+    fn unused_id(self) -> String {
+        match self {
+            Self::Infisical => Uuid::new_v4().to_string(),
+            // 18 digits like ZITADEL's own ids, from a time long before ZITADEL existed.
+            Self::Zitadel => format!("1{:017}", Uuid::new_v4().as_u128() % 10_u128.pow(17)),
         }
-        Ok(listing) => Ok(format!("a list of {}", listing.members.len())),
-        Err(error) => Err(Failure::from(error)),
-    };
-    judge(report, what, &reasons, came)
-}
-
-/// A wrong *token* is refused once without harm; a wrong secret at a sign-in could do harm.
-async fn wrong_token(config: &Config, server: &Server, stop: &Stop, report: &mut Report) -> Result<(), Ended> {
-    stop.check()?;
-    let permit = server.permit().await;
-    let came = credentials::with_a_wrong_token(config).verify(&permit).await;
-    drop(permit);
-    let came = came.map(|verified| format!("a yes ({})", verified.api)).map_err(Failure::from);
-    judge(report, "an access token that nobody has", &[Reason::Unauthorized], came)?;
-    if config.credentials.client_secret_file.is_some() {
-        report.left_out(
-            "a wrong client secret",
-            "a server may lock the credential out for everybody who uses it, newer versions of Infisical after three",
-        );
     }
-    Ok(())
 }
 
-fn judge(report: &mut Report, what: &str, reasons: &[Reason], came: Result<String, Failure>) -> Result<(), Ended> {
-    let (given_up, came) = match came {
-        Ok(came) => (false, Err(came)),
-        Err(Failure::Provider(error)) if reasons.contains(&error.reason()) => (false, Ok(said(&error))),
-        Err(failure) => (failure.is_final(), Err(failure.to_string())),
-    };
-    report.step(what, &any_of(reasons), &came);
-    if given_up { Err(Ended::GivenUp) } else { Ok(()) }
+impl Check {
+    /// Provokes all errors, for a target that holds nothing, or the other role if the subject stays a member.
+    pub async fn provoke_errors(&mut self, target: &Target) -> Result<(), Ended> {
+        let kind = self.config.arguments.provider;
+        self.unknown_role(target).await?;
+        let what = "a subject id that does not exist";
+        if self.config.only_by_invitation() {
+            self.report.skipped(what, "Infisical adds users by their e-mail addresses only");
+        } else {
+            let subject = Target { subject_id: kind.unused_id(), ..target.clone() };
+            let role = self.config.role.clone();
+            let result = self.grant(&subject, &role).await;
+            self.expect_error(what, &[Reason::SubjectNotFound], result)?;
+        }
+        self.unknown_names(target).await?;
+        let known = || target.project.clone();
+        // The server looks a grant up by its own id, whatever the project is.
+        let unknown = Project { id: kind.unused_id(), grant_id: None, ..known() };
+        self.unknown_place("a project id that does not exist", unknown, target).await?;
+        if kind == Kind::Zitadel {
+            let unknown = Project { grant_id: Some(kind.unused_id()), ..known() };
+            self.unknown_place("a grant id that does not exist", unknown, target).await?;
+            // v2 finds a grant by its members, whatever organization is named.
+            let unknown = Project { organization_id: Some(kind.unused_id()), grant_id: None, ..known() };
+            self.unknown_place("an organization id that does not exist", unknown, target).await?;
+        }
+        self.invalid_token().await
+    }
+
+    async fn unknown_role(&mut self, target: &Target) -> Result<(), Ended> {
+        let before = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
+        let result = self.grant(target, NO_ROLE).await;
+        self.expect_error("a role that does not exist", &[Reason::RoleNotFound], result)?;
+        if let Ok(expected) = before {
+            let shown = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
+            let shown = shown.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
+            self.report.step("nothing was written", &expected, shown)?;
+        }
+        Ok(())
+    }
+
+    /// Requests a role for a subject. If the server accepts it against expectation, it is revoked.
+    async fn grant(&self, target: &Target, role: &str) -> Result<String, Failure> {
+        let mut membership = Membership::new(&self.config.template, target);
+        membership.declare(vec![permanent(role)]);
+        let granted = self.driver.converge(&mut membership, false).await;
+        if granted.as_ref().err().is_none_or(|failure| failure.reason.is_none()) {
+            membership.delete();
+            self.driver.converge(&mut membership, true).await?;
+        }
+        granted.map(|converged| held(converged.shown.as_ref()))
+    }
+
+    /// Looks up names that do not exist. A credential that may not look names up receives that error.
+    async fn unknown_names(&mut self, target: &Target) -> Result<(), Ended> {
+        let Target { project, subject_kind: kind, .. } = target;
+        let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
+        let subject = subject.and_then(|ids| Ok(one_subject(ids, *kind, NO_NAME, project)?));
+        self.expect_error(
+            "a subject name that does not exist",
+            &[Reason::SubjectNotFound, Reason::Forbidden],
+            subject,
+        )?;
+        let project = self.driver.find_project(NO_NAME, project.organization_id.as_deref()).await;
+        let project = project.and_then(|ids| Ok(one_project(ids, NO_NAME)?));
+        self.expect_error("a project name that does not exist", &[Reason::ProjectNotFound, Reason::Forbidden], project)
+    }
+
+    async fn unknown_place(&mut self, what: &str, project: Project, target: &Target) -> Result<(), Ended> {
+        // A caller without rights in other projects may receive the second error, or nothing.
+        let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
+        let listing = self.driver.list(&project, target.subject_kind).await;
+        if listing.as_ref().is_ok_and(|listing| listing.partial) {
+            let incomplete = "a list that is marked as incomplete".to_owned();
+            return self.report.step(what, &any_of(&reasons), Ok(incomplete)).map(drop);
+        }
+        let result = listing.map(|listing| format!("a list of {} members", listing.members.len()));
+        self.expect_error(what, &reasons, result)
+    }
+
+    /// A wrong *token* is refused once without harm; a wrong secret at a sign-in could do harm.
+    async fn invalid_token(&mut self) -> Result<(), Ended> {
+        let provider = credentials::with_an_invalid_token(&self.config);
+        let verified = self.driver.request(None, async |permit: &Permit| provider.verify(permit).await).await;
+        let result = verified.map(|verified| format!("an accepted sign-in ({})", verified.api));
+        self.expect_error("an access token that does not exist", &[Reason::Unauthorized], result)?;
+        if self.config.arguments.credentials.client_secret_file.is_some() {
+            let why = "a server may lock the credential for all its users; newer versions of Infisical do so after three attempts";
+            self.report.skipped("a wrong client secret", why);
+        }
+        Ok(())
+    }
+
+    fn expect_error(&mut self, what: &str, reasons: &[Reason], result: Result<String, Failure>) -> Result<(), Ended> {
+        let result = match result {
+            Ok(unexpected) => Err(Failure::unexpected(unexpected)),
+            Err(failure) if failure.reason.is_some_and(|reason| reasons.contains(&reason)) => Ok(failure.to_string()),
+            Err(failure) => Err(failure),
+        };
+        self.report.step(what, &any_of(reasons), result).map(drop)
+    }
 }
 
 fn any_of(reasons: &[Reason]) -> String {
-    let reasons: Vec<String> = reasons.iter().map(|reason| format!("{reason:?}")).collect();
-    reasons.join(" or ")
+    reasons.iter().map(|reason| format!("{reason:?}")).collect::<Vec<_>>().join(" or ")
 }

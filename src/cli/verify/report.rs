@@ -1,8 +1,15 @@
-//! The report: one line per step, the durations, and the result.
+//! The report: one line per step, the times, and the result.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use std::time::Duration;
+
+use super::stop::{Ended, Stop};
+use crate::api::Reason;
+use crate::controller::names::NotOne;
+use crate::core::policy::Refusal;
+use crate::core::status::Told;
+use crate::provider::Error;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,38 +36,106 @@ impl Timed {
     ];
 }
 
-/// Everything that was reported and measured so far.
-#[derive(Debug, Default)]
+/// A result that was not expected.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The reason that the operator would report; `None`: the server did something else than expected.
+    pub reason: Option<Reason>,
+    message: String,
+}
+
+impl Failure {
+    /// The server did something else than expected.
+    pub fn unexpected(result: impl Into<String>) -> Self {
+        Self { reason: None, message: result.into() }
+    }
+
+    /// The result, if it is what is expected.
+    pub fn unless(result: String, is_expected: bool) -> Result<String, Self> {
+        if is_expected { Ok(result) } else { Err(Self::unexpected(result)) }
+    }
+
+    /// Whether further requests to the server are pointless.
+    fn is_final(&self) -> bool {
+        matches!(self.reason, Some(Reason::Unreachable | Reason::Unauthorized | Reason::RateLimited))
+    }
+}
+
+impl From<Told> for Failure {
+    fn from(Told { reason, message }: Told) -> Self {
+        Self { reason: Some(reason), message }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { reason, message }: Refusal) -> Self {
+        Self { reason: Some(reason), message }
+    }
+}
+
+impl From<NotOne> for Failure {
+    fn from((NotOne::None(refusal) | NotOne::Several(refusal)): NotOne) -> Self {
+        refusal.into()
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { reason: Some(error.reason()), message: error.to_string() }
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            Some(reason) => write!(f, "{reason:?}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// What was reported so far.
+#[derive(Debug)]
 pub struct Report {
+    stop: Stop,
     passed: u32,
     failed: u32,
 }
 
 impl Report {
+    /// An empty report. `stop`: whether the user wants to stop.
+    pub fn new(stop: Stop) -> Self {
+        Self { stop, passed: 0, failed: 0 }
+    }
+
     /// Prints a line. If nobody reads it any more, the check still continues, so that no project is left half changed.
-    pub fn say(&self, line: impl Display) {
+    pub fn print(&self, line: impl Display) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
-    /// Reports the expectation and the result of a step: `Ok` as expected, `Err` not. Returns whether it was as
-    /// expected.
-    pub fn step(&mut self, what: &str, expected: &str, came: &Result<String, String>) -> bool {
-        let (word, came) = match came {
-            Ok(came) => ("ok  ", came),
-            Err(came) => ("FAIL", came),
-        };
-        self.say(format_args!("{word}  {what}: expected {expected}; came {came}"));
-        match word {
-            "FAIL" => self.failed += 1,
-            _ => self.passed += 1,
+    /// Reports the expected and the actual result of a step. Returns whether it was as expected, or why no further step
+    /// is made.
+    pub fn step(&mut self, what: &str, expected: &str, result: Result<String, Failure>) -> Result<bool, Ended> {
+        match &result {
+            Ok(got) => self.print(format_args!("ok    {what}: expected {expected}; got {got}")),
+            Err(got) => self.print(format_args!("FAIL  {what}: expected {expected}; got {got}")),
         }
-        word != "FAIL"
+        *(if result.is_ok() { &mut self.passed } else { &mut self.failed }) += 1;
+        match result {
+            Err(failure) if failure.is_final() => Err(Ended::GivenUp),
+            result => self.stop.check().map(|()| result.is_ok()),
+        }
     }
 
-    /// Reports what is not tried, and why.
-    pub fn left_out(&self, what: &str, why: &str) {
-        self.say(format_args!("--    {what}: not tried: {why}"));
+    /// Reports a step that is not carried out, and why.
+    pub fn skipped(&self, what: &str, why: &str) {
+        self.print(format_args!("--    {what}: skipped: {why}"));
+    }
+
+    /// Waits for this long, or until the user wants to stop.
+    pub async fn sleep(&mut self, length: Duration) -> Result<(), Ended> {
+        self.stop.sleep(length).await
     }
 
     /// Whether every step had the expected result.
@@ -68,20 +143,23 @@ impl Report {
         self.failed == 0
     }
 
-    /// Reports how long things took and the result.
+    /// Reports the times and the result.
     pub fn finish(&self, times: &[(Timed, Duration)]) {
         if !times.is_empty() {
-            self.say(format_args!("\n{:<12} {:>6} {:>10} {:>10} {:>10}", "times", "count", "least", "median", "most"));
+            self.print(format_args!(
+                "\n{:<12} {:>6} {:>10} {:>10} {:>10}",
+                "times", "count", "least", "median", "most"
+            ));
         }
         for (timed, name) in Timed::ALL {
             let mut of: Vec<Duration> = times.iter().filter(|(t, _)| *t == timed).map(|(_, took)| *took).collect();
             of.sort_unstable();
-            let (Some(least), Some(median), Some(most)) = (of.first(), of.get(of.len() / 2), of.last()) else {
-                continue;
-            };
-            let ms = |took: &Duration| format!("{:.1} ms", took.as_secs_f64() * 1000.0);
-            self.say(format_args!("{name:<12} {:>6} {:>10} {:>10} {:>10}", of.len(), ms(least), ms(median), ms(most)));
+            if let (Some(least), Some(median), Some(most)) = (of.first(), of.get(of.len() / 2), of.last()) {
+                let [least, median, most] =
+                    [least, median, most].map(|took| format!("{:.1} ms", took.as_secs_f64() * 1000.0));
+                self.print(format_args!("{name:<12} {:>6} {least:>10} {median:>10} {most:>10}", of.len()));
+            }
         }
-        self.say(format_args!("\nverify: {} passed, {} failed", self.passed, self.failed));
+        self.print(format_args!("\nverify: {} passed, {} failed", self.passed, self.failed));
     }
 }

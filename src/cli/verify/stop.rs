@@ -6,6 +6,8 @@ use tokio::sync::watch;
 /// Why no further step is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
+    /// The check did not begin, for this reason: nothing was changed.
+    Refused(String),
     /// The user wants to stop.
     Stopped,
     /// The server does not work well enough to continue.
@@ -13,11 +15,12 @@ pub enum Ended {
 }
 
 /// Whether to stop: SIGTERM, Ctrl-C, or a terminal that is closed.
+#[derive(Debug)]
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
-    /// `told` is the operator's own signal. SIGHUP counts as well here, because the user is at a terminal.
-    pub fn new(mut told: watch::Receiver<bool>) -> Self {
+    /// `signalled` is the operator's own signal. SIGHUP counts as well here, because the user is at a terminal.
+    pub fn new(mut signalled: watch::Receiver<bool>) -> Self {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(async move {
             let hung_up = async {
@@ -27,12 +30,10 @@ impl Stop {
                 }
             };
             tokio::select! {
-                _ = told.wait_for(|told| *told) => {}
+                _ = signalled.wait_for(|signalled| *signalled) => {}
                 () = hung_up => {}
             }
-            let _ = stop.send(true);
-            // Keeps the sender alive, so that the channel stays open.
-            stop.closed().await;
+            stop.send_replace(true);
         });
         Self(stopped)
     }

@@ -1,211 +1,234 @@
-//! The subjects of the check: resolving their names, and inviting them if necessary.
+//! The subjects of the check: what each held before, and restoring it.
 
-use super::arguments::{Config, Kind};
-use super::before::Before;
-use super::object::Place;
-use super::report::Report;
-use super::server::{Server, said};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Check;
+use super::driver::row;
+use super::membership::{held, permanent, wanted};
+use super::report::{Failure, Timed};
 use super::stop::Ended;
-use crate::controller::names::{NotOne, one_project, one_subject};
-use crate::core::member::{Project, Target};
-use crate::core::policy::Refusal;
-use crate::provider::Listing;
+use crate::controller::names::{NotOne, one_subject};
+use crate::core::member::{Change, Entry, Project, Target, Term};
+use crate::provider::quota::Permit;
+use crate::provider::{Listing, Provider};
 
-/// A subject as the user named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// By id.
-    Id(String),
-    /// By name.
-    Name(String),
-}
+/// The waits between attempts to restore the former state.
+const PAUSES: [Duration; 5] =
+    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
-impl Asked {
-    /// The id, if the user gave one.
-    pub fn id(&self) -> Option<&str> {
-        match self {
-            Self::Id(id) => Some(id),
-            Self::Name(_) => None,
-        }
-    }
+/// How long a list may be behind a write.
+const LAG: Duration = Duration::from_millis(250);
 
-    /// A description for the report.
-    pub fn text(&self) -> String {
-        match self {
-            Self::Id(id) => id.clone(),
-            Self::Name(name) => format!("{name:?}"),
-        }
-    }
-}
+/// Roles that administer members. A subject with one of them may be the one that signs in, or the last one that can
+/// correct mistakes. An Infisical of October 2024 allows both to be removed (docs/reference/infisical.md, "Errors",
+/// "delete yourself"), and so does a ZITADEL (docs/reference/zitadel.md, "Answers", "last owner, or yourself").
+const ADMINISTERS: [&str; 5] = ["admin", "member", "PROJECT_OWNER", "PROJECT_OWNER_GLOBAL", "PROJECT_GRANT_OWNER"];
 
-/// A subject after its name was resolved.
+/// A subject before the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// It can be a member.
-    Known(Target),
-    /// No user of this name is in the project; the user is to be invited.
-    Outside(String),
+    /// It has an id, and held this.
+    Known(Before),
+    /// A user who is to be invited by this name.
+    ToInvite(String),
 }
 
-/// The state of a subject before the check.
-pub enum Found {
-    /// The roles that it held.
-    There(Before),
-    /// It is to be invited by this name.
-    Outside(String),
+/// What a subject held before anything was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// The target.
+    pub target: Target,
+    /// Its entries, which were permanent; none if there was no membership.
+    pub entries: Vec<Entry>,
 }
 
-/// Why the check does not begin.
-pub enum Unfit {
-    /// A step failed, which was reported.
-    Failed,
-    /// The check is refused, for this reason.
-    Refused(String),
-}
-
-/// Looks up the project, if it was given by name, and writes its id into the place.
-pub async fn find_project(place: &mut Place, server: &Server, report: &mut Report) -> Result<Project, Unfit> {
-    if let Some(name) = place.project.name.clone() {
-        let found = server.find_project(&name, place.project.organization_id.as_deref()).await;
-        let came = found.map_err(|error| said(&error)).and_then(|ids| one_project(ids, &name).map_err(refusal));
-        if !report.step(&format!("look project {name:?} up"), "one id", &came) {
-            return Err(Unfit::Failed);
-        }
-        (place.project.name, place.project.id) = (None, came.ok());
-    }
-    place.project().map_err(Unfit::Refused)
-}
-
-/// Looks up the subjects that were given by name. Each subject is returned once.
-pub async fn find(
-    config: &Config,
-    project: &Project,
-    server: &Server,
-    report: &mut Report,
-) -> Result<Vec<Subject>, Unfit> {
-    let kind = config.place.subject_kind;
-    let mut subjects = Vec::new();
-    for asked in &config.subjects {
-        let subject = match asked {
-            Asked::Id(id) => known(config, id)?,
-            Asked::Name(name) => {
-                let what = format!("look {kind:?} {name:?} up");
-                let found = server.find_subject(project, kind, name).await;
-                match found.map(|ids| one_subject(ids, kind, name, project)) {
-                    Ok(Ok(id)) => {
-                        report.step(&what, "one id", &Ok(id.clone()));
-                        known(config, &id)?
-                    }
-                    Ok(Err(NotOne::None(_))) if config.only_by_invitation() => {
-                        if !config.invite_users {
-                            return Err(Unfit::Refused(outside(&format!("{name:?}"))));
-                        }
-                        let none = "nobody in the project: to be invited".to_owned();
-                        report.step(&what, "one id, or nobody in the project", &Ok(none));
-                        Subject::Outside(name.clone())
-                    }
-                    Ok(Err(NotOne::None(why) | NotOne::Several(why))) => {
-                        report.step(&what, "one id", &Err(refusal(why)));
-                        return Err(Unfit::Failed);
-                    }
-                    Err(error) => {
-                        report.step(&what, "one id", &Err(said(&error)));
-                        return Err(Unfit::Failed);
-                    }
-                }
-            }
+impl Before {
+    /// Reads the state from a list. A state that could not be restored exactly is refused with advice.
+    fn read(listing: &Listing, target: &Target) -> Result<Self, String> {
+        let subject = &target.subject_id;
+        let Some(member) = row(listing, subject).map_err(|failure| failure.to_string())? else {
+            return Ok(Self { target: target.clone(), entries: Vec::new() });
         };
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
+        let roles: BTreeSet<String> = member.entries.iter().map(|entry| entry.role.clone()).collect();
+        if let Some(role) = roles.iter().find(|role| ADMINISTERS.contains(&role.as_str())) {
+            return Err(format!(
+                "{subject} has the role {role:?}, which administers members and is not revoked even for a moment: the \
+                 subject may be the one that signs in, or the last one that can correct mistakes; choose another subject"
+            ));
         }
+        let temporary = member.entries.iter().find(|entry| entry.term != Term::Permanent);
+        // The literal `custom` (docs/reference/infisical.md, "Roles in answers").
+        let verbatim = member.entries.iter().find(|entry| entry.verbatim.is_some());
+        let obstacle = match (temporary, verbatim) {
+            _ if member.memberships > 1 => format!("has {} memberships", member.memberships),
+            (Some(entry), _) => format!("has the temporary role {:?}", entry.role),
+            (_, Some(entry)) => format!("has the role {:?} in a form that the server does not accept", entry.role),
+            _ if roles.len() < member.entries.len() => "has one role twice".to_owned(),
+            _ if roles.is_empty() => "has a membership without a role".to_owned(),
+            _ => return Ok(Self { target: target.clone(), entries: member.entries.clone() }),
+        };
+        Err(format!(
+            "{subject} {obstacle}, which could not be restored exactly: choose another subject, preferably one without any role in the project"
+        ))
     }
-    Ok(subjects)
+
+    /// Whether there was a membership.
+    pub fn is_member(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// The roles.
+    pub fn roles(&self) -> BTreeSet<String> {
+        self.entries.iter().map(|entry| entry.role.clone()).collect()
+    }
+
+    /// A description.
+    fn text(&self) -> String {
+        wanted(&self.roles().iter().map(|role| permanent(role)).collect::<Vec<_>>())
+    }
 }
 
-fn known(config: &Config, id: &str) -> Result<Subject, Unfit> {
-    let object = super::object::Object::new(&config.place, id).map_err(Unfit::Refused)?;
-    Ok(Subject::Known(object.target().clone()))
-}
-
-/// The text of a refusal by the controller's code.
-fn refusal(Refusal { reason, message }: Refusal) -> String {
-    format!("{reason:?}: {message}")
-}
-
-fn outside(who: &str) -> String {
-    format!(
-        "User {who} isn't in the project, and Infisical takes users in by an invitation only, which sends mail: choose a \
-         member, or say --subject-name with the e-mail address and --invite-users"
-    )
-}
-
-/// What each subject held before, according to a list.
-pub fn read(config: &Config, listing: &Listing, subjects: &[Subject]) -> Result<Vec<Found>, String> {
-    let read = |subject: &Subject| match subject {
-        Subject::Outside(name) => Ok(Found::Outside(name.clone())),
-        Subject::Known(target) => match Before::read(listing, target)? {
-            before if config.only_by_invitation() && !before.is_member() => Err(outside(&target.subject_id)),
-            before => Ok(Found::There(before)),
-        },
-    };
-    subjects.iter().map(read).collect()
-}
-
-/// Invites a user, without any rights. If a failed invitation left the user in the project, the user is removed again.
-pub async fn bring_in(config: &Config, server: &Server, name: &str, report: &mut Report) -> Result<Before, Ended> {
-    let what = format!("{name:?} is invited");
-    let expected = "a new member without a right";
-    let project = config.place.project().map_err(|message| {
-        report.step(&what, expected, &Err(message));
-        Ended::GivenUp
-    })?;
-    let target = |subject_id| Target { project: project.clone(), subject_kind: config.place.subject_kind, subject_id };
-    match server.invite(&project, name).await {
-        Ok(id) => {
-            report.step(&what, expected, &Ok(id.clone()));
-            let target = target(id);
-            server.brought_in(&target);
-            Ok(Before::nothing(target))
+impl Check {
+    /// Looks up the subjects, and reads what they hold. Each subject is returned once.
+    pub async fn find_subjects(&mut self, project: &Project, listing: &Listing) -> Result<Vec<Subject>, Ended> {
+        let arguments = self.config.arguments.clone();
+        let mut subjects: Vec<Subject> = Vec::new();
+        for id in &arguments.subject_id {
+            let subject = self.known(listing, id)?;
+            subjects.extend(Some(subject).filter(|subject| !subjects.contains(subject)));
         }
-        Err(error) => {
-            report.step(&what, expected, &Err(said(&error)));
-            match server.find_subject(&project, config.place.subject_kind, name).await.as_deref() {
-                Ok([]) => {}
-                Ok([id]) => {
-                    let target = target(id.clone());
-                    server.brought_in(&target);
-                    Before::nothing(target).put_back(server, report, false).await;
-                }
-                _ => report.say(format_args!(
-                    "LEFT  nobody knows whether User {name:?} is in project {} now. To undo it by hand: remove {name:?} there.",
-                    project.id
-                )),
+        for name in &arguments.subject_name {
+            let subject = self.look_up(project, listing, name).await?;
+            subjects.extend(Some(subject).filter(|subject| !subjects.contains(subject)));
+        }
+        Ok(subjects)
+    }
+
+    fn known(&self, listing: &Listing, id: &str) -> Result<Subject, Ended> {
+        let target = self.config.target(Some(id)).map_err(Ended::Refused)?;
+        let target = target.ok_or_else(|| Ended::Refused(format!("subject {id:?} is not an id")))?;
+        let before = Before::read(listing, &target).map_err(Ended::Refused)?;
+        if self.driver.provider.signed_in_as().is_some_and(|ourselves| ourselves == target.subject_id) {
+            return Err(Ended::Refused(format!("{id} is the account that signs in: choose another subject")));
+        }
+        if self.config.only_by_invitation() && !before.is_member() {
+            return Err(not_a_member(id));
+        }
+        self.report.print(format_args!("      {id} holds {}", before.text()));
+        Ok(Subject::Known(before))
+    }
+
+    async fn look_up(&mut self, project: &Project, listing: &Listing, name: &str) -> Result<Subject, Ended> {
+        let kind = self.config.kind();
+        let what = format!("look up {kind:?} {name:?}");
+        let ids = self.driver.find_subject(project, kind, name).await;
+        let failure = match ids.map(|ids| one_subject(ids, kind, name, project)) {
+            Ok(Ok(id)) => {
+                self.report.step(&what, "one id", Ok(id.clone()))?;
+                return self.known(listing, &id);
             }
-            Err(Ended::GivenUp)
+            Ok(Err(NotOne::None(_))) if self.config.only_by_invitation() => {
+                if !self.config.arguments.invite_users {
+                    return Err(not_a_member(&format!("{name:?}")));
+                }
+                let none = "no user in the project: to be invited".to_owned();
+                self.report.step(&what, "one id, or no user in the project", Ok(none))?;
+                return Ok(Subject::ToInvite(name.to_owned()));
+            }
+            Ok(Err(not_one)) => not_one.into(),
+            Err(failure) => failure,
+        };
+        self.report.step(&what, "one id", Err(failure))?;
+        Err(Ended::GivenUp)
+    }
+
+    /// Invites a user, without any rights. If a failed invitation left the user in the project, the user is removed again.
+    pub async fn invite(&mut self, name: &str) -> Result<Before, Ended> {
+        let project = self.config.project().map_err(Ended::Refused)?;
+        let kind = self.config.kind();
+        let before = |subject_id| Before {
+            target: Target { project: project.clone(), subject_kind: kind, subject_id },
+            entries: Vec::new(),
+        };
+        let (driver, place) = (&self.driver, &project);
+        let invite = async |permit: &Permit| driver.provider.invite(permit, place, name).await;
+        let invited = driver.request(Some(Timed::Write), invite).await;
+        let ended = self.report.step(&format!("{name:?} is invited"), "a new member without rights", invited.clone());
+        if let Ok(id) = invited {
+            // If the user wants to stop, the next step says so, and the new member is removed like any other.
+            return Ok(before(id));
         }
+        ended?;
+        match self.driver.find_subject(&project, kind, name).await.as_deref() {
+            Ok([]) => {}
+            Ok([id]) => self.restore(&before(id.clone())).await,
+            _ => self.report.print(format_args!(
+                "LEFT  it is not known whether User {name:?} is in project {} now. To undo it: remove {name:?} there.",
+                project.id
+            )),
+        }
+        Err(Ended::GivenUp)
+    }
+
+    /// Restores what a subject held, however long the server takes to accept it.
+    pub async fn restore(&mut self, before: &Before) {
+        let mut restored = Ok(String::new());
+        for (attempt, pause) in PAUSES.into_iter().enumerate() {
+            tokio::time::sleep(pause).await;
+            restored = self.try_to_restore(before, attempt > 0).await;
+            if restored.is_ok() {
+                break;
+            }
+        }
+        let (what, is_left) = (format!("what {} held is restored", before.target.subject_id), restored.is_err());
+        // Whether the user wants to stop does not matter any more.
+        let _ = self.report.step(&what, &before.text(), restored);
+        if is_left {
+            self.report_what_is_left(before).await;
+        }
+    }
+
+    /// States the former list itself: the plan of an object tolerates what gives no access, and has no order.
+    async fn try_to_restore(&self, before: &Before, again: bool) -> Result<String, Failure> {
+        let Before { target, entries } = before;
+        let shown = self.driver.observe(target).await?;
+        if before.is_member() && held(shown.as_ref()) == before.text() {
+            return Ok(before.text());
+        }
+        // A membership that no list shows may exist nevertheless, after a write without a response: it is removed.
+        let change = Change::Create(entries.clone()).stated_again(shown.as_ref());
+        let provider = &self.driver.provider;
+        let write = async |permit: &Permit| match again {
+            true => provider.repair(permit, target, None, &change, shown.as_ref()).await,
+            false => provider.apply(permit, target, None, &change).await,
+        };
+        self.driver.request(Some(Timed::Write), write).await?;
+        tokio::time::sleep(LAG).await;
+        let shown = held(self.driver.observe(target).await?.as_ref());
+        let is_restored = shown == before.text();
+        Failure::unless(shown, is_restored)
+    }
+
+    async fn report_what_is_left(&self, before: &Before) {
+        let Target { project, subject_kind, subject_id } = &before.target;
+        let left = match self.driver.observe(&before.target).await {
+            Ok(shown) => format!("holds {}", held(shown.as_ref())),
+            Err(_) => format!("may hold {}, {} or nothing", self.config.role, self.config.other_role),
+        };
+        let grant = project.grant_id.as_ref().map(|grant| format!("grant {grant} of ")).unwrap_or_default();
+        let place = format!("{grant}project {}", project.id);
+        let undo = match before.is_member() {
+            false => format!("remove {subject_kind:?} {subject_id} from {place}"),
+            true => format!("give {subject_kind:?} {subject_id} exactly {} in {place}", before.text()),
+        };
+        self.report.print(format_args!("LEFT  {subject_kind:?} {subject_id} {left}. To undo it: {undo}."));
     }
 }
 
-/// A description of what will be done with a subject.
-pub fn announced(config: &Config, asked: &Asked) -> String {
-    let Config { role, other_role, temporary, place, .. } = config;
-    let who = format!("{:?} {}", place.subject_kind, asked.text());
-    let gets = format!("it gets {role} and {other_role} for moments and {role} for {temporary}");
-    match config.provider {
-        Kind::Infisical if config.only_by_invitation() => {
-            let invited = match (asked, config.invite_users) {
-                (Asked::Name(_), true) => {
-                    ". Who isn't in the project is invited first, which SENDS MAIL, and is removed in the end"
-                }
-                _ => "",
-            };
-            format!(
-                "{who}: what it holds is replaced for the time of this, it stays a member, {gets}, and in the end it holds \
-                 what it held before{invited}"
-            )
-        }
-        _ => format!(
-            "{who}: what it holds is taken away for the time of this, {gets}, and in the end it holds what it held before"
-        ),
-    }
+fn not_a_member(user: &str) -> Ended {
+    Ended::Refused(format!(
+        "User {user} is not in the project, and Infisical adds users by an invitation only, which sends mail: choose a \
+         member, or use --subject-name with the e-mail address and --invite-users"
+    ))
 }

@@ -34,6 +34,11 @@ impl Resync {
         })
     }
 
+    /// One interval for all.
+    pub fn every(interval: Duration) -> Self {
+        Self { provider: interval, shortest: interval }
+    }
+
     /// The interval of the provider object, and of memberships that set none.
     pub fn provider(&self) -> Duration {
         self.provider.max(self.shortest)

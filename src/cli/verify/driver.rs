@@ -1,0 +1,260 @@
+//! The driver: it carries out what the operator decides ([`step::next_step`]) for a membership in memory, at a real
+//! server, under a real quota.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, sleep_until};
+
+use super::membership::{Membership, NAME, held};
+use super::report::{Failure, Timed};
+use crate::api::SubjectKind;
+use crate::api::membership::Drift;
+use crate::api::provider::Limits;
+use crate::controller::apply::carry_out;
+use crate::controller::roster::{Asker, Rosters};
+use crate::core::clocks;
+use crate::core::member::{Capabilities, Change, Member, Project, Target};
+use crate::core::memory::{Apply, Memory, Purpose};
+use crate::core::policy::resync::Resync;
+use crate::core::report::reports;
+use crate::core::snapshot::{ProviderView, Snapshot};
+use crate::core::step::{self, Observe, Step};
+use crate::provider::http::Endpoint;
+use crate::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
+use crate::provider::{AnyProvider, Error, Listing, Provider};
+
+/// How often a request is sent at most while the server reports too many requests. The quota waits in between.
+const ATTEMPTS: u32 = 4;
+/// How long drift may remain: irrelevant here, because nothing is decided on an earlier list.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// A server, with the credential to check.
+pub struct Driver {
+    /// The client.
+    pub provider: AnyProvider,
+    endpoint: String,
+    quota: Quota,
+    rosters: Rosters,
+    times: RefCell<Vec<(Timed, Duration)>>,
+    writes: Cell<u32>,
+}
+
+/// What was done until the provider held what a membership declares.
+#[derive(Clone, Debug, Default)]
+pub struct Converged {
+    /// The number of writes.
+    pub writes: u32,
+    /// The drift that was repaired.
+    pub drift: Vec<Drift>,
+    /// The row in the last list.
+    pub shown: Option<Member>,
+    /// When a list first showed the last write.
+    pub confirmed: Option<Timestamp>,
+}
+
+impl Driver {
+    /// A server to which nothing was sent yet, with the limits that the operator would use.
+    pub fn new(provider: AnyProvider, endpoint: &Endpoint) -> Self {
+        let limits = provider.limits(Limits::default(), endpoint);
+        Self {
+            endpoint: endpoint.as_str().to_owned(),
+            quota: EndpointQuota::new(provider.one_writer()).quota(NAME.to_owned(), limits),
+            provider,
+            rosters: Rosters::default(),
+            times: RefCell::default(),
+            writes: Cell::default(),
+        }
+    }
+
+    /// What the provider supports and requires for a kind of subject.
+    pub fn capabilities(&self, kind: SubjectKind) -> Capabilities {
+        self.provider.capabilities(kind)
+    }
+
+    /// The number of writes that were sent, whatever the server made of them.
+    pub fn writes(&self) -> u32 {
+        self.writes.get()
+    }
+
+    /// All measurements.
+    pub fn times(&self) -> Vec<(Timed, Duration)> {
+        self.times.borrow().clone()
+    }
+
+    /// Records a measurement.
+    pub fn note(&self, timed: Timed, took: Duration) {
+        self.times.borrow_mut().push((timed, took));
+    }
+
+    async fn timed<T>(&self, timed: Timed, request: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let answer = request.await;
+        self.note(timed, began.elapsed());
+        answer
+    }
+
+    /// Sends one request, under a permit.
+    pub async fn request<T>(
+        &self,
+        timed: Option<Timed>,
+        send: impl AsyncFn(&Permit) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        let (kind, urgency) = match timed {
+            Some(Timed::Write) => (Kind::Write, Urgency::Grant),
+            _ => (Kind::Read, Urgency::Resync),
+        };
+        self.writes.set(self.writes.get() + u32::from(kind == Kind::Write));
+        let mut attempt = 1;
+        loop {
+            let permit = self.quota.permit(kind, urgency, NAME).await;
+            let began = Instant::now();
+            let answer = send(&permit).await;
+            timed.into_iter().for_each(|timed| self.note(timed, began.elapsed()));
+            match answer {
+                Err(Error::RateLimited { .. }) if attempt < ATTEMPTS => attempt += 1,
+                answer => return answer.map_err(Failure::from),
+            }
+        }
+    }
+
+    /// The members of this kind in a project.
+    pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, Failure> {
+        self.request(Some(Timed::List), async |permit: &Permit| self.provider.list(permit, project, kind).await).await
+    }
+
+    /// What a list of its own shows of a target.
+    pub async fn observe(&self, target: &Target) -> Result<Option<Member>, Failure> {
+        row(&self.list(&target.project, target.subject_kind).await?, &target.subject_id)
+    }
+
+    /// The ids of the projects with a name.
+    pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<Vec<String>, Failure> {
+        self.request(None, async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await)
+            .await
+    }
+
+    /// The ids of the subjects with a name that could be members of the project.
+    pub async fn find_subject(&self, project: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Failure> {
+        self.request(None, async |permit: &Permit| self.provider.find_subject(permit, project, kind, name).await).await
+    }
+
+    /// The present time, by the clock that decides about ends.
+    pub fn now(&self) -> Timestamp {
+        let (wall, at) = (Timestamp::now(), Instant::now().into_std());
+        wall.saturating_add(clocks::lead(self.provider.clock().as_ref(), wall, at)).unwrap_or(Timestamp::MAX)
+    }
+
+    fn snapshot(&self, membership: &Membership) -> Snapshot {
+        let (wall, at) = (Timestamp::now(), Instant::now().into_std());
+        let target = membership.target.clone();
+        Snapshot {
+            provider: ProviderView {
+                name: NAME.to_owned(),
+                endpoint: self.endpoint.clone(),
+                capabilities: self.capabilities(target.subject_kind),
+                unready: None,
+                is_gone: false,
+                leaving: None,
+                cluster: None,
+                is_ourselves: self.provider.signed_in_as().is_some_and(|id| id == target.subject_id),
+                resync: Resync::every(RESYNC),
+                connection: 0,
+            },
+            declarations: vec![membership.declaration()],
+            shadowed: false,
+            now: self.now(),
+            at,
+            clocks: clocks::agreement(self.provider.clock().as_ref(), wall, at),
+            target,
+        }
+    }
+
+    /// Carries a membership out as the operator does, until the provider holds what it declares or a failure is
+    /// reported. `repairs`: a write that the server accepted and does not show is repaired; otherwise that is a failure.
+    pub async fn converge(&self, membership: &mut Membership, repairs: bool) -> Result<Converged, Failure> {
+        let target = membership.target.clone();
+        let roster = self.rosters.of(&target.project, target.subject_kind);
+        let mut memory = Memory { required: Some(Instant::now().into_std()), ..Memory::default() };
+        let (mut converged, mut attempt, mut permit) = (Converged::default(), 1, None);
+        loop {
+            let snapshot = self.snapshot(membership);
+            let observation = roster.observation(&target.subject_id);
+            let sent = memory.attempt.sent.as_ref().map(|sent| sent.ended);
+            let (confirmed, next) = step::decide(&snapshot, observation.as_ref(), &mut memory);
+            if let (Some(_), Some(sent)) = (confirmed, sent) {
+                self.note(Timed::Confirm, sent.elapsed());
+                converged.confirmed = Some(self.now());
+            }
+            match (next.step, permit.take()) {
+                (Step::Record { records, .. }, _) => {
+                    for record in records {
+                        memory.recording(&record);
+                        membership.record(record);
+                    }
+                }
+                (Step::Observe(Observe { not_before, urgency, .. }), _) => {
+                    sleep_until(not_before.into()).await;
+                    let asker = Asker { quota: &self.quota, urgency, namespace: NAME, spacing: Duration::ZERO };
+                    let list = roster.observe(&self.provider, asker, &target.subject_id, Some(not_before.into()));
+                    memory.listed(not_before, self.timed(Timed::List, list).await.map(drop));
+                }
+                (Step::Apply(apply), _) if apply.purpose == Purpose::Repair && !repairs => {
+                    roster.doubt(&target.subject_id);
+                    return Err(not_shown(&apply));
+                }
+                (Step::Apply(apply), None) => {
+                    permit = Some(self.quota.permit(Kind::Write, apply.urgency, NAME).await);
+                }
+                (Step::Apply(apply), Some(permit)) => {
+                    self.writes.set(self.writes.get() + 1);
+                    let write = carry_out(&self.provider, &roster, &snapshot, permit, &apply);
+                    let answer = self.timed(Timed::Write, write).await;
+                    converged.writes += u32::from(answer.is_ok());
+                    converged.drift.extend(apply.repairs.clone().unwrap_or_default());
+                    memory.answered(*apply, answer, |role| snapshot.declares(role), Instant::now().into_std());
+                }
+                (Step::Explain(urgency), _) => {
+                    let permit = self.quota.permit(Kind::Read, urgency, NAME).await;
+                    memory.explained(self.provider.explain_absence(&permit, &target).await, &snapshot);
+                }
+                (Step::Release(_), _) => return Ok(converged),
+                (Step::Report(outcome), _) => {
+                    let reports = reports(&snapshot, &outcome, &memory);
+                    if memory.end(&snapshot, &outcome) {
+                        roster.doubt(&target.subject_id);
+                    }
+                    let reported = membership.reported(reports);
+                    converged.shown = observation.and_then(|observation| observation.member);
+                    match outcome.kind {
+                        step::Kind::Failed { error: Error::RateLimited { .. }, .. } if attempt < ATTEMPTS => {
+                            attempt += 1
+                        }
+                        step::Kind::Failed { error, .. } => return Err(error.into()),
+                        _ => return reported.map(|()| converged),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The row of a subject in a list; `None`: the list is complete and has none.
+pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, Failure> {
+    match listing.members.iter().find(|member| member.subject_id == subject_id) {
+        None if listing.partial => Err(Failure::unexpected(format!(
+            "the list of members is incomplete, so that it is not known what {subject_id} holds: try again"
+        ))),
+        member => Ok(member.cloned()),
+    }
+}
+
+/// The server accepted a write and does not show it.
+fn not_shown(Apply { change, before, .. }: &Apply) -> Failure {
+    let member =
+        Member { subject_id: String::new(), entries: change.outcome().to_vec(), memberships: 1, version: None };
+    let written = if *change == Change::Remove { "a removal".to_owned() } else { held(Some(&member)) };
+    let listed = held(before.as_ref());
+    Failure::unexpected(format!("a list that shows {listed}, although the server accepted {written}"))
+}
