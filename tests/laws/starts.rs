@@ -91,7 +91,6 @@ impl Status {
             uid: "uid".into(),
             phase,
             exclusive: false,
-            grants_unrecorded: false,
             grants,
             managed: self.managed.clone(),
             carried: Vec::new(),

@@ -108,7 +108,6 @@ impl World {
             uid: format!("uid-{index}"),
             phase,
             exclusive: object.exclusive,
-            grants_unrecorded: false,
             grants,
             managed: object.managed.clone(),
             carried: object.carried.clone(),
@@ -119,18 +118,8 @@ impl World {
         self.objects.iter().enumerate().filter(|(_, object)| !object.gone)
     }
 
-    /// The layers of a pass over object `acting`: an Exclusive one's permanent roles need not be written down before
-    /// its own pass grants them. (A killed pass would leave them to the finalizer, which isn't looked at here.)
-    fn layers(&self, acting: usize, killed: Killed) -> Vec<Layer> {
-        let mut layers: Vec<Layer> = Vec::new();
-        for (index, object) in self.here() {
-            let mut layer = self.layer(index, object);
-            let permanent = layer.grants.iter().all(|grant| grant.term == Term::Permanent);
-            let counts = layer.phase == Phase::Counts && layer.exclusive;
-            layer.grants_unrecorded = counts && permanent && index == acting && killed == Killed::Never;
-            layers.push(layer);
-        }
-        layers
+    fn layers(&self) -> Vec<Layer> {
+        self.here().map(|(index, object)| self.layer(index, object)).collect()
     }
 
     fn view(&self) -> View<'_> {
@@ -151,7 +140,7 @@ impl World {
             if self.objects[index].gone {
                 return did;
             }
-            let layers = self.layers(index, killed);
+            let layers = self.layers();
             let acting = acting(&layers, index);
             let plan = plan(&layers, &self.view());
             if self.write_down(index, &acting, &layers, &plan) {
@@ -205,7 +194,7 @@ impl World {
         let starts = starts_of(acting);
         let carries = taken_out.iter().any(|entry| !acting.carried.contains(entry));
         let object = &mut self.objects[index];
-        if (record == object.managed || (acting.grants_unrecorded && base.is_none())) && !carries {
+        if record == object.managed && !carries {
             return false;
         }
         object.managed = record;
@@ -219,7 +208,7 @@ impl World {
 
     /// Writes what came of the pass into the object's status. `true`: it changed.
     fn tell(&mut self, index: usize) -> bool {
-        let layers = self.layers(index, Killed::Never);
+        let layers = self.layers();
         let acting = acting(&layers, index);
         let others: Vec<Layer> = layers.iter().filter(|layer| layer.uid != acting.uid).cloned().collect();
         let record = record_after(&acting, &others, &shown(&acting, &layers, &self.view()), self.now);
