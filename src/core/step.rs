@@ -161,7 +161,7 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
     });
     // An object that would be carried out if it were not suspended is compared with what the provider shows.
     let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
-    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares)
+    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares && !reading.refused_by_observation)
 }
 
 /// What follows from a snapshot, an observation and the memory.
@@ -359,7 +359,10 @@ impl<'a> Situation<'a> {
         if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
             return self.report(Kind::Contested);
         }
-        if plan.needs_fresh()
+        // What somebody has added since the list must not be removed where no allow rule permits it. A creation is refused
+        // if there is a member.
+        let is_governed = self.snapshot.provider.cluster.is_some() && !matches!(change, Change::Create(_));
+        if (plan.needs_fresh() || is_governed)
             && let Some(not_before) = self.fresh_since(attempt.planned)
         {
             let (spacing, urgency) = (Duration::ZERO, self.urgency());
