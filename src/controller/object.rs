@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::connections::Connection;
@@ -17,10 +16,11 @@ use super::queue::Pause;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::targets::Unit;
 use super::{precedence, record, release, report, snapshot, write};
-use crate::api::{ABANDON, ManagementPolicy, ProjectMembership, Reason};
+use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
 use crate::core::layers::Phase;
 use crate::core::report::never_acted;
+use crate::core::snapshot::is_status_lost;
 use crate::provider::Urgency;
 
 /// One pass over one object.
@@ -29,11 +29,6 @@ pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
     let Some(object) = snapshot::objects(ctx, unit).into_iter().next() else {
         return Ok(Pause::until_woken());
     };
-    let is_leaving = object.metadata.deletion_timestamp.is_some();
-    if is_leaving && object.annotations().get(ABANDON).is_some_and(|value| value == "true") {
-        release::abandon(ctx, &object).await?;
-        return Ok(Pause::until_woken());
-    }
     match resolve(ctx, &object) {
         Err(Unresolved::Checking) => Ok(Pause::until_woken()),
         Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,
@@ -44,7 +39,11 @@ pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
 
 /// The object has no place among the declarations of its target. It gets one when it may be carried out and another one
 /// is deleted.
-async fn without_place<G>(ctx: &Context, object: Arc<ProjectMembership>, resolved: &Resolved) -> Result<Pause<G>, Stop> {
+async fn without_place<G>(
+    ctx: &Context,
+    object: Arc<ProjectMembership>,
+    resolved: &Resolved,
+) -> Result<Pause<G>, Stop> {
     let reading = precedence::alone(ctx, &object, resolved, ctx.now());
     let counts = object.spec.management_policy == ManagementPolicy::Enforce && reading.layer.phase == Phase::Counts;
     ctx.targets.may_count(&object, counts).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
@@ -96,8 +95,8 @@ async fn names_first<G>(
             // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
             // to revoke. A status that was lost may have held the id that the name stood for at that time: then the
             // object is kept.
-            let known = object.status.as_ref().is_none_or(|status| status.observed_generation == -1);
-            let nobody = !known && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
+            let nobody =
+                !is_status_lost(&object) && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
             if object.metadata.deletion_timestamp.is_some() && nobody {
                 release::release(ctx, &object).await?;
                 return Ok(Pause::until_woken());

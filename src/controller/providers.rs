@@ -129,9 +129,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     if let Some(status) = status {
-        provider_status::write(ctx, object.as_ref(), status)
-            .await
-            .map_err(|error| Fault { error: Arc::new(error) })?;
+        provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault { error: Arc::new(error) })?;
     }
     if kept.is_ok() {
         reporting::no_fault(ctx, object.as_ref());

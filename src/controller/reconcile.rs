@@ -42,7 +42,11 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) 
 }
 
 /// One pass over all declarations of a target.
-async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) -> Result<Pause<Brought>, faults::Stop> {
+async fn target(
+    ctx: &Arc<Context>,
+    unit: &Arc<Unit>,
+    brought: Option<Brought>,
+) -> Result<Pause<Brought>, faults::Stop> {
     let mut permit = None;
     match brought {
         Some(Brought::Permit(brought)) => permit = Some(brought),
@@ -62,9 +66,11 @@ async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) 
         report::confirmed(ctx, &taken, confirmed);
         let at_edge = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
         let pause = report::earlier(Pause { until: at_edge, ..Pause::until_woken() }, reported?);
+        let pause = report::earlier(pause, report::long_wait(ctx, unit, &taken).await);
         match (step, permit.take()) {
             (Step::Apply(apply), Some(permit)) if permit.kind() == Kind::Write => {
-                Box::pin(apply::send(ctx, unit, &taken, permit, *apply)).await;
+                let sending = apply::send(ctx, unit, &taken, permit, *apply);
+                Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
             (Step::Explain(_), Some(permit)) if permit.kind() == Kind::Read => {
                 Box::pin(apply::explain(ctx, unit, &taken, permit)).await;
@@ -117,8 +123,7 @@ fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next
         memory.begin(snapshot);
         let observation = roster.observation(&snapshot.target.subject_id);
         let observed = observation.as_ref();
-        let confirmed =
-            observed.and_then(|o| memory.observed(o, snapshot.provider.capabilities, snapshot.at));
+        let confirmed = observed.and_then(|o| memory.observed(o, snapshot.provider.capabilities, snapshot.at));
         let next = next_step(snapshot, observed, memory);
         if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
             memory.asked(*need, *not_before);
@@ -150,7 +155,7 @@ fn observing(
     }
     let Taken { snapshot, connection, roster, .. } = taken;
     let list = list(roster, connection, snapshot.target.subject_id, not_before, (urgency, payer, spacing));
-    let ticket = Ticket { wait: Wait::List(urgency), future: Box::pin(list) };
+    let ticket = Ticket { wait: Wait::List(urgency), future: Box::pin(list.in_current_span()) };
     Pause { ticket: Some(ticket), is_unfinished, ..pause }
 }
 
@@ -179,7 +184,8 @@ fn permitted(
     pause: Pause<Brought>,
 ) -> Pause<Brought> {
     let quota = taken.connection.quota.clone();
-    let future = Box::pin(async move { Brought::Permit(quota.permit(kind, urgency, &payer).await) });
+    let permit = async move { Brought::Permit(quota.permit(kind, urgency, &payer).await) };
+    let future = Box::pin(permit.in_current_span());
     Pause { ticket: Some(Ticket { wait, future }), is_unfinished: is_unfinished(ctx, unit), ..pause }
 }
 

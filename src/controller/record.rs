@@ -13,26 +13,13 @@ use crate::core::record::Record;
 
 /// Writes the records. `revokes`: something is to be revoked that does not depend on them, so that a failure does not
 /// end the pass.
-pub async fn write(
-    ctx: &Context,
-    unit: &Unit,
-    taken: &Taken,
-    records: Vec<Record>,
-    revokes: bool,
-) -> Result<(), Stop> {
+pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, revokes: bool) -> Result<(), Stop> {
     let failed_before = with_memory(ctx, unit, |remembered| remembered.memory.attempt.unrecorded);
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
         let object = &declaration.object;
-        let Record { uid, roles, carried_roles, target, finalize, begins } = record;
-        with_memory(ctx, unit, |remembered| {
-            for (role, is_first) in begins {
-                remembered.memory.unsent.insert((uid.clone(), role.clone()));
-                if is_first {
-                    remembered.memory.tentative.insert((uid.clone(), role));
-                }
-            }
-        });
+        let Record { uid, roles, carried_roles, target, finalize, new } = record;
+        with_memory(ctx, unit, |remembered| remembered.memory.records(&uid, new));
         let pending = PendingGrants { number: PendingGrants::next_number(object), roles, carried_roles, target };
         let written = match finalize {
             true => in_use::hold(ctx, object, &taken.connection.uid, Some(&pending)).await,

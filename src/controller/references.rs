@@ -237,7 +237,11 @@ impl<'a> References<'a> {
 
     async fn get<K>(&self, Place { kind, namespace, name, .. }: &Place<'_>) -> Result<K, Missing>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Complete + Clone + fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + DeserializeOwned
+            + Complete
+            + Clone
+            + fmt::Debug,
     {
         let api: Api<Stored<K>> = Api::namespaced(self.client.clone(), namespace);
         let error = match api.get(name).await.and_then(Stored::answered) {

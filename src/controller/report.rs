@@ -19,14 +19,19 @@ use super::targets::Unit;
 use super::{precedence, release, tombstones, write};
 use crate::api::event::Happening;
 use crate::api::membership::TargetStatus;
-use crate::api::{ProjectMembership, Reason};
+use crate::api::{ABANDON, ProjectMembership, Reason};
 use crate::core::memory::Confirmed;
 use crate::core::policy::Refusal;
 use crate::core::report::{self, Again, Report, again, next_edge, reports};
+use crate::core::snapshot::Declaration;
 use crate::core::step::{Kind, Outcome};
 use crate::provider::Urgency;
 use crate::provider::http::text;
 
+/// How long a request takes before its progress is reported.
+const SLOW: Duration = Duration::from_secs(1);
+/// How long a target waits for its turn before that is reported.
+const LONG: Duration = Duration::from_secs(60);
 /// The longest backoff between failed passes.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 /// The longest backoff while the end of a grant or a revocation is due.
@@ -77,7 +82,8 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
         }
     }
     claim_places(ctx, taken);
-    let edge = next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
+    let edge =
+        next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
         tell_ignored_target(ctx, &declaration.object, &named);
@@ -88,10 +94,57 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
     Ok(earlier(earlier(resync, Pause { until: edge, ..Pause::until_woken() }), reported))
 }
 
+/// Reports the progress of a request that takes long.
+pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &Taken, request: impl Future<Output = ()>) {
+    let mut request = std::pin::pin!(request);
+    if tokio::time::timeout(SLOW, &mut request).await.is_err() {
+        tokio::join!(request, progress(ctx, unit, taken));
+    }
+}
+
+/// Reports a wait that has become long, or returns when it will have.
+pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken) -> Pause<G> {
+    if taken.snapshot.declarations.iter().all(Declaration::is_observed) {
+        return Pause::until_woken();
+    }
+    let began = with_memory(ctx, unit, |remembered| remembered.memory.attempt.began);
+    let left = began.map(|began| (began + LONG).saturating_duration_since(taken.snapshot.at));
+    match left {
+        Some(left) if !left.is_zero() => Pause::after(left),
+        Some(_) | None => {
+            Box::pin(progress(ctx, unit, taken)).await;
+            Pause::until_woken()
+        }
+    }
+}
+
+/// Reports that grants are being carried out. A failure does not matter: the result is reported in any case.
+pub async fn progress(ctx: &Context, unit: &Unit, taken: &Taken) {
+    let Taken { snapshot, roster, .. } = taken;
+    let observation = roster.observation(&snapshot.target.subject_id);
+    let reports =
+        with_memory(ctx, unit, |remembered| report::progress(snapshot, observation.as_ref(), &remembered.memory));
+    for (uid, report) in reports {
+        if let Some(declaration) = taken.declaration(&uid) {
+            // The grant was recorded after the snapshot was taken.
+            let object = ctx.latest(&write::reference(&declaration.object));
+            let written = write::status(ctx, object.as_ref().unwrap_or(&declaration.object), &report.status).await;
+            if let Err(error) = written {
+                tracing::debug!(%error, "the progress of a grant was not reported");
+            }
+        }
+    }
+}
+
 /// Reports to objects whose references cannot be resolved: nothing is done at the provider.
 pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, Refusal)>) -> Result<Pause<G>, Stop> {
     let writes = objects.into_iter().map(async |(object, refusal)| {
         let now = ctx.now();
+        let is_abandoned = object.annotations().get(ABANDON).is_some_and(|value| value == "true");
+        if is_abandoned && object.metadata.deletion_timestamp.is_some() {
+            release::abandon(ctx, &object).await?;
+            return Ok(Pause::until_woken());
+        }
         let report = report::unresolved(&object, &refusal, snapshot::enforces_expiry(ctx, &object), now);
         let is_stuck = object.metadata.deletion_timestamp.is_some() && !report.is_released;
         let edge = next_edge(std::slice::from_ref(&report), now);

@@ -193,4 +193,3 @@ pub fn governed<'a>(
     let provider = object.spec.provider_ref.name.as_str();
     named.rules().map(|rules| Governed { provider, rules, namespace, place })
 }
-

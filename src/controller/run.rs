@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, future};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, controller};
@@ -13,6 +14,8 @@ use tokio::sync::{mpsc, watch as signal};
 use super::context::Context;
 use super::provider_object::ProviderObject;
 use super::providers::{self, Checker};
+use super::queue::Pause;
+use super::reconcile::Brought;
 use super::targets::Unit;
 use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use super::{reconcile, tombstones};
@@ -119,7 +122,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let checking_namespaced = checking(&checker, providers, stopped.clone());
     let checking_cluster = checking(&checker, cluster_providers, stopped.clone());
-    let reconciling = reconciling(ctx.clone(), stopped.clone());
+    let reconciling = reconciling(ctx.clone(), |pass| pass, stopped.clone());
     let reconciling = async {
         // A provider object that is not in the cache yet must not be reported as missing.
         ctx.providers.are_known().await;
@@ -201,10 +204,15 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
 }
 
 /// Runs the passes over targets until `stopped`, and lets those in progress finish.
-pub async fn reconciling(ctx: Arc<Context>, stopped: impl Future<Output = ()>) {
+/// `within` makes a task of each pass.
+pub async fn reconciling(
+    ctx: Arc<Context>,
+    within: impl Fn(BoxFuture<'static, Pause<Brought>>) -> BoxFuture<'static, Pause<Brought>>,
+    stopped: impl Future<Output = ()>,
+) {
     let pass = |unit: Arc<Unit>, brought| {
         let (name, ctx) = (unit.to_string(), ctx.clone());
-        async move { ctx.passes.clone().run(name, reconcile::pass(ctx, unit, brought)).await }
+        within(async move { ctx.passes.clone().run(name, reconcile::pass(ctx, unit, brought)).await }.boxed())
     };
     let waits = |unit: &Arc<Unit>, ticket| {
         let (name, ctx) = (unit.to_string(), ctx.clone());

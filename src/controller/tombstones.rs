@@ -245,7 +245,10 @@ pub fn name_of(name: &str) -> &str {
 }
 
 /// Adds the operator's finalizer to an object from which another writer removed it.
-pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
+pub async fn put_back(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
     tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
@@ -325,7 +328,11 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
     ctx.targets.lost(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
     replaced::forget_unneeded(ctx);
-    tracing::info!(namespace = object.namespace(), name = name_of(&object.name_any()), "nothing of it is left to revoke");
+    tracing::info!(
+        namespace = object.namespace(),
+        name = name_of(&object.name_any()),
+        "nothing of it is left to revoke"
+    );
     true
 }
 

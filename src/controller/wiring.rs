@@ -106,7 +106,8 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 
 /// Builds a controller. Nothing happens until its parts are polled.
 pub fn wire(outside: Outside) -> Wiring {
-    let Outside { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } = outside;
+    let Outside { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
+        outside;
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());

@@ -50,6 +50,9 @@ pub async fn status(
         ctx.targets.saw(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         return Ok(tombstone);
     }
+    if object.status.as_ref() == Some(status) && PendingGrants::unobserved(object).is_none() {
+        return Ok(object.clone());
+    }
     let Some(difference) = status_difference(object, status) else {
         return Ok(object.clone());
     };
@@ -191,15 +194,16 @@ fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
     value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or_else(|| json!({}))
 }
 
-/// The merge patch of a status. If no old status could be decoded ([`super::stored`]), the patch replaces every stored
-/// field. If the object has pending grants, its status as it is stored does not contain them yet: the patch contains
+/// The merge patch of a status. If no old status is known, or it could not be decoded ([`super::stored`]), the patch
+/// replaces every stored field. If the object has pending grants, its status as it is stored does not contain them yet: the patch contains
 /// what they may have changed.
 fn status_difference(object: &ProjectMembership, new: &ProjectMembershipStatus) -> Option<Value> {
-    let replaced = if object.status.is_none() { &LEFT_OUT[..] } else { &[] };
+    let known = object.status.as_ref().filter(|status| status.observed_generation != -1);
+    let replaced = if known.is_none() { &LEFT_OUT[..] } else { &[] };
     let pending = PendingGrants::unobserved(object).map(|pending| pending.number);
-    let known = new.observed_pending_grants;
-    let new = to_value(Some(&ProjectMembershipStatus { observed_pending_grants: pending.or(known), ..new.clone() }));
-    let mut difference = difference(&to_value(object.status.as_ref()), &new)?;
+    let observed = pending.or(new.observed_pending_grants);
+    let new = to_value(Some(&ProjectMembershipStatus { observed_pending_grants: observed, ..new.clone() }));
+    let mut difference = difference(&to_value(known), &new)?;
     if let Value::Object(fields) = &mut difference {
         for field in ["managedRoles", "carriedRoles", "target"].into_iter().filter(|_| pending.is_some()) {
             fields.insert(field.to_owned(), new.get(field).cloned().unwrap_or(Value::Null));
@@ -264,6 +268,7 @@ mod tests {
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&patch), names(fields));
         assert!(LEFT_OUT.iter().all(|field| patch[field].is_null()), "{patch}");
-        assert_eq!(status_difference(&object(Some(new.clone())), &new), None);
+        let known = ProjectMembershipStatus { observed_generation: 1, ..new };
+        assert_eq!(status_difference(&object(Some(known.clone())), &known), None);
     }
 }

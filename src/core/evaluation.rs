@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::places::MOST_DECLARATIONS;
-use super::snapshot::{Snapshot, is_finalized};
-use crate::api::membership::{
-    CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState,
-};
+use super::snapshot::{Snapshot, is_finalized, is_status_lost};
+use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use crate::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, Reason, RoleManagement};
 use crate::core::grants::{self, Grant, Past, Starts};
 use crate::core::layers::{Layer, Phase};
@@ -103,9 +101,8 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
     let shown = || observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
     let mut readings = Vec::with_capacity(declarations.len());
     for (declaration, own) in declarations.iter().zip(&recorded) {
-        let by_others = |role: &&String| {
-            recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)))
-        };
+        let by_others =
+            |role: &&String| recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)));
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
         let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
@@ -388,12 +385,10 @@ fn starts(
 ) -> Starts {
     // The finalizer is added before the first write to the provider: an object without it never granted anything,
     // however long it has waited.
-    let past = match (is_finalized(object), status.observed_generation) {
+    let past = match (is_finalized(object), is_status_lost(object)) {
         (false, _) => Past::New,
-        // Nothing was granted before its first record, and no status was written since.
-        (true, -1) if PendingGrants::of(object).is_some_and(|pending| pending.number == 1) => Past::Recorded,
-        (true, -1) => Past::Lost,
-        (true, _) => Past::Recorded,
+        (true, true) => Past::Lost,
+        (true, false) => Past::Recorded,
     };
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
@@ -430,7 +425,8 @@ fn add_unrecorded(
 ) {
     let spec = &object.spec;
     let generation = object.metadata.generation.unwrap_or_default();
-    let on_its_word = spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
+    let on_its_word =
+        spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
     // That version added the finalizer only when it was about to grant.
     let never_acted = is_looking_on(object) && status.observed_generation != -1;
     let is_covered = PendingGrants::of(object).is_some() || status.observed_generation >= generation - 1;

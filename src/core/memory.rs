@@ -12,6 +12,7 @@ use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
+use crate::core::record::NewRole;
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
 use crate::core::step::{Kind, Outcome};
@@ -33,7 +34,8 @@ pub type AskedBy = BTreeSet<(String, i64)>;
 pub struct Memory {
     /// Roles that do not exist according to the provider.
     pub refused: BTreeMap<String, Refused>,
-    /// Recorded starts of grants that the provider has only ever refused, by uid and role.
+    /// Recorded grants that the provider has not accepted yet, by uid and role. If it refuses such a role, the record of
+    /// it does not count.
     pub tentative: BTreeSet<(String, String)>,
     /// Temporary grants that were recorded and have not been sent to the provider since, by uid and role.
     pub unsent: BTreeSet<(String, String)>,
@@ -231,7 +233,8 @@ impl Memory {
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
         self.attempt.began.get_or_insert(now);
-        let undecided = declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
+        let undecided =
+            declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
         let mut known = std::mem::take(&mut self.undecided);
         for declaration in undecided {
             let generation = declaration.generation();
@@ -296,10 +299,15 @@ impl Memory {
     }
 
     /// Takes in an observation. Returns the write that it confirms.
-    pub fn observed(&mut self, observation: &Observation, capabilities: Capabilities, now: Instant) -> Option<Confirmed> {
-        // A role that is shown exists: the start of its grant counts, whoever granted it first.
-        let shown = |role: &String| observation.member.iter().flat_map(|member| &member.entries).any(|e| e.role == *role);
-        self.tentative.retain(|(_, role)| !shown(role));
+    pub fn observed(
+        &mut self,
+        observation: &Observation,
+        capabilities: Capabilities,
+        now: Instant,
+    ) -> Option<Confirmed> {
+        // A role that is shown exists: the record of it counts, whoever granted it first.
+        let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
+        self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
@@ -340,6 +348,18 @@ impl Memory {
     fn removed(&mut self) {
         if let Some(refusal) = &mut self.attempt.refusal {
             refusal.removed = true;
+        }
+    }
+
+    /// Notes that new roles of an object are recorded.
+    pub fn records(&mut self, uid: &str, new: Vec<NewRole>) {
+        for NewRole { role, is_temporary, is_first } in new {
+            if is_temporary {
+                self.unsent.insert((uid.to_owned(), role.clone()));
+            }
+            if is_first {
+                self.tentative.insert((uid.to_owned(), role));
+            }
         }
     }
 
@@ -415,7 +435,8 @@ impl Memory {
             // The provider named no role that was sent: it must be one that the provider hasn't accepted before. A role
             // that the member has exists.
             Some(_) | None => {
-                let has = |role: &&String| apply.before.iter().flat_map(|m| &m.entries).any(|entry| entry.role == **role);
+                let has =
+                    |role: &&String| apply.before.iter().flat_map(|m| &m.entries).any(|entry| entry.role == **role);
                 apply.gained.iter().filter(|role| !has(role)).cloned().collect()
             }
         };

@@ -56,11 +56,6 @@ impl Places {
         }
     }
 
-    /// All declarations, with a place or without.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        self.ranks.keys()
-    }
-
     /// Whether there is no declaration.
     pub fn is_empty(&self) -> bool {
         self.ranks.is_empty()

@@ -23,8 +23,19 @@ pub struct Record {
     pub target: Option<TargetStatus>,
     /// The object needs the finalizer.
     pub finalize: bool,
-    /// The temporary roles that are new, and whether no start of them was recorded before.
-    pub begins: Vec<(String, bool)>,
+    /// The roles that are new.
+    pub new: Vec<NewRole>,
+}
+
+/// A role that was not recorded before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRole {
+    /// The role.
+    pub role: String,
+    /// It is granted within a window.
+    pub is_temporary: bool,
+    /// No start of it was recorded before.
+    pub is_first: bool,
 }
 
 /// What has to be recorded before the plan is carried out. `refused`: roles that do not exist at the provider.
@@ -81,7 +92,12 @@ pub fn records(
             let mut known = declaration.object.status.iter().flat_map(|status| &status.roles);
             known.any(|known| known.role == role && known.start_time.is_some())
         };
-        let new = record.iter().filter(|(role, term)| **term != Term::Permanent && !layer.managed.contains_key(*role));
+        let new = record.iter().filter(|(role, _)| !layer.managed.contains_key(*role));
+        let new_role = |(role, term): (&String, &Term)| NewRole {
+            role: role.clone(),
+            is_temporary: *term != Term::Permanent,
+            is_first: !started(role),
+        };
         records.push(Record {
             uid: declaration.uid().to_owned(),
             roles: reading.renames.without_ids(&again).written(&record, entries(view.observed)),
@@ -89,9 +105,9 @@ pub fn records(
                 true => carried_before(declaration),
                 false => carries.iter().map(carried_role).collect(),
             },
-            target: pins.then(|| snapshot.target_status()),
+            target: (pins || is_elsewhere(declaration, snapshot)).then(|| snapshot.target_status()),
             finalize,
-            begins: new.map(|(role, _)| (role.clone(), !started(role))).collect(),
+            new: new.map(new_role).collect(),
         });
     }
     records
@@ -113,14 +129,15 @@ fn is_pinned(declaration: &Declaration) -> bool {
     !named || declaration.object.status.as_ref().is_some_and(|status| status.target.is_some())
 }
 
+/// Whether the object's status names another server, where it held access before.
+fn is_elsewhere(declaration: &Declaration, snapshot: &Snapshot) -> bool {
+    let target = declaration.object.status.as_ref().and_then(|status| status.target.as_ref());
+    target.is_some_and(|target| target.endpoint != snapshot.provider.endpoint)
+}
+
 /// Unmanaged entries that a repair removes temporarily and that are not recorded yet. `is_useful`: whether the record of
 /// an entry by some declaration allows to restore it; any other record would be requested again and again.
-fn carried_by(
-    plan: &Plan,
-    layers: &[Layer],
-    view: &View<'_>,
-    is_useful: impl Fn(&Entry) -> bool,
-) -> Vec<Entry> {
+fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
     let recreates = |change: &&Change| matches!(change, Change::Recreate(_));
     let ours = |entry: &Entry| {
         layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, view.now))

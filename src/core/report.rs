@@ -15,11 +15,11 @@ use super::memory::Memory;
 use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::{begins_temporary, entries};
-use super::snapshot::{Declaration, Snapshot, is_finalized, requested};
+use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_status_lost, requested};
 use super::status::{self, InForce, Told};
 use super::step::{Kind, Outcome, needs_observation, view};
 use crate::api::membership::{
-    Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleGrant, RoleState, RoleStatus,
+    Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState, RoleStatus,
 };
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 
@@ -59,10 +59,34 @@ const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<Report> {
     let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
     let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
-    pairs.map(|(declaration, reading)| {
-        let of = Of { snapshot, outcome, memory, layers: &layers, declaration, reading };
-        if declaration.is_leaving() { of.leaving() } else { of.present() }
-    }).collect()
+    pairs
+        .map(|(declaration, reading)| {
+            let of = Of { snapshot, outcome, memory, layers: &layers, declaration, reading };
+            if declaration.is_leaving() { of.leaving() } else { of.present() }
+        })
+        .collect()
+}
+
+/// What is reported about the declarations whose spec no status speaks of yet, while their grants are being carried out.
+pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Vec<(String, Report)> {
+    let observed = observation.and_then(|observation| observation.member.as_ref());
+    let outcome = Outcome {
+        kind: Kind::Settled,
+        evaluation: evaluation::evaluate(snapshot, observed),
+        plan: plan::Plan::default(),
+        observation: observation.cloned(),
+        refused: BTreeSet::new(),
+    };
+    let told = Told::new(Reason::Progressing, "the grant is recorded and is being carried out");
+    let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
+    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
+    let under_way = pairs.filter(|(d, reading)| !d.is_observed() && reading.layer.phase == Phase::Counts);
+    under_way
+        .map(|(declaration, reading)| {
+            let of = Of { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
+            (declaration.uid().to_owned(), of.reported(told.clone()))
+        })
+        .collect()
 }
 
 /// When the next attempt is due.
@@ -88,9 +112,10 @@ pub fn again(snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Agai
 
 /// The next instant after which a report would be another one.
 pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
-    let edges = reports.iter().filter(|report| !report.is_released).flat_map(|report| {
-        [report.status.next_transition_time, status::patience_ends(&report.status.conditions)]
-    });
+    let edges = reports
+        .iter()
+        .filter(|report| !report.is_released)
+        .flat_map(|report| [report.status.next_transition_time, status::patience_ends(&report.status.conditions)]);
     edges.flatten().filter(|edge| *edge > now).min()
 }
 
@@ -136,7 +161,8 @@ impl Of<'_> {
     /// The member as the provider shows it. The outer `None`: it is unknown, or this declaration may not see it.
     fn member(&self) -> Option<Option<&Member>> {
         let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
-        let observation = self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != Kind::NotAsked)?;
+        let observation =
+            self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != Kind::NotAsked)?;
         Some(observation.member.as_ref())
     }
 
@@ -156,9 +182,9 @@ impl Of<'_> {
     fn told(&self) -> Told {
         let inactive = self.inactive();
         if let Some((error, _)) = self.failure() {
-            let is_told = inactive.as_ref().filter(|refusal| {
-                refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome)
-            });
+            let is_told = inactive
+                .as_ref()
+                .filter(|refusal| refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome));
             if let Some(Refusal { reason, message }) = is_told {
                 return Told::new(*reason, message.clone());
             }
@@ -214,7 +240,8 @@ impl Of<'_> {
 
     /// A declared role that does not exist at the provider.
     fn refused_role(&self) -> Option<Told> {
-        let mut declared = self.layer().in_effect(self.now()).filter(|grant| self.outcome.refused.contains(&grant.role));
+        let mut declared =
+            self.layer().in_effect(self.now()).filter(|grant| self.outcome.refused.contains(&grant.role));
         let refused = declared.find_map(|grant| self.memory.refused.get(&grant.role))?;
         Some(Told::new(Reason::RoleNotFound, refused.message.clone()))
     }
@@ -326,9 +353,8 @@ impl Of<'_> {
     /// What the declaration manages after the pass.
     fn record(&self) -> Vec<ManagedRole> {
         let layer = self.layer();
-        let settled_after = |member: Option<&Member>| {
-            layers::record_after(layer, self.layers, &self.answered_for(member), self.now())
-        };
+        let settled_after =
+            |member: Option<&Member>| layers::record_after(layer, self.layers, &self.answered_for(member), self.now());
         let record = match (self.failure(), self.member()) {
             (Some((_, true)) | None, Some(member)) => settled_after(member),
             // The effect of the request is unknown: all of it may have been carried out.
@@ -360,12 +386,10 @@ impl Of<'_> {
                 }
                 roles
             }
-            Phase::Holds if observes => {
-                status::observed_roles(&self.object().spec, old, in_force.shown.as_ref(), now)
-            }
+            Phase::Holds if observes => status::observed_roles(&self.object().spec, old, in_force.shown.as_ref(), now),
             Phase::Counts | Phase::Holds | Phase::Leaves => {
                 let recorded = self.reading.renames.written(&layer.managed, &[]);
-                status::frozen_roles(old, &recorded, in_force, now)
+                status::frozen_roles(&with_recorded(self.object(), old, &recorded), &recorded, in_force, now)
             }
         };
         for role in roles.iter_mut().filter(|role| self.is_untried(&role.role)) {
@@ -386,10 +410,11 @@ impl Of<'_> {
         let drift = self.drift();
         let (roles, managed) = (self.roles(&in_force), self.record());
         // The entries that a repair removed temporarily are back when nothing differs any more.
-        let at_rest = self.outcome.kind == Kind::Settled && told.reason != Reason::Contested;
+        let at_rest =
+            self.outcome.kind == Kind::Settled && !matches!(told.reason, Reason::Contested | Reason::Progressing);
         let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
         // A lost status remains marked as lost until a pass has observed the provider.
-        let is_lost = old.observed_generation == -1 && is_finalized(self.object()) && self.member().is_none();
+        let is_lost = is_status_lost(self.object()) && self.member().is_none();
         let generation = self.declaration.generation();
         let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
         let status = ProjectMembershipStatus {
@@ -427,7 +452,8 @@ impl Of<'_> {
         let why = self.why_it_stays();
         let message = match failure {
             _ if is_handed_over => {
-                "other declarations of this target keep roles of this object: waiting until they have recorded them".to_owned()
+                "other declarations of this target keep roles of this object: waiting until they have recorded them"
+                    .to_owned()
             }
             Some((error, _)) if error.retry() == Retry::Terminal => {
                 format!("the access couldn't be revoked yet: {}. {RELEASE}", why.message)
@@ -456,9 +482,8 @@ impl Of<'_> {
     /// Whether nothing of the declaration is left to revoke.
     fn is_released(&self) -> bool {
         let layer = self.layer();
-        let nothing_left = |shown: &BTreeSet<String>| {
-            layers::record_after(layer, self.layers, shown, self.now()).is_empty()
-        };
+        let nothing_left =
+            |shown: &BTreeSet<String>| layers::record_after(layer, self.layers, shown, self.now()).is_empty();
         let everything: BTreeSet<String> = layer.managed.keys().cloned().collect();
         let is_gone = matches!(self.failure(), Some((Error::ProjectNotFound { gone: true, .. }, _)));
         // If other declarations have recorded all of its roles, the provider's responses to changes of these roles are
@@ -504,6 +529,22 @@ fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {
     drift
 }
 
+/// The roles of a status, with the declared roles that were recorded after it was written.
+fn with_recorded(object: &ProjectMembership, old: &[RoleStatus], recorded: &[ManagedRole]) -> Vec<RoleStatus> {
+    let is_new = |recorded: &&ManagedRole| {
+        let declares = object.spec.roles.iter().any(|grant| grant.role == recorded.role);
+        declares && !old.iter().any(|known| known.role == recorded.role)
+    };
+    let new = recorded.iter().filter(is_new).map(|recorded| RoleStatus {
+        role: recorded.role.clone(),
+        state: RoleState::Active,
+        start_time: recorded.start_time,
+        expiration_time: recorded.expiration_time,
+        message: None,
+    });
+    old.iter().cloned().chain(new).collect()
+}
+
 fn shown(member: Option<&Member>) -> BTreeSet<String> {
     entries(member).iter().map(|entry| entry.role.clone()).collect()
 }
@@ -511,7 +552,8 @@ fn shown(member: Option<&Member>) -> BTreeSet<String> {
 /// The creation time of an object whose roles have not been evaluated yet and for which nothing was granted.
 fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
     let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
-    object.metadata.creation_timestamp.as_ref().filter(|_| !known && !is_finalized(object)).map(|created| created.0)
+    let is_new = !is_finalized(object) || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
+    object.metadata.creation_timestamp.as_ref().filter(|_| !known && is_new).map(|created| created.0)
 }
 
 /// The report of an object whose provider or target is not available: nothing is done at the provider.
@@ -531,17 +573,16 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
     let told = Told::new(reason, message);
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
-    let roles = status::frozen_roles(&old.roles, &record, &in_force, now);
+    let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
     let managed = status::managed_roles(&evaluation::managed(&record), known);
-    let is_started = old.observed_generation != -1 || !is_finalized(object);
     let status = ProjectMembershipStatus {
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
         managed_roles: managed,
         // A lost status remains marked as lost until a pass has observed the provider.
-        observed_generation: if is_started { generation } else { -1 },
+        observed_generation: if is_status_lost(object) { -1 } else { generation },
         conditions: status::conditions(&old.conditions, &told, &[], generation, now),
         // Without an observation the drift is unknown.
         drift: Vec::new(),
@@ -575,14 +616,20 @@ fn unresolved_leaving(
     let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
     let status = ProjectMembershipStatus { conditions, ..old };
     // The cause is reported in the event and the metric.
-    Report { told: Told::new(refusal.reason, message), status, overdue: managed.into_keys().collect(), is_released: false }
+    Report {
+        told: Told::new(refusal.reason, message),
+        status,
+        overdue: managed.into_keys().collect(),
+        is_released: false,
+    }
 }
 
 /// Whether an object's own status shows that it holds nothing at the provider.
 pub fn never_acted(object: &ProjectMembership) -> bool {
     let generation = object.metadata.generation.unwrap_or_default();
+    let is_recorded = PendingGrants::of(object).is_some();
     object.status.as_ref().is_some_and(|status| {
-        status.observed_generation >= generation - 1
+        (is_recorded || status.observed_generation >= generation - 1)
             && status.managed_roles.is_empty()
             && status.carried_roles.is_empty()
     })
@@ -612,7 +659,8 @@ impl Left {
 /// The status of an object that is released while finalizers of other controllers keep it; `None` if there are no
 /// others. Pure.
 pub fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<ProjectMembershipStatus> {
-    let keepers: Vec<&str> = object.metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
+    let keepers: Vec<&str> =
+        object.metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
     if keepers.is_empty() {
         return None;
     }

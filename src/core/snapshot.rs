@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::api::membership::{ManagedRole, TargetStatus};
+use crate::api::membership::{ManagedRole, PendingGrants, TargetStatus};
 use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembership, RECONCILE_AT};
 use crate::core::clocks::Agreement;
 use crate::core::evaluation;
@@ -197,6 +197,13 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
     object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
+/// Whether the status of an object was lost, for example because a backup did not restore it. An object whose first grant
+/// was recorded and that has no status yet is not meant.
+pub fn is_status_lost(object: &ProjectMembership) -> bool {
+    let observed = object.status.as_ref().map_or(-1, |status| status.observed_generation);
+    let is_first = PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
+    observed == -1 && is_finalized(object) && !is_first
+}
 
 /// How urgent a pass over an object's target is, by the object alone.
 pub fn urgency_of(object: &ProjectMembership, now: Timestamp) -> Urgency {

@@ -156,7 +156,11 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
     let is_refused = reading.inactive.as_ref().is_some_and(|inactive| {
         matches!(
             inactive.reason,
-            Reason::NotAllowed | Reason::Progressing | Reason::Suspended | Reason::InvalidSpec | Reason::ProviderNotReady
+            Reason::NotAllowed
+                | Reason::Progressing
+                | Reason::Suspended
+                | Reason::InvalidSpec
+                | Reason::ProviderNotReady
         )
     });
     // An object that would be carried out if it were not suspended is compared with what the provider shows.
@@ -494,7 +498,8 @@ impl<'a> Situation<'a> {
 
     fn most_urgent(&self) -> Option<(&'a Declaration, Urgency)> {
         let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
-        let urgencies = pairs.map(|(declaration, reading)| (declaration, urgency(declaration, reading, self.snapshot.now)));
+        let urgencies =
+            pairs.map(|(declaration, reading)| (declaration, urgency(declaration, reading, self.snapshot.now)));
         urgencies.min_by_key(|(_, urgency)| *urgency)
     }
 
@@ -532,9 +537,8 @@ pub fn view<'a>(
 /// The roles that the provider refused and that no changed spec has requested since.
 fn refused(snapshot: &Snapshot, layers: &[Layer], memory: &Memory) -> BTreeSet<String> {
     let asks_again = |role: &str, asked_by: &AskedBy| {
-        let declares = |layer: &Layer| {
-            layer.phase == Phase::Counts && layer.grants.iter().any(|grant| grant.role == role)
-        };
+        let declares =
+            |layer: &Layer| layer.phase == Phase::Counts && layer.grants.iter().any(|grant| grant.role == role);
         let declaring = snapshot.declarations.iter().zip(layers).filter(|(_, layer)| declares(layer));
         declaring.into_iter().any(|(d, _)| !asked_by.contains(&(d.uid().to_owned(), d.generation())))
     };

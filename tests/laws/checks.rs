@@ -78,7 +78,8 @@ impl World {
             }
             // It may be refused because of what the provider shows. Then it holds what it has recorded.
             let exclusive = spec.role_management == RoleManagement::Exclusive;
-            let may_be_refused = spec.adoption_policy == AdoptionPolicy::Refuse || (exclusive && self.view.cluster.is_some());
+            let may_be_refused =
+                spec.adoption_policy == AdoptionPolicy::Refuse || (exclusive && self.view.cluster.is_some());
             let may_hold = !self.counts(object) || may_be_refused;
             for recorded in object.record().iter().filter(|recorded| may_hold && recorded.role == role) {
                 if recorded.expiration_time.is_none_or(|end| end > now) {
@@ -204,7 +205,8 @@ impl World {
             let seen = object.seen.clone();
             let Some(status) = &seen.status else { continue };
             let startless = |role: &str| seen.spec.roles.iter().any(|grant| grant.role == role && is_startless(grant));
-            let managed = status.managed_roles.iter().map(|known| (&known.role, known.start_time, known.expiration_time));
+            let managed =
+                status.managed_roles.iter().map(|known| (&known.role, known.start_time, known.expiration_time));
             // What is recorded replaces what was reported before.
             let is_managed = |role: &str| status.managed_roles.iter().any(|known| known.role == role);
             let roles = status.roles.iter().filter(|known| !is_managed(&known.role));
@@ -217,7 +219,10 @@ impl World {
                     *known = start;
                 }
                 if start > *known && end.is_some_and(|end| end > now) {
-                    return Err(format!("the start of {role} of {} moves from {known} to {start}", seen.metadata.uid.as_deref().unwrap_or_default()));
+                    return Err(format!(
+                        "the start of {role} of {} moves from {known} to {start}",
+                        seen.metadata.uid.as_deref().unwrap_or_default()
+                    ));
                 }
                 *known = (*known).min(start);
             }
@@ -233,13 +238,13 @@ impl World {
         // A role that is to be handed over to a grant that cannot begin without a clock stays.
         let clocks_agree = snapshot.clocks == Agreement::Agree;
         let is_planned = outcome.kind == Kind::Settled && outcome.plan.change().is_none() && clocks_agree;
-        for (role, end) in shown.iter().filter(|(role, _)| is_planned && self.is_recorded(role) && !self.is_base(role)) {
+        for (role, end) in shown.iter().filter(|(role, _)| is_planned && self.is_recorded(role) && !self.is_base(role))
+        {
             if end.is_some_and(|end| end <= snapshot.now) {
                 continue;
             }
-            let is_orphan = |object: &Object| {
-                object.is_leaving() && object.seen.spec.deletion_policy == DeletionPolicy::Orphan
-            };
+            let is_orphan =
+                |object: &Object| object.is_leaving() && object.seen.spec.deletion_policy == DeletionPolicy::Orphan;
             if self.objects.iter().any(|object| object.forged.contains(*role) || is_orphan(object)) {
                 continue;
             }
@@ -269,7 +274,11 @@ impl World {
             for grant in &object.seen.spec.roles {
                 let until = self.declared_until(object, grant, snapshot.now);
                 let is_there = shown.contains_key(grant.role.as_str());
-                if until.is_some() && !is_there && !object.is_expired(&grant.role) && object.starts.contains_key(&grant.role) == is_startless(grant) {
+                if until.is_some()
+                    && !is_there
+                    && !object.is_expired(&grant.role)
+                    && object.starts.contains_key(&grant.role) == is_startless(grant)
+                {
                     return Err(format!("{} is Converged without {grant:?}", object.uid()));
                 }
             }
@@ -323,7 +332,8 @@ impl World {
         let is_unnamed = self.declares_unknown() && !self.provider.names_roles;
         for object in self.objects.iter().filter(|object| self.counts(object)) {
             let conditions = object.seen.status.iter().flat_map(|status| &status.conditions);
-            let ready = conditions.filter(|condition| condition.type_ == "Ready").map(|ready| ready.reason.as_str()).next();
+            let ready =
+                conditions.filter(|condition| condition.type_ == "Ready").map(|ready| ready.reason.as_str()).next();
             if !matches!(ready, Some("Converged" | "RoleNotFound")) {
                 // What it refuses to adopt or may not take is in the way.
                 let declares = |role: &str| object.seen.spec.roles.iter().any(|grant| grant.role == role);

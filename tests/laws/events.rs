@@ -240,7 +240,8 @@ fn note_brought(world: &mut World) {
     let entries = world.provider.member.iter().flat_map(|member| &member.entries);
     let foreign = entries.filter(|entry| FOREIGN.contains(&entry.role.as_str()));
     let is_passing = world.is_passing;
-    let there: Vec<Entry> = foreign.filter(|entry| !is_passing || world.brought.contains_key(&entry.role)).cloned().collect();
+    let there: Vec<Entry> =
+        foreign.filter(|entry| !is_passing || world.brought.contains_key(&entry.role)).cloned().collect();
     world.brought = there.into_iter().map(|entry| (entry.role.clone(), entry)).collect();
 }
 

@@ -107,7 +107,11 @@ fn histories() {
     let rate = count as f64 / seconds;
     println!("{rate:.0} histories a second, {:.1} steps each", steps as f64 / count as f64);
     println!("histories: {} passed, {} failed", count - failures.len() as u64, failures.len());
-    assert!(failures.is_empty(), "repeat one with its trace: HISTORY={} cargo test --test laws histories", failures[0].0);
+    assert!(
+        failures.is_empty(),
+        "repeat one with its trace: HISTORY={} cargo test --test laws histories",
+        failures[0].0
+    );
 }
 
 fn temporary(role: &str) -> RoleGrant {

@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use membership_operator::api::membership::ProviderKind;
 use membership_operator::api::membership::{ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use membership_operator::api::provider::MembershipProviderSpec;
-use membership_operator::api::membership::ProviderKind;
 use membership_operator::api::{
     AdoptionPolicy, ClusterMembershipProvider, DeletionPolicy, FINALIZER, ManagementPolicy, PENDING_GRANTS,
     ProjectMembership, RoleManagement, SubjectKind,
@@ -120,7 +120,14 @@ pub fn view(capabilities: Capabilities, cluster: bool) -> ProviderView {
 }
 
 impl Object {
-    pub fn new(number: usize, namespace: &str, roles: Vec<RoleGrant>, policies: &Policies, now: Timestamp, at: Instant) -> Self {
+    pub fn new(
+        number: usize,
+        namespace: &str,
+        roles: Vec<RoleGrant>,
+        policies: &Policies,
+        now: Timestamp,
+        at: Instant,
+    ) -> Self {
         let mut stored = TEMPLATE.clone();
         stored.metadata.uid = Some(format!("uid-{number}"));
         stored.metadata.namespace = Some(namespace.to_owned());
@@ -140,7 +147,15 @@ impl Object {
             stored.spec.deletion_policy = DeletionPolicy::Orphan;
         }
         let seen = Arc::new(stored.clone());
-        Self { stored, seen, trusted: BTreeSet::new(), forged: BTreeSet::new(), starts: BTreeMap::new(), sent: BTreeSet::new(), since: at }
+        Self {
+            stored,
+            seen,
+            trusted: BTreeSet::new(),
+            forged: BTreeSet::new(),
+            starts: BTreeMap::new(),
+            sent: BTreeSet::new(),
+            since: at,
+        }
     }
 
     pub fn uid(&self) -> &str {
@@ -195,7 +210,11 @@ impl Object {
     }
 
     /// A user changes the spec.
-    pub fn edit(&mut self, at: Instant, edit: impl FnOnce(&mut membership_operator::api::membership::ProjectMembershipSpec)) {
+    pub fn edit(
+        &mut self,
+        at: Instant,
+        edit: impl FnOnce(&mut membership_operator::api::membership::ProjectMembershipSpec),
+    ) {
         edit(&mut self.stored.spec);
         *self.stored.metadata.generation.get_or_insert_default() += 1;
         self.since = at;
@@ -267,10 +286,8 @@ impl Object {
     /// The operator writes the status. Returns whether it differs.
     pub fn write_status(&mut self, status: ProjectMembershipStatus, is_governed: bool) -> bool {
         let pending = PendingGrants::unobserved(&self.seen).map(|pending| pending.number);
-        let new = ProjectMembershipStatus {
-            observed_pending_grants: pending.or(status.observed_pending_grants),
-            ..status
-        };
+        let new =
+            ProjectMembershipStatus { observed_pending_grants: pending.or(status.observed_pending_grants), ..status };
         if self.stored.status.as_ref() == Some(&new) {
             return false;
         }

@@ -230,12 +230,7 @@ impl World {
     /// Writes the records. Returns whether the API server took all of them.
     fn record(&mut self, snapshot: &Snapshot, records: Vec<Record>, writes: &mut usize) -> Result<bool, String> {
         for record in records {
-            for (role, is_first) in &record.begins {
-                self.memory.unsent.insert((record.uid.clone(), role.clone()));
-                if *is_first {
-                    self.memory.tentative.insert((record.uid.clone(), role.clone()));
-                }
-            }
+            self.memory.records(&record.uid, record.new.clone());
             if self.records_fail > 0 {
                 self.records_fail -= 1;
                 return Ok(false);
@@ -325,7 +320,8 @@ impl World {
         }
         self.check_starts()?;
         let change_left = outcome.plan.change().is_some() && self.memory.repairs.is_contested();
-        let is_at_rest = matches!(outcome.kind, Kind::Settled | Kind::NotAsked) && again == Again::AtEdge && !change_left;
+        let is_at_rest =
+            matches!(outcome.kind, Kind::Settled | Kind::NotAsked) && again == Again::AtEdge && !change_left;
         let due_in = until_edge.map_or(due_in, |edge| due_in.min(edge));
         Ok(Pass { writes, due_in, is_asked: outcome.kind != Kind::NotAsked, is_at_rest })
     }

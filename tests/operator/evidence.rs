@@ -172,3 +172,21 @@ pub async fn sees(expected: &str, is: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// The record of an object: what its annotation contains, if the status does not include it yet, and else the status.
+pub fn recorded(object: &Value) -> Value {
+    let pending = object["metadata"]["annotations"]["membership.dev/pending-grants"].as_str();
+    let pending: Option<Value> = pending.map(|pending| serde_json::from_str(pending).unwrap());
+    let observed = object["status"]["observedPendingGrants"].as_i64().unwrap_or_default();
+    let mut recorded = object["status"].clone();
+    if let Some(pending) = pending.filter(|pending| pending["number"].as_i64() > Some(observed)) {
+        recorded["managedRoles"] = pending["roles"].clone();
+        recorded["carriedRoles"] = pending["carriedRoles"].clone();
+    }
+    recorded
+}
+
+/// The roles that an object has recorded.
+pub fn recorded_roles(object: &Value) -> Value {
+    recorded(object)["managedRoles"].clone()
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order, worlds};
 
+use crate::evidence::recorded_roles;
 use crate::evidence::{Call, sees};
 use crate::invitations::{lets_invite, outsider};
 use crate::stage::{Stage, with_stage};
@@ -91,7 +92,11 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
         stage.api.apply(&[object]).await;
         is_asked(&stage, "GET", "*/memberships", before).await;
         stage.declare(&busy, json!([{"role": "viewer"}])).await;
-        stage.reason_is(&person.object(), "Progressing").await;
+        eventually(SOON, "the invitation is recorded", async || {
+            let there = stage.api.get(&person.object()).await;
+            if recorded_roles(&there).is_array() { Ok(()) } else { Err(format!("{there:#}")) }
+        })
+        .await;
         stage.delete(&person.object()).await;
         assert_eq!(infisical.mails().len(), 0, "{:#?}", infisical.mails());
         assert_eq!(person.memberships(), 0);

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Fault, Order, RoleRow};
 
+use crate::evidence::recorded_roles;
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, in_seconds, time, until};
 
@@ -46,12 +47,12 @@ async fn a_start_is_written_down_before_the_first_write_to_the_provider() {
                 written.iter().filter(|(at, _)| *at < granted).map(|(_, what)| what.as_str()).collect();
             assert_eq!(
                 before,
-                ["status", "object"],
-                "{}: expected the status, then the finalizer, then the provider at {granted}; there was {written:#?}",
+                ["object"],
+                "{}: expected the record with the finalizer, then the provider at {granted}; there was {written:#?}",
                 subject.name
             );
             let object = stage.api.get(&subject.object()).await;
-            let managed = &object["status"]["managedRoles"];
+            let managed = recorded_roles(&object);
             let recorded = managed.as_array().and_then(|roles| roles.iter().find(|role| role["role"] == b)).unwrap();
             let start = time(&recorded["startTime"]);
             assert!(start <= granted && granted < start + SECOND * 10, "{managed:#}, granted at {granted}");

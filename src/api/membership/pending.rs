@@ -18,7 +18,7 @@ pub struct PendingGrants {
     /// Unmanaged roles that are restored after several memberships were merged, in the form of `status.carriedRoles`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub carried_roles: Vec<CarriedRole>,
-    /// What the references were resolved to, if the status did not contain it.
+    /// What the references were resolved to, if the status did not contain it or contained another server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
 }
@@ -60,8 +60,6 @@ impl ProjectMembership {
         let status = self.status.get_or_insert_default();
         status.managed_roles = pending.roles;
         status.carried_roles = pending.carried_roles;
-        if status.target.is_none() {
-            status.target = pending.target;
-        }
+        status.target = pending.target.or(status.target.take());
     }
 }

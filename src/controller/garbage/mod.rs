@@ -39,7 +39,10 @@ pub fn collect(checker: &Checker) {
     ctx.reports.forget_missing(ctx);
     let providers: HashSet<String> = ctx.providers.uids().into_iter().collect();
     ctx.in_use.forget_missing(&providers);
-    ctx.targets.lost_unseen(|object| ctx.may_be_there(object)).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.targets
+        .lost_unseen(|object| ctx.may_be_there(object))
+        .into_iter()
+        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     let connections = ctx.connections.usable();
     let (projects, ids) = (ctx.targets.projects(), ctx.targets.ids());
     let needed = |project: &Project, kind: SubjectKind| {

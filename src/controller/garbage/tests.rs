@@ -10,7 +10,6 @@ use crate::api::provider::Limits;
 use crate::clock::Clock;
 use crate::controller::connections::{Link, ProviderKey};
 use crate::controller::wiring::{Outside, Wiring, membership_event, wire};
-use crate::core::member::Target;
 use crate::core::policy::Pinned;
 use crate::lease::Leadership;
 use crate::provider::http;
@@ -31,6 +30,7 @@ fn controller() -> Wiring {
         http,
         tokens: PathBuf::new(),
         namespaces: Vec::new(),
+        delay: Box::new(|_| Duration::ZERO),
         leadership: Leadership::alone(),
         metrics,
         clock: Clock::system(),
@@ -54,12 +54,6 @@ fn membership(number: usize) -> ProjectMembership {
     serde_json::from_value(object).unwrap()
 }
 
-fn spot(number: usize) -> Spot {
-    let project = Project { organization_id: None, id: format!("project-{number}"), grant_id: None };
-    let target = Target { project, subject_kind: SubjectKind::Identity, subject_id: format!("subject-{number}") };
-    Spot { endpoint: format!("https://{number}.example.com"), target }
-}
-
 /// Seen failing where [`collect`] does nothing.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_that_are_gone() {
@@ -72,8 +66,6 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
         ctx.targets.not_found(&object);
         let found = Pinned { project_id: None, subject_id: Some(format!("subject-{number}")) };
         ctx.targets.pin(&object, found.clone());
-        drop(ctx.targets.notifier(&object));
-        drop(ctx.targets.cell("provider-uid", &spot(number)));
         ctx.written.begins(&uid);
         ctx.written.ended(&uid, Some(&object.metadata));
         let key = ProviderKey {
@@ -83,13 +75,12 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
         };
         let link = Link::Failed { reason: crate::api::Reason::InvalidSpec, message: String::new(), last: None };
         ctx.connections.put(key.clone(), link);
-        drop(ctx.connections.quota(&spot(number).endpoint, false, &key, Limits::default()));
+        drop(ctx.connections.quota(&format!("https://{number}.example.com"), false, &key, Limits::default()));
         if number % 2 == 0 {
             // A pass that goes on after its object went.
             membership_event(&ctx, &Event::Delete(object.clone()));
             ctx.targets.pin(&object, found);
             ctx.targets.not_found(&object);
-            drop(ctx.targets.notifier(&object));
             ctx.written.begins(&uid);
             ctx.written.ended(&uid, None);
             ctx.tombstones.holds(&uid);
@@ -110,32 +101,12 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
 async fn what_is_in_progress_is_kept() {
     let Wiring { ctx, checker, .. } = controller();
     ctx.readiness.ready();
-    let cell = ctx.targets.cell("provider-uid", &spot(1));
+    let door = ctx.targets.door("https://1.example.com", "project", "ada");
     ctx.written.begins("uid-1");
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (1, 1));
-    drop(cell);
+    drop(door);
     ctx.written.ended("uid-1", None);
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (0, 0));
-}
-
-#[tokio::test]
-async fn a_target_that_stays_forgets_the_objects_that_went() {
-    let Wiring { ctx, .. } = controller();
-    let stays = membership(1);
-    membership_event(&ctx, &Event::Apply(stays.clone()));
-    ctx.targets.pin(&stays, Pinned { project_id: None, subject_id: Some("subject-1".to_owned()) });
-    let cell = ctx.targets.cell("provider-uid", &spot(1));
-    for uid in (0..MANY).map(|number| format!("uid-{number}")) {
-        let mut memory = cell.lock().await;
-        memory.failures.insert(uid.clone(), 1);
-        memory.undecided.insert(uid.clone(), (1, tokio::time::Instant::now()));
-        memory.tentative.insert((uid, "viewer".to_owned()));
-    }
-    drop(cell);
-    ctx.targets.forget_unused(|_, _| true);
-    let cell = ctx.targets.cell("provider-uid", &spot(1));
-    let memory = cell.lock().await;
-    assert_eq!((memory.failures.len(), memory.undecided.len(), memory.tentative.len()), (1, 1, 1));
 }

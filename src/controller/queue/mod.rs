@@ -9,10 +9,10 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{AbortHandle, Abortable, BoxFuture};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::core::member::Urgency;
@@ -101,16 +101,16 @@ enum Wake {
 
 enum Done<K, G> {
     Pass(K, Pause<G>),
-    Ticket(K, u64, Option<G>),
+    Ticket(K, u64, G),
 }
 
-impl<K: Clone + Eq + Hash + Ord, G> Default for Queue<K, G> {
+impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Default for Queue<K, G> {
     fn default() -> Self {
         Self::delayed_by(Box::new(|_| Duration::ZERO))
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord, G> Queue<K, G> {
+impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G> {
     /// A queue in which each wake-up is delayed by what `delay` returns: a simulation decides the order with it.
     pub fn delayed_by(delay: Delay<K>) -> Self {
         let state = State { entries: HashMap::new(), delayed: BTreeSet::new(), due: BTreeSet::new(), number: 0 };
@@ -133,24 +133,22 @@ impl<K: Clone + Eq + Hash + Ord, G> Queue<K, G> {
         self.len() == 0
     }
 
-    /// Runs passes until `stopped`; then only what is unfinished goes on. `waits` wraps a ticket's future.
-    pub async fn run<F>(
+    /// Runs passes until `stopped`; then only what is unfinished goes on. Each pass is a task, and so is what it waits for,
+    /// which `waiting` wraps.
+    pub async fn run(
         &self,
-        pass: impl Fn(K, Option<G>) -> F,
-        waits: impl Fn(&K, BoxFuture<'static, G>) -> BoxFuture<'static, G>,
+        pass: impl Fn(K, Option<G>) -> BoxFuture<'static, Pause<G>>,
+        waiting: impl Fn(&K, BoxFuture<'static, G>) -> BoxFuture<'static, G>,
         stopped: impl Future<Output = ()>,
-    ) where
-        F: Future<Output = Pause<G>>,
-    {
-        let mut passes = FuturesUnordered::new();
-        let mut tickets = FuturesUnordered::new();
+    ) {
+        let mut tasks: JoinSet<Done<K, G>> = JoinSet::new();
         let mut stopped = std::pin::pin!(stopped.fuse());
-        let mut is_stopping = false;
-        let mut number = 0;
-        while !is_stopping || !passes.is_empty() || self.lock().is_unfinished() {
+        let (mut is_stopping, mut running, mut number) = (false, 0_usize, 0);
+        while !is_stopping || running > 0 || self.lock().is_unfinished() {
             while let Some((key, granted)) = self.next(is_stopping) {
                 let pass = pass(key.clone(), granted);
-                passes.push(async move { Done::Pass(key, pass.await) });
+                running += 1;
+                tasks.spawn(async move { Done::Pass(key, pass.await) });
             }
             let next = self.lock().delayed.first().map(|(at, _)| *at);
             let done = tokio::select! {
@@ -159,25 +157,27 @@ impl<K: Clone + Eq + Hash + Ord, G> Queue<K, G> {
                     is_stopping = true;
                     continue;
                 }
-                Some(done) = passes.next() => done,
-                Some(done) = tickets.next() => done,
+                Some(done) = tasks.join_next() => done,
                 () = self.changed.notified() => continue,
                 () = sleep_until(next) => continue,
             };
             match done {
-                Done::Ticket(key, number, granted) => self.lock().granted(&key, number, granted),
-                Done::Pass(key, Pause { until, ticket, is_unfinished }) => {
+                Ok(Done::Ticket(key, number, granted)) => self.lock().granted(&key, number, granted),
+                Ok(Done::Pass(key, Pause { until, ticket, is_unfinished })) => {
+                    running -= 1;
                     let until = until.map(|(at, urgency)| (at + (self.delay)(&key), urgency));
                     let wait = ticket.as_ref().map(|ticket| ticket.wait);
                     let is_new = self.lock().finished(&key, until, wait, is_unfinished);
-                    if let (true, Some(ticket)) = (is_new, ticket) {
+                    if let (true, Some(Ticket { wait, future })) = (is_new, ticket) {
                         number += 1;
-                        let (abort, registration) = AbortHandle::new_pair();
-                        self.lock().parked(&key, ticket.wait, abort, number);
-                        let future = Abortable::new(waits(&key, ticket.future), registration);
-                        tickets.push(async move { Done::Ticket(key, number, future.await.ok()) });
+                        let (waiting, of) = (waiting(&key, future), key.clone());
+                        let abort = tasks.spawn(async move { Done::Ticket(of, number, waiting.await) });
+                        self.lock().parked(&key, wait, abort, number);
                     }
                 }
+                // A bug ends the process: another one starts with what is recorded.
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => {}
             }
         }
     }
@@ -265,10 +265,10 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     }
 
     /// A ticket has brought something.
-    fn granted(&mut self, key: &K, number: u64, granted: Option<G>) {
+    fn granted(&mut self, key: &K, number: u64, granted: G) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };
-        entry.granted = granted;
+        entry.granted = Some(granted);
         let urgency = match wait {
             Wait::List(urgency) | Wait::Read(urgency) | Wait::Write(urgency) => urgency,
         };

@@ -75,7 +75,7 @@ impl World {
         Arc::new(Self { provider, roster, quota, began: Instant::now() })
     }
 
-    async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Sighting, Error> {
+    async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Observation, Error> {
         let asker = Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
         self.roster.observe(&self.provider, asker, "s", not_before).await
     }

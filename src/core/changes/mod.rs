@@ -49,12 +49,7 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
 /// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then somebody
 /// removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or a role
 /// that was lengthened, made permanent or declared again.
-pub fn changes(
-    declarations: &[Before],
-    gained: &[String],
-    lost: &[(String, Loss)],
-    now: Timestamp,
-) -> Vec<Happened> {
+pub fn changes(declarations: &[Before], gained: &[String], lost: &[(String, Loss)], now: Timestamp) -> Vec<Happened> {
     let mut found: BTreeMap<(usize, Happening), Vec<String>> = BTreeMap::new();
     let mut report = |declaration: usize, happening: Happening, role: &String| {
         found.entry((declaration, happening)).or_default().push(role.clone());

@@ -19,24 +19,23 @@ fn terms(terms: &[(&str, Term)]) -> BTreeMap<String, Term> {
 }
 
 /// A declaration that counts: its grants, its recorded roles, and the roles that it reported in force.
-fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&str, Term)]) -> Declaration {
+fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&str, Term)]) -> Before {
     let layer = Layer {
         uid: "uid".to_owned(),
         phase: Phase::Counts,
         exclusive: true,
-        grants_unrecorded: false,
         grants: grants.iter().map(|(role, term)| Grant { role: (*role).to_owned(), term: *term }).collect(),
         managed: terms(managed),
         carried: Vec::new(),
     };
-    Declaration { layer, reported: terms(reported) }
+    Before { layer, reported: terms(reported) }
 }
 
 fn strings(roles: &[&str]) -> Vec<String> {
     roles.iter().map(|role| (*role).to_owned()).collect()
 }
 
-fn found(declarations: &[Declaration], gained: &[&str], lost: &[(&str, Loss)]) -> Vec<(usize, Happening, Vec<String>)> {
+fn found(declarations: &[Before], gained: &[&str], lost: &[(&str, Loss)]) -> Vec<(usize, Happening, Vec<String>)> {
     let lost: Vec<(String, Loss)> = lost.iter().map(|(role, loss)| ((*role).to_owned(), *loss)).collect();
     let found = changes(declarations, &strings(gained), &lost, at(0));
     found.into_iter().map(|change| (change.declaration, change.happening, change.roles)).collect()
@@ -122,13 +121,6 @@ fn the_removal_of_an_unmanaged_role_is_reported_to_a_declaration_that_tolerates_
 fn what_a_repair_puts_back_of_an_unmanaged_role_is_nobodys_grant() {
     let ours = declaration(&[("a", PERMANENT)], &[("a", PERMANENT)], &[]);
     assert_eq!(found(&[ours], &["unmanaged"], &[]), []);
-}
-
-#[test]
-fn a_permanent_role_that_its_spec_alone_tells_is_granted_too() {
-    let mut ours = declaration(&[("a", PERMANENT)], &[], &[]);
-    ours.layer.grants_unrecorded = true;
-    assert_eq!(found(&[ours], &["a"], &[]), [(0, Granted, strings(&["a"]))]);
 }
 
 /// Seen failing with every change treated as a concern of every declaration: the last three cases.

@@ -21,7 +21,6 @@ fn layer(uid: &str, phase: Phase, grants: &[(&str, Term)], managed: &[(&str, Ter
         uid: uid.to_owned(),
         phase,
         exclusive: false,
-        grants_unrecorded: false,
         grants: grants.iter().map(|(role, term)| Grant { role: (*role).to_owned(), term: *term }).collect(),
         managed: record(managed),
         carried: Vec::new(),

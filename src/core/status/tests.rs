@@ -151,7 +151,6 @@ fn layer() -> Layer {
         uid: "uid".to_owned(),
         phase: crate::core::layers::Phase::Counts,
         exclusive: true,
-        grants_unrecorded: false,
         grants: grants.map(|(role, term)| grants::Grant { role: role.to_owned(), term }).into(),
         managed: grants.map(|(role, term)| (role.to_owned(), term)).into(),
         carried: Vec::new(),

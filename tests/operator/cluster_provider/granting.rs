@@ -234,7 +234,7 @@ async fn the_subject_that_the_operator_signs_in_as_is_nobodys() {
         stage.api.apply(&[stage.by("own", ourselves("of-cluster")), ourselves("of-namespace")]).await;
         for object in ["pm/of-cluster", "pm/of-namespace"] {
             let message = stage.says(object, "Ready", "False", "NotAllowed").await;
-            assert_contains(&message, "whom the operator itself signs in as");
+            assert_contains(&message, "the account that the operator itself uses");
             stage.delete(object).await;
         }
         assert_eq!(roles(), before);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
+use crate::evidence::recorded_roles;
 use crate::stage::{Stage, with_stage};
 use crate::subject::Subject;
 use crate::support::{SOON, changed, eventually};
@@ -26,8 +27,8 @@ async fn keep_the_turn(stage: &Stage, blocker: &Subject, object: Value) {
 async fn is_about_to_grant(stage: &Stage, subject: &Subject) {
     eventually(SOON, &format!("{} has written down its grants", subject.name), async || {
         let there = stage.api.get(&subject.object()).await;
-        let managed = there["status"]["managedRoles"].as_array().is_some_and(|roles| !roles.is_empty());
-        if managed { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+        let is_recorded = recorded_roles(&there).as_array().is_some_and(|roles| !roles.is_empty());
+        if is_recorded { Ok(()) } else { Err(format!("{there:#}")) }
     })
     .await;
 }

@@ -32,10 +32,9 @@ enum Case {
     Converged,
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 12] = [
     Case::Granting(Gap::List),
     Case::Granting(Gap::Record),
-    Case::Granting(Gap::Finalizer),
     Case::Granting(Gap::Write),
     Case::Granting(Gap::Answer),
     Case::Granting(Gap::Confirmation),
@@ -153,12 +152,7 @@ async fn killed_before_anything_is_written_down_it_begins_anew() {
 }
 
 #[tokio::test]
-async fn killed_between_status_and_finalizer_it_goes_on() {
-    holds(Case::Granting(Gap::Finalizer)).await;
-}
-
-#[tokio::test]
-async fn killed_between_finalizer_and_write_it_goes_on() {
+async fn killed_between_the_record_and_the_write_it_goes_on() {
     holds(Case::Granting(Gap::Write)).await;
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use simulator::{Fault, Order, worlds};
 
 use super::{alone, operator};
+use crate::evidence::recorded_roles;
 use crate::names::named;
 use crate::stage::Stage;
 use crate::subject::{Subject, email_of};
@@ -61,8 +62,8 @@ async fn half_in(plane: &ControlPlane, stage: &Stage, name: &str, role_managemen
 async fn killed_while_it_brings_somebody_in_it_leaves_nobody_with_the_servers_role() {
     alone(async |plane, stage| {
         let person = half_in(plane, &stage, "half-in", "Additive").await;
-        let status = stage.api.get(&person.object()).await["status"].clone();
-        assert!(status["managedRoles"].to_string().contains("\"member\""), "written down before: {status:#}");
+        let managed = recorded_roles(&stage.api.get(&person.object()).await);
+        assert!(managed.to_string().contains("\"member\""), "recorded before: {managed:#}");
 
         let second = operator(plane).await;
         person.has(&["viewer"]).await;

@@ -33,18 +33,12 @@ pub struct Book {
 struct State {
     /// Roles that objects have ever declared.
     declared: BTreeSet<(Spot, String)>,
-    /// When an object last stopped to declare a role for good.
-    permanent_until: BTreeMap<(Spot, String), Instant>,
     /// Where an object has ever been Exclusive.
     exclusive: BTreeSet<Spot>,
     /// The last change of a role by hand.
     by_hand: BTreeMap<(Spot, String), Instant>,
     /// Who put a role there: true: the operator.
     granted: BTreeMap<(Spot, String), bool>,
-    /// Roles that were granted on the word of a spec, by whom, until a status speaks of them.
-    on_a_spec: BTreeMap<(Spot, String), String>,
-    /// Processes that have ended.
-    ended: BTreeSet<String>,
     /// Roles that an object with `deletionPolicy: Orphan` may have left.
     orphaned: BTreeSet<(Spot, String)>,
     /// What was recorded when a request was sent.
@@ -74,16 +68,11 @@ impl Book {
         }
     }
 
-    /// A spec is about to be changed or deleted.
-    pub fn undeclares(&self, spec: &Value, deleted: bool) {
+    /// An object is about to be deleted.
+    pub fn is_deleted(&self, spec: &Value) {
         let Some(spot) = spot_of(spec) else { return };
         let mut state = self.lock();
-        for role in roles_of(spec) {
-            if role.temporary.is_null() {
-                state.permanent_until.insert((spot, role.name.clone()), Instant::now());
-            }
-        }
-        if deleted && spec["deletionPolicy"] == "Orphan" {
+        if spec["deletionPolicy"] == "Orphan" {
             // Also what was granted before and is held, as by an object that was suspended before its roles were edited.
             let held: Vec<_> = state.declared.iter().filter(|(declared, _)| *declared == spot).cloned().collect();
             state.orphaned.extend(held);
@@ -119,19 +108,6 @@ impl Book {
         self.lock().orphaned.contains(&(spot, role.to_owned()))
     }
 
-    /// A process has ended.
-    pub fn has_ended(&self, life: &str) {
-        self.lock().ended.insert(life.to_owned());
-    }
-
-    /// A known gap (docs/decisions.md, "Permanent roles may be granted before the status records them"): a process that
-    /// is killed between a grant on the word of a spec and the status that speaks of it, on an object that is then edited,
-    /// may leave a role that only an Exclusive object notices.
-    pub fn was_granted_by_the_dead(&self, spot: Spot, role: &str) -> bool {
-        let state = self.lock();
-        state.on_a_spec.get(&(spot, role.to_owned())).is_some_and(|life| state.ended.contains(life))
-    }
-
     /// The writes since the last time that this was asked.
     pub fn take_writes(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().writes)
@@ -165,33 +141,15 @@ impl Book {
         }
     }
 
-    /// Until when each role may be there, by all that is written down now.
-    fn records(&self, who: &str) -> Records {
+    /// Until when each role may be there, by all that is recorded now.
+    fn records(&self) -> Records {
         let mut records = Records::new();
-        let mut on_a_spec = Vec::new();
         for object in self.api.all(MEMBERSHIPS) {
             let Some(spot) = spot_of(&object["spec"]) else { continue };
-            for role in object["status"]["managedRoles"].as_array().into_iter().flatten() {
+            for role in recorded(&object) {
                 let name = role["role"].as_str().unwrap_or_default().to_owned();
                 let end = role["expirationTime"].as_str().and_then(|end| end.parse().ok());
-                self.lock().on_a_spec.remove(&(spot, name.clone()));
                 may(&mut records, (spot, name), end);
-            }
-            for role in roles_of(&object["spec"]) {
-                if role.temporary.is_null() {
-                    on_a_spec.push((spot, role.name));
-                }
-            }
-        }
-        for key in on_a_spec {
-            if !records.contains_key(&key) {
-                self.lock().on_a_spec.insert(key.clone(), who.to_owned());
-            }
-            records.insert(key, None);
-        }
-        for (key, until) in &self.lock().permanent_until {
-            if until.elapsed() < UNDER_WAY {
-                may(&mut records, key.clone(), None);
             }
         }
         records
@@ -265,7 +223,7 @@ impl Book {
 impl Witness for Book {
     fn sends(&self, life: &Life, sent: &Sent) {
         self.holds_the_lease(life, &sent.line);
-        let records = self.records(life.name());
+        let records = self.records();
         let now = self.clock.now();
         let mut state = self.lock();
         state.writes.push(format!("{} {} {}", life.name(), sent.line, sent.body));
@@ -325,4 +283,15 @@ pub fn spot_of(spec: &Value) -> Option<Spot> {
 pub fn seconds_after(now: Timestamp, seconds: i64) -> Timestamp {
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
     whole.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(whole)
+}
+
+/// The roles that an object has recorded: in its annotation, if its status does not include it yet, and else in its
+/// status.
+pub fn recorded(object: &Value) -> Vec<Value> {
+    let pending = object["metadata"]["annotations"]["membership.dev/pending-grants"].as_str();
+    let pending: Option<Value> = pending.and_then(|pending| serde_json::from_str(pending).ok());
+    let observed = object["status"]["observedPendingGrants"].as_i64().unwrap_or_default();
+    let pending = pending.filter(|pending| pending["number"].as_i64() > Some(observed));
+    let roles = pending.as_ref().map_or(&object["status"]["managedRoles"], |pending| &pending["roles"]);
+    roles.as_array().cloned().unwrap_or_default()
 }

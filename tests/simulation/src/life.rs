@@ -17,13 +17,13 @@ struct Inner {
     name: String,
     over: Notify,
     paused: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Life {
     /// A new one.
     pub fn new(name: String) -> Self {
-        Self(Arc::new(Inner { name, over: Notify::new(), paused: AtomicBool::new(false), waker: Mutex::new(None) }))
+        Self(Arc::new(Inner { name, over: Notify::new(), paused: AtomicBool::new(false), wakers: Mutex::default() }))
     }
 
     /// Which process it is.
@@ -44,9 +44,8 @@ impl Life {
     /// The process stands still, as after SIGSTOP, or goes on.
     pub fn pause(&self, paused: bool) {
         self.0.paused.store(paused, Ordering::Relaxed);
-        if let Some(waker) = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            waker.wake();
-        }
+        let wakers = std::mem::take(&mut *self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// The process stands still for so long.
@@ -81,7 +80,7 @@ impl<F: Future> Future for Living<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         if self.life.is_paused() {
-            *self.life.0.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+            self.life.0.wakers.lock().unwrap_or_else(PoisonError::into_inner).push(context.waker().clone());
             return Poll::Pending;
         }
         self.doing.as_mut().poll(context)

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::apiserver::ApiServer;
-use crate::book::{Book, MEMBERSHIPS, Role, roles_of, spot_of};
+use crate::book::{Book, MEMBERSHIPS, Role, recorded, roles_of, spot_of};
 use crate::providers::{Providers, Spot, TARGETS};
 
 /// Grants that begin or end within this time are waited for: of all others nothing is seen.
@@ -36,7 +36,7 @@ pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<Spot, Expected> {
             of.must.extend(in_effect(object, now));
             of.exclusive |= spec["roleManagement"] != "Additive";
         } else {
-            let held = object["status"]["managedRoles"].as_array().into_iter().flatten();
+            let held = recorded(object).into_iter();
             of.may.extend(held.filter_map(|role| Some(role["role"].as_str()?.to_owned())));
         }
     }
@@ -107,8 +107,7 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
             let allowed = expected.must.contains(role) || expected.may.contains(role);
             // A stranger's: nobody of ours put it there, or an object that was deleted with Orphan left it.
             let foreign = !book.granted_by_us(spot, role) || book.was_orphaned(spot, role);
-            let unknown = book.was_granted_by_the_dead(spot, role);
-            if !allowed && (expected.exclusive || !foreign && !unknown) {
+            if !allowed && (expected.exclusive || !foreign) {
                 let what = format!("{spot:?} still has {role}: {there:?}, {expected:?}");
                 wrong.push(("an expired or undeclared grant is gone once faults stop", what));
             }

@@ -17,8 +17,8 @@ use kube::{Client, Resource};
 use membership_operator::clock::Clock;
 use membership_operator::controller::provider_object::ProviderObject;
 use membership_operator::controller::providers::Checker;
-use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use membership_operator::controller::run::reconciling;
+use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
 use membership_operator::controller::{providers, tombstones};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
@@ -91,7 +91,11 @@ impl Process {
         let Wiring { ctx, checker, providers: checked, cluster_providers, aside, telling } = wire(outside);
         wired(&checker);
         let departing = tombstones::run(ctx.clone(), pending());
-        let reconciling = reconciling(ctx, pending());
+        let within = {
+            let life = life.clone();
+            move |task| life.live(task).boxed()
+        };
+        let reconciling = reconciling(ctx, within, pending());
         let checking = join(
             drive(checked, scheduler.clone(), checks(checker.clone())),
             drive(cluster_providers, scheduler.clone(), checks(checker)),

@@ -247,7 +247,6 @@ impl Hosts {
                 let life = Life::new(name(start));
                 *shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = life.clone();
                 hosts.process(life).run().await;
-                hosts.book.has_ended(&name(start));
                 let wait = hosts.scheduler.between(200, 20_000);
                 hosts.scheduler.write(format!("{} is dead for {wait} ms", name(start)));
                 sleep(Duration::from_millis(wait)).await;

@@ -156,12 +156,7 @@ impl Scheduler {
     /// Of a seed. Time begins now.
     pub fn new(seed: u64, odds: Odds) -> Self {
         let state = State { rng: Rng::new(seed, 1), odds, trace: Vec::new(), failure: None, down: Vec::new() };
-        Self(Arc::new(Shared {
-            seed,
-            state: Mutex::new(state),
-            began: Instant::now(),
-            faults: AtomicBool::new(true),
-        }))
+        Self(Arc::new(Shared { seed, state: Mutex::new(state), began: Instant::now(), faults: AtomicBool::new(true) }))
     }
 
     /// From now on nothing goes wrong any more.

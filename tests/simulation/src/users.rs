@@ -171,11 +171,10 @@ impl Users {
         if let (Some(new), Some(patch)) = (new.as_object_mut(), patch.as_object()) {
             new.extend(patch.clone());
         }
-        self.book.undeclares(spec, false);
         self.book.declares(&new);
         // One that is being deleted may still become an orphan: then what it holds may stay.
         if new["deletionPolicy"] == "Orphan" && spec["deletionPolicy"] != "Orphan" {
-            self.book.undeclares(&new, true);
+            self.book.is_deleted(&new);
         }
         self.scheduler.write(format!("USER changes {name}: {patch}"));
         drop(self.api.patch(MEMBERSHIPS, (NAMESPACE, name), &json!({"spec": patch})));
@@ -184,7 +183,7 @@ impl Users {
     fn delete(&mut self) {
         let name = self.name();
         let Some(spec) = self.spec_of(&name) else { return };
-        self.book.undeclares(&spec, true);
+        self.book.is_deleted(&spec);
         self.scheduler.write(format!("USER deletes {name}"));
         drop(self.api.delete(MEMBERSHIPS, (NAMESPACE, &name)));
     }

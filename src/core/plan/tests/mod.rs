@@ -59,7 +59,6 @@ fn layer(uid: &str, phase: Phase, grants: &[(&str, Term)], managed: &[(&str, Ter
         uid: uid.to_owned(),
         phase,
         exclusive: false,
-        grants_unrecorded: false,
         grants: grants.iter().map(|(role, term)| Grant { role: (*role).to_owned(), term: *term }).collect(),
         managed: managed.iter().map(|(role, term)| ((*role).to_owned(), *term)).collect(),
         carried: Vec::new(),
@@ -116,12 +115,6 @@ fn one_object_alone_comes_to_this() {
             layer("a", Phase::Counts, &deployer, &[("deployer", until("13:00"))]),
             row(&viewer),
             None,
-        ),
-        (
-            "Exclusive and adopting it needs no record for what is for good",
-            Layer { grants_unrecorded: true, ..exclusive(layer("a", Phase::Counts, &viewer, &[])) },
-            None,
-            create(&viewer),
         ),
         (
             "a scheduled role is not sent",

@@ -9,6 +9,7 @@ use simulator::{Fault, Order, RoleRow, worlds};
 
 use super::Steps;
 use super::gap::HELD;
+use crate::evidence::recorded;
 use crate::evidence::{Call, operator_writes, sees, writes};
 use crate::stage::{Stage, set};
 use crate::subject::{each, in_seconds, until};
@@ -89,8 +90,9 @@ pub async fn healing(stage: &Stage, steps: &Steps<'_>) {
     sees("both memberships are deleted", || subject.memberships() == 0).await;
     steps.reached().await;
     infisical.clear_orders();
-    let carried = stage.api.get(&subject.object()).await["status"]["carriedRoles"].to_string();
-    assert!(carried.contains("auditor") && carried.contains("deployer"), "written down before: {carried}");
+    let recorded = recorded(&stage.api.get(&subject.object()).await);
+    let carried = recorded["carriedRoles"].to_string();
+    assert!(carried.contains("auditor") && carried.contains("deployer"), "recorded before: {recorded:#}");
     steps.mended().await;
     subject.has(&["auditor", "deployer", "viewer"]).await;
     stage.ready(&subject.object()).await;

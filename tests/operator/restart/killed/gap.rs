@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
 use super::Steps;
-use crate::evidence::{Call, operator_writes};
+use crate::evidence::{Call, operator_writes, recorded_roles};
 use crate::refusing::Refusal;
 use crate::stage::Stage;
 use crate::subject::{Subject, each};
@@ -22,11 +22,9 @@ pub const HELD: Duration = Duration::from_secs(25);
 pub enum Gap {
     /// The first list is under way, nothing is written down.
     List,
-    /// The list is there, the status isn't written.
+    /// The list is there, and nothing is recorded.
     Record,
-    /// The status is written, the finalizer isn't.
-    Finalizer,
-    /// The finalizer is there, the provider has done nothing.
+    /// The grants are recorded, and the provider has done nothing.
     Write,
     /// The provider has carried the write out, and hasn't answered.
     Answer,
@@ -40,11 +38,6 @@ impl Gap {
     fn refusal(self) -> Option<Refusal> {
         match self {
             Self::Record => Some(Refusal {
-                resource: "projectmemberships/status",
-                expression: "!has(object.status.managedRoles) || object.status.managedRoles.size() == 0",
-                probe: json!({"status": {"managedRoles": [{"role": "probe"}]}}),
-            }),
-            Self::Finalizer => Some(Refusal {
                 resource: "projectmemberships",
                 expression: "!has(object.metadata.finalizers)",
                 probe: json!({"metadata": {"finalizers": ["membership.dev/revoke"]}}),
@@ -64,7 +57,7 @@ impl Gap {
             Self::Answer => front.order(Order::always(Fault::DelayAfter(HELD)).on(method, &path)),
             // The first list is the one that the plan was made on.
             Self::Confirmation => front.order(Order::nth(2, Fault::Delay(HELD)).on(list_method, &list)),
-            Self::Record | Self::Finalizer | Self::Status => {}
+            Self::Record | Self::Status => {}
         }
     }
 
@@ -78,7 +71,7 @@ impl Gap {
         let all = |is: &dyn Fn(&Subject) -> bool| subjects.iter().all(is);
         let reached = || match self {
             Self::List => all(&|subject| subject.lists() >= 1),
-            Self::Record | Self::Finalizer => refused() == 2,
+            Self::Record => refused() == 2,
             Self::Write => all(&|subject| !subject.writes().is_empty()),
             Self::Answer => all(&|subject| !subject.holds().is_empty()),
             Self::Confirmation => all(&|subject| !subject.carried_out().is_empty() && subject.lists() >= 2),
@@ -113,7 +106,7 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
     let mut recorded = Vec::new();
     for subject in &subjects {
         stage.at(subject).clear_orders();
-        recorded.push(stage.api.get(&subject.object()).await["status"]["managedRoles"].clone());
+        recorded.push(recorded_roles(&stage.api.get(&subject.object()).await));
     }
     if let Some(refusal) = &refusal {
         refusal.end(plane, stage, &probed).await;
@@ -135,7 +128,7 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
         }
         // What was carried out before the kill, answered or not, isn't written again.
         let again = subject.writes().len() - written;
-        let expected = usize::from(matches!(gap, Gap::List | Gap::Record | Gap::Finalizer | Gap::Write));
+        let expected = usize::from(matches!(gap, Gap::List | Gap::Record | Gap::Write));
         assert_eq!(again, expected, "{}, killed {gap:?}: {:#?}", subject.name, subject.writes());
         assert_eq!(subject.memberships(), 1, "{}, killed {gap:?}", subject.name);
         stage.delete(&subject.object()).await;

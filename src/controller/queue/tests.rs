@@ -1,0 +1,154 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::{advance, sleep};
+
+use super::*;
+
+type State = super::State<&'static str, u8>;
+
+fn state() -> State {
+    State { entries: HashMap::new(), delayed: BTreeSet::new(), due: BTreeSet::new(), number: 0 }
+}
+
+fn end(second: i64) -> Urgency {
+    Urgency::End(Timestamp::from_second(second).unwrap())
+}
+
+/// The keys that are started now, in order.
+fn started(state: &mut State) -> Vec<&'static str> {
+    std::iter::from_fn(|| state.next(Instant::now(), false).map(|(key, _)| key)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_at_once_starts_by_urgency_and_then_in_its_order() {
+    let (mut state, now) = (state(), Instant::now());
+    for (key, urgency) in [
+        ("grant", Urgency::Grant),
+        ("resync", Urgency::Resync),
+        ("later end", end(20)),
+        ("another grant", Urgency::Grant),
+        ("revoke", Urgency::Revoke),
+        ("end", end(10)),
+    ] {
+        advance(Duration::from_millis(1)).await;
+        state.wake(&key, now, urgency);
+    }
+    assert_eq!(started(&mut state), ["end", "later end", "revoke", "another grant", "grant", "resync"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_several_wake_ups_the_earliest_counts_and_the_most_urgent() {
+    let (mut state, now) = (state(), Instant::now());
+    state.wake(&"a", now + Duration::from_secs(60), end(10));
+    state.wake(&"a", now + Duration::from_secs(1), Urgency::Resync);
+    state.wake(&"b", now + Duration::from_secs(1), Urgency::Revoke);
+    assert_eq!(started(&mut state), [""; 0]);
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(started(&mut state), ["a", "b"]);
+    assert!(state.delayed.is_empty() && state.due.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_woken_during_its_pass_runs_again_afterwards() {
+    let (mut state, now) = (state(), Instant::now());
+    state.wake(&"a", now, Urgency::Grant);
+    assert_eq!(started(&mut state), ["a"]);
+    state.wake(&"a", now, Urgency::Grant);
+    assert_eq!(started(&mut state), [""; 0], "one pass at a time");
+    state.finished(&"a", None, None, false);
+    assert_eq!(started(&mut state), ["a"]);
+    state.finished(&"a", None, None, false);
+    assert!(state.entries.is_empty(), "nothing is left of a key that waits for nothing");
+}
+
+/// A handle of a task that never ends.
+fn handle() -> AbortHandle {
+    tokio::spawn(std::future::pending::<()>()).abort_handle()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it_up_otherwise() {
+    let (mut state, now) = (state(), Instant::now());
+    let waits = |urgency| Some(Wait::Write(urgency));
+    state.wake(&"a", now, Urgency::Grant);
+    started(&mut state);
+    assert!(state.finished(&"a", None, waits(Urgency::Grant), false));
+    let ticket = handle();
+    state.parked(&"a", Wait::Write(Urgency::Grant), ticket.clone(), 1);
+    // An edit that changes nothing for the ticket.
+    state.wake(&"a", now, Urgency::Grant);
+    assert_eq!(started(&mut state), ["a"]);
+    assert!(!state.finished(&"a", None, waits(Urgency::Grant), false));
+    assert!(!ticket.is_finished());
+    // A grant of the target has ended: the wait becomes more urgent.
+    state.wake(&"a", now, Urgency::Grant);
+    assert_eq!(started(&mut state), ["a"]);
+    assert!(state.finished(&"a", None, waits(end(10)), false));
+    tokio::task::yield_now().await;
+    assert!(ticket.is_finished(), "the former ticket is given up");
+    state.parked(&"a", Wait::Write(end(10)), handle(), 2);
+    state.granted(&"a", 1, 7);
+    assert_eq!(state.next(now, false), None, "what a former ticket brings is not used");
+    state.granted(&"a", 2, 8);
+    assert_eq!(state.next(now, false), Some(("a", Some(8))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_ticket_brings_during_a_pass_goes_to_the_next_one() {
+    let (mut state, now) = (state(), Instant::now());
+    let waits = Some(Wait::Write(Urgency::Grant));
+    state.wake(&"a", now, Urgency::Grant);
+    started(&mut state);
+    state.finished(&"a", None, waits, false);
+    state.parked(&"a", Wait::Write(Urgency::Grant), handle(), 1);
+    state.wake(&"a", now, Urgency::Grant);
+    started(&mut state);
+    state.granted(&"a", 1, 9);
+    assert!(!state.finished(&"a", None, waits, false), "no second ticket is taken");
+    assert_eq!(state.next(now, false), Some(("a", Some(9))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_else() {
+    let queue: Arc<Queue<&'static str, u8>> = Arc::default();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let passes = Arc::new(AtomicUsize::new(0));
+    let pass = {
+        let passes = passes.clone();
+        move |key, granted: Option<u8>| {
+            let passes = passes.clone();
+            async move {
+                passes.fetch_add(1, Ordering::Relaxed);
+                let ticket = || Ticket { wait: Wait::List(Urgency::Grant), future: sleep(SECOND).map(|()| 1).boxed() };
+                match (key, granted) {
+                    ("sent", None) => Pause { ticket: Some(ticket()), is_unfinished: true, ..Pause::until_woken() },
+                    ("waits", None) => Pause { ticket: Some(ticket()), ..Pause::until_woken() },
+                    _ => Pause::until_woken(),
+                }
+            }
+            .boxed()
+        }
+    };
+    const SECOND: Duration = Duration::from_secs(1);
+    queue.wake(&"sent", Urgency::Grant);
+    queue.wake(&"waits", Urgency::Grant);
+    let running = {
+        let queue = queue.clone();
+        tokio::spawn(async move { queue.run(pass, |_, ticket| ticket, stopped.map(drop)).await })
+    };
+    sleep(Duration::from_millis(10)).await;
+    stop.send(()).unwrap();
+    queue.wake(&"new", Urgency::Grant);
+    running.await.unwrap();
+    assert_eq!(passes.load(Ordering::Relaxed), 3, "two before the stop, and the one that had sent something");
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_keys_that_wait_take_some_hundred_bytes_each() {
+    // The key and the ticket's future are on the heap besides.
+    assert!(size_of::<(Arc<str>, Entry<u8>)>() <= 128, "{}", size_of::<(Arc<str>, Entry<u8>)>());
+}
