@@ -19,7 +19,7 @@ use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_statu
 use super::status::{self, InForce, Told};
 use super::step::{Kind, Outcome, needs_observation, view};
 use crate::api::membership::{
-    Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState, RoleStatus,
+    Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus,
 };
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 
@@ -374,8 +374,8 @@ impl Of<'_> {
     }
 
     fn roles(&self, in_force: &InForce) -> Vec<RoleStatus> {
+        let old = self.object().status.as_ref().map_or(&[][..], |status| &status.roles);
         let (layer, now) = (self.layer(), self.now());
-        let old = &reported_before(self.object());
         let observes = self.reading.inactive.as_ref().is_some_and(|refusal| refusal.reason == Reason::Observed);
         let mut roles = match layer.phase {
             Phase::Counts if self.member().is_some() => {
@@ -501,24 +501,6 @@ impl Of<'_> {
         let orphans = self.object().spec.deletion_policy == DeletionPolicy::Orphan;
         self.outcome.kind == Kind::NotAsked && orphans && permanent && layer.carried.is_empty()
     }
-}
-
-/// The roles of an object's status. Of a status that was lost, they are those that the pending grants record and the spec
-/// declares: the starts of their windows must not be lost when the object lets go of the roles.
-fn reported_before(object: &ProjectMembership) -> Vec<RoleStatus> {
-    let Some(status) = &object.status else {
-        return Vec::new();
-    };
-    if status.observed_generation != -1 || !status.roles.is_empty() {
-        return status.roles.clone();
-    }
-    let recorded = |grant: &RoleGrant| {
-        let recorded = status.managed_roles.iter().find(|recorded| recorded.role == grant.role)?;
-        let (start_time, expiration_time) = (Some(recorded.start_time?), recorded.expiration_time);
-        let role = recorded.role.clone();
-        Some(RoleStatus { role, state: RoleState::Active, start_time, expiration_time, message: None })
-    };
-    object.spec.roles.iter().filter_map(recorded).collect()
 }
 
 fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {

@@ -16,6 +16,7 @@ mod objects;
 mod plans;
 mod provider;
 mod random;
+mod regressions;
 mod roster;
 mod starts;
 mod world;
