@@ -137,7 +137,8 @@ impl World {
         if apply.purpose == Purpose::EndUnlisted && !apply.gained.is_empty() {
             return Err(format!("without a list it grants: {apply:?}"));
         }
-        self.may_lose |= matches!(apply.purpose, Purpose::Fallback { .. });
+        // An end does not wait for a list that fails.
+        self.may_lose |= matches!(apply.purpose, Purpose::Fallback { .. } | Purpose::EndUnlisted);
         self.check_foreign(snapshot, apply, entries)
     }
 
@@ -183,7 +184,7 @@ impl World {
             if self.is_base(&role.role) {
                 continue;
             }
-            if !self.counts(object) {
+            if !self.counts(object) && !object.is_leaving() {
                 return Err(format!("an object that does not count records {role:?}"));
             }
             let entries = self.provider.member.iter().flat_map(|member| &member.entries);

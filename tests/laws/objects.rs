@@ -250,6 +250,11 @@ impl Object {
             self.sent.clear();
         }
         self.complete();
+        let seen = self.seen.clone();
+        let recorded = seen.status.iter().flat_map(|status| &status.managed_roles);
+        let started = |role: &str| recorded.clone().any(|known| known.role == role && known.start_time.is_some());
+        // The start of a window in which nothing was granted is in the status alone.
+        self.starts.retain(|role, _| started(role));
     }
 
     /// A user with the right to write the status adds a role to the record.

@@ -9,7 +9,7 @@ use membership_operator::core::member::{Capabilities, Entry};
 
 use crate::generators::{INFISICAL, ZITADEL};
 use crate::objects::{Object, Policies};
-use crate::provider::Provider;
+use crate::provider::{Fault, Provider};
 use crate::random::Random;
 use crate::world::{World, world};
 
@@ -141,4 +141,21 @@ fn a_window_that_ended_while_its_object_was_suspended_stays_ended_although_the_s
         world.pass().unwrap();
         assert_eq!(held(&world), [] as [&str; 0]);
     }
+}
+
+/// Seen failing without `is_still_wanted`: the repair granted the role whose window had ended.
+#[test]
+fn a_lost_write_is_not_repeated_for_a_window_that_has_ended() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("deployer")]);
+    world.pass().unwrap();
+    let end = (world.wall + SignedDuration::from_secs(2)).into();
+    let temporary = Temporary { expiration_time: Some(end), ..Temporary::default() };
+    let roles = vec![permanent("deployer"), RoleGrant { role: "viewer".to_owned(), temporary: Some(temporary) }];
+    world.objects[0].edit(world.at, |spec| spec.roles = roles);
+    world.advance(Duration::from_secs(1));
+    world.provider.writes.push_back(Some(Fault::Lost));
+    // It checks each write.
+    world.pass().unwrap();
+    world.settle().unwrap();
+    assert_eq!(held(&world), ["deployer"]);
 }
