@@ -40,6 +40,12 @@ soak: ## Run the long tests: replicas killed for SOAK_SECONDS=60, a flood of FLO
 simulate: ## Simulate the operator with random seeds (SEEDS=, SECONDS=, FIRST=), or repeat one seed with its trace (SEED=).
 	@SEED='$(SEED)' SEEDS='$(SEEDS)' SECONDS='$(SECONDS)' FIRST='$(FIRST)' cargo run --quiet $(if $(SEED),,--release) -p simulation
 
+.PHONY: histories
+histories: ## Run seeded histories of one target against the decision function (HISTORIES=200000, SEED=), or repeat one with its trace (HISTORY=).
+	@HISTORIES='$(or $(HISTORIES),200000)' PROPTEST_RNG_SEED='$(or $(SEED),$(shell date +%s))' HISTORY='$(HISTORY)' \
+		CARGO_PROFILE_RELEASE_LTO=off cargo test --quiet --release --test laws histories::histories -- --nocapture \
+		| awk '/^histories:/ { last = $$0; next } /histor/ { print } END { print last }'
+
 .PHONY: test-contracts
 test-contracts: ## Replay the recorded exchanges of real servers against the clients and the simulator (CONTRACTS=folder: other recordings).
 	@cargo run --quiet -p recordings -- $(if $(CONTRACTS),"$(CONTRACTS)")

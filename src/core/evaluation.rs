@@ -35,6 +35,8 @@ pub struct Reading {
     pub admitted: Option<Admitted>,
     /// Why the object is inactive (its grants don't count); `None` if they count or the object is being deleted.
     pub inactive: Option<Refusal>,
+    /// Whether the object is inactive only because of what the provider shows: a later observation may lift that.
+    pub refused_by_observation: bool,
     /// Whether the object is suspended or only observes, and could be carried out otherwise: the provider's state is
     /// then compared with what the object declares.
     pub compares: bool,
@@ -187,7 +189,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         managed,
         carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
     };
-    Reading { layer, admitted, inactive, compares, renames }
+    Reading { layer, admitted, inactive, refused_by_observation: false, compares, renames }
 }
 
 /// Applies the ends that a spec which is not admitted brings forward to the roles that its object has recorded.
@@ -370,6 +372,7 @@ pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, fore
         reading.layer.phase = Phase::Holds;
         reading.layer.grants.clear();
         reading.inactive = Some(refusal);
+        reading.refused_by_observation = true;
     }
 }
 

@@ -332,6 +332,9 @@ impl Memory {
         capabilities: Capabilities,
         now: Instant,
     ) -> Option<Confirmed> {
+        // A role that is shown exists: the record of it counts, whoever granted it first.
+        let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
+        self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
@@ -444,8 +447,13 @@ impl Memory {
         let sent = |role: &String| apply.change.outcome().iter().any(|entry| entry.role == *role);
         let culprits = match role {
             Some(role) if sent(role) => vec![role.clone()],
-            // The provider named no role that was sent: it must be one that the provider hasn't accepted before.
-            Some(_) | None => apply.gained.clone(),
+            // The provider named no role that was sent: it must be one that the provider hasn't accepted before. A role
+            // that the member has exists.
+            Some(_) | None => {
+                let has =
+                    |role: &&String| apply.before.iter().flat_map(|m| &m.entries).any(|entry| entry.role == **role);
+                apply.gained.iter().filter(|role| !has(role)).cloned().collect()
+            }
         };
         let mut learnt = false;
         for culprit in culprits.into_iter().filter(|role| declares(role)) {

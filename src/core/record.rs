@@ -55,11 +55,16 @@ pub fn records(
     plan: &Plan,
     view: &View<'_>,
 ) -> Vec<Record> {
-    let mut carried = carried_by(plan, layers, view);
+    let may_carry = |declaration: &Declaration, reading: &Reading, entry: &Entry| {
+        let governed = snapshot.governed(declaration);
+        reading.layer.phase != Phase::Holds && governed.is_none_or(|rules| rules.may_restore(&entry.role, entry.term))
+    };
+    let pairs = || snapshot.declarations.iter().zip(&evaluation.readings);
+    let mut carried = carried_by(plan, layers, view, |entry| pairs().any(|(d, reading)| may_carry(d, reading, entry)));
     let invites = matches!(plan.change(), Some(Change::Create(_)));
     let mut left: Vec<&str> = snapshot.provider.capabilities.left_by_an_invitation().filter(|_| invites).collect();
     let mut records = Vec::new();
-    for (declaration, reading) in snapshot.declarations.iter().zip(&evaluation.readings) {
+    for (declaration, reading) in pairs() {
         let layer = &reading.layer;
         let counts = layer.phase == Phase::Counts;
         let mut record = if counts { layer.record_before(snapshot.now) } else { layer.managed.clone() };
@@ -84,7 +89,8 @@ pub fn records(
         let again: Vec<&String> = plan.gained().iter().filter(again).collect();
         // The ids that names stand for are recorded before anything is granted to them.
         let pins = counts && !record.is_empty() && !is_pinned(declaration);
-        let carries = if layer.phase == Phase::Holds { Vec::new() } else { std::mem::take(&mut carried) };
+        let carries: Vec<Entry>;
+        (carries, carried) = carried.into_iter().partition(|entry| may_carry(declaration, reading, entry));
         let takes = counts || snapshot.provider.leaving.is_none();
         let finalize = !record.is_empty() && !declaration.is_finalized() && takes;
         let grants = record != layer.managed;
@@ -138,8 +144,9 @@ fn is_elsewhere(declaration: &Declaration, snapshot: &Snapshot) -> bool {
     target.is_some_and(|target| target.endpoint != snapshot.provider.endpoint)
 }
 
-/// Unmanaged entries that a repair removes temporarily and that are not recorded yet.
-fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>) -> Vec<Entry> {
+/// Unmanaged entries that a repair removes temporarily and that are not recorded yet. `is_useful`: whether the record of
+/// an entry by some declaration allows to restore it; any other record would be requested again and again.
+fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
     let recreates = |change: &&Change| matches!(change, Change::Recreate(_));
     let ours = |entry: &Entry| {
         layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, view.now))
@@ -149,7 +156,7 @@ fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>) -> Vec<Entry> {
         for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
             // In the form in which it is read from the record again: without its id.
             let entry = Entry { role_id: None, ..entry.clone() };
-            if !foreign.contains(&entry) {
+            if !foreign.contains(&entry) && is_useful(&entry) {
                 foreign.push(entry);
             }
         }

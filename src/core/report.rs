@@ -534,8 +534,8 @@ fn shown(member: Option<&Member>) -> BTreeSet<String> {
 /// The creation time of an object whose roles have not been evaluated yet and for which nothing was granted.
 fn new_since(object: &ProjectMembership) -> Option<Timestamp> {
     let known = object.status.as_ref().is_some_and(|status| !status.roles.is_empty());
-    let is_new = !is_finalized(object) || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
-    object.metadata.creation_timestamp.as_ref().filter(|_| !known && is_new).map(|created| created.0)
+    let is_new = || !is_finalized(object) || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
+    object.metadata.creation_timestamp.as_ref().filter(|_| !known && is_new()).map(|created| created.0)
 }
 
 /// The report of an object whose provider or target is not available: nothing is done at the provider.

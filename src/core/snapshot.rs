@@ -207,8 +207,8 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
 /// was recorded and that has no status yet is not meant.
 pub fn is_status_lost(object: &ProjectMembership) -> bool {
     let observed = object.status.as_ref().map_or(-1, |status| status.observed_generation);
-    let is_first = PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
-    observed == -1 && is_finalized(object) && !is_first
+    let is_first = || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);
+    observed == -1 && is_finalized(object) && !is_first()
 }
 
 /// How urgent a pass over an object's target is, by the object alone.

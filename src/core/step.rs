@@ -13,7 +13,7 @@ use super::layers::{Layer, Phase};
 use super::member::{Change, Member, Term, Urgency};
 use super::memory::{Apply, AskedBy, Confirmed, Effects, Memory, Need, Purpose, RefusedChange, Sent};
 use super::plan::{Loss, Plan, View, plan};
-use super::record::{Record, begins_temporary, records};
+use super::record::{Record, begins_temporary, entries, records};
 use super::snapshot::{Declaration, Observation, Snapshot};
 use crate::api::Reason;
 use crate::core::error::Error;
@@ -181,7 +181,7 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
     });
     // An object that would be carried out if it were not suspended is compared with what the provider shows.
     let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
-    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares)
+    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares && !reading.refused_by_observation)
 }
 
 /// What follows from a snapshot, an observation and the memory.
@@ -270,6 +270,10 @@ impl<'a> Situation<'a> {
             let (not_before, urgency) = (sent.look_at, apply.urgency);
             return Step::Observe(Observe { not_before, spacing: CONFIRM_SPACING, urgency, need: Need::Confirmation });
         }
+        if sent.repairs < REPAIRS && !self.is_still_wanted(&apply.change) {
+            // A grant has ended since: the next change is made from what the provider shows.
+            return self.act();
+        }
         if sent.repairs < REPAIRS {
             let removes = apply.gained.is_empty();
             let end = Urgency::End(self.snapshot.now);
@@ -286,6 +290,19 @@ impl<'a> Situation<'a> {
                 self.report(Kind::Failed { error, by_change: true, removed: false })
             }
         }
+    }
+
+    /// Whether a declaration still keeps every managed role that a write adds to what the provider shows.
+    fn is_still_wanted(&self, change: &Change) -> bool {
+        let shown = entries(self.observed());
+        let kept = |role: &str| self.layers.iter().any(|layer| layer.keeps(role, self.snapshot.now));
+        let managed = |role: &str| self.layers.iter().any(|layer| layer.managed.contains_key(role));
+        let mut added = change.outcome().iter().filter(|entry| shown.iter().all(|known| known.role != entry.role));
+        added.all(|entry| kept(&entry.role) || !managed(&entry.role) || self.is_base(&entry.role))
+    }
+
+    fn is_base(&self, role: &str) -> bool {
+        self.snapshot.provider.capabilities.empty_role == Some(role)
     }
 
     /// The list that is needed before anything is decided.
@@ -379,7 +396,10 @@ impl<'a> Situation<'a> {
         if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
             return self.report(Kind::Contested);
         }
-        if plan.needs_fresh()
+        // What somebody has added since the list must not be removed where no allow rule permits it. A creation is refused
+        // if there is a member.
+        let is_governed = self.snapshot.provider.cluster.is_some() && !matches!(change, Change::Create(_));
+        if (plan.needs_fresh() || is_governed)
             && let Some(not_before) = self.fresh_since(attempt.planned)
         {
             let (spacing, urgency) = (Duration::ZERO, self.urgency());

@@ -92,8 +92,8 @@ pub fn layer() -> impl Strategy<Value = Layer> {
     let carried = prop_oneof![6 => Just(Vec::new()), 1 => vec(entry(), 1..3)];
     let grants = btree_map(role(), term(), 0..4);
     let managed = btree_map(role(), term(), 0..4);
-    (phase, any::<bool>(), any::<bool>(), grants, managed, any::<[bool; 4]>(), carried).prop_map(
-        |(phase, exclusive, unrecorded, grants, mut managed, recorded, carried)| {
+    (phase, any::<bool>(), grants, managed, any::<[bool; 4]>(), carried).prop_map(
+        |(phase, exclusive, grants, mut managed, recorded, carried)| {
             managed.extend(grants.clone().into_iter().zip(recorded).filter(|(_, r)| *r).map(|(grant, _)| grant));
             let asks = phase == Phase::Counts;
             let grants: Vec<Grant> = grants.into_iter().map(|(role, term)| Grant { role, term }).collect();
@@ -101,7 +101,6 @@ pub fn layer() -> impl Strategy<Value = Layer> {
                 uid: String::new(),
                 phase,
                 exclusive,
-                grants_unrecorded: exclusive && unrecorded && grants.iter().all(|g| g.term == Term::Permanent),
                 grants: if asks { grants } else { Vec::new() },
                 managed,
                 carried,

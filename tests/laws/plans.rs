@@ -50,7 +50,6 @@ fn observer() -> Layer {
         uid: "observer".to_owned(),
         phase: Phase::Holds,
         exclusive: true,
-        grants_unrecorded: true,
         grants: Vec::new(),
         managed: BTreeMap::new(),
         carried: Vec::new(),
@@ -105,7 +104,6 @@ proptest! {
     fn additive_leaves_foreign_entries_as_they_are(mut scene in scene()) {
         for layer in &mut scene.layers {
             layer.exclusive = false;
-            layer.grants_unrecorded = false;
         }
         let union = union_of(&scene);
         let plan = plan(&scene.layers, &scene.view());
@@ -170,9 +168,8 @@ proptest! {
                 let mut carried = scene.layers.iter().flat_map(|layer| &layer.carried);
                 let comes_back = carried.any(|entry| entry.role == role && entry.term.end() == end);
                 let word = scene.layers.iter().any(|layer| {
-                    let unrecorded = layer.grants_unrecorded && end.is_none();
                     let recorded = layer.managed.get(role).is_some_and(|term| no_longer(end, term.end()));
-                    layer.has_in_effect(role, scene.now) && (recorded || unrecorded)
+                    layer.has_in_effect(role, scene.now) && recorded
                 });
                 prop_assert!(
                     was_there || comes_back || word || scene.is_base(role),

@@ -87,15 +87,7 @@ impl Status {
     }
 
     fn layer(&self, phase: Phase, grants: Vec<Grant>) -> Layer {
-        Layer {
-            uid: "uid".into(),
-            phase,
-            exclusive: false,
-            grants_unrecorded: false,
-            grants,
-            managed: self.managed.clone(),
-            carried: Vec::new(),
-        }
+        Layer { uid: "uid".into(), phase, exclusive: false, grants, managed: self.managed.clone(), carried: Vec::new() }
     }
 }
 

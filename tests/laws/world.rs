@@ -1,268 +1,435 @@
-//! Objects on one target and the provider behind them: what the controller does with the pure core, a pass at a time.
+//! The objects of one target, the provider and the clocks, and a driver that carries out the steps of
+//! [`next_step`] as `controller::reconcile` does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-use membership_operator::api::membership::{RoleGrant, Temporary};
-use membership_operator::core::grants::{Grant, Past, Starts, evaluate};
-use membership_operator::core::layers::{Layer, Phase, record_after};
-use membership_operator::core::member::{Capabilities, Change, Entry, Member, Term};
-use membership_operator::core::plan::{Plan, View, base_to_record, plan, shown};
-use membership_operator::core::policy::admit;
+use jiff::{SignedDuration, Timestamp};
+use membership_operator::core::clocks::{self, ProviderClock};
+use membership_operator::core::error::{Effect, Error};
+use membership_operator::core::member::{Change, Entry, Member, Target};
+use membership_operator::core::memory::{Apply, Memory, Need, Purpose};
+use membership_operator::core::policy::Refusal;
+use membership_operator::core::record::Record;
+use membership_operator::core::report::{Again, again, next_edge, reports};
+use membership_operator::core::snapshot::{ProviderView, Snapshot};
+use membership_operator::core::step::{Kind, Observe, Outcome, Step, next_step, unconfirmed};
 
-use crate::generators::member;
-use crate::model::{Refusal, carried_out};
-use crate::starts::spec;
+use crate::events;
+use crate::objects::{Object, target};
+use crate::provider::Provider;
+use crate::random::Random;
+use crate::roster::Roster;
 
-/// Everybody here may take away any role.
-static NOBODYS: BTreeSet<String> = BTreeSet::new();
-
-/// Where a pass is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Killed {
-    /// It isn't.
-    Never,
-    /// The status is written, the provider isn't.
-    BeforeTheWrite,
-    /// Several memberships are deleted, and not created again.
-    BetweenDeleteAndCreate,
-    /// The provider is written, the status isn't.
-    AfterTheWrite,
-}
-
-/// A ProjectMembership.
-#[derive(Clone, Debug)]
-pub struct Object {
-    pub roles: Vec<(String, Option<Temporary>)>,
-    pub exclusive: bool,
-    /// Suspended, observing or refused.
-    pub aside: bool,
-    pub deleted: bool,
-    pub gone: bool,
-    pub seen: bool,
-    pub starts: BTreeMap<String, Timestamp>,
-    pub managed: BTreeMap<String, Term>,
-    pub carried: Vec<Entry>,
-}
-
-impl Object {
-    pub fn new(roles: Vec<(String, Option<Temporary>)>, exclusive: bool) -> Self {
-        Self {
-            roles,
-            exclusive,
-            aside: false,
-            deleted: false,
-            gone: false,
-            seen: false,
-            starts: BTreeMap::new(),
-            managed: BTreeMap::new(),
-            carried: Vec::new(),
-        }
-    }
-}
-
-/// What a pass did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Did {
-    pub provider_writes: usize,
-    pub status_writes: usize,
-}
+/// More steps than any pass may take.
+const MOST_STEPS: usize = 60;
 
 /// The objects, the provider and the time.
 #[derive(Clone, Debug)]
 pub struct World {
+    pub random: Random,
     pub objects: Vec<Object>,
-    pub member: Option<Member>,
-    pub capabilities: Capabilities,
-    /// Roles that the provider doesn't know.
-    pub unknown: BTreeSet<String>,
-    /// Those of them that the operator has learnt of.
-    pub refused: BTreeSet<String>,
-    /// The provider removes no membership, and lets it be changed to the role that gives nothing.
-    pub keeps_members: bool,
-    pub now: Timestamp,
+    pub provider: Provider,
+    pub memory: Memory,
+    pub roster: Roster,
+    pub view: ProviderView,
+    pub target: Target,
+    pub shadowed: bool,
+    /// The operator's clock.
+    pub wall: Timestamp,
+    pub at: Instant,
+    /// How far the provider's clock is ahead of the operator's.
+    pub skew: SignedDuration,
+    /// The provider's responses show its clock.
+    pub shows_clock: bool,
+    pub clock: Option<ProviderClock>,
+    /// How many of the next records, and of the next statuses, the API server refuses.
+    pub records_fail: usize,
+    pub statuses_fail: usize,
+    /// What happens after so many more steps.
+    pub interruption: Option<(usize, events::Interruption)>,
+    /// The time of the last change that somebody else made at the provider.
+    pub hand_at: Option<Instant>,
+    /// Roles that no object declares, as somebody else brought them between two passes.
+    pub brought: BTreeMap<String, Entry>,
+    /// An object tolerates no unmanaged role, or a removal needed a sacrifice.
+    pub may_lose: bool,
+    pub is_passing: bool,
+    /// Somebody else brought the role that gives no access.
+    pub brought_base: bool,
+    /// When somebody else brought a declared role that no object had recorded.
+    pub hands: BTreeMap<&'static str, Instant>,
+    /// Roles that an object recorded: they must not be left behind.
+    pub ours: BTreeSet<String>,
+    pub created: usize,
+    pub taken: usize,
+    /// Print everything that happens.
+    pub is_traced: bool,
 }
+
+/// What came of a pass.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// How many writes it sent, to the provider and to the API server.
+    pub writes: usize,
+    /// When the next pass is due.
+    pub due_in: Duration,
+    /// The provider was asked.
+    pub is_asked: bool,
+    /// Nothing that is known of is left to do.
+    pub is_at_rest: bool,
+}
+
+macro_rules! trace {
+    ($world:expr, $($text:tt)*) => {
+        if $world.is_traced {
+            eprintln!("  {}", format_args!($($text)*));
+        }
+    };
+}
+pub(crate) use trace;
 
 impl World {
-    fn layer(&self, index: usize, object: &Object) -> Layer {
-        let phase = match (object.deleted, object.aside) {
-            (true, _) => Phase::Leaves,
-            (false, true) => Phase::Holds,
-            (false, false) => Phase::Counts,
-        };
-        let mut recorded = object.starts.clone();
-        for (role, term) in &object.managed {
-            if let Term::Temporary(window) = term {
-                let known = recorded.entry(role.clone()).or_insert(window.start);
-                *known = (*known).min(window.start);
-            }
-        }
-        let past = if object.seen { Past::Recorded } else { Past::New };
-        let starts = Starts { past, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() };
-        let declared = object.roles.iter().cloned().map(|(role, temporary)| RoleGrant { role, temporary }).collect();
-        let grants: Vec<Grant> = match phase {
-            Phase::Counts => evaluate(&admit(&spec(declared)).unwrap(), &starts, self.now),
-            Phase::Holds | Phase::Leaves => Vec::new(),
-        };
-        Layer {
-            uid: format!("uid-{index}"),
-            phase,
-            exclusive: object.exclusive,
-            grants_unrecorded: false,
-            grants,
-            managed: object.managed.clone(),
-            carried: object.carried.clone(),
-        }
+    pub fn now(&self) -> Timestamp {
+        let lead = clocks::lead(self.clock.as_ref(), self.wall, self.at);
+        self.wall.saturating_add(lead).unwrap_or(Timestamp::MAX)
     }
 
-    fn here(&self) -> impl Iterator<Item = (usize, &Object)> {
-        self.objects.iter().enumerate().filter(|(_, object)| !object.gone)
+    pub fn advance(&mut self, by: Duration) {
+        self.at += by;
+        self.wall += SignedDuration::try_from(by).unwrap();
     }
 
-    /// The layers of a pass over object `acting`: an Exclusive one's permanent roles need not be written down before
-    /// its own pass grants them. (A killed pass would leave them to the finalizer, which isn't looked at here.)
-    fn layers(&self, acting: usize, killed: Killed) -> Vec<Layer> {
-        let mut layers: Vec<Layer> = Vec::new();
-        for (index, object) in self.here() {
-            let mut layer = self.layer(index, object);
-            let permanent = layer.grants.iter().all(|grant| grant.term == Term::Permanent);
-            let counts = layer.phase == Phase::Counts && layer.exclusive;
-            layer.grants_unrecorded = counts && permanent && index == acting && killed == Killed::Never;
-            layers.push(layer);
-        }
-        layers
+    /// Everything that is in memory is lost.
+    pub fn crash(&mut self) {
+        trace!(self, "crash");
+        self.memory = Memory::default();
+        self.roster = Roster::default();
+        self.clock = None;
+        let is_governed = self.view.cluster.is_some();
+        self.objects.iter_mut().for_each(|object| object.read_again(is_governed));
     }
 
-    fn view(&self) -> View<'_> {
-        View {
-            observed: self.member.as_ref(),
-            capabilities: self.capabilities,
-            refused: &self.refused,
-            spared: &NOBODYS,
-            now: self.now,
+    fn snapshot(&self) -> Snapshot {
+        let is_governed = self.view.cluster.is_some();
+        Snapshot {
+            target: self.target.clone(),
+            provider: self.view.clone(),
+            declarations: self.objects.iter().map(|object| object.declaration(is_governed)).collect(),
+            shadowed: self.shadowed,
+            now: self.now(),
+            at: self.at,
+            clocks: clocks::agreement(self.clock.as_ref(), self.wall, self.at),
         }
     }
 
-    /// One pass over object `index`, as `controller::converge` makes it.
-    pub fn pass(&mut self, index: usize, killed: Killed) -> Did {
-        let mut did = Did::default();
-        let mut done: Option<Change> = None;
-        for _ in 0..12 {
-            if self.objects[index].gone {
-                return did;
+    /// One pass, until everything is reported.
+    pub fn pass(&mut self) -> Result<Pass, String> {
+        self.is_passing = true;
+        let pass = self.steps();
+        self.is_passing = false;
+        pass
+    }
+
+    fn steps(&mut self) -> Result<Pass, String> {
+        let mut writes = 0;
+        for _ in 0..MOST_STEPS {
+            self.taken += 1;
+            self.interrupt();
+            if self.objects.is_empty() {
+                self.memory = Memory::default();
+                let due_in = self.view.resync.provider();
+                return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: true });
             }
-            let layers = self.layers(index, killed);
-            let acting = acting(&layers, index);
-            let plan = plan(&layers, &self.view());
-            if self.write_down(index, &acting, &layers, &plan) {
-                did.status_writes += 1;
-                continue;
+            let snapshot = self.snapshot();
+            self.memory.begin(&snapshot);
+            let observation = self.roster.observation();
+            if let Some(observation) = &observation {
+                self.memory.observed(observation, snapshot.provider.capabilities, snapshot.at);
             }
-            // What is asked for again only because a list isn't proof has been answered.
-            let Some(change) = plan.change().filter(|change| done.as_ref() != Some(change)).cloned() else {
-                did.status_writes += usize::from(self.tell(index));
-                return did;
-            };
-            if killed == Killed::BeforeTheWrite {
-                return did;
-            }
-            did.provider_writes += 1;
-            match carried_out(&change, self.member.as_ref(), self.capabilities, &self.unknown) {
-                Ok(_) if killed == Killed::BetweenDeleteAndCreate && matches!(change, Change::Recreate(_)) => {
-                    self.member = None;
-                    return did;
+            let next = next_step(&snapshot, observation.as_ref(), &self.memory);
+            self.advance(Duration::from_millis(1));
+            match next.step {
+                Step::Release(releases) => {
+                    trace!(self, "{releases:?}");
+                    for release in releases {
+                        writes += 1;
+                        self.release(&release.uid, release.is_abandoned)?;
+                    }
                 }
-                Ok(after) => {
-                    let kept = self.capabilities.empty_role.filter(|_| self.keeps_members && self.member.is_some());
-                    self.member = after.or(kept.map(|role| member(vec![Entry::permanent(role)], 1)));
-                    done = Some(change);
+                Step::Record { records, revokes } => {
+                    trace!(self, "record {records:?} revokes: {revokes}");
+                    let failed_before = self.memory.attempt.unrecorded;
+                    let is_written = self.record(&snapshot, records, &mut writes)?;
+                    if !is_written && (!revokes || failed_before) {
+                        let due_in = Duration::from_secs(1);
+                        return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: false });
+                    }
+                    self.memory.attempt.unrecorded |= !is_written;
+                    if !is_written {
+                        // What ends does not wait for the API server: the base may be added without a record, and
+                        // foreign roles may be lost if the operator crashes while it merges memberships.
+                        (self.brought_base, self.may_lose) = (true, true);
+                    }
                 }
-                Err(Refusal::UnknownRole(role)) => assert!(self.refused.insert(role), "a refused role was sent again"),
-                Err(Refusal::Malformed(why)) => panic!("{why}: {change:?} on {:?} of {layers:#?}", self.member),
-            }
-            if killed == Killed::AfterTheWrite {
-                return did;
-            }
-        }
-        panic!("a pass that never ends: {self:#?}");
-    }
-
-    /// Writes down what has to be before the provider is written to. `true`: there was something.
-    fn write_down(&mut self, index: usize, acting: &Layer, layers: &[Layer], plan: &Plan) -> bool {
-        let mut record = match acting.phase {
-            Phase::Counts => acting.record_before(self.now),
-            Phase::Holds | Phase::Leaves => acting.managed.clone(),
-        };
-        let base = base_to_record(acting, layers, &self.view()).filter(|base| !acting.managed.contains_key(*base));
-        record.extend(base.map(|base| (base.to_owned(), Term::Permanent)));
-        let foreign = |entry: &&Entry| {
-            layers.iter().all(|l| !l.managed.contains_key(&entry.role) && !l.has_in_effect(&entry.role, self.now))
-        };
-        let taken_out: Vec<Entry> = match plan.change() {
-            Some(Change::Recreate(entries)) => entries.iter().filter(foreign).cloned().collect(),
-            _ => Vec::new(),
-        };
-        let starts = starts_of(acting);
-        let carries = taken_out.iter().any(|entry| !acting.carried.contains(entry));
-        let object = &mut self.objects[index];
-        if (record == object.managed || (acting.grants_unrecorded && base.is_none())) && !carries {
-            return false;
-        }
-        object.managed = record;
-        object.starts.extend(starts);
-        object.seen = true;
-        if carries {
-            object.carried = taken_out;
-        }
-        true
-    }
-
-    /// Writes what came of the pass into the object's status. `true`: it changed.
-    fn tell(&mut self, index: usize) -> bool {
-        let layers = self.layers(index, Killed::Never);
-        let acting = acting(&layers, index);
-        let others: Vec<Layer> = layers.iter().filter(|layer| layer.uid != acting.uid).cloned().collect();
-        let record = record_after(&acting, &others, &shown(&acting, &layers, &self.view()), self.now);
-        let starts =
-            if acting.phase == Phase::Counts { starts_of(&acting) } else { self.objects[index].starts.clone() };
-        let object = &mut self.objects[index];
-        let changed = object.managed != record || object.starts != starts || !object.carried.is_empty();
-        (object.managed, object.starts, object.seen) = (record, starts, true);
-        object.carried.clear();
-        if object.deleted && object.managed.is_empty() {
-            object.gone = true;
-            return true;
-        }
-        changed
-    }
-
-    /// The grants in effect of all objects that count.
-    pub fn in_effect(&self) -> Vec<Grant> {
-        let layers: Vec<Layer> = self.here().map(|(index, object)| self.layer(index, object)).collect();
-        layers.iter().flat_map(|layer| layer.in_effect(self.now)).cloned().collect()
-    }
-
-    /// Passes over all objects until nothing changes any more.
-    pub fn settle(&mut self) {
-        for _ in 0..10 {
-            let did: Vec<Did> = (0..self.objects.len()).map(|index| self.pass(index, Killed::Never)).collect();
-            if did.iter().all(|did| *did == Did::default()) {
-                return;
+                Step::Observe(observe) => self.observe(&observe),
+                Step::Apply(apply) => {
+                    writes += 1;
+                    self.send(&snapshot, *apply)?;
+                }
+                Step::Explain(_) => {
+                    if let Some(sent) = &mut self.memory.attempt.sent {
+                        sent.explained = Some(unconfirmed(&snapshot));
+                    }
+                }
+                Step::Report(outcome) => return self.report(&snapshot, &outcome, writes),
             }
         }
-        panic!("never comes to rest: {self:#?}");
+        Err(format!("more than {MOST_STEPS} steps"))
+    }
+
+    fn interrupt(&mut self) {
+        if let Some((steps, interruption)) = self.interruption.take() {
+            match steps {
+                0 => events::interrupt(self, interruption),
+                more => self.interruption = Some((more - 1, interruption)),
+            }
+        }
+    }
+
+    fn answered(&mut self) {
+        if self.shows_clock {
+            self.clock = Some(ProviderClock::new(self.skew, self.wall, self.at));
+        }
+    }
+
+    fn observe(&mut self, observe: &Observe) {
+        let Observe { not_before, spacing, need, .. } = *observe;
+        self.memory.asked(need, not_before);
+        trace!(self, "observe {need:?}");
+        if not_before > self.at {
+            self.advance(not_before - self.at);
+            return;
+        }
+        if let Some(began) = self.roster.began() {
+            self.advance((began + spacing).saturating_duration_since(self.at));
+        }
+        let at = self.at;
+        let outcome = match self.roster.sighting(Some(not_before)) {
+            Some(_) if need != Need::Clock => Ok(()),
+            _ => self.provider.list(at).map(|shown| self.roster.listed(shown, at)),
+        };
+        trace!(self, "list {outcome:?}: {:?}", self.roster.observation().map(|observation| observation.member));
+        self.advance(Duration::from_millis(5));
+        if outcome.is_ok() {
+            self.answered();
+        }
+        self.memory.listed(not_before, outcome);
+    }
+
+    /// Writes the records. Returns whether the API server took all of them.
+    fn record(&mut self, snapshot: &Snapshot, records: Vec<Record>, writes: &mut usize) -> Result<bool, String> {
+        for record in records {
+            self.memory.records(&record.uid, record.new.clone());
+            if self.records_fail > 0 {
+                self.records_fail -= 1;
+                return Ok(false);
+            }
+            *writes += 1;
+            self.check_record(snapshot, &record)?;
+            let is_governed = self.view.cluster.is_some();
+            let object = self.object(&record.uid)?;
+            object.write_pending(record, is_governed);
+            self.check_starts()?;
+        }
+        Ok(true)
+    }
+
+    pub fn object(&mut self, uid: &str) -> Result<&mut Object, String> {
+        self.objects.iter_mut().find(|object| object.uid() == uid).ok_or_else(|| format!("no object {uid}"))
+    }
+
+    fn send(&mut self, snapshot: &Snapshot, apply: Apply) -> Result<(), String> {
+        trace!(self, "{:?} {:?}", apply.purpose, apply.change);
+        self.check_write(snapshot, &apply)?;
+        let repairs = matches!(apply.purpose, Purpose::Repair | Purpose::Plan { through_another: true });
+        let change = match repairs {
+            true => apply.change.stated_again(apply.before.as_ref()),
+            false => apply.change.clone(),
+        };
+        self.advance(Duration::from_millis(10));
+        let answer = self.provider.write(&change, repairs, self.at)?;
+        trace!(self, "{answer:?}: {:?}", self.provider.member);
+        self.advance(Duration::from_millis(10));
+        if answer.is_ok() {
+            self.answered();
+        }
+        match &answer {
+            Ok(_) if apply.purpose == Purpose::EndUnlisted => self.roster.doubt(self.at),
+            Ok(receipt) => {
+                let kept = receipt.kept.and(self.view.capabilities.empty_role);
+                let version = receipt.version;
+                self.roster.wrote(written(&self.target, &apply.change, kept, version), self.at);
+            }
+            Err(error) => {
+                let is_partly_done = matches!(apply.change, Change::Recreate(_)) || apply.purpose == Purpose::Repair;
+                let is_changed = matches!(error, Error::Changed { .. });
+                if is_changed || is_partly_done || error.effect() == Effect::Unknown {
+                    self.roster.doubt(self.at);
+                }
+            }
+        }
+        if answer.as_ref().err().is_none_or(|error| error.effect() == Effect::Unknown) {
+            for object in &mut self.objects {
+                let record = object.record().iter().map(|recorded| recorded.role.clone());
+                let sent = |role: &String| apply.change.outcome().iter().any(|entry| entry.role == *role);
+                let sent: Vec<String> = record.filter(sent).collect();
+                object.sent.extend(sent);
+            }
+        }
+        let declared = |role: &str| {
+            let mut specs = snapshot.declarations.iter().map(|declaration| &declaration.object.spec);
+            specs.any(|spec| spec.roles.iter().any(|grant| grant.role == role))
+        };
+        self.memory.answered(apply, answer, declared, self.at);
+        Ok(())
+    }
+
+    fn report(&mut self, snapshot: &Snapshot, outcome: &Outcome, mut writes: usize) -> Result<Pass, String> {
+        trace!(self, "report {:?}", outcome.kind);
+        let reports = reports(snapshot, outcome, &self.memory);
+        if self.memory.end(snapshot, outcome) {
+            self.roster.doubt(self.at);
+        }
+        let again = again(snapshot, outcome, &reports);
+        let due_in = self.due_in(snapshot, outcome, again);
+        let edge = next_edge(&reports, snapshot.now);
+        let until_edge = edge.and_then(|edge| Duration::try_from(edge.duration_since(self.now())).ok());
+        self.check_reports(snapshot, outcome, &reports)?;
+        let is_governed = self.view.cluster.is_some();
+        for (declaration, report) in snapshot.declarations.iter().zip(reports) {
+            trace!(self, "{}: {:?} {:?}", declaration.uid(), report.told, report.status.managed_roles);
+            if self.statuses_fail > 0 {
+                self.statuses_fail -= 1;
+            } else if report.is_released {
+                writes += 1;
+                self.release(declaration.uid(), false)?;
+            } else {
+                writes += usize::from(self.object(declaration.uid())?.write_status(report.status, is_governed));
+            }
+        }
+        self.check_starts()?;
+        let change_left = outcome.plan.change().is_some() && self.memory.repairs.is_contested();
+        let is_at_rest =
+            matches!(outcome.kind, Kind::Settled | Kind::NotAsked) && again == Again::AtEdge && !change_left;
+        let due_in = until_edge.map_or(due_in, |edge| due_in.min(edge));
+        Ok(Pass { writes, due_in, is_asked: outcome.kind != Kind::NotAsked, is_at_rest })
+    }
+
+    fn due_in(&mut self, snapshot: &Snapshot, outcome: &Outcome, again: Again) -> Duration {
+        match again {
+            Again::AtEdge => {
+                self.memory.failures = 0;
+                let is_listed = !matches!(outcome.kind, Kind::NotAsked | Kind::Failed { .. } | Kind::Contested);
+                let listed = outcome.observation.as_ref().map(|observation| observation.listed).filter(|_| is_listed);
+                let interval = snapshot.interval();
+                let resync = listed.map(|began| (began + interval).saturating_duration_since(self.at));
+                resync.unwrap_or(interval) + Duration::from_millis(5)
+            }
+            Again::After(delay) => delay,
+            Again::Backoff => self.memory.backoff(Duration::from_secs(300)),
+            Again::Soon => self.memory.backoff(Duration::from_secs(5)),
+        }
+    }
+
+    fn release(&mut self, uid: &str, is_abandoned: bool) -> Result<(), String> {
+        if !is_abandoned {
+            self.check_release(uid)?;
+        }
+        self.objects.retain(|object| object.uid() != uid);
+        Ok(())
+    }
+
+    /// Makes the provider object ready again, and ends all faults.
+    pub fn end_faults(&mut self) {
+        self.provider.lists.clear();
+        self.provider.writes.clear();
+        (self.records_fail, self.statuses_fail, self.interruption) = (0, 0, None);
+        (self.shows_clock, self.skew, self.shadowed) = (true, SignedDuration::ZERO, false);
+        self.view.unready = None;
+        self.clock = None;
+    }
+
+    /// Passes until nothing changes any more.
+    pub fn settle(&mut self) -> Result<(), String> {
+        self.end_faults();
+        let (began, mut quiet) = (self.at, 0);
+        for _ in 0..300 {
+            let before = self.provider.member.clone();
+            let pass = self.pass()?;
+            let is_quiet = pass.writes == 0 || (self.declares_unknown() && self.provider.member == before);
+            let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);
+            quiet = if pass.is_at_rest && is_quiet && is_listed { quiet + 1 } else { 0 };
+            if quiet == 2 {
+                return self.check_rest();
+            }
+            trace!(self, "{:?} later", pass.due_in);
+            self.advance(pass.due_in);
+        }
+        Err("it does not come to rest".to_owned())
+    }
+
+    /// The provider object becomes unready, or ready again.
+    pub fn toggle_ready(&mut self) {
+        let refusal = Refusal {
+            reason: membership_operator::api::Reason::ProviderNotReady,
+            message: "the provider object is not ready".to_owned(),
+        };
+        self.view.unready = match self.view.unready {
+            Some(_) => None,
+            None => Some(refusal),
+        };
     }
 }
 
-fn acting(layers: &[Layer], index: usize) -> Layer {
-    let uid = format!("uid-{index}");
-    layers.iter().find(|layer| layer.uid == uid).cloned().unwrap()
-}
-
-fn starts_of(layer: &Layer) -> BTreeMap<String, Timestamp> {
-    let start = |grant: &Grant| match grant.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some((grant.role.clone(), window.start)),
+/// The member that a change should result in.
+fn written(target: &Target, change: &Change, kept: Option<&str>, version: Option<u64>) -> Option<Member> {
+    let entries = match change {
+        Change::Remove => vec![Entry::permanent(kept?)],
+        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => entries.clone(),
     };
-    layer.grants.iter().filter_map(start).collect()
+    Some(Member { subject_id: target.subject_id.clone(), entries, memberships: 1, version })
+}
+
+/// A world without objects.
+pub fn world(mut random: Random, provider: Provider, cluster: bool) -> World {
+    let target = target();
+    World {
+        objects: Vec::new(),
+        view: crate::objects::view(provider.capabilities, cluster),
+        provider,
+        memory: Memory::default(),
+        roster: Roster::default(),
+        target,
+        shadowed: false,
+        wall: crate::generators::now() + SignedDuration::from_millis(random.below(1000) as i64),
+        random,
+        at: crate::objects::beginning(),
+        skew: SignedDuration::ZERO,
+        shows_clock: true,
+        clock: None,
+        records_fail: 0,
+        statuses_fail: 0,
+        interruption: None,
+        hand_at: None,
+        brought: BTreeMap::new(),
+        may_lose: false,
+        is_passing: false,
+        brought_base: false,
+        hands: BTreeMap::new(),
+        ours: BTreeSet::new(),
+        created: 0,
+        taken: 0,
+        is_traced: false,
+    }
 }

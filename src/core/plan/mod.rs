@@ -93,8 +93,9 @@ impl Plan {
         &self.drift
     }
 
-    /// The change carries over entries that only the observation justifies. It must be planned on a list that began
-    /// after the change was needed; otherwise it could restore what somebody has just removed.
+    /// The change carries over entries that only the observation justifies, or it may remove what somebody has added
+    /// since the observation and no declaration removes. It must be planned on a list that began after the change was
+    /// needed.
     pub fn needs_fresh(&self) -> bool {
         self.needs_fresh
     }
@@ -164,7 +165,7 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     let (gained, due) = (gained(&verdicts, &missing), due(observed, &union, layers, view));
     let ends = due.and_then(|_| if gained.is_empty() { Some(&change) } else { fallbacks.first() });
     Plan {
-        end_unlisted: ends.filter(|end| **end == Change::Remove || !relies_on_list(end, &union, view)).cloned(),
+        end_unlisted: ends.filter(|end| **end == Change::Remove || !carries_listed(end, &union, view)).cloned(),
         removal_takes_others: !others.is_empty(),
         fallbacks,
         gained,
@@ -293,15 +294,22 @@ fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> 
     to_go.filter_map(|role| end(role)?.end()).filter(|end| *end <= view.now).min()
 }
 
-/// Whether a change contains anything that only the observed list justifies.
+/// Whether a change needs a recent list: it carries over what only the list justifies, or it replaces a list to which
+/// somebody may have added roles that no declaration removes. A creation is refused if somebody was faster.
 fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
+    let replaces = !matches!(change, Change::Create(_));
+    (replaces && !union.exclusive) || carries_listed(change, union, view)
+}
+
+/// Whether a change contains anything that only the observed list justifies.
+fn carries_listed(change: &Change, union: &Union, view: &View<'_>) -> bool {
     let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
     let told = |entry: &Entry| {
         Some(entry.role.as_str()) == view.capabilities.empty_role
             || union.granted.get(&entry.role).is_some_and(|term| same_end(entry.term, *term))
     };
     match change {
-        Change::Remove => !union.exclusive,
+        Change::Remove => false,
         Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => !entries.iter().all(told),
     }
 }

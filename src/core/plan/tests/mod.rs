@@ -386,11 +386,12 @@ fn ends_and_revocations_hurry_most() {
 }
 
 #[test]
-fn a_change_that_carries_what_only_the_list_says_needs_a_fresh_one() {
+fn a_change_that_carries_or_removes_what_only_the_list_says_needs_a_fresh_one() {
     let viewer = [("viewer", GOOD)];
     for (why, layer, observed, expected) in [
         ("the whole truth", exclusive(counts("a", &viewer)), row(&[("foreign", GOOD)]), false),
         ("a foreign role", counts("a", &viewer), row(&[("foreign", GOOD)]), true),
+        ("others may have added roles", counts("a", &[("viewer", until("14:00"))]), row(&[("viewer", GOOD)]), true),
         ("all goes, as far as the list knows", leaves("a", &viewer), row(&viewer), true),
         ("all goes, whoever is there", exclusive(counts("a", &[("x", until("11:00"))])), row(&viewer), false),
         ("a first grant", counts("a", &viewer), None, false),

@@ -1,0 +1,161 @@
+//! What random histories found, each in its shortest form.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use membership_operator::api::Duration as Length;
+use membership_operator::api::membership::{RoleGrant, Temporary};
+use membership_operator::core::member::{Capabilities, Entry};
+
+use crate::generators::{INFISICAL, ZITADEL};
+use crate::objects::{Object, Policies};
+use crate::provider::{Fault, Provider};
+use crate::random::Random;
+use crate::world::{World, world};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn of(capabilities: Capabilities, cluster: bool, exclusive: bool, roles: Vec<RoleGrant>) -> World {
+    let mut world = world(Random::new(1), Provider::new(capabilities), cluster);
+    let policies = Policies { exclusive, ..Policies::default() };
+    world.objects.push(Object::new(0, "a", roles, &policies, world.wall, world.at));
+    world
+}
+
+fn permanent(role: &str) -> RoleGrant {
+    RoleGrant { role: role.to_owned(), temporary: None }
+}
+
+fn hours(role: &str, hours: u32) -> RoleGrant {
+    let temporary = Temporary { duration: Some(Length(format!("{hours}h"))), ..Temporary::default() };
+    RoleGrant { role: role.to_owned(), temporary: Some(temporary) }
+}
+
+fn held(world: &World) -> Vec<&str> {
+    let entries = world.provider.member.iter().flat_map(|member| &member.entries);
+    let mut roles: Vec<&str> = entries.map(|entry| entry.role.as_str()).collect();
+    roles.sort_unstable();
+    roles
+}
+
+/// Somebody else adds a role to what is there.
+fn add(world: &mut World, role: &str) {
+    let mut entries = world.provider.member.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
+    entries.push(Entry::permanent(role));
+    world.provider.set(entries, 1);
+}
+
+fn recorded_start(world: &World, role: &str) -> Option<Timestamp> {
+    world.objects[0].record().iter().find(|known| known.role == role)?.start_time
+}
+
+/// Seen failing without the condition in `relies_on_list` (Additive), and without the one in `act` (allow rules).
+#[test]
+fn a_role_that_somebody_added_since_the_list_outlives_the_end_of_another() {
+    for (capabilities, cluster, exclusive) in
+        [(INFISICAL, false, false), (ZITADEL, false, false), (INFISICAL, true, true), (ZITADEL, true, true)]
+    {
+        let roles = vec![permanent("viewer"), hours("deployer", 1)];
+        let mut world = of(capabilities, cluster, exclusive, roles);
+        world.pass().unwrap();
+        world.advance(HOUR - Duration::from_secs(60));
+        world.pass().unwrap();
+        add(&mut world, "auditor");
+        world.advance(Duration::from_secs(60));
+        world.pass().unwrap();
+        assert!(held(&world).contains(&"auditor"), "{capabilities:?} {cluster}: {:?}", held(&world));
+    }
+}
+
+/// Seen failing without `refused_by_observation`: the provider was never asked again.
+#[test]
+fn an_object_that_may_not_take_a_role_is_carried_out_when_the_role_is_gone() {
+    let mut world = of(INFISICAL, true, true, vec![permanent("viewer")]);
+    add(&mut world, "auditor");
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["auditor"]);
+    world.provider.set(Vec::new(), 1);
+    for _ in 0..2 {
+        world.advance(HOUR);
+        world.pass().unwrap();
+    }
+    assert_eq!(held(&world), ["viewer"]);
+}
+
+/// Seen failing without `is_useful`: the same record was written again and again.
+#[test]
+fn memberships_are_merged_although_no_rule_allows_to_restore_what_is_there() {
+    let mut world = of(INFISICAL, true, false, vec![permanent("viewer")]);
+    world.provider.set(vec![Entry::permanent("auditor")], 2);
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["auditor", "viewer"]);
+}
+
+/// Seen failing when all gained roles were blamed: the longer window was not granted either.
+#[test]
+fn a_refusal_that_names_no_role_blames_no_role_that_the_member_has() {
+    let mut world = of(INFISICAL, false, false, vec![hours("viewer", 1)]);
+    world.provider.names_roles = false;
+    world.pass().unwrap();
+    world.objects[0].edit(world.at, |spec| spec.roles = vec![hours("viewer", 2), permanent("typo")]);
+    world.advance(Duration::from_secs(1));
+    world.pass().unwrap();
+    let start = recorded_start(&world, "viewer").unwrap();
+    let shown = world.provider.member.iter().flat_map(|member| &member.entries).find(|entry| entry.role == "viewer");
+    assert_eq!(shown.and_then(|entry| entry.term.end()), Some(start + SignedDuration::from_hours(2)));
+}
+
+/// Seen failing when a role that the list shows remained tentative: its window began again.
+#[test]
+fn the_start_of_an_adopted_role_counts_when_it_is_refused_later() {
+    let mut world = of(ZITADEL, false, false, vec![hours("viewer", 1)]);
+    world.provider.names_roles = false;
+    add(&mut world, "viewer");
+    world.pass().unwrap();
+    let start = recorded_start(&world, "viewer");
+    assert!(start.is_some());
+    world.provider.set(Vec::new(), 1);
+    world.objects[0].edit(world.at, |spec| spec.roles.push(permanent("typo")));
+    world.advance(Duration::from_secs(1));
+    world.pass().unwrap();
+    world.advance(Duration::from_secs(900));
+    world.objects[0].edit(world.at, |spec| spec.roles.truncate(1));
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["viewer"]);
+    assert_eq!(recorded_start(&world, "viewer"), start);
+}
+
+/// Seen failing without `with_recorded` in `core::report`: the role was granted for another hour.
+#[test]
+fn a_window_that_ended_while_its_object_was_suspended_stays_ended_although_the_status_was_lost() {
+    for capabilities in [INFISICAL, ZITADEL] {
+        let mut world = of(capabilities, false, false, vec![hours("viewer", 1)]);
+        world.pass().unwrap();
+        world.objects[0].edit(world.at, |spec| spec.suspend = true);
+        world.objects[0].lose_status(false);
+        world.advance(HOUR * 2);
+        world.pass().unwrap();
+        assert_eq!(recorded_start(&world, "viewer"), None, "it lets go of the role");
+        world.objects[0].edit(world.at, |spec| spec.suspend = false);
+        world.advance(Duration::from_secs(1));
+        world.pass().unwrap();
+        assert_eq!(held(&world), [] as [&str; 0]);
+    }
+}
+
+/// Seen failing without `is_still_wanted`: the repair granted the role whose window had ended.
+#[test]
+fn a_lost_write_is_not_repeated_for_a_window_that_has_ended() {
+    let mut world = of(ZITADEL, false, false, vec![permanent("deployer")]);
+    world.pass().unwrap();
+    let end = (world.wall + SignedDuration::from_secs(2)).into();
+    let temporary = Temporary { expiration_time: Some(end), ..Temporary::default() };
+    let roles = vec![permanent("deployer"), RoleGrant { role: "viewer".to_owned(), temporary: Some(temporary) }];
+    world.objects[0].edit(world.at, |spec| spec.roles = roles);
+    world.advance(Duration::from_secs(1));
+    world.provider.writes.push_back(Some(Fault::Lost));
+    // It checks each write.
+    world.pass().unwrap();
+    world.settle().unwrap();
+    assert_eq!(held(&world), ["deployer"]);
+}
