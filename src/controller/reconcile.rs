@@ -3,19 +3,20 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::Context;
 use super::queue::{Brought, Pause, Ticket, Wait};
-use super::roster::{Asker, Roster};
+use super::roster::Asker;
 use super::snapshot::{self, Found, Taken};
 use super::state::targets::{Remembered, Unit};
 use super::{apply, faults, object, record, release, report};
 use crate::core::memory::Confirmed;
 use crate::core::step::{self, Next, Observe, Step};
 use crate::provider::Urgency;
-use crate::provider::quota::{Kind, Permit};
+use crate::provider::quota::Kind;
 
 /// Runs one pass: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) -> Pause<Brought> {
@@ -56,42 +57,52 @@ async fn target(
         };
         let (confirmed, Next { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
-        let at_edge = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-        let at_edge = Pause { until: at_edge, ..Pause::until_woken() };
-        let pause = at_edge.or_earlier(reported?).or_earlier(report::long_wait(ctx, unit, &taken).await);
+        let pause = pause(ctx, unit, &taken, edge).await.or_earlier(reported?);
+        // A permit that a former step waited for may not be needed any more.
+        let wanted = wanted_permit(&step);
+        if let Some(unneeded) = permit.take_if(|permit| Some(permit.kind()) != wanted) {
+            unneeded.unused();
+        }
         match (step, permit.take()) {
-            (Step::Apply(apply), Some(permit)) if permit.kind() == Kind::Write => {
+            (Step::Release(releases), _) => Box::pin(release::all(ctx, &taken, releases)).await?,
+            (Step::Record { records, revokes }, _) => {
+                Box::pin(record::write(ctx, unit, &taken, records, revokes)).await?;
+            }
+            (Step::Observe(observe), _) => return Ok(until_listed(taken, observe, payer, pause)),
+            (Step::Apply(apply), None) => {
+                return Ok(until_permitted(&taken, Wait::Write(apply.urgency), payer, pause));
+            }
+            (Step::Apply(apply), Some(permit)) => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
                 Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
-            (Step::Explain(_), Some(permit)) if permit.kind() == Kind::Read => {
-                Box::pin(apply::explain(ctx, unit, &taken, permit)).await;
+            (Step::Explain(urgency), None) => {
+                return Ok(until_permitted(&taken, Wait::Read(urgency), payer, pause));
             }
-            (step, unneeded) => {
-                // What was decided before the wait for the permit does not apply any more.
-                unneeded.into_iter().for_each(Permit::unused);
-                match step {
-                    Step::Release(releases) => Box::pin(release::all(ctx, &taken, releases)).await?,
-                    Step::Record { records, revokes } => {
-                        Box::pin(record::write(ctx, unit, &taken, records, revokes)).await?;
-                    }
-                    Step::Observe(observe) => return Ok(observing(ctx, unit, taken, observe, payer, pause)),
-                    Step::Apply(apply) => {
-                        let wait = Wait::Write(apply.urgency);
-                        return Ok(permitted(ctx, unit, &taken, Kind::Write, wait, apply.urgency, payer, pause));
-                    }
-                    Step::Explain(urgency) => {
-                        let wait = Wait::Read(urgency);
-                        return Ok(permitted(ctx, unit, &taken, Kind::Read, wait, urgency, payer, pause));
-                    }
-                    Step::Report(outcome) => {
-                        let reported = Box::pin(report::all(ctx, unit, &taken, &outcome)).await?;
-                        return Ok(reported.or_earlier(pause));
-                    }
-                }
+            (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
+            (Step::Report(outcome), _) => {
+                let reported = Box::pin(report::all(ctx, unit, &taken, &outcome)).await?;
+                return Ok(reported.or_earlier(pause));
             }
         }
     }
+}
+
+/// The kind of permit that a step needs.
+fn wanted_permit(step: &Step) -> Option<Kind> {
+    match step {
+        Step::Apply(_) => Some(Kind::Write),
+        Step::Explain(_) => Some(Kind::Read),
+        Step::Release(_) | Step::Record { .. } | Step::Observe(_) | Step::Report(_) => None,
+    }
+}
+
+/// The pause of a pass that ends before everything is reported: until the next start or end of a grant at the latest.
+async fn pause(ctx: &Context, unit: &Unit, taken: &Taken, edge: Option<Timestamp>) -> Pause<Brought> {
+    let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
+    let is_unfinished = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.sent.is_some());
+    let pause = Pause { until, is_unfinished, ticket: None };
+    pause.or_earlier(report::long_wait(ctx, unit, taken).await)
 }
 
 /// Decides the next step by what was observed last.
@@ -116,58 +127,31 @@ fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next
 }
 
 /// The pause until a list that is needed.
-fn observing(
-    ctx: &Context,
-    unit: &Unit,
-    taken: Taken,
-    observe: Observe,
-    payer: String,
-    pause: Pause<Brought>,
-) -> Pause<Brought> {
+fn until_listed(taken: Taken, observe: Observe, payer: String, pause: Pause<Brought>) -> Pause<Brought> {
     let Observe { not_before, spacing, urgency, .. } = observe;
     let not_before = Instant::from_std(not_before);
-    let is_unfinished = is_unfinished(ctx, unit);
     if not_before > Instant::now() {
-        let later = Pause { until: Some((not_before, urgency)), is_unfinished, ..Pause::until_woken() };
+        let later = Pause { until: Some((not_before, urgency)), ..Pause::until_woken() };
         return later.or_earlier(pause);
     }
     let Taken { snapshot, connection, roster, .. } = taken;
-    let list = list(roster, connection, snapshot.target.subject_id, not_before, (urgency, payer, spacing));
-    let ticket = Ticket { wait: Wait::List(urgency), future: Box::pin(list.in_current_span()) };
-    Pause { ticket: Some(ticket), is_unfinished, ..pause }
-}
-
-async fn list(
-    roster: Arc<Roster>,
-    connection: Arc<super::connections::Connection>,
-    subject_id: String,
-    not_before: Instant,
-    (urgency, namespace, spacing): (Urgency, String, std::time::Duration),
-) -> Brought {
-    let asker = Asker { quota: &connection.quota, urgency, namespace: &namespace, spacing };
-    let outcome = roster.observe(&connection.provider, asker, &subject_id, Some(not_before)).await;
-    Brought::Listed(not_before, outcome.map(drop))
+    // What waits keeps no more of the snapshot than this.
+    let subject_id = snapshot.target.subject_id;
+    let list = async move {
+        let asker = Asker { quota: &connection.quota, urgency, namespace: &payer, spacing };
+        let outcome = roster.observe(&connection.provider, asker, &subject_id, Some(not_before)).await;
+        Brought::Listed(not_before, outcome.map(drop))
+    };
+    Pause { ticket: Some(Ticket { wait: Wait::List(urgency), future: Box::pin(list.in_current_span()) }), ..pause }
 }
 
 /// The pause until a permit is granted.
-#[allow(clippy::too_many_arguments, reason = "they are what distinguishes one permit from another")]
-fn permitted(
-    ctx: &Context,
-    unit: &Unit,
-    taken: &Taken,
-    kind: Kind,
-    wait: Wait,
-    urgency: Urgency,
-    payer: String,
-    pause: Pause<Brought>,
-) -> Pause<Brought> {
+fn until_permitted(taken: &Taken, wait: Wait, payer: String, pause: Pause<Brought>) -> Pause<Brought> {
+    let (kind, urgency) = match wait {
+        Wait::List(urgency) | Wait::Read(urgency) => (Kind::Read, urgency),
+        Wait::Write(urgency) => (Kind::Write, urgency),
+    };
     let quota = taken.connection.quota.clone();
     let permit = async move { Brought::Permit(quota.permit(kind, urgency, &payer).await) };
-    let future = Box::pin(permit.in_current_span());
-    Pause { ticket: Some(Ticket { wait, future }), is_unfinished: is_unfinished(ctx, unit), ..pause }
-}
-
-/// Whether a write of the target was sent that is not confirmed yet.
-fn is_unfinished(ctx: &Context, unit: &Unit) -> bool {
-    ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.sent.is_some())
+    Pause { ticket: Some(Ticket { wait, future: Box::pin(permit.in_current_span()) }), ..pause }
 }
