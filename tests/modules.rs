@@ -93,3 +93,81 @@ fn the_core_depends_on_nothing_that_waits_or_sends() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// The paths that a `use` of this tree brings in: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn expanded(tree: &str) -> Vec<String> {
+    let Some((prefix, rest)) = tree.split_once('{') else {
+        return vec![tree.trim().to_owned()];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inner[start..]);
+    parts.iter().flat_map(|part| expanded(part)).map(|part| format!("{}{part}", prefix.trim())).collect()
+}
+
+/// The modules of `controller`, each with those that it uses. Those of `controller/state` count as modules of their own.
+fn uses_in_controller() -> std::collections::BTreeMap<String, std::collections::BTreeSet<String>> {
+    let folder = root().join("src/controller");
+    let name = |path: &[&str]| match path {
+        ["state", module, ..] if *module != "mod" => Some(format!("state::{module}")),
+        [module, ..] if *module != "mod" => Some((*module).to_owned()),
+        _ => None,
+    };
+    let mut uses = std::collections::BTreeMap::<_, std::collections::BTreeSet<String>>::new();
+    for file in sources(&folder) {
+        let relative = file.strip_prefix(&folder).unwrap().with_extension("");
+        let mut path: Vec<&str> = relative.iter().map(|part| part.to_str().unwrap()).collect();
+        if path.last() == Some(&"mod") {
+            path.pop();
+        }
+        let Some(module) = name(&path) else { continue };
+        let code = code(&file);
+        let imported = code.split("\nuse ").skip(1).flat_map(|rest| expanded(rest.split(';').next().unwrap()));
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        let inline = code.split("super::").skip(1).map(|rest| {
+            let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+            format!("super::{}", &rest[..end])
+        });
+        let of = uses.entry(module.clone()).or_default();
+        for used in imported.chain(inline.filter(|path| path.matches("super::").count() == 1)) {
+            let parts: Vec<&str> = used.split("::").collect();
+            let supers = parts.iter().take_while(|part| **part == "super").count();
+            let absolute: Vec<&str> = match (supers, &parts[..]) {
+                (0, ["crate", "controller", rest @ ..]) => rest.to_vec(),
+                (0, _) => continue,
+                (supers, parts) if supers <= path.len() => {
+                    path[..path.len() - supers].iter().chain(&parts[supers..]).copied().collect()
+                }
+                _ => continue,
+            };
+            of.extend(name(&absolute).filter(|used| *used != module));
+        }
+    }
+    let known: Vec<String> = uses.keys().cloned().collect();
+    uses.values_mut().for_each(|used| used.retain(|used| known.contains(used)));
+    uses
+}
+
+/// Seen failing with `use super::release` in `controller/write.rs`.
+#[test]
+fn the_modules_of_the_controller_build_on_each_other_in_one_direction() {
+    let mut uses = uses_in_controller();
+    assert!(uses["reconcile"].contains("snapshot") && uses["context"].contains("state::targets"), "{uses:#?}");
+    // Those that use nothing that is left are taken away, until only cycles are left.
+    while let Some(last) = uses.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
+        uses.remove(&last);
+        uses.values_mut().for_each(|used| drop(used.remove(&last)));
+    }
+    assert!(uses.is_empty(), "these modules use each other: {uses:#?}");
+}

@@ -1,10 +1,9 @@
 //! Sends one write to the provider, under its permit.
 
 use super::context::Context;
-use super::reconcile::with_memory;
 use super::roster::Roster;
 use super::snapshot::Taken;
-use super::targets::Unit;
+use super::state::targets::Unit;
 use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
 use crate::core::memory::{Apply, Purpose};
@@ -20,7 +19,7 @@ pub async fn send(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit, app
     }
     let answer = carry_out(&connection.provider, roster, snapshot, permit, &apply).await;
     let now = tokio::time::Instant::now().into_std();
-    with_memory(ctx, unit, |remembered| {
+    ctx.targets.with_memory(unit, |remembered| {
         remembered.memory.answered(apply, answer, |role| snapshot.declares(role), now);
     });
 }
@@ -66,7 +65,7 @@ pub async fn explain(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit) 
     let Taken { snapshot, connection, .. } = taken;
     let answer = connection.provider.explain_absence(&permit, &snapshot.target).await;
     drop(permit);
-    with_memory(ctx, unit, |remembered| remembered.memory.explained(answer, snapshot));
+    ctx.targets.with_memory(unit, |remembered| remembered.memory.explained(answer, snapshot));
 }
 
 /// The member that a change should result in.

@@ -5,59 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use kube::ResourceExt;
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
-use super::provider_object::{Named, ProviderObject};
+use super::provider_key::ProviderKey;
+use super::provider_object::Named;
 use super::reachability::{Finding, Reachability};
-use crate::api::membership::{ProviderKind, ProviderRef};
+use crate::api::Reason;
 use crate::api::provider::{AllowRule, Limits};
-use crate::api::{ProjectMembership, Reason};
 use crate::controller::roster::Rosters;
 use crate::core::policy::Server;
 use crate::core::policy::resync::Resync;
 use crate::provider::AnyProvider;
 use crate::provider::quota::{EndpointQuota, Quota};
-
-/// A provider object's key: kind, namespace, name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ProviderKey {
-    /// The kind.
-    pub kind: ProviderKind,
-    /// Its namespace; empty for a ClusterMembershipProvider.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-impl ProviderKey {
-    /// The key of the provider object that a membership names.
-    pub fn named_by(object: &ProjectMembership) -> Self {
-        let ProviderRef { kind, name } = &object.spec.provider_ref;
-        let namespace = match kind {
-            ProviderKind::MembershipProvider => object.namespace().unwrap_or_default(),
-            ProviderKind::ClusterMembershipProvider => String::new(),
-        };
-        Self { kind: *kind, namespace, name: name.clone() }
-    }
-
-    /// The reference under which the store of its kind keeps the object.
-    pub fn reference<K: ProviderObject>(&self) -> ObjectRef<K> {
-        let reference = ObjectRef::new(&self.name);
-        if self.namespace.is_empty() { reference } else { reference.within(&self.namespace) }
-    }
-}
-
-impl std::fmt::Display for ProviderKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { kind, namespace, name } = self;
-        match kind {
-            ProviderKind::MembershipProvider => write!(f, "{kind:?}/{namespace}/{name}"),
-            ProviderKind::ClusterMembershipProvider => write!(f, "{kind:?}/{name}"),
-        }
-    }
-}
 
 /// The connection of a provider object whose credential was verified.
 pub struct Connection {
@@ -177,6 +136,12 @@ impl Connections {
     /// Replaces the state of a provider object's connection.
     pub fn put(&self, key: ProviderKey, link: Link) {
         self.links().insert(key, link);
+    }
+
+    /// Whether a provider object has a connection to this endpoint.
+    pub fn leads_to(&self, key: &ProviderKey, endpoint: &str) -> bool {
+        let connection = self.get(key).and_then(Link::usable);
+        connection.is_some_and(|connection| connection.endpoint == endpoint)
     }
 
     /// Removes a provider object that is gone.

@@ -1,31 +1,30 @@
 //! Everything that a pass needs, in one value that is passed down. There are no globals.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use kube::api::ObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 
 use super::connections::Connections;
-use super::in_use::InUse;
-use super::namespaces::Namespaces;
-use super::outage::Outage;
+use super::provider_key::ProviderKey;
 use super::provider_object::Providers;
-use super::queue::Queue;
-use super::reconcile::Brought;
-use super::reporting::Reports;
-use super::targets::{Targets, Unit};
-use super::tombstones::{self, Tombstones};
+use super::queue::{Brought, Queue};
+use super::state::in_use::InUse;
+use super::state::namespaces::Namespaces;
+use super::state::outage::Outage;
+use super::state::own_writes::OwnWrites;
+use super::state::reports::Reports;
+use super::state::targets::{Targets, Unit};
+use super::state::tombstones::Tombstones;
 use crate::api::ProjectMembership;
-use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
 use crate::clock::Clock;
 use crate::controller::events::Events;
 use crate::core::member::Urgency;
-use crate::core::snapshot::urgency_of;
+use crate::core::snapshot::{is_finalized, urgency_of};
 use crate::provider::quota::Quota;
 use crate::telemetry::liveness::Passes;
 use crate::telemetry::{Metrics, Readiness};
@@ -41,7 +40,7 @@ pub struct Context {
     /// The namespaces' labels.
     pub namespaces: Namespaces,
     /// The operator's own writes.
-    pub written: Written,
+    pub written: OwnWrites,
     /// Which provider objects are kept because their memberships hold access.
     pub in_use: InUse,
     /// Whether the API server is available, and what waits until it is.
@@ -89,6 +88,29 @@ impl Context {
         watched.or_else(|| self.tombstones.get(reference))
     }
 
+    /// The present version of this object; `None` if it is gone, even if another object has its name.
+    pub fn still_there(&self, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
+        self.latest(&ObjectRef::from_obj(object)).filter(|latest| latest.uid() == object.uid())
+    }
+
+    /// The present versions of the declarations of a target. An object that is being deleted and has nothing left to
+    /// revoke counts as gone, even if the watch does not show yet that the operator has released it.
+    pub fn declarations(&self, unit: &Unit) -> Vec<Arc<ProjectMembership>> {
+        let objects = self.targets.declarations(unit).into_iter().filter_map(|reference| self.latest(&reference));
+        let is_there = |object: &Arc<ProjectMembership>| {
+            let is_alive = object.metadata.deletion_timestamp.is_none();
+            is_alive || is_finalized(object) && !self.tombstones.is_released(object)
+        };
+        objects.filter(is_there).collect()
+    }
+
+    /// All memberships that name a provider object, with those whose finalizer was removed by force.
+    pub fn memberships_of(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
+        let mut memberships = self.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
+        memberships.extend(self.tombstones.of_provider(key));
+        memberships
+    }
+
     /// The uids of all objects of all three kinds; `None` while a list is in progress, because it is unknown then which
     /// objects are gone.
     pub fn uids(&self) -> Option<HashSet<String>> {
@@ -97,6 +119,15 @@ impl Context {
             let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
             self.providers.uids().into_iter().chain(memberships).collect()
         })
+    }
+
+    /// Forgets what was reported about objects that are gone: those whose deletion was not watched, and those about which
+    /// a pass reported something while they were being removed.
+    pub fn forget_missing_reports(&self) {
+        self.reports.forget_missing(&self.metrics, || {
+            let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());
+            self.providers.uids().into_iter().chain(self.tombstones.uids()).chain(memberships).collect()
+        });
     }
 
     /// Whether a membership exists (as a tombstone, too), or may exist.
@@ -116,244 +147,5 @@ impl Context {
     pub fn wake_unit(&self, unit: Unit, urgency: Urgency) {
         self.passes.asked(&unit.to_string());
         self.queue.wake(&Arc::new(unit), urgency);
-    }
-}
-
-/// The operator's own writes, by the uids of the objects.
-///
-/// The watch lags behind the writes. Without their responses, a pass right after a write would use the object's former
-/// version and write it again. The events that the watch delivers for these writes must not start another pass: a
-/// failing object would be retried at once, because the failure itself was written to its status.
-#[derive(Debug, Default)]
-pub struct Written(Mutex<HashMap<String, Own>>);
-
-#[derive(Debug, Default)]
-struct Own {
-    /// The resourceVersions that the operator's writes produced, until the watch shows a later one.
-    made: BTreeSet<u64>,
-    /// The response to the last write, until the watch shows it.
-    object: Option<Arc<ProjectMembership>>,
-    /// How many writes are in progress: several writes may overlap on one provider object.
-    in_progress: usize,
-    /// The resourceVersions that the watch has shown since the first of the writes in progress began.
-    shown: Vec<u64>,
-    /// All roles, with their ids, that the status recorded as managed when the object was first seen, or in the
-    /// operator's own writes. Roles that another writer added to the status later are forged.
-    managed: Option<BTreeSet<(String, Option<String>)>>,
-}
-
-impl Written {
-    /// Marks the beginning of a write to the object with this uid. [`Written::ended`] marks its end.
-    pub fn begins(&self, uid: &str) {
-        self.lock().entry(uid.to_owned()).or_default().in_progress += 1;
-    }
-
-    /// Marks the end of a write. `answer` is the metadata in the response, if the write was carried out. Returns
-    /// `true`, for the write that ends last, if the watch showed another writer's change while writes were in progress:
-    /// no pass has read that change.
-    pub fn ended(&self, uid: &str, answer: Option<&ObjectMeta>) -> bool {
-        let mut written = self.lock();
-        let own = written.entry(uid.to_owned()).or_default();
-        own.made.extend(answer.map(revision));
-        own.in_progress = own.in_progress.saturating_sub(1);
-        if own.in_progress > 0 {
-            return false;
-        }
-        let shown = std::mem::take(&mut own.shown);
-        let by_others = shown.iter().any(|revision| !own.made.contains(revision));
-        shown.into_iter().for_each(|revision| own.passed(revision));
-        by_others
-    }
-
-    /// Stores the response to a write.
-    pub fn remember(&self, object: ProjectMembership) -> Arc<ProjectMembership> {
-        let object = Arc::new(object);
-        if let Some(uid) = object.uid() {
-            let mut written = self.lock();
-            let own = written.entry(uid).or_default();
-            if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
-                own.managed.get_or_insert_default().extend(managed(&object));
-            }
-            own.object = Some(object.clone());
-        }
-        object
-    }
-
-    /// Whether an event of the watch shows the operator's own last write, or arrives while a write is in progress. In
-    /// the second case the writer checks for other changes when its write has ended.
-    pub fn is_own(&self, shown: &ObjectMeta) -> bool {
-        let mut written = self.lock();
-        let Some(own) = shown.uid.as_ref().and_then(|uid| written.get_mut(uid)) else {
-            return false;
-        };
-        let shown = revision(shown);
-        if own.in_progress > 0 {
-            own.shown.push(shown);
-            return true;
-        }
-        let is_own = own.made.contains(&shown);
-        own.passed(shown);
-        is_own
-    }
-
-    /// Records an object of a ClusterMembershipProvider as the watch shows it. `trusted`: the replica that led until
-    /// now wrote the status.
-    pub fn saw(&self, object: &ProjectMembership, trusted: bool) {
-        if object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
-            return;
-        }
-        let mut written = self.lock();
-        let own = written.entry(object.uid().unwrap_or_default()).or_default();
-        // A new object may come with a record of pending grants, which the operator did not write.
-        let is_new = own.managed.is_none() && PendingGrants::unobserved(object).is_none();
-        let known = own.managed.get_or_insert_default();
-        if trusted || is_new {
-            known.extend(managed(object));
-        }
-    }
-
-    /// The recorded roles that were in the object's status when the object was first seen, or that the operator recorded;
-    /// `None`: all of them are trusted, because no allow rules apply, or because they were checked before.
-    pub fn trusted(&self, object: &ProjectMembership) -> Option<BTreeSet<String>> {
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        if is_tombstone || object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
-            return None;
-        }
-        let written = self.lock();
-        let managed = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
-        Some(managed.into_iter().flatten().map(|(role, _)| role.clone()).collect())
-    }
-
-    /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,
-    /// because it would turn an unmanaged role into a managed one.
-    pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
-        let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
-            for role in record.iter_mut().filter(|role| role.role_id.is_some()) {
-                if !self.knows_any(object, |(known, id)| (known, id) == (&role.role, &role.role_id)) {
-                    role.role_id = None;
-                }
-            }
-        }
-        record
-    }
-
-    fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
-        // A tombstone's record was checked when the tombstone was created.
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        let written = self.lock();
-        let own = object.uid().and_then(|uid| written.get(&uid));
-        is_tombstone || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
-    }
-
-    /// Forgets an object that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
-    }
-
-    /// Forgets objects whose deletion was not observed, or that were written once more while they were deleted. `there`
-    /// returns the uids of the existing objects; it is called while no object can be added.
-    pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
-        let mut written = self.lock();
-        if !written.is_empty()
-            && let Some(there) = there()
-        {
-            written.retain(|uid, own| own.in_progress > 0 || there.contains(uid));
-        }
-    }
-
-    /// The number of objects about which something is stored.
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether nothing is stored.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The newer of the watched version and the response to the operator's own last write.
-    pub fn newer(&self, watched: Arc<ProjectMembership>) -> Arc<ProjectMembership> {
-        let Some(uid) = watched.uid() else {
-            return watched;
-        };
-        let mut written = self.lock();
-        let Some(own) = written.get_mut(&uid) else {
-            return watched;
-        };
-        match &own.object {
-            Some(ours) if revision(&ours.metadata) > revision(&watched.metadata) => ours.clone(),
-            Some(_) | None => {
-                own.object = None;
-                watched
-            }
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Own>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Own {
-    /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
-    fn passed(&mut self, shown: u64) {
-        self.made.retain(|made| *made >= shown);
-    }
-}
-
-/// The roles of an object's record, with their ids.
-fn managed(object: &ProjectMembership) -> impl Iterator<Item = (String, Option<String>)> {
-    let managed = object.status.iter().flat_map(|status| &status.managed_roles);
-    managed.map(|managed| (managed.role.clone(), managed.role_id.clone()))
-}
-
-/// An object's resourceVersion as a number. Since Kubernetes 1.35 (KEP-5504), resourceVersions of one resource may be
-/// compared as numbers. One that isn't a number counts as older than any other.
-fn revision(metadata: &ObjectMeta) -> u64 {
-    metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const UID: &str = "7d0c";
-
-    fn version(number: u64) -> ObjectMeta {
-        ObjectMeta { uid: Some(UID.to_owned()), resource_version: Some(number.to_string()), ..ObjectMeta::default() }
-    }
-
-    /// Seen failing when a write that begins discarded what the watch had shown during the previous write.
-    #[test]
-    fn an_edit_during_overlapping_writes_is_noticed_when_the_last_of_them_ends() {
-        let written = Written::default();
-        written.begins(UID);
-        assert!(written.is_own(&version(2)), "it is looked at when the writes have ended");
-        written.begins(UID);
-        assert!(!written.ended(UID, Some(&version(3))), "one is still in progress");
-        assert!(written.is_own(&version(3)));
-        assert!(written.ended(UID, Some(&version(4))), "version 2 is another writer's");
-        assert!(written.is_own(&version(4)));
-        assert!(!written.is_own(&version(5)));
-    }
-
-    #[test]
-    fn the_answers_of_overlapping_writes_are_our_own_whenever_the_watch_shows_them() {
-        let written = Written::default();
-        written.begins(UID);
-        written.begins(UID);
-        assert!(written.is_own(&version(2)));
-        assert!(!written.ended(UID, Some(&version(2))));
-        assert!(!written.ended(UID, Some(&version(3))), "no other writer");
-        assert!(written.is_own(&version(3)));
-        written.begins(UID);
-        assert!(!written.ended(UID, Some(&version(4))));
-        written.begins(UID);
-        assert!(written.is_own(&version(4)), "shown late, while the next write is in progress");
-        assert!(!written.ended(UID, None), "and by nobody else");
-        assert!(written.is_own(&version(4)), "a new list shows it once more");
-        assert!(!written.is_own(&version(5)));
-        assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
     }
 }

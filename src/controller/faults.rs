@@ -8,8 +8,8 @@ use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::outage::{self, Concern, Failed};
 use super::queue::Pause;
+use super::state::outage::{self, Concern, Failed};
 use super::{reporting, write};
 use crate::api::ProjectMembership;
 use crate::core::snapshot;

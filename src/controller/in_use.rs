@@ -10,104 +10,22 @@
 //! finalizer to the provider object is made under a lock, which belongs to that object: one PATCH is sent, and all that
 //! wait share its outcome.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
 use kube::core::PartialObjectMetaExt;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
-use super::connections::ProviderKey;
 use super::context::Context;
+use super::provider_key::ProviderKey;
 use super::provider_object::{Named, ProviderObject};
-use super::providers::of_provider;
-use super::tombstones;
+use super::state::tombstones;
 use super::write;
 use crate::api::membership::PendingGrants;
 use crate::api::{IN_USE, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::telemetry::liveness::waiting;
-
-/// The use of each provider object, by its uid.
-#[derive(Debug, Default)]
-pub struct InUse(Mutex<HashMap<String, Use>>);
-
-#[derive(Debug, Default)]
-struct Use {
-    /// How many memberships are being finalized, that is, are about to get the operator's finalizer.
-    holders: usize,
-    /// The provider object is being released: no membership may be finalized any more.
-    leaves: bool,
-    mark: Arc<tokio::sync::Mutex<Mark>>,
-}
-
-/// What is known about the finalizer on a provider object.
-#[derive(Debug, Default)]
-struct Mark {
-    /// It was added; the watch may not show it yet.
-    stands: bool,
-    /// If the last attempt to add it failed: when the attempt began, and why it failed.
-    failed: Option<(Instant, Arc<kube::Error>)>,
-}
-
-impl InUse {
-    /// Counts a membership that is about to be finalized. Returns `false` if the provider object is being released.
-    fn begins(&self, uid: &str) -> bool {
-        let mut uses = self.lock();
-        let found = uses.entry(uid.to_owned()).or_default();
-        if !found.leaves {
-            found.holders += 1;
-        }
-        !found.leaves
-    }
-
-    /// Removes a membership from the count, because it was finalized or won't be. Returns whether it was the last one.
-    fn ended(&self, uid: &str) -> bool {
-        self.lock().get_mut(uid).is_none_or(|found| {
-            found.holders = found.holders.saturating_sub(1);
-            found.holders == 0
-        })
-    }
-
-    /// Marks the provider object as being released. Returns `false` if memberships are being finalized.
-    fn leaves(&self, uid: &str) -> bool {
-        let mut uses = self.lock();
-        let found = uses.entry(uid.to_owned()).or_default();
-        found.leaves = found.holders == 0;
-        found.leaves
-    }
-
-    /// Clears the mark: the provider object was not released.
-    fn stays(&self, uid: &str) {
-        if let Some(found) = self.lock().get_mut(uid) {
-            found.leaves = false;
-        }
-    }
-
-    fn mark(&self, uid: &str) -> Arc<tokio::sync::Mutex<Mark>> {
-        self.lock().entry(uid.to_owned()).or_default().mark.clone()
-    }
-
-    /// Forgets the provider objects that are gone.
-    pub fn forget_missing(&self, uids: &HashSet<String>) {
-        self.lock().retain(|uid, found| found.holders > 0 || uids.contains(uid));
-    }
-
-    /// The number of provider objects about which something is stored.
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether nothing is stored.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Use>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Counts a membership as being finalized until this is dropped.
 struct Holder<'a> {
@@ -240,7 +158,7 @@ pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bo
 }
 
 async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
-    let memberships = of_provider(ctx, &provider.key());
+    let memberships = ctx.memberships_of(&provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
     // A tombstone for the endpoint of a former provider object doesn't need this one.
     let holds = |membership: &ProjectMembership| {
@@ -265,7 +183,7 @@ async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool
 /// Adds the finalizer to a provider object that doesn't have it although memberships of it hold access: they were
 /// finalized by a version that didn't add it, or another writer removed it.
 pub async fn mend<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
-    let held = || of_provider(ctx, &provider.key()).iter().any(|membership| is_finalized(membership));
+    let held = || ctx.memberships_of(&provider.key()).iter().any(|membership| is_finalized(membership));
     if !is_marked(provider.meta()) && held() {
         let known = ctx.in_use.mark(&provider.uid().unwrap_or_default());
         waiting(known.lock()).await.stands = false;
@@ -299,28 +217,4 @@ async fn finalizers_are<K: ProviderObject>(
     let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
     let api = provider.api(ctx.client.clone());
     write::own_provider(ctx, provider, api.patch(&provider.name_any(), &params, &patch)).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_provider_object_leaves_only_while_no_membership_is_being_finalized_and_none_begins_then() {
-        let in_use = InUse::default();
-        assert!(in_use.begins("a") && in_use.begins("a"));
-        assert!(!in_use.leaves("a"), "two are being finalized");
-        assert!(in_use.leaves("b"), "another provider object is not concerned");
-        assert!(!in_use.ended("a"));
-        assert!(in_use.ended("a"), "the last one wakes whoever was to let it go");
-        assert!(in_use.leaves("a"));
-        assert!(!in_use.begins("a"), "it goes");
-        in_use.stays("a");
-        assert!(in_use.begins("a"), "its finalizer could not be taken off");
-        in_use.forget_missing(&HashSet::new());
-        assert_eq!(in_use.len(), 1, "what is in progress is kept");
-        in_use.ended("a");
-        in_use.forget_missing(&HashSet::new());
-        assert!(in_use.is_empty());
-    }
 }

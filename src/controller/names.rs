@@ -15,7 +15,6 @@ use super::faults::Stop;
 use super::in_use;
 use super::provider_object::Named;
 use super::resolve;
-use super::snapshot::still_there;
 use super::write;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
@@ -88,7 +87,7 @@ pub async fn look_up(
 ) -> Result<Lookup, Stop> {
     match found(ctx, object, connection, named).await {
         // Another object may have this name by now.
-        Ok(_) if still_there(ctx, object).is_none() => Ok(Lookup::Gone),
+        Ok(_) if ctx.still_there(object).is_none() => Ok(Lookup::Gone),
         Ok(pinned) => {
             tracing::debug!(
                 namespace = object.namespace(),
@@ -312,7 +311,7 @@ async fn bring_in(
     };
     let may_have = |error: &Option<Error>| error.as_ref().is_some_and(|error| error.effect() == Effect::Unknown);
     if invited.as_ref().is_err_and(|error| !may_have(error))
-        && let Some(object) = still_there(ctx, &object)
+        && let Some(object) = ctx.still_there(&object)
     {
         // Nothing was granted, so that a start which was recorded for the grant is removed.
         let managed = before.managed_roles.clone();
@@ -355,7 +354,7 @@ fn unknown_subject(project: &Project) -> Place<'_> {
 
 /// Whether the object, in its current version, still requires this user to be invited through this connection.
 fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection, project: &Project) -> bool {
-    let Some(object) = still_there(ctx, object) else {
+    let Some(object) = ctx.still_there(object) else {
         return false;
     };
     let current =

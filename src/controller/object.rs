@@ -14,8 +14,8 @@ use super::names::{self, Lookup};
 use super::provider_object::Named;
 use super::queue::Pause;
 use super::resolve::{Resolved, Unresolved, resolve};
-use super::targets::Unit;
-use super::{precedence, record, release, report, snapshot, write};
+use super::state::targets::Unit;
+use super::{precedence, record, release, report, write};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
 use crate::core::layers::Phase;
@@ -26,7 +26,7 @@ use crate::provider::Urgency;
 /// One pass over one object.
 pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
     record::restore(ctx, unit).await?;
-    let Some(object) = snapshot::objects(ctx, unit).into_iter().next() else {
+    let Some(object) = ctx.declarations(unit).into_iter().next() else {
         return Ok(Pause::until_woken());
     };
     match resolve(ctx, &object) {
@@ -57,7 +57,7 @@ async fn without_place<G>(
     let of_its_own = reading.inactive.filter(|_| !reading.compares);
     let refusal = of_its_own.unwrap_or_else(beyond_the_bound);
     let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
-    Ok(report::earlier(reported, Pause::after(resolved.connection.resync.provider())))
+    Ok(reported.or_earlier(Pause::after(resolved.connection.resync.provider())))
 }
 
 /// Looks up the names of an object.
@@ -89,7 +89,7 @@ async fn names_first<G>(
             Ok(Pause { until, ..Pause::until_woken() })
         }
         Lookup::Refused { refusal, retry } => {
-            let Some(object) = snapshot::still_there(ctx, object) else {
+            let Some(object) = ctx.still_there(object) else {
                 return Ok(Pause::until_woken());
             };
             // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
@@ -104,7 +104,7 @@ async fn names_first<G>(
             let retry = retry.and_then(|retry| names::retry_after(retry, ctx.targets.not_found(&object)));
             let again = retry.unwrap_or(connection.resync.provider());
             let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
-            Ok(report::earlier(reported, Pause::after(again)))
+            Ok(reported.or_earlier(Pause::after(again)))
         }
     }
 }

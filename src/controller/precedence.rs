@@ -8,8 +8,7 @@ use jiff::Timestamp;
 use super::connections::Connection;
 use super::context::Context;
 use super::resolve::{Resolved, labels, resolve};
-use super::snapshot;
-use super::targets::Unit;
+use super::state::targets::Unit;
 use crate::api::membership::ProviderKind;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::core::evaluation::{Beside, Reading, read};
@@ -52,11 +51,11 @@ pub fn is_shadowed(
 /// The declarations of the same target through other provider objects of the same server.
 fn rivals(ctx: &Context, unit: &Unit, endpoint: &str) -> Vec<Arc<ProjectMembership>> {
     let leads_there = |rival: &Unit| match rival {
-        Unit::Target(through, _) => snapshot::leads_to(ctx, &through.provider, endpoint),
+        Unit::Target(through, _) => ctx.connections.leads_to(&through.provider, endpoint),
         Unit::Object(_) => false,
     };
     let rivals = ctx.targets.rivals(unit).into_iter().filter(leads_there);
-    rivals.flat_map(|rival| snapshot::objects(ctx, &rival)).collect()
+    rivals.flat_map(|rival| ctx.declarations(&rival)).collect()
 }
 
 fn ready(object: &ProjectMembership) -> Option<(&str, &str)> {

@@ -10,7 +10,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch as signal};
 
-use super::connections::ProviderKey;
+use super::provider_key::ProviderKey;
 use super::references::Home;
 use super::stored::{Complete, Stored};
 use crate::api::membership::ProviderKind;

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use super::connections::ProviderKey;
 use super::context::Context;
+use super::provider_key::ProviderKey;
 use super::provider_object::{ProviderObject, Providers};
 use super::write;
 use crate::api::event::Happening;
@@ -101,7 +101,7 @@ pub async fn count_memberships(ctx: Arc<Context>) {
     loop {
         ctx.membership_count.notified().await;
         tokio::time::sleep(GATHER).await;
-        ctx.reports.forget_missing(&ctx);
+        ctx.forget_missing_reports();
         if ctx.begun.is_ready() && !write_counts(&ctx).await {
             tokio::time::sleep(AFTER_FAILURE).await;
             ctx.membership_count.notify_one();

@@ -11,16 +11,17 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::connections::{Connection, Link, ProviderKey, Retired};
+use super::connections::{Connection, Link, Retired};
 use super::context::Context;
 use super::in_use;
-use super::outage::{Concern, Failed};
+use super::provider_key::ProviderKey;
 use super::provider_object::{Named, ProviderObject};
 use super::provider_status;
 use super::reachability::{Finding, QUIET};
 use super::references::{Credential, References};
 use super::replaced;
 use super::reporting;
+use super::state::outage::{Concern, Failed};
 use super::write;
 use crate::api::Reason;
 use crate::api::membership::ProviderKind;
@@ -98,7 +99,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     let unmarked = kept.as_ref().err().map(|error| after(&checker, object.as_ref(), error));
     if ctx.connections.are_new(&key, object.rules()) {
         // The rules take effect now, whatever the result for the connection is.
-        of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
+        ctx.memberships_of(&key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
     let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
@@ -126,7 +127,7 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     let changed = changed(ctx.connections.get(&key).as_ref(), &link) || finding == Finding::Recovered;
     ctx.connections.put(key.clone(), link);
     if changed {
-        of_provider(ctx, &key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
+        ctx.memberships_of(&key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     if let Some(status) = status {
         provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault { error: Arc::new(error) })?;
@@ -205,13 +206,6 @@ fn told_to_wait(error: &Error) -> Duration {
         Error::RateLimited { after: Some(after), .. } => *after,
         _ => Duration::ZERO,
     }
-}
-
-/// All memberships that name a provider object, including those whose finalizer was removed by force.
-pub fn of_provider(ctx: &Context, key: &ProviderKey) -> Vec<Arc<crate::api::ProjectMembership>> {
-    let mut memberships = ctx.memberships.state_filter(|membership| ProviderKey::named_by(membership) == *key);
-    memberships.extend(ctx.tombstones.of_provider(key));
-    memberships
 }
 
 /// The connection for an object's spec and secrets: the known one if nothing changed.

@@ -7,23 +7,15 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::Context;
-use super::queue::{Pause, Ticket, Wait};
+use super::queue::{Brought, Pause, Ticket, Wait};
 use super::roster::{Asker, Roster};
 use super::snapshot::{self, Found, Taken};
-use super::targets::{Remembered, Unit};
+use super::state::targets::{Remembered, Unit};
 use super::{apply, faults, object, record, release, report};
 use crate::core::memory::Confirmed;
 use crate::core::step::{self, Next, Observe, Step};
+use crate::provider::Urgency;
 use crate::provider::quota::{Kind, Permit};
-use crate::provider::{Error, Urgency};
-
-/// What a ticket brings to the next pass.
-pub enum Brought {
-    /// A permit for one request to the provider.
-    Permit(Permit),
-    /// The outcome of a list that had to begin no earlier than this time.
-    Listed(Instant, Result<(), Error>),
-}
 
 /// Runs one pass: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) -> Pause<Brought> {
@@ -51,7 +43,7 @@ async fn target(
     match brought {
         Some(Brought::Permit(brought)) => permit = Some(brought),
         Some(Brought::Listed(not_before, outcome)) => {
-            with_memory(ctx, unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
+            ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
         None => {}
     }
@@ -65,8 +57,8 @@ async fn target(
         let (confirmed, Next { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
         let at_edge = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-        let pause = report::earlier(Pause { until: at_edge, ..Pause::until_woken() }, reported?);
-        let pause = report::earlier(pause, report::long_wait(ctx, unit, &taken).await);
+        let at_edge = Pause { until: at_edge, ..Pause::until_woken() };
+        let pause = at_edge.or_earlier(reported?).or_earlier(report::long_wait(ctx, unit, &taken).await);
         match (step, permit.take()) {
             (Step::Apply(apply), Some(permit)) if permit.kind() == Kind::Write => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
@@ -94,7 +86,7 @@ async fn target(
                     }
                     Step::Report(outcome) => {
                         let reported = Box::pin(report::all(ctx, unit, &taken, &outcome)).await?;
-                        return Ok(report::earlier(reported, pause));
+                        return Ok(reported.or_earlier(pause));
                     }
                 }
             }
@@ -102,19 +94,12 @@ async fn target(
     }
 }
 
-/// Calls `change` with what is remembered of a target.
-pub fn with_memory<T>(ctx: &Context, unit: &Unit, change: impl FnOnce(&mut Remembered) -> T) -> T {
-    let remembered = ctx.targets.remembered(unit);
-    let mut remembered = remembered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    change(&mut remembered)
-}
-
 /// Decides the next step by what was observed last.
 fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next) {
     let Taken { snapshot, connection, roster, .. } = taken;
     let through = (connection.uid.clone(), connection.endpoint.clone());
     let evidence = roster.evidence();
-    let (confirmed, next, evidence_changed) = with_memory(ctx, unit, |remembered| {
+    let (confirmed, next, evidence_changed) = ctx.targets.with_memory(unit, |remembered| {
         if remembered.through != through {
             *remembered = Remembered { through, ..Remembered::default() };
         }
@@ -144,7 +129,7 @@ fn observing(
     let is_unfinished = is_unfinished(ctx, unit);
     if not_before > Instant::now() {
         let later = Pause { until: Some((not_before, urgency)), is_unfinished, ..Pause::until_woken() };
-        return report::earlier(later, pause);
+        return later.or_earlier(pause);
     }
     let Taken { snapshot, connection, roster, .. } = taken;
     let list = list(roster, connection, snapshot.target.subject_id, not_before, (urgency, payer, spacing));
@@ -184,5 +169,5 @@ fn permitted(
 
 /// Whether a write of the target was sent that is not confirmed yet.
 fn is_unfinished(ctx: &Context, unit: &Unit) -> bool {
-    with_memory(ctx, unit, |remembered| remembered.memory.attempt.sent.is_some())
+    ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.sent.is_some())
 }

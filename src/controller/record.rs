@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::faults::Stop;
-use super::reconcile::with_memory;
-use super::snapshot::{self, Taken};
-use super::targets::Unit;
+use super::snapshot::Taken;
+use super::state::targets::Unit;
 use super::{in_use, replaced, tombstones, write};
 use crate::core::record::Record;
 
 /// Writes the records. `revokes`: something is to be revoked that does not depend on them, so that a failure does not
 /// end the pass.
 pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, revokes: bool) -> Result<(), Stop> {
-    let failed_before = with_memory(ctx, unit, |remembered| remembered.memory.attempt.unrecorded);
+    let failed_before = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded);
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
         let object = &declaration.object;
-        with_memory(ctx, unit, |remembered| remembered.memory.recording(&record));
+        ctx.targets.with_memory(unit, |remembered| remembered.memory.recording(&record));
         let finalize = record.finalize;
         let pending = record.pending(object);
         let written = match finalize {
@@ -32,7 +31,7 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
                     return Err(Stop::of(object, error));
                 }
                 // What has to end does not wait until the API server accepts the record of what is to be granted.
-                with_memory(ctx, unit, |remembered| remembered.memory.attempt.unrecorded = true);
+                ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded = true);
                 return Ok(());
             }
         }
@@ -43,7 +42,7 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
 /// Repairs the objects before they are evaluated: a finalizer that another writer removed is added again, and the record
 /// of access at the endpoint of a former provider object is separated.
 pub async fn restore(ctx: &Context, unit: &Unit) -> Result<(), Stop> {
-    for object in snapshot::objects(ctx, unit) {
+    for object in ctx.declarations(unit) {
         let fault = |error| Stop::of(&object, error);
         let mut present = object.clone();
         if ctx.tombstones.is_stripped(&object) {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::context::Context;
 use super::faults::{Fault, Stop};
 use super::snapshot::Taken;
-use super::write;
+use super::{tombstones, write};
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
 use crate::core::report::{Left, released};
@@ -49,6 +49,10 @@ pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(
 /// Removes the operator's finalizer. If another controller's finalizer keeps the object, the status first reports what
 /// became of the access, because the operator doesn't write the status after that.
 async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) -> Result<(), Stop> {
+    if tombstones::end(ctx, object) {
+        ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
+        return Ok(());
+    }
     let stopped = |error| Stop::Faults(vec![Fault::of_report(object, error)]);
     let mut object = object.clone();
     if let Some(status) = released(&object, left, ctx.now()) {
@@ -60,6 +64,6 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) 
         }
     }
     write::remove_finalizer(ctx, &object).await.map_err(stopped)?;
-    ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
+    ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
     Ok(())
 }

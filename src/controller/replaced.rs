@@ -10,10 +10,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::connections::{Link, ProviderKey};
+use super::connections::Link;
 use super::context::Context;
-use super::providers::of_provider;
-use super::tombstones;
+use super::provider_key::ProviderKey;
+use super::state::tombstones::left_at;
+use super::tombstones::leave_behind;
 use super::write;
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
@@ -23,7 +24,9 @@ use crate::provider::http::text;
 
 /// Whether memberships of a provider object hold access at an endpoint.
 pub fn holds_access(ctx: &Context, key: &ProviderKey, endpoint: &str) -> bool {
-    of_provider(ctx, key).iter().any(|object| is_finalized(object) && endpoint_of(object).as_deref() == Some(endpoint))
+    ctx.memberships_of(key)
+        .iter()
+        .any(|object| is_finalized(object) && endpoint_of(object).as_deref() == Some(endpoint))
 }
 
 /// Drops the connections of former provider objects through which no membership holds access any more.
@@ -43,7 +46,7 @@ fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<T
 /// not applied to the new endpoint.
 pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let key = ProviderKey::named_by(object);
-    let current = match (tombstones::left_at(object), ctx.connections.get(&key)) {
+    let current = match (left_at(object), ctx.connections.get(&key)) {
         (None, Some(Link::Ready(current))) => current,
         _ => return Ok(()),
     };
@@ -59,7 +62,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), 
         report(ctx, object, role, &former, revocable);
     }
     if revocable {
-        tombstones::leave_behind(ctx, object, &former);
+        leave_behind(ctx, object, &former);
     } else {
         ctx.metrics.abandoned();
     }
@@ -85,7 +88,7 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
 
 /// The endpoint in an object's status, or the one for which a copy of an object was left behind.
 fn endpoint_of(object: &ProjectMembership) -> Option<String> {
-    tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
+    left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use super::connections::Connection;
 use super::context::Context;
 use super::faults::{Fault, Stop, spread};
 use super::queue::Pause;
-use super::reconcile::with_memory;
 use super::reporting::{self, Overdue};
 use super::resolve::resolve;
 use super::snapshot::{self, Taken};
-use super::targets::Unit;
-use super::{precedence, release, tombstones, write};
+use super::state::targets::Unit;
+use super::state::tombstones;
+use super::{precedence, release, write};
 use crate::api::event::Happening;
 use crate::api::membership::TargetStatus;
 use crate::api::{ABANDON, ProjectMembership, Reason};
@@ -51,19 +51,10 @@ pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
     }
 }
 
-/// The earlier of two pauses.
-pub fn earlier<G>(pause: Pause<G>, other: Pause<G>) -> Pause<G> {
-    let until = match (pause.until, other.until) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    Pause { until, ticket: pause.ticket.or(other.ticket), is_unfinished: pause.is_unfinished || other.is_unfinished }
-}
-
 /// Reports to each declaration of a target, and releases those of which nothing is left to revoke.
 pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome) -> Result<Pause<G>, Stop> {
     let Taken { snapshot, connection, roster, .. } = taken;
-    let (reports, due_in) = with_memory(ctx, unit, |remembered| {
+    let (reports, due_in) = ctx.targets.with_memory(unit, |remembered| {
         let memory = &mut remembered.memory;
         let reports = reports(snapshot, outcome, memory);
         if memory.end(snapshot, outcome) {
@@ -91,7 +82,7 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
     });
     let reported = joined(join_all(writes).await)?;
     let resync = Pause { until: Some((Instant::now() + due_in, Urgency::Resync)), ..Pause::until_woken() };
-    Ok(earlier(earlier(resync, Pause { until: edge, ..Pause::until_woken() }), reported))
+    Ok(resync.or_earlier(Pause { until: edge, ..Pause::until_woken() }).or_earlier(reported))
 }
 
 /// Reports the progress of a request that takes long.
@@ -107,7 +98,7 @@ pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken) -> Pause<G>
     if taken.snapshot.declarations.iter().all(Declaration::is_observed) {
         return Pause::until_woken();
     }
-    let began = with_memory(ctx, unit, |remembered| remembered.memory.attempt.began);
+    let began = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.began);
     let left = began.map(|began| (began + LONG).saturating_duration_since(taken.snapshot.at));
     match left {
         Some(left) if !left.is_zero() => Pause::after(left),
@@ -122,8 +113,9 @@ pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken) -> Pause<G>
 pub async fn progress(ctx: &Context, unit: &Unit, taken: &Taken) {
     let Taken { snapshot, roster, .. } = taken;
     let observation = roster.observation(&snapshot.target.subject_id);
-    let reports =
-        with_memory(ctx, unit, |remembered| report::progress(snapshot, observation.as_ref(), &remembered.memory));
+    let reports = ctx
+        .targets
+        .with_memory(unit, |remembered| report::progress(snapshot, observation.as_ref(), &remembered.memory));
     for (uid, report) in reports {
         if let Some(declaration) = taken.declaration(&uid) {
             // The grant was recorded after the snapshot was taken.
@@ -153,8 +145,9 @@ pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, 
         // The provider object's check starts the passes of its memberships. The remaining times are those at which an
         // end is due, the wait has to be reported, or Ready has to turn False.
         let retry = is_stuck.then(|| Pause::after(Duration::from_secs(60)));
-        let pause = earlier(Pause { until: at_edge, ..Pause::until_woken() }, retry.unwrap_or(Pause::until_woken()));
-        one(ctx, &object, report).await.map(|reported| earlier(pause, reported))
+        let at_edge = Pause { until: at_edge, ..Pause::until_woken() };
+        let pause = at_edge.or_earlier(retry.unwrap_or(Pause::until_woken()));
+        one(ctx, &object, report).await.map(|reported| pause.or_earlier(reported))
     });
     joined(join_all(writes).await)
 }
@@ -165,7 +158,7 @@ fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
     let mut pause = Pause::until_woken();
     for outcome in outcomes {
         match outcome {
-            Ok(other) => pause = earlier(pause, other),
+            Ok(other) => pause = pause.or_earlier(other),
             Err(Stop::Faults(more)) => faults.extend(more),
             Err(Stop::Overtaken) => return Err(Stop::Overtaken),
         }

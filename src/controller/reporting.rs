@@ -1,18 +1,17 @@
 //! Reports what needs a user's attention: one event and one log line when it begins, and again while it lasts. The
 //! times are decided by [`notices`](crate::core::notices).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
-use super::connections::ProviderKey;
 use super::context::Context;
-use super::outage::Concern;
-use super::tombstones;
+use super::provider_key::ProviderKey;
+use super::state::outage::Concern;
+use super::state::tombstones;
 use crate::api::condition::Standing;
 use crate::api::event::Happening;
 use crate::api::membership::{RoleStatus, TargetStatus};
@@ -21,65 +20,6 @@ use crate::core::evaluation;
 use crate::core::notices::Notices;
 use crate::core::status::{self, Told};
 
-/// What was reported about each object that is not in its declared state, by the objects' uids.
-#[derive(Debug, Default)]
-pub struct Reports(Mutex<HashMap<String, Notices>>);
-
-impl Reports {
-    fn update<T>(&self, ctx: &Context, uid: &str, update: impl FnOnce(&mut Notices) -> T) -> T {
-        let mut reports = self.lock();
-        let mut notices = reports.remove(uid).unwrap_or_default();
-        let was_overdue = notices.is_overdue();
-        let answer = update(&mut notices);
-        let changed = was_overdue != notices.is_overdue();
-        if !notices.is_empty() {
-            reports.insert(uid.to_owned(), notices);
-        }
-        if changed {
-            count(ctx, &reports);
-        }
-        answer
-    }
-
-    /// Forgets an object that is gone or was released.
-    pub fn forget(&self, ctx: &Context, uid: &str) {
-        let mut reports = self.lock();
-        if reports.remove(uid).is_some() {
-            count(ctx, &reports);
-        }
-    }
-
-    /// The number of objects about which something was reported.
-    pub fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    /// Whether nothing was reported.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Forgets the objects that are gone: those whose deletion was not watched, and those about which a pass reported
-    /// something while they were being removed.
-    pub fn forget_missing(&self, ctx: &Context) {
-        let mut reports = self.lock();
-        if !reports.is_empty() {
-            let mut there: HashSet<String> = ctx.providers.uids().into_iter().chain(ctx.tombstones.uids()).collect();
-            there.extend(ctx.memberships.state().iter().filter_map(|object| object.uid()));
-            reports.retain(|uid, _| there.contains(uid));
-            count(ctx, &reports);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Notices>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn count(ctx: &Context, reports: &HashMap<String, Notices>) {
-    ctx.metrics.overdue(reports.values().filter(|notices| notices.is_overdue()).count());
-}
-
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
 /// soon a wait has to be reported, if the next pass has to be scheduled for that.
 pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
@@ -87,9 +27,9 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
     let now = Instant::now().into_std();
     match told.reason.standing() {
         Standing::Waiting => {
-            let (due, left) = ctx
-                .reports
-                .update(ctx, &uid, |notices| (notices.waits(told.reason, now), notices.grace_left(told.reason, now)));
+            let (due, left) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
+                (notices.waits(told.reason, now), notices.grace_left(told.reason, now))
+            });
             if due {
                 report_wait(ctx, object, told);
             }
@@ -100,7 +40,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
         }
         Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
-    ctx.reports.update(ctx, &uid, Notices::waits_no_more);
+    ctx.reports.update(&ctx.metrics, &uid, Notices::waits_no_more);
     None
 }
 
@@ -147,7 +87,8 @@ pub struct Overdue<'a> {
 /// ten minutes while it lasts.
 pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
     let now = Instant::now().into_std();
-    let due = ctx.reports.update(ctx, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
+    let due =
+        ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
         ctx.metrics.unrevoked(overdue.reason);
         emit(ctx, object, Happening::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
@@ -174,7 +115,7 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
 
 /// Records that nothing of the object is overdue. (Each revocation has an event of its own.)
 pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
-    ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::revoked);
+    ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::revoked);
 }
 
 fn overdue_message(object: &ProjectMembership, overdue: &Overdue<'_>) -> String {
@@ -226,7 +167,7 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
     }
     let uid = object.uid().unwrap_or_default();
     let what = error.to_string();
-    let (in_a_row, logged) = ctx.reports.update(ctx, &uid, |notices| {
+    let (in_a_row, logged) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
         let in_a_row = notices.fault();
         (in_a_row, concern.is_logged(in_a_row, undecided) && notices.logs_fault(&what))
     });
@@ -242,5 +183,5 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
 
 /// Records that all requests about an object were answered.
 pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
-    ctx.reports.update(ctx, &object.uid().unwrap_or_default(), Notices::no_fault);
+    ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::no_fault);
 }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::connections::{Connection, Link, ProviderKey, Retired};
+use super::connections::{Connection, Link, Retired};
 use super::context::Context;
-use super::namespaces::Labels;
+use super::provider_key::ProviderKey;
 use super::provider_object::Named;
-use super::tombstones;
+use super::state::namespaces::Labels;
+use super::state::tombstones;
 use crate::api::membership::ProviderKind;
 use crate::api::{ProjectMembership, Reason};
 use crate::core::member::{Capabilities, Target};

@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::ResourceExt;
 use tokio::time::Instant;
 
-use super::connections::{Connection, Link, ProviderKey};
+use super::connections::Connection;
 use super::context::Context;
 use super::precedence;
+use super::provider_key::ProviderKey;
 use super::provider_object::Named;
 use super::resolve::{self, Resolved, Unresolved, resolve};
 use super::roster::Roster;
-use super::targets::Unit;
-use super::tombstones;
+use super::state::targets::Unit;
+use super::state::tombstones;
 use crate::api::ProjectMembership;
 use crate::core::clocks;
 use crate::core::policy::Refusal;
 use crate::core::precedence::Evidence;
-use crate::core::snapshot::{Declaration, ProviderView, Snapshot, is_finalized};
+use crate::core::snapshot::{Declaration, ProviderView, Snapshot};
 use crate::provider::Provider;
 
 /// What the caches contain of a target.
@@ -55,22 +55,11 @@ impl Taken {
     }
 }
 
-/// The present versions of the declarations of a target. An object that is being deleted and has nothing left to revoke
-/// counts as gone, even if the watch does not show yet that the operator has released it.
-pub fn objects(ctx: &Context, unit: &Unit) -> Vec<Arc<ProjectMembership>> {
-    let objects = ctx.targets.declarations(unit).into_iter().filter_map(|reference| ctx.latest(&reference));
-    let is_there = |object: &Arc<ProjectMembership>| {
-        let is_alive = object.metadata.deletion_timestamp.is_none();
-        is_alive || is_finalized(object) && !ctx.tombstones.is_released(object)
-    };
-    objects.filter(is_there).collect()
-}
-
 /// Takes a snapshot of a target.
 pub fn take(ctx: &Context, unit: &Unit) -> Found {
     let mut resolved: Vec<(Arc<ProjectMembership>, Resolved)> = Vec::new();
     let mut unresolved = Vec::new();
-    for object in objects(ctx, unit) {
+    for object in ctx.declarations(unit) {
         match resolve(ctx, &object) {
             Ok(found) => resolved.push((object, found)),
             Err(Unresolved::Refused(refusal)) => unresolved.push((object, refusal)),
@@ -142,15 +131,4 @@ pub fn declaration(ctx: &Context, object: Arc<ProjectMembership>) -> Declaration
 /// Whether the provider object of an object ends temporary roles itself.
 pub fn enforces_expiry(ctx: &Context, object: &ProjectMembership) -> bool {
     ctx.providers.find(&ProviderKey::named_by(object)).is_some_and(|named| named.enforces_expiry())
-}
-
-/// The connections that lead to an endpoint, of a provider object.
-pub fn leads_to(ctx: &Context, provider: &ProviderKey, endpoint: &str) -> bool {
-    let connection = ctx.connections.get(provider).and_then(Link::usable);
-    connection.is_some_and(|connection| connection.endpoint == endpoint)
-}
-
-/// Whether an object with this uid still has its name.
-pub fn still_there(ctx: &Context, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
-    ctx.latest(&super::write::reference(object)).filter(|latest| latest.uid() == object.uid())
 }

@@ -6,63 +6,29 @@
 //! here instead of at the API server. A new object with the former name is a separate object. All tombstones are lost
 //! when the process ends.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::ListParams;
-use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use tokio::sync::Notify;
 
-use super::connections::ProviderKey;
 use super::context::Context;
-use super::{in_use, replaced, reporting, write};
+use super::provider_key::ProviderKey;
+use super::state::tombstones::{Hold, MARK, State, as_kept, left_at, name_of};
+use super::{in_use, reporting, write};
 use crate::api::event::Happening;
-use crate::api::membership::{ManagedRole, ProjectMembershipStatus, ProviderKind};
+use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::provider::Urgency;
 
-/// Separates an object's name from its uid in a tombstone's name. No name of a real object contains it.
-const MARK: char = '/';
 /// The wait between two checks whether an object is really gone.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// An upper bound for a write's duration: after it, a user who was being invited can be found by name.
 const LONGEST_WRITE: Duration = Duration::from_secs(35);
-
-/// The tombstones, and the objects that carry the operator's finalizer.
-#[derive(Debug, Default)]
-pub struct Tombstones {
-    state: Mutex<State>,
-    found: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Objects that were seen with the operator's finalizer, by uid.
-    holds: HashMap<String, Hold>,
-    /// The objects with the operator's finalizer that existed before the list in progress.
-    before: Vec<Arc<ProjectMembership>>,
-    /// Objects, as last seen, that appear to have been deleted without the operator's release and are not processed
-    /// yet.
-    waiting: Vec<Arc<ProjectMembership>>,
-    /// The tombstones, until nothing of them is left to revoke.
-    objects: HashMap<ObjectRef<ProjectMembership>, Arc<ProjectMembership>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
-    /// The object is expected to have the operator's finalizer.
-    Ours,
-    /// The operator has removed the finalizer, or is about to.
-    LetGo,
-}
 
 /// Processes an event of the watch. It must be called before the operator's own writes of the object are forgotten.
 ///
@@ -80,13 +46,13 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Finalizers of other controllers keep the object for now.
                 state.holds.insert(uid, Hold::LetGo);
-                state.found(ctx, Arc::new(object.clone()));
+                found(&mut state, ctx, Arc::new(object.clone()));
             }
         }
         Event::Delete(object) => {
             let held = state.holds.remove(&object.uid().unwrap_or_default());
             if held == Some(Hold::Ours) && acts {
-                state.found(ctx, Arc::new(object.clone()));
+                found(&mut state, ctx, Arc::new(object.clone()));
             }
         }
         // The store still shows the objects from before the list.
@@ -102,7 +68,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 let uid = object.uid().unwrap_or_default();
                 if there.is_none_or(|there| there.uid() != object.uid()) && state.misses(&uid) {
                     state.holds.remove(&uid);
-                    state.found(ctx, ctx.written.newer(object));
+                    found(&mut state, ctx, ctx.written.newer(object));
                 }
             }
         }
@@ -112,103 +78,21 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     }
 }
 
-impl State {
-    fn misses(&self, uid: &str) -> bool {
-        self.holds.get(uid) == Some(&Hold::Ours)
-    }
-
-    fn found(&mut self, ctx: &Context, object: Arc<ProjectMembership>) {
-        self.keep(ctx, &object, as_kept(&object, ctx.now()));
-        self.waiting.push(object);
-    }
-
-    fn keep(&mut self, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
-            && let Some(status) = &mut kept.status
-        {
-            let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object));
-            let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
-            status.managed_roles = record.filter(is_trusted).collect();
-        }
-        let kept = Arc::new(kept);
-        self.objects.insert(write::reference(&kept), kept);
-    }
+fn found(state: &mut State, ctx: &Context, object: Arc<ProjectMembership>) {
+    keep(state, ctx, &object, as_kept(&object, ctx.now()));
+    state.waiting.push(object);
 }
 
-impl Tombstones {
-    /// Records that the object has the operator's finalizer.
-    pub fn holds(&self, uid: &str) {
-        self.lock().holds.entry(uid.to_owned()).or_insert(Hold::Ours);
+fn keep(state: &mut State, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
+    if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
+        && let Some(status) = &mut kept.status
+    {
+        let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object));
+        let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
+        status.managed_roles = record.filter(is_trusted).collect();
     }
-
-    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
-    pub fn lets_go(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = Hold::LetGo;
-        }
-    }
-
-    /// Records that removing the finalizer has failed.
-    pub fn holds_on(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = Hold::Ours;
-        }
-    }
-
-    /// Forgets the finalizers of objects that are gone. `there`: as for [`super::context::Written::forget_missing`].
-    pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
-        let mut state = self.lock();
-        if !state.holds.is_empty()
-            && let Some(there) = there()
-        {
-            state.holds.retain(|uid, _| there.contains(uid));
-        }
-    }
-
-    /// The number of objects whose finalizer is remembered.
-    pub fn held(&self) -> usize {
-        self.lock().holds.len()
-    }
-
-    /// Whether another writer removed the operator's finalizer from an object that isn't being deleted.
-    pub fn is_stripped(&self, object: &ProjectMembership) -> bool {
-        let lives = object.metadata.deletion_timestamp.is_none() && !is_finalized(object);
-        lives && object.uid().is_some_and(|uid| self.lock().misses(&uid))
-    }
-
-    /// Whether the operator has removed its finalizer from an object, or is about to.
-    pub fn is_released(&self, object: &ProjectMembership) -> bool {
-        object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::LetGo))
-    }
-
-    /// The tombstone with this reference, if there is one.
-    pub fn get(&self, reference: &ObjectRef<ProjectMembership>) -> Option<Arc<ProjectMembership>> {
-        self.lock().objects.get(reference).cloned()
-    }
-
-    /// Replaces a tombstone's status. Returns `None` if the object is not a tombstone.
-    pub fn says(&self, object: &ProjectMembership, status: &ProjectMembershipStatus) -> Option<Arc<ProjectMembership>> {
-        let mut state = self.lock();
-        let kept = state.objects.get_mut(&write::reference(object))?;
-        *kept = Arc::new(ProjectMembership { status: Some(status.clone()), ..(**kept).clone() });
-        Some(kept.clone())
-    }
-
-    /// The tombstones that name a provider object: it must not be released before them.
-    pub fn of_provider(&self, key: &ProviderKey) -> Vec<Arc<ProjectMembership>> {
-        let state = self.lock();
-        let objects = state.objects.values().cloned();
-        objects.filter(|object| ProviderKey::named_by(object) == *key).collect()
-    }
-
-    /// The uids of the tombstones.
-    pub fn uids(&self) -> Vec<String> {
-        self.lock().objects.values().filter_map(|kept| kept.uid()).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    let kept = Arc::new(kept);
+    state.objects.insert(write::reference(&kept), kept);
 }
 
 /// Creates a tombstone from an object for the access that it holds at the endpoint of a former provider object. That
@@ -224,29 +108,9 @@ pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
     kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));
     kept.metadata.uid = Some(uid);
     let mut state = ctx.tombstones.lock();
-    state.keep(ctx, object, kept.clone());
+    keep(&mut state, ctx, object, kept.clone());
     state.waiting.push(Arc::new(kept));
     ctx.tombstones.found.notify_one();
-}
-
-/// The endpoint for which [`leave_behind`] created this tombstone; `None` if it did not create the object.
-pub fn left_at(object: &ProjectMembership) -> Option<String> {
-    object.metadata.name.as_deref()?.splitn(3, MARK).nth(2).map(str::to_owned)
-}
-
-/// The uid that a tombstone's object had.
-pub fn uid_of(uid: &str) -> &str {
-    uid.split_once(MARK).map_or(uid, |(uid, _)| uid)
-}
-
-/// Whether this name is a tombstone's.
-pub fn is_one(name: &str) -> bool {
-    name.contains(MARK)
-}
-
-/// The name that a tombstone's object had.
-pub fn name_of(name: &str) -> &str {
-    name.split_once(MARK).map_or(name, |(name, _)| name)
 }
 
 /// Adds the operator's finalizer to an object from which another writer removed it.
@@ -332,7 +196,6 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
     }
     ctx.targets.lost(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
-    replaced::forget_unneeded(ctx);
     tracing::info!(
         namespace = object.namespace(),
         name = name_of(&object.name_any()),
@@ -360,20 +223,4 @@ async fn is_gone(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
             }
         },
     }
-}
-
-/// The object as one that is being deleted and that has the operator's finalizer.
-fn as_kept(object: &ProjectMembership, now: Timestamp) -> ProjectMembership {
-    let mut kept = object.clone();
-    let uid = object.uid().unwrap_or_default();
-    kept.metadata.name = Some(format!("{}{MARK}{uid}", object.name_any()));
-    if !is_finalized(object) {
-        kept.finalizers_mut().push(FINALIZER.to_owned());
-    }
-    if object.metadata.deletion_timestamp.is_none() {
-        // Deleting an object that has a finalizer raises its generation.
-        kept.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
-        kept.metadata.deletion_timestamp = Some(Time(now));
-    }
-    kept
 }

@@ -24,18 +24,19 @@ use tokio::sync::{Notify, mpsc, watch as signal};
 use tokio::time::Instant;
 use tower::filter::FilterLayer;
 
-use super::connections::ProviderKey;
-use super::context::{Context, Written};
-use super::in_use::InUse;
-use super::namespaces::{self, Namespaces};
-use super::outage::{self, Outage};
+use super::context::Context;
+use super::provider_key::ProviderKey;
 use super::provider_object::{Kind, ProviderObject, Providers};
-use super::providers::{Checker, of_provider};
+use super::providers::Checker;
 use super::queue::{Delay, Queue};
-use super::reporting::Reports;
+use super::state::in_use::InUse;
+use super::state::namespaces::Namespaces;
+use super::state::outage::{self, Outage};
+use super::state::own_writes::OwnWrites;
+use super::state::reports::Reports;
+use super::state::targets::Unit;
 use super::stored::Stored;
-use super::targets::Unit;
-use super::{garbage, provider_status, replaced, tombstones, watch, write};
+use super::{garbage, namespaces, probe, provider_status, replaced, tombstones, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -121,7 +122,7 @@ pub fn wire(outside: Outside) -> Wiring {
         memberships: memberships.clone(),
         providers: Providers { of_namespaces, of_cluster },
         namespaces,
-        written: Written::default(),
+        written: OwnWrites::default(),
         in_use: InUse::default(),
         outage,
         turns: write::turns(),
@@ -170,7 +171,7 @@ pub fn wire(outside: Outside) -> Wiring {
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(checker.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
-    let probe = probing.map_or_else(|| future::pending().boxed(), |api| outage::probe(ctx.clone(), api).boxed());
+    let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
     let aside = async {
         tokio::join!(changes, ready, clock, labels, counts, probe, garbage);
     };
@@ -283,13 +284,13 @@ fn provider_event<K: ProviderObject>(checker: &Checker, event: &Event<K>) {
             checker.ctx.written.forget(uid);
         }
         checker.forget(&key);
-        for membership in of_provider(&checker.ctx, &key) {
+        for membership in checker.ctx.memberships_of(&key) {
             checker.ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
         }
     }
     if let Event::InitDone = event {
         for key in checker.forget_missing(K::KIND) {
-            of_provider(&checker.ctx, &key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
+            checker.ctx.memberships_of(&key).iter().for_each(|m| checker.ctx.wake(&ObjectRef::from_obj(m.as_ref())));
         }
     }
     if let Event::Apply(object) | Event::InitApply(object) = event {
@@ -319,7 +320,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::Delete(object) => {
             ctx.membership_count.notify_one();
             replaced::forget_unneeded(ctx);
-            ctx.reports.forget(ctx, &object.uid().unwrap_or_default());
+            ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
         }
         Event::InitDone => ctx.membership_count.notify_one(),
         Event::Init | Event::InitApply(_) => {}

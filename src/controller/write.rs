@@ -11,10 +11,10 @@ use kube::runtime::reflector::ObjectRef;
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
-use super::outage::Concern;
 use super::provider_object::ProviderObject;
+use super::state::outage::Concern;
+use super::state::tombstones;
 use super::stored::Stored;
-use super::tombstones;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::provider::Limits;
 use crate::api::{FINALIZER, PENDING_GRANTS, ProjectMembership};
@@ -104,9 +104,6 @@ pub async fn add_finalizer(
 
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
-    if tombstones::end(ctx, object) {
-        return Ok(());
-    }
     let uid = object.uid().unwrap_or_default();
     ctx.tombstones.lets_go(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();

@@ -230,7 +230,7 @@ impl World {
     /// Writes the records. Returns whether the API server took all of them.
     fn record(&mut self, snapshot: &Snapshot, records: Vec<Record>, writes: &mut usize) -> Result<bool, String> {
         for record in records {
-            self.memory.records(&record.uid, record.new.clone());
+            self.memory.recording(&record);
             if self.records_fail > 0 {
                 self.records_fail -= 1;
                 return Ok(false);

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch as signal};
 
 use crate::api::ProjectMembership;
 use crate::api::event::Happening;
-use crate::controller::tombstones;
+use crate::controller::state::tombstones;
 use crate::telemetry::Metrics;
 use publisher::{Pending, Publisher};
 

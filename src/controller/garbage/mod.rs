@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::providers::Checker;
+use super::replaced;
 use crate::api::SubjectKind;
 use crate::api::membership::ProviderKind;
 use crate::core::member::{Project, Urgency};
@@ -36,7 +37,8 @@ pub fn collect(checker: &Checker) {
     gone.into_iter().for_each(|kind| drop(checker.forget_missing(kind)));
     ctx.written.forget_missing(|| ctx.uids());
     ctx.tombstones.forget_missing(|| ctx.uids());
-    ctx.reports.forget_missing(ctx);
+    ctx.forget_missing_reports();
+    replaced::forget_unneeded(ctx);
     let providers: HashSet<String> = ctx.providers.uids().into_iter().collect();
     ctx.in_use.forget_missing(&providers);
     ctx.targets

@@ -15,7 +15,17 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::core::error::Error;
 use crate::core::member::Urgency;
+use crate::provider::quota::Permit;
+
+/// What a ticket brings to the next pass over a target.
+pub enum Brought {
+    /// A permit for one request to the provider.
+    Permit(Permit),
+    /// The outcome of a list that had to begin no earlier than this time.
+    Listed(Instant, Result<(), Error>),
+}
 
 /// What a pass waits for, besides time.
 pub struct Ticket<G> {
@@ -55,6 +65,17 @@ impl<G> Pause<G> {
     /// The next pass is due after this time.
     pub fn after(delay: Duration) -> Self {
         Self { until: Some((Instant::now() + delay, Urgency::Resync)), ..Self::until_woken() }
+    }
+
+    /// The earlier of two pauses.
+    #[must_use]
+    pub fn or_earlier(self, other: Self) -> Self {
+        let until = match (self.until, other.until) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let is_unfinished = self.is_unfinished || other.is_unfinished;
+        Self { until, ticket: self.ticket.or(other.ticket), is_unfinished }
     }
 
     /// The next pass is due now.

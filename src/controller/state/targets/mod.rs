@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use super::connections::ProviderKey;
 use super::tombstones;
 use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
+use crate::controller::provider_key::ProviderKey;
 use crate::core::memory::Memory;
 use crate::core::places::{Claim, Key, Places};
 use crate::core::policy::Pinned;
@@ -216,6 +216,13 @@ impl Targets {
             Unit::Object(_) => Vec::new(),
             Unit::Target(through, target) => self.index().rivals(through, target).collect(),
         }
+    }
+
+    /// Calls `change` with what is remembered of a target.
+    pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut Remembered) -> T) -> T {
+        let remembered = self.remembered(unit);
+        let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut remembered)
     }
 
     /// What is remembered of a target; of a single object nothing is remembered.

@@ -11,20 +11,15 @@ use std::time::Duration;
 
 use axum::http::Request;
 use jiff::Timestamp;
-use kube::api::ListParams;
+use kube::Client;
 use kube::client::Body;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client};
 use tokio::sync::{Notify, watch as signal};
 use tokio::time::Instant;
 use tower::BoxError;
 
-use super::connections::ProviderKey;
-use super::context::Context;
-use super::stored::Stored;
-use super::watch::Reconnect;
 use crate::api::ProjectMembership;
-use crate::core::snapshot::urgency_of;
+use crate::controller::provider_key::ProviderKey;
 
 /// The first backoff after a fault. The watch delivers a newer version of the object within this time.
 const FIRST: Duration = Duration::from_millis(200);
@@ -32,8 +27,6 @@ const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(30);
 /// The longest backoff while an end or a revocation is due.
 const LONGEST_WHILE_DUE: Duration = Duration::from_secs(5);
-/// How long a probe may take.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// The number of conflicts in a row from which on they are logged: one or two are normal if there are other writers.
 const CONFLICTS: u32 = 3;
 
@@ -119,7 +112,8 @@ pub struct Unavailable;
 #[derive(Debug)]
 pub struct Outage {
     state: Mutex<State>,
-    suspected: Notify,
+    /// Notified when a probe is requested.
+    pub suspected: Notify,
     available: signal::Sender<bool>,
 }
 
@@ -203,7 +197,7 @@ impl Outage {
     }
 
     /// Records that the probe failed. Returns whether the outage begins with it.
-    fn fails(&self, now: Instant) -> bool {
+    pub fn fails(&self, now: Instant) -> bool {
         let mut state = self.lock();
         let begins = state.since.is_none();
         state.since.get_or_insert(now);
@@ -212,7 +206,7 @@ impl Outage {
     }
 
     /// Records that the probe succeeded. Returns the duration of the outage, if there was one, and what has waited.
-    fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
+    pub fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
         let mut state = self.lock();
         let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
         self.available.send_replace(true);
@@ -246,53 +240,6 @@ pub fn client(client: Client, outage: Arc<Outage>) -> Client {
         }
     });
     Client::new(service, namespace)
-}
-
-/// Probes the API server whenever a probe is requested, until it responds. It never ends.
-pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
-    loop {
-        ctx.outage.suspected.notified().await;
-        let mut backoff = Reconnect::default();
-        while let Err(error) = responds(&api).await {
-            if ctx.outage.fails(Instant::now()) {
-                tracing::warn!(
-                    "the Kubernetes API server is unavailable: {error}. It is probed until it responds; grants, reports and new \
-                     declarations wait, and what has to end at a provider still ends"
-                );
-            }
-            tokio::time::sleep(backoff.next().unwrap_or(LONGEST_WHILE_DUE)).await;
-        }
-        let (lasted, Waiting { memberships, providers }) = ctx.outage.ends(Instant::now());
-        if let Some(lasted) = lasted {
-            tracing::info!(
-                seconds = lasted.as_secs_f64().round(),
-                memberships = memberships.len(),
-                providers = providers.len(),
-                "the Kubernetes API server is available again: what has waited runs now"
-            );
-        }
-        run_again(&ctx, &memberships, &providers);
-    }
-}
-
-/// Whether the API server answers a request that every pass depends on. A refusal concerns all passes too: after a
-/// start the API server refuses requests whose permissions it has not loaded yet.
-async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
-    match tokio::time::timeout(PROBE_LIMIT, api.list(&ListParams::default().limit(1))).await {
-        Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} s", PROBE_LIMIT.as_secs())),
-    }
-}
-
-/// Starts the passes that have waited, the most urgent ones first.
-fn run_again(ctx: &Context, memberships: &BTreeSet<(String, String)>, providers: &BTreeSet<ProviderKey>) {
-    let now = ctx.now();
-    let references = memberships.iter().map(|(namespace, name)| ObjectRef::new(name).within(namespace));
-    let found = references.filter_map(|reference| ctx.latest(&reference).map(|object| (reference, object)));
-    let mut waiting: Vec<_> = found.map(|(reference, object)| (urgency_of(&object, now), reference)).collect();
-    waiting.sort_by_key(|(urgency, _)| *urgency);
-    waiting.iter().for_each(|(_, reference)| ctx.wake(reference));
-    providers.iter().for_each(|key| ctx.providers.wake(key));
 }
 
 /// The time until the next grant of an object ends.

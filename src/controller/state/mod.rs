@@ -1,0 +1,9 @@
+//! What the process remembers. Nothing here sends a request.
+
+pub mod in_use;
+pub mod namespaces;
+pub mod outage;
+pub mod own_writes;
+pub mod reports;
+pub mod targets;
+pub mod tombstones;
