@@ -23,7 +23,7 @@
 //! | stage | in `controller/reconcile.rs` | modules | what is decided |
 //! |---|---|---|---|
 //! | watch | | [`controller::wiring`], `controller::watch`, [`controller::stored`] | which objects were changed by others; their keys are woken |
-//! | queue | `pass` is started with a key, and returns a [`controller::queue::Pause`] | [`controller::queue`], [`controller::targets`], `core::places` | which key is next. An object with a name that is not resolved, or without a place among the 64 declarations of its target, is a key of its own |
+//! | queue | `pass` is started with a key, and returns a [`controller::queue::Pause`] | [`controller::queue`], [`controller::state::targets`], `core::places` | which key is next. An object with a name that is not resolved, or without a place among the 64 declarations of its target, is a key of its own |
 //! | (own key) | `object::pass` | `controller::object`, [`controller::names`] | the ids that its names stand for; resolved, it belongs to its target's key |
 //! | snapshot | `snapshot::take` | [`controller::snapshot`], [`controller::resolve`], [`controller::precedence`], [`controller::connections`]; [`core::snapshot`] | which declarations, provider object, rules and clocks count at this instant |
 //! | evaluate | `decide` | [`core::evaluation`], [`core::policy`], [`core::grants`], [`core::layers`] | which declaration counts, and which role is in effect from when to when |
@@ -37,7 +37,7 @@
 //!
 //! # One ProjectMembership, from `kubectl apply` to its end
 //!
-//! 1. The watch shows the object. [`controller::targets`] enters it in the index of targets, and the key of its target is
+//! 1. The watch shows the object. [`controller::state::targets`] enters it in the index of targets, and the key of its target is
 //!    woken in the queue with the urgency of a grant.
 //! 2. The first pass finds no list of the project: `Step::Observe`. The pass ends with a ticket for the list.
 //! 3. The next pass has the list. The grant is in effect and not recorded, so that the plan does not contain it yet:
@@ -63,9 +63,10 @@
 //!   keeps a provider object until its memberships are gone.
 //! - [`controller::tombstones`] keeps objects that were deleted after another writer had removed their finalizers, and
 //!   [`controller::replaced`] the access at a former endpoint; both are declarations of a target like any other.
-//! - [`controller::faults`] decides when a pass that the API server stopped is retried, and [`controller::outage`] probes an
-//!   API server that is unavailable.
-//! - [`controller::garbage`] drops the memory of what is gone.
+//! - [`controller::faults`] decides when a pass that the API server stopped is retried. While the API server is unavailable,
+//!   `controller::probe` probes it, and [`controller::state::outage`] has what waits.
+//! - [`controller::state`] is what the process remembers; nothing there sends a request. [`controller::garbage`] drops the
+//!   memory of what is gone.
 //! - [`lease`] decides which replica may write. All requests to the API server go through `kubernetes`, which has their time
 //!   limits.
 //! - [`cli::verify`] drives [`core::step::next_step`] against a real server, for a ProjectMembership in memory.
