@@ -1,37 +1,75 @@
 //! A Kubernetes operator that keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
 //!
-//! # One reconciliation
+//! # The pipeline
 //!
-//! A changed ProjectMembership, a grant that starts or ends, and the resync all lead to the same reconciliation (a *pass*).
-//! [`controller::reconcile`] runs one, and its code has this order:
+//! The unit of work is the *target*: one subject in one project, through one provider object. All ProjectMemberships that
+//! name it are its *declarations*. A changed object, a grant that starts or ends, and the resync lead to the same *pass*
+//! over the target, [`controller::reconcile::pass`]:
 //!
 //! ```text
-//! watch ──► resolve ──► admit ──► observe ──► plan ──► record ──► permit ──► apply ──► confirm ──► report
-//!           provider    spec,     roster of   one      what will  the        the       a list      status, event,
-//!           object,     grants    the         change   be         provider's change    that began  metric, time of
-//!           target      at `now`  project              granted    quota                after it    the next pass
+//! watch ─► queue ─► snapshot ─► evaluate ─► observe ─► plan ─► record ─► permit ─► apply ─► confirm ─► report
+//!          by       the         admission,  a list of  one     finalizer quota of  the      a list     status of each
+//!          target   caches      grants at   the        change  and       the       write    that       declaration,
+//!                               `now`       project            annotation provider          began      events, time of
+//!                                                              (a PATCH)                    later      the next pass
+//!                    └─────────── core::step::next_step ───────────┘
 //! ```
 //!
-//! | stage | modules | what is decided |
-//! |---|---|---|
-//! | watch | [`controller::wiring`], [`controller::stored`], [`controller::targets`] | which objects are reconciled after an event |
-//! | resolve | [`controller::resolve`], [`controller::names`], [`controller::provider_object`], [`controller::connections`], [`controller::precedence`], [`controller::places`] | the server, the target, and which declarations of the target are evaluated |
-//! | admit | [`core::policy`], [`core::policy::allow`], [`controller::admit`], [`core::grants`], [`core::layers`], [`controller::clocks`] | whether a spec is valid and allowed, which role is in effect from when to when, and what all declarations of a target add up to |
-//! | observe | [`controller::roster`] | what the provider shows; one list serves all memberships of a project |
-//! | plan | [`core::plan`], `core::renames`, [`controller::repairs`] | the one change that removes the difference, or none |
-//! | record | [`controller::record`] | what has to be in the status before the provider is asked |
-//! | permit | [`provider::quota`] | which request is next: due ends first, fair by namespace |
-//! | apply | [`controller::converge`], [`controller::act`], `controller::fallback`, [`provider`] | the requests, and what is sent instead of a refused change |
-//! | confirm | [`core::confirm`] | whether a list shows the change, or another writer undid it |
-//! | report | [`core::status`], `core::changes`, `core::notices`, [`controller::reporting`], `controller::events`, [`telemetry`] | what users are told |
+//! A pass is a loop: it takes a snapshot, asks the pure function [`core::step::next_step`] for the next [`core::step::Step`],
+//! carries the step out, and asks again, until the step is a report. A step that takes long (a list, or a permit of the
+//! quota) ends the pass: it leaves a *ticket* in the queue, and the next pass gets what the ticket brought. That pass takes
+//! a new snapshot and decides again, so that a write is sent under its permit only if it is still the next step.
 //!
-//! Deletions end in [`controller::cleanup`]; [`controller::tombstones`] revokes the access of objects whose finalizer was
-//! removed by force, and [`controller::replaced`] that of provider objects that were. [`controller::in_use`] keeps a
-//! provider object until its memberships are gone. [`lease`] decides which replica may write.
+//! | stage | in `controller/reconcile.rs` | modules | what is decided |
+//! |---|---|---|---|
+//! | watch | | [`controller::wiring`], `controller::watch`, [`controller::stored`] | which objects were changed by others; their keys are woken |
+//! | queue | `pass` is started with a key, and returns a [`controller::queue::Pause`] | [`controller::queue`], [`controller::state::targets`], `core::places` | which key is next. An object with a name that is not resolved, or without a place among the 64 declarations of its target, is a key of its own |
+//! | (own key) | `object::pass` | `controller::object`, [`controller::names`] | the ids that its names stand for; resolved, it belongs to its target's key |
+//! | snapshot | `snapshot::take` | [`controller::snapshot`], [`controller::resolve`], [`controller::precedence`], [`controller::connections`]; [`core::snapshot`] | which declarations, provider object, rules and clocks count at this instant |
+//! | evaluate | `decide` | [`core::evaluation`], [`core::policy`], [`core::grants`], [`core::layers`] | which declaration counts, and which role is in effect from when to when |
+//! | observe | `observing` (`Step::Observe`) | [`controller::roster`] | whether what is known of the project is recent enough; one list serves all its targets |
+//! | plan | `decide` | [`core::plan`], [`core::renames`], [`core::repairs`] | the one change that removes the difference, or none |
+//! | record | `record::write` (`Step::Record`) | `controller::record`, [`core::record`], [`api::membership::PendingGrants`] | what is about to be granted: the annotation `membership.dev/pending-grants`, in the PATCH that also adds the finalizer |
+//! | permit | `permitted` (`Step::Apply`) | [`provider::quota`] | which request of all targets is next: due ends first, fair by namespace |
+//! | apply | `apply::send` (`Step::Apply`, with the permit) | `controller::apply`, [`provider`] | the requests of the change |
+//! | confirm | `observing`, then `decide`; `report::confirmed` | [`core::confirm`], [`core::memory`] | whether a list shows the write, or it was lost, or undone by another writer |
+//! | report | `report::all` (`Step::Report`) | `controller::report`, `controller::release`, [`core::report`], [`core::status`] | the status of each declaration, whether its finalizer is removed, and when the next pass is due |
 //!
-//! All requests to the API server go through `kubernetes`, which has their time limits. [`controller::outage`] holds back
-//! what waits while the API server is unavailable, and [`controller::garbage`] drops the memory of objects that are gone.
-//! [`cli::verify`] runs the same stages against a real server, without Kubernetes.
+//! # One ProjectMembership, from `kubectl apply` to its end
+//!
+//! 1. The watch shows the object. [`controller::state::targets`] enters it in the index of targets, and the key of its target is
+//!    woken in the queue with the urgency of a grant.
+//! 2. The first pass finds no list of the project: `Step::Observe`. The pass ends with a ticket for the list.
+//! 3. The next pass has the list. The grant is in effect and not recorded, so that the plan does not contain it yet:
+//!    `Step::Record`. One PATCH adds the finalizer `membership.dev/revoke` and the annotation with the role and its window.
+//!    (Before the first membership of a provider object, [`controller::in_use`] adds a finalizer to that.) The loop goes on.
+//! 4. The grant is recorded, and the plan contains it: `Step::Apply`. The pass has no permit, and ends with a ticket for one.
+//! 5. With the permit, the pass takes a new snapshot and decides again. If the step is still a write, `apply::send` sends
+//!    what was decided now; if not, the permit is returned unused.
+//! 6. The response is kept in [`core::memory`] as a write that is not confirmed: `Step::Observe`, with a list that begins
+//!    after the write ended. When it shows the write, the event `Granted` is emitted. A write that no list shows is
+//!    repeated after two seconds.
+//! 7. Nothing differs: `Step::Report`. The status is written; its `managedRoles` now contain the record, and
+//!    `observedPendingGrants` has the number of the record. The key waits for the next start or end of a grant, or for the
+//!    resync.
+//! 8. At the end of the window, the queue starts a pass with the urgency of an end. The grant is not in effect any more, the
+//!    plan removes the role, and steps 4 to 7 follow.
+//! 9. After `kubectl delete`, the declaration counts as leaving: the plan removes what it recorded and no other declaration
+//!    keeps. When that is confirmed, the report releases the object: `controller::release` removes the finalizer.
+//!
+//! # Beside the pipeline
+//!
+//! - [`controller::providers`] checks provider objects and makes their [`controller::connections`]; [`controller::in_use`]
+//!   keeps a provider object until its memberships are gone.
+//! - [`controller::tombstones`] keeps objects that were deleted after another writer had removed their finalizers, and
+//!   [`controller::replaced`] the access at a former endpoint; both are declarations of a target like any other.
+//! - [`controller::faults`] decides when a pass that the API server stopped is retried. While the API server is unavailable,
+//!   `controller::probe` probes it, and [`controller::state::outage`] has what waits.
+//! - [`controller::state`] is what the process remembers; nothing there sends a request. [`controller::garbage`] drops the
+//!   memory of what is gone.
+//! - [`lease`] decides which replica may write. All requests to the API server go through `kubernetes`, which has their time
+//!   limits.
+//! - [`cli::verify`] drives [`core::step::next_step`] against a real server, for a ProjectMembership in memory.
 //!
 //! # Modules
 //!
@@ -41,16 +79,22 @@
 //!
 //! # What to know before a change
 //!
-//! - **Decisions are pure.** [`core`](mod@crate::core) takes values and `now` and returns values. Everything that is
-//!   difficult about temporary grants is decided there and tested with tables and properties (`tests/laws`).
+//! - **Decisions are pure.** [`core`](mod@crate::core) takes values and `now` and returns values. All control flow of a pass
+//!   is in [`core::step`], and is tested with tables, properties and seeded histories (`tests/laws`).
 //! - **Types enforce the order.** A [`core::policy::Admitted`] comes only from [`core::policy::admit`], a
-//!   [`core::plan::Plan`] only from [`core::plan::plan`].
-//! - **The target is the unit of work.** One pass at a time works on a subject in a project, and its plan is the union of
-//!   all declarations of that target. Each pass writes the status of its own object only.
-//! - **Recorded before granted.** What a pass is about to grant is in `status.managedRoles` before the provider is asked, so
-//!   that the next process knows what to revoke after a crash.
+//!   [`core::plan::Plan`] that changes something only from [`core::plan::plan`], and a request to a provider needs a
+//!   [`provider::quota::Permit`].
+//! - **The target is the unit of work.** One pass at a time works on a target, with all its declarations. It makes one change
+//!   at a time, and reports to each declaration.
+//! - **Recorded before granted.** A plan contains only grants that their declarations have recorded, so that the next process
+//!   knows what to revoke after a crash. There is no exception.
 //! - **A response is no proof.** A successful write is pending until a list that began after it shows its result.
-//! - **Unknown is never empty.** An incomplete list removes nothing.
+//! - **Unknown is never empty.** An incomplete list removes nothing, and a failed list is an error.
+//! - **What waits is an entry, not a future.** A target that waits for a time is a few hundred bytes in the queue. One that
+//!   waits for a list or a permit has a small future for that; the pass itself has ended. (Lookups of names and writes to
+//!   the API server wait for their turn inside their pass.)
+//! - **Memory may be lost.** [`core::memory`] saves requests and delays; correctness depends on the objects and on the
+//!   provider only.
 
 pub mod api;
 pub mod cli;
