@@ -61,7 +61,9 @@ async fn another_versions_stored_objects_are_read_and_nothing_is_written_to_a_pr
         let versions: [Edit; 4] = [
             // Its record is in the status alone.
             ("one without the annotation for pending grants", |object| {
-                object["metadata"]["annotations"].as_object_mut().unwrap().remove("membership.dev/pending-grants");
+                if let Some(annotations) = object["metadata"]["annotations"].as_object_mut() {
+                    annotations.remove("membership.dev/pending-grants");
+                }
                 object["status"].as_object_mut().unwrap().remove("observedPendingGrants");
             }),
             ("a newer one", |object| {
