@@ -154,13 +154,14 @@ fn spared(snapshot: &Snapshot, readings: &[Reading], foreign: BTreeSet<String>) 
 
 /// Evaluates one object.
 pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
-    let status = object.status.clone().unwrap_or_default();
+    let none = ProjectMembershipStatus::default();
+    let status = object.status.as_ref().unwrap_or(&none);
     let (mut managed, renames) = recognised(object, beside.record, beside.observed);
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let asked_for = admission.as_ref().map_or_else(
         |_| Vec::new(),
-        |admitted| grants::evaluate(admitted, &starts(object, &status, &managed, beside), beside.now),
+        |admitted| grants::evaluate(admitted, &starts(object, status, &managed, beside), beside.now),
     );
     let checked = Checked { object, admission: &admission, grants: &asked_for, beside };
     // An object may not see the state of roles that it could not be granted.
@@ -176,7 +177,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     renames.follow(&mut grants, &managed);
     if deleting {
         bring_ends_forward(&mut managed, &renames, object, beside.now);
-        add_unrecorded(object, &status, admitted.as_ref(), beside.governed, &mut managed);
+        add_unrecorded(object, status, admitted.as_ref(), beside.governed, &mut managed);
         if object.spec.deletion_policy == DeletionPolicy::Orphan {
             managed.retain(|_, term| *term != Term::Permanent && !beside.capabilities.enforces_expiry);
         }

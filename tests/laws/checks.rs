@@ -122,13 +122,18 @@ impl World {
             if entry.term.ended(now) {
                 return Err(format!("{entry:?} has ended, by {apply:?}"));
             }
-            let shows = |until: &End| no_longer(end, rounded(*until));
+            // A provider that knows no ends is told none.
+            let shows_ends = self.view.capabilities.enforces_expiry;
+            let shows = |until: &End| !shows_ends || no_longer(end, rounded(*until));
             if !self.allowed_until(role, now).is_some_and(|until| shows(&until)) {
                 return Err(format!("nobody may grant {entry:?} at {now}: {apply:?}"));
             }
+            // What ends is removed although the API server refuses the finalizer of what was recorded by a status.
+            let is_refused = self.memory.attempt.unrecorded;
             let recorded = |object: &Object| {
                 let mut record = object.record().iter();
-                object.is_finalized() && record.any(|known| known.role == role && shows(&known.expiration_time))
+                (object.is_finalized() || is_refused)
+                    && record.any(|known| known.role == role && shows(&known.expiration_time))
             };
             if !self.objects.iter().any(recorded) {
                 return Err(format!("{entry:?} is not recorded before it is granted: {apply:?}"));
@@ -195,7 +200,9 @@ impl World {
                 return Err(format!("an object that refuses to adopt records {role:?}, which was there before it"));
             }
         }
-        self.ours.extend(record.roles.iter().map(|role| role.role.clone()));
+        // A forged role is recorded again, and is foreign all the same.
+        let ours = record.roles.iter().filter(|role| !FOREIGN.contains(&role.role.as_str()));
+        self.ours.extend(ours.map(|role| role.role.clone()));
         Ok(())
     }
 
@@ -237,7 +244,9 @@ impl World {
         let entries = member.map_or(&[][..], |member| &member.entries);
         let shown = access(entries);
         // A role that is to be handed over to a grant that cannot begin without a clock stays.
-        let clocks_agree = snapshot.clocks == Agreement::Agree;
+        // So does one that a refusal without a name concerns.
+        let is_unnamed = !outcome.refused.is_empty() && !self.provider.names_roles;
+        let clocks_agree = snapshot.clocks == Agreement::Agree && !is_unnamed;
         let is_planned = outcome.kind == Kind::Settled && outcome.plan.change().is_none() && clocks_agree;
         for (role, end) in shown.iter().filter(|(role, _)| is_planned && self.is_recorded(role) && !self.is_base(role))
         {
@@ -311,10 +320,11 @@ impl World {
                 return Err(format!("{uid} is released, and {role} is still there: {entries:?}"));
             }
         }
-        if orphans {
+        // What somebody else changes after the last list is no longer the operator's.
+        if orphans || changed_since {
             let left: Vec<String> = object.record().iter().map(|recorded| recorded.role.clone()).collect();
             self.ours.retain(|role| !left.contains(role));
-            self.brought_base = true;
+            self.brought_base |= orphans;
         }
         Ok(())
     }
@@ -375,7 +385,8 @@ impl World {
             }
             let until = self.allowed_until(role, now);
             let in_bounds = until.is_some_and(|until| !shows_ends || no_longer(rounded(*end), rounded(until)));
-            let is_ours = (self.ours.contains(*role) && !is_unnamed) || self.is_recorded(role);
+            let is_ours =
+                !FOREIGN.contains(role) && ((self.ours.contains(*role) && !is_unnamed) || self.is_recorded(role));
             if !in_bounds && (is_ours || is_exclusive) {
                 return Err(format!("{role} until {end:?} is there at rest, allowed until {until:?}"));
             }

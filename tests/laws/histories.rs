@@ -88,7 +88,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// `HISTORY` repeats one seed with its trace. `HISTORIES` is the number of seeds; the first one follows from
+/// `HISTORY` repeats one seed with its trace on standard error. `HISTORIES` is the number of seeds; the first one follows from
 /// `PROPTEST_RNG_SEED`.
 #[test]
 fn histories() {

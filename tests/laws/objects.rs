@@ -223,6 +223,7 @@ impl Object {
             roles.any(|grant| grant.role == *role && is_startless(grant))
         };
         self.starts.retain(|role, _| startless(role));
+        self.sent.retain(startless);
         self.complete();
     }
 

@@ -159,3 +159,23 @@ fn a_lost_write_is_not_repeated_for_a_window_that_has_ended() {
     world.settle().unwrap();
     assert_eq!(held(&world), ["deployer"]);
 }
+
+/// Seen failing without `only_leaving_ones_have_base`: the object kept its finalizer for as long as the other one had
+/// its role.
+#[test]
+fn an_object_that_alone_recorded_the_permanent_base_leaves_while_another_has_its_role() {
+    let mut world = of(INFISICAL, false, false, vec![hours("viewer", 1)]);
+    world.pass().unwrap();
+    world.objects[0].edit(world.at, |spec| spec.suspend = true);
+    let roles = vec![permanent("viewer"), permanent("deployer")];
+    world.objects.push(Object::new(1, "a", roles, &Policies::default(), world.wall, world.at));
+    world.advance(Duration::from_secs(1));
+    world.pass().unwrap();
+    assert_eq!(held(&world), ["deployer", "no-access", "viewer"]);
+    let now = world.wall;
+    world.objects[0].delete(now);
+    world.advance(Duration::from_secs(1));
+    world.pass().unwrap();
+    assert_eq!(world.objects.len(), 1);
+    assert_eq!(held(&world), ["deployer", "viewer"]);
+}

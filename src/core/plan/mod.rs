@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::api::membership::{Drift, DriftKind};
-use crate::core::layers::{Layer, Union, union};
+use crate::core::layers::{Layer, Phase, Union, union};
 use crate::core::member::{Capabilities, Change, Entry, Member, Term, Urgency};
 use base::{Extent, settle};
 use verdict::{Fate, Verdict, judge};
@@ -147,7 +147,8 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
     let losing = verdicts.iter().any(|verdict| matches!(verdict.fate, Fate::Goes(Loss::Expired | Loss::Revoked)));
     let missing = missing(&verdicts, &union, view);
     let mut outcome: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays).chain(missing.iter().cloned()).collect();
-    let base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
+    let mut base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
+    base.touched |= base.entry.is_none() && only_leaving_ones_have_base(observed, &union, layers, view);
     let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
     let unproven = unproven(observed, &union, view);
     let touched = !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != Fate::Stays);
@@ -188,6 +189,17 @@ fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
         }
     }
     union
+}
+
+/// Whether the base is shown, and only declarations that are being deleted have recorded it: they would wait for another
+/// reason to write.
+fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> bool {
+    let Some(base) = view.capabilities.empty_role.filter(|base| !union.kept.contains_key(*base)) else {
+        return false;
+    };
+    let mut recorders = layers.iter().filter(|layer| layer.managed.contains_key(base)).peekable();
+    let is_shown = observed.iter().any(|entry| entry.role == base);
+    is_shown && recorders.peek().is_some() && recorders.all(|layer| layer.phase == Phase::Leaves)
 }
 
 fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
