@@ -1,30 +1,31 @@
 //! What a pass reports about each declaration of its target: the status, and whether the object is released. Pure.
 
+mod leaving;
+mod told;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::changes;
-use super::clocks::Agreement;
-use super::error::{Effect, Error, Retry};
+use leaving::unresolved_leaving;
+pub use leaving::{Left, never_acted, released};
+
+use super::error::{Effect, Retry};
 use super::evaluation::{self, Reading};
 use super::layers::{self, Layer, Phase};
-use super::member::{Capabilities, Member, Term};
+use super::member::{Capabilities, Member};
 use super::memory::Memory;
 use super::plan::{self, plan};
 use super::policy::Refusal;
-use super::record::{begins_temporary, entries};
+use super::record::entries;
 use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_status_lost, requested};
 use super::status::{self, InForce, Told};
 use super::step::{Kind, Outcome, needs_observation, view};
 use crate::api::membership::{
     Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus,
 };
-use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
-
-/// What a user can do about a revocation that the provider refuses permanently.
-const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles stay), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access stays)";
+use crate::api::{ProjectMembership, Reason};
 
 /// What is reported about one declaration.
 #[derive(Clone, Debug)]
@@ -164,115 +165,6 @@ impl Of<'_> {
         let observation =
             self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != Kind::NotAsked)?;
         Some(observation.member.as_ref())
-    }
-
-    /// The failure that concerns this declaration. What is refused to the other declarations does not concern it.
-    fn failure(&self) -> Option<(&Error, bool)> {
-        let Kind::Failed { error, by_change, removed } = &self.outcome.kind else {
-            return None;
-        };
-        let concerned = |layer: &Layer| changes::concerns(&self.outcome.plan, layer, self.now());
-        let only_compares = self.reading.compares && self.layer().managed.is_empty();
-        let not_concerned = !removed && !concerned(self.layer()) && self.layers.iter().any(concerned);
-        let is_of_others = *by_change && (only_compares || not_concerned);
-        let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
-        (may_see && !is_of_others).then_some((error, *removed))
-    }
-
-    fn told(&self) -> Told {
-        let inactive = self.inactive();
-        if let Some((error, _)) = self.failure() {
-            let is_told = inactive
-                .as_ref()
-                .filter(|refusal| refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome));
-            if let Some(Refusal { reason, message }) = is_told {
-                return Told::new(*reason, message.clone());
-            }
-            let message = changes::without_roles(&error.to_string(), &self.roles_of_others());
-            return Told::new(error.reason(), message);
-        }
-        if let Some(Refusal { reason, message }) = inactive {
-            return Told::new(reason, message);
-        }
-        if self.outcome.kind == Kind::Contested {
-            let message = "another writer changed this member each time before our write was confirmed: find out who else manages it; the operator tries again";
-            return Told::new(Reason::Contested, message);
-        }
-        self.renamed_role()
-            .or_else(|| self.refused_role())
-            .or_else(|| self.skewed_role())
-            .or_else(|| self.memory.repairs.told())
-            .unwrap_or_else(|| self.converged())
-    }
-
-    /// Why the declaration is inactive. A suspended one waits for its provider only while an end is due.
-    fn inactive(&self) -> Option<Refusal> {
-        let unready = self.snapshot.provider.unready.clone();
-        let is_due = self.layer().managed.values().any(|term| term.ended(self.now()));
-        unready.filter(|_| is_due && !self.declaration.is_leaving()).or_else(|| self.reading.inactive.clone())
-    }
-
-    /// A membership that is kept without access is mentioned, because a user who finds it in the provider's list would
-    /// take it for a forgotten removal.
-    fn converged(&self) -> Told {
-        let declared = |role: &str| self.layer().has_in_effect(role, self.now());
-        let role = self.capabilities().empty_role.filter(|role| !declared(role)).unwrap_or_default();
-        let kept = self.member().flatten().is_some_and(|member| self.capabilities().is_without_access(member));
-        let message = match kept && !role.is_empty() {
-            true => format!(
-                "the provider holds what is declared; the membership stays with the role {role:?}, which gives nothing"
-            ),
-            false => "the provider holds what is declared".to_owned(),
-        };
-        Told::new(Reason::Converged, message)
-    }
-
-    /// A declared role that was renamed at the provider.
-    fn renamed_role(&self) -> Option<Told> {
-        let Reading { layer, renames, .. } = self.reading;
-        let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, self.now()));
-        let (former, present) = renamed.next()?;
-        let message = format!(
-            "the role {former:?} was renamed to {present:?} at the provider: what was granted stays in force under the new name; write {present:?} in spec.roles to keep it, or remove {former:?} from spec.roles to revoke it"
-        );
-        Some(Told::new(Reason::RoleNotFound, message))
-    }
-
-    /// A declared role that does not exist at the provider.
-    fn refused_role(&self) -> Option<Told> {
-        let mut declared =
-            self.layer().in_effect(self.now()).filter(|grant| self.outcome.refused.contains(&grant.role));
-        let refused = declared.find_map(|grant| self.memory.refused.get(&grant.role))?;
-        Some(Told::new(Reason::RoleNotFound, refused.message.clone()))
-    }
-
-    /// Temporary roles that do not begin because the two clocks disagree, or because the provider's clock is unknown.
-    fn skewed_role(&self) -> Option<Told> {
-        let message = match self.snapshot.clocks {
-            Agreement::Agree => return None,
-            Agreement::Differ(skew) => format!(
-                "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
-                // Rounded to half a minute, so that the message stays the same from pass to pass.
-                (skew.unsigned_abs().as_secs() + 15) / 30 * 30
-            ),
-            Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
-        };
-        begins_temporary(self.reading, &BTreeSet::new(), self.snapshot).then(|| Told::new(Reason::Progressing, message))
-    }
-
-    /// Roles of the refused change that other declarations declare or manage and this one does not.
-    fn roles_of_others(&self) -> BTreeSet<String> {
-        let has = |layer: &Layer, role: &String| {
-            layer.managed.contains_key(role) || layer.grants.iter().any(|grant| grant.role == *role)
-        };
-        let Kind::Failed { by_change: true, .. } = self.outcome.kind else {
-            return BTreeSet::new();
-        };
-        let plan = &self.outcome.plan;
-        let sent = plan.change().into_iter().flat_map(|change| change.outcome()).map(|entry| &entry.role);
-        let roles = sent.chain(plan.lost().iter().map(|(role, _)| role));
-        let of_others = |role: &&String| self.layers.iter().any(|layer| has(layer, role));
-        roles.filter(|role| !has(self.layer(), role)).filter(of_others).cloned().collect()
     }
 
     /// The drift that is not repaired. For an object that is suspended or only observes, it is the difference between the
@@ -432,75 +324,6 @@ impl Of<'_> {
         };
         Report { told, status, overdue: in_force.overdue, is_released: false }
     }
-
-    /// The report of a declaration that is being deleted: it is released, or it is said why it stays.
-    fn leaving(&self) -> Report {
-        if self.is_released() {
-            let told = Told::new(Reason::Progressing, "");
-            let status = self.object().status.clone().unwrap_or_default();
-            return Report { told, status, overdue: BTreeSet::new(), is_released: true };
-        }
-        let everything: BTreeSet<String> = self.layer().managed.keys().cloned().collect();
-        let others = || self.layers.iter().filter(|other| other.uid != self.layer().uid);
-        // Roles that other declarations keep are not to be revoked, whatever the provider responds.
-        let kept = |role: &String| others().any(|other| other.keeps(role, self.now()));
-        let failure = self.failure();
-        let is_handed_over = match failure {
-            None => !layers::heirs_to_wait_for(self.layer(), self.layers, self.now()).is_empty(),
-            Some(_) => everything.iter().all(kept),
-        };
-        let why = self.why_it_stays();
-        let message = match failure {
-            _ if is_handed_over => {
-                "other declarations of this target keep roles of this object: waiting until they have recorded them"
-                    .to_owned()
-            }
-            Some((error, _)) if error.retry() == Retry::Terminal => {
-                format!("the access couldn't be revoked yet: {}. {RELEASE}", why.message)
-            }
-            Some(_) | None => format!("the access couldn't be revoked yet: {}", why.message),
-        };
-        let report = self.reported(Told::new(Reason::RevokeFailed, message.clone()));
-        let overdue = match is_handed_over {
-            true => BTreeSet::new(),
-            false => Some(report.overdue).filter(|roles| !roles.is_empty()).unwrap_or(everything),
-        };
-        // The cause is reported in the event and the metric.
-        Report { told: Told::new(why.reason, message), overdue, ..report }
-    }
-
-    fn why_it_stays(&self) -> Told {
-        match (&self.snapshot.provider.unready, self.failure()) {
-            (Some(Refusal { reason, message }), None) => Told::new(
-                *reason,
-                format!("{message}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind"),
-            ),
-            (_, _) => self.told(),
-        }
-    }
-
-    /// Whether nothing of the declaration is left to revoke.
-    fn is_released(&self) -> bool {
-        let layer = self.layer();
-        let nothing_left =
-            |shown: &BTreeSet<String>| layers::record_after(layer, self.layers, shown, self.now()).is_empty();
-        let everything: BTreeSet<String> = layer.managed.keys().cloned().collect();
-        let is_gone = matches!(self.failure(), Some((Error::ProjectNotFound { gone: true, .. }, _)));
-        // If other declarations have recorded all of its roles, the provider's responses to changes of these roles are
-        // theirs to report.
-        let is_taken_over = nothing_left(&everything) && layer.carried.is_empty();
-        let is_carried_out = self.failure().is_none_or(|(_, removed)| removed) && self.outcome.kind != Kind::Contested;
-        let is_revoked = self.member().is_some_and(|member| nothing_left(&self.answered_for(member)));
-        is_gone || is_taken_over || (is_carried_out && is_revoked) || self.is_orphaned()
-    }
-
-    /// Whether the provider is unavailable and all of the access is to be left in place.
-    fn is_orphaned(&self) -> bool {
-        let layer = self.layer();
-        let permanent = layer.managed.values().all(|term| *term == Term::Permanent);
-        let orphans = self.object().spec.deletion_policy == DeletionPolicy::Orphan;
-        self.outcome.kind == Kind::NotAsked && orphans && permanent && layer.carried.is_empty()
-    }
 }
 
 fn with(drift: &[Drift], more: Vec<Drift>) -> Vec<Drift> {
@@ -572,153 +395,4 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
         ..old
     };
     Report { told, status, overdue, is_released: false }
-}
-
-/// The finalizer stays and Ready shows the reason, unless there is nothing to revoke or all of the access is left in
-/// place.
-fn unresolved_leaving(
-    object: &ProjectMembership,
-    old: ProjectMembershipStatus,
-    refusal: &Refusal,
-    now: Timestamp,
-) -> Report {
-    let managed = evaluation::managed(&old.managed_roles);
-    let orphans = object.spec.deletion_policy == DeletionPolicy::Orphan;
-    let only_permanent = managed.values().all(|term| *term == Term::Permanent) && old.carried_roles.is_empty();
-    if never_acted(object) || (orphans && only_permanent) {
-        let told = Told::new(Reason::Progressing, "");
-        return Report { told, status: old, overdue: BTreeSet::new(), is_released: true };
-    }
-    let generation = object.metadata.generation.unwrap_or_default();
-    let message = format!(
-        "the access can't be revoked: {}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind",
-        refusal.message
-    );
-    let told = Told::new(Reason::RevokeFailed, message.clone());
-    let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
-    let status = ProjectMembershipStatus { conditions, ..old };
-    // The cause is reported in the event and the metric.
-    Report {
-        told: Told::new(refusal.reason, message),
-        status,
-        overdue: managed.into_keys().collect(),
-        is_released: false,
-    }
-}
-
-/// Whether an object's own status shows that it holds nothing at the provider.
-pub fn never_acted(object: &ProjectMembership) -> bool {
-    let generation = object.metadata.generation.unwrap_or_default();
-    let is_recorded = PendingGrants::of(object).is_some();
-    object.status.as_ref().is_some_and(|status| {
-        (is_recorded || status.observed_generation >= generation - 1)
-            && status.managed_roles.is_empty()
-            && status.carried_roles.is_empty()
-    })
-}
-
-/// The access that stays at the provider when an object is released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// Nothing: its access was revoked, or handed over to other declarations.
-    Nothing,
-    /// Permanent roles, as its deletionPolicy requires.
-    Orphaned,
-    /// All of it, as an administrator decided.
-    Abandoned,
-}
-
-impl Left {
-    /// What stays of an object that is released without an administrator's decision.
-    pub fn of(object: &ProjectMembership) -> Self {
-        match object.spec.deletion_policy {
-            DeletionPolicy::Delete => Self::Nothing,
-            DeletionPolicy::Orphan => Self::Orphaned,
-        }
-    }
-}
-
-/// The status of an object that is released while finalizers of other controllers keep it; `None` if there are no
-/// others. Pure.
-pub fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<ProjectMembershipStatus> {
-    let keepers: Vec<&str> =
-        object.metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
-    if keepers.is_empty() {
-        return None;
-    }
-    let old = object.status.clone().unwrap_or_default();
-    let what = match left {
-        Left::Nothing => "the access was revoked",
-        Left::Orphaned => "the access was released, and permanent roles were left in place (deletionPolicy: Orphan)",
-        Left::Abandoned => "the object was abandoned, and the access was left in place",
-    };
-    let message = format!("{what}; only finalizers of other controllers keep this object: {}", keepers.join(", "));
-    let generation = object.metadata.generation.unwrap_or_default();
-    let told = Told::new(Reason::Progressing, message);
-    let conditions = status::not_ready(&old.conditions, &told, generation, now);
-    let ended = |role: RoleStatus| RoleStatus { state: RoleState::Expired, message: None, ..role };
-    let roles: Vec<RoleStatus> = match left {
-        Left::Nothing => old.roles.into_iter().map(ended).collect(),
-        Left::Orphaned | Left::Abandoned => old.roles,
-    };
-    Some(ProjectMembershipStatus {
-        observed_generation: generation,
-        conditions,
-        active_roles: status::active_roles(&roles),
-        next_transition_time: None,
-        roles,
-        managed_roles: Vec::new(),
-        carried_roles: Vec::new(),
-        drift: Vec::new(),
-        ..old
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(finalizers: &[&str]) -> ProjectMembership {
-        serde_json::from_value(json!({
-            "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
-            "metadata": {"name": "ci", "generation": 2, "finalizers": finalizers, "deletionTimestamp": "2026-11-21T12:00:00Z"},
-            "spec": {
-                "providerRef": {"name": "infisical"}, "project": {"id": "web"},
-                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
-            },
-            "status": {
-                "observedGeneration": 1, "activeRoles": "viewer", "managedRoles": [{"role": "viewer"}],
-                "roles": [{"role": "viewer", "state": "Active"}],
-                "conditions": [{"type": "Ready", "status": "True", "reason": "Converged", "message": "", "lastTransitionTime": "2026-11-21T10:00:00Z"}],
-            },
-        }))
-        .unwrap()
-    }
-
-    /// Seen failing when no status was written for an object that others keep: the object stayed Ready=True with
-    /// managedRoles.
-    #[test]
-    fn a_released_object_that_others_keep_says_what_became_of_its_access() {
-        let now: Timestamp = "2026-11-21T12:00:05Z".parse().unwrap();
-        let keeper = "example.com/keep";
-        assert_eq!(released(&object(&[FINALIZER]), Left::Nothing, now), None, "nobody is there to read it");
-        for (left, says, active) in [
-            (Left::Nothing, "the access was revoked", ""),
-            (Left::Orphaned, "permanent roles were left in place", "viewer"),
-            (Left::Abandoned, "the object was abandoned", "viewer"),
-        ] {
-            let status = released(&object(&[keeper, FINALIZER]), left, now).unwrap();
-            let ready = &status.conditions[0];
-            assert_eq!(
-                (ready.type_.as_str(), ready.status.as_str(), ready.reason.as_str()),
-                ("Ready", "False", "Progressing")
-            );
-            assert!(ready.message.contains(says) && ready.message.contains(keeper), "{}", ready.message);
-            assert!(!ready.message.contains(FINALIZER), "{}", ready.message);
-            assert_eq!((status.active_roles.as_str(), status.managed_roles.len()), (active, 0), "{left:?}");
-            assert_eq!(status.observed_generation, 2);
-        }
-    }
 }

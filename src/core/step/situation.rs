@@ -1,28 +1,25 @@
-//! The next thing to do for a target. All control flow of a pass is decided here; the driver
-//! (`controller::reconcile`) carries it out. Pure.
+//! What follows from a snapshot, an observation and the memory, and the order in which it is acted on.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::changes::{self, Before};
-use super::clocks::{self, Agreement};
-use super::evaluation::{Evaluation, Reading, evaluate};
-use super::layers::{Layer, Phase};
-use super::member::{Change, Member, Term, Urgency};
-use super::memory::{Apply, AskedBy, Confirmed, Effects, Memory, Need, Purpose, RefusedChange, Sent};
-use super::plan::{Loss, Plan, View, plan};
-use super::record::{Record, begins_temporary, entries, records};
-use super::snapshot::{Declaration, Observation, Snapshot};
-use crate::api::Reason;
+use super::{Kind, Observe, Outcome, REPAIRS, Release, Step, needs_observation, unconfirmed, urgency, view};
+use crate::core::changes::{self, Before};
+use crate::core::clocks::{self, Agreement};
 use crate::core::error::Error;
+use crate::core::evaluation::{Evaluation, evaluate};
+use crate::core::layers::{Layer, Phase};
+use crate::core::member::{Change, Member, Term, Urgency};
+use crate::core::memory::{Apply, AskedBy, Effects, Memory, Need, Purpose, RefusedChange, Sent};
+use crate::core::plan::{Loss, Plan, plan};
+use crate::core::record::{begins_temporary, entries, records};
+use crate::core::snapshot::{Declaration, Observation, Snapshot};
 
 /// After this many rounds in which another writer undid a write before it was confirmed, the target is reported as
 /// contested.
 const ROUNDS: u32 = 3;
-/// How often a write is repaired before that is reported.
-const REPAIRS: u32 = 2;
 /// A list that a write relies on must not be older than this when the write is sent.
 const FRESH: Duration = Duration::from_secs(5);
 /// Minimum time between two lists of a project when the next one is needed to decide about new declarations.
@@ -30,162 +27,8 @@ const DECISION_SPACING: Duration = Duration::from_secs(1);
 /// Minimum time between two lists of a project when the next one only confirms writes.
 const CONFIRM_SPACING: Duration = Duration::from_millis(250);
 
-/// The next thing to do for a target.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// Remove the finalizer of declarations that are being deleted and hold nothing that has to be revoked.
-    Release(Vec<Release>),
-    /// Record what is about to be granted. `revokes`: what is recorded already contains something to revoke, which does
-    /// not depend on these records.
-    Record {
-        /// The records.
-        records: Vec<Record>,
-        /// Whether something is to be revoked.
-        revokes: bool,
-    },
-    /// Observe the target by a list of its project.
-    Observe(Observe),
-    /// Send a write.
-    Apply(Box<Apply>),
-    /// Ask the provider why a member that it accepted is not listed.
-    Explain(Urgency),
-    /// Report the result to each declaration, and wait.
-    Report(Box<Outcome>),
-}
-
-/// A declaration to be released.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Release {
-    /// The uid of the object.
-    pub uid: String,
-    /// An administrator decided that the access stays.
-    pub is_abandoned: bool,
-}
-
-/// A list that is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Observe {
-    /// The list begins no earlier than this.
-    pub not_before: Instant,
-    /// The minimum time since the last list of the project.
-    pub spacing: Duration,
-    /// How urgent it is.
-    pub urgency: Urgency,
-    /// Why it is needed.
-    pub need: Need,
-}
-
-/// The next step, with what its requests are charged to.
-#[derive(Clone, Debug)]
-pub struct Next {
-    /// The step.
-    pub step: Step,
-    /// The namespace whose share of the quota pays for the requests of the step.
-    pub payer: String,
-    /// The next start or end of a grant after the snapshot: the step is decided again then.
-    pub edge: Option<Timestamp>,
-}
-
-/// The result of a pass.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What has ended the pass.
-    pub kind: Kind,
-    /// The declarations, evaluated for what was observed last.
-    pub evaluation: Evaluation,
-    /// The difference between the declarations and what was observed last.
-    pub plan: Plan,
-    /// What was observed last; `None`: the target is not known.
-    pub observation: Option<Observation>,
-    /// Roles that do not exist at the provider.
-    pub refused: BTreeSet<String>,
-}
-
-/// What has ended a pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing is left to do, or what is left waits.
-    Settled,
-    /// The provider was not asked: no declaration may grant anything, and none holds anything that is due.
-    NotAsked,
-    /// A request failed or was refused.
-    Failed {
-        /// The failure.
-        error: Error,
-        /// It concerns only the declarations that the planned change concerns, and not the whole project.
-        by_change: bool,
-        /// The removals of a refused change were carried out without its other parts.
-        removed: bool,
-    },
-    /// Another writer changed the member each time before a write was confirmed.
-    Contested,
-}
-
-/// Takes in the snapshot and what was observed last, and decides what to do next. Also returns the write that the
-/// observation confirms.
-pub fn decide(
-    snapshot: &Snapshot,
-    observation: Option<&Observation>,
-    memory: &mut Memory,
-) -> (Option<Confirmed>, Next) {
-    memory.begin(snapshot);
-    let confirmed = observation.and_then(|known| memory.observed(known, snapshot.provider.capabilities, snapshot.at));
-    let next = next_step(snapshot, observation, memory);
-    if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
-        memory.asked(*need, *not_before);
-    }
-    (confirmed, next)
-}
-
-/// Decides what to do next for a target.
-pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Next {
-    let at = Situation::new(snapshot, observation, memory);
-    let step = at.step();
-    let payer = at.payer(&step).to_owned();
-    let edge = at.edge();
-    Next { step, payer, edge }
-}
-
-/// How urgent it is to observe a target.
-pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> Urgency {
-    let ends = reading.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
-    let is_decided = declaration.is_settled() || (reading.inactive.is_some() && declaration.is_observed());
-    match ends.min() {
-        Some(end) => Urgency::End(end),
-        None if declaration.is_leaving() => Urgency::Revoke,
-        None if !is_decided => Urgency::Grant,
-        None => Urgency::Resync,
-    }
-}
-
-/// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
-/// the provider is not asked on its behalf, because the credential does not belong to its namespace.
-pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &Reading) -> bool {
-    let layer = &reading.layer;
-    let provider = &snapshot.provider;
-    if provider.unready.is_some() {
-        let ends = layer.managed.values().any(|term| term.ended(snapshot.now));
-        // While its provider object is gone, a deletion waits.
-        let leaves = layer.phase == Phase::Leaves && (!provider.is_gone || declaration.is_left_behind);
-        return ends || leaves;
-    }
-    let is_refused = reading.inactive.as_ref().is_some_and(|inactive| {
-        matches!(
-            inactive.reason,
-            Reason::NotAllowed
-                | Reason::Progressing
-                | Reason::Suspended
-                | Reason::InvalidSpec
-                | Reason::ProviderNotReady
-        )
-    });
-    // An object that would be carried out if it were not suspended is compared with what the provider shows.
-    let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
-    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares && !reading.refused_by_observation)
-}
-
 /// What follows from a snapshot, an observation and the memory.
-struct Situation<'a> {
+pub struct Situation<'a> {
     snapshot: &'a Snapshot,
     observation: Option<&'a Observation>,
     memory: &'a Memory,
@@ -196,7 +39,8 @@ struct Situation<'a> {
 }
 
 impl<'a> Situation<'a> {
-    fn new(snapshot: &'a Snapshot, observation: Option<&'a Observation>, memory: &'a Memory) -> Self {
+    /// Evaluates the declarations and plans.
+    pub fn new(snapshot: &'a Snapshot, observation: Option<&'a Observation>, memory: &'a Memory) -> Self {
         let observed = observation.and_then(|observation| observation.member.as_ref());
         let evaluation = evaluate(snapshot, observed);
         let layers: Vec<Layer> = evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
@@ -205,7 +49,8 @@ impl<'a> Situation<'a> {
         Self { snapshot, observation, memory, evaluation, layers, refused, plan }
     }
 
-    fn step(&self) -> Step {
+    /// The next step.
+    pub fn step(&self) -> Step {
         let releases = self.releases();
         if !releases.is_empty() {
             return Step::Release(releases);
@@ -537,7 +382,7 @@ impl<'a> Situation<'a> {
     }
 
     /// The namespace whose share of the quota pays.
-    fn payer(&self, step: &Step) -> &'a str {
+    pub fn payer(&self, step: &Step) -> &'a str {
         let concerned = match step {
             Step::Apply(_) => {
                 let concerns = |layer: &Layer| changes::concerns(&self.plan, layer, self.snapshot.now);
@@ -550,21 +395,11 @@ impl<'a> Situation<'a> {
     }
 
     /// The next start or end in any layer.
-    fn edge(&self) -> Option<Timestamp> {
+    pub fn edge(&self) -> Option<Timestamp> {
         let granted = self.layers.iter().flat_map(|layer| layer.grants.iter().map(|grant| &grant.term));
         let managed = self.layers.iter().flat_map(|layer| layer.managed.values());
-        super::grants::next_edge(granted.chain(managed), self.snapshot.now)
+        crate::core::grants::next_edge(granted.chain(managed), self.snapshot.now)
     }
-}
-
-/// The view for a plan.
-pub fn view<'a>(
-    snapshot: &Snapshot,
-    observed: Option<&'a Member>,
-    refused: &'a BTreeSet<String>,
-    spared: &'a BTreeSet<String>,
-) -> View<'a> {
-    View { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
 }
 
 /// The roles that the provider refused and that no changed spec has requested since.
@@ -597,16 +432,5 @@ fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
         (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),
         (Error::MayNotGrant { .. }, _) => false,
         _ => true,
-    }
-}
-
-/// The failure of a write that no list shows.
-pub fn unconfirmed(snapshot: &Snapshot) -> Error {
-    Error::Unconfirmed {
-        message: format!(
-            "the provider accepted the write, but {} s and {REPAIRS} repairs later its list of project {} doesn't show it; trying again",
-            super::memory::CONFIRM_WITHIN.as_secs() * u64::from(REPAIRS + 1),
-            snapshot.target.project.id
-        ),
     }
 }
