@@ -96,9 +96,11 @@ impl Tombstones {
         lives && object.uid().is_some_and(|uid| self.lock().misses(&uid))
     }
 
-    /// Whether the operator has removed its finalizer from an object, or is about to.
+    /// Whether the operator has removed its finalizer from an object, or is about to. A tombstone is released by being
+    /// dropped.
     pub fn is_released(&self, object: &ProjectMembership) -> bool {
-        object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::LetGo))
+        let is_tombstone = object.metadata.name.as_deref().is_some_and(is_one);
+        !is_tombstone && object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::LetGo))
     }
 
     /// The tombstone with this reference, if there is one.
