@@ -281,14 +281,8 @@ impl World {
                     return Err(format!("{role:?} is reported and not shown"));
                 }
             }
-            for grant in &object.seen.spec.roles {
-                let until = self.declared_until(object, grant, snapshot.now);
-                let is_there = shown.contains_key(grant.role.as_str());
-                if until.is_some()
-                    && !is_there
-                    && !object.is_expired(&grant.role)
-                    && object.starts.contains_key(&grant.role) == is_startless(grant)
-                {
+            for grant in object.seen.spec.roles.iter().filter(|grant| grant.temporary.is_none()) {
+                if !shown.contains_key(grant.role.as_str()) {
                     return Err(format!("{} is Converged without {grant:?}", object.uid()));
                 }
             }
@@ -320,6 +314,9 @@ impl World {
                 return Err(format!("{uid} is released, and {role} is still there: {entries:?}"));
             }
         }
+        // The base stays beside somebody else's temporary roles.
+        let has_base = object.record().iter().any(|recorded| self.is_base(&recorded.role));
+        self.brought_base |= has_base && entries.iter().any(|entry| self.is_base(&entry.role));
         // What somebody else changes after the last list is no longer the operator's.
         if orphans || changed_since {
             let left: Vec<String> = object.record().iter().map(|recorded| recorded.role.clone()).collect();
@@ -385,8 +382,8 @@ impl World {
             }
             let until = self.allowed_until(role, now);
             let in_bounds = until.is_some_and(|until| !shows_ends || no_longer(rounded(*end), rounded(until)));
-            let is_ours =
-                !FOREIGN.contains(role) && ((self.ours.contains(*role) && !is_unnamed) || self.is_recorded(role));
+            let is_recorded = self.ours.contains(*role) || self.is_recorded(role);
+            let is_ours = !FOREIGN.contains(role) && !is_unnamed && is_recorded;
             if !in_bounds && (is_ours || is_exclusive) {
                 return Err(format!("{role} until {end:?} is there at rest, allowed until {until:?}"));
             }

@@ -184,10 +184,11 @@ fn hand(world: &mut World) {
             let is_temporary = role != "no-access" && world.random.chance(30);
             let term = if is_temporary { Term::Temporary(window) } else { Term::Permanent };
             world.brought_base |= role == "no-access";
-            let ours = OURS.iter().find(|ours| **ours == role && !has(&entries, ours) && !world.is_recorded(role));
-            if let Some(ours) = ours {
-                world.hands.insert(*ours, world.at);
+            if let Some(ours) = OURS.iter().find(|ours| **ours == role && !has(&entries, ours)) {
                 world.ours.remove(role);
+                if !world.is_recorded(role) {
+                    world.hands.insert(*ours, world.at);
+                }
             }
             entries.retain(|entry| entry.role != role);
             entries.push(shown_as(Entry::new(role, term)));

@@ -32,7 +32,7 @@ pub fn history(seed: u64, is_traced: bool) -> Result<usize, String> {
     let mut world = of_seed(seed);
     world.is_traced = is_traced;
     events::create(&mut world);
-    let events = 3 + world.random.below(8);
+    let events = 2 + world.random.below(4);
     for _ in 0..events {
         if world.random.chance(75) {
             let pass = world.pass()?;
@@ -43,7 +43,7 @@ pub fn history(seed: u64, is_traced: bool) -> Result<usize, String> {
         events::happen(&mut world);
     }
     world.settle()?;
-    if world.random.chance(30) {
+    if world.random.chance(15) {
         events::remove_foreign(&mut world);
         world.settle()?;
     }

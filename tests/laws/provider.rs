@@ -78,6 +78,13 @@ impl Provider {
         Ok(self.late.as_ref().map_or_else(|| self.member.clone(), |(before, _)| before.clone()))
     }
 
+    /// It has no faults any more.
+    pub fn end_faults(&mut self) {
+        self.lists.clear();
+        self.writes.clear();
+        self.late = None;
+    }
+
     /// Somebody else writes.
     pub fn set(&mut self, entries: Vec<Entry>, memberships: u32) {
         self.late = None;
@@ -142,9 +149,12 @@ impl Provider {
         }
         match change {
             _ if repairs && !is_current => {}
-            Change::Create(_) if exists => return changed("it exists"),
+            // A member that search does not show is changed instead.
+            Change::Create(_) if exists && (is_current || self.member.is_some()) => return changed("it exists"),
             Change::Replace(_) if !exists => return changed("it does not exist"),
-            Change::Replace(entries) if !is_current && self.stored.as_ref() == Some(&sorted(entries)) => {
+            Change::Create(entries) | Change::Replace(entries)
+                if !is_current && self.stored.as_ref() == Some(&sorted(entries)) =>
+            {
                 // An identical PUT changes nothing, not even what search shows.
                 return Ok(self.receipt(None));
             }

@@ -352,8 +352,7 @@ impl World {
 
     /// Makes the provider object ready again, and ends all faults.
     pub fn end_faults(&mut self) {
-        self.provider.lists.clear();
-        self.provider.writes.clear();
+        self.provider.end_faults();
         (self.records_fail, self.statuses_fail, self.interruption) = (0, 0, None);
         (self.shows_clock, self.skew, self.shadowed) = (true, SignedDuration::ZERO, false);
         self.view.unready = None;
@@ -363,14 +362,16 @@ impl World {
     /// Passes until nothing changes any more.
     pub fn settle(&mut self) -> Result<(), String> {
         self.end_faults();
-        let (began, mut quiet) = (self.at, 0);
+        let began = self.at;
         for _ in 0..300 {
             let before = self.provider.member.clone();
             let pass = self.pass()?;
             let is_quiet = pass.writes == 0 || (self.declares_unknown() && self.provider.member == before);
+            // A refusal that named no role is forgotten after an interval.
+            let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
+            let is_quiet = is_quiet && (is_forgotten || self.declares_unknown());
             let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);
-            quiet = if pass.is_at_rest && is_quiet && is_listed { quiet + 1 } else { 0 };
-            if quiet == 2 {
+            if pass.is_at_rest && is_quiet && is_listed {
                 return self.check_rest();
             }
             trace!(self, "{:?} later", pass.due_in);
