@@ -113,7 +113,7 @@ fn provider_not_found(ctx: &Context, key: &ProviderKey) -> Refusal {
         format!("there is no {:?} {:?}{place}: this object waits until it is created", key.kind, key.name)
     } else {
         format!(
-            "{:?} {:?} can't be had: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
+            "{:?} {:?} is not available: its kind isn't installed (kubectl apply -f crds/), or the operator was started with --watch-namespaces and serves none",
             key.kind, key.name
         )
     };
@@ -155,7 +155,7 @@ fn unready(key: &ProviderKey, link: &Link) -> Refusal {
             format!("{kind:?} {name:?} is not ready: {reason}: {message}")
         }
         (Link::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
-            format!("{kind:?} {name:?} is not ready: {reason}: its own status tells whoever keeps it why")
+            format!("{kind:?} {name:?} is not ready: {reason}: the reason is in its own status, for its administrators")
         }
     };
     Refusal { reason: Reason::ProviderNotReady, message }

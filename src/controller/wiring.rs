@@ -357,7 +357,7 @@ async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bo
         // A timeout is no error: unknown labels are not taken for other labels.
         let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
         begun.ready();
-        tracing::info!(memberships = memberships.len(), providers = providers.count(), "all is looked at");
+        tracing::info!(memberships = memberships.len(), providers = providers.count(), "reconciling all objects");
         providers.of_namespaces.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
         providers.of_cluster.store.state().iter().for_each(|provider| providers.wake(&provider.key()));
         memberships.state().iter().for_each(|membership| ctx.wake(&ObjectRef::from_obj(membership.as_ref())));

@@ -98,7 +98,7 @@ impl Default for Metrics {
         let missed_help = "Temporary grants that were not given because their windows ended before they could be";
         registry.register("missed_grants", missed_help, missed.clone());
         let abandoned = Counter::default();
-        registry.register("abandoned", "Objects let go without revoking", abandoned.clone());
+        registry.register("abandoned", "Objects released without a revocation", abandoned.clone());
         let undecodable = Counter::default();
         registry.register("undecodable", "Objects seen that can't be read", undecodable.clone());
         let events_dropped = Counter::default();

@@ -47,7 +47,7 @@ async fn a_membership_id_that_a_list_told_costs_no_other_list() {
     stage.apply(User, INFISICAL_ADA, Change::Replace(permanent(&["member"]))).await.unwrap();
     assert_eq!(lists(), before);
     stage.apply(User, INFISICAL_ADA, Change::Replace(permanent(&["viewer"]))).await.unwrap();
-    assert_eq!(lists(), before + 1, "after a write it is looked at again");
+    assert_eq!(lists(), before + 1, "after a write it is checked again");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ fn note(happening: Happening, what: &[String], justification: Option<&str>) -> S
         | Happening::RevokeFailed
         | Happening::NotReady
         | Happening::Ready => what,
-        Happening::Abandoned => format!("let go without revoking: {what} stays at the provider"),
+        Happening::Abandoned => format!("released without a revocation: {what} stays at the provider"),
     };
     let text = match justification {
         Some(justification) => format!("{text} ({justification})"),

@@ -59,7 +59,7 @@ impl Of<'_> {
         match (&self.snapshot.provider.unready, self.failure()) {
             (Some(Refusal { reason, message }), None) => Told::new(
                 *reason,
-                format!("{message}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind"),
+                format!("{message}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place"),
             ),
             (_, _) => self.told(),
         }
@@ -106,7 +106,7 @@ pub fn unresolved_leaving(
     }
     let generation = object.metadata.generation.unwrap_or_default();
     let message = format!(
-        "the access can't be revoked: {}. Mend that, or set deletionPolicy: Orphan to leave permanent roles behind",
+        "the access can't be revoked: {}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place",
         refusal.message
     );
     let told = Told::new(Reason::RevokeFailed, message.clone());

@@ -60,7 +60,7 @@ impl Trust {
             // Neither the text nor what the parser says of it is repeated: it may be anything.
             let Ok(der) = found else {
                 return refused(format!(
-                    "certificate {number} isn't whole PEM: copy it anew, with its BEGIN and END lines"
+                    "certificate {number} isn't whole PEM: copy it again, with its BEGIN and END lines"
                 ));
             };
             let certificate = Certificate::from_der(&der);

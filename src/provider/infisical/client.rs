@@ -72,7 +72,7 @@ impl Infisical {
     }
 
     pub(crate) fn unfinished(&self, what: &str) -> Error {
-        let message = format!("Infisical at {}: {what}; it is looked at again", self.server.endpoint());
+        let message = format!("Infisical at {}: {what}; it is checked again", self.server.endpoint());
         Error::Unreachable { message, effect: Effect::Unknown }
     }
 }
