@@ -44,7 +44,7 @@ simulate: ## Simulate the operator with random seeds (SEEDS=, SECONDS=, FIRST=),
 histories: ## Run seeded histories of one target against the decision function (HISTORIES=200000, SEED=), or repeat one with its trace (HISTORY=).
 	@HISTORIES='$(or $(HISTORIES),200000)' PROPTEST_RNG_SEED='$(or $(SEED),$(shell date +%s))' HISTORY='$(HISTORY)' \
 		CARGO_PROFILE_RELEASE_LTO=off cargo test --quiet --release --test laws histories::histories -- --nocapture \
-		| awk '/^histories:/ { last = $$0; next } /histor/ { print } END { print last }'
+		| awk '/^histories: [0-9]/ { last = $$0; next } /^history / || /histories a second/ { print } END { print last }'
 
 .PHONY: test-contracts
 test-contracts: ## Replay the recorded exchanges of real servers against the clients and the simulator (CONTRACTS=folder: other recordings).

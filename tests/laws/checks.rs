@@ -319,7 +319,10 @@ impl World {
         self.brought_base |= has_base && entries.iter().any(|entry| self.is_base(&entry.role));
         // What somebody else changes after the last list is no longer the operator's.
         if orphans || changed_since {
-            let left: Vec<String> = object.record().iter().map(|recorded| recorded.role.clone()).collect();
+            let recorded = object.record().iter().map(|recorded| recorded.role.clone());
+            // An earlier report may have dropped the roles that are left in place.
+            let declared = object.seen.spec.roles.iter().map(|grant| grant.role.clone());
+            let left: Vec<String> = recorded.chain(declared.filter(|_| orphans)).collect();
             self.ours.retain(|role| !left.contains(role));
             self.brought_base |= orphans;
         }
@@ -328,7 +331,8 @@ impl World {
 
     /// The provider holds exactly the union.
     pub fn check_rest(&self) -> Result<(), String> {
-        let now = self.now();
+        // The last pass began a few milliseconds ago.
+        let now = self.now() - SignedDuration::from_millis(50);
         let entries = self.provider.member.as_ref().map_or(&[][..], |member| &member.entries);
         let unended: Vec<Entry> = entries.iter().filter(|entry| !entry.term.ended(now)).cloned().collect();
         let there = access(&unended);
@@ -370,7 +374,8 @@ impl World {
         let is_settled = |object: &&Object| self.counts(object) && self.view.cluster.is_none();
         let removes = |object: &&Object| object.seen.spec.adoption_policy == AdoptionPolicy::Adopt;
         let mut exclusive = self.objects.iter().filter(is_settled).filter(exclusive).filter(all_known).filter(removes);
-        let is_exclusive = exclusive.next().is_some() && !is_unnamed;
+        // What somebody adds while an unknown role is requested again is left to the next pass.
+        let is_exclusive = exclusive.next().is_some() && !self.declares_unknown();
         for entry in self.brought.values().filter(|entry| !entry.term.ended(now) && !self.may_lose) {
             if !there.contains_key(entry.role.as_str()) {
                 return Err(format!("what somebody else brought is gone: {entry:?}"));
@@ -380,7 +385,7 @@ impl World {
             if self.is_base(role) {
                 continue;
             }
-            let until = self.allowed_until(role, now);
+            let until = self.allowed_until(role, self.now()).or(self.allowed_until(role, now));
             let in_bounds = until.is_some_and(|until| !shows_ends || no_longer(rounded(*end), rounded(until)));
             let is_recorded = self.ours.contains(*role) || self.is_recorded(role);
             let is_ours = !FOREIGN.contains(role) && !is_unnamed && is_recorded;

@@ -306,6 +306,8 @@ fn forge(world: &mut World) {
     let role = world.random.pick(&["auditor", "stranger"]);
     trace!(world, "{} forges {role}", world.objects[index].uid());
     world.objects[index].forge(role);
+    // A restarted operator trusts what it finds recorded.
+    world.may_lose = true;
 }
 
 fn request(world: &mut World) {

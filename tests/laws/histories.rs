@@ -32,7 +32,7 @@ pub fn history(seed: u64, is_traced: bool) -> Result<usize, String> {
     let mut world = of_seed(seed);
     world.is_traced = is_traced;
     events::create(&mut world);
-    let events = 2 + world.random.below(4);
+    let events = 2 + world.random.below(3);
     for _ in 0..events {
         if world.random.chance(75) {
             let pass = world.pass()?;

@@ -279,6 +279,10 @@ impl World {
                 }
             }
         }
+        if let Err(Error::RoleNotFound { role: None, .. }) = &answer {
+            // Each of them is taken for one that does not exist, and its record is given up.
+            self.ours.retain(|role| !apply.gained.contains(role));
+        }
         if answer.as_ref().err().is_none_or(|error| error.effect() == Effect::Unknown) {
             for object in &mut self.objects {
                 let record = object.record().iter().map(|recorded| recorded.role.clone());
