@@ -3,7 +3,7 @@
 //! # The pipeline
 //!
 //! The unit of work is the *target*: one subject in one project, through one provider object. All ProjectMemberships that
-//! name it are its *declarations*. A changed object, a grant that starts or ends, and the resync lead to the same *pass*
+//! name it are its *declarations*. In the controller, its key is a [`Unit::Target`](controller::state::targets::Unit). A changed object, a grant that starts or ends, and the resync lead to the same *pass*
 //! over the target, [`controller::reconcile::pass`]:
 //!
 //! ```text
@@ -12,13 +12,14 @@
 //!          target   caches      grants at   the        change  and       the       write    that       declaration,
 //!                               `now`       project            annotation provider          began      events, time of
 //!                                                              (a PATCH)                    later      the next pass
-//!                    └─────────── core::step::next_step ───────────┘
+//!                              └─ core::step::next_step ─┘
 //! ```
 //!
-//! A pass is a loop: it takes a snapshot, asks the pure function [`core::step::next_step`] for the next [`core::step::Step`],
-//! carries the step out, and asks again, until the step is a report. A step that takes long (a list, or a permit of the
-//! quota) ends the pass: it leaves a *ticket* in the queue, and the next pass gets what the ticket brought. That pass takes
-//! a new snapshot and decides again, so that a write is sent under its permit only if it is still the next step.
+//! A pass is a loop: it takes a snapshot and calls [`core::step::decide`], which notes in the memory what was observed and
+//! calls the pure function [`core::step::next_step`]. It carries the [`core::step::Step`] out and decides again, until the
+//! step is a report. A step that waits for a list or for a permit of the quota ends the pass: it leaves a *ticket* in the
+//! queue (or a time, if the list may only begin later), and the next pass gets what the ticket brought. That pass takes a
+//! new snapshot and decides again, so that a permit is used only if a write is still the next step.
 //!
 //! | stage | in `controller/reconcile.rs` | modules | what is decided |
 //! |---|---|---|---|
@@ -27,12 +28,12 @@
 //! | (own key) | `object::pass` | `controller::object`, [`controller::names`] | the ids that its names stand for; resolved, it belongs to its target's key |
 //! | snapshot | `snapshot::take` | [`controller::snapshot`], [`controller::resolve`], [`controller::precedence`], [`controller::connections`]; [`core::snapshot`] | which declarations, provider object, rules and clocks count at this instant |
 //! | evaluate | `decide` | [`core::evaluation`], [`core::policy`], [`core::grants`], [`core::layers`] | which declaration counts, and which role is in effect from when to when |
-//! | observe | `observing` (`Step::Observe`) | [`controller::roster`] | whether what is known of the project is recent enough; one list serves all its targets |
+//! | observe | `decide`, `until_listed` (`Step::Observe`) | [`core::step`], [`controller::roster`] | whether what is known of the project is recent enough; one list serves all its targets |
 //! | plan | `decide` | [`core::plan`], [`core::renames`], [`core::repairs`] | the one change that removes the difference, or none |
 //! | record | `record::write` (`Step::Record`) | `controller::record`, [`core::record`], [`api::membership::PendingGrants`] | what is about to be granted: the annotation `membership.dev/pending-grants`, in the PATCH that also adds the finalizer |
-//! | permit | `permitted` (`Step::Apply`) | [`provider::quota`] | which request of all targets is next: due ends first, fair by namespace |
+//! | permit | `until_permitted` (`Step::Apply`) | [`provider::quota`] | which request of all targets is next: due ends first, fair by namespace |
 //! | apply | `apply::send` (`Step::Apply`, with the permit) | `controller::apply`, [`provider`] | the requests of the change |
-//! | confirm | `observing`, then `decide`; `report::confirmed` | [`core::confirm`], [`core::memory`] | whether a list shows the write, or it was lost, or undone by another writer |
+//! | confirm | `until_listed`, then `decide`; `report::confirmed` | [`core::confirm`], [`core::memory`] | whether a list shows the write, or it was lost, or undone by another writer |
 //! | report | `report::all` (`Step::Report`) | `controller::report`, `controller::release`, [`core::report`], [`core::status`] | the status of each declaration, whether its finalizer is removed, and when the next pass is due |
 //!
 //! # One ProjectMembership, from `kubectl apply` to its end
@@ -44,6 +45,7 @@
 //!    `Step::Record`. One PATCH adds the finalizer `membership.dev/revoke` and the annotation with the role and its window.
 //!    (Before the first membership of a provider object, [`controller::in_use`] adds a finalizer to that.) The loop goes on.
 //! 4. The grant is recorded, and the plan contains it: `Step::Apply`. The pass has no permit, and ends with a ticket for one.
+//!    (A change that could overwrite what another writer has added first needs a list that began after it was planned.)
 //! 5. With the permit, the pass takes a new snapshot and decides again. If the step is still a write, `apply::send` sends
 //!    what was decided now; if not, the permit is returned unused.
 //! 6. The response is kept in [`core::memory`] as a write that is not confirmed: `Step::Observe`, with a list that begins
@@ -54,8 +56,9 @@
 //!    resync.
 //! 8. At the end of the window, the queue starts a pass with the urgency of an end. The grant is not in effect any more, the
 //!    plan removes the role, and steps 4 to 7 follow.
-//! 9. After `kubectl delete`, the declaration counts as leaving: the plan removes what it recorded and no other declaration
-//!    keeps. When that is confirmed, the report releases the object: `controller::release` removes the finalizer.
+//! 9. After `kubectl delete`, the declaration counts as leaving. If it has recorded nothing (its grants have ended),
+//!    `Step::Release` removes the finalizer at once. Otherwise the plan removes what it recorded and no other declaration
+//!    keeps; when that is confirmed, the report releases the object (`controller::release`).
 //!
 //! # Beside the pipeline
 //!
@@ -65,7 +68,7 @@
 //!   [`controller::replaced`] the access at a former endpoint; both are declarations of a target like any other.
 //! - [`controller::faults`] decides when a pass that the API server stopped is retried. While the API server is unavailable,
 //!   `controller::probe` probes it, and [`controller::state::outage`] has what waits.
-//! - [`controller::state`] is what the process remembers; nothing there sends a request. [`controller::garbage`] drops the
+//! - [`controller::state`] is what the process remembers; nothing there begins a request. [`controller::garbage`] drops the
 //!   memory of what is gone.
 //! - [`lease`] decides which replica may write. All requests to the API server go through `kubernetes`, which has their time
 //!   limits.
@@ -89,7 +92,8 @@
 //! - **Recorded before granted.** A plan contains only grants that their declarations have recorded, so that the next process
 //!   knows what to revoke after a crash. There is no exception.
 //! - **A response is no proof.** A successful write is pending until a list that began after it shows its result.
-//! - **Unknown is never empty.** An incomplete list removes nothing, and a failed list is an error.
+//! - **Unknown is never empty.** A failed or incomplete list is an error. Only a grant whose end has passed is removed
+//!   without a new list, and only from the last known row.
 //! - **What waits is an entry, not a future.** A target that waits for a time is a few hundred bytes in the queue. One that
 //!   waits for a list or a permit has a small future for that; the pass itself has ended. (Lookups of names and writes to
 //!   the API server wait for their turn inside their pass.)

@@ -118,13 +118,13 @@ async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<
         return Err(error.clone());
     }
     let began = Instant::now();
-    let outcome = put_on(ctx, provider).await.map_err(Arc::new);
+    let outcome = add_finalizer(ctx, provider).await.map_err(Arc::new);
     mark.stands = outcome.is_ok();
     mark.failed = outcome.as_ref().err().map(|error| (began, error.clone()));
     outcome
 }
 
-async fn put_on<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), kube::Error> {
+async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), kube::Error> {
     let Err(error) = finalizers_are(ctx, provider, provider.meta(), with_ours(provider.meta())).await else {
         return Ok(());
     };
@@ -145,19 +145,19 @@ async fn put_on<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), ku
 
 /// Releases a provider object that is being deleted, if none of its memberships has a finalizer any more and no
 /// tombstone is left to revoke. Returns `true` if it was released.
-pub async fn let_go<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, Arc<kube::Error>> {
+pub async fn release<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, Arc<kube::Error>> {
     let uid = provider.uid().unwrap_or_default();
     if !ctx.in_use.leaves(&uid) {
         return Ok(false);
     }
-    let outcome = take_off(ctx, provider).await;
+    let outcome = remove_finalizer(ctx, provider).await;
     if !matches!(outcome, Ok(true)) {
         ctx.in_use.stays(&uid);
     }
     outcome.map_err(Arc::new)
 }
 
-async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
+async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
     let memberships = ctx.memberships_of(&provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
     // A tombstone for the endpoint of a former provider object doesn't need this one.
@@ -182,7 +182,7 @@ async fn take_off<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool
 
 /// Adds the finalizer to a provider object that doesn't have it although memberships of it hold access: they were
 /// finalized by a version that didn't add it, or another writer removed it.
-pub async fn mend<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
+pub async fn restore<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
     let held = || ctx.memberships_of(&provider.key()).iter().any(|membership| is_finalized(membership));
     if !is_marked(provider.meta()) && held() {
         let known = ctx.in_use.mark(&provider.uid().unwrap_or_default());

@@ -87,8 +87,8 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     let key = object.key();
     let deleting = object.meta().deletion_timestamp.is_some();
     let kept = match deleting {
-        true => in_use::let_go(ctx, object.as_ref()).await,
-        false => in_use::mend(ctx, object.as_ref()).await.map(|()| false),
+        true => in_use::release(ctx, object.as_ref()).await,
+        false => in_use::restore(ctx, object.as_ref()).await.map(|()| false),
     };
     match &kept {
         Ok(true) => return Ok(Action::await_change()),

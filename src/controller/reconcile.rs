@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::Context;
-use super::queue::{Brought, Pause, Ticket, Wait};
+use super::queue::{Awaited, Brought, Pause, Ticket, Wait};
 use super::roster::Asker;
 use super::snapshot::{self, Found, Taken};
 use super::state::targets::{Remembered, Unit};
@@ -57,7 +57,7 @@ async fn target(
         };
         let (confirmed, Next { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
-        let pause = pause(ctx, unit, &taken, edge).await.or_earlier(reported?);
+        let pause = pause_and_report_wait(ctx, unit, &taken, edge).await.or_earlier(reported?);
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         if let Some(unneeded) = permit.take_if(|permit| Some(permit.kind()) != wanted) {
@@ -65,19 +65,19 @@ async fn target(
         }
         match (step, permit.take()) {
             (Step::Release(releases), _) => Box::pin(release::all(ctx, &taken, releases)).await?,
-            (Step::Record { records, revokes }, _) => {
-                Box::pin(record::write(ctx, unit, &taken, records, revokes)).await?;
+            (Step::Record { records, ends }, _) => {
+                Box::pin(record::write(ctx, unit, &taken, records, ends)).await?;
             }
             (Step::Observe(observe), _) => return Ok(until_listed(taken, observe, payer, pause)),
             (Step::Apply(apply), None) => {
-                return Ok(until_permitted(&taken, Wait::Write(apply.urgency), payer, pause));
+                return Ok(until_permitted(&taken, Kind::Write, apply.urgency, payer, pause));
             }
             (Step::Apply(apply), Some(permit)) => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
                 Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
             (Step::Explain(urgency), None) => {
-                return Ok(until_permitted(&taken, Wait::Read(urgency), payer, pause));
+                return Ok(until_permitted(&taken, Kind::Read, urgency, payer, pause));
             }
             (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
             (Step::Report(outcome), _) => {
@@ -97,8 +97,9 @@ fn wanted_permit(step: &Step) -> Option<Kind> {
     }
 }
 
-/// The pause of a pass that ends before everything is reported: until the next start or end of a grant at the latest.
-async fn pause(ctx: &Context, unit: &Unit, taken: &Taken, edge: Option<Timestamp>) -> Pause<Brought> {
+/// The pause of a pass that ends before everything is reported: until the next start or end of a grant at the latest. A
+/// wait that has become long is reported.
+async fn pause_and_report_wait(ctx: &Context, unit: &Unit, taken: &Taken, edge: Option<Timestamp>) -> Pause<Brought> {
     let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
     let is_unfinished = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.sent.is_some());
     let pause = Pause { until, is_unfinished, ticket: None };
@@ -137,20 +138,24 @@ fn until_listed(taken: Taken, observe: Observe, payer: String, pause: Pause<Brou
     let Taken { snapshot, connection, roster, .. } = taken;
     // What waits keeps no more of the snapshot than this.
     let subject_id = snapshot.target.subject_id;
+    let wait = Wait { kind: Awaited::List, urgency, connection: connection.number };
     let list = async move {
         let asker = Asker { quota: &connection.quota, urgency, namespace: &payer, spacing };
         let outcome = roster.observe(&connection.provider, asker, &subject_id, Some(not_before)).await;
         Brought::Listed(not_before, outcome.map(drop))
     };
-    Pause { ticket: Some(Ticket { wait: Wait::List(urgency), future: Box::pin(list.in_current_span()) }), ..pause }
+    Pause { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
 }
 
 /// The pause until a permit is granted.
-fn until_permitted(taken: &Taken, wait: Wait, payer: String, pause: Pause<Brought>) -> Pause<Brought> {
-    let (kind, urgency) = match wait {
-        Wait::List(urgency) | Wait::Read(urgency) => (Kind::Read, urgency),
-        Wait::Write(urgency) => (Kind::Write, urgency),
-    };
+fn until_permitted(
+    taken: &Taken,
+    kind: Kind,
+    urgency: Urgency,
+    payer: String,
+    pause: Pause<Brought>,
+) -> Pause<Brought> {
+    let wait = Wait { kind: Awaited::Permit(kind), urgency, connection: taken.connection.number };
     let quota = taken.connection.quota.clone();
     let permit = async move { Brought::Permit(quota.permit(kind, urgency, &payer).await) };
     Pause { ticket: Some(Ticket { wait, future: Box::pin(permit.in_current_span()) }), ..pause }

@@ -9,9 +9,9 @@ use super::state::targets::Unit;
 use super::{in_use, replaced, tombstones, write};
 use crate::core::record::Record;
 
-/// Writes the records. `revokes`: something is to be revoked that does not depend on them, so that a failure does not
-/// end the pass.
-pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, revokes: bool) -> Result<(), Stop> {
+/// Writes the records. `ends`: something is due to end that does not depend on them, so that a failure does not end the
+/// pass.
+pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, ends: bool) -> Result<(), Stop> {
     let failed_before = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded);
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
@@ -27,7 +27,7 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
             Ok(_) => {}
             Err(in_use::Refused::Overtaken) => return Err(Stop::Overtaken),
             Err(in_use::Refused::Kubernetes(error)) => {
-                if !revokes || failed_before {
+                if !ends || failed_before {
                     return Err(Stop::of(object, error));
                 }
                 // What has to end does not wait until the API server accepts the record of what is to be granted.

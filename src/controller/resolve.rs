@@ -134,7 +134,7 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
         // Another provider object has this name now.
         (None, None) => return Err(Unresolved::Checking),
     };
-    told_by_another(object, &connection)?;
+    refuse_another_server(object, &connection)?;
     match (policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object))?, unready) {
         (Some(target), unready) => Ok(Resolved { connection, named, unready, leaving, target, retired: false }),
         (None, Some(unready)) => Err(unready.into()),
@@ -163,7 +163,7 @@ fn unready(key: &ProviderKey, link: &Link) -> Refusal {
 
 /// Refuses an object whose names were looked up at another server: the ids of one server are not valid at another, and
 /// names are never looked up again.
-fn told_by_another(object: &ProjectMembership, connection: &Connection) -> Result<(), Refusal> {
+fn refuse_another_server(object: &ProjectMembership, connection: &Connection) -> Result<(), Refusal> {
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
         Some(target) if named && target.endpoint != connection.endpoint => Err(Refusal {

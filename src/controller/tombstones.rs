@@ -45,7 +45,7 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
                 state.holds.entry(uid).or_insert(Hold::Ours);
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Finalizers of other controllers keep the object for now.
-                state.holds.insert(uid, Hold::LetGo);
+                state.holds.insert(uid, Hold::Released);
                 found(&mut state, ctx, Arc::new(object.clone()));
             }
         }

@@ -46,7 +46,7 @@ pub async fn status(
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
-    if let Some(tombstone) = ctx.tombstones.says(object, status) {
+    if let Some(tombstone) = ctx.tombstones.set_status(object, status) {
         ctx.targets.saw(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         return Ok(tombstone);
     }
@@ -105,14 +105,14 @@ pub async fn add_finalizer(
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let uid = object.uid().unwrap_or_default();
-    ctx.tombstones.lets_go(&uid);
+    ctx.tombstones.releases(&uid);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match metadata_is(ctx, object, Some(finalizers), None).await {
         Ok(_) => {}
         // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            ctx.tombstones.holds_on(&uid);
+            ctx.tombstones.keeps(&uid);
             return Err(error);
         }
     }

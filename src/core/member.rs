@@ -122,7 +122,7 @@ pub struct Project {
     pub grant_id: Option<String>,
 }
 
-/// One subject in one project: the unit of work.
+/// One subject in one project. With the provider object through which it is managed, it is the unit of work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
     /// The project.

@@ -68,7 +68,7 @@ pub struct Attempt {
     pub clock_asked: Option<Instant>,
     /// The list failed.
     pub unlisted: Option<Error>,
-    /// What is due was removed without a new list, or that was tried.
+    /// What is due was removed without a new list or a record, or that was tried.
     pub ended_unlisted: bool,
     /// The grants could not be recorded.
     pub unrecorded: bool,
@@ -160,7 +160,7 @@ pub enum Purpose {
         /// Which of the plan's fallbacks it is.
         index: usize,
     },
-    /// It removes what is due, although the list failed.
+    /// It removes what is due, although the list or a record failed.
     EndUnlisted,
     /// It repeats a write that the provider accepted and does not show.
     Repair,

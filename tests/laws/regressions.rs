@@ -125,7 +125,6 @@ fn the_start_of_an_adopted_role_counts_when_it_is_refused_later() {
     assert_eq!(recorded_start(&world, "viewer"), start);
 }
 
-/// Seen failing without `with_recorded` in `core::report`: the role was granted for another hour.
 #[test]
 fn a_window_that_ended_while_its_object_was_suspended_stays_ended_although_the_status_was_lost() {
     for capabilities in [INFISICAL, ZITADEL] {

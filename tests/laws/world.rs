@@ -157,11 +157,11 @@ impl World {
                         self.release(&release.uid, release.is_abandoned)?;
                     }
                 }
-                Step::Record { records, revokes } => {
-                    trace!(self, "record {records:?} revokes: {revokes}");
+                Step::Record { records, ends } => {
+                    trace!(self, "record {records:?} ends: {ends}");
                     let failed_before = self.memory.attempt.unrecorded;
                     let is_written = self.record(&snapshot, records, &mut writes)?;
-                    if !is_written && (!revokes || failed_before) {
+                    if !is_written && (!ends || failed_before) {
                         let due_in = Duration::from_secs(1);
                         return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: false });
                     }

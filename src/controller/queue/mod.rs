@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::core::error::Error;
 use crate::core::member::Urgency;
-use crate::provider::quota::Permit;
+use crate::provider::quota::{Kind, Permit};
 
 /// What a ticket brings to the next pass over a target.
 pub enum Brought {
@@ -37,13 +37,22 @@ pub struct Ticket<G> {
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub struct Wait {
+    /// What it brings.
+    pub kind: Awaited,
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// The number of the connection through which it is requested.
+    pub connection: u64,
+}
+
+/// What a pass may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
     /// A list of the project.
-    List(Urgency),
-    /// A permit to read.
-    Read(Urgency),
-    /// A permit to write.
-    Write(Urgency),
+    List,
+    /// A permit.
+    Permit(Kind),
 }
 
 /// When the next pass over a key is due.
@@ -290,10 +299,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };
         entry.granted = Some(granted);
-        let urgency = match wait {
-            Wait::List(urgency) | Wait::Read(urgency) | Wait::Write(urgency) => urgency,
-        };
-        self.wake(key, Instant::now(), urgency);
+        self.wake(key, Instant::now(), wait.urgency);
     }
 
     /// A pass has ended. Returns whether the ticket that it leaves is a new one.

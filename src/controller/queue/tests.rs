@@ -8,6 +8,10 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 
+fn permit(urgency: Urgency) -> Wait {
+    Wait { kind: Awaited::Permit(Kind::Write), urgency, connection: 0 }
+}
+
 type State = super::State<&'static str, u8>;
 
 fn state() -> State {
@@ -73,12 +77,12 @@ fn handle() -> AbortHandle {
 #[tokio::test(start_paused = true)]
 async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it_up_otherwise() {
     let (mut state, now) = (state(), Instant::now());
-    let waits = |urgency| Some(Wait::Write(urgency));
+    let waits = |urgency| Some(permit(urgency));
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     assert!(state.finished(&"a", None, waits(Urgency::Grant), false));
     let ticket = handle();
-    state.parked(&"a", Wait::Write(Urgency::Grant), ticket.clone(), 1);
+    state.parked(&"a", permit(Urgency::Grant), ticket.clone(), 1);
     // An edit that changes nothing for the ticket.
     state.wake(&"a", now, Urgency::Grant);
     assert_eq!(started(&mut state), ["a"]);
@@ -90,7 +94,7 @@ async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it
     assert!(state.finished(&"a", None, waits(end(10)), false));
     tokio::task::yield_now().await;
     assert!(ticket.is_finished(), "the former ticket is given up");
-    state.parked(&"a", Wait::Write(end(10)), handle(), 2);
+    state.parked(&"a", permit(end(10)), handle(), 2);
     state.granted(&"a", 1, 7);
     assert_eq!(state.next(now, false), None, "what a former ticket brings is not used");
     state.granted(&"a", 2, 8);
@@ -100,11 +104,11 @@ async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it
 #[tokio::test(start_paused = true)]
 async fn what_a_ticket_brings_during_a_pass_goes_to_the_next_one() {
     let (mut state, now) = (state(), Instant::now());
-    let waits = Some(Wait::Write(Urgency::Grant));
+    let waits = Some(permit(Urgency::Grant));
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     state.finished(&"a", None, waits, false);
-    state.parked(&"a", Wait::Write(Urgency::Grant), handle(), 1);
+    state.parked(&"a", permit(Urgency::Grant), handle(), 1);
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     state.granted(&"a", 1, 9);
@@ -123,7 +127,7 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
             let passes = passes.clone();
             async move {
                 passes.fetch_add(1, Ordering::Relaxed);
-                let ticket = || Ticket { wait: Wait::List(Urgency::Grant), future: sleep(SECOND).map(|()| 1).boxed() };
+                let ticket = || Ticket { wait: permit(Urgency::Grant), future: sleep(SECOND).map(|()| 1).boxed() };
                 match (key, granted) {
                     ("sent", None) => Pause { ticket: Some(ticket()), is_unfinished: true, ..Pause::until_woken() },
                     ("waits", None) => Pause { ticket: Some(ticket()), ..Pause::until_woken() },

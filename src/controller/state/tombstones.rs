@@ -45,7 +45,7 @@ pub enum Hold {
     /// The object is expected to have the operator's finalizer.
     Ours,
     /// The operator has removed the finalizer, or is about to.
-    LetGo,
+    Released,
 }
 
 impl State {
@@ -62,14 +62,14 @@ impl Tombstones {
     }
 
     /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
-    pub fn lets_go(&self, uid: &str) {
+    pub fn releases(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = Hold::LetGo;
+            *hold = Hold::Released;
         }
     }
 
     /// Records that removing the finalizer has failed.
-    pub fn holds_on(&self, uid: &str) {
+    pub fn keeps(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
             *hold = Hold::Ours;
         }
@@ -100,7 +100,7 @@ impl Tombstones {
     /// dropped.
     pub fn is_released(&self, object: &ProjectMembership) -> bool {
         let is_tombstone = object.metadata.name.as_deref().is_some_and(is_one);
-        !is_tombstone && object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::LetGo))
+        !is_tombstone && object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::Released))
     }
 
     /// The tombstone with this reference, if there is one.
@@ -109,7 +109,11 @@ impl Tombstones {
     }
 
     /// Replaces a tombstone's status. Returns `None` if the object is not a tombstone.
-    pub fn says(&self, object: &ProjectMembership, status: &ProjectMembershipStatus) -> Option<Arc<ProjectMembership>> {
+    pub fn set_status(
+        &self,
+        object: &ProjectMembership,
+        status: &ProjectMembershipStatus,
+    ) -> Option<Arc<ProjectMembership>> {
         let mut state = self.lock();
         let kept = state.objects.get_mut(&ObjectRef::from_obj(object))?;
         *kept = Arc::new(ProjectMembership { status: Some(status.clone()), ..(**kept).clone() });

@@ -223,7 +223,7 @@ pub fn readable<K: Resource<DynamicType = ()>>(event: Event<Stored<K>>, metrics:
             metrics.undecodable();
             tracing::error!(
                 kind = %K::kind(&()), namespace, name, %error,
-                "this object can't be read: nothing of it is carried out until it is mended, its deletion neither"
+                "this object cannot be decoded: it is ignored, and so is its deletion, until it is corrected"
             );
         };
         stored.into_object().map_err(undecodable).ok()

@@ -186,7 +186,7 @@ pub fn due<'a>(
 
 /// The layers of which one must act before `leaving` may be released: they have one of its roles in effect and have not
 /// recorded it yet.
-pub fn heirs_to_wait_for<'a>(leaving: &Layer, others: &'a [Layer], now: Timestamp) -> Vec<&'a Layer> {
+pub fn successors_to_wait_for<'a>(leaving: &Layer, others: &'a [Layer], now: Timestamp) -> Vec<&'a Layer> {
     others
         .iter()
         .filter(|other| {

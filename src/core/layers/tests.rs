@@ -110,7 +110,7 @@ fn a_role_is_handed_over_to_an_heir_that_has_written_it_down() {
         assert_eq!(takes_over(&other, "r", now()), heir, "{why}");
         let after = record_after(&leaving, std::slice::from_ref(&other), &roles(&["r"]), now());
         assert_eq!(after.is_empty(), heir, "{why}");
-        assert_eq!(!heirs_to_wait_for(&leaving, &[other], now()).is_empty(), wait, "{why}");
+        assert_eq!(!successors_to_wait_for(&leaving, &[other], now()).is_empty(), wait, "{why}");
     }
 }
 

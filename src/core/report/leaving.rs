@@ -32,7 +32,7 @@ impl Of<'_> {
         let kept = |role: &String| others().any(|other| other.keeps(role, self.now()));
         let failure = self.failure();
         let is_handed_over = match failure {
-            None => !layers::heirs_to_wait_for(self.layer(), self.layers, self.now()).is_empty(),
+            None => !layers::successors_to_wait_for(self.layer(), self.layers, self.now()).is_empty(),
             Some(_) => everything.iter().all(kept),
         };
         let why = self.why_it_stays();

@@ -124,12 +124,10 @@ pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
 fn is_due(snapshot: &Snapshot, outcome: &Outcome) -> bool {
     let removed = matches!(outcome.kind, Kind::Failed { removed: true, .. });
     let there = shown(outcome.observation.as_ref().and_then(|observation| observation.member.as_ref()));
-    outcome.evaluation.readings.iter().any(|Reading { layer, .. }| {
-        let mut managed = layer.managed.iter();
-        managed.any(|(role, term)| {
-            (layer.phase == Phase::Leaves || term.ended(snapshot.now)) && (!removed || there.contains(role))
-        })
-    })
+    let readings = &outcome.evaluation.readings;
+    let is_kept = |role: &str| readings.iter().any(|reading| reading.layer.keeps(role, snapshot.now));
+    let mut managed = readings.iter().flat_map(|reading| reading.layer.managed.keys());
+    managed.any(|role| !is_kept(role) && (!removed || there.contains(role)))
 }
 
 /// One declaration, and what its report is made from.

@@ -28,13 +28,12 @@ const REPAIRS: u32 = 2;
 pub enum Step {
     /// Remove the finalizer of declarations that are being deleted and hold nothing that has to be revoked.
     Release(Vec<Release>),
-    /// Record what is about to be granted. `revokes`: what is recorded already contains something to revoke, which does
-    /// not depend on these records.
+    /// Record what is about to be granted.
     Record {
         /// The records.
         records: Vec<Record>,
-        /// Whether something is to be revoked.
-        revokes: bool,
+        /// Something is due to end, which does not have to wait for these records.
+        ends: bool,
     },
     /// Observe the target by a list of its project.
     Observe(Observe),

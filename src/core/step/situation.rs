@@ -97,9 +97,9 @@ impl<'a> Situation<'a> {
     /// list confirms it.
     fn unlisted(&self, error: &Error) -> Step {
         let attempt = &self.memory.attempt;
-        if let (None, None, false, Some(end)) =
-            (&attempt.sent, &attempt.refusal, attempt.ended_unlisted, self.plan.end_unlisted())
-        {
+        // Without a last known row, nobody knows what else the member holds.
+        let end = self.plan.end_unlisted().filter(|_| self.observation.is_some() && !attempt.ended_unlisted);
+        if let (None, None, Some(end)) = (&attempt.sent, &attempt.refusal, end) {
             return self.apply(end.clone(), Purpose::EndUnlisted, self.plan.urgency_of_removals());
         }
         match &attempt.refusal {
@@ -214,13 +214,17 @@ impl<'a> Situation<'a> {
     fn act(&self) -> Step {
         let (attempt, plan) = (&self.memory.attempt, &self.plan);
         let change = plan.change().filter(|change| attempt.done.as_ref().is_none_or(|done| !is_same(done, change)));
-        let revokes = plan.revokes() && change.is_some();
-        if !(attempt.unrecorded && revokes) {
-            let view = view(self.snapshot, self.observed(), &self.refused, &self.evaluation.spared);
-            let records = records(self.snapshot, &self.evaluation, &self.layers, plan, &view);
-            if !records.is_empty() {
-                return Step::Record { records, revokes };
-            }
+        let view = view(self.snapshot, self.observed(), &self.refused, &self.evaluation.spared);
+        let records = records(self.snapshot, &self.evaluation, &self.layers, plan, &view);
+        if !records.is_empty() {
+            let end = plan.end_unlisted().filter(|_| !attempt.ended_unlisted);
+            return match end {
+                // The records failed. What is due ends all the same, if that gives no access to anybody.
+                Some(end) if attempt.unrecorded => {
+                    self.apply(end.clone(), Purpose::EndUnlisted, plan.urgency_of_removals())
+                }
+                end => Step::Record { records, ends: end.is_some() },
+            };
         }
         if let Some(refusal) = &attempt.refusal {
             return self.fall_back(refusal);

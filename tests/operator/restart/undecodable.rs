@@ -56,7 +56,7 @@ async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others(
         let metrics = own.metrics().await;
         assert!(metrics.lines().any(|line| line == "membership_undecodable_total 1"), "{metrics}");
         let log = std::fs::read_to_string(own.log_file()).unwrap();
-        let ours = |line: &&str| line.contains("can't be read") && line.contains("\"broken\"");
+        let ours = |line: &&str| line.contains("cannot be decoded") && line.contains("\"broken\"");
         let named = log.lines().filter(ours).collect::<Vec<_>>();
         assert_eq!(named.len(), 1, "{named:#?}");
         own.stop().await.unwrap();
