@@ -4,15 +4,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::queue::Pause;
 use super::state::outage::{self, Concern, Failed};
+use super::state::targets::Unit;
 use super::{reporting, write};
 use crate::api::ProjectMembership;
+use crate::core::report::never_acted;
 use crate::core::snapshot;
+use crate::provider::Urgency;
+
+/// How soon a pass whose inputs have changed runs again: what changed them may be under way still.
+const OVERTAKEN: Duration = Duration::from_millis(100);
 
 /// Why a pass ended early.
 pub enum Stop {
@@ -41,18 +46,18 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of a pass that has nothing left to do at the provider.
-    pub fn of_report(object: &Arc<ProjectMembership>, error: kube::Error) -> Self {
-        Self { object: object.clone(), error: Arc::new(error), settled: true }
+    /// A fault of a report. `settled`: nothing is left to do at the provider.
+    pub fn of_report(object: &Arc<ProjectMembership>, error: kube::Error, settled: bool) -> Self {
+        Self { object: object.clone(), error: Arc::new(error), settled }
     }
 }
 
-/// The pause until a stopped pass runs again.
-pub fn pause<G>(ctx: &Context, stop: &Stop) -> Pause<G> {
+/// The pause until a stopped pass over a unit runs again.
+pub fn pause<G>(ctx: &Context, unit: &Unit, stop: &Stop) -> Pause<G> {
     match stop {
-        Stop::Overtaken => Pause::now(),
+        Stop::Overtaken => Pause::after(OVERTAKEN),
         Stop::Faults(faults) => {
-            let retries = faults.iter().filter_map(|fault| retry(ctx, fault));
+            let retries = faults.iter().filter_map(|fault| retry(ctx, unit, fault));
             let soonest = retries.min_by_key(|(retry, _)| *retry);
             let until = soonest.map(|(retry, urgency)| (Instant::now() + retry, urgency));
             Pause { until, ..Pause::until_woken() }
@@ -60,25 +65,29 @@ pub fn pause<G>(ctx: &Context, stop: &Stop) -> Pause<G> {
     }
 }
 
-/// The time until the pass is retried after a fault: see [`super::outage`]. `None`: when something changes.
-fn retry(ctx: &Context, fault: &Fault) -> Option<(Duration, crate::provider::Urgency)> {
+/// The time until the pass is retried after a fault: see [`outage`]. `None`: when something changes. What is due for any
+/// declaration of the target counts, not only for the one with the fault.
+fn retry(ctx: &Context, unit: &Unit, fault: &Fault) -> Option<(Duration, Urgency)> {
     let Fault { object, error, settled } = fault;
     let reference = write::reference(object);
-    // A write in the meantime may have changed when the next grant ends.
-    let object = ctx.latest(&reference).unwrap_or_else(|| object.clone());
     let (now, concern) = (ctx.now(), Concern::of(error));
     let in_a_row = reporting::fault(ctx, object.as_ref(), error);
-    let urgency = snapshot::urgency_of(&object, now);
+    let declarations = ctx.declarations(unit);
+    // An object that only has to be released needs nothing but the API server.
+    let needs_provider =
+        |object: &&Arc<ProjectMembership>| object.metadata.deletion_timestamp.is_none() || !never_acted(object);
+    let urgencies = declarations.iter().filter(needs_provider).map(|object| snapshot::urgency_of(object, now));
+    let urgency = urgencies.min().unwrap_or(Urgency::Resync);
     let failed = Failed {
         concern,
         in_a_row,
         waits: concern == Concern::Server && ctx.outage.waits(&reference, in_a_row),
         revokes: !settled && urgency.revokes(),
-        next_end: outage::next_end(&object, now),
+        next_end: declarations.iter().filter_map(|object| outage::next_end(object, now)).min(),
     };
     let retry = failed.retry()?;
     // The jitter must not delay a pass past the end of a grant.
-    let spread = spread(retry, &object.uid().unwrap_or_default(), in_a_row);
+    let spread = spread(retry, unit, in_a_row);
     Some((failed.next_end.map_or(spread, |end| spread.min(end)), urgency))
 }
 

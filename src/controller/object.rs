@@ -25,7 +25,10 @@ use crate::provider::Urgency;
 
 /// One pass over one object.
 pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
-    record::restore(ctx, unit).await?;
+    let faults = record::restore(ctx, unit).await?;
+    if !faults.is_empty() {
+        return Err(Stop::Faults(faults));
+    }
     let Some(object) = ctx.declarations(unit).into_iter().next() else {
         return Ok(Pause::until_woken());
     };

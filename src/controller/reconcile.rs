@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::Context;
+use super::faults::Stop;
 use super::queue::{Awaited, Brought, Pause, Ticket, Wait};
 use super::roster::Asker;
 use super::snapshot::{self, Found, Taken};
@@ -16,7 +16,7 @@ use super::{apply, faults, object, record, release, report};
 use crate::core::memory::Confirmed;
 use crate::core::step::{self, Next, Observe, Step};
 use crate::provider::Urgency;
-use crate::provider::quota::Kind;
+use crate::provider::quota::{Kind, Permit};
 
 /// Runs one pass: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) -> Pause<Brought> {
@@ -31,15 +31,14 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) 
         Unit::Target(..) => target(&ctx, &unit, brought).instrument(span).await,
     };
     ctx.metrics.pass(began.elapsed(), outcome.is_ok());
-    outcome.unwrap_or_else(|stop| faults::pause(&ctx, &stop))
+    let pause = outcome.unwrap_or_else(|stop| faults::pause(&ctx, &unit, &stop));
+    // A write that was sent is confirmed and reported, also while the operator is being stopped.
+    let is_unfinished = ctx.targets.with_memory(&unit, |remembered| remembered.memory.attempt.sent.is_some());
+    Pause { is_unfinished, ..pause }
 }
 
 /// One pass over all declarations of a target.
-async fn target(
-    ctx: &Arc<Context>,
-    unit: &Arc<Unit>,
-    brought: Option<Brought>,
-) -> Result<Pause<Brought>, faults::Stop> {
+async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) -> Result<Pause<Brought>, Stop> {
     let mut permit = None;
     match brought {
         Some(Brought::Permit(brought)) => permit = Some(brought),
@@ -48,16 +47,34 @@ async fn target(
         }
         None => {}
     }
-    Box::pin(record::restore(ctx, unit)).await?;
+    // Nothing about single objects is done under a permit.
+    let faults = match permit {
+        Some(_) => Vec::new(),
+        None => Box::pin(record::restore(ctx, unit)).await?,
+    };
+    let outcome = steps(ctx, unit, permit).await;
+    match (outcome, faults.is_empty()) {
+        (Ok(pause), false) => Ok(pause.or_earlier(faults::pause(ctx, unit, &Stop::Faults(faults)))),
+        (Err(Stop::Faults(more)), _) => {
+            // What is retried begins with what the objects record, and with the write that is not confirmed.
+            ctx.targets.with_memory(unit, |remembered| remembered.memory.begin_again());
+            Err(Stop::Faults(faults.into_iter().chain(more).collect()))
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+/// Carries out one step after the other.
+async fn steps(ctx: &Arc<Context>, unit: &Arc<Unit>, mut permit: Option<Permit>) -> Result<Pause<Brought>, Stop> {
     loop {
         let Found { unresolved, taken } = snapshot::take(ctx, unit);
-        let reported = Box::pin(report::unresolved(ctx, unresolved)).await;
         let Some(taken) = taken else {
-            return reported;
+            return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
         let (confirmed, Next { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
-        let pause = pause_and_report_wait(ctx, unit, &taken, edge).await.or_earlier(reported?);
+        let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
+        let pause = Pause { until, ..Pause::until_woken() };
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         if let Some(unneeded) = permit.take_if(|permit| Some(permit.kind()) != wanted) {
@@ -68,8 +85,12 @@ async fn target(
             (Step::Record { records, ends }, _) => {
                 Box::pin(record::write(ctx, unit, &taken, records, ends)).await?;
             }
-            (Step::Observe(observe), _) => return Ok(until_listed(taken, observe, payer, pause)),
+            (Step::Observe(observe), _) => {
+                let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, observe.urgency).await);
+                return Ok(until_listed(taken, observe, payer, pause));
+            }
             (Step::Apply(apply), None) => {
+                let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, apply.urgency).await);
                 return Ok(until_permitted(&taken, Kind::Write, apply.urgency, payer, pause));
             }
             (Step::Apply(apply), Some(permit)) => {
@@ -81,8 +102,9 @@ async fn target(
             }
             (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
             (Step::Report(outcome), _) => {
-                let reported = Box::pin(report::all(ctx, unit, &taken, &outcome)).await?;
-                return Ok(reported.or_earlier(pause));
+                let reported = Box::pin(report::all(ctx, unit, &taken, &outcome)).await;
+                let others = Box::pin(report::unresolved(ctx, unresolved)).await;
+                return report::joined(vec![reported, others]).map(|reported| reported.or_earlier(pause));
             }
         }
     }
@@ -95,15 +117,6 @@ fn wanted_permit(step: &Step) -> Option<Kind> {
         Step::Explain(_) => Some(Kind::Read),
         Step::Release(_) | Step::Record { .. } | Step::Observe(_) | Step::Report(_) => None,
     }
-}
-
-/// The pause of a pass that ends before everything is reported: until the next start or end of a grant at the latest. A
-/// wait that has become long is reported.
-async fn pause_and_report_wait(ctx: &Context, unit: &Unit, taken: &Taken, edge: Option<Timestamp>) -> Pause<Brought> {
-    let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-    let is_unfinished = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.sent.is_some());
-    let pause = Pause { until, is_unfinished, ticket: None };
-    pause.or_earlier(report::long_wait(ctx, unit, taken).await)
 }
 
 /// Decides the next step by what was observed last.

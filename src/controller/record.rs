@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+
 use super::context::Context;
-use super::faults::Stop;
+use super::faults::{Fault, Stop};
 use super::snapshot::Taken;
 use super::state::targets::Unit;
+use super::state::tombstones::is_one;
 use super::{in_use, replaced, tombstones, write};
+use crate::api::membership::PendingGrants;
 use crate::core::record::Record;
 
 /// Writes the records. `ends`: something is due to end that does not depend on them, so that a failure does not end the
@@ -24,6 +28,10 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
             false => write::pending_grants(ctx, object, &pending).await.map_err(Into::into),
         };
         match written {
+            // A record that cannot be read again would be written for ever.
+            Ok(written) if PendingGrants::of(&written).is_none() && !is_one(&written.name_any()) => {
+                return Err(Stop::Overtaken);
+            }
             Ok(_) => {}
             Err(in_use::Refused::Overtaken) => return Err(Stop::Overtaken),
             Err(in_use::Refused::Kubernetes(error)) => {
@@ -40,15 +48,19 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
 }
 
 /// Repairs the objects before they are evaluated: a finalizer that another writer removed is added again, and the record
-/// of access at the endpoint of a former provider object is separated.
-pub async fn restore(ctx: &Context, unit: &Unit) -> Result<(), Stop> {
+/// of access at the endpoint of a former provider object is separated. Returns the faults that do not prevent the
+/// evaluation.
+pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<Fault>, Stop> {
+    let mut faults = Vec::new();
     for object in ctx.declarations(unit) {
-        let fault = |error| Stop::of(&object, error);
         let mut present = object.clone();
         if ctx.tombstones.is_stripped(&object) {
-            present = tombstones::put_back(ctx, &object).await.map_err(fault)?;
+            match tombstones::put_back(ctx, &object).await {
+                Ok(restored) => present = restored,
+                Err(error) => faults.push(Fault { object, error, settled: false }),
+            }
         }
-        replaced::part(ctx, &present).await.map_err(|error| fault(Arc::new(error)))?;
+        replaced::part(ctx, &present).await.map_err(|error| Stop::of(&present, Arc::new(error)))?;
     }
-    Ok(())
+    Ok(faults)
 }

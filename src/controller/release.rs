@@ -53,7 +53,7 @@ async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) 
         ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
         return Ok(());
     }
-    let stopped = |error| Stop::Faults(vec![Fault::of_report(object, error)]);
+    let stopped = |error| Stop::Faults(vec![Fault::of_report(object, error, false)]);
     let mut object = object.clone();
     if let Some(status) = released(&object, left, ctx.now()) {
         match write::status(ctx, &object, &status).await {

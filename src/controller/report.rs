@@ -54,15 +54,16 @@ pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
 /// Reports to each declaration of a target, and releases those of which nothing is left to revoke.
 pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome) -> Result<Pause<G>, Stop> {
     let Taken { snapshot, connection, roster, .. } = taken;
-    let (reports, due_in) = ctx.targets.with_memory(unit, |remembered| {
+    let (reports, due_in, settled) = ctx.targets.with_memory(unit, |remembered| {
         let memory = &mut remembered.memory;
         let reports = reports(snapshot, outcome, memory);
         if memory.end(snapshot, outcome) {
             // The change may be in force or not.
             roster.doubt(&snapshot.target.subject_id);
         }
-        let due_in = due_in(taken, outcome, again(snapshot, outcome, &reports), memory, unit);
-        (reports, due_in)
+        let again = again(snapshot, outcome, &reports);
+        let due_in = due_in(taken, outcome, again, memory, unit);
+        (reports, due_in, again == Again::AtEdge)
     });
     match &outcome.kind {
         Kind::Failed { error, .. } => note_provider(ctx, connection, Some(error.reason()), None),
@@ -78,7 +79,7 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
         tell_ignored_target(ctx, &declaration.object, &named);
-        one(ctx, &declaration.object, report)
+        one(ctx, &declaration.object, report, settled)
     });
     let reported = joined(join_all(writes).await)?;
     let resync = Pause { until: Some((Instant::now() + due_in, Urgency::Resync)), ..Pause::until_woken() };
@@ -93,9 +94,9 @@ pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &Taken, request: impl
     }
 }
 
-/// Reports a wait that has become long, or returns when it will have.
-pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken) -> Pause<G> {
-    if taken.snapshot.declarations.iter().all(Declaration::is_observed) {
+/// Reports a wait that has become long, or returns when it will have. What revokes does not wait for a report.
+pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken, urgency: Urgency) -> Pause<G> {
+    if urgency.revokes() || taken.snapshot.declarations.iter().all(Declaration::is_observed) {
         return Pause::until_woken();
     }
     let began = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.began);
@@ -147,13 +148,13 @@ pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, 
         let retry = is_stuck.then(|| Pause::after(Duration::from_secs(60)));
         let at_edge = Pause { until: at_edge, ..Pause::until_woken() };
         let pause = at_edge.or_earlier(retry.unwrap_or(Pause::until_woken()));
-        one(ctx, &object, report).await.map(|reported| pause.or_earlier(reported))
+        one(ctx, &object, report, false).await.map(|reported| pause.or_earlier(reported))
     });
     joined(join_all(writes).await)
 }
 
 /// The earliest of the pauses, or all faults.
-fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
+pub fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
     let mut faults: Vec<Fault> = Vec::new();
     let mut pause = Pause::until_woken();
     for outcome in outcomes {
@@ -166,8 +167,13 @@ fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
     if faults.is_empty() { Ok(pause) } else { Err(Stop::Faults(faults)) }
 }
 
-/// Reports to one object.
-async fn one<G>(ctx: &Context, object: &Arc<ProjectMembership>, report: Report) -> Result<Pause<G>, Stop> {
+/// Reports to one object. `settled`: nothing is left to do at the provider.
+async fn one<G>(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    report: Report,
+    settled: bool,
+) -> Result<Pause<G>, Stop> {
     let Report { told, status, overdue, is_released } = report;
     if is_released {
         release::release(ctx, object).await?;
@@ -183,7 +189,9 @@ async fn one<G>(ctx: &Context, object: &Arc<ProjectMembership>, report: Report) 
         let is_leaving = object.metadata.deletion_timestamp.is_some();
         (!is_leaving).then(|| reporting::condition(ctx, object, &told)).flatten()
     };
-    write::status(ctx, object, &status).await.map_err(|error| Stop::Faults(vec![Fault::of_report(object, error)]))?;
+    write::status(ctx, object, &status)
+        .await
+        .map_err(|error| Stop::Faults(vec![Fault::of_report(object, error, settled)]))?;
     reporting::no_fault(ctx, object.as_ref());
     reporting::missed_grants(ctx, object, &status.roles);
     ctx.metrics.told(told.reason);

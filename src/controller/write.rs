@@ -158,7 +158,7 @@ where
     if ctx.written.ended(&uid, answer.as_ref().ok().map(|written| &written.metadata)) {
         ctx.wake(&reference(object));
     }
-    answer.map(|written| ctx.written.remember(written))
+    answer.map(|written| ctx.written.remember(object, written))
 }
 
 /// Marks a write to a provider object as the operator's own, and requests a check if another writer's change came in

@@ -305,6 +305,12 @@ impl Memory {
         self.attempt.unlisted = outcome.err();
     }
 
+    /// Begins the attempt again, with what was sent.
+    pub fn begin_again(&mut self) {
+        let sent = self.attempt.sent.take();
+        self.attempt = Attempt { sent, ..Attempt::default() };
+    }
+
     /// Ends the attempt: it is reported. Returns whether a write is left unconfirmed.
     pub fn end(&mut self, snapshot: &Snapshot, outcome: &Outcome) -> bool {
         let attempt = std::mem::take(&mut self.attempt);

@@ -185,6 +185,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                 biased;
                 () = &mut stopped => {
                     is_stopping = true;
+                    self.lock().stop();
                     continue;
                 }
                 Some(done) = tasks.join_next() => done,
@@ -294,10 +295,24 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         Some((key, granted))
     }
 
-    /// A ticket has brought something.
+    /// Gives up the tickets of all keys but those that are unfinished.
+    fn stop(&mut self) {
+        for entry in self.entries.values_mut().filter(|entry| !entry.is_unfinished) {
+            entry.granted = None;
+            if let Some((_, abort, _)) = entry.ticket.take() {
+                abort.abort();
+            }
+        }
+    }
+
+    /// A ticket has brought something. What it brings during a pass is given back: that pass may take long, and what it
+    /// decides is not known.
     fn granted(&mut self, key: &K, number: u64, granted: G) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };
+        if entry.is_running {
+            return;
+        }
         entry.granted = Some(granted);
         self.wake(key, Instant::now(), wait.urgency);
     }
@@ -313,8 +328,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         let Some(entry) = self.entries.get_mut(key) else { return false };
         (entry.is_running, entry.is_unfinished) = (false, is_unfinished);
         let is_known = wait.is_some() && entry.ticket.as_ref().map(|(wait, ..)| *wait) == wait;
-        // What a ticket brought meanwhile goes to the next pass, which is due then.
-        let is_new = wait.is_some() && !is_known && entry.granted.is_none();
+        let is_new = wait.is_some() && !is_known;
         if !is_known && let Some((_, abort, _)) = entry.ticket.take() {
             abort.abort();
         }

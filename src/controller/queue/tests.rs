@@ -102,7 +102,7 @@ async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_ticket_brings_during_a_pass_goes_to_the_next_one() {
+async fn what_a_ticket_brings_during_a_pass_is_given_back_and_asked_for_again() {
     let (mut state, now) = (state(), Instant::now());
     let waits = Some(permit(Urgency::Grant));
     state.wake(&"a", now, Urgency::Grant);
@@ -112,8 +112,8 @@ async fn what_a_ticket_brings_during_a_pass_goes_to_the_next_one() {
     state.wake(&"a", now, Urgency::Grant);
     started(&mut state);
     state.granted(&"a", 1, 9);
-    assert!(!state.finished(&"a", None, waits, false), "no second ticket is taken");
-    assert_eq!(state.next(now, false), Some(("a", Some(9))));
+    assert!(state.finished(&"a", None, waits, false), "a ticket is taken again");
+    assert_eq!(state.next(now, false), None);
 }
 
 #[tokio::test(start_paused = true)]

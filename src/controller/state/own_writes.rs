@@ -56,14 +56,20 @@ impl OwnWrites {
         by_others
     }
 
-    /// Stores the response to a write.
-    pub fn remember(&self, object: ProjectMembership) -> Arc<ProjectMembership> {
+    /// Stores the response to a write. Under allow rules, the roles that the write recorded are trusted from now on; those
+    /// that were recorded in `before` already are as trusted as they were.
+    pub fn remember(&self, before: &ProjectMembership, object: ProjectMembership) -> Arc<ProjectMembership> {
         let object = Arc::new(object);
         if let Some(uid) = object.uid() {
             let mut written = self.lock();
             let own = written.entry(uid).or_default();
             if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
-                own.managed.get_or_insert_default().extend(managed(&object));
+                let trusted = own.managed.get_or_insert_default();
+                let was_there: BTreeSet<String> = managed(before).map(|(role, _)| role).collect();
+                let is_trusted = |role: &String| trusted.iter().any(|(known, _)| known == role);
+                let new = managed(&object).filter(|(role, _)| !was_there.contains(role) || is_trusted(role));
+                let new: Vec<_> = new.collect();
+                trusted.extend(new);
             }
             own.object = Some(object.clone());
         }

@@ -85,7 +85,11 @@ pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: 
     under_way
         .map(|(declaration, reading)| {
             let of = Of { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
-            (declaration.uid().to_owned(), of.reported(told.clone()))
+            let mut report = of.reported(told.clone());
+            // A removal may be under way: the record stays as it is until that is known.
+            let shown = entries(observed);
+            report.status.managed_roles = reading.renames.written(&reading.layer.managed, shown);
+            (declaration.uid().to_owned(), report)
         })
         .collect()
 }

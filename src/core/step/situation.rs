@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Kind, Observe, Outcome, REPAIRS, Release, Step, needs_observation, unconfirmed, urgency, view};
 use crate::core::changes::{self, Before};
@@ -22,6 +22,8 @@ use crate::core::snapshot::{Declaration, Observation, Snapshot};
 const ROUNDS: u32 = 3;
 /// A list that a write relies on must not be older than this when the write is sent.
 const FRESH: Duration = Duration::from_secs(5);
+/// How late an end is before it no longer waits for the record of what is granted at the same time.
+const LATE: SignedDuration = SignedDuration::from_secs(1);
 /// Minimum time between two lists of a project when the next one is needed to decide about new declarations.
 const DECISION_SPACING: Duration = Duration::from_secs(1);
 /// Minimum time between two lists of a project when the next one only confirms writes.
@@ -79,7 +81,10 @@ impl<'a> Situation<'a> {
         let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
         let leaving = pairs.filter(|(declaration, _)| declaration.is_leaving());
         leaving
-            .filter(|(declaration, reading)| declaration.is_abandoned() || reading.holds_nothing())
+            .filter(|(declaration, reading)| {
+                // What is due comes first; the report that follows releases the others.
+                declaration.is_abandoned() || reading.holds_nothing() && !matches!(self.urgency(), Urgency::End(_))
+            })
             .map(|(d, _)| Release { uid: d.uid().to_owned(), is_abandoned: d.is_abandoned() })
             .collect()
     }
@@ -115,7 +120,7 @@ impl<'a> Situation<'a> {
             let (not_before, urgency) = (sent.look_at, apply.urgency);
             return Step::Observe(Observe { not_before, spacing: CONFIRM_SPACING, urgency, need: Need::Confirmation });
         }
-        if sent.repairs < REPAIRS && !self.is_still_wanted(&apply.change) {
+        if sent.repairs < REPAIRS && !self.is_still_wanted(apply) {
             // A grant has ended since: the next change is made from what the provider shows.
             return self.act();
         }
@@ -137,9 +142,15 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// Whether a declaration still keeps every managed role that a write adds to what the provider shows.
-    fn is_still_wanted(&self, change: &Change) -> bool {
+    /// Whether every role that a write was to gain is still in effect, and every managed role that it adds to what the
+    /// provider shows is still kept.
+    fn is_still_wanted(&self, apply: &Apply) -> bool {
+        let change = &apply.change;
         let shown = entries(self.observed());
+        let in_effect = |role: &String| self.layers.iter().any(|layer| layer.has_in_effect(role, self.snapshot.now));
+        if !apply.gained.iter().all(|role| in_effect(role) || self.is_base(role)) {
+            return false;
+        }
         let kept = |role: &str| self.layers.iter().any(|layer| layer.keeps(role, self.snapshot.now));
         let managed = |role: &str| self.layers.iter().any(|layer| layer.managed.contains_key(role));
         let mut added = change.outcome().iter().filter(|entry| shown.iter().all(|known| known.role != entry.role));
@@ -216,7 +227,7 @@ impl<'a> Situation<'a> {
         let change = plan.change().filter(|change| attempt.done.as_ref().is_none_or(|done| !is_same(done, change)));
         let view = view(self.snapshot, self.observed(), &self.refused, &self.evaluation.spared);
         let records = records(self.snapshot, &self.evaluation, &self.layers, plan, &view);
-        if !records.is_empty() {
+        if !records.is_empty() && !self.is_overdue() {
             let end = plan.end_unlisted().filter(|_| !attempt.ended_unlisted);
             return match end {
                 // The records failed. What is due ends all the same, if that gives no access to anybody.
@@ -260,6 +271,15 @@ impl<'a> Situation<'a> {
             && self.observed().is_some()
             && !self.snapshot.provider.capabilities.lists_are_current;
         self.apply(change.clone(), Purpose::Plan { through_another }, plan.urgency(self.is_carried_out()))
+    }
+
+    /// Whether an end is overdue and the change only removes: then it does not wait for records of what is to be granted.
+    /// (An exchange at the very end of a role is one change.)
+    fn is_overdue(&self) -> bool {
+        let is_late = |end: Timestamp| self.snapshot.now.duration_since(end) >= LATE;
+        let overdue = matches!(self.plan.urgency(false), Urgency::End(end) if is_late(end));
+        let removes = matches!(self.plan.change(), Some(Change::Remove | Change::Replace(_)));
+        overdue && removes && self.plan.gained().is_empty() && !self.memory.attempt.unrecorded
     }
 
     /// Since when a list must have begun that a change relies on; `None`: the last one is recent enough.
