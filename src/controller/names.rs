@@ -211,7 +211,7 @@ fn untold(
         Err(_) => Refusal {
             reason: Reason::NotAllowed,
             message: format!(
-                "{:?} {:?} has no allow rule for namespace {:?} that what is named {name:?} falls under, or there is no such one: write its id, or ask the administrators of the provider object for a rule",
+                "{:?} {:?} has no allow rule for namespace {:?} that what is named {name:?} falls under, or there is no such one: write its id, or ask those who maintain the provider object for a rule",
                 object.spec.provider_ref.kind,
                 object.spec.provider_ref.name,
                 object.namespace().unwrap_or_default()

@@ -155,7 +155,9 @@ fn unready(key: &ProviderKey, link: &Link) -> Refusal {
             format!("{kind:?} {name:?} is not ready: {reason}: {message}")
         }
         (Link::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
-            format!("{kind:?} {name:?} is not ready: {reason}: the reason is in its own status, for its administrators")
+            format!(
+                "{kind:?} {name:?} is not ready: {reason}: the reason is in its own status, for those who maintain it"
+            )
         }
     };
     Refusal { reason: Reason::ProviderNotReady, message }

@@ -159,7 +159,7 @@ impl Check {
             // If the user wants to stop, the next step says so, and the new member is removed like any other.
             return Ok(before(id));
         }
-        ended?;
+        // However the invitation failed, it may have left the user in the project.
         match self.driver.find_subject(&project, kind, name).await.as_deref() {
             Ok([]) => {}
             Ok([id]) => self.restore(&before(id.clone())).await,
@@ -168,7 +168,7 @@ impl Check {
                 project.id
             )),
         }
-        Err(Ended::GivenUp)
+        Err(ended.err().unwrap_or(Ended::GivenUp))
     }
 
     /// Restores what a subject held, however long the server takes to accept it.

@@ -227,7 +227,7 @@ impl<'a> Situation<'a> {
         let change = plan.change().filter(|change| attempt.done.as_ref().is_none_or(|done| !is_same(done, change)));
         let view = view(self.snapshot, self.observed(), &self.refused, &self.evaluation.spared);
         let records = records(self.snapshot, &self.evaluation, &self.layers, plan, &view);
-        if !records.is_empty() && !self.is_overdue() {
+        if !records.is_empty() && !change.is_some_and(|change| self.is_overdue(change)) {
             let end = plan.end_unlisted().filter(|_| !attempt.ended_unlisted);
             return match end {
                 // The records failed. What is due ends all the same, if that gives no access to anybody.
@@ -275,10 +275,10 @@ impl<'a> Situation<'a> {
 
     /// Whether an end is overdue and the change only removes: then it does not wait for records of what is to be granted.
     /// (An exchange at the very end of a role is one change.)
-    fn is_overdue(&self) -> bool {
+    fn is_overdue(&self, change: &Change) -> bool {
         let is_late = |end: Timestamp| self.snapshot.now.duration_since(end) >= LATE;
         let overdue = matches!(self.plan.urgency(false), Urgency::End(end) if is_late(end));
-        let removes = matches!(self.plan.change(), Some(Change::Remove | Change::Replace(_)));
+        let removes = matches!(change, Change::Remove | Change::Replace(_));
         overdue && removes && self.plan.gained().is_empty() && !self.memory.attempt.unrecorded
     }
 

@@ -272,11 +272,11 @@ impl Governed<'_> {
         let message = match (ask, missing) {
             (Ask::Take, _) => format!(
                 "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
-                 would take it away; but {why}: set roleManagement: Additive, or ask the administrators of the provider object for a rule"
+                 would take it away; but {why}: set roleManagement: Additive, or ask those who maintain the provider object for a rule"
             ),
             (_, Missing::Temporary(_) | Missing::Shorter(_) | Missing::ExpirationTime) => why,
             (Ask::Grant { .. } | Ask::LookUp, _) => {
-                format!("{why}: ask the administrators of the provider object for one, or name another")
+                format!("{why}: ask those who maintain the provider object for one, or name another")
             }
         };
         Refusal { reason: Reason::NotAllowed, message }

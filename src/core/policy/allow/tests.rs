@@ -206,7 +206,7 @@ fn every_role_of_an_object_needs_a_rule() {
 fn a_refusal_says_which_rule_is_missing() {
     let refused = |changes: Value, role: &str, ask| governed(&[rule(changes)]).asks(role, ask).unwrap_err().message;
     let team = "ClusterMembershipProvider \"central\" has no allow rule for namespace \"team-a\"";
-    let ask = "ask the administrators of the provider object for one, or name another";
+    let ask = "ask those who maintain the provider object for one, or name another";
     let there = format!("Identity {IDENTITY} in project {PROJECT}");
     assert_eq!(refused(json!({"namespaces": {"names": []}}), "viewer", FOR_GOOD), format!("{team}: {ask}"));
     assert_eq!(refused(json!({"projects": []}), "viewer", FOR_GOOD), format!("{team} with project {PROJECT}: {ask}"));
