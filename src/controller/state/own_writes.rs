@@ -253,4 +253,38 @@ mod tests {
         assert!(!written.is_own(&version(5)));
         assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
     }
+
+    fn recorded(roles: &[&str], pending: bool) -> ProjectMembership {
+        let managed: Vec<_> = roles.iter().map(|role| serde_json::json!({"role": role})).collect();
+        let pending = if pending { r#"{"number": 1, "roles": [{"role": "admin"}]}"# } else { "" };
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
+            "metadata": {"name": "ci", "uid": UID, "annotations": {"membership.dev/pending-grants": pending}},
+            "spec": {
+                "providerRef": {"kind": "ClusterMembershipProvider", "name": "central"}, "project": {"id": "web"},
+                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
+            },
+            "status": {"managedRoles": managed},
+        }))
+        .unwrap()
+    }
+
+    /// Seen failing when a record that came with a new object was trusted, and when all roles of a response were.
+    #[test]
+    fn only_what_the_operator_recorded_is_trusted_under_allow_rules() {
+        let written = OwnWrites::default();
+        let trusted = || written.trusted(&recorded(&[], false)).unwrap();
+        written.saw(&recorded(&["admin"], true), false);
+        assert!(trusted().is_empty(), "it came with the object");
+        // A write of something else returns the forged record.
+        written.remember(&recorded(&["admin"], true), recorded(&["admin"], true));
+        assert!(trusted().is_empty());
+        written.remember(&recorded(&["admin"], true), recorded(&["admin", "viewer"], false));
+        assert_eq!(trusted(), ["viewer".to_owned()].into(), "it was recorded by this write");
+        written.saw(&recorded(&["admin", "owner"], false), false);
+        assert_eq!(trusted(), ["viewer".to_owned()].into(), "another writer added it later");
+        let led_before = OwnWrites::default();
+        led_before.saw(&recorded(&["owner"], false), true);
+        assert_eq!(led_before.trusted(&recorded(&[], false)).unwrap(), ["owner".to_owned()].into());
+    }
 }

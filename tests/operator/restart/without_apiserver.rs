@@ -3,24 +3,46 @@
 use jiff::SignedDuration;
 use serde_json::json;
 
-use super::{alone, operator};
-use crate::subject::{Subject, each, in_seconds, until};
-use crate::support::{SOON, eventually};
+use simulator::{Fault, Order};
 
+use super::{alone, operator};
+use crate::evidence::Call;
+use crate::subject::{Subject, each, in_seconds, until};
+use crate::support::{SOON, changed, eventually};
+
+/// Seen failing where the pause after a fault counts only the object with the fault: the later end waited for the API
+/// server.
 #[tokio::test]
 async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {
     alone(async |plane, stage| {
         let own = operator(plane).await;
-        let end = in_seconds(5);
+        let end = in_seconds(12);
         let subjects = stage.both("cut-off");
         for subject in &subjects {
             let [a, b, ..] = subject.names();
             stage.declare(subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
             stage.ready(&subject.object()).await;
         }
+        // Another declaration of each target, whose role ends later.
+        let later = end + SignedDuration::from_secs(4);
+        for subject in &subjects {
+            let roles = json!([{"role": subject.names()[3], "temporary": {"expirationTime": later}}]);
+            let object = subject.declares_with(roles, json!({"roleManagement": "Additive"}));
+            let name = format!("beside-{}", subject.name);
+            stage.api.apply(&[changed(object, "/metadata/name", json!(name))]).await;
+            stage.ready(&format!("pm/{name}")).await;
+        }
         plane.kill_apiserver().await.unwrap();
         until(end).await;
-        each(&subjects, async |subject| subject.ends(subject.names()[1], end, "without the API server").await).await;
+        each(&subjects, async |subject| {
+            let [_, b, _, d] = subject.names();
+            subject.ends(b, end, "without the API server").await;
+            // The report of that end fails, and so does the first request for the next one.
+            let (method, list) = subject.call(Call::List);
+            stage.at(subject).order(Order::next(Fault::status(503)).on(method, &list));
+            subject.ends(d, later, "after a report that failed").await;
+        })
+        .await;
         plane.start_apiserver().await.unwrap();
         let after = stage.both("after");
         each(subjects.iter().chain(&after), async |subject| {
