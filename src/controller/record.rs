@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use kube::core::Status;
 
 use super::context::Context;
 use super::faults::{Fault, Stop};
@@ -30,7 +31,7 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
         match written {
             // A record that cannot be read again would be written for ever.
             Ok(written) if PendingGrants::of(&written).is_none() && !is_one(&written.name_any()) => {
-                return Err(Stop::Overtaken);
+                return Err(Stop::of(object, Arc::new(unreadable())));
             }
             Ok(_) => {}
             Err(in_use::Refused::Overtaken) => return Err(Stop::Overtaken),
@@ -63,4 +64,10 @@ pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<Fault>, Stop> {
         replaced::part(ctx, &present).await.map_err(|error| Stop::of(&present, Arc::new(error)))?;
     }
     Ok(faults)
+}
+
+/// The refusal of a record that has more roles than a status may contain.
+fn unreadable() -> kube::Error {
+    let message = "the record of the roles that this object may have granted is too large: the provider has refused to remove roles for so long that no more can be recorded; correct what the condition Ready says first";
+    kube::Error::Api(Box::new(Status { code: 413, ..Status::failure(message, "RequestEntityTooLarge") }))
 }
