@@ -61,7 +61,7 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
             // The change may be in force or not.
             roster.doubt(&snapshot.target.subject_id);
         }
-        let again = again(snapshot, outcome, &reports);
+        let again = again(snapshot, outcome, memory, &reports);
         let due_in = due_in(taken, outcome, again, memory, unit);
         (reports, due_in, again == Again::AtEdge)
     });

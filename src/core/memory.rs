@@ -11,6 +11,7 @@ use crate::api::event::Happening;
 use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
+use crate::core::layers::Layer;
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
 use crate::core::record::{NewRole, Record};
 use crate::core::repairs::Repairs;
@@ -25,6 +26,10 @@ pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two lists that are to show a write.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a write without a response may still be carried out: proxies keep a request that they cannot deliver for up
+/// to a minute.
+pub const UNDER_WAY: Duration = Duration::from_secs(60);
 
 /// The uids and generations of the objects on whose behalf something was requested.
 pub type AskedBy = BTreeSet<(String, i64)>;
@@ -53,6 +58,11 @@ pub struct Memory {
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
     pub repairs: Repairs,
+    /// The roles of writes that had no response. Each write may still be carried out until the instant, so that the record
+    /// of its roles stays until a list that began later does not show them.
+    pub under_way: BTreeMap<String, Instant>,
+    /// This process has observed the target before.
+    pub is_known: bool,
     /// What has happened since the last report.
     pub attempt: Attempt,
 }
@@ -331,6 +341,27 @@ impl Memory {
         attempt.sent.is_some()
     }
 
+    /// Takes in the first observation of the target by this process. A recorded role that it does not show may have been
+    /// requested by an earlier process, which did not live to see the response.
+    pub fn first_observed(&mut self, observation: &Observation, snapshot: &Snapshot) {
+        if std::mem::replace(&mut self.is_known, true) {
+            return;
+        }
+        let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
+        let recorded = snapshot.declarations.iter().filter_map(|declaration| declaration.object.status.as_ref());
+        let recorded = recorded.flat_map(|status| &status.managed_roles).map(|managed| &managed.role);
+        let missing = recorded.filter(|role| entries.iter().all(|entry| entry.role != **role));
+        self.under_way.extend(missing.map(|role| (role.clone(), snapshot.at + UNDER_WAY)));
+    }
+
+    /// Until when a write may still be carried out that would grant a role which a layer has recorded and nothing keeps.
+    pub fn awaits_late_write(&self, layers: &[Layer], now: Timestamp) -> Option<Instant> {
+        let awaited = |(role, _): &(&String, &Instant)| {
+            layers.iter().any(|layer| layer.managed.contains_key(*role) && !layer.keeps(role, now))
+        };
+        self.under_way.iter().filter(awaited).map(|(_, until)| *until).max()
+    }
+
     /// Takes in an observation. Returns the write that it confirms.
     pub fn observed(
         &mut self,
@@ -341,6 +372,7 @@ impl Memory {
         // A role that is shown exists: the record of it counts, whoever granted it first.
         let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
         self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
+        self.under_way.retain(|_, until| observation.listed < *until);
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
@@ -396,6 +428,10 @@ impl Memory {
             // The change may be in force from now on.
             self.tentative.retain(|(_, role)| !apply.gained.contains(role));
             self.unsent.retain(|(_, role)| !apply.gained.contains(role));
+        }
+        if answer.as_ref().is_err_and(|error| error.effect() == Effect::Unknown) {
+            let roles = apply.change.outcome().iter().map(|entry| entry.role.clone());
+            self.under_way.extend(roles.map(|role| (role, now + UNDER_WAY)));
         }
         if let (Purpose::Fallback { index }, Some(refusal)) = (apply.purpose, &mut self.attempt.refusal) {
             refusal.tried = index + 1;

@@ -167,7 +167,7 @@ impl World {
             }
         }
         // What has been there for longer than a list may be old is carried over as well.
-        let is_old = self.hand_at.is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
+        let is_old = self.hand_at.max(self.late_at).is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
         let is_planned = matches!(apply.purpose, Purpose::Plan { .. } | Purpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
         let there = self.provider.member.iter().flat_map(|member| &member.entries).filter(is_foreign);

@@ -1,5 +1,5 @@
 //! The objects of one target, the provider and the clocks, and a driver that carries out the steps of
-//! [`next_step`] as `controller::reconcile` does.
+//! [`decide`] as `controller::reconcile` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use membership_operator::core::policy::Refusal;
 use membership_operator::core::record::Record;
 use membership_operator::core::report::{Again, again, next_edge, reports};
 use membership_operator::core::snapshot::{ProviderView, Snapshot};
-use membership_operator::core::step::{Kind, Observe, Outcome, Step, next_step, unconfirmed};
+use membership_operator::core::step::{Kind, Observe, Outcome, Step, decide, unconfirmed};
 
 use crate::events;
 use crate::objects::{Object, target};
@@ -50,6 +50,8 @@ pub struct World {
     pub interruption: Option<(usize, events::Interruption)>,
     /// The time of the last change that somebody else made at the provider.
     pub hand_at: Option<Instant>,
+    /// The time of the last write of the operator that was carried out after it was given up.
+    pub late_at: Option<Instant>,
     /// Roles that no object declares, as somebody else brought them between two passes.
     pub brought: BTreeMap<String, Entry>,
     /// An object tolerates no unmanaged role, or a removal needed a sacrifice.
@@ -98,6 +100,11 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.at += by;
         self.wall += SignedDuration::try_from(by).unwrap();
+        if self.provider.advance(self.at) {
+            trace!(self, "a delayed write is carried out: {:?}", self.provider.member);
+            // It may replace what somebody else wrote in the meantime.
+            (self.late_at, self.may_lose) = (Some(self.at), true);
+        }
     }
 
     /// Everything that is in memory is lost.
@@ -142,12 +149,8 @@ impl World {
                 return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: true });
             }
             let snapshot = self.snapshot();
-            self.memory.begin(&snapshot);
             let observation = self.roster.observation();
-            if let Some(observation) = &observation {
-                self.memory.observed(observation, snapshot.provider.capabilities, snapshot.at);
-            }
-            let next = next_step(&snapshot, observation.as_ref(), &self.memory);
+            let (_, next) = decide(&snapshot, observation.as_ref(), &mut self.memory);
             self.advance(Duration::from_millis(1));
             match next.step {
                 Step::Release(releases) => {
@@ -205,7 +208,6 @@ impl World {
 
     fn observe(&mut self, observe: &Observe) {
         let Observe { not_before, spacing, need, .. } = *observe;
-        self.memory.asked(need, not_before);
         trace!(self, "observe {need:?}");
         if not_before > self.at {
             self.advance(not_before - self.at);
@@ -305,7 +307,7 @@ impl World {
         if self.memory.end(snapshot, outcome) {
             self.roster.doubt(self.at);
         }
-        let again = again(snapshot, outcome, &reports);
+        let again = again(snapshot, outcome, &self.memory, &reports);
         let due_in = self.due_in(snapshot, outcome, again);
         let edge = next_edge(&reports, snapshot.now);
         let until_edge = edge.and_then(|edge| Duration::try_from(edge.duration_since(self.now())).ok());
@@ -375,7 +377,7 @@ impl World {
             let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
             let is_quiet = is_quiet && (is_forgotten || self.declares_unknown());
             let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);
-            if pass.is_at_rest && is_quiet && is_listed {
+            if pass.is_at_rest && is_quiet && is_listed && self.provider.under_way.is_empty() {
                 return self.check_rest();
             }
             trace!(self, "{:?} later", pass.due_in);
@@ -427,6 +429,7 @@ pub fn world(mut random: Random, provider: Provider, cluster: bool) -> World {
         statuses_fail: 0,
         interruption: None,
         hand_at: None,
+        late_at: None,
         brought: BTreeMap::new(),
         may_lose: false,
         is_passing: false,

@@ -10,7 +10,7 @@ use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 use crate::core::error::{Error, Retry};
 use crate::core::evaluation;
 use crate::core::layers;
-use crate::core::member::Term;
+use crate::core::member::{Member, Term};
 use crate::core::policy::Refusal;
 use crate::core::status::{self, Told};
 use crate::core::step::Kind;
@@ -36,6 +36,12 @@ impl Of<'_> {
             Some(_) => everything.iter().all(kept),
         };
         let why = self.why_it_stays();
+        let awaits_late_write = self.memory.awaits_late_write(self.layers, self.now()).is_some();
+        if failure.is_none() && !is_handed_over && awaits_late_write && self.is_removed() {
+            let message = "the access was removed; a write that granted it had no response and may still be carried out: the object is released when the provider doesn't show the access a minute later";
+            let report = self.reported(Told::new(Reason::Progressing, message));
+            return Report { overdue: BTreeSet::new(), ..report };
+        }
         let message = match failure {
             _ if is_handed_over => {
                 "other declarations of this target keep roles of this object: waiting until they have recorded them"
@@ -78,6 +84,12 @@ impl Of<'_> {
         let is_carried_out = self.failure().is_none_or(|(_, removed)| removed) && self.outcome.kind != Kind::Contested;
         let is_revoked = self.member().is_some_and(|member| nothing_left(&self.answered_for(member)));
         is_gone || is_taken_over || (is_carried_out && is_revoked) || self.is_orphaned()
+    }
+
+    /// Whether the provider shows nothing that the declaration manages.
+    fn is_removed(&self) -> bool {
+        let entries = |member: &Member| member.entries.iter().any(|entry| self.layer().managed.contains_key(&entry.role));
+        self.member().is_some_and(|member| !member.is_some_and(entries))
     }
 
     /// Whether the provider is unavailable and all of the access is to be left in place.

@@ -95,8 +95,9 @@ pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: 
 }
 
 /// When the next attempt is due.
-pub fn again(snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Again {
+pub fn again(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory, reports: &[Report]) -> Again {
     let due = is_due(snapshot, outcome);
+    let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
         Kind::Failed { error, .. } => match error.retry() {
@@ -108,6 +109,9 @@ pub fn again(snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Agai
             Retry::Terminal => Again::AtEdge,
         },
         Kind::Contested if outcome.plan.revokes() => Again::Soon,
+        Kind::Settled if let Some(until) = memory.awaits_late_write(&layers, snapshot.now) => {
+            Again::After(until.saturating_duration_since(snapshot.at))
+        }
         Kind::NotAsked if stays => Again::After(Duration::from_secs(60)),
         Kind::Settled if stays => Again::Soon,
         Kind::Settled if reports.iter().any(|report| report.told.reason == Reason::Progressing) => Again::Backoff,
@@ -238,10 +242,13 @@ impl Of<'_> {
         }
     }
 
-    /// The roles of the provider's row that this declaration has to record for as long as the provider shows them.
+    /// The roles of the provider's row that this declaration has to record for as long as the provider shows them, and
+    /// those that a late write may still add to it.
     fn answered_for(&self, member: Option<&Member>) -> BTreeSet<String> {
         let view = view(self.snapshot, member, &self.outcome.refused, &self.outcome.evaluation.spared);
-        plan::shown(self.layer(), self.layers, &view)
+        let mut shown = plan::shown(self.layer(), self.layers, &view);
+        shown.extend(self.memory.under_way.keys().cloned());
+        shown
     }
 
     /// What the declaration manages after the pass.

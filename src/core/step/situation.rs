@@ -168,6 +168,8 @@ impl<'a> Situation<'a> {
         let requested = memory.requested.values().map(|(_, since)| *since).max();
         // An observation may be as old as drift may remain, and no older than a request to reconcile.
         let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
+        let late_write = memory.awaits_late_write(&self.layers, self.snapshot.now).filter(|until| *until <= now);
+        let oldest = oldest.max(late_write);
         let observe = |not_before: Instant, spacing: Duration, need: Need| {
             Some(Observe { not_before, spacing, urgency: self.urgency(), need })
         };
