@@ -9,24 +9,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::connections::{Connection, Link};
+use super::connections::{Connection, ConnectionState};
 use super::context::Context;
-use super::faults::Stop;
+use super::faults::EarlyEnd;
 use super::in_use;
-use super::provider_object::Named;
+use super::provider_object::NamedProvider;
 use super::resolve;
 use super::write;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
-use crate::core::evaluation::{Beside, Reading, read};
+use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, read};
 use crate::core::layers::Phase;
 use crate::core::member::{Project, Term};
-use crate::core::policy::allow::Place;
-use crate::core::policy::{self, Pinned, Refusal};
+use crate::core::policy::allow::ResolvedTarget;
+use crate::core::policy::{self, PinnedIds, Refusal};
 use crate::core::snapshot::requested;
-use crate::core::status::{self, InForce, Told};
+use crate::core::status::{self, InForce, ReadyCondition};
 use crate::provider::error::Effect;
-use crate::provider::quota::Kind;
+use crate::provider::quota::RequestKind;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::telemetry::liveness::waiting;
 
@@ -67,12 +67,12 @@ impl From<Error> for Lookup {
 }
 
 /// Why a lookup ends early.
-enum Ended {
+enum LookupEnd {
     With(Lookup),
-    Stopped(Stop),
+    Stopped(EarlyEnd),
 }
 
-impl<T: Into<Lookup>> From<T> for Ended {
+impl<T: Into<Lookup>> From<T> for LookupEnd {
     fn from(lookup: T) -> Self {
         Self::With(lookup.into())
     }
@@ -83,8 +83,8 @@ pub async fn look_up(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
-) -> Result<Lookup, Stop> {
+    named: &NamedProvider,
+) -> Result<Lookup, EarlyEnd> {
     match found(ctx, object, connection, named).await {
         // Another object may have this name by now.
         Ok(_) if ctx.still_there(object).is_none() => Ok(Lookup::Gone),
@@ -100,8 +100,8 @@ pub async fn look_up(
             due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
             Ok(Lookup::Found)
         }
-        Err(Ended::With(lookup)) => Ok(lookup),
-        Err(Ended::Stopped(stop)) => Err(stop),
+        Err(LookupEnd::With(lookup)) => Ok(lookup),
+        Err(LookupEnd::Stopped(stop)) => Err(stop),
     }
 }
 
@@ -109,8 +109,8 @@ async fn found(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
-) -> Result<Pinned, Ended> {
+    named: &NamedProvider,
+) -> Result<PinnedIds, LookupEnd> {
     let (spec, server) = (&object.spec, &connection.server);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let mut pinned = ctx.targets.pinned(object);
@@ -119,7 +119,7 @@ async fn found(
     }
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
     let namespace = object.namespace().unwrap_or_default();
-    let permit = async || connection.quota.permit(Kind::Read, urgency, &namespace).await;
+    let permit = async || connection.quota.permit(RequestKind::Read, urgency, &namespace).await;
     if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
         let organization = policy::organization_id(spec, server)?;
         let found = connection.provider.find_project(&permit().await, name, organization.as_deref()).await;
@@ -132,7 +132,7 @@ async fn found(
             let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named, Some(&id)) };
             allowed.map(|()| id)
         });
-        let somewhere = Place { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
+        let somewhere = ResolvedTarget { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
         pinned.project_id = Some(found.map_err(|refusal| untold(ctx, object, named, somewhere, name, refusal))?);
     }
     let Some(project) = policy::project(spec, server, &pinned)? else {
@@ -151,8 +151,8 @@ async fn found(
         let door = ctx.targets.door(&connection.endpoint, &project.id, name);
         let _alone = if invites { Some(waiting(door.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
-        let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
-        let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };
+        let in_project = ResolvedTarget { project_id: Some(&project.id), ..anywhere(object) };
+        let somebody = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
         let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
         // The provider's error may name a subject other than the one that was requested. A user with a similar name is
         // not invited.
@@ -162,12 +162,12 @@ async fn found(
         pinned.subject_id = Some(match one_subject(ids?, spec.subject.kind, name, &project) {
             Ok(id) if deleting => id,
             Ok(id) => {
-                let place = Place { subject_id: Some(&id), ..in_project };
+                let place = ResolvedTarget { subject_id: Some(&id), ..in_project };
                 may_be_at(ctx, object, named, place).map_err(untold)?;
                 id
             }
-            Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
-            Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(untold(refusal).into()),
+            Err(NotUnique::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
+            Err(NotUnique::None(refusal) | NotUnique::Several(refusal)) => return Err(untold(refusal).into()),
         });
     }
     Ok(pinned)
@@ -178,16 +178,16 @@ async fn found(
 fn may_look_up(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &Named,
+    named: &NamedProvider,
     project_id: Option<&String>,
 ) -> Result<(), Refusal> {
-    may_be_at(ctx, object, named, Place { project_id: project_id.map(String::as_str), ..anywhere(object) })
+    may_be_at(ctx, object, named, ResolvedTarget { project_id: project_id.map(String::as_str), ..anywhere(object) })
 }
 
 /// The object's target as far as the ids in its spec determine it.
-fn anywhere(object: &ProjectMembership) -> Place<'_> {
+fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
     let subject = &object.spec.subject;
-    Place {
+    ResolvedTarget {
         project_id: object.spec.project.id.as_deref(),
         subject_kind: subject.kind,
         subject_id: subject.id.as_deref(),
@@ -200,8 +200,8 @@ fn anywhere(object: &ProjectMembership) -> Place<'_> {
 fn untold(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &Named,
-    unlisted: Place<'_>,
+    named: &NamedProvider,
+    unlisted: ResolvedTarget<'_>,
     name: &str,
     refusal: Refusal,
 ) -> Refusal {
@@ -220,7 +220,12 @@ fn untold(
     }
 }
 
-fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Place<'_>) -> Result<(), Refusal> {
+fn may_be_at(
+    ctx: &Context,
+    object: &ProjectMembership,
+    named: &NamedProvider,
+    place: ResolvedTarget<'_>,
+) -> Result<(), Refusal> {
     let admitted = policy::admit(&object.spec)?;
     let labels = resolve::labels(ctx, object);
     let governed = resolve::governed(named, object, labels.as_ref(), place);
@@ -228,7 +233,7 @@ fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Pl
 }
 
 /// Why a name doesn't identify one subject.
-pub enum NotOne {
+pub enum NotUnique {
     /// No subject has the name.
     None(Refusal),
     /// Several subjects have the name.
@@ -249,16 +254,16 @@ pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
 }
 
 /// The only subject among those found for a name.
-pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
+pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotUnique> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
     match <[String; 1]>::try_from(ids) {
         Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(NotOne::None(refused(format!(
+        Err(_) if count == 0 => Err(NotUnique::None(refused(format!(
             "there is no {kind:?} named {name:?} that the provider's credential can see from project {}: check subject.name, or write subject.id",
             project.id
         )))),
-        Err(_) => Err(NotOne::Several(refused(format!(
+        Err(_) => Err(NotUnique::Several(refused(format!(
             "{count} subjects of kind {kind:?} are named {name:?}: create the object again with subject.id"
         )))),
     }
@@ -270,10 +275,10 @@ async fn bring_in(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
+    named: &NamedProvider,
     project: &Project,
     name: &str,
-) -> Result<String, Ended> {
+) -> Result<String, LookupEnd> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
     let reading = reading_of_newcomer(ctx, object, connection, named, project, now);
@@ -297,11 +302,11 @@ async fn bring_in(
         ..PendingGrants::default()
     };
     let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(|refused| match refused {
-        in_use::Refused::Overtaken => Ended::Stopped(Stop::Overtaken),
-        in_use::Refused::Kubernetes(error) => Ended::Stopped(Stop::of(object, error)),
+        in_use::FinalizeError::Overtaken => LookupEnd::Stopped(EarlyEnd::Overtaken),
+        in_use::FinalizeError::Kubernetes(error) => LookupEnd::Stopped(EarlyEnd::of(object, error)),
     })?;
     let namespace = object.namespace().unwrap_or_default();
-    let permit = connection.quota.permit(Kind::Write, Urgency::Grant, &namespace).await;
+    let permit = connection.quota.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
     // Check again under the permit: an invitation mail can't be recalled.
     let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)
@@ -320,7 +325,7 @@ async fn bring_in(
         let after = ProjectMembershipStatus { managed_roles: managed, roles, ..after };
         write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
-    invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
+    invited.map_err(|error| LookupEnd::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
 
 /// Evaluates an object whose user isn't in the project yet.
@@ -328,12 +333,12 @@ fn reading_of_newcomer(
     ctx: &Context,
     object: &ProjectMembership,
     connection: &Connection,
-    named: &Named,
+    named: &NamedProvider,
     project: &Project,
     now: Timestamp,
-) -> Reading {
+) -> DeclarationEvaluation {
     let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
-    let beside = Beside {
+    let beside = EvaluationInputs {
         capabilities: connection.provider.capabilities(SubjectKind::User),
         observed: None,
         record: &record,
@@ -348,8 +353,8 @@ fn reading_of_newcomer(
 }
 
 /// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
-fn unknown_subject(project: &Project) -> Place<'_> {
-    Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
+fn unknown_subject(project: &Project) -> ResolvedTarget<'_> {
+    ResolvedTarget { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
 }
 
 /// Whether the object, in its current version, still requires this user to be invited through this connection.
@@ -357,8 +362,7 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
     let Some(object) = ctx.still_there(object) else {
         return false;
     };
-    let current =
-        matches!(ctx.connections.get(&connection.key), Some(Link::Ready(link)) if std::ptr::eq(&*link, connection));
+    let current = matches!(ctx.connections.get(&connection.key), Some(ConnectionState::Ready(link)) if std::ptr::eq(&*link, connection));
     // The current rules apply.
     let Some(named) = ctx.providers.find(&connection.key) else {
         return false;
@@ -368,9 +372,15 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 
-async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: &Reading) -> Result<(), Ended> {
-    let told =
-        Told::new(Reason::Converged, "no role is in effect: the user is brought into the project when one starts");
+async fn say_scheduled(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    reading: &DeclarationEvaluation,
+) -> Result<(), LookupEnd> {
+    let told = ReadyCondition::new(
+        Reason::Converged,
+        "no role is in effect: the user is brought into the project when one starts",
+    );
     let status = status_of(ctx, object, reading, &reading.layer.managed, &told);
     write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
 }
@@ -378,9 +388,9 @@ async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: 
 fn status_of(
     ctx: &Context,
     object: &ProjectMembership,
-    reading: &Reading,
+    reading: &DeclarationEvaluation,
     record: &BTreeMap<String, Term>,
-    told: &Told,
+    told: &ReadyCondition,
 ) -> ProjectMembershipStatus {
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
@@ -399,8 +409,8 @@ fn status_of(
     }
 }
 
-fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> Ended {
-    Ended::Stopped(Stop::of(object, Arc::new(error)))
+fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> LookupEnd {
+    LookupEnd::Stopped(EarlyEnd::of(object, Arc::new(error)))
 }
 
 /// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the

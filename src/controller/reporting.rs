@@ -10,19 +10,19 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::state::outage::Concern;
+use super::state::outage::FaultScope;
 use super::state::tombstones;
 use crate::api::condition::Standing;
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation;
 use crate::core::notices::Notices;
-use crate::core::status::{self, Told};
+use crate::core::status::{self, ReadyCondition};
 
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
 /// soon a wait has to be reported, if the next pass has to be scheduled for that.
-pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
+pub fn condition(ctx: &Context, object: &ProjectMembership, told: &ReadyCondition) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
     let now = Instant::now().into_std();
     match told.reason.standing() {
@@ -36,7 +36,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Opti
             return left;
         }
         Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
-            emit(ctx, object, Happening::Failed, told.reason, &told.message);
+            emit(ctx, object, EventKind::Failed, told.reason, &told.message);
         }
         Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
@@ -52,17 +52,17 @@ fn begins(object: &ProjectMembership, reason: Reason) -> bool {
 
 /// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its
 /// memberships.
-fn report_wait(ctx: &Context, object: &ProjectMembership, told: &Told) {
+fn report_wait(ctx: &Context, object: &ProjectMembership, told: &ReadyCondition) {
     let message = format!("{}: {}", told.reason, told.message);
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     if provider.is_some_and(|provider| provider.is_reported_not_ready()) {
-        ctx.events.tell(object, Happening::Waiting, &[message], object.spec.justification.as_deref());
+        ctx.events.tell(object, EventKind::Waiting, &[message], object.spec.justification.as_deref());
     } else {
-        emit(ctx, object, Happening::Waiting, told.reason, &message);
+        emit(ctx, object, EventKind::Waiting, told.reason, &message);
     }
 }
 
-fn emit(ctx: &Context, object: &ProjectMembership, happening: Happening, reason: Reason, message: &str) {
+fn emit(ctx: &Context, object: &ProjectMembership, happening: EventKind, reason: Reason, message: &str) {
     let (namespace, name) = (object.namespace(), object.name_any());
     let name = tombstones::name_of(&name);
     tracing::warn!(namespace, name, %reason, "{message}");
@@ -91,7 +91,7 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
         ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
         ctx.metrics.unrevoked(overdue.reason);
-        emit(ctx, object, Happening::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
+        emit(ctx, object, EventKind::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
     }
 }
 
@@ -110,7 +110,7 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
         roles = missed.join(", "),
         "not granted: the windows ended before the roles could be granted"
     );
-    ctx.events.tell(object, Happening::NotGranted, &missed, object.spec.justification.as_deref());
+    ctx.events.tell(object, EventKind::NotGranted, &missed, object.spec.justification.as_deref());
 }
 
 /// Records that nothing of the object is overdue. (Each revocation has an event of its own.)
@@ -160,9 +160,9 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
 /// API server is probed; a failure that concerns this object is logged. Returns how many passes in a row have met a
 /// fault.
 pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
-    let concern = Concern::of(error);
+    let concern = FaultScope::of(error);
     let undecided = ctx.outage.is_undecided();
-    if concern == Concern::Server {
+    if concern == FaultScope::Server {
         ctx.outage.suspect();
     }
     let uid = object.uid().unwrap_or_default();

@@ -26,11 +26,11 @@ use tower::filter::FilterLayer;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::{Kind, ProviderObject, Providers};
+use super::provider_object::{ProviderObject, Providers, ProvidersOfKind};
 use super::providers::Checker;
 use super::queue::{Delay, Queue};
 use super::state::in_use::InUse;
-use super::state::namespaces::Namespaces;
+use super::state::namespaces::NamespaceLabels;
 use super::state::outage::{self, Outage};
 use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
@@ -56,7 +56,7 @@ const CLOCK_JUMP: Duration = Duration::from_secs(1);
 const LABELS: Duration = Duration::from_secs(10);
 
 /// What the controller needs from its caller.
-pub struct Outside {
+pub struct Dependencies {
     /// The client of the API server. It must send nothing but GET while this process does not lead: see
     /// [`while_leading`].
     pub client: Client,
@@ -106,8 +106,8 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 }
 
 /// Builds a controller. Nothing happens until its parts are polled.
-pub fn wire(outside: Outside) -> Wiring {
-    let Outside { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
+pub fn wire(outside: Dependencies) -> Wiring {
+    let Dependencies { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
         outside;
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
@@ -116,7 +116,7 @@ pub fn wire(outside: Outside) -> Wiring {
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
-    let (namespaces, namespaces_writer) = Namespaces::new();
+    let (namespaces, namespaces_writer) = NamespaceLabels::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
         memberships: memberships.clone(),
@@ -186,7 +186,7 @@ pub fn wire(outside: Outside) -> Wiring {
 }
 
 /// What fills the cache of one kind of provider objects and tracks its state.
-struct Source<K: ProviderObject> {
+struct CacheSource<K: ProviderObject> {
     store: Store<K>,
     writer: Writer<K>,
     woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
@@ -194,15 +194,16 @@ struct Source<K: ProviderObject> {
     listed: signal::Sender<bool>,
 }
 
-fn source<K: ProviderObject>() -> (Kind<K>, Source<K>) {
+fn source<K: ProviderObject>() -> (ProvidersOfKind<K>, CacheSource<K>) {
     let (store, writer) = reflector::store();
     let (wake, woken) = mpsc::unbounded_channel();
     let (not_served, listed) = (signal::Sender::new(false), signal::Sender::new(false));
-    let kind = Kind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
-    (kind, Source { store, writer, woken, not_served, listed })
+    let kind =
+        ProvidersOfKind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
+    (kind, CacheSource { store, writer, woken, not_served, listed })
 }
 
-impl<K: ProviderObject> Source<K> {
+impl<K: ProviderObject> CacheSource<K> {
     fn watched(
         self,
         apis: Vec<Api<Stored<K>>>,

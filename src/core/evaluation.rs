@@ -8,7 +8,7 @@ use super::places::MOST_DECLARATIONS;
 use super::snapshot::{Snapshot, is_finalized, is_status_lost};
 use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use crate::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, Reason, RoleManagement};
-use crate::core::grants::{self, Grant, Past, Starts};
+use crate::core::grants::{self, Grant, RecordHistory, Starts};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
 use crate::core::plan;
@@ -21,14 +21,14 @@ use crate::core::status::term_of;
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// One for each declaration of the snapshot, in the same order.
-    pub readings: Vec<Reading>,
+    pub readings: Vec<DeclarationEvaluation>,
     /// Unmanaged roles that no declaration which removes something may take, not even when the whole member is removed.
     pub spared: BTreeSet<String>,
 }
 
 /// An object as a layer, with what is needed to write its status.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct DeclarationEvaluation {
     /// The layer.
     pub layer: Layer,
     /// The spec's roles, if the spec was admitted.
@@ -44,7 +44,7 @@ pub struct Reading {
     pub renames: Renames,
 }
 
-impl Reading {
+impl DeclarationEvaluation {
     /// Whether the object has recorded nothing.
     pub fn holds_nothing(&self) -> bool {
         self.layer.managed.is_empty() && self.layer.carried.is_empty()
@@ -66,7 +66,7 @@ impl Reading {
 
 /// The inputs, besides the object itself, from which it is evaluated.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
+pub struct EvaluationInputs<'a> {
     /// The provider's capabilities.
     pub capabilities: Capabilities,
     /// The member as the provider shows it.
@@ -106,7 +106,7 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
         let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
-        let beside = Beside {
+        let beside = EvaluationInputs {
             capabilities: provider.capabilities,
             observed,
             record: &declaration.record,
@@ -120,7 +120,7 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
         let mut reading = read(&declaration.object, &beside);
         if let (Some(governed), Some(trusted)) = (governed, &declaration.trusted) {
             // A user who can forge a record must not be able to remove roles that no rule gives them.
-            let Reading { layer, renames, .. } = &mut reading;
+            let DeclarationEvaluation { layer, renames, .. } = &mut reading;
             let written = |role: &str| trusted.contains(renames.recorded_as(role));
             layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
         }
@@ -141,7 +141,7 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
 }
 
 /// The unmanaged roles that none of the declarations which remove a role may take.
-fn spared(snapshot: &Snapshot, readings: &[Reading], foreign: BTreeSet<String>) -> BTreeSet<String> {
+fn spared(snapshot: &Snapshot, readings: &[DeclarationEvaluation], foreign: BTreeSet<String>) -> BTreeSet<String> {
     let removes = |layer: &Layer| layer.managed.keys().any(|role| !layer.keeps(role, snapshot.now));
     let removing: Vec<Governed<'_>> = (snapshot.declarations.iter().zip(readings))
         .filter(|(_, reading)| removes(&reading.layer))
@@ -153,7 +153,7 @@ fn spared(snapshot: &Snapshot, readings: &[Reading], foreign: BTreeSet<String>) 
 }
 
 /// Evaluates one object.
-pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
+pub fn read(object: &ProjectMembership, beside: &EvaluationInputs<'_>) -> DeclarationEvaluation {
     let none = ProjectMembershipStatus::default();
     let status = object.status.as_ref().unwrap_or(&none);
     let (mut managed, renames) = recognised(object, beside.record, beside.observed);
@@ -163,7 +163,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         |_| Vec::new(),
         |admitted| grants::evaluate(admitted, &starts(object, status, &managed, beside), beside.now),
     );
-    let checked = Checked { object, admission: &admission, grants: &asked_for, beside };
+    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, beside };
     // An object may not see the state of roles that it could not be granted.
     let compares = !deleting && is_looking_on(object) && refused(&checked).is_none();
     let inactive = if deleting { None } else { inactive(&checked) };
@@ -190,7 +190,7 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         managed,
         carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
     };
-    Reading { layer, admitted, inactive, refused_by_observation: false, compares, renames }
+    DeclarationEvaluation { layer, admitted, inactive, refused_by_observation: false, compares, renames }
 }
 
 /// Applies the ends that a spec which is not admitted brings forward to the roles that its object has recorded.
@@ -234,26 +234,26 @@ pub fn recognised(
 }
 
 /// What a check looks at.
-struct Checked<'a> {
+struct CheckInputs<'a> {
     object: &'a ProjectMembership,
     admission: &'a Result<Admitted, Refusal>,
     grants: &'a [Grant],
-    beside: &'a Beside<'a>,
+    beside: &'a EvaluationInputs<'a>,
 }
 
 /// Why an object may not be carried out; `None`: this check has no objection.
-type Check = fn(&Checked<'_>) -> Option<Refusal>;
+type Check = fn(&CheckInputs<'_>) -> Option<Refusal>;
 
 /// Why a declaration cannot be carried out, in the order in which it is checked. What depends on the observation is
 /// checked afterwards: [`refuse_adoption`] and [`refuse_taking`].
 const CHECKS: [Check; 4] = [provider_is_ready, is_valid, is_not_the_operator, is_allowed];
 
-fn refused(checked: &Checked<'_>) -> Option<Refusal> {
+fn refused(checked: &CheckInputs<'_>) -> Option<Refusal> {
     CHECKS.iter().find_map(|check| check(checked))
 }
 
 /// Why the grants of an object that isn't being deleted don't count.
-fn inactive(checked: &Checked<'_>) -> Option<Refusal> {
+fn inactive(checked: &CheckInputs<'_>) -> Option<Refusal> {
     suspended(checked.object)
         .or_else(|| refused(checked))
         .or_else(|| is_enforced(checked))
@@ -264,31 +264,31 @@ fn refusal(reason: Reason, message: &str) -> Option<Refusal> {
     Some(Refusal { reason, message: message.to_owned() })
 }
 
-fn provider_is_ready(checked: &Checked<'_>) -> Option<Refusal> {
+fn provider_is_ready(checked: &CheckInputs<'_>) -> Option<Refusal> {
     checked.beside.unready.cloned()
 }
 
-fn is_valid(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
     checked.admission.as_ref().err().cloned()
 }
 
-fn is_not_the_operator(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_not_the_operator(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
     if checked.beside.ourselves { refusal(Reason::NotAllowed, message) } else { None }
 }
 
-fn is_allowed(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let admitted = checked.admission.as_ref().ok()?;
     checked.beside.governed?.may_grant(admitted, checked.grants).err()
 }
 
-fn is_enforced(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let observes = checked.object.spec.management_policy == ManagementPolicy::Observe;
     let message = "managementPolicy is Observe: differences are shown, nothing is written";
     if observes { refusal(Reason::Observed, message) } else { None }
 }
 
-fn takes_precedence(checked: &Checked<'_>) -> Option<Refusal> {
+fn takes_precedence(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
     if checked.beside.shadowed { refusal(Reason::Conflict, message) } else { None }
 }
@@ -318,7 +318,7 @@ pub fn beyond_the_bound() -> Refusal {
 pub fn refuse_adoption(
     object: &ProjectMembership,
     index: usize,
-    readings: &mut [Reading],
+    readings: &mut [DeclarationEvaluation],
     observed: Option<&Member>,
     now: Timestamp,
 ) {
@@ -350,7 +350,7 @@ pub fn refuse_adoption(
 /// The unmanaged roles in force: no declaration has recorded them, so that removing one takes away a grant that the
 /// operator didn't make. The role that gives no access isn't included.
 pub fn foreign(
-    readings: &[Reading],
+    readings: &[DeclarationEvaluation],
     capabilities: Capabilities,
     observed: Option<&Member>,
     now: Timestamp,
@@ -363,7 +363,7 @@ pub fn foreign(
 
 /// Refuses an Exclusive object that would remove an unmanaged role which no rule lets its namespace remove. A role that
 /// the object declares itself is permitted.
-pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
+pub fn refuse_taking(reading: &mut DeclarationEvaluation, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
     let (Some(governed), Phase::Counts, true) = (governed, reading.layer.phase, reading.layer.exclusive) else {
         return;
     };
@@ -382,14 +382,14 @@ fn starts(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
     managed: &BTreeMap<String, Term>,
-    beside: &Beside<'_>,
+    beside: &EvaluationInputs<'_>,
 ) -> Starts {
     // The finalizer is added before the first write to the provider: an object without it never granted anything,
     // however long it has waited.
     let past = match (is_finalized(object), is_status_lost(object)) {
-        (false, _) => Past::New,
-        (true, true) => Past::Lost,
-        (true, false) => Past::Recorded,
+        (false, _) => RecordHistory::New,
+        (true, true) => RecordHistory::Lost,
+        (true, false) => RecordHistory::Recorded,
     };
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
@@ -448,7 +448,7 @@ pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
 /// Whether an unmanaged role that a repair removed temporarily may be restored because a status records it. Under allow
 /// rules, a status alone is not enough for a role that could never be granted to the namespace: otherwise a user who
 /// forges the status would receive that role.
-fn may_restore(beside: &Beside<'_>, entry: &Entry) -> bool {
+fn may_restore(beside: &EvaluationInputs<'_>, entry: &Entry) -> bool {
     beside.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::api::ProjectMembership;
 use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, TargetStatus};
 use crate::core::clocks::Agreement;
-use crate::core::evaluation::{Evaluation, Reading};
+use crate::core::evaluation::{DeclarationEvaluation, Evaluation};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Change, Entry, Member, Term};
-use crate::core::plan::{Plan, View, base_to_record};
+use crate::core::plan::{Plan, PlanInputs, base_to_record};
 use crate::core::snapshot::{Declaration, Snapshot};
 
 /// What to record of one declaration.
@@ -53,9 +53,9 @@ pub fn records(
     evaluation: &Evaluation,
     layers: &[Layer],
     plan: &Plan,
-    view: &View<'_>,
+    view: &PlanInputs<'_>,
 ) -> Vec<Record> {
-    let may_carry = |declaration: &Declaration, reading: &Reading, entry: &Entry| {
+    let may_carry = |declaration: &Declaration, reading: &DeclarationEvaluation, entry: &Entry| {
         let governed = snapshot.governed(declaration);
         reading.layer.phase != Phase::Holds && governed.is_none_or(|rules| rules.may_restore(&entry.role, entry.term))
     };
@@ -146,7 +146,7 @@ fn is_elsewhere(declaration: &Declaration, snapshot: &Snapshot) -> bool {
 
 /// Unmanaged entries that a repair removes temporarily and that are not recorded yet. `is_useful`: whether the record of
 /// an entry by some declaration allows to restore it; any other record would be requested again and again.
-fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+fn carried_by(plan: &Plan, layers: &[Layer], view: &PlanInputs<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
     let recreates = |change: &&Change| matches!(change, Change::Recreate(_));
     let ours = |entry: &Entry| {
         layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, view.now))
@@ -180,7 +180,7 @@ fn carried_role(entry: &Entry) -> CarriedRole {
 }
 
 /// Whether a temporary grant of a declaration is in effect and is not recorded yet.
-pub fn begins_temporary(reading: &Reading, refused: &BTreeSet<String>, snapshot: &Snapshot) -> bool {
+pub fn begins_temporary(reading: &DeclarationEvaluation, refused: &BTreeSet<String>, snapshot: &Snapshot) -> bool {
     let layer = &reading.layer;
     layer.in_effect(snapshot.now).any(|grant| {
         grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role) && !refused.contains(&grant.role)

@@ -12,7 +12,7 @@ use crate::core::clocks::Agreement;
 use crate::core::evaluation;
 use crate::core::member::{Capabilities, Member, Target, Urgency};
 use crate::core::policy::Refusal;
-use crate::core::policy::allow::{Governed, Namespace, Place};
+use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::resync::Resync;
 
 /// A target, its provider object and its declarations at one instant.
@@ -98,7 +98,7 @@ impl Snapshot {
 
     /// The rules that apply to a declaration; `None`: its provider object has none.
     pub fn governed<'a>(&'a self, declaration: &'a Declaration) -> Option<Governed<'a>> {
-        let place = Place {
+        let place = ResolvedTarget {
             project_id: Some(&self.target.project.id),
             subject_kind: self.target.subject_kind,
             subject_id: Some(&self.target.subject_id),

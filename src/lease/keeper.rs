@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::election::{Election, Record, Step, Terms};
+use super::election::{Election, LeaseRecord, LeaseStep, LeaseTerms};
 use super::leadership::Leadership;
-use super::{Config, NAME};
+use super::{LeaseConfig, NAME};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
@@ -72,7 +72,7 @@ impl Keeper {
     /// A keeper for this process. `identity` must be unique to this process, also across its restarts.
     pub fn new(
         client: Client,
-        config: &Config,
+        config: &LeaseConfig,
         identity: String,
         leadership: Arc<Leadership>,
         metrics: Arc<Metrics>,
@@ -97,12 +97,12 @@ impl Keeper {
             let turn = self.turn().await;
             self.log_failure(turn.as_ref().err());
             let wait = match turn {
-                Ok(Step::Lost { to }) => {
+                Ok(LeaseStep::Lost { to }) => {
                     self.metrics.leads(false);
                     return to;
                 }
-                Ok(Step::Wait(until)) => until.saturating_duration_since(Instant::now()),
-                Ok(Step::Take) => self.terms().look_every(),
+                Ok(LeaseStep::Wait(until)) => until.saturating_duration_since(Instant::now()),
+                Ok(LeaseStep::Take) => self.terms().look_every(),
                 Err(_) => {
                     self.known = None;
                     self.terms().look_every()
@@ -147,12 +147,12 @@ impl Keeper {
         tracing::warn!("the lease could not be given back: it runs out by itself");
     }
 
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> LeaseTerms {
         self.election.terms()
     }
 
     /// Reads or writes once, if either is due.
-    async fn turn(&mut self) -> Result<Step, String> {
+    async fn turn(&mut self) -> Result<LeaseStep, String> {
         if self.known.is_none() || !self.election.is_ours() {
             let found = self.look().await?;
             self.election.saw(found.as_ref().map(record), Instant::now());
@@ -162,7 +162,7 @@ impl Keeper {
             }
         }
         let step = self.election.step(Instant::now());
-        if step == Step::Take {
+        if step == LeaseStep::Take {
             self.take().await?;
             return Ok(self.election.step(Instant::now()));
         }
@@ -190,18 +190,18 @@ impl Keeper {
             self.known = Some(self.look().await?);
         }
         let found = self.known.clone().flatten().as_ref().map(record);
-        let Some(Record { holder: Some(holder), .. }) = &found else {
+        let Some(LeaseRecord { holder: Some(holder), .. }) = &found else {
             return Ok(());
         };
         if holder != self.election.identity() {
             return Ok(());
         }
-        let record = Record { holder: None, ..self.election.record(self.clock.now()) };
+        let record = LeaseRecord { holder: None, ..self.election.record(self.clock.now()) };
         self.write(&record).await.map(drop)
     }
 
     /// Writes the record over the Lease that is known.
-    async fn write(&mut self, record: &Record) -> Result<Lease, String> {
+    async fn write(&mut self, record: &LeaseRecord) -> Result<Lease, String> {
         let known = self.known.take().flatten();
         let lease = with(known.clone(), record);
         let params = PostParams::default();
@@ -240,19 +240,19 @@ impl Keeper {
     }
 }
 
-fn record(lease: &Lease) -> Record {
+fn record(lease: &Lease) -> LeaseRecord {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-    Record {
+    LeaseRecord {
         holder: spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty()),
         renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
         transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or_default(),
-        terms: seconds.map(|s| s.clamp(Terms::SHORTEST, Terms::LONGEST)).and_then(Terms::seconds),
+        terms: seconds.map(|s| s.clamp(LeaseTerms::SHORTEST, LeaseTerms::LONGEST)).and_then(LeaseTerms::seconds),
     }
 }
 
 /// The Lease to write: fields that others set stay, and so does the resourceVersion.
-fn with(known: Option<Lease>, record: &Record) -> Lease {
+fn with(known: Option<Lease>, record: &LeaseRecord) -> Lease {
     let named = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
     let mut lease = known.unwrap_or(Lease { metadata: named, spec: None });
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
@@ -283,12 +283,12 @@ mod tests {
 
     /// An API server with one Lease, which counts the writes to it.
     #[derive(Clone, Default)]
-    struct ApiServer {
+    struct LeaseServer {
         lease: Arc<Mutex<Option<Vec<u8>>>>,
         writes: Arc<AtomicUsize>,
     }
 
-    impl ApiServer {
+    impl LeaseServer {
         fn client(&self) -> Client {
             let server = self.clone();
             let service = tower::service_fn(move |request: Request<Body>| {
@@ -315,9 +315,9 @@ mod tests {
         }
     }
 
-    fn keeper(server: &ApiServer) -> Keeper {
-        let terms = Terms::seconds(5).unwrap();
-        let config = Config { namespace: "default".to_owned(), terms };
+    fn keeper(server: &LeaseServer) -> Keeper {
+        let terms = LeaseTerms::seconds(5).unwrap();
+        let config = LeaseConfig { namespace: "default".to_owned(), terms };
         let (leadership, metrics) = (Leadership::elected(terms), Arc::default());
         Keeper::new(server.client(), &config, "one".to_owned(), leadership, metrics, Clock::system())
     }
@@ -325,7 +325,7 @@ mod tests {
     /// Seen failing with the keeper polled by the task that is blocked: no write at all.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_lease_is_renewed_while_the_main_task_is_busy() {
-        let server = ApiServer::default();
+        let server = LeaseServer::default();
         let keeping = keeper(&server).spawn();
         let began = std::time::Instant::now();
         // This task is busy and not polled in the meantime.
@@ -341,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_loses_the_lease_learns_to_whom() {
-        let server = ApiServer::default();
+        let server = LeaseServer::default();
         let mut keeping = keeper(&server).spawn();
         while server.writes.load(Ordering::SeqCst) < 1 {
             tokio::task::yield_now().await;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition::{self, Format};
-use super::{Observed, Observer};
+use super::{ObservedRequest, Observer};
 use crate::api::Reason;
 
 /// The operator's metrics. Their names have the prefix `membership_`.
@@ -241,8 +241,8 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn request(&self, observed: &Observed<'_>) {
-        let Observed { provider, method, route, outcome, elapsed, .. } = *observed;
+    fn request(&self, observed: &ObservedRequest<'_>) {
+        let ObservedRequest { provider, method, route, outcome, elapsed, .. } = *observed;
         self.requests.get_or_create(&RequestLabel { provider, method, route, code: outcome.code() }).inc();
         self.request_time.get_or_create(&ProviderLabel { provider }).observe(elapsed.as_secs_f64());
     }

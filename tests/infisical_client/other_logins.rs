@@ -9,7 +9,7 @@ use membership_operator::api::SubjectKind;
 use membership_operator::core::member::Change;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use serde_json::{Value, json};
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_TOKEN};
@@ -187,7 +187,7 @@ async fn the_login_names_the_identity_and_carries_the_token_as_it_is_in_the_file
         .await;
         let endpoint = Endpoint::parse(&server.url).unwrap();
         let infisical = Infisical::new(&client(Arc::new(())), endpoint, way(TokenSource::file(&path)));
-        let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+        let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
         assert!(infisical.list(&permit, &web(), SubjectKind::Identity).await.is_err());
         let (head, body) = received.recv().await.unwrap();
         assert!(head.starts_with(&format!("POST /api/v1/auth/{file}/login ")), "{head}");

@@ -11,7 +11,7 @@ use hyper_util::server::conn::auto;
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Trust};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -98,7 +98,7 @@ fn at(client: &Client, server: &Server) -> Infisical {
 }
 
 async fn list(infisical: &Infisical) -> Result<usize, Error> {
-    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }
 

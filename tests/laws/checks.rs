@@ -5,11 +5,11 @@ use membership_operator::api::membership::{RoleGrant, RoleState};
 use membership_operator::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Reason, RoleManagement};
 use membership_operator::core::clocks::Agreement;
 use membership_operator::core::member::{Change, Entry, Term};
-use membership_operator::core::memory::{Apply, Purpose};
+use membership_operator::core::memory::{PlannedWrite, WritePurpose};
 use membership_operator::core::record::Record;
 use membership_operator::core::report::Report;
 use membership_operator::core::snapshot::Snapshot;
-use membership_operator::core::step::{Kind, Outcome};
+use membership_operator::core::step::{PassEnd, PassOutcome};
 
 use crate::model::{access, no_longer};
 use crate::objects::{Object, allowed, is_startless};
@@ -105,7 +105,7 @@ impl World {
     }
 
     /// A write that is about to be sent.
-    pub fn check_write(&mut self, snapshot: &Snapshot, apply: &Apply) -> Result<(), String> {
+    pub fn check_write(&mut self, snapshot: &Snapshot, apply: &PlannedWrite) -> Result<(), String> {
         let now = snapshot.now;
         let entries = apply.before.as_ref().map_or(&[][..], |member| &member.entries);
         let before = access(entries);
@@ -139,17 +139,17 @@ impl World {
                 return Err(format!("{entry:?} is not recorded before it is granted: {apply:?}"));
             }
         }
-        if apply.purpose == Purpose::EndUnlisted && !apply.gained.is_empty() {
+        if apply.purpose == WritePurpose::EndUnlisted && !apply.gained.is_empty() {
             return Err(format!("without a list it grants: {apply:?}"));
         }
         // An end does not wait for a list that fails.
-        self.may_lose |= matches!(apply.purpose, Purpose::Fallback { .. } | Purpose::EndUnlisted);
+        self.may_lose |= matches!(apply.purpose, WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted);
         self.check_foreign(snapshot, apply, entries)
     }
 
     /// Unmanaged roles are removed only by an Exclusive object.
-    fn check_foreign(&self, snapshot: &Snapshot, apply: &Apply, before: &[Entry]) -> Result<(), String> {
-        let sacrifices = matches!(apply.purpose, Purpose::Fallback { .. });
+    fn check_foreign(&self, snapshot: &Snapshot, apply: &PlannedWrite, before: &[Entry]) -> Result<(), String> {
+        let sacrifices = matches!(apply.purpose, WritePurpose::Fallback { .. });
         let may_go = |role: &str| {
             let forged = self.objects.iter().any(|object| object.forged.contains(role));
             forged || (self.view.cluster.is_none() && (self.is_exclusive() || sacrifices))
@@ -168,7 +168,7 @@ impl World {
         }
         // What has been there for longer than a list may be old is carried over as well.
         let is_old = self.hand_at.is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
-        let is_planned = matches!(apply.purpose, Purpose::Plan { .. } | Purpose::Fallback { .. });
+        let is_planned = matches!(apply.purpose, WritePurpose::Plan { .. } | WritePurpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
         let there = self.provider.member.iter().flat_map(|member| &member.entries).filter(is_foreign);
         for entry in there.filter(|_| is_old && is_planned && !would_be_refused) {
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// What is about to be reported.
-    pub fn check_reports(&self, snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Result<(), String> {
+    pub fn check_reports(&self, snapshot: &Snapshot, outcome: &PassOutcome, reports: &[Report]) -> Result<(), String> {
         let member = outcome.observation.as_ref().and_then(|observation| observation.member.as_ref());
         let entries = member.map_or(&[][..], |member| &member.entries);
         let shown = access(entries);
@@ -247,7 +247,7 @@ impl World {
         // So does one that a refusal without a name concerns.
         let is_unnamed = !outcome.refused.is_empty() && !self.provider.names_roles;
         let clocks_agree = snapshot.clocks == Agreement::Agree && !is_unnamed;
-        let is_planned = outcome.kind == Kind::Settled && outcome.plan.change().is_none() && clocks_agree;
+        let is_planned = outcome.kind == PassEnd::Settled && outcome.plan.change().is_none() && clocks_agree;
         for (role, end) in shown.iter().filter(|(role, _)| is_planned && self.is_recorded(role) && !self.is_base(role))
         {
             if end.is_some_and(|end| end <= snapshot.now) {
@@ -271,7 +271,7 @@ impl World {
             if !self.counts(object) {
                 return Err(format!("{} is reported as Converged and does not count", object.uid()));
             }
-            if outcome.kind != Kind::Settled {
+            if outcome.kind != PassEnd::Settled {
                 // The change that failed concerns others.
                 continue;
             }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use membership_operator::core::grants::Grant;
 use membership_operator::core::layers::{Layer, Phase};
 use membership_operator::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
-use membership_operator::core::plan::View;
+use membership_operator::core::plan::PlanInputs;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -121,8 +121,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn view(&self) -> View<'_> {
-        View {
+    pub fn view(&self) -> PlanInputs<'_> {
+        PlanInputs {
             observed: self.observed.as_ref(),
             capabilities: self.capabilities,
             refused: &self.refused,

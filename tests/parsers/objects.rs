@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use garble::{assert_presentable, garble, garbled};
 use jiff::Timestamp;
 use membership_operator::api::{Duration, ProjectMembership};
-use membership_operator::core::evaluation::{Beside, read};
+use membership_operator::core::evaluation::{EvaluationInputs, read};
 use membership_operator::core::member::{Capabilities, Term};
-use membership_operator::core::plan::{View, plan};
-use membership_operator::core::policy::{self, Pinned, Server};
+use membership_operator::core::plan::{PlanInputs, plan};
+use membership_operator::core::policy::{self, PinnedIds, ServerKind};
 use membership_operator::core::status;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,8 +87,8 @@ fn assert_visible(message: &str) {
 
 /// What must hold of whatever can be decoded.
 fn holds(object: &ProjectMembership, now: Timestamp) {
-    for server in [Server::Infisical, Server::Zitadel { organization_id: None }] {
-        if let Err(refusal) = policy::target(&object.spec, &server, &Pinned::default()) {
+    for server in [ServerKind::Infisical, ServerKind::Zitadel { organization_id: None }] {
+        if let Err(refusal) = policy::target(&object.spec, &server, &PinnedIds::default()) {
             assert_visible(&refusal.message);
         }
     }
@@ -96,7 +96,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
     for capabilities in [INFISICAL, ZITADEL] {
         let others = BTreeSet::new();
         let record = object.status.as_ref().map_or(&[][..], |status| &status.managed_roles);
-        let beside = Beside {
+        let beside = EvaluationInputs {
             capabilities,
             observed: None,
             record,
@@ -120,7 +120,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
         let refused = BTreeSet::new();
         let planned = plan(
             std::slice::from_ref(&layer),
-            &View { observed: None, capabilities, refused: &refused, spared: &refused, now },
+            &PlanInputs { observed: None, capabilities, refused: &refused, spared: &refused, now },
         );
         for role in planned.gained() {
             assert!(

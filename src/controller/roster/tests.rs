@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Observation, Error> {
-        let asker = Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
+        let asker = ListCaller { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
         self.roster.observe(&self.provider, asker, "s", not_before).await
     }
 

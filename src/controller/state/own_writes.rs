@@ -16,10 +16,10 @@ use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
 /// version and write it again. The events that the watch delivers for these writes must not start another pass: a
 /// failing object would be retried at once, because the failure itself was written to its status.
 #[derive(Debug, Default)]
-pub struct OwnWrites(Mutex<HashMap<String, Own>>);
+pub struct OwnWrites(Mutex<HashMap<String, ObjectWrites>>);
 
 #[derive(Debug, Default)]
-struct Own {
+struct ObjectWrites {
     /// The resourceVersions that the operator's writes produced, until the watch shows a later one.
     made: BTreeSet<u64>,
     /// The response to the last write, until the watch shows it.
@@ -187,12 +187,12 @@ impl OwnWrites {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Own>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ObjectWrites>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Own {
+impl ObjectWrites {
     /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);

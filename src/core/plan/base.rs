@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::verdict::last_to_end;
-use super::{View, plan, union_for};
+use super::{PlanInputs, plan, union_for};
 use crate::core::layers::{Layer, Phase, Union, takes_over};
 use crate::core::member::{Change, Entry, Term};
 
@@ -39,7 +39,7 @@ pub(super) fn settle(
     rest: &[Entry],
     observed: &[Entry],
     union: &Union,
-    view: &View<'_>,
+    view: &PlanInputs<'_>,
     losing: bool,
     extent: Extent,
 ) -> Base {
@@ -88,7 +88,7 @@ fn needed(rest: &[Entry]) -> bool {
 
 /// The base, if `layer` has to record it as managed before it writes: either its next write adds the base, or another
 /// layer added it and `layer` needs it too. For layers of any phase.
-pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
+pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> Option<&'static str> {
     let base = view.capabilities.permanent_base?;
     // Evaluated as if the result of `record_before` were written already, so that one status write covers both.
     let recorded = |known: &Layer| match known.uid == layer.uid {
@@ -114,7 +114,7 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Optio
 
 /// Whether everything that `layer` has in effect or holds is temporary, so that it needs the base. A role that the
 /// provider refused does not count.
-fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
+fn relies(layer: &Layer, base: &str, view: &PlanInputs<'_>) -> bool {
     let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
     let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
     if layer.phase == Phase::Holds {
@@ -128,7 +128,7 @@ fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
 /// no longer responsible for it: another layer that needs it has recorded it; or `layer` is being deleted and leaves
 /// only unmanaged temporary roles, which require the base; or the membership holds nothing else, in which case the
 /// provider was already asked to remove it and it gives no access.
-pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
+pub fn shown(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> BTreeSet<String> {
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();
     let Some(base) = view.capabilities.empty_role else {

@@ -1,7 +1,7 @@
 //! What a pass reports about each declaration of its target: the status, and whether the object is released. Pure.
 
 mod leaving;
-mod told;
+mod ready;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use leaving::unresolved_leaving;
-pub use leaving::{Left, never_acted, released};
+pub use leaving::{RemainingAccess, never_acted, released};
 
 use super::error::{Effect, Retry};
-use super::evaluation::{self, Reading};
+use super::evaluation::{self, DeclarationEvaluation};
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
 use super::memory::Memory;
@@ -20,8 +20,8 @@ use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::entries;
 use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_status_lost, requested};
-use super::status::{self, InForce, Told};
-use super::step::{Kind, Outcome, needs_observation, view};
+use super::status::{self, InForce, ReadyCondition};
+use super::step::{PassEnd, PassOutcome, needs_observation, view};
 use crate::api::membership::{
     Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus,
 };
@@ -31,7 +31,7 @@ use crate::api::{ProjectMembership, Reason};
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Why the object is or is not ready.
-    pub told: Told,
+    pub told: ReadyCondition,
     /// Its new status.
     pub status: ProjectMembershipStatus,
     /// Roles that should have ended and may still be in force.
@@ -42,12 +42,12 @@ pub struct Report {
 
 /// When the next attempt is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum NextAttempt {
     /// At the next edge or the next resync.
     AtEdge,
     /// After a backoff.
     Backoff,
-    /// As [`Again::Backoff`], but after at most a few seconds: an end or a revocation is due.
+    /// As [`NextAttempt::Backoff`], but after at most a few seconds: an end or a revocation is due.
     Soon,
     /// After this time.
     After(Duration),
@@ -57,12 +57,12 @@ pub enum Again {
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports an outcome to each declaration of the snapshot, in the same order.
-pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<Report> {
+pub fn reports(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory) -> Vec<Report> {
     let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
     let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
     pairs
         .map(|(declaration, reading)| {
-            let of = Of { snapshot, outcome, memory, layers: &layers, declaration, reading };
+            let of = ReportInputs { snapshot, outcome, memory, layers: &layers, declaration, reading };
             if declaration.is_leaving() { of.leaving() } else { of.present() }
         })
         .collect()
@@ -71,20 +71,20 @@ pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<R
 /// What is reported about the declarations whose spec no status speaks of yet, while their grants are being carried out.
 pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Vec<(String, Report)> {
     let observed = observation.and_then(|observation| observation.member.as_ref());
-    let outcome = Outcome {
-        kind: Kind::Settled,
+    let outcome = PassOutcome {
+        kind: PassEnd::Settled,
         evaluation: evaluation::evaluate(snapshot, observed),
         plan: plan::Plan::default(),
         observation: observation.cloned(),
         refused: BTreeSet::new(),
     };
-    let told = Told::new(Reason::Progressing, "the grant is recorded and is being carried out");
+    let told = ReadyCondition::new(Reason::Progressing, "the grant is recorded and is being carried out");
     let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
     let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
     let under_way = pairs.filter(|(d, reading)| !d.is_observed() && reading.layer.phase == Phase::Counts);
     under_way
         .map(|(declaration, reading)| {
-            let of = Of { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
+            let of = ReportInputs { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
             let mut report = of.reported(told.clone());
             // A removal may be under way: the record stays as it is until that is known.
             let shown = entries(observed);
@@ -95,23 +95,25 @@ pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: 
 }
 
 /// When the next attempt is due.
-pub fn again(snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Again {
+pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, reports: &[Report]) -> NextAttempt {
     let due = is_due(snapshot, outcome);
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
-        Kind::Failed { error, .. } => match error.retry() {
+        PassEnd::Failed { error, .. } => match error.retry() {
             // What is due is attempted regardless of how long the server asks to wait, one request at a time.
-            Retry::After(delay) if due => Again::After(delay.min(ATTEMPT_EVERY)),
-            Retry::After(delay) => Again::After(delay),
-            Retry::Backoff | Retry::Terminal if due => Again::Soon,
-            Retry::Backoff => Again::Backoff,
-            Retry::Terminal => Again::AtEdge,
+            Retry::After(delay) if due => NextAttempt::After(delay.min(ATTEMPT_EVERY)),
+            Retry::After(delay) => NextAttempt::After(delay),
+            Retry::Backoff | Retry::Terminal if due => NextAttempt::Soon,
+            Retry::Backoff => NextAttempt::Backoff,
+            Retry::Terminal => NextAttempt::AtEdge,
         },
-        Kind::Contested if outcome.plan.revokes() => Again::Soon,
-        Kind::NotAsked if stays => Again::After(Duration::from_secs(60)),
-        Kind::Settled if stays => Again::Soon,
-        Kind::Settled if reports.iter().any(|report| report.told.reason == Reason::Progressing) => Again::Backoff,
-        Kind::Settled | Kind::NotAsked | Kind::Contested => Again::AtEdge,
+        PassEnd::Contested if outcome.plan.revokes() => NextAttempt::Soon,
+        PassEnd::NotAsked if stays => NextAttempt::After(Duration::from_secs(60)),
+        PassEnd::Settled if stays => NextAttempt::Soon,
+        PassEnd::Settled if reports.iter().any(|report| report.told.reason == Reason::Progressing) => {
+            NextAttempt::Backoff
+        }
+        PassEnd::Settled | PassEnd::NotAsked | PassEnd::Contested => NextAttempt::AtEdge,
     }
 }
 
@@ -125,8 +127,8 @@ pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Whether something is due to be revoked and is still there, or may be.
-fn is_due(snapshot: &Snapshot, outcome: &Outcome) -> bool {
-    let removed = matches!(outcome.kind, Kind::Failed { removed: true, .. });
+fn is_due(snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
+    let removed = matches!(outcome.kind, PassEnd::Failed { removed: true, .. });
     let there = shown(outcome.observation.as_ref().and_then(|observation| observation.member.as_ref()));
     let readings = &outcome.evaluation.readings;
     let is_kept = |role: &str| readings.iter().any(|reading| reading.layer.keeps(role, snapshot.now));
@@ -135,16 +137,16 @@ fn is_due(snapshot: &Snapshot, outcome: &Outcome) -> bool {
 }
 
 /// One declaration, and what its report is made from.
-struct Of<'a> {
+struct ReportInputs<'a> {
     snapshot: &'a Snapshot,
-    outcome: &'a Outcome,
+    outcome: &'a PassOutcome,
     memory: &'a Memory,
     layers: &'a [Layer],
     declaration: &'a Declaration,
-    reading: &'a Reading,
+    reading: &'a DeclarationEvaluation,
 }
 
-impl Of<'_> {
+impl ReportInputs<'_> {
     fn object(&self) -> &ProjectMembership {
         &self.declaration.object
     }
@@ -165,7 +167,7 @@ impl Of<'_> {
     fn member(&self) -> Option<Option<&Member>> {
         let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
         let observation =
-            self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != Kind::NotAsked)?;
+            self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != PassEnd::NotAsked)?;
         Some(observation.member.as_ref())
     }
 
@@ -298,14 +300,14 @@ impl Of<'_> {
         self.reported(told)
     }
 
-    fn reported(&self, told: Told) -> Report {
+    fn reported(&self, told: ReadyCondition) -> Report {
         let in_force = self.in_force();
         let (old, now) = (self.object().status.clone().unwrap_or_default(), self.now());
         let drift = self.drift();
         let (roles, managed) = (self.roles(&in_force), self.record());
         // The entries that a repair removed temporarily are back when nothing differs any more.
         let at_rest =
-            self.outcome.kind == Kind::Settled && !matches!(told.reason, Reason::Contested | Reason::Progressing);
+            self.outcome.kind == PassEnd::Settled && !matches!(told.reason, Reason::Contested | Reason::Progressing);
         let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
         // A lost status remains marked as lost until a pass has observed the provider.
         let is_lost = is_status_lost(self.object()) && self.member().is_none();
@@ -378,7 +380,7 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     // A suspended object does not wait for its provider unless the end of a grant is due.
     let suspended = evaluation::suspended(object).filter(|_| !record.iter().any(|role| ended(&role)));
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
-    let told = Told::new(reason, message);
+    let told = ReadyCondition::new(reason, message);
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
     let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();

@@ -10,7 +10,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn say(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
-    conditions(old, &Told::new(reason, "what to do"), &[], 7, now)
+    conditions(old, &ReadyCondition::new(reason, "what to do"), &[], 7, now)
 }
 
 /// Each condition in short form: its type, its status, and since when.
@@ -112,7 +112,7 @@ fn drift_is_a_condition_only_while_there_is_any() {
         Drift { role: "admin".to_owned(), kind: DriftKind::Unexpected },
         Drift { role: "viewer".to_owned(), kind: DriftKind::Missing },
     ];
-    let told = Told::new(Reason::Observed, "");
+    let told = ReadyCondition::new(Reason::Observed, "");
     let found = conditions(&[], &told, &drift, 1, at(0));
     assert_eq!(brief(&found), [("Ready", "True", 0), ("Drifted", "True", 0)]);
     assert_eq!(found[1].message, "Unexpected \"admin\", Missing \"viewer\"");
@@ -122,7 +122,7 @@ fn drift_is_a_condition_only_while_there_is_any() {
 
 #[test]
 fn a_message_is_cut_at_a_character() {
-    let told = Told::new(Reason::Unreachable, "é".repeat(3000));
+    let told = ReadyCondition::new(Reason::Unreachable, "é".repeat(3000));
     for condition in conditions(&[], &told, &[], 1, at(0)) {
         assert_eq!(condition.message.chars().count(), 1024, "{}", condition.type_);
         assert!(condition.message.ends_with("é…"), "{}", condition.type_);
@@ -131,7 +131,7 @@ fn a_message_is_cut_at_a_character() {
 
 #[test]
 fn who_is_not_ready_at_once_keeps_the_time_since_when() {
-    let unreachable = Told::new(Reason::Unreachable, "no answer");
+    let unreachable = ReadyCondition::new(Reason::Unreachable, "no answer");
     let first = not_ready(&say(&[], Reason::Converged, at(0)), &unreachable, 7, at(60));
     assert_eq!(brief(&first), [("Ready", "False", 60), ("Reconciling", "True", 60)]);
     let waiting = say(&[], Reason::Unreachable, at(10));

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use situation::Situation;
 
 use super::error::Error;
-use super::evaluation::{Evaluation, Reading};
+use super::evaluation::{DeclarationEvaluation, Evaluation};
 use super::layers::Phase;
 use super::member::{Member, Term, Urgency};
-use super::memory::{Apply, Confirmed, Memory, Need};
-use super::plan::{Plan, View};
+use super::memory::{ConfirmedWrite, ListReason, Memory, PlannedWrite};
+use super::plan::{Plan, PlanInputs};
 use super::record::Record;
 use super::snapshot::{Declaration, Observation, Snapshot};
 use crate::api::Reason;
@@ -38,11 +38,11 @@ pub enum Step {
     /// Observe the target by a list of its project.
     Observe(Observe),
     /// Send a write.
-    Apply(Box<Apply>),
+    Apply(Box<PlannedWrite>),
     /// Ask the provider why a member that it accepted is not listed.
     Explain(Urgency),
     /// Report the result to each declaration, and wait.
-    Report(Box<Outcome>),
+    Report(Box<PassOutcome>),
 }
 
 /// A declaration to be released.
@@ -64,12 +64,12 @@ pub struct Observe {
     /// How urgent it is.
     pub urgency: Urgency,
     /// Why it is needed.
-    pub need: Need,
+    pub need: ListReason,
 }
 
 /// The next step, with what its requests are charged to.
 #[derive(Clone, Debug)]
-pub struct Next {
+pub struct NextStep {
     /// The step.
     pub step: Step,
     /// The namespace whose share of the quota pays for the requests of the step.
@@ -80,9 +80,9 @@ pub struct Next {
 
 /// The result of a pass.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct PassOutcome {
     /// What has ended the pass.
-    pub kind: Kind,
+    pub kind: PassEnd,
     /// The declarations, evaluated for what was observed last.
     pub evaluation: Evaluation,
     /// The difference between the declarations and what was observed last.
@@ -95,7 +95,7 @@ pub struct Outcome {
 
 /// What has ended a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PassEnd {
     /// Nothing is left to do, or what is left waits.
     Settled,
     /// The provider was not asked: no declaration may grant anything, and none holds anything that is due.
@@ -119,7 +119,7 @@ pub fn decide(
     snapshot: &Snapshot,
     observation: Option<&Observation>,
     memory: &mut Memory,
-) -> (Option<Confirmed>, Next) {
+) -> (Option<ConfirmedWrite>, NextStep) {
     memory.begin(snapshot);
     let confirmed = observation.and_then(|known| memory.observed(known, snapshot.provider.capabilities, snapshot.at));
     let next = next_step(snapshot, observation, memory);
@@ -130,16 +130,16 @@ pub fn decide(
 }
 
 /// Decides what to do next for a target.
-pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Next {
+pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> NextStep {
     let at = Situation::new(snapshot, observation, memory);
     let step = at.step();
     let payer = at.payer(&step).to_owned();
     let edge = at.edge();
-    Next { step, payer, edge }
+    NextStep { step, payer, edge }
 }
 
 /// How urgent it is to observe a target.
-pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> Urgency {
+pub fn urgency(declaration: &Declaration, reading: &DeclarationEvaluation, now: Timestamp) -> Urgency {
     let ends = reading.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
     let is_decided = declaration.is_settled() || (reading.inactive.is_some() && declaration.is_observed());
     match ends.min() {
@@ -152,7 +152,7 @@ pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> 
 
 /// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
 /// the provider is not asked on its behalf, because the credential does not belong to its namespace.
-pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &Reading) -> bool {
+pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &DeclarationEvaluation) -> bool {
     let layer = &reading.layer;
     let provider = &snapshot.provider;
     if provider.unready.is_some() {
@@ -182,8 +182,8 @@ pub fn view<'a>(
     observed: Option<&'a Member>,
     refused: &'a BTreeSet<String>,
     spared: &'a BTreeSet<String>,
-) -> View<'a> {
-    View { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
+) -> PlanInputs<'a> {
+    PlanInputs { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
 }
 
 /// The failure of a write that no list shows.

@@ -9,12 +9,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::errors::{self, Failure};
+use super::errors::{self, ServerFailure};
 use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Method, Request, Server};
-use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
+use crate::provider::http::{Method, Request, Response, Server};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
 
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
 const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
@@ -60,7 +60,7 @@ pub struct Login {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     expires_in: u64,
 }
@@ -86,7 +86,7 @@ impl SignIn for Login {
         }
     }
 
-    async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
+    async fn sign_in(&self, server: &Server, turn: &PermitUse<'_>) -> Result<IssuedToken, Error> {
         let by_token = |route, identity_id: &str, source: &TokenSource| {
             let token = source.token().map_err(|message| Error::Unreachable {
                 message: format!("no sign-in to Infisical at {}: {message}", server.endpoint()),
@@ -97,7 +97,7 @@ impl SignIn for Login {
         };
         let (route, mut body, secret) = match &self.credentials {
             // It was given for one organization when it was made.
-            Credentials::Token(token) => return Ok(Fresh { token: token.clone(), life: None }),
+            Credentials::Token(token) => return Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::UniversalAuth { client_id, client_secret } => {
                 let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
                 (UNIVERSAL_AUTH, body, client_secret.clone())
@@ -120,11 +120,11 @@ impl SignIn for Login {
         }
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
+    fn verdict(&self, answer: &Response) -> TokenVerdict {
         match errors::token(answer) {
-            Some(error) => Verdict::Refused(error),
-            None if answer.is_success() || errors::failure(answer).is_none() => Verdict::Taken,
-            None => Verdict::Unsaid,
+            Some(error) => TokenVerdict::Refused(error),
+            None if answer.is_success() || errors::failure(answer).is_none() => TokenVerdict::Taken,
+            None => TokenVerdict::Unsaid,
         }
     }
 
@@ -142,29 +142,29 @@ impl Login {
     async fn log_in(
         &self,
         server: &Server,
-        turn: &Turn<'_>,
+        turn: &PermitUse<'_>,
         route: &'static str,
         body: &Value,
         secret: &SecretString,
-    ) -> Result<Fresh, Error> {
+    ) -> Result<IssuedToken, Error> {
         let request = Request::new(Method::Post, route).json(body).hide(secret).reads();
         let answer = server.call(turn.next(), request).await?;
         if !answer.is_success() {
             return Err(self.refused(&answer));
         }
-        let granted: Granted = answer.json()?;
+        let granted: TokenResponse = answer.json()?;
         if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
-        Ok(Fresh { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
     /// The error of a sign-in that wasn't answered with a token.
-    fn refused(&self, answer: &Answer) -> Error {
+    fn refused(&self, answer: &Response) -> Error {
         match errors::failure(answer) {
             // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
             // right, since the server may just be ill.
-            Some(Failure::Broken) => {
+            Some(ServerFailure::Broken) => {
                 let hint = self.credentials.hint_of_500();
                 let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
                 answer.context.unreachable(&what, Effect::None)
@@ -198,7 +198,7 @@ impl Login {
 
 impl Credentials {
     /// What to check where the server refuses the credential.
-    fn hint(&self, answer: &Answer) -> &'static str {
+    fn hint(&self, answer: &Response) -> &'static str {
         let missing = answer.status == 404;
         match self {
             // A wrong secret 401, an unknown client id 404, a secret of a wrong form 401 or 422, an address that the

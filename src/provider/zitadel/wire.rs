@@ -178,25 +178,25 @@ pub(crate) struct Email {
 /// A refusal, of v1 or v2.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub(crate) struct Refused {
+pub(crate) struct ErrorBody {
     /// The gRPC code; in v2 a word, which reads as 0.
     #[serde(deserialize_with = "code")]
     pub(crate) code: i64,
     message: String,
-    details: Vec<RefusedDetail>,
+    details: Vec<ErrorDetail>,
 }
 
 /// Why. The message may be localised, the id never is.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-struct RefusedDetail {
+struct ErrorDetail {
     id: String,
     message: String,
     /// v2: what the detail says, in JSON; `value` says the same in protobuf.
-    debug: Option<Box<RefusedDetail>>,
+    debug: Option<Box<ErrorDetail>>,
 }
 
-impl Refused {
+impl ErrorBody {
     /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
     /// the message, in any language.
     pub(crate) fn id(&self) -> Option<&str> {
@@ -209,7 +209,7 @@ impl Refused {
         self.details().any(|detail| detail.message.contains(what))
     }
 
-    fn details(&self) -> impl Iterator<Item = &RefusedDetail> {
+    fn details(&self) -> impl Iterator<Item = &ErrorDetail> {
         self.details.iter().map(|detail| detail.debug.as_deref().unwrap_or(detail))
     }
 }
@@ -287,7 +287,7 @@ mod tests {
             (r#"{"code":2,"message":"duplicate key (SQLSTATE 23505) ()","details":[{"message":"x"}]}"#, ""),
             (r#"{"code":3,"message":"invalid (value: 1-)"}"#, ""),
         ] {
-            let refused: Refused = serde_json::from_str(json).unwrap();
+            let refused: ErrorBody = serde_json::from_str(json).unwrap();
             assert_eq!(refused.id().unwrap_or_default(), id, "{json}");
         }
     }

@@ -18,7 +18,7 @@ use membership_operator::clock::Clock;
 use membership_operator::controller::provider_object::ProviderObject;
 use membership_operator::controller::providers::Checker;
 use membership_operator::controller::run::reconciling;
-use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
+use membership_operator::controller::wiring::{Dependencies, Feed, Wiring, while_leading, wire};
 use membership_operator::controller::{providers, tombstones};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
@@ -41,9 +41,9 @@ pub struct Process {
     /// Its way to the API server.
     pub kubernetes: ToKubernetes,
     /// Its way to the providers.
-    pub providers: Arc<dyn http::InProcess>,
+    pub providers: Arc<dyn http::InProcessServer>,
     /// Where its Lease is; `None`: there is one replica only.
-    pub lease: Option<lease::Config>,
+    pub lease: Option<lease::LeaseConfig>,
     /// Its wall clock.
     pub clock: Clock,
     /// Who decides.
@@ -74,7 +74,7 @@ impl Process {
             ..http::Policy::default()
         };
         let http = http::Client::in_process(policy, metrics.clone(), servers, clock.clone()).led_by(leadership.clone());
-        let outside = Outside {
+        let outside = Dependencies {
             client,
             cluster_http: http.clone(),
             http,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
-use membership_operator::provider::http::{InProcess, NoAnswer};
+use membership_operator::provider::http::{InProcessServer, NoResponse};
 use serde_json::json;
 use simulator::{Doors, Simulator, worlds};
 
@@ -146,14 +146,14 @@ pub struct ToProviders {
     pub witness: Arc<dyn Witness>,
 }
 
-impl InProcess for ToProviders {
-    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoAnswer>> {
+impl InProcessServer for ToProviders {
+    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoResponse>> {
         self.clone().asked(request).boxed()
     }
 }
 
 impl ToProviders {
-    async fn asked(self, request: reqwest::Request) -> Result<reqwest::Response, NoAnswer> {
+    async fn asked(self, request: reqwest::Request) -> Result<reqwest::Response, NoResponse> {
         let infisical = request.url().host_str() == Some("infisical.test");
         let server = if infisical { Server::Infisical } else { Server::Zitadel };
         let path = request.url().path().to_owned();
@@ -172,7 +172,7 @@ impl ToProviders {
             if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
         let mut handed = Request::new(Body::from(body.to_vec()));
         *handed.method_mut() = request.method().clone();
-        *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoAnswer::NotConnected)?;
+        *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoResponse::NotConnected)?;
         *handed.headers_mut() = request.headers().clone();
         if let Ok(host) = request.url().authority().parse() {
             handed.headers_mut().insert("host", host);
@@ -197,8 +197,8 @@ impl ToProviders {
                 Ok(Response::from_parts(parts, bytes.slice(..bytes.len() / 2)).into())
             }
             Told::Code(code, wait) => Ok(refused(code, wait).into()),
-            Told::NotConnected => Err(NoAnswer::NotConnected),
-            Told::BrokenOff | Told::Answer(None) | Told::Half(None) => Err(NoAnswer::BrokenOff),
+            Told::NotConnected => Err(NoResponse::NotConnected),
+            Told::BrokenOff | Told::Answer(None) | Told::Half(None) => Err(NoResponse::BrokenOff),
         }
     }
 }

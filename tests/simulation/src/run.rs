@@ -269,8 +269,8 @@ impl Hosts {
             life: life.clone(),
             witness: Arc::new(self.book.clone()),
         };
-        let terms = self.lease.and_then(lease::Terms::seconds);
-        let lease = terms.map(|terms| lease::Config { namespace: NAMESPACE.to_owned(), terms });
+        let terms = self.lease.and_then(lease::LeaseTerms::seconds);
+        let lease = terms.map(|terms| lease::LeaseConfig { namespace: NAMESPACE.to_owned(), terms });
         Process {
             life,
             kubernetes,

@@ -11,11 +11,11 @@ use kube::runtime::watcher::Event;
 /// A relist of one namespace is passed on as a relist of all: the known objects of the other namespaces are listed
 /// again.
 pub struct Merge<K> {
-    parts: Vec<Part<K>>,
+    parts: Vec<MergedWatch<K>>,
     told: bool,
 }
 
-struct Part<K> {
+struct MergedWatch<K> {
     /// The objects that are passed on with the list, by name.
     list: BTreeMap<String, K>,
     listed: bool,
@@ -25,7 +25,7 @@ struct Part<K> {
 impl<K: ResourceExt> Merge<K> {
     /// A merge of this number of watches, without events so far.
     pub fn new(parts: usize) -> Self {
-        let part = |_| Part { list: BTreeMap::new(), listed: false, led: false };
+        let part = |_| MergedWatch { list: BTreeMap::new(), listed: false, led: false };
         Self { parts: (0..parts).map(part).collect(), told: false }
     }
 

@@ -4,7 +4,7 @@ use kube::api::ObjectMeta;
 use super::*;
 
 /// The contents of a store that receives the merged events of two watches, and the number of complete lists.
-struct Told {
+struct MergedStore {
     merge: Merge<ConfigMap>,
     store: BTreeMap<(String, String), String>,
     listing: BTreeMap<(String, String), String>,
@@ -28,7 +28,7 @@ fn entry(object: &ConfigMap) -> ((String, String), String) {
     (key, object.resource_version().unwrap_or_default())
 }
 
-impl Told {
+impl MergedStore {
     fn by(parts: usize) -> Self {
         Self { merge: Merge::new(parts), store: BTreeMap::new(), listing: BTreeMap::new(), lists: 0 }
     }
@@ -66,7 +66,7 @@ impl Told {
 
 #[test]
 fn one_watch_is_told_as_it_comes() {
-    let mut told = Told::by(1);
+    let mut told = MergedStore::by(1);
     told.lists(0, &["x", "y"], false);
     told.take(0, Event::Apply(object(0, "x", "2")), false);
     told.take(0, Event::Delete(object(0, "y", "1")), false);
@@ -75,7 +75,7 @@ fn one_watch_is_told_as_it_comes() {
 
 #[test]
 fn nothing_is_told_before_all_are_listed_and_then_as_it_is_by_now() {
-    let mut told = Told::by(2);
+    let mut told = MergedStore::by(2);
     told.lists(0, &["x", "y"], false);
     told.take(0, Event::Apply(object(0, "x", "2")), false);
     told.take(0, Event::Apply(object(0, "z", "1")), false);
@@ -87,7 +87,7 @@ fn nothing_is_told_before_all_are_listed_and_then_as_it_is_by_now() {
 
 #[test]
 fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
-    let mut told = Told::by(2);
+    let mut told = MergedStore::by(2);
     told.lists(0, &["x", "y"], false);
     told.lists(1, &["x"], false);
     told.take(1, Event::Apply(object(1, "w", "3")), false);
@@ -101,7 +101,7 @@ fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
 
 #[test]
 fn all_are_listed_anew_when_this_replica_begins_to_lead() {
-    let mut told = Told::by(2);
+    let mut told = MergedStore::by(2);
     told.lists(0, &["x"], false);
     told.lists(1, &["x"], false);
     told.lists(0, &["x"], true);
@@ -112,7 +112,7 @@ fn all_are_listed_anew_when_this_replica_begins_to_lead() {
 
 #[test]
 fn a_list_that_is_begun_anew_before_all_were_told_is_waited_for() {
-    let mut told = Told::by(2);
+    let mut told = MergedStore::by(2);
     told.lists(0, &["x", "y"], false);
     // This replica begins to lead: both namespaces are listed again.
     told.take(0, Event::Init, true);

@@ -74,7 +74,7 @@ fn a_role_for_good_that_goes_leaves_the_base_to_the_temporary_ones() {
     let observed = row(&[("viewer", GOOD), temporary("14:00")]);
     let plan = planned(&[edited], &observed, INFISICAL);
     assert_eq!(plan.change, replace(&[temporary("14:00"), BASE]));
-    assert_eq!(plan.lost, [("viewer".to_owned(), Loss::Revoked)]);
+    assert_eq!(plan.lost, [("viewer".to_owned(), RemovalReason::Revoked)]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn an_older_infisical_needs_no_base() {
 fn recorded(layer: &Layer, others: &[Layer], observed: &Option<Member>) -> Option<&'static str> {
     let layers: Vec<Layer> = std::iter::once(layer).chain(others).cloned().collect();
     let refused = BTreeSet::new();
-    let view = View {
+    let view = PlanInputs {
         observed: observed.as_ref(),
         capabilities: INFISICAL,
         refused: &refused,
@@ -143,7 +143,7 @@ fn the_base_is_written_down_by_whoever_puts_it_there_and_by_whoever_needs_it() {
 fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_it() {
     let shown_to = |layers: &[Layer], observed: &Option<Member>| {
         let refused = BTreeSet::new();
-        let view = View {
+        let view = PlanInputs {
             observed: observed.as_ref(),
             capabilities: INFISICAL,
             refused: &refused,

@@ -90,7 +90,13 @@ fn planned_without(layers: &[Layer], observed: &Option<Member>, capabilities: Ca
     let refused = refused.iter().map(|role| (*role).to_owned()).collect();
     plan(
         layers,
-        &View { observed: observed.as_ref(), capabilities, refused: &refused, spared: &BTreeSet::new(), now: now() },
+        &PlanInputs {
+            observed: observed.as_ref(),
+            capabilities,
+            refused: &refused,
+            spared: &BTreeSet::new(),
+            now: now(),
+        },
     )
 }
 

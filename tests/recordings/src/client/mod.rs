@@ -17,7 +17,7 @@ use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Policy};
-use membership_operator::provider::quota::{EndpointQuota, Kind};
+use membership_operator::provider::quota::{EndpointQuota, RequestKind};
 use membership_operator::provider::{Error, Permit, Retry, Urgency};
 
 use crate::expected::{Call, Drive};
@@ -186,7 +186,7 @@ fn script(
 /// A permit of its own, so that a pause that one answer asks for doesn't hold up the next scene.
 async fn permit(writes: bool) -> Permit {
     let quota = EndpointQuota::new(false).quota("recordings".to_owned(), Limits::default());
-    quota.permit(if writes { Kind::Write } else { Kind::Read }, Urgency::Grant, "recordings").await
+    quota.permit(if writes { RequestKind::Write } else { RequestKind::Read }, Urgency::Grant, "recordings").await
 }
 
 /// The text of an error.
