@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_following_clock_goes_as_tokio_s_time_goes_and_jumps_when_told() {
+    async fn a_following_clock_follows_tokios_time_and_jumps_on_request() {
         let origin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let clock = Clock::following(origin);
         assert_eq!(clock.now(), origin);

@@ -18,7 +18,7 @@ use super::resolve;
 use super::write;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
-use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, read};
+use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, evaluate_one};
 use crate::core::layers::Phase;
 use crate::core::member::{Project, Term};
 use crate::core::policy::allow::ResolvedTarget;
@@ -133,7 +133,7 @@ async fn found(
             allowed.map(|()| id)
         });
         let somewhere = ResolvedTarget { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
-        pinned.project_id = Some(found.map_err(|refusal| untold(ctx, object, named, somewhere, name, refusal))?);
+        pinned.project_id = Some(found.map_err(|refusal| concealed(ctx, object, named, somewhere, name, refusal))?);
     }
     let Some(project) = policy::project(spec, server, &pinned)? else {
         return Ok(pinned);
@@ -148,26 +148,26 @@ async fn found(
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
         // If several objects name a user who is not yet a member, one of them invites the user and the others find the
         // invited user: two simultaneous invitations would send two mails and create two memberships.
-        let door = ctx.targets.door(&connection.endpoint, &project.id, name);
-        let _alone = if invites { Some(waiting(door.lock()).await) } else { None };
+        let invite_lock = ctx.targets.invite_lock(&connection.endpoint, &project.id, name);
+        let _alone = if invites { Some(waiting(invite_lock.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = ResolvedTarget { project_id: Some(&project.id), ..anywhere(object) };
         let somebody = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
-        let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
+        let concealed = |refusal| concealed(ctx, object, named, somebody, name, refusal);
         // The provider's error may name a subject other than the one that was requested. A user with a similar name is
         // not invited.
         if let Err(Error::SubjectNotFound { message }) = ids {
-            return Err(untold(Refusal { reason: Reason::SubjectNotFound, message }).into());
+            return Err(concealed(Refusal { reason: Reason::SubjectNotFound, message }).into());
         }
         pinned.subject_id = Some(match one_subject(ids?, spec.subject.kind, name, &project) {
             Ok(id) if deleting => id,
             Ok(id) => {
                 let place = ResolvedTarget { subject_id: Some(&id), ..in_project };
-                may_be_at(ctx, object, named, place).map_err(untold)?;
+                may_be_at(ctx, object, named, place).map_err(concealed)?;
                 id
             }
             Err(NotUnique::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
-            Err(NotUnique::None(refusal) | NotUnique::Several(refusal)) => return Err(untold(refusal).into()),
+            Err(NotUnique::None(refusal) | NotUnique::Several(refusal)) => return Err(concealed(refusal).into()),
         });
     }
     Ok(pinned)
@@ -197,7 +197,7 @@ fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
 /// If rules list ids, a namespace gets the same message whether the name stands for an unlisted id, for nothing or for
 /// several subjects or projects: the namespace must not find out what the credential can see. `unlisted`: the place
 /// with an id that no rule lists.
-fn untold(
+fn concealed(
     ctx: &Context,
     object: &ProjectMembership,
     named: &NamedProvider,
@@ -281,16 +281,16 @@ async fn bring_in(
 ) -> Result<String, LookupEnd> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let reading = reading_of_newcomer(ctx, object, connection, named, project, now);
-    if let Some(inactive) = &reading.inactive {
+    let evaluated = evaluate_alone(ctx, object, connection, named, project, now);
+    if let Some(inactive) = &evaluated.inactive {
         return Err(inactive.clone().into());
     }
-    if reading.layer.phase != Phase::Counts || reading.layer.in_effect(now).next().is_none() {
-        say_scheduled(ctx, object, &reading).await?;
+    if evaluated.layer.phase != Phase::Counts || evaluated.layer.in_effect(now).next().is_none() {
+        patch_scheduled(ctx, object, &evaluated).await?;
         return Err(Lookup::Later.into());
     }
     let before = object.status.clone().unwrap_or_default();
-    let mut record = reading.layer.record_before(now);
+    let mut record = evaluated.layer.record_before(now);
     // The roles that an invitation gives are recorded as managed, including the base role that gives no access:
     // otherwise the membership would outlast the object.
     for role in capabilities.left_by_an_invitation() {
@@ -298,7 +298,7 @@ async fn bring_in(
     }
     let pending = PendingGrants {
         number: PendingGrants::next_number(object),
-        roles: reading.renames.written(&record, &[]),
+        roles: evaluated.renames.written(&record, &[]),
         ..PendingGrants::default()
     };
     let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(|refused| match refused {
@@ -329,7 +329,7 @@ async fn bring_in(
 }
 
 /// Evaluates an object whose user isn't in the project yet.
-fn reading_of_newcomer(
+fn evaluate_alone(
     ctx: &Context,
     object: &ProjectMembership,
     connection: &Connection,
@@ -338,7 +338,7 @@ fn reading_of_newcomer(
     now: Timestamp,
 ) -> DeclarationEvaluation {
     let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
-    let beside = EvaluationInputs {
+    let inputs = EvaluationInputs {
         capabilities: connection.provider.capabilities(SubjectKind::User),
         observed: None,
         record: &record,
@@ -349,7 +349,7 @@ fn reading_of_newcomer(
         governed: resolve::governed(named, object, labels.as_ref(), unknown_subject(project)),
         now,
     };
-    read(object, &beside)
+    evaluate_one(object, &inputs)
 }
 
 /// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
@@ -368,38 +368,38 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
         return false;
     };
     let now = ctx.now();
-    let layer = reading_of_newcomer(ctx, &object, connection, &named, project, now).layer;
+    let layer = evaluate_alone(ctx, &object, connection, &named, project, now).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 
-async fn say_scheduled(
+async fn patch_scheduled(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    reading: &DeclarationEvaluation,
+    evaluated: &DeclarationEvaluation,
 ) -> Result<(), LookupEnd> {
-    let told = ReadyCondition::new(
+    let ready_condition = ReadyCondition::new(
         Reason::Converged,
         "no role is in effect: the user is brought into the project when one starts",
     );
-    let status = status_of(ctx, object, reading, &reading.layer.managed, &told);
+    let status = status_of(ctx, object, evaluated, &evaluated.layer.managed, &ready_condition);
     write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
 }
 
 fn status_of(
     ctx: &Context,
     object: &ProjectMembership,
-    reading: &DeclarationEvaluation,
+    evaluated: &DeclarationEvaluation,
     record: &BTreeMap<String, Term>,
-    told: &ReadyCondition,
+    ready_condition: &ReadyCondition,
 ) -> ProjectMembershipStatus {
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let roles = status::roles(&reading.layer, &[], &old.roles, &InForce::default(), now);
-    let managed = reading.renames.written(record, &[]);
+    let roles = status::roles(&evaluated.layer, &[], &old.roles, &InForce::default(), now);
+    let managed = evaluated.renames.written(record, &[]);
     ProjectMembershipStatus {
         observed_generation: generation,
-        conditions: status::conditions(&old.conditions, told, &[], generation, now),
+        conditions: status::conditions(&old.conditions, ready_condition, &[], generation, now),
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,

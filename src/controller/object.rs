@@ -47,17 +47,17 @@ async fn without_place<G>(
     object: Arc<ProjectMembership>,
     resolved: &Resolved,
 ) -> Result<NextPass<G>, EarlyEnd> {
-    let reading = precedence::alone(ctx, &object, resolved, ctx.now());
-    let counts = object.spec.management_policy == ManagementPolicy::Enforce && reading.layer.phase == Phase::Counts;
+    let evaluated = precedence::alone(ctx, &object, resolved, ctx.now());
+    let counts = object.spec.management_policy == ManagementPolicy::Enforce && evaluated.layer.phase == Phase::Counts;
     ctx.targets.may_count(&object, counts).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     if !ctx.targets.is_beyond_bound(&object) {
         return Ok(NextPass::until_woken());
     }
-    if object.metadata.deletion_timestamp.is_some() && reading.holds_nothing() {
+    if object.metadata.deletion_timestamp.is_some() && evaluated.holds_nothing() {
         release::release(ctx, &object).await?;
         return Ok(NextPass::until_woken());
     }
-    let of_its_own = reading.inactive.filter(|_| !reading.compares);
+    let of_its_own = evaluated.inactive.filter(|_| !evaluated.compares);
     let refusal = of_its_own.unwrap_or_else(beyond_the_bound);
     let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
     Ok(reported.or_earlier(NextPass::after(resolved.connection.resync.provider())))

@@ -38,7 +38,7 @@ pub async fn write<K: ProviderObject>(
     let deleting = object.meta().deletion_timestamp.is_some();
     let (conditions, api) = match checked {
         // A provider that failed its check is not ready. It is not reported as a wait, as a membership may be.
-        Err(told) => (status::not_ready(&old.conditions, &told, generation, ctx.now()), None),
+        Err(ready_condition) => (status::not_ready(&old.conditions, &ready_condition, generation, ctx.now()), None),
         Ok(verified) => (verified_conditions(&old.conditions, deleting, generation, ctx.now()), Some(verified.api)),
     };
     let new = MembershipProviderStatus {
@@ -76,15 +76,15 @@ fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(EventKind, 
 }
 
 fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(EventKind, String)>) {
-    let Some((happening, message)) = change else {
+    let Some((event_kind, message)) = change else {
         return;
     };
     let provider = object.key().to_string();
-    match happening {
+    match event_kind {
         EventKind::Ready => tracing::info!(provider, "the provider is ready: {message}"),
         _ => tracing::warn!(provider, "the provider is not ready: {message}"),
     }
-    ctx.events.tell_of(object.object_ref(&()), happening, &message);
+    ctx.events.emit_for(object.object_ref(&()), event_kind, &message);
 }
 
 /// The number of ProjectMemberships that name each provider object.
@@ -194,7 +194,7 @@ mod tests {
             (away, ready, Some((Ready, "reachable, and the credential is accepted"))),
         ] {
             let found = readiness_change(&conditions(old), &conditions(new));
-            let found = found.as_ref().map(|(happening, message)| (*happening, message.as_str()));
+            let found = found.as_ref().map(|(event_kind, message)| (*event_kind, message.as_str()));
             assert_eq!(found, expected, "{old:?} to {new:?}");
         }
     }

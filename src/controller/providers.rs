@@ -57,7 +57,7 @@ pub struct Checker {
 /// A connection and what it was made from.
 #[derive(Clone)]
 pub struct CachedConnection {
-    print: u64,
+    fingerprint: u64,
     connection: Arc<Connection>,
     named: NamedProvider,
     failures: u32,
@@ -74,10 +74,10 @@ pub struct CheckFault {
 /// Checks a provider object once.
 pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, CheckFault> {
     let span = tracing::error_span!("check", provider = %object.key());
-    look_at(object, checker).instrument(span).await
+    check_in_span(object, checker).instrument(span).await
 }
 
-async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, CheckFault> {
+async fn check_in_span<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, CheckFault> {
     let ctx = &checker.ctx;
     if !ctx.begun.is_ready() {
         // The number of its memberships is not known yet, or another replica leads. It is checked when this one begins
@@ -103,12 +103,12 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     }
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
     let CheckResult { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
-        Err(told) => {
-            if told.reason == Reason::Unreachable {
+        Err(ready_condition) => {
+            if ready_condition.reason == Reason::Unreachable {
                 ctx.outage.provider_waits(&key, u32::MAX);
             }
             let failures = checker.failed(&key);
-            CheckResult::unread(ctx.connections.get(&key), told, wait(failures))
+            CheckResult::unread(ctx.connections.get(&key), ready_condition, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
@@ -152,17 +152,21 @@ struct CheckResult {
 
 impl CheckResult {
     /// The result for a provider whose credential cannot be read.
-    fn unread(known: Option<ConnectionState>, told: ReadyCondition, retry: Duration) -> Self {
+    fn unread(known: Option<ConnectionState>, ready_condition: ReadyCondition, retry: Duration) -> Self {
         let finding = ReachabilityChange::AsBefore;
         match known {
             // A short outage of the API server does not invalidate a credential that works.
-            Some(link @ ConnectionState::Ready(_)) if told.reason == Reason::Unreachable => {
+            Some(link @ ConnectionState::Ready(_)) if ready_condition.reason == Reason::Unreachable => {
                 Self { link, finding, status: None, retry }
             }
             known => {
                 let last = known.and_then(ConnectionState::usable);
-                let link = ConnectionState::Failed { reason: told.reason, message: told.message.clone(), last };
-                Self { link, finding, status: Some(Err(told)), retry }
+                let link = ConnectionState::Failed {
+                    reason: ready_condition.reason,
+                    message: ready_condition.message.clone(),
+                    last,
+                };
+                Self { link, finding, status: Some(Err(ready_condition)), retry }
             }
         }
     }
@@ -204,7 +208,7 @@ fn wait(failures: u32) -> Duration {
     Duration::from_secs(1).saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT)
 }
 
-fn told_to_wait(error: &Error) -> Duration {
+fn asked_to_wait(error: &Error) -> Duration {
     match error {
         Error::RateLimited { after: Some(after), .. } => *after,
         _ => Duration::ZERO,
@@ -238,8 +242,8 @@ async fn connect<K: ProviderObject>(
     let trust = references.trust(spec.ca_bundle.as_ref()).await?;
     let credential = references.credential(spec).await?;
     let uid = object.uid().unwrap_or_default();
-    let print = references.print(&uid, spec);
-    if let Some(connection) = checker.known(key, print) {
+    let fingerprint = references.fingerprint(&uid, spec);
+    if let Some(connection) = checker.known(key, fingerprint) {
         return Ok(connection);
     }
     let http = match &trust {
@@ -262,7 +266,7 @@ async fn connect<K: ProviderObject>(
         resync,
         reachability: Mutex::default(),
     });
-    checker.remember(key, print, connection.clone(), object.named());
+    checker.remember(key, fingerprint, connection.clone(), object.named());
     Ok(connection)
 }
 
@@ -293,12 +297,12 @@ impl Checker {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, key: &ProviderKey, print: u64) -> Option<Arc<Connection>> {
-        self.made().get(key).filter(|made| made.print == print).map(|made| made.connection.clone())
+    fn known(&self, key: &ProviderKey, fingerprint: u64) -> Option<Arc<Connection>> {
+        self.made().get(key).filter(|made| made.fingerprint == fingerprint).map(|made| made.connection.clone())
     }
 
-    fn remember(&self, key: &ProviderKey, print: u64, connection: Arc<Connection>, named: NamedProvider) {
-        self.made().insert(key.clone(), CachedConnection { print, connection, named, failures: 0 });
+    fn remember(&self, key: &ProviderKey, fingerprint: u64, connection: Arc<Connection>, named: NamedProvider) {
+        self.made().insert(key.clone(), CachedConnection { fingerprint, connection, named, failures: 0 });
     }
 
     fn failed(&self, key: &ProviderKey) -> u32 {
@@ -321,21 +325,29 @@ impl Checker {
     fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> CheckResult {
         let known = self.ctx.connections.get(key).and_then(ConnectionState::usable);
         let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
-        let told = ReadyCondition::new(error.reason(), error.to_string());
-        let failed = |last| ConnectionState::Failed { reason: told.reason, message: told.message.clone(), last };
+        let ready_condition = ReadyCondition::new(error.reason(), error.to_string());
+        let failed = |last| ConnectionState::Failed {
+            reason: ready_condition.reason,
+            message: ready_condition.message.clone(),
+            last,
+        };
         let finding = match &error {
             Error::Unreachable { .. } => connection.not_found(Instant::now()),
             _ => connection.found(Instant::now()),
         };
         // The requests of a standby replica are not sent, so that their failure is no outage.
         let outage = matches!(error, Error::Unreachable { .. }) && self.http.leads();
-        let retry = retry.max(told_to_wait(&error));
+        let retry = retry.max(asked_to_wait(&error));
         let (link, status) = match error {
-            Error::Unreachable { .. } if was_ready => (ConnectionState::Ready(connection), outage.then_some(Err(told))),
+            Error::Unreachable { .. } if was_ready => {
+                (ConnectionState::Ready(connection), outage.then_some(Err(ready_condition)))
+            }
             Error::RateLimited { .. } if was_ready => (ConnectionState::Ready(connection), None),
             // A newer credential that is not verified yet does not invalidate the previous one.
-            Error::Unreachable { .. } | Error::RateLimited { .. } => (failed(known), Some(Err(told.clone()))),
-            _ => (failed(None), Some(Err(told.clone()))),
+            Error::Unreachable { .. } | Error::RateLimited { .. } => {
+                (failed(known), Some(Err(ready_condition.clone())))
+            }
+            _ => (failed(None), Some(Err(ready_condition.clone()))),
         };
         CheckResult { link, finding, status, retry }
     }

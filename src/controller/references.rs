@@ -76,7 +76,7 @@ impl<'a> References<'a> {
 
     /// The fingerprint of everything that a connection is made from: the object's uid, its spec, and the values that
     /// were read. It never leaves the process.
-    pub fn print(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
+    pub fn fingerprint(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
         // A spec always has a JSON form.
         (uid, serde_json::to_string(spec).unwrap_or_default()).hash(&mut self.read);
         self.read.finish()

@@ -83,7 +83,7 @@ pub async fn all<G>(
         next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
-        tell_ignored_target(ctx, &declaration.object, &named);
+        emit_ignored_target(ctx, &declaration.object, &named);
         one(ctx, &declaration.object, report, settled)
     });
     let reported = joined(join_all(writes).await)?;
@@ -182,27 +182,32 @@ async fn one<G>(
     report: Report,
     settled: bool,
 ) -> Result<NextPass<G>, EarlyEnd> {
-    let Report { told, status, overdue, is_released } = report;
+    let Report { ready_condition, status, overdue, is_released } = report;
     if is_released {
         release::release(ctx, object).await?;
         return Ok(NextPass::until_woken());
     }
     let report_in = if !overdue.is_empty() {
         let because = reporting::because(object, &overdue, ctx.now());
-        let overdue = Overdue { roles: &overdue, because: &because, reason: told.reason, message: &told.message };
+        let overdue = Overdue {
+            roles: &overdue,
+            because: &because,
+            reason: ready_condition.reason,
+            message: &ready_condition.message,
+        };
         reporting::revocation_failed(ctx, object, &overdue);
         None
     } else {
         reporting::nothing_overdue(ctx, object);
         let is_leaving = object.metadata.deletion_timestamp.is_some();
-        (!is_leaving).then(|| reporting::condition(ctx, object, &told)).flatten()
+        (!is_leaving).then(|| reporting::condition(ctx, object, &ready_condition)).flatten()
     };
     write::status(ctx, object, &status)
         .await
         .map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
     reporting::no_fault(ctx, object.as_ref());
     reporting::missed_grants(ctx, object, &status.roles);
-    ctx.metrics.told(told.reason);
+    ctx.metrics.count_reason(ready_condition.reason);
     Ok(report_in.map_or_else(NextPass::until_woken, NextPass::after))
 }
 
@@ -255,7 +260,7 @@ pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<Con
         return;
     };
     let target = taken.snapshot.target_status();
-    for (uid, happening, roles) in effects.events {
+    for (uid, event_kind, roles) in effects.events {
         let Some(declaration) = taken.declaration(&uid) else { continue };
         let object = &declaration.object;
         let justification = object.spec.justification.as_deref();
@@ -268,9 +273,9 @@ pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<Con
             roles = roles.join(", "),
             justification,
             "{}",
-            happening.reason()
+            event_kind.reason()
         );
-        ctx.events.tell(object, happening, &roles, justification);
+        ctx.events.tell(object, event_kind, &roles, justification);
     }
     for end in effects.ends {
         ctx.metrics.lateness(taken.snapshot.now.duration_since(end));
@@ -297,7 +302,7 @@ pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Rea
 
 /// Reports that `status.target` is ignored because it differs from the target that the spec and the provider object
 /// name: it was forged or is out of date.
-fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
+fn emit_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
     let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
         return;
     };

@@ -22,21 +22,21 @@ use crate::core::status::{self, ReadyCondition};
 
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
 /// soon a wait has to be reported, if the next pass has to be scheduled for that.
-pub fn condition(ctx: &Context, object: &ProjectMembership, told: &ReadyCondition) -> Option<Duration> {
+pub fn condition(ctx: &Context, object: &ProjectMembership, ready_condition: &ReadyCondition) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
     let now = Instant::now().into_std();
-    match told.reason.standing() {
+    match ready_condition.reason.standing() {
         Standing::Waiting => {
             let (due, left) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
-                (notices.waits(told.reason, now), notices.grace_left(told.reason, now))
+                (notices.waits(ready_condition.reason, now), notices.grace_left(ready_condition.reason, now))
             });
             if due {
-                report_wait(ctx, object, told);
+                report_wait(ctx, object, ready_condition);
             }
             return left;
         }
-        Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
-            emit(ctx, object, EventKind::Failed, told.reason, &told.message);
+        Standing::Stalled | Standing::Failing if begins(object, ready_condition.reason) => {
+            emit(ctx, object, EventKind::Failed, ready_condition.reason, &ready_condition.message);
         }
         Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
@@ -52,22 +52,22 @@ fn begins(object: &ProjectMembership, reason: Reason) -> bool {
 
 /// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its
 /// memberships.
-fn report_wait(ctx: &Context, object: &ProjectMembership, told: &ReadyCondition) {
-    let message = format!("{}: {}", told.reason, told.message);
+fn report_wait(ctx: &Context, object: &ProjectMembership, ready_condition: &ReadyCondition) {
+    let message = format!("{}: {}", ready_condition.reason, ready_condition.message);
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     if provider.is_some_and(|provider| provider.is_reported_not_ready()) {
         ctx.events.tell(object, EventKind::Waiting, &[message], object.spec.justification.as_deref());
     } else {
-        emit(ctx, object, EventKind::Waiting, told.reason, &message);
+        emit(ctx, object, EventKind::Waiting, ready_condition.reason, &message);
     }
 }
 
-fn emit(ctx: &Context, object: &ProjectMembership, happening: EventKind, reason: Reason, message: &str) {
+fn emit(ctx: &Context, object: &ProjectMembership, event_kind: EventKind, reason: Reason, message: &str) {
     let (namespace, name) = (object.namespace(), object.name_any());
     let name = tombstones::name_of(&name);
     tracing::warn!(namespace, name, %reason, "{message}");
     let justification = object.spec.justification.as_deref();
-    ctx.events.tell(object, happening, &[message.to_owned()], justification);
+    ctx.events.tell(object, event_kind, &[message.to_owned()], justification);
 }
 
 /// Access that should have ended and may still be in force.

@@ -115,8 +115,8 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         metrics: metrics.clone(),
         clock,
     };
-    let Wiring { ctx, checker, providers, cluster_providers, aside, telling } = wire(outside);
-    let telling = tokio::spawn(telling);
+    let Wiring { ctx, checker, providers, cluster_providers, background, event_task } = wire(outside);
+    let event_task = tokio::spawn(event_task);
     let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let checking_namespaced = checking(&checker, providers, stopped.clone());
@@ -128,8 +128,8 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         reconciling.await;
     };
 
-    let departing = tombstones::run(ctx.clone(), stopped.clone());
-    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, departing) };
+    let tombstones_task = tombstones::run(ctx.clone(), stopped.clone());
+    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, tombstones_task) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
@@ -147,7 +147,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     };
     tokio::select! {
         _ = work => {}
-        () = aside => {}
+        () = background => {}
         () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
         error = listening(serving, config.address) => return Err(error),
         to = lost(&mut keeping, &metrics) => return Err(RunError::LeaseLost { to }),
@@ -160,7 +160,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     }
     drop((ctx, checker));
     // Events that are still waiting may delay the exit by a second at most.
-    let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), event_task).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "stopped");
     Ok(())
 }

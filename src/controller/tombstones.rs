@@ -34,12 +34,12 @@ const LONGEST_WRITE: Duration = Duration::from_secs(35);
 ///
 /// Before this replica begins to act, it only records which objects have the finalizer, because the replica that led
 /// until then removed finalizers as well.
-pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
+pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
     let acts = ctx.begun.is_ready();
     let mut state = ctx.tombstones.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
-            ctx.written.saw(object, !acts);
+            ctx.written.observe(object, !acts);
             let uid = object.uid().unwrap_or_default();
             if is_finalized(object) {
                 state.holds.entry(uid).or_insert(FinalizerState::Ours);
@@ -185,7 +185,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     // From now on it is a declaration of its target.
-    ctx.targets.saw(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
+    ctx.targets.enter(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
     ctx.wake(&reference);
 }
 

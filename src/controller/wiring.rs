@@ -90,9 +90,9 @@ pub struct Wiring {
     pub cluster_providers: Feed<ClusterMembershipProvider>,
     /// The background tasks: among others they let the passes begin when this process leads, and watch the clock. It
     /// never ends.
-    pub aside: BoxFuture<'static, ()>,
+    pub background: BoxFuture<'static, ()>,
     /// The task that sends the events. It ends when `ctx` is dropped and all events are sent.
-    pub telling: BoxFuture<'static, ()>,
+    pub event_task: BoxFuture<'static, ()>,
 }
 
 /// The sources of passes over the objects of one kind.
@@ -112,7 +112,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());
-    let (events, telling) = Events::new(client.clone(), metrics.clone(), outage.available());
+    let (events, event_task) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
@@ -172,14 +172,14 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let garbage = garbage::collect_regularly(checker.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
-    let aside = async {
+    let background = async {
         tokio::join!(changes, ready, clock, labels, counts, probe, garbage);
     };
     Wiring {
         providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
         cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
-        aside: aside.boxed(),
-        telling: telling.boxed(),
+        background: background.boxed(),
+        event_task: event_task.boxed(),
         ctx,
         checker,
     }
@@ -214,11 +214,11 @@ impl<K: ProviderObject> CacheSource<K> {
         // A kind that is not watched is treated as not served.
         not_served.send_replace(apis.is_empty());
         let ctx = checker.ctx.clone();
-        let saw = {
+        let on_event = {
             let checker = checker.clone();
             move |event: &Event<K>| provider_event(&checker, event)
         };
-        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, saw, leads, listed);
+        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, on_event, leads, listed);
         Feed { changes: by_others(changes, ctx).boxed(), store, woken }
     }
 }
@@ -306,7 +306,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
     if let Event::Init = event {
         ctx.listing.store(true, Ordering::Release);
     }
-    tombstones::saw(ctx, event);
+    tombstones::on_event(ctx, event);
     if let Event::InitDone = event {
         ctx.listing.store(false, Ordering::Release);
     }
@@ -327,7 +327,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::Init | Event::InitApply(_) => {}
     }
     let due = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.targets.saw(object),
+        Event::Apply(object) | Event::InitApply(object) => ctx.targets.enter(object),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);

@@ -47,7 +47,7 @@ pub async fn status(
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     if let Some(tombstone) = ctx.tombstones.set_status(object, status) {
-        ctx.targets.saw(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+        ctx.targets.enter(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         return Ok(tombstone);
     }
     if object.status.as_ref() == Some(status) && PendingGrants::unobserved(object).is_none() {

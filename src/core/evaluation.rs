@@ -21,7 +21,7 @@ use crate::core::status::term_of;
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// One for each declaration of the snapshot, in the same order.
-    pub readings: Vec<DeclarationEvaluation>,
+    pub evaluations: Vec<DeclarationEvaluation>,
     /// Unmanaged roles that no declaration which removes something may take, not even when the whole member is removed.
     pub spared: BTreeSet<String>,
 }
@@ -99,14 +99,14 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
     let mut recorders: HashMap<&str, usize> = HashMap::new();
     recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
     let shown = || observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
-    let mut readings = Vec::with_capacity(declarations.len());
+    let mut evaluations = Vec::with_capacity(declarations.len());
     for (declaration, own) in declarations.iter().zip(&recorded) {
         let by_others =
             |role: &&String| recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)));
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
         let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
-        let beside = EvaluationInputs {
+        let inputs = EvaluationInputs {
             capabilities: provider.capabilities,
             observed,
             record: &declaration.record,
@@ -117,55 +117,55 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
             governed,
             now: *now,
         };
-        let mut reading = read(&declaration.object, &beside);
+        let mut evaluated = evaluate_one(&declaration.object, &inputs);
         if let (Some(governed), Some(trusted)) = (governed, &declaration.trusted) {
             // A user who can forge a record must not be able to remove roles that no rule gives them.
-            let DeclarationEvaluation { layer, renames, .. } = &mut reading;
+            let DeclarationEvaluation { layer, renames, .. } = &mut evaluated;
             let written = |role: &str| trusted.contains(renames.recorded_as(role));
             layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
         }
-        readings.push(reading);
+        evaluations.push(evaluated);
     }
     for (index, declaration) in declarations.iter().enumerate() {
-        refuse_adoption(&declaration.object, index, &mut readings, observed, *now);
+        refuse_adoption(&declaration.object, index, &mut evaluations, observed, *now);
     }
-    let foreign = foreign(&readings, provider.capabilities, observed, *now);
-    for (reading, declaration) in readings.iter_mut().zip(declarations) {
-        refuse_taking(reading, snapshot.governed(declaration), &foreign);
-        if reading.layer.phase == Phase::Holds {
-            bring_ends_forward(&mut reading.layer.managed, &reading.renames, &declaration.object, *now);
+    let unmanaged = unmanaged(&evaluations, provider.capabilities, observed, *now);
+    for (evaluated, declaration) in evaluations.iter_mut().zip(declarations) {
+        refuse_taking(evaluated, snapshot.governed(declaration), &unmanaged);
+        if evaluated.layer.phase == Phase::Holds {
+            bring_ends_forward(&mut evaluated.layer.managed, &evaluated.renames, &declaration.object, *now);
         }
     }
-    let spared = spared(snapshot, &readings, foreign);
-    Evaluation { readings, spared }
+    let spared = spared(snapshot, &evaluations, unmanaged);
+    Evaluation { evaluations, spared }
 }
 
 /// The unmanaged roles that none of the declarations which remove a role may take.
-fn spared(snapshot: &Snapshot, readings: &[DeclarationEvaluation], foreign: BTreeSet<String>) -> BTreeSet<String> {
+fn spared(snapshot: &Snapshot, evaluations: &[DeclarationEvaluation], unmanaged: BTreeSet<String>) -> BTreeSet<String> {
     let removes = |layer: &Layer| layer.managed.keys().any(|role| !layer.keeps(role, snapshot.now));
-    let removing: Vec<Governed<'_>> = (snapshot.declarations.iter().zip(readings))
-        .filter(|(_, reading)| removes(&reading.layer))
+    let removing: Vec<Governed<'_>> = (snapshot.declarations.iter().zip(evaluations))
+        .filter(|(_, evaluated)| removes(&evaluated.layer))
         .filter_map(|(declaration, _)| snapshot.governed(declaration))
         .collect();
     let is_governed = snapshot.provider.cluster.is_some();
     let may_be_taken = |role: &String| !is_governed || removing.iter().any(|governed| governed.may_take(role).is_ok());
-    foreign.into_iter().filter(|role| !may_be_taken(role)).collect()
+    unmanaged.into_iter().filter(|role| !may_be_taken(role)).collect()
 }
 
 /// Evaluates one object.
-pub fn read(object: &ProjectMembership, beside: &EvaluationInputs<'_>) -> DeclarationEvaluation {
+pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -> DeclarationEvaluation {
     let none = ProjectMembershipStatus::default();
     let status = object.status.as_ref().unwrap_or(&none);
-    let (mut managed, renames) = recognised(object, beside.record, beside.observed);
+    let (mut managed, renames) = recognised(object, inputs.record, inputs.observed);
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let asked_for = admission.as_ref().map_or_else(
         |_| Vec::new(),
-        |admitted| grants::evaluate(admitted, &starts(object, status, &managed, beside), beside.now),
+        |admitted| grants::evaluate(admitted, &starts(object, status, &managed, inputs), inputs.now),
     );
-    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, beside };
+    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, inputs };
     // An object may not see the state of roles that it could not be granted.
-    let compares = !deleting && is_looking_on(object) && refused(&checked).is_none();
+    let compares = !deleting && only_observes(object) && refused(&checked).is_none();
     let inactive = if deleting { None } else { inactive(&checked) };
     let phase = match (deleting, &inactive) {
         (true, _) => Phase::Leaves,
@@ -176,10 +176,10 @@ pub fn read(object: &ProjectMembership, beside: &EvaluationInputs<'_>) -> Declar
     let mut grants = if phase == Phase::Counts { asked_for } else { Vec::new() };
     renames.follow(&mut grants, &managed);
     if deleting {
-        bring_ends_forward(&mut managed, &renames, object, beside.now);
-        add_unrecorded(object, status, admitted.as_ref(), beside.governed, &mut managed);
+        bring_ends_forward(&mut managed, &renames, object, inputs.now);
+        add_unrecorded(object, status, admitted.as_ref(), inputs.governed, &mut managed);
         if object.spec.deletion_policy == DeletionPolicy::Orphan {
-            managed.retain(|_, term| *term != Term::Permanent && !beside.capabilities.enforces_expiry);
+            managed.retain(|_, term| *term != Term::Permanent && !inputs.capabilities.enforces_expiry);
         }
     }
     let layer = Layer {
@@ -188,7 +188,7 @@ pub fn read(object: &ProjectMembership, beside: &EvaluationInputs<'_>) -> Declar
         exclusive: object.spec.role_management == RoleManagement::Exclusive,
         grants,
         managed,
-        carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
+        carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(inputs, entry)).collect(),
     };
     DeclarationEvaluation { layer, admitted, inactive, refused_by_observation: false, compares, renames }
 }
@@ -238,7 +238,7 @@ struct CheckInputs<'a> {
     object: &'a ProjectMembership,
     admission: &'a Result<Admitted, Refusal>,
     grants: &'a [Grant],
-    beside: &'a EvaluationInputs<'a>,
+    inputs: &'a EvaluationInputs<'a>,
 }
 
 /// Why an object may not be carried out; `None`: this check has no objection.
@@ -265,7 +265,7 @@ fn refusal(reason: Reason, message: &str) -> Option<Refusal> {
 }
 
 fn provider_is_ready(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    checked.beside.unready.cloned()
+    checked.inputs.unready.cloned()
 }
 
 fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
@@ -274,12 +274,12 @@ fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
 
 fn is_not_the_operator(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
-    if checked.beside.ourselves { refusal(Reason::NotAllowed, message) } else { None }
+    if checked.inputs.ourselves { refusal(Reason::NotAllowed, message) } else { None }
 }
 
 fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let admitted = checked.admission.as_ref().ok()?;
-    checked.beside.governed?.may_grant(admitted, checked.grants).err()
+    checked.inputs.governed?.may_grant(admitted, checked.grants).err()
 }
 
 fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
@@ -290,10 +290,10 @@ fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
 
 fn takes_precedence(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
-    if checked.beside.shadowed { refusal(Reason::Conflict, message) } else { None }
+    if checked.inputs.shadowed { refusal(Reason::Conflict, message) } else { None }
 }
 
-fn is_looking_on(object: &ProjectMembership) -> bool {
+fn only_observes(object: &ProjectMembership) -> bool {
     object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe
 }
 
@@ -318,15 +318,15 @@ pub fn beyond_the_bound() -> Refusal {
 pub fn refuse_adoption(
     object: &ProjectMembership,
     index: usize,
-    readings: &mut [DeclarationEvaluation],
+    evaluations: &mut [DeclarationEvaluation],
     observed: Option<&Member>,
     now: Timestamp,
 ) {
     if object.spec.adoption_policy != AdoptionPolicy::Refuse {
         return;
     }
-    let layers: Vec<Layer> = readings.iter().map(|reading| reading.layer.clone()).collect();
-    let (Some(reading), Some(layer)) = (readings.get_mut(index), layers.get(index)) else {
+    let layers: Vec<Layer> = evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
+    let (Some(evaluated), Some(layer)) = (evaluations.get_mut(index), layers.get(index)) else {
         return;
     };
     if layer.phase != Phase::Counts {
@@ -336,9 +336,9 @@ pub fn refuse_adoption(
     if before.is_empty() {
         return;
     }
-    reading.layer.phase = Phase::Holds;
-    reading.layer.grants.clear();
-    reading.inactive = Some(Refusal {
+    evaluated.layer.phase = Phase::Holds;
+    evaluated.layer.grants.clear();
+    evaluated.inactive = Some(Refusal {
         reason: Reason::AlreadyExists,
         message: format!(
             "{} was there before this object, and adoptionPolicy is Refuse: remove it at the provider, or set adoptionPolicy: Adopt",
@@ -349,13 +349,13 @@ pub fn refuse_adoption(
 
 /// The unmanaged roles in force: no declaration has recorded them, so that removing one takes away a grant that the
 /// operator didn't make. The role that gives no access isn't included.
-pub fn foreign(
-    readings: &[DeclarationEvaluation],
+pub fn unmanaged(
+    evaluations: &[DeclarationEvaluation],
     capabilities: Capabilities,
     observed: Option<&Member>,
     now: Timestamp,
 ) -> BTreeSet<String> {
-    let ours = |role: &String| readings.iter().any(|reading| reading.layer.managed.contains_key(role));
+    let ours = |role: &String| evaluations.iter().any(|evaluated| evaluated.layer.managed.contains_key(role));
     let entries = observed.into_iter().flat_map(|member| &member.entries);
     let in_force = entries.filter(|entry| !entry.term.ended(now)).map(|entry| &entry.role);
     in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.empty_role).cloned().collect()
@@ -363,17 +363,21 @@ pub fn foreign(
 
 /// Refuses an Exclusive object that would remove an unmanaged role which no rule lets its namespace remove. A role that
 /// the object declares itself is permitted.
-pub fn refuse_taking(reading: &mut DeclarationEvaluation, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
-    let (Some(governed), Phase::Counts, true) = (governed, reading.layer.phase, reading.layer.exclusive) else {
+pub fn refuse_taking(
+    evaluated: &mut DeclarationEvaluation,
+    governed: Option<Governed<'_>>,
+    unmanaged: &BTreeSet<String>,
+) {
+    let (Some(governed), Phase::Counts, true) = (governed, evaluated.layer.phase, evaluated.layer.exclusive) else {
         return;
     };
-    let declared = |role: &String| reading.layer.grants.iter().any(|grant| grant.role == *role);
-    let refused = foreign.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
+    let declared = |role: &String| evaluated.layer.grants.iter().any(|grant| grant.role == *role);
+    let refused = unmanaged.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
     if let Some(refusal) = refused {
-        reading.layer.phase = Phase::Holds;
-        reading.layer.grants.clear();
-        reading.inactive = Some(refusal);
-        reading.refused_by_observation = true;
+        evaluated.layer.phase = Phase::Holds;
+        evaluated.layer.grants.clear();
+        evaluated.inactive = Some(refusal);
+        evaluated.refused_by_observation = true;
     }
 }
 
@@ -382,7 +386,7 @@ fn starts(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
     managed: &BTreeMap<String, Term>,
-    beside: &EvaluationInputs<'_>,
+    inputs: &EvaluationInputs<'_>,
 ) -> Starts {
     // The finalizer is added before the first write to the provider: an object without it never granted anything,
     // however long it has waited.
@@ -402,9 +406,9 @@ fn starts(
     for (role, start) in of_roles.chain(of_managed).chain(of_renamed) {
         recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
     }
-    let entries = beside.observed.map_or(&[][..], |member| &member.entries);
-    let foreign = entries.iter().filter(|entry| !beside.others.contains(&entry.role));
-    let provider = foreign.filter_map(|entry| match entry.term {
+    let entries = inputs.observed.map_or(&[][..], |member| &member.entries);
+    let unmanaged = entries.iter().filter(|entry| !inputs.others.contains(&entry.role));
+    let provider = unmanaged.filter_map(|entry| match entry.term {
         Term::Permanent => None,
         Term::Temporary(window) => Some((entry.role.clone(), window)),
     });
@@ -429,7 +433,7 @@ fn add_unrecorded(
     let on_its_word =
         spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
     // That version added the finalizer only when it was about to grant.
-    let never_acted = is_looking_on(object) && status.observed_generation != -1;
+    let never_acted = only_observes(object) && status.observed_generation != -1;
     let is_covered = PendingGrants::of(object).is_some() || status.observed_generation >= generation - 1;
     if !on_its_word || never_acted || is_covered || !is_finalized(object) {
         return;
@@ -448,8 +452,8 @@ pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
 /// Whether an unmanaged role that a repair removed temporarily may be restored because a status records it. Under allow
 /// rules, a status alone is not enough for a role that could never be granted to the namespace: otherwise a user who
 /// forges the status would receive that role.
-fn may_restore(beside: &EvaluationInputs<'_>, entry: &Entry) -> bool {
-    beside.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
+fn may_restore(inputs: &EvaluationInputs<'_>, entry: &Entry) -> bool {
+    inputs.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
 }
 
 fn carried(role: &CarriedRole) -> Entry {

@@ -94,14 +94,14 @@ pub struct RefusedRole {
     /// When the provider refused it.
     pub at: Instant,
     /// On whose behalf the provider was asked.
-    pub asked_by: Requesters,
+    pub requested_by: Requesters,
 }
 
 /// A change that the provider refused permanently.
 #[derive(Clone, Debug)]
 pub struct StalledChange {
     /// The objects that requested it: a changed spec requests it again.
-    pub asked_by: Requesters,
+    pub requested_by: Requesters,
     /// The change that was requested.
     pub change: Change,
     /// The refusal.
@@ -122,7 +122,7 @@ pub struct RefusedChange {
     /// The refusal.
     pub error: Error,
     /// On whose behalf it was requested.
-    pub asked_by: Requesters,
+    pub requested_by: Requesters,
     /// When it was refused: the change that is sent instead relies on a later list.
     pub at: Instant,
     /// How many of the fallbacks were tried.
@@ -186,7 +186,7 @@ pub struct PlannedWrite {
     /// The drift that it repairs, if it does nothing else.
     pub repairs: Option<Vec<Drift>>,
     /// On whose behalf it is sent.
-    pub asked_by: Requesters,
+    pub requested_by: Requesters,
 }
 
 impl PlannedWrite {
@@ -324,9 +324,9 @@ impl Memory {
             PassEnd::Contested => self.contested = 0,
             PassEnd::NotAsked | PassEnd::Failed { .. } => {}
         }
-        if let Some(RefusedChange { change, error, asked_by, removed, .. }) = attempt.refusal {
+        if let Some(RefusedChange { change, error, requested_by, removed, .. }) = attempt.refusal {
             let connection = snapshot.provider.connection;
-            self.stalled = Some(StalledChange { asked_by, change, error, removed, connection, at: snapshot.at });
+            self.stalled = Some(StalledChange { requested_by, change, error, removed, connection, at: snapshot.at });
         }
         attempt.sent.is_some()
     }
@@ -434,9 +434,9 @@ impl Memory {
                     return;
                 }
                 if error.retry() == Retry::Terminal {
-                    let PlannedWrite { change, asked_by, .. } = apply;
+                    let PlannedWrite { change, requested_by, .. } = apply;
                     self.attempt.refusal =
-                        Some(RefusedChange { change, error, asked_by, at: now, tried: 0, removed: false });
+                        Some(RefusedChange { change, error, requested_by, at: now, tried: 0, removed: false });
                 } else {
                     self.attempt.failed = Some(error);
                 }
@@ -465,10 +465,10 @@ impl Memory {
         for culprit in culprits.into_iter().filter(|role| declares(role)) {
             let refused = self.refused.entry(culprit).or_insert_with(|| {
                 learnt = true;
-                RefusedRole { message: message.clone(), at: now, asked_by: Requesters::new() }
+                RefusedRole { message: message.clone(), at: now, requested_by: Requesters::new() }
             });
-            learnt |= !apply.asked_by.is_subset(&refused.asked_by);
-            refused.asked_by.extend(apply.asked_by.iter().cloned());
+            learnt |= !apply.requested_by.is_subset(&refused.requested_by);
+            refused.requested_by.extend(apply.requested_by.iter().cloned());
         }
         learnt
     }

@@ -26,7 +26,7 @@ pub struct Keeper {
     /// The Lease as last read or written. `None` outside: it must be read; `None` inside: there is no Lease.
     known: Option<Option<Lease>>,
     /// The leader that was logged last.
-    told: Option<String>,
+    logged_holder: Option<String>,
     /// Whether the last attempt to read or write the Lease failed.
     failing: bool,
 }
@@ -85,7 +85,7 @@ impl Keeper {
             metrics,
             clock,
             known: None,
-            told: None,
+            logged_holder: None,
             failing: false,
         }
     }
@@ -102,10 +102,10 @@ impl Keeper {
                     return to;
                 }
                 Ok(LeaseStep::Wait(until)) => until.saturating_duration_since(Instant::now()),
-                Ok(LeaseStep::Take) => self.terms().look_every(),
+                Ok(LeaseStep::Take) => self.terms().read_every(),
                 Err(_) => {
                     self.known = None;
-                    self.terms().look_every()
+                    self.terms().read_every()
                 }
             };
             self.metrics.leads(self.leadership.leads(Instant::now()));
@@ -154,8 +154,8 @@ impl Keeper {
     /// Reads or writes once, if either is due.
     async fn turn(&mut self) -> Result<LeaseStep, String> {
         if self.known.is_none() || !self.election.is_ours() {
-            let found = self.look().await?;
-            self.election.saw(found.as_ref().map(record), Instant::now());
+            let found = self.read_lease().await?;
+            self.election.observe(found.as_ref().map(record), Instant::now());
             self.known = Some(found);
             if !self.election.is_ours() {
                 self.leadership.held_until(None);
@@ -170,7 +170,7 @@ impl Keeper {
         Ok(step)
     }
 
-    async fn look(&self) -> Result<Option<Lease>, String> {
+    async fn read_lease(&self) -> Result<Option<Lease>, String> {
         self.in_time(self.api.get_opt(NAME)).await
     }
 
@@ -187,7 +187,7 @@ impl Keeper {
 
     async fn give_back(&mut self) -> Result<(), String> {
         if self.known.is_none() {
-            self.known = Some(self.look().await?);
+            self.known = Some(self.read_lease().await?);
         }
         let found = self.known.clone().flatten().as_ref().map(record);
         let Some(LeaseRecord { holder: Some(holder), .. }) = &found else {
@@ -227,7 +227,7 @@ impl Keeper {
     /// Logs the leader if it has changed.
     fn tell(&mut self) {
         let holder = self.election.holder();
-        if holder == self.told.as_deref() {
+        if holder == self.logged_holder.as_deref() {
             return;
         }
         let identity = self.election.identity();
@@ -236,7 +236,7 @@ impl Keeper {
             Some(holder) => tracing::info!(identity, holder, "another replica leads: standing by"),
             None => {}
         }
-        self.told = holder.map(str::to_owned);
+        self.logged_holder = holder.map(str::to_owned);
     }
 }
 

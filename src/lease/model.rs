@@ -58,7 +58,7 @@ impl Replica {
             Request::Look { served: None } => Request::Look { served: Some((server.lease.clone(), server.version)) },
             Request::Look { served: Some((lease, version)) } => {
                 if !lost {
-                    self.election.saw(lease, now);
+                    self.election.observe(lease, now);
                     self.version = Some(version);
                     if !self.election.is_ours() {
                         self.leadership.held_until(None);

@@ -72,8 +72,11 @@ pub trait SignIn: Send + Sync {
     fn gives_another(&self) -> bool;
 
     /// Signs in, or hands out the token that is given. [`Error::Unauthorized`] where the server refuses the credential: it is then left alone for long.
-    fn sign_in(&self, server: &Server, turn: &PermitUse<'_>)
-    -> impl Future<Output = Result<IssuedToken, Error>> + Send;
+    fn sign_in(
+        &self,
+        server: &Server,
+        permit_use: &PermitUse<'_>,
+    ) -> impl Future<Output = Result<IssuedToken, Error>> + Send;
 
     /// The id of the subject that a token was given to, in lower case; `None`: neither tells.
     fn signed_in_as(&self, token: &SecretString) -> Option<String>;
@@ -136,14 +139,14 @@ impl<S: SignIn> Session<S> {
     pub async fn present(
         &self,
         server: &Server,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         request: Request<'_>,
     ) -> Result<Response, Error> {
         let mut signed_in_again = false;
         loop {
-            let token = self.token(server, turn).await?;
+            let token = self.token(server, permit_use).await?;
             let presented = self.way.hide(request.clone()).bearer(&token.secret);
-            let answer = server.call(turn.next(), presented).await?;
+            let answer = server.call(permit_use.next(), presented).await?;
             match self.way.verdict(&answer) {
                 TokenVerdict::Taken => {
                     self.taken();
@@ -163,7 +166,7 @@ impl<S: SignIn> Session<S> {
     }
 
     /// A token to use now, of a new sign-in where there is none.
-    async fn token(&self, server: &Server, turn: &PermitUse<'_>) -> Result<Token, Error> {
+    async fn token(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<Token, Error> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
         if let Some((token, end)) = &state.token
@@ -177,7 +180,7 @@ impl<S: SignIn> Session<S> {
         {
             return Err(error.clone());
         }
-        match self.way.sign_in(server, turn).await {
+        match self.way.sign_in(server, permit_use).await {
             Ok(IssuedToken { token, life }) => {
                 state.sign_ins += 1;
                 *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = self.way.signed_in_as(&token);

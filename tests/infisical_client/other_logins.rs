@@ -71,7 +71,7 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test]
-async fn the_token_is_read_anew_for_each_login_and_one_login_serves_many_calls() {
+async fn the_token_is_read_again_for_each_login_and_one_login_serves_many_calls() {
     for (file, way) in WAYS {
         let reads = Arc::new(AtomicUsize::new(0));
         let counted = reads.clone();

@@ -131,7 +131,7 @@ async fn an_authority_of_ones_own_is_taken_in_the_place_of_all_others() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_refused_whoever_signed_it() {
+async fn a_certificate_for_another_host_is_refused_whichever_authority_signed_it() {
     let authority = Authority::new();
     let server = serve(authority.server("other.example.com", &[])).await;
     let error = list(&at(&trusting(&authority.pem()), &server)).await.unwrap_err();

@@ -47,7 +47,7 @@ async fn a_redirect_is_not_followed_with_a_credential() {
 
 /// Seen failing with the hint taken out of `Answer::nonsense`.
 #[tokio::test]
-async fn a_url_with_a_path_that_is_no_part_of_it_is_told_the_url_to_write() {
+async fn a_url_with_a_superfluous_path_is_refused_with_the_correct_url() {
     let stage = Stage::new().await;
     let page = Raw::answering(
         "HTTP/1.1 200 OK\r\ncontent-length: 15\r\ncontent-type: text/html\r\n\r\n<!doctype html>".to_owned(),

@@ -103,7 +103,7 @@ fn behind(proxy: &Raw, except: &str, allowed_hosts: Option<&[&str]>) -> Client {
 }
 
 #[tokio::test]
-async fn a_proxy_is_taken_only_to_hosts_that_the_operator_was_told() {
+async fn a_proxy_is_used_only_for_the_hosts_that_the_operator_was_given() {
     let (proxy, heads) = remembering().await;
     let named = Some(&["infisical.invalid", "localhost"][..]);
     assert_eq!(list(&behind(&proxy, "", named), "http://infisical.invalid").await, Ok(0));

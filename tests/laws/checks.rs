@@ -16,7 +16,7 @@ use crate::objects::{Object, allowed, is_startless};
 use crate::world::World;
 
 /// Roles that no object ever declares.
-pub const FOREIGN: [&str; 2] = ["auditor", "stranger"];
+pub const UNMANAGED: [&str; 2] = ["auditor", "stranger"];
 
 /// When access ends; `None`: never.
 type End = Option<Timestamp>;
@@ -154,7 +154,7 @@ impl World {
             let forged = self.objects.iter().any(|object| object.forged.contains(role));
             forged || (self.view.cluster.is_none() && (self.is_exclusive() || sacrifices))
         };
-        let is_foreign = |entry: &&Entry| FOREIGN.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
+        let is_foreign = |entry: &&Entry| UNMANAGED.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
         let sent = |entry: &Entry| {
             let mut outcome = apply.change.outcome().iter();
             outcome.any(|sent| sent.role == entry.role && rounded(sent.term.end()) == rounded(entry.term.end()))
@@ -201,7 +201,7 @@ impl World {
             }
         }
         // A forged role is recorded again, and is foreign all the same.
-        let ours = record.roles.iter().filter(|role| !FOREIGN.contains(&role.role.as_str()));
+        let ours = record.roles.iter().filter(|role| !UNMANAGED.contains(&role.role.as_str()));
         self.ours.extend(ours.map(|role| role.role.clone()));
         Ok(())
     }
@@ -265,7 +265,7 @@ impl World {
             }
         }
         for (object, report) in self.objects.iter().zip(reports) {
-            if report.told.reason != Reason::Converged || object.is_leaving() {
+            if report.ready_condition.reason != Reason::Converged || object.is_leaving() {
                 continue;
             }
             if !self.counts(object) {
@@ -388,7 +388,7 @@ impl World {
             let until = self.allowed_until(role, self.now()).or(self.allowed_until(role, now));
             let in_bounds = until.is_some_and(|until| !shows_ends || no_longer(rounded(*end), rounded(until)));
             let is_recorded = self.ours.contains(*role) || self.is_recorded(role);
-            let is_ours = !FOREIGN.contains(role) && !is_unnamed && is_recorded;
+            let is_ours = !UNMANAGED.contains(role) && !is_unnamed && is_recorded;
             if !in_bounds && (is_ours || is_exclusive) {
                 return Err(format!("{role} until {end:?} is there at rest, allowed until {until:?}"));
             }

@@ -313,7 +313,7 @@ impl World {
         self.check_reports(snapshot, outcome, &reports)?;
         let is_governed = self.view.cluster.is_some();
         for (declaration, report) in snapshot.declarations.iter().zip(reports) {
-            trace!(self, "{}: {:?} {:?}", declaration.uid(), report.told, report.status.managed_roles);
+            trace!(self, "{}: {:?} {:?}", declaration.uid(), report.ready_condition, report.status.managed_roles);
             if self.statuses_fail > 0 {
                 self.statuses_fail -= 1;
             } else if report.is_released {

@@ -104,10 +104,10 @@ impl InMemoryMembership {
 
     /// Takes in what is reported about it. An error if the provider does not hold what it declares.
     pub fn reported(&mut self, reports: Vec<Report>) -> Result<(), UnexpectedResult> {
-        for Report { told, status, is_released, .. } in reports {
+        for Report { ready_condition, status, is_released, .. } in reports {
             self.object.status = Some(status);
-            if told.reason != Reason::Converged && !is_released {
-                return Err(told.into());
+            if ready_condition.reason != Reason::Converged && !is_released {
+                return Err(ready_condition.into());
             }
         }
         Ok(())

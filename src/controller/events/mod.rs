@@ -23,9 +23,9 @@ const WAITING: usize = 1024;
 /// How many events are published concurrently: one to which the API server responds slowly doesn't delay the others.
 const AT_ONCE: usize = 8;
 
-fn note(happening: EventKind, what: &[String], justification: Option<&str>) -> String {
+fn note(event_kind: EventKind, what: &[String], justification: Option<&str>) -> String {
     let what = what.join(", ");
-    let text = match happening {
+    let text = match event_kind {
         EventKind::Granted => format!("granted {what}"),
         EventKind::Revoked => format!("revoked {what}: no longer declared"),
         EventKind::Expired => format!("revoked {what}: the time is over"),
@@ -89,24 +89,30 @@ impl Events {
     }
 
     /// Emits an event about a membership. Never waits.
-    pub fn tell(&self, object: &ProjectMembership, happening: EventKind, what: &[String], justification: Option<&str>) {
+    pub fn tell(
+        &self,
+        object: &ProjectMembership,
+        event_kind: EventKind,
+        what: &[String],
+        justification: Option<&str>,
+    ) {
         let mut regarding = object.object_ref(&());
         regarding.name = regarding.name.as_deref().map(tombstones::name_of).map(str::to_owned);
         regarding.uid = regarding.uid.as_deref().map(tombstones::uid_of).map(str::to_owned);
-        self.emit(regarding, happening, note(happening, what, justification));
+        self.emit(regarding, event_kind, note(event_kind, what, justification));
     }
 
     /// Emits an event about an object of any kind. Never waits.
-    pub fn tell_of(&self, regarding: ObjectReference, happening: EventKind, message: &str) {
-        self.emit(regarding, happening, text::truncated(message, text::NOTE));
+    pub fn emit_for(&self, regarding: ObjectReference, event_kind: EventKind, message: &str) {
+        self.emit(regarding, event_kind, text::truncated(message, text::NOTE));
     }
 
-    fn emit(&self, regarding: ObjectReference, happening: EventKind, note: String) {
+    fn emit(&self, regarding: ObjectReference, event_kind: EventKind, note: String) {
         let event = Pending {
             regarding,
-            type_: happening.type_(),
-            reason: happening.reason(),
-            action: happening.action(),
+            type_: event_kind.type_(),
+            reason: event_kind.reason(),
+            action: event_kind.action(),
             note,
             at: Timestamp::now(),
         };
@@ -204,7 +210,7 @@ mod tests {
         let publishing = tokio::spawn(publishing);
         for name in ["stuck", "refused", "stored"] {
             let regarding = ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
-            events.tell_of(regarding, EventKind::Ready, "reachable");
+            events.emit_for(regarding, EventKind::Ready, "reachable");
         }
         let event = tokio::time::timeout(Duration::from_secs(10), found.recv()).await.unwrap().unwrap();
         assert_eq!(event["regarding"]["name"], "stored");
@@ -233,11 +239,11 @@ mod tests {
     #[test]
     fn no_field_of_an_event_is_longer_than_the_api_server_takes() {
         let (role, justification) = ("роль".repeat(32), "Д".repeat(512));
-        for happening in ALL {
-            let note = note(happening, &vec![role.clone(); 32], Some(&justification));
-            assert!(note.len() <= text::NOTE, "{happening:?}: {} bytes", note.len());
-            assert!(note.ends_with('…'), "{happening:?}: {note}");
-            assert!(happening.reason().len() <= 128 && happening.action().len() <= 128, "{happening:?}");
+        for event_kind in ALL {
+            let note = note(event_kind, &vec![role.clone(); 32], Some(&justification));
+            assert!(note.len() <= text::NOTE, "{event_kind:?}: {} bytes", note.len());
+            assert!(note.ends_with('…'), "{event_kind:?}: {note}");
+            assert!(event_kind.reason().len() <= 128 && event_kind.action().len() <= 128, "{event_kind:?}");
         }
         let note = note(EventKind::Granted, &["viewer".to_owned()], Some(&justification));
         assert!(note.starts_with("granted viewer (ДД") && note.len() > text::NOTE - 4, "{note}");

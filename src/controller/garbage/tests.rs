@@ -103,11 +103,11 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
 async fn what_is_in_progress_is_kept() {
     let Wiring { ctx, checker, .. } = controller();
     ctx.readiness.ready();
-    let door = ctx.targets.door("https://1.example.com", "project", "ada");
+    let invite_lock = ctx.targets.invite_lock("https://1.example.com", "project", "ada");
     ctx.written.begins("uid-1");
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (1, 1));
-    drop(door);
+    drop(invite_lock);
     ctx.written.ended("uid-1", None);
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (0, 0));

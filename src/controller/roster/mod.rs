@@ -117,15 +117,15 @@ impl Roster {
     ) -> Result<Observation, Error> {
         let asked = Instant::now();
         loop {
-            if let Some(sighting) = self.sighting(subject_id, not_before) {
-                return sighting;
+            if let Some(observation) = self.observation_since(subject_id, not_before) {
+                return observation;
             }
             if let Some(began) = self.began() {
                 tokio::time::sleep_until(began + asker.spacing).await;
             }
             let _one = waiting(self.listing[asker.urgency.level()].lock()).await;
-            if let Some(sighting) = self.sighting(subject_id, not_before) {
-                return sighting;
+            if let Some(observation) = self.observation_since(subject_id, not_before) {
+                return observation;
             }
             if let Some(error) = self.recent_failure(asked) {
                 return Err(error);
@@ -136,7 +136,7 @@ impl Roster {
             }
             let permit = asker.quota.permit(RequestKind::Read, asker.urgency, asker.namespace).await;
             // A more urgent list may have begun and ended before this request got its permit.
-            if self.sighting(subject_id, not_before).is_some() {
+            if self.observation_since(subject_id, not_before).is_some() {
                 permit.unused();
                 continue;
             }
@@ -146,7 +146,11 @@ impl Roster {
     }
 
     /// What is known of `subject_id` as of `not_before`; `None`: nothing recent enough.
-    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Observation, Error>> {
+    pub fn observation_since(
+        &self,
+        subject_id: &str,
+        not_before: Option<Instant>,
+    ) -> Option<Result<Observation, Error>> {
         let state = self.state();
         let listed = state.listed?;
         let doubt = state.doubts.get(subject_id).copied();
@@ -176,7 +180,7 @@ impl Roster {
 
     /// The last observation of `subject_id`, regardless of its age; `None`: there is none.
     pub fn observation(&self, subject_id: &str) -> Option<Observation> {
-        self.sighting(subject_id, None)?.ok()
+        self.observation_since(subject_id, None)?.ok()
     }
 
     async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {

@@ -29,7 +29,7 @@ pub struct DeclarationEvent {
     /// The index of the declaration in the list.
     pub declaration: usize,
     /// The kind of event.
-    pub happening: EventKind,
+    pub event_kind: EventKind,
     /// The roles that it concerns.
     pub roles: Vec<String>,
 }
@@ -56,13 +56,13 @@ pub fn changes(
     now: Timestamp,
 ) -> Vec<DeclarationEvent> {
     let mut found: BTreeMap<(usize, EventKind), Vec<String>> = BTreeMap::new();
-    let mut report = |declaration: usize, happening: EventKind, role: &String| {
-        found.entry((declaration, happening)).or_default().push(role.clone());
+    let mut report = |declaration: usize, event_kind: EventKind, role: &String| {
+        found.entry((declaration, event_kind)).or_default().push(role.clone());
     };
     for (index, declaration) in declarations.iter().enumerate() {
         for role in gained {
-            if let Some(happening) = gain(declaration, role, now) {
-                report(index, happening, role);
+            if let Some(event_kind) = gain(declaration, role, now) {
+                report(index, event_kind, role);
             }
         }
         for (role, _) in lost.iter().filter(|(_, loss)| *loss != RemovalReason::Unexpected) {
@@ -77,7 +77,7 @@ pub fn changes(
     for (role, _) in lost.iter().filter(|(_, loss)| *loss == RemovalReason::Unexpected) {
         report(remover, EventKind::DriftedAway, role);
     }
-    let happened = |((declaration, happening), roles)| DeclarationEvent { declaration, happening, roles };
+    let happened = |((declaration, event_kind), roles)| DeclarationEvent { declaration, event_kind, roles };
     found.into_iter().map(happened).collect()
 }
 

@@ -1,4 +1,4 @@
-use Happening::{DriftedAway, DriftedBack, Expired, Granted, Revoked};
+use EventKind::{DriftedAway, DriftedBack, Expired, Granted, Revoked};
 use jiff::SignedDuration;
 
 use super::*;
@@ -42,7 +42,7 @@ fn found(
 ) -> Vec<(usize, EventKind, Vec<String>)> {
     let lost: Vec<(String, RemovalReason)> = lost.iter().map(|(role, loss)| ((*role).to_owned(), *loss)).collect();
     let found = changes(declarations, &strings(gained), &lost, at(0));
-    found.into_iter().map(|change| (change.declaration, change.happening, change.roles)).collect()
+    found.into_iter().map(|change| (change.declaration, change.event_kind, change.roles)).collect()
 }
 
 /// Seen failing with every previously recorded role reported as a repair, as it was decided before.

@@ -60,9 +60,9 @@ pub(super) fn settle(
     if rest.is_empty() && without_access && !union.ours.contains(base) {
         return Base { entry: last_to_end(&rows).cloned(), touched: false };
     }
-    let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
+    let unmanaged = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
     let stays =
-        if foreign { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
+        if unmanaged { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
     if stays {
         // A temporary base cannot exist alone. An unmanaged one is removed with the last role beside it.
         let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);
@@ -139,11 +139,11 @@ pub fn shown(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> BTreeSet
         return shown;
     }
     let others = || layers.iter().filter(|other| other.uid != layer.uid);
-    let heir = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
+    let successor = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
     let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
-    let foreign = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
+    let unmanaged = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
     let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
-    if heir || without_access || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
+    if successor || without_access || (layer.phase == Phase::Leaves && unmanaged && needed(&rest)) {
         shown.remove(base);
     }
     shown

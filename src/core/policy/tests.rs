@@ -40,7 +40,7 @@ fn temporary(temporary: Value) -> ProjectMembershipSpec {
 }
 
 #[test]
-fn a_spec_that_cannot_be_carried_out_is_told_what_to_write_instead() {
+fn a_spec_that_cannot_be_carried_out_is_refused_with_what_to_write_instead() {
     for (spec, message) in [
         (spec(json!({"roles": []})), "spec.roles is empty: declare at least one role, or delete the object"),
         (
@@ -134,7 +134,7 @@ fn a_memberships_organization_goes_before_the_providers() {
 }
 
 #[test]
-fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
+fn an_impossible_target_is_refused_with_what_to_write_instead() {
     let uuid = "copy the id from the settings page, or write the name as name, and create the object again";
     let digits = "copy the resource id from the console, or write the name as name, and create the object again";
     let infisical = ServerKind::Infisical;

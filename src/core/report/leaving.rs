@@ -22,9 +22,9 @@ impl ReportInputs<'_> {
     /// The report of a declaration that is being deleted: it is released, or it is said why it stays.
     pub fn leaving(&self) -> Report {
         if self.is_released() {
-            let told = ReadyCondition::new(Reason::Progressing, "");
+            let ready_condition = ReadyCondition::new(Reason::Progressing, "");
             let status = self.object().status.clone().unwrap_or_default();
-            return Report { told, status, overdue: BTreeSet::new(), is_released: true };
+            return Report { ready_condition, status, overdue: BTreeSet::new(), is_released: true };
         }
         let everything: BTreeSet<String> = self.layer().managed.keys().cloned().collect();
         let others = || self.layers.iter().filter(|other| other.uid != self.layer().uid);
@@ -52,7 +52,7 @@ impl ReportInputs<'_> {
             false => Some(report.overdue).filter(|roles| !roles.is_empty()).unwrap_or(everything),
         };
         // The cause is reported in the event and the metric.
-        Report { told: ReadyCondition::new(why.reason, message), overdue, ..report }
+        Report { ready_condition: ReadyCondition::new(why.reason, message), overdue, ..report }
     }
 
     fn why_it_stays(&self) -> ReadyCondition {
@@ -61,7 +61,7 @@ impl ReportInputs<'_> {
                 *reason,
                 format!("{message}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place"),
             ),
-            (_, _) => self.told(),
+            (_, _) => self.ready_condition(),
         }
     }
 
@@ -102,20 +102,20 @@ pub fn unresolved_leaving(
     let orphans = object.spec.deletion_policy == DeletionPolicy::Orphan;
     let only_permanent = managed.values().all(|term| *term == Term::Permanent) && old.carried_roles.is_empty();
     if never_acted(object) || (orphans && only_permanent) {
-        let told = ReadyCondition::new(Reason::Progressing, "");
-        return Report { told, status: old, overdue: BTreeSet::new(), is_released: true };
+        let ready_condition = ReadyCondition::new(Reason::Progressing, "");
+        return Report { ready_condition, status: old, overdue: BTreeSet::new(), is_released: true };
     }
     let generation = object.metadata.generation.unwrap_or_default();
     let message = format!(
         "the access can't be revoked: {}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place",
         refusal.message
     );
-    let told = ReadyCondition::new(Reason::RevokeFailed, message.clone());
-    let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
+    let ready_condition = ReadyCondition::new(Reason::RevokeFailed, message.clone());
+    let conditions = status::conditions(&old.conditions, &ready_condition, &[], generation, now);
     let status = ProjectMembershipStatus { conditions, ..old };
     // The cause is reported in the event and the metric.
     Report {
-        told: ReadyCondition::new(refusal.reason, message),
+        ready_condition: ReadyCondition::new(refusal.reason, message),
         status,
         overdue: managed.into_keys().collect(),
         is_released: false,
@@ -172,8 +172,8 @@ pub fn released(object: &ProjectMembership, left: RemainingAccess, now: Timestam
     };
     let message = format!("{what}; only finalizers of other controllers keep this object: {}", keepers.join(", "));
     let generation = object.metadata.generation.unwrap_or_default();
-    let told = ReadyCondition::new(Reason::Progressing, message);
-    let conditions = status::not_ready(&old.conditions, &told, generation, now);
+    let ready_condition = ReadyCondition::new(Reason::Progressing, message);
+    let conditions = status::not_ready(&old.conditions, &ready_condition, generation, now);
     let ended = |role: RoleStatus| RoleStatus { state: RoleState::Expired, message: None, ..role };
     let roles: Vec<RoleStatus> = match left {
         RemainingAccess::Nothing => old.roles.into_iter().map(ended).collect(),

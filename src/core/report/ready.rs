@@ -21,20 +21,20 @@ impl ReportInputs<'_> {
             return None;
         };
         let concerned = |layer: &Layer| changes::concerns(&self.outcome.plan, layer, self.now());
-        let only_compares = self.reading.compares && self.layer().managed.is_empty();
+        let only_compares = self.evaluated.compares && self.layer().managed.is_empty();
         let not_concerned = !removed && !concerned(self.layer()) && self.layers.iter().any(concerned);
         let is_of_others = *by_change && (only_compares || not_concerned);
-        let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
+        let may_see = needs_observation(self.snapshot, self.declaration, self.evaluated);
         (may_see && !is_of_others).then_some((error, *removed))
     }
 
-    pub fn told(&self) -> ReadyCondition {
+    pub fn ready_condition(&self) -> ReadyCondition {
         let inactive = self.inactive();
         if let Some((error, _)) = self.failure() {
-            let is_told = inactive
+            let inactive_reason = inactive
                 .as_ref()
                 .filter(|refusal| refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome));
-            if let Some(Refusal { reason, message }) = is_told {
+            if let Some(Refusal { reason, message }) = inactive_reason {
                 return ReadyCondition::new(*reason, message.clone());
             }
             let message = changes::without_roles(&error.to_string(), &self.roles_of_others());
@@ -50,7 +50,7 @@ impl ReportInputs<'_> {
         self.renamed_role()
             .or_else(|| self.refused_role())
             .or_else(|| self.skewed_role())
-            .or_else(|| self.memory.repairs.told())
+            .or_else(|| self.memory.repairs.ready_condition())
             .unwrap_or_else(|| self.converged())
     }
 
@@ -58,7 +58,7 @@ impl ReportInputs<'_> {
     fn inactive(&self) -> Option<Refusal> {
         let unready = self.snapshot.provider.unready.clone();
         let is_due = self.layer().managed.values().any(|term| term.ended(self.now()));
-        unready.filter(|_| is_due && !self.declaration.is_leaving()).or_else(|| self.reading.inactive.clone())
+        unready.filter(|_| is_due && !self.declaration.is_leaving()).or_else(|| self.evaluated.inactive.clone())
     }
 
     /// A membership that is kept without access is mentioned, because a user who finds it in the provider's list would
@@ -78,7 +78,7 @@ impl ReportInputs<'_> {
 
     /// A declared role that was renamed at the provider.
     fn renamed_role(&self) -> Option<ReadyCondition> {
-        let DeclarationEvaluation { layer, renames, .. } = self.reading;
+        let DeclarationEvaluation { layer, renames, .. } = self.evaluated;
         let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, self.now()));
         let (former, present) = renamed.next()?;
         let message = format!(
@@ -106,7 +106,7 @@ impl ReportInputs<'_> {
             ),
             Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
         };
-        begins_temporary(self.reading, &BTreeSet::new(), self.snapshot)
+        begins_temporary(self.evaluated, &BTreeSet::new(), self.snapshot)
             .then(|| ReadyCondition::new(Reason::Progressing, message))
     }
 

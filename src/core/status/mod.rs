@@ -37,18 +37,18 @@ impl ReadyCondition {
 /// The maximum number of differences in a status (the schema's bound).
 pub const MOST_DRIFT: usize = 256;
 
-/// The conditions for `told`: Ready always; Reconciling, Stalled and Drifted only while True. `lastTransitionTime`
+/// The conditions for `ready_condition`: Ready always; Reconciling, Stalled and Drifted only while True. `lastTransitionTime`
 /// changes only when the status of a condition changes.
 pub fn conditions(
     old: &[Condition],
-    told: &ReadyCondition,
+    ready_condition: &ReadyCondition,
     drift: &[Drift],
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let standing = told.reason.standing();
-    let reason = told.reason.to_string();
-    let message = bounded(&told.message, LONGEST_MESSAGE);
+    let standing = ready_condition.reason.standing();
+    let reason = ready_condition.reason.to_string();
+    let message = bounded(&ready_condition.message, LONGEST_MESSAGE);
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
         let known = old.iter().find(|c| c.type_ == type_ && c.status == status);
         Condition {
@@ -75,8 +75,13 @@ pub fn conditions(
 }
 
 /// As [`conditions`], but Ready is False at once where the reason would leave it Unknown for a while.
-pub fn not_ready(old: &[Condition], told: &ReadyCondition, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let mut conditions = conditions(old, told, &[], generation, now);
+pub fn not_ready(
+    old: &[Condition],
+    ready_condition: &ReadyCondition,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut conditions = conditions(old, ready_condition, &[], generation, now);
     for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready" && condition.status != "False") {
         let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
         "False".clone_into(&mut ready.status);

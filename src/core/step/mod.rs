@@ -139,9 +139,9 @@ pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory:
 }
 
 /// How urgent it is to observe a target.
-pub fn urgency(declaration: &Declaration, reading: &DeclarationEvaluation, now: Timestamp) -> Urgency {
-    let ends = reading.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
-    let is_decided = declaration.is_settled() || (reading.inactive.is_some() && declaration.is_observed());
+pub fn urgency(declaration: &Declaration, evaluated: &DeclarationEvaluation, now: Timestamp) -> Urgency {
+    let ends = evaluated.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
+    let is_decided = declaration.is_settled() || (evaluated.inactive.is_some() && declaration.is_observed());
     match ends.min() {
         Some(end) => Urgency::End(end),
         None if declaration.is_leaving() => Urgency::Revoke,
@@ -152,8 +152,8 @@ pub fn urgency(declaration: &Declaration, reading: &DeclarationEvaluation, now: 
 
 /// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
 /// the provider is not asked on its behalf, because the credential does not belong to its namespace.
-pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &DeclarationEvaluation) -> bool {
-    let layer = &reading.layer;
+pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, evaluated: &DeclarationEvaluation) -> bool {
+    let layer = &evaluated.layer;
     let provider = &snapshot.provider;
     if provider.unready.is_some() {
         let ends = layer.managed.values().any(|term| term.ended(snapshot.now));
@@ -161,7 +161,7 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
         let leaves = layer.phase == Phase::Leaves && (!provider.is_gone || declaration.is_left_behind);
         return ends || leaves;
     }
-    let is_refused = reading.inactive.as_ref().is_some_and(|inactive| {
+    let is_refused = evaluated.inactive.as_ref().is_some_and(|inactive| {
         matches!(
             inactive.reason,
             Reason::NotAllowed
@@ -173,7 +173,11 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
     });
     // An object that would be carried out if it were not suspended is compared with what the provider shows.
     let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
-    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares && !reading.refused_by_observation)
+    !(is_governed
+        && is_refused
+        && evaluated.holds_nothing()
+        && !evaluated.compares
+        && !evaluated.refused_by_observation)
 }
 
 /// The view for a plan.

@@ -47,7 +47,7 @@ impl<'a> Situation<'a> {
     pub fn new(snapshot: &'a Snapshot, observation: Option<&'a Observation>, memory: &'a Memory) -> Self {
         let observed = observation.and_then(|observation| observation.member.as_ref());
         let evaluation = evaluate(snapshot, observed);
-        let layers: Vec<Layer> = evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
+        let layers: Vec<Layer> = evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
         let refused = refused(snapshot, &layers, memory);
         let plan = plan(&layers, &view(snapshot, observed, &refused, &evaluation.spared));
         Self { snapshot, observation, memory, evaluation, layers, refused, plan }
@@ -80,20 +80,20 @@ impl<'a> Situation<'a> {
 
     /// Declarations that are being deleted and need nothing from the provider.
     fn releases(&self) -> Vec<Release> {
-        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
         let leaving = pairs.filter(|(declaration, _)| declaration.is_leaving());
         leaving
-            .filter(|(declaration, reading)| {
+            .filter(|(declaration, evaluated)| {
                 // What is due comes first; the report that follows releases the others.
-                declaration.is_abandoned() || reading.holds_nothing() && !matches!(self.urgency(), Urgency::End(_))
+                declaration.is_abandoned() || evaluated.holds_nothing() && !matches!(self.urgency(), Urgency::End(_))
             })
             .map(|(d, _)| Release { uid: d.uid().to_owned(), is_abandoned: d.is_abandoned() })
             .collect()
     }
 
     fn needs_provider(&self) -> bool {
-        let mut pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
-        pairs.any(|(declaration, reading)| needs_observation(self.snapshot, declaration, reading))
+        let mut pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
+        pairs.any(|(declaration, evaluated)| needs_observation(self.snapshot, declaration, evaluated))
     }
 
     fn observed(&self) -> Option<&'a Member> {
@@ -229,7 +229,7 @@ impl<'a> Situation<'a> {
             let mut temporary = layer.in_effect(snapshot.now).filter(|grant| grant.term != Term::Permanent);
             temporary.any(|grant| self.plan.gained().contains(&grant.role))
         };
-        self.evaluation.readings.iter().any(|reading| begins_temporary(reading, &self.refused, snapshot))
+        self.evaluation.evaluations.iter().any(|evaluated| begins_temporary(evaluated, &self.refused, snapshot))
             || self.layers.iter().any(gains)
     }
 
@@ -328,7 +328,7 @@ impl<'a> Situation<'a> {
     /// observation may be. An end or a revocation is always tried again.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
         let stalled = self.memory.stalled.as_ref()?;
-        let same = stalled.asked_by == self.asked_by()
+        let same = stalled.requested_by == self.requested_by()
             && *change == stalled.change
             && stalled.connection == self.snapshot.provider.connection
             && self.snapshot.at.saturating_duration_since(stalled.at) <= self.snapshot.interval()
@@ -353,7 +353,7 @@ impl<'a> Situation<'a> {
         self.snapshot.declarations.iter().zip(&self.layers).filter(|(_, layer)| layer.phase == Phase::Counts)
     }
 
-    fn asked_by(&self) -> Requesters {
+    fn requested_by(&self) -> Requesters {
         self.counting().map(|(declaration, _)| (declaration.uid().to_owned(), declaration.generation())).collect()
     }
 
@@ -370,9 +370,9 @@ impl<'a> Situation<'a> {
             before: self.observed().cloned(),
             effects: self.effects(&gained),
             gained,
-            knows_ids: self.evaluation.readings.iter().any(|reading| reading.renames.know_ids()),
+            knows_ids: self.evaluation.evaluations.iter().any(|evaluated| evaluated.renames.know_ids()),
             repairs: repairs.then(|| self.plan.drift().to_vec()),
-            asked_by: self.asked_by(),
+            requested_by: self.requested_by(),
         }))
     }
 
@@ -389,7 +389,7 @@ impl<'a> Situation<'a> {
         let end = |role: &String| self.layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max();
         WriteEffects {
             events: happened
-                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.happening, h.roles)))
+                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.event_kind, h.roles)))
                 .collect(),
             ends: expired.filter_map(|(role, _)| end(role)).collect(),
         }
@@ -411,9 +411,9 @@ impl<'a> Situation<'a> {
     }
 
     fn most_urgent(&self) -> Option<(&'a Declaration, Urgency)> {
-        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
         let urgencies =
-            pairs.map(|(declaration, reading)| (declaration, urgency(declaration, reading, self.snapshot.now)));
+            pairs.map(|(declaration, evaluated)| (declaration, urgency(declaration, evaluated, self.snapshot.now)));
         urgencies.min_by_key(|(_, urgency)| *urgency)
     }
 
@@ -440,13 +440,13 @@ impl<'a> Situation<'a> {
 
 /// The roles that the provider refused and that no changed spec has requested since.
 fn refused(snapshot: &Snapshot, layers: &[Layer], memory: &Memory) -> BTreeSet<String> {
-    let asks_again = |role: &str, asked_by: &Requesters| {
+    let asks_again = |role: &str, requested_by: &Requesters| {
         let declares =
             |layer: &Layer| layer.phase == Phase::Counts && layer.grants.iter().any(|grant| grant.role == role);
         let declaring = snapshot.declarations.iter().zip(layers).filter(|(_, layer)| declares(layer));
-        declaring.into_iter().any(|(d, _)| !asked_by.contains(&(d.uid().to_owned(), d.generation())))
+        declaring.into_iter().any(|(d, _)| !requested_by.contains(&(d.uid().to_owned(), d.generation())))
     };
-    let refused = memory.refused.iter().filter(|(role, refused)| !asks_again(role, &refused.asked_by));
+    let refused = memory.refused.iter().filter(|(role, refused)| !asks_again(role, &refused.requested_by));
     refused.map(|(role, _)| role.clone()).collect()
 }
 

@@ -49,7 +49,7 @@ impl LeaseTerms {
 
     /// How often a waiting replica reads the Lease, and how soon a failed request is repeated: often enough for a
     /// hand-over within three seconds.
-    pub fn look_every(self) -> Duration {
+    pub fn read_every(self) -> Duration {
         (self.0 / 20).min(Duration::from_secs(1))
     }
 
@@ -121,7 +121,7 @@ impl Election {
     }
 
     /// A read returned this record (`None`: there is no Lease), and its response arrived at `received`.
-    pub fn saw(&mut self, record: Option<LeaseRecord>, received: Instant) {
+    pub fn observe(&mut self, record: Option<LeaseRecord>, received: Instant) {
         let holder = record.as_ref().and_then(|record| record.holder.clone());
         if self.ours.is_some() && holder.as_deref() != Some(&self.identity) {
             self.lost = Some(holder);
@@ -186,7 +186,7 @@ impl Election {
             return LeaseStep::Take;
         }
         let over = *since + terms.unwrap_or(self.terms).awaited();
-        if now >= over { LeaseStep::Take } else { LeaseStep::Wait(over.min(now + self.terms.look_every())) }
+        if now >= over { LeaseStep::Take } else { LeaseStep::Wait(over.min(now + self.terms.read_every())) }
     }
 }
 

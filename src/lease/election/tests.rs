@@ -56,7 +56,7 @@ fn what_is_done_follows_from_what_was_seen_and_when() {
     for (case, seen, now, expected) in cases {
         let mut election = Election::new("a".to_owned(), terms());
         for (record, second) in seen {
-            election.saw(record, at(second));
+            election.observe(record, at(second));
         }
         assert_eq!(election.step(at(now)), expected, "{case}");
         assert_eq!(election.until(), None, "{case}: seeing gives no right");
@@ -67,7 +67,7 @@ fn what_is_done_follows_from_what_was_seen_and_when() {
 fn what_is_ours_counts_from_before_it_was_asked_for_and_is_renewed_in_time() {
     let origin = Instant::now();
     let mut election = Election::new("a".to_owned(), terms());
-    election.saw(None, origin);
+    election.observe(None, origin);
     election.wrote(election.record(Timestamp::UNIX_EPOCH), after(origin, 1.0));
     assert_eq!(election.until(), Some(after(origin, 52.0)));
     assert_eq!(election.step(after(origin, 6.9)), LeaseStep::Wait(after(origin, 7.0)));
@@ -76,14 +76,14 @@ fn what_is_ours_counts_from_before_it_was_asked_for_and_is_renewed_in_time() {
 }
 
 #[test]
-fn what_was_taken_from_us_is_lost_for_good() {
+fn a_lease_that_another_replica_took_is_lost_permanently() {
     let origin = Instant::now();
     for taken in [Some(record(Some("b"), 9)), Some(record(None, 9)), None] {
         let mut election = Election::new("a".to_owned(), terms());
-        election.saw(None, origin);
+        election.observe(None, origin);
         election.wrote(election.record(Timestamp::UNIX_EPOCH), origin);
         let to = taken.as_ref().and_then(|record| record.holder.clone());
-        election.saw(taken, after(origin, 1.0));
+        election.observe(taken, after(origin, 1.0));
         assert_eq!(election.until(), None);
         assert_eq!(election.step(after(origin, 200.0)), LeaseStep::Lost { to });
     }
@@ -93,7 +93,7 @@ fn what_was_taken_from_us_is_lost_for_good() {
 fn it_is_counted_how_often_it_changes_hands() {
     let mut election = Election::new("a".to_owned(), terms());
     assert_eq!(election.record(Timestamp::UNIX_EPOCH).transitions, 0, "a new one");
-    election.saw(Some(record(Some("b"), 5)), Instant::now());
+    election.observe(Some(record(Some("b"), 5)), Instant::now());
     let taken = election.record(Timestamp::UNIX_EPOCH);
     assert_eq!(taken.transitions, 4);
     election.wrote(taken, Instant::now());
@@ -106,7 +106,7 @@ fn every_lease_leaves_room_for_a_write_and_for_failed_renewals() {
         let terms = LeaseTerms::seconds(seconds).unwrap();
         let spare = terms.held() - terms.write_limit();
         assert!(spare >= 3 * terms.renew_every(), "{seconds} s: three renewals in a row may fail");
-        assert!(terms.awaited() + terms.look_every() <= terms.duration(), "{seconds} s: handed over within it");
+        assert!(terms.awaited() + terms.read_every() <= terms.duration(), "{seconds} s: handed over within it");
         assert!(terms.held() < terms.awaited() && terms.write_limit() <= TIME_LIMIT, "{seconds} s");
     }
     assert_eq!(LeaseTerms::seconds(60).unwrap().write_limit(), TIME_LIMIT, "the default cuts no write short");

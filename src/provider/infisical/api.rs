@@ -93,9 +93,9 @@ pub(crate) struct FamilyState {
 
 impl Infisical {
     /// The generation of a family, found by reads of what nobody has.
-    pub(crate) async fn probe(&self, turn: &PermitUse<'_>, family: Family) -> Result<Generation, Error> {
+    pub(crate) async fn probe(&self, permit_use: &PermitUse<'_>, family: Family) -> Result<Generation, Error> {
         for &generation in family.generations() {
-            if self.has_route(turn, family, generation).await? {
+            if self.has_route(permit_use, family, generation).await? {
                 self.change(family, |known| known.generation = Some(generation));
                 return Ok(generation);
             }
@@ -110,7 +110,7 @@ impl Infisical {
     /// Whether the server has this generation's path of a family: one read of what nobody has.
     pub(crate) async fn has_route(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
         generation: Generation,
     ) -> Result<bool, Error> {
@@ -119,7 +119,7 @@ impl Infisical {
             return Ok(true);
         }
         let nobody = Uuid::nil().to_string();
-        let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
+        let answer = self.session.present(&self.server, permit_use, family.probe(generation, &nobody)).await?;
         if answer.is_success() {
             // A web page that is answered for any path is neither.
             answer

@@ -86,7 +86,7 @@ impl SignIn for Login {
         }
     }
 
-    async fn sign_in(&self, server: &Server, turn: &PermitUse<'_>) -> Result<IssuedToken, Error> {
+    async fn sign_in(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<IssuedToken, Error> {
         let by_token = |route, identity_id: &str, source: &TokenSource| {
             let token = source.token().map_err(|message| Error::Unreachable {
                 message: format!("no sign-in to Infisical at {}: {message}", server.endpoint()),
@@ -108,7 +108,7 @@ impl SignIn for Login {
         if let Some(slug) = &self.organization_slug {
             body["organizationSlug"] = json!(slug);
         }
-        self.log_in(server, turn, route, &body, &secret).await
+        self.log_in(server, permit_use, route, &body, &secret).await
     }
 
     fn signed_in_as(&self, token: &SecretString) -> Option<String> {
@@ -142,13 +142,13 @@ impl Login {
     async fn log_in(
         &self,
         server: &Server,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         route: &'static str,
         body: &Value,
         secret: &SecretString,
     ) -> Result<IssuedToken, Error> {
         let request = Request::new(Method::Post, route).json(body).hide(secret).reads();
-        let answer = server.call(turn.next(), request).await?;
+        let answer = server.call(permit_use.next(), request).await?;
         if !answer.is_success() {
             return Err(self.refused(&answer));
         }

@@ -15,13 +15,15 @@ impl Infisical {
     /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
     pub(crate) async fn send<'r>(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
         asked: &RequestContext<'_>,
         request: impl Fn(Generation) -> Request<'r> + Send + Sync,
     ) -> Result<Response, Meaning> {
-        match self.send_once(turn, family, asked, request).await {
-            Err(Meaning::Unclear(error)) => Err(Meaning::Other(self.decided_by_project(turn, asked, error).await)),
+        match self.send_once(permit_use, family, asked, request).await {
+            Err(Meaning::Unclear(error)) => {
+                Err(Meaning::Other(self.decided_by_project(permit_use, asked, error).await))
+            }
             outcome => outcome,
         }
     }
@@ -30,7 +32,7 @@ impl Infisical {
     /// other generations; nothing was carried out then.
     pub(crate) async fn send_once<'r>(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
         asked: &RequestContext<'_>,
         request: impl Fn(Generation) -> Request<'r> + Send + Sync,
@@ -39,9 +41,9 @@ impl Infisical {
         loop {
             let generation = match self.found(family) {
                 Some(generation) => generation,
-                None => self.probe(turn, family).await?,
+                None => self.probe(permit_use, family).await?,
             };
-            return match self.ask(turn, asked, request(generation)).await {
+            return match self.ask(permit_use, asked, request(generation)).await {
                 Err(Meaning::NoRoute) if !probed_again => {
                     probed_again = true;
                     self.forget(family, generation);
@@ -56,11 +58,11 @@ impl Infisical {
     /// Sends one request whose path is the same in all generations, and reads its refusal.
     pub(crate) async fn ask<'r>(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         asked: &RequestContext<'_>,
         request: Request<'r>,
     ) -> Result<Response, Meaning> {
-        let answer = self.session.present(&self.server, turn, request).await?;
+        let answer = self.session.present(&self.server, permit_use, request).await?;
         if answer.is_success() { Ok(answer) } else { Err(errors::read(&answer, asked)) }
     }
 

@@ -98,13 +98,13 @@ impl Infisical {
     /// The members of one kind of a project.
     pub(crate) async fn list_members(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
     ) -> Result<Listing, Error> {
-        let memberships = self.memberships(turn, project, kind).await?;
+        let memberships = self.memberships(permit_use, project, kind).await?;
         let ids = match memberships.lacks_role_ids() {
-            true => self.role_ids(turn, project, kind).await?,
+            true => self.role_ids(permit_use, project, kind).await?,
             false => RoleIds::new(),
         };
         Ok(memberships.fold(project, &ids))
@@ -113,13 +113,13 @@ impl Infisical {
     /// The list of a project's members of one kind.
     pub(crate) async fn memberships(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
     ) -> Result<Memberships, Error> {
         let asked = RequestContext { operation: Operation::List, kind, project, subject: "", roles: &[] };
         let request = |generation: Generation| routes::members(kind, generation, project);
-        let list: Memberships = self.send(turn, Family::Members(kind), &asked, request).await?.json()?;
+        let list: Memberships = self.send(permit_use, Family::Members(kind), &asked, request).await?.json()?;
         if kind == SubjectKind::User {
             locked(&self.users).insert(project.to_owned(), list.ids());
         }

@@ -140,10 +140,10 @@ impl Provider for Infisical {
         // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
         // Whatever else is known stands until an answer says that its route has gone (`send_once`).
         locked(&self.hidden_roles).clear();
-        let (turn, family) = (PermitUse::new(permit), Family::Members(SubjectKind::Identity));
+        let (permit_use, family) = (PermitUse::new(permit), Family::Members(SubjectKind::Identity));
         let generation = match self.found(family) {
-            Some(known) if self.has_route(&turn, family, known).await? => known,
-            Some(_) | None => self.probe(&turn, family).await?,
+            Some(known) if self.has_route(&permit_use, family, known).await? => known,
+            Some(_) | None => self.probe(&permit_use, family).await?,
         };
         Ok(Verified { api: generation.name() })
     }
@@ -178,8 +178,8 @@ impl Provider for Infisical {
 
     /// Users only: identities and groups of the organization are added by their ids.
     async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
-        let (turn, project) = (PermitUse::new(permit), project_id(project)?);
-        let users = UserWrites { infisical: self, turn: &turn, project: &project };
+        let (permit_use, project) = (PermitUse::new(permit), project_id(project)?);
+        let users = UserWrites { infisical: self, permit_use: &permit_use, project: &project };
         self.in_time(users.invite(name)).await
     }
 

@@ -65,17 +65,18 @@ struct Group {
 
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
-    pub(crate) async fn project_named(&self, turn: &PermitUse<'_>, slug: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn project_named(&self, permit_use: &PermitUse<'_>, slug: &str) -> Result<Vec<String>, Error> {
         // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
         let small = slug.to_lowercase();
         if !is_slug(slug) {
             let looks_like_one = small != slug && is_slug(&small);
-            let found = if looks_like_one { Box::pin(self.project_named(turn, &small)).await? } else { Vec::new() };
+            let found =
+                if looks_like_one { Box::pin(self.project_named(permit_use, &small)).await? } else { Vec::new() };
             return if found.is_empty() { Ok(found) } else { Err(in_other_letters("project", "slug", slug, &small)) };
         }
         let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
         let request = |generation: Generation| routes::project_by_slug(generation, slug);
-        match self.send(turn, Family::Projects, &asked, request).await {
+        match self.send(permit_use, Family::Projects, &asked, request).await {
             Ok(answer) => {
                 let project: ProjectItem = answer.json()?;
                 Ok(if project.slug == slug { vec![normal(&project.id)] } else { Vec::new() })
@@ -86,10 +87,10 @@ impl Infisical {
     }
 
     /// The project that something was asked of.
-    async fn project_by_id(&self, turn: &PermitUse<'_>, asked: &RequestContext<'_>) -> Result<Response, Meaning> {
+    async fn project_by_id(&self, permit_use: &PermitUse<'_>, asked: &RequestContext<'_>) -> Result<Response, Meaning> {
         let asked = RequestContext { operation: Operation::LookAtProject, ..*asked };
         let request = |generation: Generation| routes::project(generation, asked.project);
-        self.send_once(turn, Family::Projects, &asked, request).await
+        self.send_once(permit_use, Family::Projects, &asked, request).await
     }
 
     /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
@@ -97,12 +98,12 @@ impl Infisical {
     /// these. `error`: what it is otherwise.
     pub(crate) async fn decided_by_project(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         asked: &RequestContext<'_>,
         error: Error,
     ) -> Error {
         let project = asked.project;
-        match (self.project_by_id(turn, asked).await.map_err(Error::from), &error) {
+        match (self.project_by_id(permit_use, asked).await.map_err(Error::from), &error) {
             (Err(gone @ Error::ProjectNotFound { gone: true, .. }), _) => gone,
             (Err(Error::ProjectNotFound { gone: false, .. }), Error::ProjectNotFound { .. }) => {
                 Error::ProjectNotFound {
@@ -131,29 +132,36 @@ impl Infisical {
     /// The subjects of this kind with exactly this name that could be members of the project.
     pub(crate) async fn subjects_named(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
         name: &str,
     ) -> Result<Vec<String>, Error> {
         match kind {
-            SubjectKind::Identity => self.identities_named(turn, project, name).await,
-            SubjectKind::User => match (UserWrites { infisical: self, turn, project }).named_or_similar(name).await? {
-                (found, Some(similar)) if found.is_empty() => {
-                    Err(in_other_letters("user", "e-mail address or name", name, &similar))
+            SubjectKind::Identity => self.identities_named(permit_use, project, name).await,
+            SubjectKind::User => {
+                match (UserWrites { infisical: self, permit_use, project }).named_or_similar(name).await? {
+                    (found, Some(similar)) if found.is_empty() => {
+                        Err(in_other_letters("user", "e-mail address or name", name, &similar))
+                    }
+                    (found, _) => Ok(found),
                 }
-                (found, _) => Ok(found),
-            },
-            SubjectKind::Group => self.groups_named(turn, project, name).await,
+            }
+            SubjectKind::Group => self.groups_named(permit_use, project, name).await,
         }
     }
 
     /// Among the organization's identities: names needn't be unique, so that one who is in the project already says
     /// nothing about the others. There is no look-up for fewer rights: `…/memberships/available-identities` is for
     /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
-    async fn identities_named(&self, turn: &PermitUse<'_>, project: &str, name: &str) -> Result<Vec<String>, Error> {
+    async fn identities_named(
+        &self,
+        permit_use: &PermitUse<'_>,
+        project: &str,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
-        let organization = self.project_by_id(turn, &asked).await?.json::<ById<ProjectItem>>()?.project.org_id;
+        let organization = self.project_by_id(permit_use, &asked).await?.json::<ById<ProjectItem>>()?.project.org_id;
         let mut found: Vec<String> = Vec::new();
         let mut similar: Option<String> = None;
         let mut seen = 0;
@@ -165,7 +173,7 @@ impl Infisical {
                 // Without limit all of them come at once; a server that pages all the same is followed.
                 if seen == 0 { request } else { request.query("limit", "100").query("offset", seen.to_string()) }
             };
-            let page: Identities = self.ask(turn, &asked, request).await?.json()?;
+            let page: Identities = self.ask(permit_use, &asked, request).await?.json()?;
             let rows = page.identity_memberships.len();
             for IdentityItem { identity } in page.identity_memberships {
                 let id = normal(&identity.id);
@@ -187,9 +195,9 @@ impl Infisical {
 
     /// Among the organization's groups, whose slugs are unique; anyone who may not read them finds those that are in the
     /// project.
-    async fn groups_named(&self, turn: &PermitUse<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
+    async fn groups_named(&self, permit_use: &PermitUse<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
-        match self.ask(turn, &asked, routes::groups()).await {
+        match self.ask(permit_use, &asked, routes::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.array()?;
                 let found: Vec<_> = groups.iter().filter(|g| g.slug == slug).map(|g| normal(&g.id)).collect();
@@ -199,7 +207,7 @@ impl Infisical {
                 }
             }
             Err(Meaning::Other(forbidden @ Error::Forbidden { .. })) => {
-                let found = match self.memberships(turn, project, SubjectKind::Group).await {
+                let found = match self.memberships(permit_use, project, SubjectKind::Group).await {
                     Ok(list) => list.named(SubjectKind::Group, slug),
                     Err(Error::Forbidden { .. }) => Vec::new(),
                     Err(error) => return Err(error),

@@ -32,7 +32,7 @@ impl Infisical {
     /// checked.
     pub(crate) async fn role_ids(
         &self,
-        turn: &PermitUse<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
     ) -> Result<RoleIds, Error> {
@@ -40,7 +40,7 @@ impl Infisical {
             return Ok(RoleIds::new());
         }
         let asked = RequestContext { operation: Operation::List, kind, project, subject: "", roles: &[] };
-        match self.ask(turn, &asked, routes::roles(project)).await {
+        match self.ask(permit_use, &asked, routes::roles(project)).await {
             Ok(answer) => {
                 let Roles { roles } = answer.json()?;
                 Ok(roles.into_iter().map(|role| (role.slug, role.id)).collect())

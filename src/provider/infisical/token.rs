@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_by_its_audience_and_read_anew_each_time() {
+    fn a_token_is_found_by_its_audience_and_read_again_each_time() {
         let folder = std::env::temp_dir().join(format!("tokens-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (one, other, both) =

@@ -46,13 +46,13 @@ impl DetectedApi {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
             Some(api) => Ok(api),
-            None => self.look(calls).await,
+            None => self.detect(calls).await,
         }
     }
 
     /// Looks for it again.
-    pub(crate) async fn look(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let found = look(calls).await;
+    pub(crate) async fn detect(&self, calls: &Calls<'_>) -> Result<Api, Error> {
+        let found = detect(calls).await;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
         found
     }
@@ -63,7 +63,7 @@ impl DetectedApi {
     }
 }
 
-async fn look(calls: &Calls<'_>) -> Result<Api, Error> {
+async fn detect(calls: &Calls<'_>) -> Result<Api, Error> {
     let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
     let not_v1 = match refused(calls, &answer) {
         None => {

@@ -92,8 +92,8 @@ impl Login {
     ///
     /// It is only believed where its host is the one that was called or `instanceHost`: anyone who answers in the place of
     /// the server must not have an assertion made that another server would take.
-    async fn issuer(&self, server: &Server, turn: &PermitUse<'_>) -> Result<String, Error> {
-        let answer = server.call(turn.next(), self.to_instance(Request::get(DISCOVERY))).await?;
+    async fn issuer(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<String, Error> {
+        let answer = server.call(permit_use.next(), self.to_instance(Request::get(DISCOVERY))).await?;
         if !answer.is_success() {
             return Err(self.not_granted(&answer, "check the URL"));
         }
@@ -114,8 +114,13 @@ impl Login {
     }
 
     /// Asks the token endpoint.
-    async fn grant(&self, server: &Server, turn: &PermitUse<'_>, request: Request<'_>) -> Result<IssuedToken, Error> {
-        let answer = server.call(turn.next(), self.to_instance(request.reads())).await?;
+    async fn grant(
+        &self,
+        server: &Server,
+        permit_use: &PermitUse<'_>,
+        request: Request<'_>,
+    ) -> Result<IssuedToken, Error> {
+        let answer = server.call(permit_use.next(), self.to_instance(request.reads())).await?;
         if !answer.is_success() {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
@@ -191,11 +196,11 @@ impl SignIn for Login {
         }
     }
 
-    async fn sign_in(&self, server: &Server, turn: &PermitUse<'_>) -> Result<IssuedToken, Error> {
+    async fn sign_in(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<IssuedToken, Error> {
         match &self.credentials {
             Credentials::PersonalAccessToken(token) => Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::PrivateKeyJwt(file) => {
-                let issuer = self.issuer(server, turn).await?;
+                let issuer = self.issuer(server, permit_use).await?;
                 // The server's clock decides, and its answer has just told it.
                 let now = server.now();
                 let theirs = now.saturating_add(server.clock_skew().unwrap_or_default()).unwrap_or(now);
@@ -203,12 +208,12 @@ impl SignIn for Login {
                     message: format!("no sign-in to ZITADEL at {}: {error}", server.endpoint()),
                 })?;
                 let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose_secret()), ("scope", SCOPE)];
-                self.grant(server, turn, Request::new(Method::Post, TOKEN).form(&form).hide(&assertion)).await
+                self.grant(server, permit_use, Request::new(Method::Post, TOKEN).form(&form).hide(&assertion)).await
             }
             Credentials::ClientCredentials { client_id, client_secret } => {
                 let form = [("grant_type", "client_credentials"), ("scope", SCOPE)];
                 let request = Request::new(Method::Post, TOKEN).form(&form).basic(client_id, client_secret);
-                self.grant(server, turn, request).await
+                self.grant(server, permit_use, request).await
             }
         }
     }

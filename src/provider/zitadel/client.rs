@@ -45,7 +45,7 @@ impl Instance {
 /// The calls of one operation: under one permit, about one organization.
 pub(crate) struct Calls<'a> {
     connection: &'a Instance,
-    turn: PermitUse<'a>,
+    permit_use: PermitUse<'a>,
     organization: Option<&'a str>,
     /// Whether an answer said that a route isn't served.
     route_gone: AtomicBool,
@@ -54,7 +54,7 @@ pub(crate) struct Calls<'a> {
 impl<'a> Calls<'a> {
     /// None yet. Without an organization the caller's own is meant.
     pub(crate) fn new(connection: &'a Instance, permit: &'a Permit, organization: Option<&'a str>) -> Self {
-        Self { connection, turn: PermitUse::new(permit), organization, route_gone: AtomicBool::new(false) }
+        Self { connection, permit_use: PermitUse::new(permit), organization, route_gone: AtomicBool::new(false) }
     }
 
     /// Whether an answer said that its route isn't served.
@@ -79,7 +79,7 @@ impl<'a> Calls<'a> {
     /// Sends a request that names no organization.
     pub(crate) async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Response, Error> {
         let Instance { server, session } = self.connection;
-        let answer = session.present(server, &self.turn, session.way().to_instance(request)).await?;
+        let answer = session.present(server, &self.permit_use, session.way().to_instance(request)).await?;
         if !answer.is_success() && ServerRefusal::read(&answer).meaning() == Meaning::NotHere {
             self.route_gone.store(true, Ordering::Relaxed);
         }

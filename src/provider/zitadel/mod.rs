@@ -133,7 +133,7 @@ impl Provider for Zitadel {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        let api = self.api.look(&Calls::new(&self.connection, permit, None)).await?;
+        let api = self.api.detect(&Calls::new(&self.connection, permit, None)).await?;
         Ok(Verified { api: api.name() })
     }
 

@@ -200,8 +200,8 @@ impl ErrorBody {
     /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
     /// the message, in any language.
     pub(crate) fn id(&self) -> Option<&str> {
-        let told = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
-        told.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
+        let detail_id = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
+        detail_id.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
     }
 
     /// Whether a detail speaks of `what`.

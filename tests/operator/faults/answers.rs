@@ -58,7 +58,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
             }
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -108,7 +108,7 @@ async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_fo
             subject.has_now(&[], "when the object is gone");
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

@@ -27,12 +27,12 @@ async fn a_restart_looks_no_name_up_again() {
         let infisical = stage.simulator.infisical();
         infisical.rename_identity(&subject.id, "renamed");
         infisical.rename_project(worlds::INFISICAL_PROJECT, "renamed-too");
-        let heir = stage.identity("restarted");
+        let successor = stage.identity("restarted");
         let second = operator(plane).await;
         stage.change(&subject, json!({"roles": [{"role": "deployer"}]})).await;
         stage.ready(&subject.object()).await;
         subject.has_now(&["deployer"], "whoever had the name first");
-        heir.has_now(&[], "whoever has it now");
+        successor.has_now(&[], "whoever has it now");
         second.stop().await.unwrap();
     })
     .await;

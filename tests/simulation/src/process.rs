@@ -88,7 +88,7 @@ impl Process {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let Wiring { ctx, checker, providers: checked, cluster_providers, aside, telling } = wire(outside);
+        let Wiring { ctx, checker, providers: checked, cluster_providers, background, event_task } = wire(outside);
         wired(&checker);
         let departing = tombstones::run(ctx.clone(), pending());
         let within = {
@@ -100,7 +100,7 @@ impl Process {
             drive(checked, scheduler.clone(), checks(checker.clone())),
             drive(cluster_providers, scheduler.clone(), checks(checker)),
         );
-        let work = join(join(checking, reconciling), join(departing, join(aside, telling)));
+        let work = join(join(checking, reconciling), join(departing, join(background, event_task)));
         let Some(lease) = lease else {
             work.await;
             return;

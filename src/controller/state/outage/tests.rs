@@ -12,7 +12,7 @@ fn membership(name: &str) -> ObjectRef<ProjectMembership> {
 
 #[test]
 fn a_fault_concerns_its_object_or_maybe_all() {
-    use Concern::{Conflict, Gone, Object, Server};
+    use FaultScope::{Conflict, Gone, Object, Server};
     for (code, concern) in [
         (400, Object),
         (401, Server),
@@ -48,7 +48,7 @@ fn a_fault_is_retried_with_a_backoff_that_never_delays_an_end() {
 }
 
 #[test]
-fn what_waits_for_the_api_server_comes_back_by_itself_for_an_end_only() {
+fn a_key_that_waits_for_the_api_server_returns_automatically_for_an_end_only() {
     let waits = FailedPass { concern: FaultScope::Server, in_a_row: 9, waits: true, revokes: false, next_end: None };
     assert_eq!(waits.retry(), None);
     let end = Some(Duration::from_secs(90));

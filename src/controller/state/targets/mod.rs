@@ -95,7 +95,7 @@ pub struct TargetMemory {
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: Mutex<Index>,
-    doors: Mutex<HashMap<InviteLockKey, Weak<tokio::sync::Mutex<()>>>>,
+    invite_locks: Mutex<HashMap<InviteLockKey, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ struct IndexedObject {
     uid: String,
     target: Option<TargetKey>,
     through: DeclaringProvider,
-    print: u64,
+    fingerprint: u64,
     created: Timestamp,
     holds_access: bool,
     /// A pass found that it may be carried out.
@@ -144,7 +144,7 @@ impl Targets {
     /// Updates the index with an object, as watched or written. Returns the units, besides the object's own, for which a
     /// pass is due: those of the same target through other provider objects, the one that the object has left, and those
     /// of objects that got or lost their places.
-    pub fn saw(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
+    pub fn enter(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         self.index().take_in(object)
     }
 
@@ -266,12 +266,13 @@ impl Targets {
 
     /// The lock for inviting a user of this name into a project: before the invitation there is no target that the
     /// passes could share.
-    pub fn door(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|_, door| door.strong_count() > 0);
-        let door = doors.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
-        let lock = door.upgrade().unwrap_or_default();
-        *door = Arc::downgrade(&lock);
+    pub fn invite_lock(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
+        let invite_lock =
+            invite_locks.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
+        let lock = invite_lock.upgrade().unwrap_or_default();
+        *invite_lock = Arc::downgrade(&lock);
         lock
     }
 
@@ -294,11 +295,11 @@ impl Targets {
 
     /// The number of entries in everything that is remembered.
     pub fn len(&self) -> usize {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|_, door| door.strong_count() > 0);
+        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
         let index = self.index();
         let Index { objects, seen, found, failed } = &*index;
-        doors.len() + objects.len() + seen.len() + found.len() + failed.len()
+        invite_locks.len() + objects.len() + seen.len() + found.len() + failed.len()
     }
 
     /// Whether nothing is remembered.
@@ -354,7 +355,7 @@ impl Index {
         let seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
             through: DeclaringProvider::of(object),
-            print: print_of(object),
+            fingerprint: fingerprint_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
             holds_access: status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
             // The previous leader reported it as carried out.
@@ -452,7 +453,7 @@ fn key_of(object: &ProjectMembership) -> DeclarationKey {
 
 /// The fingerprint of what other declarations of the subject in the project depend on: the spec, whether the object is
 /// being deleted, and its record.
-fn print_of(object: &ProjectMembership) -> u64 {
+fn fingerprint_of(object: &ProjectMembership) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     object.uid().hash(&mut hasher);

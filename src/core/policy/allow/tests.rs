@@ -292,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_told_depends_on_no_rule_of_another_namespace(
+    fn a_message_depends_on_no_rule_of_another_namespace(
         rules in prop::collection::vec(any_rule(), 0..5), ask in any_ask(), role in prop::sample::select(vec!["viewer", "owner"]),
     ) {
         let labels = BTreeMap::new();

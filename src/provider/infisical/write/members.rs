@@ -20,7 +20,7 @@ const MOST: usize = 32;
 /// The memberships of one identity or group in one project, to be written under one permit.
 pub(crate) struct Membership<'a> {
     infisical: &'a Infisical,
-    turn: &'a PermitUse<'a>,
+    permit_use: &'a PermitUse<'a>,
     kind: SubjectKind,
     project: &'a str,
     subject: String,
@@ -29,12 +29,12 @@ pub(crate) struct Membership<'a> {
 impl<'a> Membership<'a> {
     pub(crate) fn new(
         infisical: &'a Infisical,
-        turn: &'a PermitUse<'a>,
+        permit_use: &'a PermitUse<'a>,
         project: &'a str,
         target: &Target,
     ) -> Result<Self, Error> {
         let kind = target.subject_kind;
-        Ok(Self { infisical, turn, kind, project, subject: subject_id(kind, &target.subject_id)? })
+        Ok(Self { infisical, permit_use, kind, project, subject: subject_id(kind, &target.subject_id)? })
     }
 
     /// Carries out a change. What a removal came to is said of [`Change::Remove`] alone.
@@ -49,8 +49,8 @@ impl<'a> Membership<'a> {
     }
 
     fn one(&self) -> MembershipWrite<'_> {
-        let Self { infisical, turn, kind, project, subject } = self;
-        MembershipWrite { infisical, turn, kind: *kind, project, subject, id: subject }
+        let Self { infisical, permit_use, kind, project, subject } = self;
+        MembershipWrite { infisical, permit_use, kind: *kind, project, subject, id: subject }
     }
 
     /// POST.

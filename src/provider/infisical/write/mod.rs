@@ -29,14 +29,14 @@ pub(crate) async fn apply(
     name: Option<&str>,
     change: &Change,
 ) -> Result<Receipt, Error> {
-    let (turn, project) = (PermitUse::new(permit), project_id(&target.project)?);
+    let (permit_use, project) = (PermitUse::new(permit), project_id(&target.project)?);
     let removed = match target.subject_kind {
         SubjectKind::User => {
-            let users = UserWrites { infisical, turn: &turn, project: &project };
+            let users = UserWrites { infisical, permit_use: &permit_use, project: &project };
             infisical.in_time(users.apply(target, name, change)).await?
         }
         SubjectKind::Identity | SubjectKind::Group => {
-            let membership = Membership::new(infisical, &turn, &project, target)?;
+            let membership = Membership::new(infisical, &permit_use, &project, target)?;
             infisical.in_time(membership.apply(change)).await?
         }
     };
@@ -75,7 +75,7 @@ impl Removal {
 /// One membership of one subject, to be written under one permit.
 pub(crate) struct MembershipWrite<'a> {
     pub(crate) infisical: &'a Infisical,
-    pub(crate) turn: &'a PermitUse<'a>,
+    pub(crate) permit_use: &'a PermitUse<'a>,
     pub(crate) kind: SubjectKind,
     pub(crate) project: &'a str,
     /// The subject's id.
@@ -170,7 +170,7 @@ impl MembershipWrite<'_> {
             let request = routes::member(kind, generation, method, project, self.id);
             body.iter().fold(request, |request, body| request.json(body))
         };
-        self.infisical.send(self.turn, Family::Members(kind), &asked, request).await
+        self.infisical.send(self.permit_use, Family::Members(kind), &asked, request).await
     }
 }
 

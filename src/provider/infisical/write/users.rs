@@ -38,7 +38,7 @@ struct CreatedMembership {
 /// The users of one project, to be written under one permit.
 pub(crate) struct UserWrites<'a> {
     pub(crate) infisical: &'a Infisical,
-    pub(crate) turn: &'a PermitUse<'a>,
+    pub(crate) permit_use: &'a PermitUse<'a>,
     pub(crate) project: &'a str,
 }
 
@@ -81,7 +81,7 @@ impl UserWrites<'_> {
     /// The same, and a name of a user of the project that differs in upper and lower case only. Anyone who is invited by that
     /// would be another account (user-memberships.json, "…in other letter case").
     pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
-        let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        let list = self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
         let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
         let similar = similar.map(|(_, known)| known.to_owned());
         let listed = list.named(SubjectKind::User, name);
@@ -93,7 +93,7 @@ impl UserWrites<'_> {
         let asked = self.asked(Operation::FindSubject, name, &[]);
         let body = json!({ "username": name });
         let request = |generation: Generation| routes::details(generation, self.project).json(&body);
-        match self.infisical.send(self.turn, self.family(), &asked, request).await {
+        match self.infisical.send(self.permit_use, self.family(), &asked, request).await {
             Ok(answer) => {
                 #[derive(Deserialize)]
                 struct Details {
@@ -274,7 +274,7 @@ impl UserWrites<'_> {
         let asked = self.asked(Operation::Invite, name, &roles);
         let body = json!({ "usernames": [name], "roleSlugs": roles });
         let request = |generation: Generation| routes::invitation(generation, self.project).json(&body);
-        let answer = self.infisical.send(self.turn, self.family(), &asked, request).await?;
+        let answer = self.infisical.send(self.permit_use, self.family(), &asked, request).await?;
         let made = answer.json::<Invitation>()?.memberships.pop();
         Ok(made.map(|made| CreatedMembership { user_id: normal(&made.user_id), ..made }))
     }
@@ -326,13 +326,13 @@ impl UserWrites<'_> {
 
     /// The ids of the user's memberships, as listed now.
     async fn look_up(&self, user: &str) -> Result<Vec<String>, Error> {
-        self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
         Ok(self.infisical.take_ids(self.project, user).unwrap_or_default())
     }
 
     fn one<'b>(&'b self, user: &'b str, id: &'b str) -> MembershipWrite<'b> {
-        let UserWrites { infisical, turn, project } = self;
-        MembershipWrite { infisical, turn, kind: SubjectKind::User, project, subject: user, id }
+        let UserWrites { infisical, permit_use, project } = self;
+        MembershipWrite { infisical, permit_use, kind: SubjectKind::User, project, subject: user, id }
     }
 
     fn family(&self) -> Family {

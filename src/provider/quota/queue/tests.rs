@@ -35,7 +35,7 @@ fn grants(queue: &mut RequestQueue, now: Instant) -> (Vec<WaiterId>, QueueDecisi
 }
 
 #[test]
-fn the_most_urgent_begins_first_whoever_came_first() {
+fn the_most_urgent_request_begins_first_in_any_order_of_arrival() {
     let now = Instant::now();
     let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
@@ -57,8 +57,8 @@ fn namespaces_are_served_round_robin_and_within_one_the_first_to_come_is_first()
     let quota = queue.add_quota(Limits::default());
     let mut join = |namespace| queue.join(quota, RequestKind::Write, Urgency::Grant, namespace);
     let (a1, a2, a3, b1, c1, b2) = (join("a"), join("a"), join("a"), join("b"), join("c"), join("b"));
-    for (turn, id) in [a1, b1, c1, a2, b2, a3].into_iter().enumerate() {
-        assert_eq!(grants(&mut queue, now), (vec![id], QueueDecision::Idle), "turn {turn}");
+    for (permit_use, id) in [a1, b1, c1, a2, b2, a3].into_iter().enumerate() {
+        assert_eq!(grants(&mut queue, now), (vec![id], QueueDecision::Idle), "turn {permit_use}");
         queue.end(quota, RequestKind::Write);
     }
 }

@@ -208,7 +208,7 @@ mod tests {
 
     /// Grant members: 404 PROJECT-37fug is "NotFound" to a PUT and "AlreadyExists" to a POST.
     #[test]
-    fn already_exists_as_404_is_told_by_what_was_asked() {
+    fn already_exists_as_404_is_identified_by_the_request() {
         let refusal =
             |id: &str, adding| ServerRefusal { status: 404, code: 5, id: id.to_owned(), collision: false, adding };
         assert_eq!(refusal("PROJECT-37fug", true).meaning(), Meaning::AMember);

@@ -44,14 +44,14 @@ enum ProjectReading {
 /// (organization-header.json, "GET the project").
 pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
     let asked = RequestContext::of_project(calls.endpoint(), project);
-    let (meaning, refused) = match look(calls, RequestOrganization::Named, project).await? {
+    let (meaning, refused) = match read_project(calls, RequestOrganization::Named, project).await? {
         ProjectReading::Here => return Ok(ProjectPresence::Here),
         ProjectReading::Not(meaning @ Meaning::NoPermission { by_server: false }, error) => (meaning, error),
         ProjectReading::Not(meaning, error) if meaning.is_for_lack_of_rights() => (meaning, error),
         ProjectReading::Not(_, error) => return Err(error),
     };
     let own = match project.organization_id {
-        Some(_) if meaning.is_for_lack_of_rights() => look(calls, RequestOrganization::Own, project).await.ok(),
+        Some(_) if meaning.is_for_lack_of_rights() => read_project(calls, RequestOrganization::Own, project).await.ok(),
         Some(_) | None => None,
     };
     match (own, meaning) {
@@ -80,7 +80,11 @@ pub(crate) async fn explain_refusal(calls: &Calls<'_>, project: &Project, meanin
     }
 }
 
-async fn look(calls: &Calls<'_>, under: RequestOrganization, project: &Project) -> Result<ProjectReading, Error> {
+async fn read_project(
+    calls: &Calls<'_>,
+    under: RequestOrganization,
+    project: &Project,
+) -> Result<ProjectReading, Error> {
     let asked = RequestContext::of_project(calls.endpoint(), project);
     let Some(grant) = &project.grant_id else {
         let answer = send(calls, under, Request::get(PROJECT).id(&project.id)).await?;

@@ -168,7 +168,7 @@ fn the_current_server_is_read_as_its_source_says() {
 }
 
 #[test]
-fn what_is_refused_for_good_says_what_to_do() {
+fn a_permanent_refusal_says_what_to_do() {
     for (message, says) in [
         ("Temporary access is not available on your current plan. Please upgrade", "upgrade it"),
         ("Failed to assign custom role to group due to plan RBAC restriction. Upgrade to", "upgrade it"),
