@@ -105,7 +105,6 @@ impl ConnectionState {
 pub struct RetiredProvider {
     /// The provider object as it was when the connection was made, with its rules.
     pub named: NamedProvider,
-    /// Its connection.
     pub connection: Arc<Connection>,
 }
 

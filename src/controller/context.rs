@@ -37,7 +37,6 @@ pub struct Context {
     pub memberships: Store<ProjectMembership>,
     /// The provider objects of both kinds.
     pub providers: Providers,
-    /// The namespaces' labels.
     pub namespaces: NamespaceLabels,
     /// The operator's own writes.
     pub written: OwnWrites,
@@ -72,7 +71,6 @@ pub struct Context {
     pub reports: Reports,
     /// Notified when the number of memberships of a provider may have changed.
     pub membership_count: Notify,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 

@@ -37,7 +37,6 @@ impl EarlyEnd {
 /// A request about an object that the API server refused or failed.
 #[derive(Clone, Debug)]
 pub struct ObjectFault {
-    /// The object.
     pub object: Arc<ProjectMembership>,
     /// The error that the request returned.
     pub error: Arc<kube::Error>,

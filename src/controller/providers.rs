@@ -140,7 +140,6 @@ async fn check_in_span<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>)
     Ok(Action::requeue(unmarked.flatten().map_or(retry, |soon| soon.min(retry))))
 }
 
-/// The result of a check.
 struct CheckResult {
     link: ConnectionState,
     finding: ReachabilityChange,

@@ -70,7 +70,6 @@ pub enum RunError {
     /// The address is unavailable.
     #[error("{address} can't be listened on: {error}. Choose another with --listen")]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// Why it cannot be listened on.
         error: std::io::Error,

@@ -32,9 +32,7 @@ pub struct CachedTarget {
 
 /// A snapshot, and the connection through which its target is observed and changed.
 pub struct ConnectedSnapshot {
-    /// The snapshot.
     pub snapshot: Snapshot,
-    /// The connection.
     pub connection: Arc<Connection>,
     /// What is known of the project's members.
     pub roster: Arc<Roster>,

@@ -72,7 +72,6 @@ pub struct Dependencies {
     pub delay: Delay<Arc<Unit>>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The wall clock.
     pub clock: Clock,

@@ -29,7 +29,6 @@ pub struct Evaluation {
 /// An object as a layer, with what is needed to write its status.
 #[derive(Clone, Debug)]
 pub struct DeclarationEvaluation {
-    /// The layer.
     pub layer: Layer,
     /// The spec's roles, if the spec was admitted.
     pub admitted: Option<Admitted>,

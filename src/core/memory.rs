@@ -169,7 +169,6 @@ pub enum WritePurpose {
 /// A write that is about to be sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedWrite {
-    /// The change.
     pub change: Change,
     /// What it is for.
     pub purpose: WritePurpose,
@@ -208,7 +207,6 @@ pub struct WriteEffects {
 /// A write that was answered and is not confirmed yet.
 #[derive(Clone, Debug)]
 pub struct SentWrite {
-    /// The write.
     pub apply: PlannedWrite,
     /// The response.
     pub receipt: Receipt,

@@ -31,7 +31,6 @@ pub struct Record {
 /// A role that was not recorded before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRole {
-    /// The role.
     pub role: String,
     /// It is granted within a window.
     pub is_temporary: bool,

@@ -64,7 +64,6 @@ pub struct ProviderView {
 /// One ProjectMembership of the target.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// The object.
     pub object: Arc<ProjectMembership>,
     /// Its record of managed roles, as far as it is trusted.
     pub record: Vec<ManagedRole>,

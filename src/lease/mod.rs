@@ -29,7 +29,6 @@ pub fn identity() -> String {
 /// Where the Lease is, and how long it lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseConfig {
-    /// Its namespace.
     pub namespace: String,
     /// Its duration and what follows from it.
     pub terms: LeaseTerms,

@@ -13,13 +13,11 @@ pub struct ObservedRequest<'a> {
     pub method: &'static str,
     /// The pattern of the path, as `/api/v1/projects/{project}/identity-memberships`: one value for all ids.
     pub route: &'static str,
-    /// The outcome of the request.
     pub outcome: RequestOutcome,
     /// The time from sending the request to the last byte of the response.
     pub elapsed: Duration,
 }
 
-/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
     /// The server answered with this status.

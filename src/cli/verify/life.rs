@@ -14,11 +14,9 @@ use crate::core::member::Member;
 
 /// The membership of one subject.
 pub struct MembershipLife<'a> {
-    /// The check.
     pub check: &'a mut ServerCheck,
     /// What the subject held before.
     pub before: &'a OriginalMembership,
-    /// The membership.
     pub membership: InMemoryMembership,
     /// The subject stays a member throughout, because adding it again would send an e-mail.
     pub stays: bool,

@@ -21,7 +21,6 @@ pub const NAME: &str = "verify-provider";
 /// An object, and the target that it names.
 #[derive(Clone, Debug)]
 pub struct InMemoryMembership {
-    /// The target.
     pub target: Target,
     object: ProjectMembership,
 }

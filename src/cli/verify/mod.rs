@@ -52,7 +52,6 @@ pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Exit
     }
 }
 
-/// A check of a server.
 struct ServerCheck {
     config: VerifyConfig,
     driver: Driver,

@@ -37,7 +37,6 @@ pub enum Subject {
 /// What a subject held before anything was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalMembership {
-    /// The target.
     pub target: Target,
     /// Its entries, which were permanent; none if there was no membership.
     pub entries: Vec<Entry>,
@@ -78,7 +77,6 @@ impl OriginalMembership {
         !self.entries.is_empty()
     }
 
-    /// The roles.
     pub fn roles(&self) -> BTreeSet<String> {
         self.entries.iter().map(|entry| entry.role.clone()).collect()
     }

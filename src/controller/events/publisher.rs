@@ -36,7 +36,6 @@ pub struct Pending {
     pub regarding: ObjectReference,
     /// `Normal` or `Warning`.
     pub type_: &'static str,
-    /// The reason.
     pub reason: &'static str,
     /// What the operator did or tried.
     pub action: &'static str,

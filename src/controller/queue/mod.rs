@@ -51,7 +51,6 @@ pub struct TicketKey {
 pub enum TicketKind {
     /// A list of the project.
     List,
-    /// A permit.
     Permit(RequestKind),
 }
 
@@ -96,7 +95,6 @@ impl<G> NextPass<G> {
 /// How much later than requested a pass over a key becomes due.
 pub type Delay<K> = Box<dyn Fn(&K) -> Duration + Send + Sync>;
 
-/// The queue.
 pub struct Queue<K, G> {
     state: Mutex<State<K, G>>,
     changed: Notify,

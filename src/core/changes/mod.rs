@@ -28,7 +28,6 @@ pub struct PriorState {
 pub struct DeclarationEvent {
     /// The index of the declaration in the list.
     pub declaration: usize,
-    /// The kind of event.
     pub event_kind: EventKind,
     /// The roles that it concerns.
     pub roles: Vec<String>,

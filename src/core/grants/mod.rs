@@ -12,7 +12,6 @@ use crate::api::membership::{RoleGrant, Temporary};
 use crate::core::member::{Term, Window};
 use crate::core::policy::{Admitted, GrantPeriod};
 
-/// The state of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantState {
     /// Before its start.
@@ -26,7 +25,6 @@ pub enum GrantState {
 /// A declared role with the term that was computed for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// The role.
     pub role: String,
     /// How long it is held.
     pub term: Term,

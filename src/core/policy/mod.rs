@@ -52,7 +52,6 @@ pub enum GrantPeriod {
 /// One role of an admitted spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmittedRole {
-    /// The role.
     pub role: String,
     /// When it is in effect.
     pub when: GrantPeriod,

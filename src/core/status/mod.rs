@@ -21,7 +21,6 @@ const LONGEST_MESSAGE: usize = 1024;
 /// Why an object is or is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadyCondition {
-    /// The reason.
     pub reason: Reason,
     /// What is wrong, where, and what to do.
     pub message: String,

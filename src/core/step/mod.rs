@@ -30,7 +30,6 @@ pub enum Step {
     Release(Vec<Release>),
     /// Record what is about to be granted.
     Record {
-        /// The records.
         records: Vec<Record>,
         /// Something is due to end, which does not have to wait for these records.
         ends: bool,
@@ -70,7 +69,6 @@ pub struct Observe {
 /// The next step, with what its requests are charged to.
 #[derive(Clone, Debug)]
 pub struct NextStep {
-    /// The step.
     pub step: Step,
     /// The namespace whose share of the quota pays for the requests of the step.
     pub payer: String,

@@ -43,11 +43,9 @@ impl RequestInfo {
 
 /// What a server answered, bounded in size.
 pub struct Response {
-    /// The status.
     pub status: u16,
     /// What `Retry-After` asks for, at most an hour.
     pub retry_after: Option<Duration>,
-    /// The body.
     pub body: Vec<u8>,
     /// The request it answers.
     pub context: RequestInfo,

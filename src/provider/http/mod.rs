@@ -120,7 +120,6 @@ impl Client {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
     }
 
-    /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }

@@ -23,11 +23,8 @@ const OIDC_AUTH: &str = "/api/v1/auth/oidc-auth/login";
 /// How to sign in. Debug shows no secret.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// Universal auth.
     UniversalAuth {
-        /// The client id.
         client_id: String,
-        /// The client secret.
         client_secret: SecretString,
     },
     /// Kubernetes auth: a service account's token that Infisical has reviewed by the API server.
@@ -41,7 +38,6 @@ pub enum Credentials {
     Oidc {
         /// The machine identity's id.
         identity_id: String,
-        /// The token.
         token: TokenSource,
     },
     /// An access token that somebody else keeps fresh.

@@ -34,7 +34,6 @@ pub enum Credentials {
     ClientCredentials {
         /// The client id, which is the machine user's name.
         client_id: String,
-        /// The client secret.
         client_secret: SecretString,
     },
 }

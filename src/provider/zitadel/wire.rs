@@ -82,13 +82,11 @@ pub(crate) struct Roles {
     _result: Vec<String>,
 }
 
-/// A project by its id.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectById {
     pub(crate) project: ProjectView,
 }
 
-/// A project.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectView {
     pub(crate) id: String,

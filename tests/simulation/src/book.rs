@@ -267,7 +267,6 @@ pub const NAMESPACE: &str = "team-a";
 
 /// A declared role.
 pub struct Role {
-    /// Its name.
     pub name: String,
     /// Its times; null: for good.
     pub temporary: Value,

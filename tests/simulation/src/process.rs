@@ -36,7 +36,6 @@ pub type Wired = dyn Fn(&Arc<Checker>) + Send + Sync;
 /// What a process is started with.
 #[derive(Clone)]
 pub struct Process {
-    /// Its life.
     pub life: Life,
     /// Its way to the API server.
     pub kubernetes: ToKubernetes,

@@ -45,7 +45,6 @@ pub type Roles = BTreeMap<String, Option<jiff::Timestamp>>;
 /// Both providers.
 #[derive(Clone)]
 pub struct Providers {
-    /// The simulators.
     pub simulator: Arc<Simulator>,
     /// The ways in.
     pub doors: Doors,
@@ -121,7 +120,6 @@ pub struct Sent {
     pub server: Server,
     /// Its method and path.
     pub line: String,
-    /// Its body.
     pub body: serde_json::Value,
 }
 

@@ -30,7 +30,6 @@ const RESTS: Duration = Duration::from_secs(75);
 /// What a seed came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The seed.
     pub seed: u64,
     /// What happened, in order.
     pub trace: Vec<String>,

@@ -16,9 +16,7 @@ use crate::rng::Rng;
 pub enum Server {
     /// The API server.
     Kubernetes,
-    /// Infisical.
     Infisical,
-    /// ZITADEL.
     Zitadel,
 }
 
@@ -68,7 +66,6 @@ pub enum End {
 /// What the caller is told of a call that has met its fate.
 #[derive(Clone, Debug)]
 pub enum CallResult<T> {
-    /// The answer.
     Answer(T),
     /// Half of the answer.
     Half(T),

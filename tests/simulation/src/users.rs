@@ -12,9 +12,7 @@ use crate::scheduler::{Scheduler, Server};
 
 /// Those who change things.
 pub struct Users {
-    /// The API server.
     pub api: ApiServer,
-    /// The providers.
     pub providers: Providers,
     /// Who looks on.
     pub book: Book,

@@ -15,7 +15,6 @@ use crate::core::member::Term;
 /// The namespace of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Namespace<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Its labels. `None`: they are not known yet.
     pub labels: Option<&'a BTreeMap<String, String>>,
@@ -196,7 +195,6 @@ impl Requirement {
 pub struct Governed<'a> {
     /// The name of the provider object.
     pub provider: &'a str,
-    /// Its rules.
     pub rules: &'a [AllowRule],
     /// The object's namespace.
     pub namespace: Namespace<'a>,

@@ -70,7 +70,6 @@ pub(crate) struct WriteResponse {
     pub(crate) date: Option<Timestamp>,
 }
 
-/// A project by its id.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectById {
     pub(crate) project: ProjectItem,
@@ -85,7 +84,6 @@ pub(crate) struct Projects {
     pub(crate) projects: Vec<ProjectItem>,
 }
 
-/// A project.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProjectItem {
@@ -106,7 +104,6 @@ pub(crate) struct Grants {
     pub(crate) project_grants: Vec<GrantItem>,
 }
 
-/// A grant.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GrantItem {

@@ -21,7 +21,6 @@ const MEMBERSHIP: &str = "8215268c-f7c6-4620-93a0-35227c73ea2f";
 const ORGANIZATION: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
 /// The name of a subject whose name isn't part of the request.
 const NAME: &str = "dora@acme.example";
-/// A slug.
 const SLUG: &str = "stand-in-slug";
 
 /// The values of the path; where the client would refuse to send one (no UUID), a stand-in.

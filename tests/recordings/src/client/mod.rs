@@ -30,7 +30,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An exchange as it is played to a client.
 pub struct ReplayCase<'a> {
-    /// The exchange.
     pub exchange: &'a Exchange,
     /// The operation.
     pub drive: Drive,
