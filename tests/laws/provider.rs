@@ -25,7 +25,6 @@ pub enum Fault {
     Late(Duration),
 }
 
-/// The provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub capabilities: Capabilities,
