@@ -208,7 +208,7 @@ fn a_write_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
     }
 }
 
-/// Seen failing without `Memory::first_observed`, the second case also without the condition Ready in
+/// Seen failing without `Memory::inherit`, the second case also without the condition Ready in
 /// `may_be_unanswered`.
 #[test]
 fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
@@ -221,6 +221,14 @@ fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_delete
                 .lists
                 .push_back(crate::provider::unreachable(membership_operator::core::error::Effect::None));
             world.pass().unwrap();
+            world.crash();
+        });
+        delayed_past_the_deletion(capabilities, |world| {
+            // The second write has a response, and the process ends before it reports that.
+            world.advance(Duration::from_secs(2));
+            world.statuses_fail = 1;
+            world.pass().unwrap();
+            assert_eq!(held(world), ["viewer"]);
             world.crash();
         });
     }
