@@ -123,10 +123,9 @@ pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, report
 
 /// The next instant after which a report would be another one.
 pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
-    let edges = reports
-        .iter()
-        .filter(|report| !report.is_released)
-        .flat_map(|report| [report.status.next_transition_time, status::patience_ends(&report.status.conditions)]);
+    let edges = reports.iter().filter(|report| !report.is_released).map(|report| &report.status).flat_map(|status| {
+        [status.next_transition_time, status.unanswered_until, status::patience_ends(&status.conditions)]
+    });
     edges.flatten().filter(|edge| *edge > now).min()
 }
 
@@ -273,7 +272,8 @@ impl ReportInputs<'_> {
     /// Until when a write without a response may be carried out that grants one of the recorded roles. A time that was
     /// reported before stays as it is, because the two clocks differ by fractions of a second.
     fn unanswered_until(&self, recorded: &[ManagedRole], reported: Option<Timestamp>) -> Option<Timestamp> {
-        let until = recorded.iter().filter_map(|recorded| self.memory.under_way.get(&recorded.role)).max()?;
+        let until = recorded.iter().filter_map(|recorded| self.memory.under_way.get(&recorded.role)).max();
+        let until = until.filter(|until| **until > self.snapshot.at)?;
         let time = self.now().checked_add(until.saturating_duration_since(self.snapshot.at)).ok()?;
         let time = Timestamp::from_second(time.as_second() + 1).ok()?;
         let is_same = |reported: &Timestamp| reported.duration_since(time).abs() <= SignedDuration::from_secs(2);
