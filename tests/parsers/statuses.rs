@@ -87,6 +87,7 @@ pub fn status() -> impl Strategy<Value = ProjectMembershipStatus> {
             managed_roles: status::managed_roles(&record, |role| drifted.then(|| format!("id of {role}"))),
             next_transition_time,
             observed_pending_grants: drifted.then_some(generation),
+            unanswered_until: next_transition_time,
             drift,
             carried_roles: vec![CarriedRole {
                 role: carried.0,
