@@ -1,6 +1,6 @@
 //! Everything that a pass needs, in one value that is passed down. There are no globals.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +19,7 @@ use super::state::outage::Outage;
 use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
 use super::state::targets::{Targets, Unit};
-use super::state::tombstones::Tombstones;
+use super::state::tombstones::{self, Tombstones};
 use crate::api::ProjectMembership;
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -100,6 +100,13 @@ impl Context {
             is_alive || is_finalized(object) && !self.tombstones.is_released(object)
         };
         objects.filter(is_there).collect()
+    }
+
+    /// Updates the index of targets with an object, as watched or written. Returns the units for which a pass is due.
+    pub fn enter(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
+        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
+        let holds_access = is_tombstone || self.written.holds_access(&object.uid().unwrap_or_default());
+        self.targets.enter(object, holds_access)
     }
 
     /// All memberships that name a provider object, with those whose finalizer was removed by force.

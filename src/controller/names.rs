@@ -311,7 +311,6 @@ async fn bring_in(
     let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)
     } else {
-        permit.unused();
         Err(None)
     };
     let may_have = |error: &Option<Error>| error.as_ref().is_some_and(|error| error.effect() == Effect::Unknown);
@@ -339,10 +338,13 @@ fn evaluate_alone(
     now: Timestamp,
 ) -> DeclarationEvaluation {
     let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
+    let capabilities = connection.provider.capabilities(SubjectKind::User);
+    let trusted = ctx.written.trusted(object, capabilities.added_roles());
     let inputs = EvaluationInputs {
-        capabilities: connection.provider.capabilities(SubjectKind::User),
+        capabilities,
         observed: None,
         record: &record,
+        trusted: trusted.as_ref(),
         others: &BTreeSet::new(),
         unready: None,
         shadowed: false,

@@ -16,9 +16,8 @@ use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::state::targets::Unit;
 use super::{precedence, record, release, report, write};
-use crate::api::{ManagementPolicy, ProjectMembership, Reason};
+use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
-use crate::core::layers::Phase;
 use crate::core::report::never_acted;
 use crate::core::snapshot::is_status_lost;
 use crate::provider::Urgency;
@@ -47,9 +46,12 @@ async fn without_place<G>(
     object: Arc<ProjectMembership>,
     resolved: &Resolved,
 ) -> Result<NextPass<G>, EarlyEnd> {
-    let evaluated = precedence::alone(ctx, &object, resolved, ctx.now());
-    let counts = object.spec.management_policy == ManagementPolicy::Enforce && evaluated.layer.phase == Phase::Counts;
-    ctx.targets.may_count(&object, counts).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    let now = ctx.now();
+    let evaluated = precedence::alone(ctx, &object, resolved, now);
+    ctx.targets
+        .may_count(&object, precedence::claims_place(ctx, &object, resolved, now))
+        .into_iter()
+        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     if !ctx.targets.is_beyond_bound(&object) {
         return Ok(NextPass::until_woken());
     }

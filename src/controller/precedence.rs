@@ -71,11 +71,14 @@ fn rank(connection: &Connection) -> impl Ord + use<> {
 
 /// Evaluates an object as if it were the only declaration of its target.
 pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> DeclarationEvaluation {
-    let (nobody, record, labels) = (BTreeSet::new(), ctx.written.record(object), labels(ctx, object));
+    let (nobody, labels) = (BTreeSet::new(), labels(ctx, object));
+    let (record, capabilities) = (ctx.written.record(object), resolved.capabilities());
+    let trusted = ctx.written.trusted(object, capabilities.added_roles());
     let inputs = EvaluationInputs {
-        capabilities: resolved.capabilities(),
+        capabilities,
         observed: None,
         record: &record,
+        trusted: trusted.as_ref(),
         others: &nobody,
         unready: resolved.unready.as_ref().or(resolved.leaving.as_ref().filter(|_| !is_finalized(object))),
         shadowed: false,
@@ -84,6 +87,13 @@ pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now
         now,
     };
     evaluate_one(object, &inputs)
+}
+
+/// Whether an object may be carried out if it is evaluated alone, or has something to end.
+pub fn claims_place(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> bool {
+    let evaluated = alone(ctx, object, resolved, now);
+    let enforces = object.spec.management_policy == ManagementPolicy::Enforce;
+    (enforces && evaluated.layer.phase == Phase::Counts) || !evaluated.holds_nothing()
 }
 
 /// Whether an object counts if it is evaluated alone.

@@ -12,14 +12,14 @@ use tokio::sync::{mpsc, watch as signal};
 
 use super::provider_key::ProviderKey;
 use super::references::ReferenceScope;
-use super::stored::{Complete, Stored};
+use super::stored::Stored;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
 use crate::api::{ClusterMembershipProvider, MembershipProvider, MembershipProviderSpec, MembershipProviderStatus};
 
 /// A provider object of either kind.
 pub trait ProviderObject:
-    Resource<DynamicType = ()> + DeserializeOwned + Complete + Clone + Debug + Send + Sync + 'static
+    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
 {
     /// The kind of the object.
     const KIND: ProviderKind;

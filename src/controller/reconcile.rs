@@ -85,10 +85,7 @@ async fn steps(
         let pause = NextPass { until, ..NextPass::until_woken() };
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
-        if let Some(unneeded) = permit.take_if(|permit| Some(permit.kind()) != wanted) {
-            unneeded.unused();
-        }
-        match (step, permit.take()) {
+        match (step, permit.take().filter(|permit| Some(permit.kind()) == wanted)) {
             (Step::Release(releases), _) => Box::pin(release::all(ctx, &taken, releases)).await?,
             (Step::Record { records, ends }, _) => {
                 Box::pin(record::write(ctx, unit, &taken, records, ends)).await?;

@@ -12,7 +12,7 @@ use kube::{Client, Resource};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use super::stored::{Complete, Stored};
+use super::stored::Stored;
 use crate::api::Reason;
 use crate::api::provider::{
     CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, OwnToken, SecretKeyRef, Zitadel, ZitadelAuth,
@@ -237,11 +237,7 @@ impl<'a> References<'a> {
 
     async fn get<K>(&self, KeyLocation { kind, namespace, name, .. }: &KeyLocation<'_>) -> Result<K, MissingValue>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + DeserializeOwned
-            + Complete
-            + Clone
-            + fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + fmt::Debug,
     {
         let api: Api<Stored<K>> = Api::namespaced(self.client.clone(), namespace);
         let error = match api.get(name).await.and_then(Stored::answered) {

@@ -84,7 +84,7 @@ pub async fn all<G>(
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
         emit_ignored_target(ctx, &declaration.object, &named);
-        one(ctx, &declaration.object, report, settled)
+        one(ctx, &declaration.object, report, true, settled)
     });
     let reported = joined(join_all(writes).await)?;
     let resync = NextPass { until: Some((Instant::now() + due_in, Urgency::Resync)), ..NextPass::until_woken() };
@@ -156,7 +156,7 @@ pub async fn unresolved<G>(
         let retry = is_stuck.then(|| NextPass::after(Duration::from_secs(60)));
         let at_edge = NextPass { until: at_edge, ..NextPass::until_woken() };
         let pause = at_edge.or_earlier(retry.unwrap_or(NextPass::until_woken()));
-        one(ctx, &object, report, false).await.map(|reported| pause.or_earlier(reported))
+        one(ctx, &object, report, false, false).await.map(|reported| pause.or_earlier(reported))
     });
     joined(join_all(writes).await)
 }
@@ -175,11 +175,12 @@ pub fn joined<G>(outcomes: Vec<Result<NextPass<G>, EarlyEnd>>) -> Result<NextPas
     if faults.is_empty() { Ok(pause) } else { Err(EarlyEnd::Faults(faults)) }
 }
 
-/// Reports to one object. `settled`: nothing is left to do at the provider.
+/// Reports to one object. `is_evaluated`: its record was evaluated. `settled`: nothing is left to do at the provider.
 async fn one<G>(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     report: Report,
+    is_evaluated: bool,
     settled: bool,
 ) -> Result<NextPass<G>, EarlyEnd> {
     let Report { ready_condition, status, overdue, is_released } = report;
@@ -202,9 +203,11 @@ async fn one<G>(
         let is_leaving = object.metadata.deletion_timestamp.is_some();
         (!is_leaving).then(|| reporting::condition(ctx, object, &ready_condition)).flatten()
     };
-    write::status(ctx, object, &status)
-        .await
-        .map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
+    let written = match is_evaluated {
+        true => write::status(ctx, object, &status).await,
+        false => write::status_of_unevaluated(ctx, object, &status).await,
+    };
+    written.map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
     reporting::no_fault(ctx, object.as_ref());
     reporting::missed_grants(ctx, object, &status.roles);
     ctx.metrics.count_reason(ready_condition.reason);
@@ -247,8 +250,8 @@ fn claim_places(ctx: &Context, taken: &ConnectedSnapshot) {
     }
     for declaration in &taken.snapshot.declarations {
         if let Ok(resolved) = resolve(ctx, &declaration.object) {
-            let counts = precedence::counts(ctx, &declaration.object, &resolved, taken.snapshot.now);
-            let due = ctx.targets.may_count(&declaration.object, counts);
+            let claims = precedence::claims_place(ctx, &declaration.object, &resolved, taken.snapshot.now);
+            let due = ctx.targets.may_count(&declaration.object, claims);
             due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         }
     }

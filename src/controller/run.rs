@@ -23,7 +23,7 @@ use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
 use crate::provider::http;
 use crate::telemetry::ApiReachability;
-use crate::telemetry::liveness::{name_of, waiting};
+use crate::telemetry::liveness::name_of;
 use crate::telemetry::{Health, Metrics, serve};
 use crate::transport::roots;
 
@@ -214,7 +214,7 @@ pub async fn reconciling(
     };
     let waits = |unit: &Arc<Unit>, ticket| {
         let (name, ctx) = (unit.to_string(), ctx.clone());
-        async move { ctx.passes.run(name, waiting(ticket)).await }.boxed()
+        async move { ctx.passes.ticket(&name, ticket).await }.boxed()
     };
     ctx.queue.run(pass, waits, stopped).await;
 }

@@ -17,6 +17,7 @@ use super::state::targets::Unit;
 use super::state::tombstones;
 use crate::api::ProjectMembership;
 use crate::core::clocks;
+use crate::core::member::Capabilities;
 use crate::core::policy::Refusal;
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::{Declaration, ProviderView, Snapshot};
@@ -86,12 +87,13 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
     let provider = connection.provider.clock();
     let lead = clocks::lead(provider.as_ref(), wall, at.into_std());
     let now = wall.saturating_add(lead).unwrap_or(Timestamp::MAX);
+    let capabilities = connection.provider.capabilities(target.subject_kind);
     let is_ourselves = connection.provider.signed_in_as().is_some_and(|id| id == target.subject_id);
     let snapshot = Snapshot {
         provider: ProviderView {
             name: connection.key.to_string(),
             endpoint: connection.endpoint.clone(),
-            capabilities: connection.provider.capabilities(target.subject_kind),
+            capabilities,
             unready,
             is_gone: retired,
             leaving,
@@ -104,7 +106,7 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
             connection: connection.number,
         },
         shadowed: precedence::is_shadowed(ctx, unit, &objects, &connection, &target, now),
-        declarations: objects.into_iter().map(|object| declaration(ctx, object)).collect(),
+        declarations: objects.into_iter().map(|object| declaration(ctx, object, capabilities)).collect(),
         now,
         at: at.into_std(),
         clocks: clocks::agreement(provider.as_ref(), wall, at.into_std()),
@@ -116,10 +118,10 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
 }
 
 /// One declaration, with what is known of it besides the object.
-pub fn declaration(ctx: &Context, object: Arc<ProjectMembership>) -> Declaration {
+pub fn declaration(ctx: &Context, object: Arc<ProjectMembership>, capabilities: Capabilities) -> Declaration {
     Declaration {
         record: ctx.written.record(&object),
-        trusted: ctx.written.trusted(&object),
+        trusted: ctx.written.trusted(&object, capabilities.added_roles()),
         labels: resolve::labels(ctx, &object),
         is_left_behind: tombstones::left_at(&object).is_some(),
         object,

@@ -6,6 +6,7 @@
 //! here instead of at the API server. A new object with the former name is a separate object. All tombstones are lost
 //! when the process ends.
 
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,6 @@ pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
     let mut state = ctx.tombstones.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
-            ctx.written.observe(object, !acts);
             let uid = object.uid().unwrap_or_default();
             if is_finalized(object) {
                 state.holds.entry(uid).or_insert(FinalizerState::Ours);
@@ -87,7 +87,7 @@ fn keep(state: &mut TombstoneState, ctx: &Context, object: &ProjectMembership, m
     if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
         && let Some(status) = &mut kept.status
     {
-        let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object));
+        let (record, trusted) = (ctx.written.record(object).into_iter(), ctx.written.trusted(object, iter::empty()));
         let is_trusted = |managed: &ManagedRole| trusted.as_ref().is_none_or(|t| t.contains(&managed.role));
         status.managed_roles = record.filter(is_trusted).collect();
     }
@@ -185,7 +185,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     // From now on it is a declaration of its target.
-    ctx.targets.enter(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
+    ctx.enter(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
     ctx.wake(&reference);
 }
 

@@ -36,6 +36,7 @@ use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
 use super::state::targets::Unit;
 use super::stored::Stored;
+use super::watch::Handlers;
 use super::{garbage, namespaces, probe, provider_status, replaced, tombstones, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
@@ -141,9 +142,12 @@ pub fn wire(outside: Dependencies) -> Wiring {
     });
     let checker = Arc::new(Checker::new(ctx.clone(), http, cluster_http, tokens));
     let of_cluster = if watched.is_empty() { vec![Api::all(client.clone())] } else { Vec::new() };
-    let saw_membership = {
-        let ctx = ctx.clone();
-        move |event: &Event<ProjectMembership>| membership_event(&ctx, event)
+    let (at_completion, at_event) = (ctx.clone(), ctx.clone());
+    let handlers = Handlers {
+        complete: move |object: &mut ProjectMembership| {
+            at_completion.written.observe(object, at_completion.begun.is_ready());
+        },
+        on_event: move |event: &Event<ProjectMembership>| membership_event(&at_event, event),
     };
     let listed = signal::Sender::new(false);
     let are_listed = listed.subscribe();
@@ -152,7 +156,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         memberships_writer,
         metrics,
         signal::Sender::new(false),
-        saw_membership,
+        handlers,
         leads(&leadership),
         listed,
     );
@@ -213,11 +217,10 @@ impl<K: ProviderObject> CacheSource<K> {
         // A kind that is not watched is treated as not served.
         not_served.send_replace(apis.is_empty());
         let ctx = checker.ctx.clone();
-        let on_event = {
-            let checker = checker.clone();
-            move |event: &Event<K>| provider_event(&checker, event)
-        };
-        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, on_event, leads, listed);
+        let checker = checker.clone();
+        let handlers =
+            Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&checker, event) };
+        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, handlers, leads, listed);
         Feed { changes: by_others(changes, ctx).boxed(), store, woken }
     }
 }
@@ -326,7 +329,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::Init | Event::InitApply(_) => {}
     }
     let due = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.targets.enter(object),
+        Event::Apply(object) | Event::InitApply(object) => ctx.enter(object),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);

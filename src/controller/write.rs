@@ -52,14 +52,41 @@ pub async fn status(
     object: &Arc<ProjectMembership>,
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
+    status_and(ctx, object, status, Pending::Included).await
+}
+
+/// As [`status()`], of an object that was not evaluated: its pending grants stay pending if the operator is not known to
+/// have written them. In the status, the next process would trust them.
+pub async fn status_of_unevaluated(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    status: &ProjectMembershipStatus,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
+    let pending = if ctx.written.is_trusted(object) { Pending::Included } else { Pending::Left };
+    status_and(ctx, object, status, pending).await
+}
+
+/// What becomes of the pending grants that a status does not contain yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Included,
+    Left,
+}
+
+async fn status_and(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    status: &ProjectMembershipStatus,
+    pending: Pending,
+) -> Result<Arc<ProjectMembership>, kube::Error> {
     if let Some(tombstone) = ctx.tombstones.set_status(object, status) {
-        ctx.targets.enter(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+        enter(ctx, &tombstone);
         return Ok(tombstone);
     }
     if object.status.as_ref() == Some(status) && PendingGrants::unobserved(object).is_none() {
         return Ok(object.clone());
     }
-    let Some(difference) = status_difference(object, status) else {
+    let Some(difference) = status_difference(object, status, pending) else {
         return Ok(object.clone());
     };
     let patch = json!({
@@ -79,14 +106,20 @@ pub async fn pending_grants(
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     if tombstones::is_one(&object.name_any()) {
         let mut recorded = (**object).clone();
-        recorded.annotations_mut().insert(PENDING_GRANTS.to_owned(), pending.to_annotation());
-        recorded.include_pending_grants();
+        recorded.include(pending.clone());
         return status(ctx, object, &recorded.status.unwrap_or_default()).await;
     }
     let annotations = [(PENDING_GRANTS.to_owned(), pending.to_annotation())];
+    ctx.written.records(&object.uid().unwrap_or_default(), pending);
     let written = metadata_is(ctx, object, with_ours(object), Some(annotations.into())).await?;
     ctx.tombstones.holds(&written.uid().unwrap_or_default());
+    enter(ctx, &written);
     Ok(written)
+}
+
+/// Updates the index of targets with an object as it was written.
+fn enter(ctx: &Context, object: &ProjectMembership) {
+    ctx.enter(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
 }
 
 /// The finalizers of an object, with the operator's; `None`: they contain it.
@@ -198,24 +231,27 @@ fn to_value<T: serde::Serialize>(value: Option<&T>) -> Value {
 }
 
 /// The merge patch of a status. If no old status is known, or it could not be decoded ([`super::stored`]), the patch
-/// replaces every stored field. If the object has pending grants, its status as it is stored does not contain them yet: the patch contains
-/// what they may have changed.
-fn status_difference(object: &ProjectMembership, new: &ProjectMembershipStatus) -> Option<Value> {
+/// replaces every stored field. If the object has pending grants, its status as it is stored does not contain them yet:
+/// the patch contains what they may have changed, or nothing of it if they stay pending.
+fn status_difference(object: &ProjectMembership, new: &ProjectMembershipStatus, then: Pending) -> Option<Value> {
     let known = object.status.as_ref().filter(|status| status.observed_generation != -1);
     let replaced = if known.is_none() { &LEFT_OUT[..] } else { &[] };
     let pending = PendingGrants::unobserved(object).map(|pending| pending.number);
-    let observed = pending.or(new.observed_pending_grants);
+    let observed = pending.filter(|_| then == Pending::Included).or(new.observed_pending_grants);
     let new = to_value(Some(&ProjectMembershipStatus { observed_pending_grants: observed, ..new.clone() }));
     let mut difference = difference(&to_value(known), &new)?;
     if let Value::Object(fields) = &mut difference {
         for field in ["managedRoles", "carriedRoles", "target"].into_iter().filter(|_| pending.is_some()) {
-            fields.insert(field.to_owned(), new.get(field).cloned().unwrap_or(Value::Null));
+            match then {
+                Pending::Included => fields.insert(field.to_owned(), new.get(field).cloned().unwrap_or(Value::Null)),
+                Pending::Left => fields.remove(field),
+            };
         }
-        for field in replaced {
+        for field in replaced.iter().filter(|_| then == Pending::Included || pending.is_none()) {
             fields.entry(*field).or_insert(Value::Null);
         }
     }
-    Some(difference)
+    Some(difference).filter(|difference| *difference != json!({}))
 }
 
 /// The JSON merge patch (RFC 7386) that turns `old` into `new`; `None`: they are equal.
@@ -267,11 +303,33 @@ mod tests {
             ProjectMembership { metadata: kube::api::ObjectMeta::default(), spec, status }
         };
         let new = ProjectMembershipStatus::default();
-        let patch = status_difference(&object(None), &new).unwrap();
+        let patch = status_difference(&object(None), &new, Pending::Included).unwrap();
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&patch), names(fields));
         assert!(LEFT_OUT.iter().all(|field| patch[field].is_null()), "{patch}");
         let known = ProjectMembershipStatus { observed_generation: 1, ..new };
-        assert_eq!(status_difference(&object(Some(known.clone())), &known), None);
+        assert_eq!(status_difference(&object(Some(known.clone())), &known, Pending::Included), None);
+    }
+
+    /// Seen failing when each status included the pending grants, whoever had written them: the next process trusted them.
+    #[test]
+    fn grants_that_stay_pending_are_not_copied_into_the_status() {
+        let object: ProjectMembership = serde_json::from_value(json!({
+            "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
+            "metadata": {"name": "ci", "annotations": {PENDING_GRANTS: r#"{"number": 2, "roles": [{"role": "admin"}]}"#}},
+            "spec": {
+                "providerRef": {"name": "infisical"}, "project": {"id": "web"},
+                "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
+            },
+            "status": {"observedGeneration": 1, "observedPendingGrants": 1},
+        }))
+        .unwrap();
+        let mut new = object.status.clone().unwrap();
+        new.observed_generation = 2;
+        new.managed_roles = PendingGrants::of(&object).unwrap().roles;
+        let patch = |then| status_difference(&object, &new, then).unwrap();
+        assert_eq!(patch(Pending::Left), json!({"observedGeneration": 2}));
+        assert_eq!(patch(Pending::Included)["managedRoles"][0]["role"], "admin");
+        assert_eq!(patch(Pending::Included)["observedPendingGrants"], 2);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::places::MOST_DECLARATIONS;
-use super::snapshot::{Snapshot, is_finalized, is_status_lost};
+use super::snapshot::{Declaration, Snapshot, is_finalized, is_status_lost};
 use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use crate::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, Reason, RoleManagement};
 use crate::core::grants::{self, Grant, RecordHistory, Starts};
@@ -70,8 +70,10 @@ pub struct EvaluationInputs<'a> {
     pub capabilities: Capabilities,
     /// The member as the provider shows it.
     pub observed: Option<&'a Member>,
-    /// The roles that the object has recorded as managed, as far as the record is trusted.
+    /// The roles that the object has recorded as managed.
     pub record: &'a [ManagedRole],
+    /// The roles of the record that are known to be the operator's own; `None`: all of them are.
+    pub trusted: Option<&'a BTreeSet<String>>,
     /// Roles that the provider shows and that other declarations of the target have recorded: they belong to those
     /// declarations.
     pub others: &'a BTreeSet<String>,
@@ -91,39 +93,35 @@ pub struct EvaluationInputs<'a> {
 /// Evaluates all declarations of a target against the member that the provider shows.
 pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
     let Snapshot { declarations, provider, now, .. } = snapshot;
-    let recorded: Vec<BTreeSet<String>> = declarations
+    let all_recorded: Vec<BTreeSet<String>> = declarations
         .iter()
-        .map(|declaration| recognised(&declaration.object, &declaration.record, observed).0.into_keys().collect())
+        .map(|declaration| {
+            let Declaration { object, record, trusted, .. } = declaration;
+            recorded(object, record, trusted.as_ref(), snapshot.governed(declaration), observed).0.into_keys().collect()
+        })
         .collect();
     let mut recorders: HashMap<&str, usize> = HashMap::new();
-    recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
+    all_recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
     let shown = || observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
     let mut evaluations = Vec::with_capacity(declarations.len());
-    for (declaration, own) in declarations.iter().zip(&recorded) {
+    for (declaration, own) in declarations.iter().zip(&all_recorded) {
         let by_others =
             |role: &&String| recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)));
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
-        let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
         let inputs = EvaluationInputs {
             capabilities: provider.capabilities,
             observed,
             record: &declaration.record,
+            trusted: declaration.trusted.as_ref(),
             others: &others,
             unready: provider.unready.as_ref().or(takes_no_new),
             shadowed: snapshot.shadowed,
             ourselves: provider.is_ourselves,
-            governed,
+            governed: snapshot.governed(declaration),
             now: *now,
         };
-        let mut evaluated = evaluate_one(&declaration.object, &inputs);
-        if let (Some(governed), Some(trusted)) = (governed, &declaration.trusted) {
-            // A user who can forge a record must not be able to remove roles that no rule gives them.
-            let DeclarationEvaluation { layer, renames, .. } = &mut evaluated;
-            let written = |role: &str| trusted.contains(renames.recorded_as(role));
-            layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
-        }
-        evaluations.push(evaluated);
+        evaluations.push(evaluate_one(&declaration.object, &inputs));
     }
     for (index, declaration) in declarations.iter().enumerate() {
         refuse_adoption(&declaration.object, index, &mut evaluations, observed, *now);
@@ -133,6 +131,7 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
         refuse_taking(evaluated, snapshot.governed(declaration), &unmanaged);
         if evaluated.layer.phase == Phase::Holds {
             bring_ends_forward(&mut evaluated.layer.managed, &evaluated.renames, &declaration.object, *now);
+            end_unjustified(evaluated, declaration, snapshot.governed(declaration), *now);
         }
     }
     let spared = spared(snapshot, &evaluations, unmanaged);
@@ -155,7 +154,7 @@ fn spared(snapshot: &Snapshot, evaluations: &[DeclarationEvaluation], unmanaged:
 pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -> DeclarationEvaluation {
     let none = ProjectMembershipStatus::default();
     let status = object.status.as_ref().unwrap_or(&none);
-    let (mut managed, renames) = recognised(object, inputs.record, inputs.observed);
+    let (mut managed, renames) = recorded(object, inputs.record, inputs.trusted, inputs.governed, inputs.observed);
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let asked_for = admission.as_ref().map_or_else(
@@ -222,14 +221,41 @@ pub fn record_of(object: &ProjectMembership, now: Timestamp) -> Vec<ManagedRole>
     recorded.map(shortened).collect()
 }
 
-/// The roles that an object has recorded, under their current names.
-pub fn recognised(
+/// The roles that an object has recorded, under their current names. Under allow rules, a user who can forge a record must
+/// not be able to remove roles that no rule gives them.
+fn recorded(
     object: &ProjectMembership,
     record: &[ManagedRole],
+    trusted: Option<&BTreeSet<String>>,
+    governed: Option<Governed<'_>>,
     observed: Option<&Member>,
 ) -> (BTreeMap<String, Term>, Renames) {
     let declared = object.spec.roles.iter().map(|grant| grant.role.as_str()).collect();
-    renames::recognise(record, &declared, observed.map_or(&[][..], |member| &member.entries))
+    let (mut managed, renames) =
+        renames::recognise(record, &declared, observed.map_or(&[][..], |member| &member.entries));
+    if let (Some(governed), Some(trusted)) = (governed, trusted) {
+        managed.retain(|role, _| trusted.contains(renames.recorded_as(role)) || !governed.forbids_taking(role));
+    }
+    (managed, renames)
+}
+
+/// Ends what a declaration that does not count would hold only on the word of a record that the operator is not known to
+/// have written, for longer than any rule allows.
+fn end_unjustified(
+    evaluated: &mut DeclarationEvaluation,
+    declaration: &Declaration,
+    governed: Option<Governed<'_>>,
+    now: Timestamp,
+) {
+    if let (Some(governed), Some(trusted)) = (governed, &declaration.trusted) {
+        let DeclarationEvaluation { layer, renames, .. } = evaluated;
+        for (role, term) in &mut layer.managed {
+            let is_known = trusted.contains(renames.recorded_as(role));
+            if !is_known && !term.ended(now) && governed.forbids_restoring(role, *term) {
+                *term = Term::Temporary(Window { start: now, end: now });
+            }
+        }
+    }
 }
 
 /// What a check looks at.

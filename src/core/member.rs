@@ -156,11 +156,13 @@ impl Capabilities {
     /// The roles that an invitation may leave the invited user with. The declaration that invites is responsible for
     /// them.
     pub fn left_by_an_invitation(&self) -> impl Iterator<Item = &'static str> + use<> {
-        let roles = [self.creation_role, self.permanent_base];
-        roles.into_iter().flatten().filter({
-            let invites = self.invites;
-            move |_| invites
-        })
+        let invites = self.invites;
+        self.added_roles().filter(move |_| invites)
+    }
+
+    /// The roles that the operator records besides the declared ones, so that no allow rule has to name them.
+    pub fn added_roles(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [self.creation_role, self.permanent_base].into_iter().flatten()
     }
 }
 

@@ -105,6 +105,9 @@ pub struct RefusedRole {
     pub at: Instant,
     /// On whose behalf the provider was asked.
     pub requested_by: Requesters,
+    /// The provider refused it together with other roles and did not name the one that does not exist. It is left out
+    /// until it is its turn: such roles are tried one at a time.
+    pub is_suspected: bool,
 }
 
 /// A change that the provider refused permanently.
@@ -325,6 +328,7 @@ impl Memory {
     /// Ends the attempt: it is reported. Returns whether a write is left unconfirmed.
     pub fn end(&mut self, snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
         let attempt = std::mem::take(&mut self.attempt);
+        self.refused.retain(|_, refused| !refused.is_suspected);
         match outcome.kind {
             PassEnd::Settled => {
                 self.contested = 0;
@@ -446,6 +450,7 @@ impl Memory {
             }
             (Ok(receipt), WritePurpose::Plan { .. } | WritePurpose::Fallback { .. }) => {
                 self.stalled = None;
+                self.try_next_suspect();
                 self.attempt.sent = Some(SentWrite {
                     apply,
                     receipt,
@@ -497,16 +502,28 @@ impl Memory {
                 apply.gained.iter().filter(|role| !has(role)).cloned().collect()
             }
         };
+        let culprits: Vec<String> = culprits.into_iter().filter(|role| declares(role)).collect();
+        // Of several, all but the first are only suspected, and the first is tried alone.
+        let is_suspected = culprits.len() > 1;
         let mut learnt = false;
-        for culprit in culprits.into_iter().filter(|role| declares(role)) {
+        for culprit in culprits.into_iter().skip(usize::from(is_suspected)) {
             let refused = self.refused.entry(culprit).or_insert_with(|| {
                 learnt = true;
-                RefusedRole { message: message.clone(), at: now, requested_by: Requesters::new() }
+                RefusedRole { message: message.clone(), at: now, requested_by: Requesters::new(), is_suspected }
             });
             learnt |= !apply.requested_by.is_subset(&refused.requested_by);
             refused.requested_by.extend(apply.requested_by.iter().cloned());
         }
+        if !is_suspected {
+            self.try_next_suspect();
+        }
         learnt
+    }
+
+    /// The next of the suspected roles is tried with the next change.
+    fn try_next_suspect(&mut self) {
+        let next = self.refused.iter().find(|(_, refused)| refused.is_suspected).map(|(role, _)| role.clone());
+        next.map(|role| self.refused.remove(&role));
     }
 
     /// The time until the next attempt after failures in a row: half a second, doubled up to `longest`.

@@ -127,7 +127,7 @@ impl World {
             self.layer.managed = self.layer.record_before(now);
         }
         let none = BTreeSet::new();
-        let view = |observed| PlanInputs { observed, capabilities, refused: &none, spared: &none, now };
+        let view = |observed| PlanInputs { observed, capabilities, refused: &none, spared: &none, now, begins: true };
         let layers = [self.layer.clone()];
         let plan = plan(&layers, &view(observed.as_ref()));
         let mut written = None;

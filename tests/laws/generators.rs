@@ -128,6 +128,7 @@ impl PlanningCase {
             refused: &self.refused,
             spared: &self.spared,
             now: self.now,
+            begins: true,
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Object {
     pub sent: BTreeSet<String>,
     /// When the present spec was written.
     pub since: Instant,
+    /// It is not known who has written the annotation.
+    is_found: bool,
 }
 
 /// The policies of an object.
@@ -154,6 +156,7 @@ impl Object {
             starts: BTreeMap::new(),
             sent: BTreeSet::new(),
             since: at,
+            is_found: false,
         }
     }
 
@@ -194,18 +197,37 @@ impl Object {
         }
     }
 
-    /// A restarted operator reads the object, and trusts what it finds recorded.
-    pub fn read_again(&mut self, is_governed: bool) {
+    /// A restarted operator reads the object, and trusts what it finds recorded in the status, and of the pending grants
+    /// the roles that the operator adds.
+    pub fn read_again(&mut self, is_governed: bool, capabilities: Capabilities) {
+        self.is_found = true;
         self.complete();
         if is_governed {
-            self.trusted = self.record().iter().map(|role| role.role.clone()).collect();
+            let recorded = self.stored.status.iter().flat_map(|status| &status.managed_roles);
+            self.trusted = recorded.map(|role| role.role.clone()).collect();
+            let added = capabilities.added_roles().map(str::to_owned);
+            let found = self.record().iter().map(|role| role.role.clone()).collect::<BTreeSet<_>>();
+            self.trusted.extend(added.filter(|role| found.contains(role)));
         }
     }
 
     fn complete(&mut self) {
         let mut seen = self.stored.clone();
-        seen.include_pending_grants();
+        match PendingGrants::unobserved(&seen) {
+            Some(pending) if self.is_found => seen.include_found(pending, true),
+            Some(pending) => seen.include(pending),
+            None => {}
+        }
         self.seen = Arc::new(seen);
+    }
+
+    /// A user who may write the object writes the annotation of the record.
+    pub fn forge_pending(&mut self, roles: Vec<ManagedRole>) {
+        let pending = PendingGrants { number: PendingGrants::next_number(&self.seen), roles, ..Default::default() };
+        let annotations = self.stored.metadata.annotations.get_or_insert_default();
+        annotations.insert(PENDING_GRANTS.to_owned(), pending.to_annotation());
+        self.is_found = true;
+        self.complete();
     }
 
     /// A user changes the spec.
@@ -284,6 +306,7 @@ impl Object {
         if finalize {
             self.stored.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         }
+        self.is_found = false;
         self.complete();
         self.trust(is_governed);
     }

@@ -113,8 +113,8 @@ impl World {
         self.memory = Memory::default();
         self.roster = Roster::default();
         self.clock = None;
-        let is_governed = self.view.cluster.is_some();
-        self.objects.iter_mut().for_each(|object| object.read_again(is_governed));
+        let (is_governed, capabilities) = (self.view.cluster.is_some(), self.view.capabilities);
+        self.objects.iter_mut().for_each(|object| object.read_again(is_governed, capabilities));
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -97,6 +97,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
         let others = BTreeSet::new();
         let record = object.status.as_ref().map_or(&[][..], |status| &status.managed_roles);
         let inputs = EvaluationInputs {
+            trusted: None,
             capabilities,
             observed: None,
             record,
@@ -120,7 +121,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
         let refused = BTreeSet::new();
         let planned = plan(
             std::slice::from_ref(&layer),
-            &PlanInputs { observed: None, capabilities, refused: &refused, spared: &refused, now },
+            &PlanInputs { observed: None, capabilities, refused: &refused, spared: &refused, now, begins: true },
         );
         for role in planned.gained() {
             assert!(

@@ -7,7 +7,7 @@ use membership_operator::api::{
     ClusterMembershipProvider, Duration, MembershipProvider, MembershipProviderStatus, ProjectMembership,
     ProjectMembershipStatus, Reason,
 };
-use membership_operator::controller::stored::{Complete, Stored};
+use membership_operator::controller::stored::Stored;
 use membership_operator::core::status::{self, ReadyCondition};
 use membership_operator::provider::http::Endpoint;
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn objects(kind: &'static str) -> impl Strategy<Value = String> {
 }
 
 /// Fails unless all of an object can be decoded.
-fn decoded<K: Resource<DynamicType = ()> + DeserializeOwned + Complete>(object: &str) -> K {
+fn decoded<K: Resource<DynamicType = ()> + DeserializeOwned>(object: &str) -> K {
     let stored: Stored<K> = serde_json::from_str(object).unwrap();
     assert_eq!(stored.lost_status(), None, "{object}");
     stored.into_object().unwrap_or_else(|error| panic!("{error}: {object}"))

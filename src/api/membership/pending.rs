@@ -71,15 +71,49 @@ fn observed(object: &ProjectMembership) -> i64 {
 }
 
 impl ProjectMembership {
-    /// Adds to the status what the pending grants record, so that everything that reads the record reads it there.
+    /// Includes the pending grants in the status, so that everything that reads the record reads it there. The operator
+    /// has written them: they are the complete record.
     pub fn include_pending_grants(&mut self) {
-        let Some(pending) = PendingGrants::unobserved(self) else {
-            return;
-        };
+        if let Some(pending) = PendingGrants::unobserved(self) {
+            self.include(pending);
+        }
+    }
+
+    /// Includes a record that the operator has written.
+    pub fn include(&mut self, pending: PendingGrants) {
         let status = self.status.get_or_insert_default();
         status.managed_roles = pending.roles;
         status.carried_roles = pending.carried_roles;
         status.target = pending.target.or(status.target.take());
+    }
+
+    /// Includes a record of which it is not known who has written it. The author of the object may have: it adds roles
+    /// and brings ends forward, and neither removes anything from what the status records nor makes an end later.
+    /// `with_target`: the ids that it contains count, if the status contains none.
+    pub fn include_found(&mut self, pending: PendingGrants, with_target: bool) {
+        let status = self.status.get_or_insert_default();
+        for found in pending.roles {
+            let is_full = status.managed_roles.len() >= MOST_ROLES;
+            match status.managed_roles.iter_mut().find(|known| known.role == found.role) {
+                Some(known) if found.ends_before(known) => {
+                    (known.start_time, known.expiration_time) = (found.start_time, found.expiration_time);
+                }
+                None if !is_full => status.managed_roles.push(found),
+                Some(_) | None => {}
+            }
+        }
+        for found in pending.carried_roles {
+            if !status.carried_roles.contains(&found) && status.carried_roles.len() < MOST_ROLES {
+                status.carried_roles.push(found);
+            }
+        }
+        status.target = status.target.take().or(pending.target.filter(|_| with_target));
+    }
+}
+
+impl ManagedRole {
+    fn ends_before(&self, other: &Self) -> bool {
+        self.expiration_time.is_some_and(|end| other.expiration_time.is_none_or(|other| end < other))
     }
 }
 
@@ -125,6 +159,42 @@ mod tests {
             assert_eq!(managed(&object), expected, "{status}");
             assert_eq!(PendingGrants::next_number(&object), 4, "{status}");
         }
+    }
+
+    /// Seen failing when the record of the annotation replaced that of the status, whoever wrote it.
+    #[test]
+    fn a_record_of_unknown_origin_takes_nothing_away_and_makes_no_end_later() {
+        let at = |hour: u8| format!("2026-11-21T{hour:02}:00:00Z");
+        let status = json!({
+            "managedRoles": [
+                {"role": "viewer"}, {"role": "deployer", "startTime": at(8), "expirationTime": at(10)},
+                {"role": "auditor", "startTime": at(8), "expirationTime": at(10)},
+            ],
+            "target": {"provider": "p", "endpoint": "https://a", "projectId": "web", "subjectKind": "Identity", "subjectId": "ci"},
+        });
+        let pending = json!({
+            "number": 1,
+            "roles": [
+                {"role": "deployer", "startTime": at(8), "expirationTime": at(20)},
+                {"role": "auditor", "startTime": at(8), "expirationTime": at(9)}, {"role": "admin"},
+            ],
+            "carriedRoles": [{"role": "owner"}],
+            "target": {"provider": "p", "endpoint": "https://b", "projectId": "web", "subjectKind": "Identity", "subjectId": "other"},
+        });
+        let pending = PendingGrants::of(&object(Some(&pending.to_string()), json!({}))).unwrap();
+        let mut pinned = object(None, status);
+        pinned.include_found(pending.clone(), true);
+        pinned.include_found(pending.clone(), true);
+        let status = pinned.status.unwrap();
+        let ends: Vec<_> = (status.managed_roles.iter())
+            .map(|managed| (managed.role.as_str(), managed.expiration_time.map(|end| end.to_string())))
+            .collect();
+        let expected = [("viewer", None), ("deployer", Some(at(10))), ("auditor", Some(at(9))), ("admin", None)];
+        assert_eq!(ends, expected);
+        assert_eq!((status.carried_roles.len(), status.target.unwrap().endpoint.as_str()), (1, "https://a"));
+        let mut unpinned = object(None, json!({}));
+        unpinned.include_found(pending, false);
+        assert_eq!(unpinned.status.unwrap().target, None);
     }
 
     /// Seen failing without each of the conditions of `of`.

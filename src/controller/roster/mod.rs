@@ -137,7 +137,6 @@ impl Roster {
             let permit = asker.quota.permit(RequestKind::Read, asker.urgency, asker.namespace).await;
             // A more urgent list may have begun and ended before this request got its permit.
             if self.observation_since(subject_id, not_before).is_some() {
-                permit.unused();
                 continue;
             }
             // On the heap: thousands of passes may wait here for one list.

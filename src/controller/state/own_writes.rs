@@ -1,14 +1,15 @@
 //! The operator's own writes to the API server.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
 use super::tombstones;
-use crate::api::ProjectMembership;
 use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
+use crate::api::{PENDING_GRANTS, ProjectMembership};
 
 /// The operator's own writes, by the uids of the objects.
 ///
@@ -29,8 +30,19 @@ struct ObjectWrites {
     /// The resourceVersions that the watch has shown since the first of the writes in progress began.
     shown: Vec<u64>,
     /// All roles, with their ids, that the status recorded as managed when the object was first seen, or in the
-    /// operator's own writes. Roles that another writer added to the status later are forged.
+    /// operator's own writes. Roles that another writer recorded are forged, or were recorded by a process that has
+    /// ended and could not report them any more.
     managed: Option<BTreeSet<(String, Option<String>)>>,
+    /// The pending grants that are being written, or whose write failed.
+    recording: Option<PendingGrants>,
+    /// The pending grants that this process has written, until the status includes them.
+    pending: Option<PendingGrants>,
+    /// The object has recorded access, as the status or the operator's own pending grants show.
+    holds_access: bool,
+    /// The roles of the pending grants that the object had before this replica began to act.
+    found: BTreeSet<String>,
+    /// It was there before this replica began to act.
+    is_older: bool,
 }
 
 impl OwnWrites {
@@ -56,13 +68,19 @@ impl OwnWrites {
         by_others
     }
 
+    /// Marks the beginning of the write of pending grants: the annotation of the object with this uid is the operator's
+    /// own if it contains them.
+    pub fn records(&self, uid: &str, pending: &PendingGrants) {
+        self.lock().entry(uid.to_owned()).or_default().recording = Some(pending.clone());
+    }
+
     /// Stores the response to a write. Under allow rules, the roles that the write recorded are trusted from now on; those
     /// that were recorded in `before` already are as trusted as they were.
-    pub fn remember(&self, before: &ProjectMembership, object: ProjectMembership) -> Arc<ProjectMembership> {
-        let object = Arc::new(object);
-        if let Some(uid) = object.uid() {
-            let mut written = self.lock();
-            let own = written.entry(uid).or_default();
+    pub fn remember(&self, before: &ProjectMembership, mut object: ProjectMembership) -> Arc<ProjectMembership> {
+        let uid = object.uid();
+        let mut written = self.lock();
+        if let Some(own) = uid.map(|uid| written.entry(uid).or_default()) {
+            own.include_pending(&mut object);
             if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
                 let trusted = own.managed.get_or_insert_default();
                 let was_there: BTreeSet<String> = managed(before).map(|(role, _)| role).collect();
@@ -71,9 +89,11 @@ impl OwnWrites {
                 let new: Vec<_> = new.collect();
                 trusted.extend(new);
             }
+            let object = Arc::new(object);
             own.object = Some(object.clone());
+            return object;
         }
-        object
+        Arc::new(object)
     }
 
     /// Whether an event of the watch shows the operator's own last write, or arrives while a write is in progress. In
@@ -93,32 +113,57 @@ impl OwnWrites {
         is_own
     }
 
-    /// Records an object of a ClusterMembershipProvider as the watch shows it. `trusted`: the replica that led until
-    /// now wrote the status.
-    pub fn observe(&self, object: &ProjectMembership, trusted: bool) {
-        if object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
-            return;
-        }
+    /// Takes in an object as the watch shows it, and includes its pending grants in its status. `acts`: this replica acts;
+    /// until then, another one may have written the object.
+    ///
+    /// A tenant can write the annotation, but not the status. Grants that this process has not written are therefore
+    /// included so that they can take nothing away and lengthen nothing, and are not trusted under allow rules.
+    pub fn observe(&self, object: &mut ProjectMembership, acts: bool) {
         let mut written = self.lock();
         let own = written.entry(object.uid().unwrap_or_default()).or_default();
-        // A new object may come with a record of pending grants, which the operator did not write.
-        let is_new = own.managed.is_none() && PendingGrants::unobserved(object).is_none();
-        let known = own.managed.get_or_insert_default();
-        if trusted || is_new {
-            known.extend(managed(object));
+        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider && (own.managed.is_none() || !acts)
+        {
+            own.managed.get_or_insert_default().extend(managed(object));
         }
+        if !acts {
+            own.is_older = true;
+            let found = PendingGrants::unobserved(object).into_iter().flat_map(|pending| pending.roles);
+            own.found = found.map(|managed| managed.role).collect();
+        }
+        own.include_pending(object);
+    }
+
+    /// Whether the object with this uid has recorded access. Pending grants that this process has not written are no
+    /// evidence.
+    pub fn holds_access(&self, uid: &str) -> bool {
+        self.lock().get(uid).is_some_and(|own| own.holds_access)
     }
 
     /// The recorded roles that were in the object's status when the object was first seen, or that the operator recorded;
     /// `None`: all of them are trusted, because no allow rules apply, or because they were checked before.
-    pub fn trusted(&self, object: &ProjectMembership) -> Option<BTreeSet<String>> {
+    ///
+    /// `added`: the roles that the operator adds to the declared ones. No rule names them, so that pending grants which
+    /// were found when this replica began to act are enough: nothing else would remove them again.
+    pub fn trusted(
+        &self,
+        object: &ProjectMembership,
+        added: impl Iterator<Item = &'static str>,
+    ) -> Option<BTreeSet<String>> {
         let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
         if is_tombstone || object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
             return None;
         }
         let written = self.lock();
-        let managed = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
-        Some(managed.into_iter().flatten().map(|(role, _)| role.clone()).collect())
+        let own = object.uid().and_then(|uid| written.get(&uid));
+        let managed = own.and_then(|own| own.managed.as_ref()).into_iter().flatten().map(|(role, _)| role.clone());
+        let added = added.filter(|role| own.is_some_and(|own| own.found.contains(*role))).map(str::to_owned);
+        Some(managed.chain(added).collect())
+    }
+
+    /// Whether all of the object's record is trusted.
+    pub fn is_trusted(&self, object: &ProjectMembership) -> bool {
+        self.trusted(object, iter::empty())
+            .is_none_or(|trusted| managed(object).all(|(role, _)| trusted.contains(&role)))
     }
 
     /// The object's record of managed roles, as far as it is trusted. An id that another writer put there is left out,
@@ -193,6 +238,26 @@ impl OwnWrites {
 }
 
 impl ObjectWrites {
+    /// Includes an object's pending grants in its status.
+    fn include_pending(&mut self, object: &mut ProjectMembership) {
+        let found = PendingGrants::unobserved(object);
+        if found.is_some() && found == self.recording {
+            self.pending = self.recording.take();
+        }
+        let observed = object.status.as_ref().and_then(|status| status.observed_pending_grants);
+        self.pending.take_if(|pending| Some(pending.number) == observed);
+        if let Some(pending) = &self.pending {
+            // It counts until the status includes it, also if another writer has replaced it.
+            object.annotations_mut().insert(PENDING_GRANTS.to_owned(), pending.to_annotation());
+            object.include(pending.clone());
+        }
+        let status = object.status.as_ref();
+        self.holds_access = status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty()));
+        if let Some(found) = found.filter(|found| Some(found) != self.pending.as_ref()) {
+            object.include_found(found, self.is_older);
+        }
+    }
+
     /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
@@ -254,37 +319,78 @@ mod tests {
         assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
     }
 
-    fn recorded(roles: &[&str], pending: bool) -> ProjectMembership {
-        let managed: Vec<_> = roles.iter().map(|role| serde_json::json!({"role": role})).collect();
-        let pending = if pending { r#"{"number": 1, "roles": [{"role": "admin"}]}"# } else { "" };
+    /// An object with the roles that its status records, and those of its annotation.
+    fn recorded(managed: &[&str], pending: Option<(i64, &[&str])>) -> ProjectMembership {
+        let roles = |roles: &[&str]| roles.iter().map(|role| serde_json::json!({"role": role})).collect::<Vec<_>>();
+        let annotation =
+            pending.map(|(number, pending)| serde_json::json!({"number": number, "roles": roles(pending)}).to_string());
         serde_json::from_value(serde_json::json!({
             "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership",
-            "metadata": {"name": "ci", "uid": UID, "annotations": {"membership.dev/pending-grants": pending}},
+            "metadata": {"name": "ci", "uid": UID, "annotations": {"membership.dev/pending-grants": annotation.unwrap_or_default()}},
             "spec": {
                 "providerRef": {"kind": "ClusterMembershipProvider", "name": "central"}, "project": {"id": "web"},
                 "subject": {"kind": "Identity", "id": "ci"}, "roles": [{"role": "viewer"}],
             },
-            "status": {"managedRoles": managed},
+            "status": {"managedRoles": roles(managed)},
         }))
         .unwrap()
     }
 
-    /// Seen failing when a record that came with a new object was trusted, and when all roles of a response were.
+    fn roles(object: &ProjectMembership) -> Vec<String> {
+        managed(object).map(|(role, _)| role).collect()
+    }
+
+    /// Seen failing when a record that came with an object was trusted, and when all roles of a response were.
     #[test]
     fn only_what_the_operator_recorded_is_trusted_under_allow_rules() {
-        let written = OwnWrites::default();
-        let trusted = || written.trusted(&recorded(&[], false)).unwrap();
-        written.observe(&recorded(&["admin"], true), false);
-        assert!(trusted().is_empty(), "it came with the object");
-        // A write of something else returns the forged record.
-        written.remember(&recorded(&["admin"], true), recorded(&["admin"], true));
-        assert!(trusted().is_empty());
-        written.remember(&recorded(&["admin"], true), recorded(&["admin", "viewer"], false));
-        assert_eq!(trusted(), ["viewer".to_owned()].into(), "it was recorded by this write");
-        written.observe(&recorded(&["admin", "owner"], false), false);
-        assert_eq!(trusted(), ["viewer".to_owned()].into(), "another writer added it later");
+        for acts in [true, false] {
+            let written = OwnWrites::default();
+            let trusted = || written.trusted(&recorded(&[], None), iter::empty()).unwrap();
+            let forged = || recorded(&[], Some((1, &["admin"])));
+            let mut seen = forged();
+            written.observe(&mut seen, acts);
+            assert_eq!((roles(&seen), trusted()), (vec!["admin".to_owned()], BTreeSet::new()), "whoever wrote it");
+            assert!(!written.holds_access(UID), "its author can write it");
+            // A write of something else returns the forged record.
+            written.remember(&seen, forged());
+            assert!(trusted().is_empty());
+            written.remember(&seen, recorded(&["admin", "viewer"], None));
+            assert_eq!(trusted(), ["viewer".to_owned()].into(), "it was recorded by this write");
+            assert!(written.holds_access(UID));
+            written.observe(&mut recorded(&["admin", "owner"], None), true);
+            assert_eq!(trusted(), ["viewer".to_owned()].into(), "another writer added it later");
+        }
         let led_before = OwnWrites::default();
-        led_before.observe(&recorded(&["owner"], false), true);
-        assert_eq!(led_before.trusted(&recorded(&[], false)).unwrap(), ["owner".to_owned()].into());
+        led_before.observe(&mut recorded(&["owner"], Some((1, &["no-access", "admin"]))), false);
+        let added = led_before.trusted(&recorded(&[], None), ["member", "no-access"].into_iter()).unwrap();
+        assert_eq!(added, ["owner".to_owned(), "no-access".to_owned()].into(), "no rule names what the operator adds");
+        assert_eq!(led_before.trusted(&recorded(&[], None), iter::empty()).unwrap(), ["owner".to_owned()].into());
+    }
+
+    /// Seen failing when each annotation replaced the record: the access that it did not mention was never revoked.
+    #[test]
+    fn nobody_else_takes_back_what_the_operator_has_recorded() {
+        let written = OwnWrites::default();
+        let mut seen = recorded(&["viewer"], None);
+        written.observe(&mut seen, true);
+        let ours = PendingGrants::of(&recorded(&[], Some((1, &["viewer", "deployer"])))).unwrap();
+        written.records(UID, &ours);
+        let recorded_now = recorded(&["viewer"], Some((1, &["viewer", "deployer"])));
+        // The watch may be faster than the response.
+        let mut watched = recorded_now.clone();
+        written.observe(&mut watched, true);
+        for object in [&watched, &*written.remember(&seen, recorded_now)] {
+            assert_eq!(roles(object), ["viewer", "deployer"]);
+        }
+        for forged in [Some((7, &[][..])), Some((1, &["admin"][..])), None] {
+            let mut replaced = recorded(&["viewer"], forged);
+            written.observe(&mut replaced, true);
+            assert!(roles(&replaced).starts_with(&["viewer".to_owned(), "deployer".to_owned()]), "{forged:?}");
+            assert_eq!(PendingGrants::unobserved(&replaced), Some(ours.clone()), "the next status includes it");
+        }
+        let mut reported = recorded(&["viewer"], Some((7, &[])));
+        reported.status.as_mut().unwrap().observed_pending_grants = Some(1);
+        written.observe(&mut reported, true);
+        assert_eq!(roles(&reported), ["viewer"], "the status shows what has become of it");
     }
 }

@@ -10,15 +10,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use kube::core::PartialObjectMeta;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
-
-use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 
 /// An object as it is stored.
 #[derive(Clone, Debug)]
@@ -84,25 +80,7 @@ impl<K: Resource> Stored<K> {
     }
 }
 
-/// What is added to an object after it was decoded.
-pub trait Complete {
-    /// Completes the object.
-    fn complete(&mut self) {}
-}
-
-impl Complete for ProjectMembership {
-    fn complete(&mut self) {
-        self.include_pending_grants();
-    }
-}
-
-impl Complete for MembershipProvider {}
-impl Complete for ClusterMembershipProvider {}
-impl Complete for Secret {}
-impl Complete for ConfigMap {}
-impl<K: Resource> Complete for PartialObjectMeta<K> {}
-
-impl<'de, K: Resource + DeserializeOwned + Complete> Deserialize<'de> for Stored<K> {
+impl<'de, K: Resource + DeserializeOwned> Deserialize<'de> for Stored<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Parts { metadata, mut others } = Parts::deserialize(deserializer)?;
         let metadata = ObjectMeta::from(metadata);
@@ -110,7 +88,6 @@ impl<'de, K: Resource + DeserializeOwned + Complete> Deserialize<'de> for Stored
         let object = |others: &Map<String, Value>| {
             let mut object = K::deserialize(others)?;
             *object.meta_mut() = metadata.clone();
-            object.complete();
             Ok(object)
         };
         let error: serde_json::Error = match object(&others) {

@@ -21,7 +21,7 @@ use tokio::sync::watch as signal;
 use tokio::time::Instant;
 
 use self::merge::Merge;
-use super::stored::{Complete, Stored};
+use super::stored::Stored;
 use crate::kubernetes::WATCH_SECONDS;
 use crate::telemetry::Metrics;
 
@@ -109,9 +109,16 @@ pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `on_event` is
-/// called with each event after the store reflects it. `not_served` is true while the API server does not know the kind
-/// (404); it is asked again, since a kind may be installed later.
+/// What is called with the objects and events of a watch.
+pub struct Handlers<C, E> {
+    /// Called with each object before the store contains it.
+    pub complete: C,
+    /// Called with each event after the store reflects it.
+    pub on_event: E,
+}
+
+/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `not_served` is
+/// true while the API server does not know the kind (404); it is asked again, since a kind may be installed later.
 ///
 /// `apis`: one for all namespaces, or one for each namespace. When `leads` completes, everything is listed again, and
 /// `listed` becomes true when the store reflects that list: the view of a standby replica may be out of date and must
@@ -121,14 +128,15 @@ pub fn objects<K>(
     writer: Writer<K>,
     metrics: Arc<Metrics>,
     not_served: signal::Sender<bool>,
-    on_event: impl Fn(&Event<K>) + Send + 'static,
+    handlers: Handlers<impl Fn(&mut K) + Send + 'static, impl Fn(&Event<K>) + Send + 'static>,
     leads: impl Future<Output = ()> + Send + 'static,
     listed: signal::Sender<bool>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Complete + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Hash + Eq + Clone,
 {
+    let Handlers { complete, on_event } = handlers;
     let leads = leads.shared();
     let mut listed_so_far = Vec::new();
     let namespaces: Vec<Option<String>> = apis.iter().map(|api| api.namespace().map(str::to_owned)).collect();
@@ -146,7 +154,13 @@ where
     stream::select_all(parts)
         .inspect(move |received| interruptions.log(&kind, received))
         .filter_map(move |received| {
-            let readable = |(part, event, leads)| Some((part, readable(event, &metrics)?, leads));
+            let readable = |(part, event, leads)| {
+                let mut event = readable(event, &metrics)?;
+                if let Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) = &mut event {
+                    complete(object);
+                }
+                Some((part, event, leads))
+            };
             future::ready(received.map(readable).transpose())
         })
         .flat_map(move |received| {

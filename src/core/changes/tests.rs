@@ -168,7 +168,14 @@ fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
         let entries = shown.iter().map(|role| Entry::permanent(*role)).collect();
         let member = Member { subject_id: "s".to_owned(), entries, memberships: 1, version: None };
         let none = BTreeSet::new();
-        let view = PlanInputs { observed: Some(&member), capabilities, refused: &none, spared: &none, now: at(0) };
+        let view = PlanInputs {
+            observed: Some(&member),
+            capabilities,
+            refused: &none,
+            spared: &none,
+            now: at(0),
+            begins: true,
+        };
         let planned = plan(&[ours.clone(), needs.clone()], &view);
         assert!(planned.change().is_some(), "{case}: there is a change");
         assert_eq!(concerns(&planned, &ours, at(0)), concerned, "{case}: {planned:?}");

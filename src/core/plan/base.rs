@@ -7,6 +7,7 @@ use super::verdict::last_to_end;
 use super::{PlanInputs, plan, union_for};
 use crate::core::layers::{Layer, Phase, Union, takes_over};
 use crate::core::member::{Change, Entry, Term};
+use crate::core::record::entries;
 
 /// What a list may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,12 +114,14 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) ->
 }
 
 /// Whether everything that `layer` has in effect or holds is temporary, so that it needs the base. A role that the
-/// provider refused does not count.
+/// provider refused does not count, nor does a recorded role that the provider does not show: what is held is not
+/// restored.
 fn relies(layer: &Layer, base: &str, view: &PlanInputs<'_>) -> bool {
     let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
     let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
     if layer.phase == Phase::Holds {
-        let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now));
+        let there = |role: &String| entries(view.observed).iter().any(|entry| entry.role == *role);
+        let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now) && there(role));
         terms.extend(held.map(|(_, term)| *term));
     }
     !terms.is_empty() && terms.iter().all(|term| *term != Term::Permanent)

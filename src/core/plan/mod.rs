@@ -6,11 +6,13 @@
 mod base;
 mod verdict;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::api::membership::{Drift, DriftKind};
+use crate::core::grants::Grant;
 use crate::core::layers::{Layer, Phase, Union, union};
 use crate::core::member::{Capabilities, Change, Entry, Member, Term, Urgency};
 use base::{Extent, settle};
@@ -43,6 +45,8 @@ pub struct PlanInputs<'a> {
     pub spared: &'a BTreeSet<String>,
     /// The instant for which the plan is made.
     pub now: Timestamp,
+    /// Temporary grants may begin: the provider's clock and the operator's agree.
+    pub begins: bool,
 }
 
 /// A change and its meaning.
@@ -141,6 +145,7 @@ pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, n
 
 /// Compares the union of `layers` with the observation and plans the change.
 pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
+    let layers = &*without_waiting(layers, view);
     let union = union_for(layers, view);
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let verdicts = judge(observed, &union, layers, view);
@@ -181,6 +186,23 @@ pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
         due,
         change: Some(change),
     }
+}
+
+/// The layers without the temporary grants that cannot begin and that another declaration has recorded: what has to be
+/// removed does not wait for a successor that waits for a clock. A role that nobody has recorded stays for its adoption.
+fn without_waiting<'a>(layers: &'a [Layer], view: &PlanInputs<'_>) -> Cow<'a, [Layer]> {
+    let waits = |layer: &Layer, grant: &Grant| {
+        let is_new = grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role);
+        is_new && layers.iter().any(|other| other.managed.contains_key(&grant.role))
+    };
+    if view.begins || !layers.iter().any(|layer| layer.grants.iter().any(|grant| waits(layer, grant))) {
+        return Cow::Borrowed(layers);
+    }
+    let begun = |layer: &Layer| {
+        let grants = layer.grants.iter().filter(|grant| !waits(layer, grant)).cloned().collect();
+        Layer { grants, ..layer.clone() }
+    };
+    layers.iter().map(begun).collect()
 }
 
 /// The union of the layers. The permanent base becomes permanent as long as any layer has it: it gives no access that

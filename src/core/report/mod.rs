@@ -258,6 +258,8 @@ impl ReportInputs<'_> {
         let settled_after =
             |member: Option<&Member>| layers::record_after(layer, self.layers, &self.answered_for(member), self.now());
         let record = match (self.failure(), self.member()) {
+            // What was observed is not what the last write resulted in.
+            (None, _) if self.outcome.kind == PassEnd::Contested => layer.managed.clone(),
             (Some((_, true)) | None, Some(member)) => settled_after(member),
             // The effect of the request is unknown: all of it may have been carried out.
             (Some((error, _)), _) if error.effect() == Effect::Unknown => layer.managed.clone(),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use situation::Situation;
 
+use super::clocks::Agreement;
 use super::error::Error;
 use super::evaluation::{DeclarationEvaluation, Evaluation};
 use super::layers::Phase;
@@ -185,7 +186,8 @@ pub fn view<'a>(
     refused: &'a BTreeSet<String>,
     spared: &'a BTreeSet<String>,
 ) -> PlanInputs<'a> {
-    PlanInputs { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
+    let begins = snapshot.clocks == Agreement::Agree;
+    PlanInputs { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now, begins }
 }
 
 /// The failure of a write that no list shows.

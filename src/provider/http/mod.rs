@@ -204,7 +204,10 @@ impl Server {
                     "isn't called: this replica's lease leaves no time for a write; tried again when it is renewed";
                 (RequestOutcome::NotSent, Err(context.unreachable(what, effect)))
             }
-            Ok(prepared) => self.exchange(prepared, &request, context).await,
+            Ok(prepared) => {
+                permit.sends();
+                self.exchange(prepared, &request, context).await
+            }
         };
         watch.observed.outcome = outcome;
         // The ids stand here and in no message: a condition that names another one after each try would be written after

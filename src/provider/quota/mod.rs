@@ -16,6 +16,7 @@ mod window;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -95,7 +96,8 @@ pub struct QueuedRequest {
     id: WaiterId,
 }
 
-/// The right to send one request, for as long as it lives: dropping it frees its slot.
+/// The right to send one request, for as long as it lives: dropping it frees its slot. If nothing was sent with it, it
+/// does not count against the limit per minute.
 #[derive(Debug)]
 pub struct Permit {
     shared: Arc<QuotaState>,
@@ -104,6 +106,7 @@ pub struct Permit {
     urgency: Urgency,
     /// Set once a request that writes was sent with it.
     under_way: OnceLock<WriteInProgress>,
+    is_used: AtomicBool,
 }
 
 impl EndpointQuota {
@@ -252,9 +255,9 @@ impl Permit {
         self.shared.lock().queue.charge(self.quota, self.kind, Instant::now());
     }
 
-    /// Gives the permit back: nothing was sent with it, so that it doesn't count against the limit per minute.
-    pub fn unused(self) {
-        self.shared.lock().queue.refund(self.quota, self.kind);
+    /// Notes that a request is sent with it.
+    pub fn sends(&self) {
+        self.is_used.store(true, Ordering::Relaxed);
     }
 
     /// Lets no request of the quota begin for this long, ends that are due excepted. Of several pauses the longest counts.
@@ -280,7 +283,13 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.shared.lock().queue.end(self.quota, self.kind);
+        let is_used = *self.is_used.get_mut();
+        let mut state = self.shared.lock();
+        if !is_used {
+            state.queue.refund(self.quota, self.kind);
+        }
+        state.queue.end(self.quota, self.kind);
+        drop(state);
         self.shared.serve();
     }
 }
@@ -303,7 +312,14 @@ impl QuotaState {
                     };
                     granted.push((
                         call,
-                        Permit { shared: self.clone(), quota, kind, urgency, under_way: OnceLock::new() },
+                        Permit {
+                            shared: self.clone(),
+                            quota,
+                            kind,
+                            urgency,
+                            under_way: OnceLock::new(),
+                            is_used: AtomicBool::new(false),
+                        },
                     ));
                 }
                 QueueDecision::At(instant) => break self.wake_at(&mut state, instant),

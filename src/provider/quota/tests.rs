@@ -10,7 +10,9 @@ fn limited(writes_per_minute: u32) -> Limits {
 }
 
 async fn write(quota: &Quota, urgency: Urgency) -> Permit {
-    quota.permit(RequestKind::Write, urgency, "a").await
+    let permit = quota.permit(RequestKind::Write, urgency, "a").await;
+    permit.sends();
+    permit
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,10 +184,11 @@ async fn many_at_once_never_exceed_the_limit_and_all_are_served() {
     assert_eq!(quota.waiting(), [0; Urgency::LEVELS]);
 }
 
+/// Seen failing when only a permit that was given back explicitly was not charged.
 #[tokio::test(start_paused = true)]
-async fn a_permit_that_is_given_back_unused_does_not_count() {
+async fn a_permit_with_which_nothing_was_sent_does_not_count() {
     let quota = EndpointQuota::new(false).quota("p".to_owned(), limited(1));
-    write(&quota, Urgency::Revoke).await.unused();
+    drop(quota.permit(RequestKind::Write, Urgency::Revoke, "a").await);
     let again = timeout(Duration::from_secs(1), write(&quota, Urgency::Revoke)).await;
     assert!(again.is_ok(), "the only write of the minute is still available");
     drop(again);

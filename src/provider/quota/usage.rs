@@ -119,6 +119,11 @@ impl Usage {
 
     /// A request that was to begin was never sent.
     pub fn refund(&mut self, kind: RequestKind) {
+        // An end that was to be attempted during a pause was not.
+        self.attempted = None;
+        if let Some(reported) = &mut self.reported[kind as usize] {
+            reported.remaining = reported.remaining.saturating_add(1);
+        }
         match kind {
             RequestKind::Read => self.reads.refund(),
             RequestKind::Write => self.writes.refund(),

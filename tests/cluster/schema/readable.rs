@@ -7,7 +7,7 @@ mod statuses;
 
 use kube::Resource;
 use membership_operator::api::{ClusterMembershipProvider, Duration, MembershipProvider, ProjectMembership, Time};
-use membership_operator::controller::stored::{Complete, Stored};
+use membership_operator::controller::stored::Stored;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use serde::de::DeserializeOwned;
@@ -113,7 +113,7 @@ async fn admitted(ns: &Namespace, verb: &[&str], objects: &[Value]) -> Vec<Value
 }
 
 /// Fails unless all of each object can be decoded.
-fn assert_decodable<K: Resource<DynamicType = ()> + DeserializeOwned + Complete>(objects: &[Value]) -> Vec<K> {
+fn assert_decodable<K: Resource<DynamicType = ()> + DeserializeOwned>(objects: &[Value]) -> Vec<K> {
     let decoded = |object: &Value| {
         let stored: Stored<K> = serde_json::from_str(&object.to_string()).unwrap();
         assert_eq!(stored.lost_status(), None, "{object}");

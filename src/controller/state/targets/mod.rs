@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::tombstones;
-use crate::api::membership::{ProjectRef, SubjectRef};
+use crate::api::membership::{PendingGrants, ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
 use crate::controller::provider_key::ProviderKey;
 use crate::core::memory::Memory;
@@ -144,8 +144,10 @@ impl Targets {
     /// Updates the index with an object, as watched or written. Returns the units, besides the object's own, for which a
     /// pass is due: those of the same target through other provider objects, the one that the object has left, and those
     /// of objects that got or lost their places.
-    pub fn enter(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
-        self.index().take_in(object)
+    ///
+    /// `holds_access`: it has recorded access, as far as its author cannot have written that.
+    pub fn enter(&self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
+        self.index().take_in(object, holds_access)
     }
 
     /// The unit of an object.
@@ -168,7 +170,8 @@ impl Targets {
         let uid = object.uid().unwrap_or_default();
         index.failed.remove(&uid);
         index.found.insert(uid, found);
-        let mut due = index.take_in(object);
+        let holds_access = index.seen.get(&key_of(object)).is_some_and(|seen| seen.holds_access);
+        let mut due = index.take_in(object, holds_access);
         due.insert(index.unit_of(&key_of(object)));
         due
     }
@@ -347,19 +350,19 @@ impl Index {
         }
     }
 
-    fn take_in(&mut self, object: &ProjectMembership) -> BTreeSet<Unit> {
+    fn take_in(&mut self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
         let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
-        let status = object.status.as_ref();
         let seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
             through: DeclaringProvider::of(object),
             fingerprint: fingerprint_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
-            holds_access: status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
-            // The previous leader reported it as carried out.
-            may_count: judged.unwrap_or_else(|| is_converged(object)),
+            holds_access,
+            // The previous leader reported it as carried out, or was about to carry it out. A pass finds out whether
+            // that is so.
+            may_count: judged.unwrap_or_else(|| is_converged(object) || PendingGrants::unobserved(object).is_some()),
             uid,
         };
         if known == Some(&seen) {
@@ -423,6 +426,10 @@ impl Index {
         let mut due: BTreeSet<Unit> = moved.iter().map(|other| self.unit_of(other)).collect();
         if !moved.is_empty() {
             due.insert(Unit::Target(through.clone(), target.clone()));
+        }
+        if before.contains(key) && !after.contains(key) && self.seen.contains_key(key) {
+            // It is an object of its own from now on.
+            due.insert(self.unit_of(key));
         }
         if is_new && (before.contains(key) || after.contains(key)) {
             due.extend(self.rivals(through, target));

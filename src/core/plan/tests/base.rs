@@ -111,6 +111,7 @@ fn recorded(layer: &Layer, others: &[Layer], observed: &Option<Member>) -> Optio
         refused: &refused,
         spared: &BTreeSet::new(),
         now: now(),
+        begins: true,
     };
     base_to_record(layer, &layers, &view)
 }
@@ -149,6 +150,7 @@ fn a_leaving_object_keeps_the_base_until_a_successor_has_it_or_no_declaration_ne
             refused: &refused,
             spared: &BTreeSet::new(),
             now: now(),
+            begins: true,
         };
         shown(&layers[0], layers, &view).contains("no-access")
     };

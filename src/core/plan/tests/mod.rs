@@ -96,6 +96,7 @@ fn planned_without(layers: &[Layer], observed: &Option<Member>, capabilities: Ca
             refused: &refused,
             spared: &BTreeSet::new(),
             now: now(),
+            begins: true,
         },
     )
 }

@@ -223,16 +223,22 @@ impl Governed<'_> {
 
     /// Whether a role may be granted with this term, regardless of who had it before.
     pub fn may_restore(&self, role: &str, term: Term) -> bool {
-        let length = match term {
-            Term::Permanent => None,
-            Term::Temporary(window) => Some(window.length()),
-        };
-        self.asks(role, RequestedAccess::Grant { length, has_expiration_time: length.is_some() }).is_ok()
+        self.asks(role, RequestedAccess::restoring(term)).is_ok()
     }
 
     /// Refuses to remove or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
         self.asks(role, RequestedAccess::Take)
+    }
+
+    /// Whether no rule lets the namespace remove a role, as far as the rules can be evaluated.
+    pub fn forbids_taking(&self, role: &str) -> bool {
+        self.may_take(role).is_err_and(|refusal| refusal.reason == Reason::NotAllowed)
+    }
+
+    /// Whether no rule lets the namespace have a role with this term, as far as the rules can be evaluated.
+    pub fn forbids_restoring(&self, role: &str, term: Term) -> bool {
+        self.asks(role, RequestedAccess::restoring(term)).is_err_and(|refusal| refusal.reason == Reason::NotAllowed)
     }
 
     fn asks(&self, role: &str, ask: RequestedAccess) -> Result<(), Refusal> {
@@ -287,6 +293,16 @@ impl Governed<'_> {
             }
         };
         Refusal { reason: Reason::NotAllowed, message }
+    }
+}
+
+impl RequestedAccess {
+    fn restoring(term: Term) -> Self {
+        let length = match term {
+            Term::Permanent => None,
+            Term::Temporary(window) => Some(window.length()),
+        };
+        Self::Grant { length, has_expiration_time: length.is_some() }
     }
 }
 
