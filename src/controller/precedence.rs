@@ -71,12 +71,12 @@ fn rank(connection: &Connection) -> impl Ord + use<> {
 
 /// Evaluates an object as if it were the only declaration of its target.
 pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> DeclarationEvaluation {
-    let (nobody, record, labels) = (BTreeSet::new(), ctx.written.record(object), labels(ctx, object));
+    let (no_others, record, labels) = (BTreeSet::new(), ctx.written.record(object), labels(ctx, object));
     let inputs = EvaluationInputs {
         capabilities: resolved.capabilities(),
         observed: None,
         record: &record,
-        others: &nobody,
+        others: &no_others,
         unready: resolved.unready.as_ref().or(resolved.leaving.as_ref().filter(|_| !is_finalized(object))),
         shadowed: false,
         ourselves: resolved.is_ourselves(),

@@ -1,4 +1,4 @@
-//! Lists as nobody should write them, made of the recorded ones.
+//! Malformed lists, derived from the recorded ones.
 
 use membership_operator::api::SubjectKind;
 use membership_operator::core::member::Project;

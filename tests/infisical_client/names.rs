@@ -1,4 +1,4 @@
-//! What names stand for: exactly those, whatever the server answers.
+//! Names are resolved to exactly the subjects that have them, for any response of the server.
 
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::{Error, Provider};

@@ -1,4 +1,4 @@
-//! What a refusal says of the project: gone, somebody else's, or one whose members are kept elsewhere.
+//! What a refusal shows about the project: deleted, another organization's, or one whose members are stored elsewhere.
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
 use membership_operator::core::member::Change;

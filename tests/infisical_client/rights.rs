@@ -96,7 +96,7 @@ async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
                         (User, "create") => &["create", "edit"],
                         _ => &[action],
                     };
-                    // Whoever may edit and not delete leaves a membership without access behind.
+                    // A caller that may edit and not delete leaves a membership without access behind.
                     let lowers = (action, lacking) == ("delete", "delete");
                     if !needs.contains(&lacking) || lowers {
                         assert_eq!(outcome, Ok(lowers), "{say}");
@@ -113,7 +113,7 @@ async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
     }
 }
 
-/// docs/reference/infisical.md, "Three generations": nobody may give more than they have.
+/// docs/reference/infisical.md, "Three generations": an identity may grant only what it has.
 #[tokio::test]
 async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() {
     // June 2025 asks for a right to grant, not for those of the roles: see `privileges.rs`.
@@ -124,12 +124,12 @@ async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() 
             stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("admin")]);
             let outcome = stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await;
             if kind == User && style == ErrorStyle::October2024 {
-                // Whoever may edit users makes them anything there.
+                // A caller that may edit users can grant any role there.
                 assert!(outcome.is_ok(), "{say}: {outcome:?}");
             } else {
                 let error = outcome.unwrap_err();
                 let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
-                assert!(message.contains("nobody may give more than they have"), "{say}: {message}");
+                assert!(message.contains("an identity may grant only what it has"), "{say}: {message}");
             }
             stage.apply(kind, subject, Change::Replace(permanent(&["no-access"]))).await.unwrap();
             assert_eq!(stage.held(subject), held(&["no-access"]), "{say}");

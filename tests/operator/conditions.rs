@@ -10,7 +10,7 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::{each, in_seconds, time, until};
 use crate::support::{SOON, eventually};
 
-/// Waits until an object is told `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
+/// Waits until an object reports `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
 /// `second` (Reconciling or Stalled) True for the same reason, and no other.
 async fn has_condition(stage: &Stage, object: &str, reason: &str, ready: &str, second: Option<&str>) -> Value {
     stage.reason_is(object, reason).await;
@@ -131,7 +131,7 @@ async fn waiting_turns_ready_false_after_five_minutes() {
         }
         stage.api.merge_status(&subject.object(), &json!({"status": {"conditions": conditions}})).await;
         stage.says(&subject.object(), "Ready", "False", "ProviderNotFound").await;
-        // It is waiting all the same: somebody may still create the provider.
+        // It is waiting nevertheless: the provider may still be created.
         has_condition(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
         let mut provider = stage.infisical_provider();
         provider["metadata"]["name"] = json!("nowhere");

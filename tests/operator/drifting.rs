@@ -46,7 +46,7 @@ async fn a_window_changed_by_hand_is_put_right() {
         for tampered in tampered {
             subject.rows_by_hand(tampered.clone());
             let permanent = |role: &str| subject.rows().iter().any(|row| row.role == role && row.temporary.is_none());
-            eventually(SOON, "viewer for good, admin until its end", async || {
+            eventually(SOON, "viewer permanently, admin until its end", async || {
                 let right = permanent("viewer") && subject.end_of("admin") == Some(end);
                 if right { Ok(()) } else { Err(format!("{:#?} from {tampered:#?}", subject.rows())) }
             })
@@ -162,7 +162,7 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
             subject.has_now(&[a, b, c], "while its repair waits");
             subject.ends(c, end, "on a contested target").await;
 
-            // Whoever asks for a reconcile gets it, and a deletion doesn't wait.
+            // A requested reconcile takes place, and a deletion doesn't wait.
             stage.reconcile_now(&object).await;
             subject.has(&[a]).await;
             for _ in 0..3 {

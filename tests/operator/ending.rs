@@ -1,4 +1,4 @@
-//! An end is an end: whatever becomes of an object, what it granted ends at the instant that was written down.
+//! Whatever happens to an object, what it granted ends at the recorded instant.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
             } else {
                 subject.by_hand(&[a, b, c]);
             }
-            subject.ends(b, end, "with a foreign role beside it").await;
+            subject.ends(b, end, "with an unmanaged role beside it").await;
             subject.has_now(&[a, c], "an end is carried out as Additive would do it");
         })
         .await;

@@ -84,7 +84,7 @@ async fn foreign_roles_come_back_when_several_memberships_are_healed() {
         stage.says(&subject.object(), "Ready", "True", "Converged").await;
         let status = stage.api.get(&subject.object()).await["status"].clone();
         assert!(is_empty(&status["carriedRoles"]), "what came back needn't be remembered: {status:#}");
-        // They are still nobody's.
+        // They are still unmanaged.
         stage.delete(&subject.object()).await;
         subject.has_now(&["auditor", "deployer"], "after ours went");
     })

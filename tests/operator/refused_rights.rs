@@ -57,8 +57,8 @@ async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_
             assert_contains(&message, "Grant Privileges");
             beside.sees_writes(written + 2).await;
             assert!(!methods(&beside).contains(&"DELETE".to_owned()), "{:#?}", beside.writes());
-            beside.has_now(&["harmless", "powerless"], "nothing of it may be taken by itself");
-            // With the right it goes by itself.
+            beside.has_now(&["harmless", "powerless"], "none of its roles may be removed alone");
+            // With the permission it is removed automatically.
             may(&stage, &["read", "create", "edit", "delete", "grant-privileges"]);
             stage.api.is_gone(&beside.object()).await;
             beside.has_now(&["harmless"], "what others granted stays");

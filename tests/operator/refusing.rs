@@ -64,7 +64,7 @@ impl Refusal {
         self.answers(stage, object, "not in this gap", false).await;
     }
 
-    /// Has the API server fail with 500 from now on: it is to ask a webhook that nobody serves.
+    /// Has the API server fail with 500 from now on: it calls a webhook that isn't served.
     pub async fn fail(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
         let name = format!("gap-{}.example.com", stage.ns.name);
         let webhook = json!({

@@ -1,5 +1,5 @@
-//! Custom roles whose slugs are changed at Infisical after they were granted: everybody keeps them, under the new slug
-//! (docs/reference/infisical.md, "What the servers of three ages have in common").
+//! Custom roles whose slugs are changed at Infisical after they were granted: their holders keep them, under the new
+//! slug (docs/reference/infisical.md, "What the servers of three ages have in common").
 
 use std::time::Duration;
 
@@ -60,8 +60,8 @@ async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &s
     assert_contains(&message, "stays in force");
 }
 
-/// Seen failing with `renames::present_name` returning the recorded name whatever is shown: the role is taken away and
-/// asked for again by a name that nobody has.
+/// Seen failing with `renames::present_name` always returning the recorded name: the role is removed and requested
+/// again by a name that doesn't exist.
 #[tokio::test]
 async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() {
     with_stage(async |stage| {
@@ -150,7 +150,7 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
         let later = json!({"duration": "1h", "expirationTime": in_seconds(600)});
         stage.change(&ended, json!({"roles": [{"role": "releaser", "temporary": later}]})).await;
         ended.ends("publisher", end, "renamed").await;
-        eventually(SOON, "the declared name is nobody's", async || {
+        eventually(SOON, "no role has the declared name", async || {
             let message = stage.says(&ended.object(), "Ready", "False", "RoleNotFound").await;
             if message.contains("renamed") { Err(message) } else { Ok(()) }
         })
@@ -218,8 +218,8 @@ async fn another_role_under_the_former_name_is_another_role() {
             subject.by_hand(&["publisher", "releaser"]);
         }
         stage.delete(&kept.object()).await;
-        kept.has_now(&["releaser"], "somebody else's, of which the object knew the name only");
-        // What a spec declares and the provider shows is what it declares; the renamed one is declared by nobody.
+        kept.has_now(&["releaser"], "an unmanaged role, of which the object had recorded the name only");
+        // What a spec declares and the provider shows is what it declares; the renamed one is not declared.
         adopted.has(&["releaser"]).await;
         stage.ready(&adopted.object()).await;
         stage.delete(&adopted.object()).await;
@@ -254,7 +254,7 @@ async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken
     .await;
 }
 
-/// `cases/13` with nobody there when the role is renamed.
+/// `cases/13` without a running operator when the role is renamed.
 #[tokio::test]
 async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_same() {
     restart::alone(async |plane, stage| {

@@ -112,7 +112,7 @@ async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str
 #[tokio::test]
 async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
     with_stage(async |stage| {
-        each(stage.both("told"), async |subject| {
+        each(stage.both("reported"), async |subject| {
             let [a, b, c, d] = subject.names();
             let fields = json!({"justification": "INC-4711: hotfix rollout", "resyncInterval": "1s"});
             let roles = json!([{"role": a}, {"role": b}, {"role": c, "temporary": {"duration": "6s"}}]);
@@ -126,7 +126,7 @@ async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
             assert_eq!(event["reportingController"], "membership-operator", "{event:#}");
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": c, "temporary": {"duration": "6s"}}]})).await;
             has_event(&stage, &subject, "Revoked", &["revoked", b, "no longer declared", "INC-4711"]).await;
-            has_event(&stage, &subject, "Expired", &["revoked", c, "the time is over", "INC-4711"]).await;
+            has_event(&stage, &subject, "Expired", &["revoked", c, "expired", "INC-4711"]).await;
             stage.ready(&subject.object()).await;
             subject.by_hand(&[a, d]);
             let event = has_event(&stage, &subject, "Drifted", &["revoked", d, "added at the provider"]).await;

@@ -72,7 +72,7 @@ async fn no_edit_moves_a_recorded_start() {
             stage.api.apply(std::slice::from_ref(&object)).await;
             subject.has(&[b]).await;
             let recorded = start(&stage, &subject, b).await;
-            // From here on a start that is taken anew shows.
+            // From here on a new start would show.
             until(recorded + SECOND * 2).await;
             type Edit = (&'static str, fn(&mut Value, &str, &str));
             let edits: [Edit; 9] = [
@@ -82,7 +82,7 @@ async fn no_edit_moves_a_recorded_start() {
                 ("another role beside it", |object, a, b| {
                     object["spec"]["roles"] = json!([{"role": a, "temporary": {"duration": "2h"}}, {"role": b, "temporary": {"duration": "1h"}}]);
                 }),
-                ("the other role for good", |object, a, b| {
+                ("the other role permanently", |object, a, b| {
                     object["spec"]["roles"] = json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]);
                 }),
                 ("Additive", |object, _, _| object["spec"]["roleManagement"] = json!("Additive")),

@@ -48,7 +48,7 @@ impl Stage {
         self.at_infisical(format!("{name}-infisical"), id, Kind::Identity)
     }
 
-    /// A new user of Infisical, who is a member of the project without a right: nobody is invited here.
+    /// A new user of Infisical, who is a member of the project without a permission: no user is invited here.
     pub fn person(&self, name: &str) -> Subject {
         let id = format!("00000000-0000-4000-8000-{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.simulator.infisical().add_user(&id, &email_of(name, &id), name, "Lovelace");
@@ -334,7 +334,7 @@ impl Subject {
         self.sees(&format!("{} has {memberships} memberships", self.name), || self.memberships() == memberships).await;
     }
 
-    /// Somebody at the dashboard makes these its roles; without any it is removed.
+    /// Sets these as its roles in the dashboard; without any it is removed.
     pub fn by_hand(&self, roles: &[&str]) {
         match &self.at {
             At::Infisical(infisical, _) if roles.is_empty() => {
@@ -389,7 +389,7 @@ impl Subject {
         }
     }
 
-    /// Waits until the project was listed so many times more: whoever looks at lists has looked.
+    /// Waits until the project was listed so many times more, so that all who use lists have used one.
     pub async fn is_listed(&self, times: usize) {
         let wanted = self.lists() + times;
         self.sees(&format!("{} more lists of the project of {}", times, self.name), || self.lists() >= wanted).await;

@@ -213,14 +213,14 @@ async fn an_object_suspended_while_its_grant_is_looked_at_still_revokes_it() {
         let subject = stage.identity("looked-at");
         let infisical = stage.simulator.infisical();
         let (method, list) = subject.call(Call::List);
-        // Beside a role that another object holds and somebody took away a grant carries nothing of others.
+        // Beside a role that another object holds and another writer removed, a grant carries no unmanaged role.
         stage.declare(&subject, json!([{"role": "deployer"}])).await;
         stage.ready(&subject.object()).await;
         stage.change(&subject, json!({"suspend": true})).await;
         stage.reason_is(&subject.object(), "Suspended").await;
         subject.by_hand(&[]);
         stage.reconcile_now(&subject.object()).await;
-        // Somebody puts it back before the grant is confirmed, so that the next write relies on a list.
+        // Another writer restores it before the grant is confirmed, so that the next write relies on a list.
         infisical.order(Order::next(Fault::DelayAfter(Duration::from_secs(3))).on("POST", &subject.id));
         stage.api.apply(&[subject.layer("granted", json!([{"role": "viewer"}]))]).await;
         subject.has(&["viewer"]).await;

@@ -118,7 +118,7 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
         };
         // Seen to fail without `Passes::run` around the pass: what was asked for stays so.
         due("no pass is due when all have finished", |due| due == 0.0).await;
-        // A write is under way when the operator is told to stop.
+        // A write is in progress when the operator is stopped.
         let slow = stage.identity("slow");
         let delay = Order::always(Fault::DelayAfter(Duration::from_secs(2))).on("POST", &slow.id);
         stage.simulator.infisical().order(delay);
@@ -130,7 +130,7 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
         let took = began.elapsed();
         assert!(took < Duration::from_secs(8), "it took {took:?} to stop");
         let status = stage.api.get(&slow.object()).await["status"].clone();
-        assert_eq!(status["activeRoles"], "viewer", "what was under way is told: {status:#}");
+        assert_eq!(status["activeRoles"], "viewer", "what was in progress is reported: {status:#}");
     })
     .await;
     let log = std::fs::read_to_string(log).unwrap();

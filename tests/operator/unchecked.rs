@@ -53,7 +53,7 @@ async fn apply_unchecked(stage: &Stage, subject: &Subject, spec: Value) {
 #[tokio::test]
 async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
     with_stage_on(&unchecked().await.0, async |stage| {
-        // In each there is something that isn't admitted, and the running role is there for good, longer or not at all.
+        // In each there is something that isn't admitted, and the running role is permanent, longer or missing.
         type Change = fn(&str, &str) -> Value;
         let cases: [(&str, Change); 4] = [
             ("for-good", |a, b| json!([{"role": a}, {"role": b}, {"role": "custom"}])),

@@ -1,4 +1,4 @@
-//! What is due to end is ended first, whatever else waits, and whatever the provider refuses besides.
+//! What is due to end is ended first, regardless of what else waits and what else the provider refuses.
 
 use std::time::Duration;
 
@@ -71,16 +71,16 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
     .await;
 }
 
-/// Seen failing with the pass that is told to wait coming back when the wait is over.
+/// Seen failing with the pass that has to wait returning only after the wait.
 #[tokio::test]
 async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
     with_stage(async |stage| {
-        // Infisical ends temporary roles by itself.
-        let subject = stage.user("told");
+        // Infisical ends temporary roles itself.
+        let subject = stage.user("waiting");
         let (role, end) = temporary(&stage, &subject).await;
         stage.at(&subject).order(Order::next(Fault::infisical_rate_limited(120)).on("DELETE", &subject.id));
         let late = subject.loses(role).await.duration_since(end);
-        assert!(late > SignedDuration::from_secs(5), "{late:#}: it wasn't told to wait");
+        assert!(late > SignedDuration::from_secs(5), "{late:#}: it didn't have to wait");
         assert!(late < SignedDuration::from_secs(25), "{late:#} late");
     })
     .await;
@@ -90,7 +90,7 @@ async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
 #[tokio::test]
 async fn an_end_is_sent_while_lists_fail_and_writes_work() {
     with_stage(async |stage| {
-        // Infisical ends temporary roles by itself.
+        // Infisical ends temporary roles itself.
         let subject = stage.user("unlisted");
         let (role, end) = temporary(&stage, &subject).await;
         let zitadel = stage.simulator.zitadel();

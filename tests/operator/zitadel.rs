@@ -109,8 +109,8 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
     .await;
 }
 
-/// Project and user names are unique whatever the case; the message about a name in another case shows the right one, but
-/// not past the rules of a ClusterMembershipProvider.
+/// Project and user names are unique regardless of case; the message about a name in another case shows the right one,
+/// but not past the rules of a ClusterMembershipProvider.
 #[tokio::test]
 async fn a_name_in_another_letter_case_is_answered_with_the_right_one_where_the_rules_allow_it() {
     with_stage(async |stage| {

@@ -35,7 +35,7 @@ impl Operator {
         Self::start_exactly(plane, binary, name, &[&trusting, arguments].concat()).await
     }
 
-    /// As [`Operator::start`], with these arguments only: it trusts no address of this machine by itself.
+    /// As [`Operator::start`], with these arguments only: by default it trusts no address of this machine.
     pub async fn start_exactly(
         plane: &ControlPlane,
         binary: &Path,

@@ -28,7 +28,7 @@ async fn a_gigabyte_and_a_slow_drip_cost_little_memory_and_a_bounded_time() {
         let cases = [
             ("more than 64 MiB", Fault::Gigabyte),
             ("JSON of another shape", Fault::Bytes(rows.into_bytes())),
-            ("no whole answer in 30 s", Fault::Drip(Duration::from_millis(500))),
+            ("did not respond completely within 30 s", Fault::Drip(Duration::from_millis(500))),
         ];
         for (says, fault) in cases {
             front.order(Order::always(fault).on(method, &path));
@@ -112,7 +112,7 @@ async fn tokens_and_control_characters_in_an_error_reach_no_condition_event_log_
             let noise = format!("PLANTED \u{1b}[2J\u{7}\r\n{own} Bearer {} \u{202e}{}", PLANTED[0], PLANTED[1]);
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
-            // What is refused for good is told in an event, and what was to go goes alone.
+            // A permanent refusal is reported in an event, and the removal is sent alone.
             for (status, call) in [(500, Call::List), (400, Call::Change), (500, Call::Change), (403, Call::Change)] {
                 let (method, path) = subject.call(call);
                 let id = [noise.as_str(), "x"].concat();
@@ -132,7 +132,7 @@ async fn tokens_and_control_characters_in_an_error_reach_no_condition_event_log_
             }
             let events = stage.api.events(&object).await;
             let notes: Vec<&str> = events.iter().filter_map(|event| event["note"].as_str()).collect();
-            assert!(notes.iter().any(|note| note.contains("PLANTED")), "the errors were told: {notes:#?}");
+            assert!(notes.iter().any(|note| note.contains("PLANTED")), "the errors were reported: {notes:#?}");
             for note in notes {
                 assert_presentable(note);
                 hidden(note);

@@ -197,7 +197,7 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
             stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), fields)]).await;
             stage.ready(&subject.object()).await;
             stage.delete(&subject.object()).await;
-            // What is given now is nobody's to take away.
+            // What is granted now must not be revoked.
             subject.by_hand(&[a]);
             let written = subject.writes().len();
             tokio::time::sleep(Duration::from_secs(2)).await;

@@ -1,7 +1,7 @@
 //! A flood of memberships by one tenant: the others still converge within seconds, at the same server and at another.
 //!
-//! Seen failing: with `controller::write::turns` taken out everybody waited for the end of the flood at the API server, and
-//! with namespaces taking no turns in the provider's budget, who shares ZITADEL's one writer did.
+//! Seen failing: with `controller::write::turns` removed, all objects waited for the end of the flood at the API
+//! server, and with namespaces taking no turns in the provider's budget, who shares ZITADEL's one writer did.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ fn flood() -> usize {
     std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(800)
 }
 
-/// The longest that somebody else may wait: on a machine of two cores that builds besides.
+/// The longest that another object may wait: on a machine of two cores that also builds.
 const SECONDS: Duration = Duration::from_secs(20);
 
 /// How many of these subjects have nothing yet.

@@ -1,4 +1,4 @@
-//! Objects near the size that can be stored: what isn't written down isn't granted for good, and nobody else waits.
+//! Objects near the size that can be stored: what isn't recorded isn't granted permanently, and no other object waits.
 
 use serde_json::{Map, Value, json};
 

@@ -53,7 +53,7 @@ async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_bac
             stage.api.ask_to_delete(&object).await;
             let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, &name);
-            subject.has_now(&[a], "while nobody can revoke it");
+            subject.has_now(&[a], "while it can't be revoked");
             stage.api.apply(&[provider]).await;
             stage.api.is_gone(&object).await;
             subject.has_now(&[], "when the provider is back");

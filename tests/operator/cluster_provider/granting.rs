@@ -34,7 +34,7 @@ fn cases(stage: &Stage) -> Vec<(&'static str, Value, Value, &'static str)> {
             "for-good",
             json!({"maxDuration": "4h"}),
             json!([{"role": "admin"}]),
-            "for good: set its temporary to at most 4h",
+            "permanently: set its temporary to at most 4h",
         ),
         ("dated", json!({"requireExpirationTime": true}), admin(soon), ""),
         (

@@ -1,4 +1,4 @@
-//! Signing in with the operator's own token: found by its audience, read anew when it was replaced.
+//! Signing in with the operator's own token: found by its audience, read again when it was replaced.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn put(stage: &Stage, file: &str, token: &str) {
     std::fs::write(folder.join(format!("{file}-{}", stage.ns.name)), token).unwrap();
 }
 
-/// How often somebody has signed in this way.
+/// The number of sign-ins of this kind.
 fn sign_ins(stage: &Stage, auth: &str) -> usize {
     let path = format!("/api/v1/auth/{auth}/login");
     stage.simulator.infisical().requests().iter().filter(|request| request.path == path).count()

@@ -22,7 +22,7 @@ async fn who_may_grant_viewer_doesnt_strip_an_admin_by_exclusive() {
             subject.has_now(&[admin], "neither taken nor granted");
             stage.api.merge(&object, &json!({"spec": {"roleManagement": "Additive"}})).await;
             stage.says(&object, "Ready", "True", "Converged").await;
-            subject.has_now(&[viewer, admin], "beside the stranger's");
+            subject.has_now(&[viewer, admin], "beside the unmanaged one");
             stage.api.merge(&object, &json!({"spec": {"roleManagement": "Exclusive"}})).await;
             stage.says(&object, "Ready", "False", "NotAllowed").await;
             subject.has_now(&[viewer, admin], "what was granted is held");
@@ -105,7 +105,7 @@ async fn of_two_provider_objects_on_one_target_the_clusters_leads_though_it_is_y
             stage.api.apply(&[crate::subject::with(object, json!({"roleManagement": "Additive"}))]).await;
             stage.says(&format!("pm/{leading}"), "Ready", "True", "Converged").await;
             let message = stage.says(&subject.object(), "Ready", "False", "Conflict").await;
-            assert!(!message.contains(&leading), "expected that nobody is named, there was: {message}");
+            assert!(!message.contains(&leading), "expected that no other object is named, there was: {message}");
             assert_eq!(subject.holds(), set(&[viewer, deployer]));
             stage.delete(&subject.object()).await;
             subject.has(&[deployer]).await;

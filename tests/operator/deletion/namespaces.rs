@@ -92,13 +92,13 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
             // The binding may have gone as well.
             assert_contains(&message, "Secret");
             assert_contains(&message, "deletionPolicy: Orphan");
-            subject.has_now(&[a, b], "while nobody can revoke it");
+            subject.has_now(&[a, b], "while it can't be revoked");
             // The namespace says what it waits for, too.
             let waiting = stage.api.get(&namespace).await["status"]["conditions"].to_string();
             assert_contains(&waiting, "membership.dev/revoke");
         })
         .await;
-        // Permanent roles may be left behind; a temporary one may not, where nobody else ends it.
+        // Permanent roles may be left behind; a temporary one may not, if nothing else ends it.
         each(&subjects, async |subject| {
             let [a, ..] = subject.names();
             let fields = with(json!({"spec": {}}), json!({"deletionPolicy": "Orphan", "roles": [{"role": a}]}));

@@ -97,7 +97,7 @@ async fn a_provider_whose_last_membership_was_let_go_of_goes_at_once() {
             is_kept(&stage, provider).await;
             stage.delete(&subject.object()).await;
             stage.delete(provider).await;
-            subject.has_now(&[a], "after it was let go of");
+            subject.has_now(&[a], "after it was released");
         })
         .await;
     })

@@ -62,7 +62,7 @@ async fn who_is_told_to_wait_waits() {
             front.order(Order::next(fault).on(method, &path));
             stage.change(&subject, json!({"roles": [{"role": b}]})).await;
             stage.waits(&object, "RateLimited").await;
-            subject.has_now(&[a], "when told to wait");
+            subject.has_now(&[a], "while a wait is requested");
             subject.has(&[b]).await;
             stage.ready(&object).await;
             let told = subject.writes()[0].at;
@@ -70,7 +70,7 @@ async fn who_is_told_to_wait_waits() {
             let first = since.first().map(|request| request.at.duration_since(told)).unwrap_or_default();
             assert!(
                 first >= SignedDuration::from_secs(wait),
-                "{}: told to wait {wait} s, asked after {first:#}: {since:#?}",
+                "{}: the requested wait was {wait} s, the next request came after {first:#}: {since:#?}",
                 subject.name
             );
             subject.was_written(2, "refused once, then carried out");

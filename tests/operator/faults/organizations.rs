@@ -16,7 +16,7 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         let [a, ..] = user.names();
         stage.declare(&user, json!([{ "role": a }])).await;
         stage.ready(&user.object()).await;
-        // The provider object is made anew, with an organization that the project isn't in.
+        // The provider object is created again, with an organization that the project isn't in.
         stage.delete_by_force("membershipprovider/zitadel").await;
         let wrong = changed(stage.zitadel_provider(), "/spec/zitadel/organizationId", json!(worlds::ZITADEL_ORG));
         stage.api.ask_to_delete(&user.object()).await;

@@ -17,7 +17,7 @@ use crate::support::eventually;
 
 const EACH: usize = 100;
 const LEASE: u64 = 5;
-/// Long enough for the other one to take over and act for a while.
+/// Long enough for the other one to take over and act for some time.
 const BETWEEN_KILLS: Duration = Duration::from_millis(6500);
 
 /// How long it goes on: 13 s with all the other tests, as long as `make soak` says with that.
@@ -47,7 +47,7 @@ impl Member {
     }
 }
 
-/// Kills whoever leads, and starts it again, until the time is over. Says how many were killed.
+/// Kills the leader, and starts it again, until the time has passed. Returns how many were killed.
 async fn killing(plane: &ControlPlane, replicas: &mut [Option<Operator>; 2], until: Instant) -> usize {
     let mut killed = 0;
     while Instant::now() + BETWEEN_KILLS < until {
@@ -122,7 +122,7 @@ async fn replicas_killed_again_and_again_leave_what_one_that_lives_would() {
         let mut replicas = [Some(replica(plane, "first", LEASE).await), Some(replica(plane, "second", LEASE).await)];
         let until = Instant::now() + how_long();
         let (killed, ()) = tokio::join!(killing(plane, &mut replicas, until), changing(&stage, &mut members, until));
-        assert!(killed >= 1, "nobody was killed");
+        assert!(killed >= 1, "no replica was killed");
         eventually(Duration::from_secs(90), "all is as declared, and said so", async || {
             let wrong: Vec<String> =
                 join_all(members.iter().map(|member| wrong(&stage, member))).await.into_iter().flatten().collect();

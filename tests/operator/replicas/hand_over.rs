@@ -70,7 +70,7 @@ async fn a_replica_that_is_killed_is_replaced_within_the_duration_of_the_lease()
         assert!(took <= Duration::from_secs(LEASE), "replaced after {took:?}");
         each(&subjects, async |subject| {
             stage.ready(&subject.object()).await;
-            subject.has_now(&[subject.names()[1]], "as was declared while nobody led");
+            subject.has_now(&[subject.names()[1]], "as was declared while there was no leader");
             subject.was_written(2, "one by each replica");
         })
         .await;

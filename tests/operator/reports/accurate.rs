@@ -29,8 +29,8 @@ async fn the_start_of_a_window_and_a_longer_one_are_grants_and_a_role_taken_away
             stage.is_seen(&object).await;
             stage.ready(&object).await;
             let events = stage.api.events(&object).await;
-            assert_eq!(times(&stage, &object, "Drifted").await, 0, "nobody took anything away: {:#?}", notes(&events));
-            // No-one else's doing so far; now somebody takes it away.
+            assert_eq!(times(&stage, &object, "Drifted").await, 0, "nothing was removed: {:#?}", notes(&events));
+            // No other writer was involved so far; now one removes it.
             subject.by_hand(&[a]);
             event(&stage, &object, "Drifted", &["granted ", b, "again"]).await;
         })

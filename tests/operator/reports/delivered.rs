@@ -1,4 +1,4 @@
-//! Events are stored whatever their objects are called and their texts contain.
+//! Events are stored for all names of objects and all texts.
 
 use std::time::Duration;
 

@@ -87,7 +87,7 @@ async fn an_end_that_fails_is_reported_and_the_role_stays_active_and_overdue() {
         until(end).await;
         is_tried(&subject, 3).await;
         subject.has_now(&[a, b], "while the provider refuses the removal");
-        is_reported_once(&stage, &subject, b, "its time ended at").await;
+        is_reported_once(&stage, &subject, b, "it expired at").await;
         let role = stage.role_is(&object, b, "Active").await;
         assert!(role["message"].as_str().is_some_and(|message| message.starts_with("overdue: ")), "{role:#}");
         assert_eq!(stage.api.get(&object).await["status"]["activeRoles"], format!("{a}, {b}"), "it is in force");
@@ -126,7 +126,7 @@ async fn a_role_that_the_provider_has_ended_is_expired_though_its_row_could_not_
     .await;
 }
 
-/// An end that comes while the provider object is gone: nobody can carry it out, and that is said.
+/// An end that comes after the provider object was deleted: it can't be carried out, and that is reported.
 #[tokio::test]
 async fn an_end_without_a_provider_is_reported() {
     // The operator that granted the role keeps its connection; one that is started afterwards has none.
@@ -141,9 +141,9 @@ async fn an_end_without_a_provider_is_reported() {
         stage.delete_by_force("membershipprovider/zitadel").await;
         let second = restart::operator(plane).await;
         until(end).await;
-        event(&stage, &object, "RevokeFailed", &["could not revoke", a, "its time ended at", "zitadel"]).await;
+        event(&stage, &object, "RevokeFailed", &["could not revoke", a, "it expired at", "zitadel"]).await;
         stage.role_is(&object, a, "Active").await;
-        subject.has_now(&[a], "nobody could end it");
+        subject.has_now(&[a], "it could not be ended");
         stage.api.apply(&[stage.zitadel_provider()]).await;
         stage.role_is(&object, a, "Expired").await;
         subject.has_now(&[], "when the provider object is back");

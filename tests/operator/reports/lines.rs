@@ -1,4 +1,4 @@
-//! The log at the default level: one line for each change, and none that nobody has to read.
+//! The log at the default level: one line for each change, and none that is superfluous.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};

@@ -119,7 +119,7 @@ async fn killed_once(plane: &ControlPlane) -> BTreeMap<Case, Result<(), String>>
     CASES.into_iter().zip(outcomes).collect()
 }
 
-/// Plays a case on a stage of its own. One that fails keeps nobody waiting.
+/// Runs a case on its own stage. One that fails doesn't delay the others.
 async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), String> {
     let steps = Steps { all, taken: Cell::new(0) };
     let play = with_stage_on(plane, async |stage| match case {

@@ -1,5 +1,5 @@
 //! A clock that is set by a file: built as a library of its own and put before the system's (LD_PRELOAD), so that the
-//! operator's wall clock can be wrong and jump while everybody else's is right.
+//! operator's wall clock can be wrong and jump while all others are right.
 //!
 //! The file that `SHIFTED_CLOCK` names holds eight bytes, how many nanoseconds the clock is ahead. It is mapped once.
 

@@ -62,7 +62,7 @@ async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others(
         own.stop().await.unwrap();
         stage.ns.ok(&["delete", "pm", "broken"]).await;
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
-        // Nobody waits for a thousand revocations.
+        // No object waits for a thousand revocations.
         join_all(subjects.chunks(100).map(async |chunk| {
             for subject in chunk {
                 stage.api.ask_to_delete(&subject.object()).await;
@@ -120,8 +120,8 @@ async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
     .await;
 }
 
-/// What whoever may write an object can put into its `metadata.managedFields`: a time that Go takes and jiff doesn't, and
-/// fields nested deeper than serde_json reads.
+/// What a user who may write an object can write into its `metadata.managedFields`: a time that Go accepts and jiff
+/// doesn't, and fields nested deeper than serde_json reads.
 fn hostile_managed_fields(api_version: &str) -> Value {
     let deep = (0..300).fold(json!({}), |inner, _| json!({ "f:x": inner }));
     json!([{

@@ -32,7 +32,7 @@ async fn what_changed_while_it_was_down_is_acted_on_as_it_is_now() {
             subject.by_hand(&[a]);
         }
         // Another object under the name, for another subject.
-        let successors = stage.both("heir");
+        let successors = stage.both("successor");
         for (old, successor) in recreated.iter().zip(&successors) {
             stage.api.ask_to_delete(&old.object()).await;
             stage.api.merge(&old.object(), &json!({"metadata": {"finalizers": null}})).await;
@@ -124,7 +124,7 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
         })
         .await;
         each(&beside, async |subject| {
-            // An Exclusive object is told that the other one isn't there any more.
+            // An Exclusive object is reconciled when the other one no longer exists.
             subject.has(&[subject.names()[0]]).await;
             stage.ready(&subject.object()).await;
         })
@@ -140,7 +140,7 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
         })
         .await;
         let asked = lists_and_watches(plane, mark);
-        assert!(asked.iter().any(|uri| !uri.contains("watch=true")), "all was listed anew: {asked:#?}");
+        assert!(asked.iter().any(|uri| !uri.contains("watch=true")), "all was listed again: {asked:#?}");
         stage.other_subjects_keep_their_rights();
         own.stop().await.unwrap();
     })

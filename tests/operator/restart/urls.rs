@@ -1,4 +1,4 @@
-//! URLs that the operator wasn't told to trust.
+//! URLs that the operator isn't configured to trust.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -41,7 +41,7 @@ async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_
             identity.has_now(&["viewer"], name);
         }
         let asked = stage.simulator.infisical().requests();
-        assert!(asked.is_empty(), "nobody was called, but there was {asked:#?}");
+        assert!(asked.is_empty(), "no server was called, but there was {asked:#?}");
         own.stop().await.unwrap();
     })
     .await;

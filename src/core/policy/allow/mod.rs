@@ -129,7 +129,7 @@ impl AllowRule {
     }
 
     fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), MissingPermission> {
-        // A duration that cannot be read allows nothing.
+        // An invalid duration allows nothing.
         let longest = self.max_duration.as_ref().map(|longest| longest.seconds().unwrap_or(0));
         match (length, longest) {
             (None, Some(_)) => return Err(MissingPermission::Temporary(longest)),
@@ -216,12 +216,12 @@ impl Governed<'_> {
         Ok(())
     }
 
-    /// Refuses an object whose roles could not be granted whatever its names resolve to: nothing is looked up for it.
+    /// Refuses an object whose roles could not be granted for any result of its names: nothing is looked up for it.
     pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
         admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, RequestedAccess::LookUp))
     }
 
-    /// Whether a role may be granted with this term, regardless of who had it before.
+    /// Whether a role may be granted with this term, regardless of who held it before.
     pub fn may_restore(&self, role: &str, term: Term) -> bool {
         let length = match term {
             Term::Permanent => None,
@@ -249,7 +249,7 @@ impl Governed<'_> {
             MissingPermission::Labels => {
                 return Refusal {
                     reason: Reason::Progressing,
-                    message: format!("the labels of namespace {namespace:?} aren't known yet; trying again by itself"),
+                    message: format!("the labels of namespace {namespace:?} aren't known yet; retried automatically"),
                 };
             }
             MissingPermission::Namespace => rule,
@@ -258,11 +258,11 @@ impl Governed<'_> {
             MissingPermission::Subject => format!("{rule} with {subject} in {project}"),
             MissingPermission::Role => format!("{rule} with role {role:?} for {subject} in {project}"),
             MissingPermission::Temporary(None) => {
-                format!("{rule} with role {role:?} for good: set its temporary.expirationTime, or ask for one")
+                format!("{rule} with role {role:?} permanently: set its temporary.expirationTime, or ask for one")
             }
             MissingPermission::Temporary(Some(longest)) => {
                 format!(
-                    "{rule} with role {role:?} for good: set its temporary to at most {}, or ask for one",
+                    "{rule} with role {role:?} permanently: set its temporary to at most {}, or ask for one",
                     length(*longest)
                 )
             }
@@ -276,14 +276,14 @@ impl Governed<'_> {
         let message = match (ask, missing) {
             (RequestedAccess::Take, _) => format!(
                 "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
-                 would take it away; but {why}: set roleManagement: Additive, or ask those who maintain the provider object for a rule"
+                 would revoke it; but {why}: set roleManagement: Additive, or ask the maintainers of the provider object for a rule"
             ),
             (
                 _,
                 MissingPermission::Temporary(_) | MissingPermission::Shorter(_) | MissingPermission::ExpirationTime,
             ) => why,
             (RequestedAccess::Grant { .. } | RequestedAccess::LookUp, _) => {
-                format!("{why}: ask those who maintain the provider object for one, or name another")
+                format!("{why}: ask the maintainers of the provider object for one, or name another")
             }
         };
         Refusal { reason: Reason::NotAllowed, message }

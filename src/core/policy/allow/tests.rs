@@ -214,7 +214,7 @@ fn every_role_of_an_object_needs_a_rule() {
 fn a_refusal_says_which_rule_is_missing() {
     let refused = |changes: Value, role: &str, ask| governed(&[rule(changes)]).asks(role, ask).unwrap_err().message;
     let team = "ClusterMembershipProvider \"central\" has no allow rule for namespace \"team-a\"";
-    let ask = "ask those who maintain the provider object for one, or name another";
+    let ask = "ask the maintainers of the provider object for one, or name another";
     let there = format!("Identity {IDENTITY} in project {PROJECT}");
     assert_eq!(refused(json!({"namespaces": {"names": []}}), "viewer", FOR_GOOD), format!("{team}: {ask}"));
     assert_eq!(refused(json!({"projects": []}), "viewer", FOR_GOOD), format!("{team} with project {PROJECT}: {ask}"));
@@ -229,7 +229,7 @@ fn a_refusal_says_which_rule_is_missing() {
     );
     assert_eq!(
         refused(json!({"maxDuration": "36h"}), "viewer", FOR_GOOD),
-        format!("{team} with role \"viewer\" for good: set its temporary to at most 1d12h, or ask for one")
+        format!("{team} with role \"viewer\" permanently: set its temporary to at most 1d12h, or ask for one")
     );
     assert_eq!(
         refused(json!({"maxDuration": "4h"}), "viewer", hours(5)),
@@ -298,10 +298,10 @@ proptest! {
         let labels = BTreeMap::new();
         let namespace = Namespace { name: "team-a", labels: Some(&labels) };
         let own: Vec<AllowRule> = rules.iter().filter(|rule| rule.namespaces.have(namespace) == Some(true)).cloned().collect();
-        let told = |rules| Governed { namespace, ..governed(rules) }.asks(role, ask).map_err(|refusal| refusal.message);
-        prop_assert_eq!(told(&rules), told(&own));
+        let message = |rules| Governed { namespace, ..governed(rules) }.asks(role, ask).map_err(|refusal| refusal.message);
+        prop_assert_eq!(message(&rules), message(&own));
         let named: BTreeSet<&str> = ["team-b", "p1", "p2", "admin"].into();
-        if let Err(message) = told(&rules) {
+        if let Err(message) = message(&rules) {
             prop_assert!(named.iter().all(|name| !message.contains(name)), "{}", message);
         }
     }

@@ -75,7 +75,7 @@ pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// Two memberships of one identity, of which the operator has deleted both and created none anew.
+/// Two memberships of one identity, of which the operator has deleted both and created none again.
 pub async fn repair(stage: &Stage, steps: &Steps<'_>) {
     let (subject, infisical) = (stage.identity("healed"), stage.simulator.infisical());
     let temporary = RoleRow::temporary("deployer", in_seconds(-60), "1.5h");
@@ -117,8 +117,8 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     let [identity, user] = &subjects;
     let met = user.holds();
     until(end).await;
-    identity.has_now(&[identity.names()[0]], "Infisical ends it by itself");
-    user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing by itself");
+    identity.has_now(&[identity.names()[0]], "Infisical ends it itself");
+    user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing itself");
     steps.repaired().await;
     let started = Timestamp::now();
     each(&subjects, async |subject| {
@@ -134,9 +134,9 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// A target in status that somebody forges while no operator runs, of an object that is deleted then.
+/// A target in status that is forged while no operator runs, of an object that is then deleted.
 pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
-    let (subjects, others) = (stage.both("own"), stage.both("stranger"));
+    let (subjects, others) = (stage.both("own"), stage.both("other"));
     steps.arranged().await;
     for subject in &subjects {
         stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
@@ -145,7 +145,7 @@ pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
     steps.reached().await;
     for (subject, other_subject) in subjects.iter().zip(&others) {
         other_subject.by_hand(&[other_subject.names()[0]]);
-        let forged = json!({"subjectId": other_subject.id, "endpoint": "https://stranger.example"});
+        let forged = json!({"subjectId": other_subject.id, "endpoint": "https://other.example"});
         stage.api.merge_status(&subject.object(), &json!({"status": {"target": forged}})).await;
         stage.api.ask_to_delete(&subject.object()).await;
     }
@@ -153,10 +153,10 @@ pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
     for (subject, other_subject) in subjects.iter().zip(&others) {
         stage.api.is_gone(&subject.object()).await;
         stage.has_event(&subject.object(), "Failed", &other_subject.id).await;
-        stage.has_event(&subject.object(), "Failed", "https://stranger.example").await;
+        stage.has_event(&subject.object(), "Failed", "https://other.example").await;
         subject.has_now(&[], "when its object is gone");
         other_subject.has_now(&[other_subject.names()[0]], "whom the forged target spoke of");
-        assert!(other_subject.writes().is_empty(), "the stranger was written to: {:#?}", other_subject.writes());
+        assert!(other_subject.writes().is_empty(), "the other subject was written to: {:#?}", other_subject.writes());
     }
     steps.done().await;
 }
