@@ -63,7 +63,7 @@ pub fn role() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
-/// For good, or any window: also one that ends before it starts.
+/// Permanent, or any window, including one that ends before it starts.
 pub fn term() -> impl Strategy<Value = Term> {
     prop_oneof![
         2 => Just(Term::Permanent),

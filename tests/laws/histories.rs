@@ -165,7 +165,7 @@ fn the_permanent_base_keeps_no_object_from_leaving() {
             let leaves = order & (1 << index) != 0;
             assert!(!leaves || !object.delete(now), "it has a finalizer");
         }
-        // It checks that whoever was deleted is gone.
+        // It checks that every deleted object is gone.
         world.settle().unwrap();
         events::delete_all(&mut world);
         world.settle().unwrap();

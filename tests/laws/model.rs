@@ -52,7 +52,7 @@ pub fn carried_out(
     Ok(Some(member(entries, 1)))
 }
 
-/// What a list gives: of each role until when, the last of its rows; `None` for good.
+/// What a list grants: the end of each role, from the last of its rows; `None`: permanent.
 pub fn access(entries: &[Entry]) -> BTreeMap<&str, Option<Timestamp>> {
     let mut access: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
     for entry in entries {

@@ -21,7 +21,7 @@ fn union_of(planning_case: &PlanningCase) -> Union {
     union(&planning_case.layers, &planning_case.refused, planning_case.now)
 }
 
-/// Nobody of ours has anything to do with the role.
+/// No layer declares, holds or has recorded the role.
 fn unmanaged(role: &str, union: &Union) -> bool {
     !union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
 }
@@ -32,7 +32,7 @@ fn access_after(planning_case: &PlanningCase, plan: &Plan) -> BTreeMap<String, O
     access(entries).into_iter().map(|(role, end)| (role.to_owned(), end)).collect()
 }
 
-/// Everybody has written down what has to be.
+/// Every layer has recorded what it must.
 fn record(planning_case: &mut PlanningCase) {
     for index in 0..planning_case.layers.len() {
         let base = base_to_record(&planning_case.layers[index], &planning_case.layers, &planning_case.view());
@@ -220,7 +220,7 @@ proptest! {
         let mut without = planning_case.clone();
         planning_case.refused.insert(unknown.clone());
         for layer in &mut without.layers {
-            // It may be a stranger's role misspelt: its object then tolerates others.
+            // It may be the misspelt name of an unmanaged role: its object then tolerates others.
             layer.exclusive &= layer.grants.iter().all(|grant| grant.role != unknown);
             layer.grants.retain(|grant| grant.role != unknown);
             layer.managed.remove(&unknown);
@@ -335,7 +335,7 @@ proptest! {
         for role in layer.managed.keys().filter(|role| !after.contains_key(*role)) {
             let mut others = others.iter().filter(|other| other.phase != Phase::Leaves);
             let answered_for = others.any(|other| other.managed.contains_key(role));
-            prop_assert!(answered_for, "{role} is shown and nobody answers for it");
+            prop_assert!(answered_for, "{role} is shown and no layer is responsible for it");
         }
     }
 }

@@ -49,7 +49,7 @@ pub struct Provider {
     pub writes: VecDeque<Option<Fault>>,
 }
 
-/// The failure of a request of which nobody knows whether it was carried out.
+/// The failure of a request whose effect is unknown.
 pub fn unreachable(effect: Effect) -> Error {
     Error::Unreachable { message: "no answer".to_owned(), effect }
 }
@@ -100,7 +100,7 @@ impl Provider {
         self.late = None;
     }
 
-    /// Somebody else writes.
+    /// Another writer writes.
     pub fn set(&mut self, entries: Vec<Entry>, memberships: u32) {
         self.late = None;
         self.put((!entries.is_empty()).then_some(entries), memberships);

@@ -38,7 +38,7 @@ fn held(world: &World) -> Vec<&str> {
     roles
 }
 
-/// Somebody else adds a role to what is there.
+/// Another writer adds a role.
 fn add(world: &mut World, role: &str) {
     let mut entries = world.provider.member.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
     entries.push(Entry::permanent(role));
@@ -134,7 +134,7 @@ fn a_window_that_ended_while_its_object_was_suspended_stays_ended_although_the_s
         world.objects[0].lose_status(false);
         world.advance(HOUR * 2);
         world.pass().unwrap();
-        assert_eq!(recorded_start(&world, "viewer"), None, "it lets go of the role");
+        assert_eq!(recorded_start(&world, "viewer"), None, "it releases the role");
         world.objects[0].edit(world.at, |spec| spec.suspend = false);
         world.advance(Duration::from_secs(1));
         world.pass().unwrap();

@@ -48,18 +48,18 @@ pub struct World {
     pub statuses_fail: usize,
     /// What happens after so many more steps.
     pub interruption: Option<(usize, events::Interruption)>,
-    /// The time of the last change that somebody else made at the provider.
+    /// The time of the last change by another writer at the provider.
     pub hand_at: Option<Instant>,
     /// The time of the last write of the operator that was carried out after it was given up.
     pub late_at: Option<Instant>,
-    /// Roles that no object declares, as somebody else brought them between two passes.
+    /// Roles that no object declares and that another writer added between two passes.
     pub brought: BTreeMap<String, Entry>,
     /// An object tolerates no unmanaged role, or a removal needed a sacrifice.
     pub may_lose: bool,
     pub is_passing: bool,
-    /// Somebody else brought the role that gives no access.
+    /// Another writer added the role that gives no access.
     pub brought_base: bool,
-    /// When somebody else brought a declared role that no object had recorded.
+    /// When another writer added a declared role that no object had recorded.
     pub hands: BTreeMap<&'static str, Instant>,
     /// Roles that an object recorded: they must not be left behind.
     pub ours: BTreeSet<String>,
@@ -102,7 +102,7 @@ impl World {
         self.wall += SignedDuration::try_from(by).unwrap();
         if self.provider.advance(self.at) {
             trace!(self, "a delayed write is carried out: {:?}", self.provider.member);
-            // It may replace what somebody else wrote in the meantime.
+            // It may replace what another writer wrote in the meantime.
             (self.late_at, self.may_lose) = (Some(self.at), true);
         }
     }
@@ -171,7 +171,7 @@ impl World {
                     self.memory.attempt.unrecorded |= !is_written;
                     if !is_written {
                         // What ends does not wait for the API server: the base may be added without a record, and
-                        // foreign roles may be lost if the operator crashes while it merges memberships.
+                        // unmanaged roles may be lost if the operator crashes while it merges memberships.
                         (self.brought_base, self.may_lose) = (true, true);
                     }
                 }

@@ -1,4 +1,4 @@
-//! Lists as nobody should write them, made of the recorded ones.
+//! Malformed lists, derived from the recorded ones.
 
 use proptest::collection::vec;
 use proptest::sample::select;

@@ -129,7 +129,7 @@ async fn answered(world: &World, of: Of, call: Call, exchange: &Value, answer: A
     let body = answer.body.clone();
     let resource = &exchange["request"]["body"]["resource"];
     let of_grant = of == Of::Grants || resource.get("projectGrant").is_some();
-    // GRACE is there, so that "exists" is somebody's.
+    // GRACE is a member, so that "exists" is right.
     let roles: &[&str] = if of_grant { &[GRANT_OWNER] } else { &[OWNER] };
     let project = if of_grant { grant() } else { under(None) };
     if of_grant {

@@ -29,17 +29,17 @@ mod simulator;
 pub mod worlds;
 mod zitadel;
 
-pub use front::{Answer, Door, Fault, Front, Order, Request, When};
+pub use front::{Answer, Fault, Front, Handler, Order, Request, When};
 pub use infisical::{
     ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow,
     SubOrganization, Window,
 };
-pub use simulator::{Doors, Simulator};
+pub use simulator::{Handlers, Simulator};
 pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks, whatever happened to who held it before: the states here are never left half changed.
+/// Locks, also after a panic of the previous holder: the states here are never left partly changed.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

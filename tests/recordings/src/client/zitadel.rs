@@ -92,7 +92,7 @@ fn organization(exchange: &Exchange) -> Option<String> {
     Some(if is_id(first) { first.to_owned() } else { ORGANIZATION.to_owned() })
 }
 
-/// Whether a request only asks whether v2 is served: for administrators of nobody.
+/// Whether a request only detects whether v2 is served: for administrators of a resource that doesn't exist.
 pub fn is_knock(asked: &Asked) -> bool {
     asked.path.ends_with("/ListAdministrators") && asked.body["filters"][0]["inUserIdsFilter"]["ids"] == json!(["0"])
 }

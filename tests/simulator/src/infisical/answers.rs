@@ -1,5 +1,5 @@
-//! The bodies of answers about memberships, field by field as recorded (membership-lifecycle.json,
-//! user-memberships.json, group-memberships.json); of the newer paths as their documentation and source say.
+//! The bodies of responses about memberships, field by field as recorded (membership-lifecycle.json,
+//! user-memberships.json, group-memberships.json); for the newer paths according to their documentation and source.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::state::{Membership, Row, State, StoredRole};
 use super::subjects::{Identity, Kind};
 use super::time::written;
 
-/// What stands in place of a user's key: nobody looks at it.
+/// The value in place of a user's key, which is not read.
 const PUBLIC_KEY: &str = "simulated-public-key";
 
 /// An identity's membership as GET and the list show it, on the first two generations.

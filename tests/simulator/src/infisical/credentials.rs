@@ -1,4 +1,4 @@
-//! Clients of universal auth and access tokens, and what becomes of them. No HTTP in here.
+//! Clients of universal auth and access tokens, and their lifetimes. No HTTP in here.
 
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ impl State {
         };
         client.failures = 0;
         if client.secrets[at].ends.is_some_and(|end| now >= end) {
-            // The use after its end takes the secret away: the next one is told that it is wrong.
+            // The use after its end removes the secret: the response to the next one is that it is wrong.
             client.secrets.remove(at);
             return Err(Denied::SecretExpired);
         }
@@ -167,7 +167,7 @@ impl State {
         Ok(Granted { token: token.to_owned(), ttl: life.ttl, max_ttl: life.max_ttl })
     }
 
-    /// Who uses this token. Every use counts, whatever comes of it, and the one too many deletes the token
+    /// The user of this token. Every use counts, with any result, and the first one beyond the limit deletes the token
     /// (kubernetes-auth.json, 92 to 107).
     pub(crate) fn used(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let caller = self.look_up(token, now)?;

@@ -235,7 +235,7 @@ impl Errors {
         self.refusal(404, "NotFound", message)
     }
 
-    /// PATCH of somebody who is not a member.
+    /// PATCH of a subject that is not a member.
     pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => {
@@ -249,7 +249,7 @@ impl Errors {
         }
     }
 
-    /// DELETE of somebody who is not a member.
+    /// DELETE of a subject that is not a member.
     pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => self.identity_not_found(identity),
@@ -258,7 +258,7 @@ impl Errors {
         }
     }
 
-    /// PATCH or DELETE of somebody whom the project hasn't, at the current server.
+    /// PATCH or DELETE of a subject that the project doesn't have, at the current server.
     pub(crate) fn no_membership_of(self, kind: Kind) -> Refusal {
         self.refusal(400, "BadRequest", format!("{} doesn't have membership", kind.name()))
     }

@@ -10,7 +10,7 @@ pub(crate) struct Listing {
     pub(crate) offset: usize,
     pub(crate) order_by_name: bool,
     pub(crate) descending: bool,
-    /// A part of a name, whatever the case; `_` stands for any character and `%` for any number of them.
+    /// A part of a name, in any case; `_` stands for any character and `%` for any number of them.
     pub(crate) search: String,
 }
 

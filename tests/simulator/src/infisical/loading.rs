@@ -1,4 +1,4 @@
-//! How a world is taken in, and how it is told.
+//! Loads a world and exports it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

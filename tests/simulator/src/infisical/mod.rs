@@ -59,7 +59,7 @@ use state::State;
 /// The default life of an access token, in seconds: TTL and max TTL alike (identity-extras.json, 70).
 const DEFAULT_TTL: u32 = 2_592_000;
 
-/// The organisation of whatever names no other.
+/// The organisation of everything that names no other.
 pub const DEFAULT_ORG: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
 
 /// The simulated Infisical. Cheap to clone; all clones are one server.
@@ -144,8 +144,8 @@ impl Infisical {
     }
 
     /// What access is really in force at an instant: the roles that are permanent or not at their end yet, over all
-    /// memberships. A start counts for nothing; whoever holds the literal `custom` has nothing. What a user has through
-    /// a group is the group's.
+    /// memberships. A start has no effect; a holder of the literal `custom` has nothing. What a user has through a
+    /// group is the group's.
     pub fn effective_roles(&self, project: &str, subject: &str, at: Timestamp) -> BTreeSet<String> {
         self.state().effective(project, subject, at)
     }

@@ -188,7 +188,7 @@ async fn projects_of_organization(
     Ok(answered(&json!({"workspaces": shown})))
 }
 
-/// The identities of an organisation, for whoever may look them up: its members.
+/// The identities of an organisation, for callers who may look them up: its members.
 async fn identities_of_organization(
     State(infisical): State<Infisical>,
     call: Call,

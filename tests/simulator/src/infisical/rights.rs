@@ -24,7 +24,7 @@ pub(crate) enum Rights {
     These(BTreeSet<String>),
 }
 
-/// Why somebody has no rights at all, not even none of them.
+/// Why a subject has no set of rights, not even an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockedOut {
     /// No membership, or one without any role row.
@@ -69,9 +69,9 @@ impl State {
         }
     }
 
-    /// What somebody may do in a project now. Of several memberships only one counts
-    /// (infisical/concurrency.json, "what the identity may do now"); a user has those of its groups as well
-    /// (group-memberships.json, "access of the group member").
+    /// The rights of a subject in a project now. Of several memberships only one counts (infisical/concurrency.json,
+    /// "what the identity may do now"); a user has those of its groups as well (group-memberships.json, "access of the
+    /// group member").
     pub(crate) fn rights_of_subject(&self, project: &str, subject: &str, now: Timestamp) -> Result<Rights, LockedOut> {
         let kind = self.kind_of(subject);
         let groups = self.groups.values().filter(|group| kind == Kind::User && group.users.contains(subject));

@@ -63,7 +63,7 @@ impl Infisical {
 
 /// Projects and who can be a member.
 impl Infisical {
-    /// Adds a project of the organisation, or names it anew.
+    /// Adds a project of the organisation, or renames it.
     pub fn add_project(&self, id: &str, slug: &str, name: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -84,7 +84,7 @@ impl Infisical {
         self.state().identity(identity, now).managed_by = Some(project.to_owned());
     }
 
-    /// Adds an identity to the organisation, or names it anew.
+    /// Adds an identity to the organisation, or renames it.
     pub fn add_identity(&self, id: &str, name: &str) {
         let now = time::cut(self.now());
         name.clone_into(&mut self.state().identity(id, now).name);
@@ -102,7 +102,7 @@ impl Infisical {
         user.seats.entry(org).or_insert(Seat { role: OrgRole::Member, accepted: true });
     }
 
-    /// Adds a group to the organisation, or names it anew.
+    /// Adds a group to the organisation, or renames it.
     pub fn add_group(&self, id: &str, slug: &str, name: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -213,7 +213,7 @@ impl Infisical {
         self.state().logins.cluster = cluster;
     }
 
-    /// Adds an access token of an identity or a user that doesn't end. Whoever isn't known becomes an identity.
+    /// Adds an access token of an identity or a user that doesn't end. An unknown subject becomes an identity.
     pub fn add_token(&self, token: &str, subject: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -244,7 +244,7 @@ impl State {
         })
     }
 
-    /// Makes the project and, if nobody has the id, an identity.
+    /// Creates the project and, if the id is unknown, an identity.
     pub(crate) fn make_sure_of(&mut self, project: &str, subject: &str, now: Timestamp) {
         self.project(project, now);
         if !self.users.contains_key(subject) && !self.groups.contains_key(subject) {
@@ -272,7 +272,7 @@ impl State {
         id
     }
 
-    /// Takes away what anybody leaves behind: memberships and tokens.
+    /// Removes what a deleted subject leaves behind: memberships and tokens.
     pub(crate) fn forget(&mut self, subject: &str) {
         self.memberships.remove_subject(subject);
         let caller = Caller::Subject(subject.to_owned());

@@ -92,9 +92,9 @@ pub enum Review {
     Forbidden,
     /// The reviewer's own token is bad or has ended.
     Unauthorized,
-    /// Nobody is there, the certificate is another one's, or the address ends with a slash.
+    /// There is no server, the certificate is another server's, or the address ends with a slash.
     Unreachable,
-    /// Somebody is there who is no API server.
+    /// The server is not an API server.
     NotAnApiServer,
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct State {
     pub(crate) identities: BTreeMap<String, Identity>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) groups: BTreeMap<String, Group>,
-    /// The organisation of whatever names no other.
+    /// The organisation of everything that names no other.
     pub(crate) default_org: String,
     pub(crate) sub_organizations: Vec<SubOrganization>,
     pub(crate) clients: Vec<Client>,
@@ -75,8 +75,7 @@ pub(crate) struct CustomRole {
     pub(crate) created: Timestamp,
 }
 
-/// One membership of a project. Nothing stops anybody from having several (`docs/reference/infisical.md`, PATCH and
-/// time).
+/// One membership of a project. A subject can have several (`docs/reference/infisical.md`, PATCH and time).
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     /// Counts up; the table sets it.

@@ -1,4 +1,4 @@
-//! What writes of memberships have in common, whoever the member is.
+//! What writes of memberships have in common, for every kind of member.
 //!
 //! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two of them at once meet
 //! as two transactions of the real server do. Readers see a write whole or not at all (infisical/concurrency.json,
@@ -40,7 +40,7 @@ impl Call {
     }
 }
 
-/// Ids of members are compared as UUIDs, whatever the case; project ids as text (identity-extras.json, 32 and 33).
+/// Ids of members are compared as UUIDs, ignoring case; project ids as text (identity-extras.json, 32 and 33).
 pub(crate) fn uuid(errors: Errors, text: &str, error: &str) -> Result<String, Refusal> {
     match Uuid::parse_str(text) {
         Ok(id) => Ok(id.to_string()),
@@ -82,7 +82,7 @@ impl Call {
                 return Err(errors.may_not_grant(kind, creates));
             }
         }
-        // October 2024 lets whoever may edit users make them anything (permissions.json, 472).
+        // October 2024 lets every caller who may edit users grant them any role (permissions.json, 472).
         let unchecked = new_privileges || kind == Kind::User && errors.0 == ErrorStyle::October2024;
         let now = time::cut(now);
         let mut rows = Vec::new();
@@ -150,7 +150,7 @@ impl Replacement {
         pause(call.faults.window).await;
         let mut held = infisical.state();
         let of = held.memberships.of_mut(&self.project, &self.subject);
-        // The rows have a foreign key to their membership, which a DELETE may have taken meanwhile.
+        // The rows have a foreign key to their membership, which a DELETE may have removed meanwhile.
         let Some(written) = of.iter_mut().find(|m| m.id == self.membership) else {
             return Err(call.errors.went_wrong("InternalServerError"));
         };

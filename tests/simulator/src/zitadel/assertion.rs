@@ -14,7 +14,7 @@ const TOLERANCE: i64 = 1;
 /// How old an assertion may be, in seconds.
 const MOST_AGE: i64 = 60 * 60;
 
-/// Why an assertion isn't taken. The server answers the same whatever it is.
+/// Why an assertion isn't accepted. The server's response is always the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Malformed,

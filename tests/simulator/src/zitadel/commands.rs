@@ -79,7 +79,8 @@ impl Command<'_> {
         self.push(Kind::MemberChanged { user, roles }).await
     }
 
-    /// Removes a member. One that was removed before is told with that removal, one that never was with nothing.
+    /// Removes a member. For one that was removed before it returns that removal, for one that never was a member
+    /// nothing.
     pub(crate) async fn remove(self) -> Result<Option<Written>, Refusal> {
         {
             let held = self.held();

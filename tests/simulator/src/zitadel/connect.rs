@@ -133,13 +133,13 @@ impl Page {
     pub(crate) fn apply<T>(&self, rows: Vec<T>, sees: impl Fn(&T) -> bool) -> (Vec<T>, Value) {
         let total = rows.len();
         let mut page: Vec<T> = rows.into_iter().skip(self.offset).take(self.limit).collect();
-        let mut told = Map::new();
+        let mut details = Map::new();
         if !page.is_empty() {
-            told.insert("totalResult".to_owned(), total.to_string().into());
+            details.insert("totalResult".to_owned(), total.to_string().into());
         }
-        told.insert("appliedLimit".to_owned(), self.limit.to_string().into());
+        details.insert("appliedLimit".to_owned(), self.limit.to_string().into());
         page.retain(sees);
-        (page, Value::Object(told))
+        (page, Value::Object(details))
     }
 }
 

@@ -74,7 +74,7 @@ struct UserChange {
     name: Option<String>,
     email: Option<String>,
     active: Option<bool>,
-    /// Only `false`: search then leaves the user out for ever.
+    /// Only `false`: search then leaves the user out permanently.
     login_name: Option<bool>,
 }
 

@@ -179,7 +179,7 @@ pub(crate) fn user_of_another_org() -> Refusal {
     with_id(404, 5, "User could not be found".to_owned(), "MANAG-fpo4B")
 }
 
-/// The instance that a request is for can't be told (auth.json, 80 and 89).
+/// The instance of a request is unknown (auth.json, 80 and 89).
 pub(crate) fn no_instance(text: String) -> Refusal {
     without_id(404, 5, text)
 }

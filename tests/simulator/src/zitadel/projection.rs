@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::events::{Event, Kind, Resource};
 
-/// How often an event that can't be applied is tried before it is skipped; until then it holds up all that come after it
-/// (zitadel/concurrency.json, 15 to 19). Each event that the table follows, of whatever project, is one try, the first
+/// How often an event that can't be applied is tried before it is skipped; until then it holds up all that come after
+/// it (zitadel/concurrency.json, 15 to 19). Each event that the table follows, of any project, is one try, the first
 /// being its own.
 const TRIES: u32 = 5;
 

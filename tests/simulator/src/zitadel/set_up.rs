@@ -1,4 +1,4 @@
-//! What a test puts into the instance before anybody asks, and how the server is to behave.
+//! Sets up the instance before a test, and configures its behaviour.
 
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ impl Zitadel {
         state.last = created;
     }
 
-    /// Takes a user's login name away, which happens when users are created at the same time: search leaves such a
-    /// user out for ever (`docs/reference/zitadel.md`, trap 5).
+    /// Takes a user's login name away, which happens when users are created at the same time: search leaves such a user
+    /// out permanently (`docs/reference/zitadel.md`, trap 5).
     pub fn lose_login_name(&self, user: &str) {
         if let Some(user) = self.state().users.get_mut(user) {
             user.login_name = None;
