@@ -48,14 +48,14 @@ impl Default for ServerReachability {
 impl ServerReachability {
     /// Records that a request of a pass got no response. Returns whether to check the provider now.
     pub fn unanswered(&mut self, now: Instant) -> bool {
-        let asks = match self {
+        let requests = match self {
             Self::Reachable { quiet_until } => quiet_until.is_none_or(|until| now >= until),
             Self::Suspected | Self::Unreachable { .. } => false,
         };
-        if asks {
+        if requests {
             *self = Self::Suspected;
         }
-        asks
+        requests
     }
 
     /// Whether to check the provider now, after a request of a pass that began at `began` got a response.

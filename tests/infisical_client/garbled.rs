@@ -83,7 +83,8 @@ fn no_list_is_taken_for_shorter_than_it_is() {
             }
             Err(error) => {
                 assert!(!garbles.is_empty(), "{error}");
-                // A list that has lost a custom role's id asks the project, which this server may not have, for it.
+                // If a list has lost a custom role's id, it is requested from the project, which this server may not
+                // have.
                 let asked = stage.server().count("GET", "/roles") > 0;
                 assert!(asked || matches!(error, Error::Unreachable { effect: Effect::None, .. }), "{error:?}");
                 assert_presentable(&error.to_string(), INFISICAL_TOKEN);

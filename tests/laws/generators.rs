@@ -86,7 +86,7 @@ pub fn shown_as(mut entry: Entry) -> Entry {
     entry
 }
 
-/// A layer whose record may lag behind what it asks for, or be ahead of it.
+/// A layer whose record may lag behind its grants, or be ahead of them.
 pub fn layer() -> impl Strategy<Value = Layer> {
     let phase = prop_oneof![4 => Just(Phase::Counts), 2 => Just(Phase::Holds), 1 => Just(Phase::Leaves)];
     let carried = prop_oneof![6 => Just(Vec::new()), 1 => vec(entry(), 1..3)];

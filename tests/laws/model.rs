@@ -66,7 +66,7 @@ pub fn access(entries: &[Entry]) -> BTreeMap<&str, Option<Timestamp>> {
     access
 }
 
-/// Whether an access until `a` goes on no longer than one until `b`.
+/// Whether an access until `a` lasts no longer than one until `b`.
 pub fn no_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     match (a, b) {
         (_, None) => true,

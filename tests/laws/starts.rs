@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::generators::{minutes, now};
 
-/// A spec that asks for these roles.
+/// A spec that declares these roles.
 pub fn spec(roles: Vec<RoleGrant>) -> ProjectMembershipSpec {
     let mut spec: ProjectMembershipSpec = serde_json::from_value(json!({
         "providerRef": {"name": "infisical"},
@@ -53,7 +53,7 @@ enum Step {
     Edit(Option<Temporary>),
     /// A pass: the spec is admitted, or it isn't (no rule allows it, it is suspended, …).
     Pass { admitted: bool },
-    /// Time passes, or a clock is put back.
+    /// Time passes, or a clock is set back.
     Wait(i64),
 }
 

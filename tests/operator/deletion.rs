@@ -29,7 +29,7 @@ async fn deleting_an_object_revokes_what_it_granted() {
             stage.declare(&subject, roles).await;
             subject.has(&[a, b]).await;
             stage.delete(&subject.object()).await;
-            // The finalizer goes on the provider's own word: when the object is gone, so is the access.
+            // The finalizer is removed after the provider's confirmation: when the object is gone, so is the access.
             subject.has_now(&[], "when its object is gone");
             assert_eq!((subject.memberships(), subject.listed().len()), (0, 0));
         })

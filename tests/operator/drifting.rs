@@ -1,4 +1,4 @@
-//! How long a change by hand may live: resyncInterval, and the annotation that asks for a reconcile now.
+//! How long a manual change may last: resyncInterval, and the annotation that requests a reconcile now.
 
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
     .await;
 }
 
-/// Seen failing without `Repairs::waits`: the fourth change by hand is undone, too.
+/// Seen failing without `Repairs::waits`: the fourth manual change is undone, too.
 #[tokio::test]
 async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays_no_end() {
     with_stage(async |stage| {

@@ -130,7 +130,7 @@ async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
         let roles = |subject: &Subject| json!([{"role": subject.names()[0], "temporary": {"expirationTime": end}}]);
         stage.api.apply(&subjects.iter().map(|subject| subject.declares(roles(subject))).collect::<Vec<_>>()).await;
         each(&subjects, async |subject| subject.has(&subject.names()[..1]).await).await;
-        // Each is looked at in another moment before the end, so that for some it falls between look and report.
+        // Each is observed at another moment before the end, so that for some it is between observation and report.
         each(subjects.iter().zip(0..), async |(subject, n)| {
             until(end - SignedDuration::from_millis(5 + 8 * n)).await;
             stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", "just before the end").await;

@@ -1,4 +1,4 @@
-//! What a test looks at besides the roles in force: conditions at a glance, events, and what was asked at both ends.
+//! What a test checks besides the roles in force: conditions, events, and the requests at both ends.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Stage {
         .await
     }
 
-    /// Waits until an object is Ready whose provider has to be looked at again first: that may take half a minute.
+    /// Waits until an object is Ready whose provider has to be checked again first: that may take half a minute.
     pub async fn ready_in_time(&self, object: &str) {
         eventually(Duration::from_secs(60), &format!("{object} is Ready"), async || {
             let there = self.api.get(object).await;
@@ -108,7 +108,7 @@ impl Stage {
         .await;
     }
 
-    /// Fails unless those whom no object speaks of have what they had when the test began.
+    /// Fails unless the subjects that no object names have what they had when the test began.
     #[track_caller]
     pub fn other_subjects_keep_their_rights(&self) {
         let (infisical, zitadel, now) = (self.simulator.infisical(), self.simulator.zitadel(), Timestamp::now());

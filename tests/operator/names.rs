@@ -199,7 +199,7 @@ async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
     .await;
 }
 
-/// Restored from a backup, with the finalizer and without the status: whom it stood for had another name since.
+/// Restored from a backup, with the finalizer and without the status: its subject has been renamed since.
 #[tokio::test]
 async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
     with_stage(async |stage| {

@@ -295,7 +295,7 @@ async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_o
             stage.ready(&subject.object()).await;
         }
         rename(&stage, "releaser", "publisher");
-        // A provider object of the cluster has nothing looked at more often than once a minute.
+        // For a provider object of the cluster nothing is observed more often than once a minute.
         stage.reconcile_now(&held.object()).await;
         is_reported(&stage, &held, "releaser", "publisher").await;
         held.has_now(&["publisher"], "held");

@@ -1,4 +1,5 @@
-//! Two operators at once: one acts, the other stands by, however the first ends or stands still.
+//! Two operators at once: one is the leader, the other on standby, in all cases in which the first ends or is
+//! suspended.
 //!
 //! They take turns with the tests of `restart` on its control plane.
 

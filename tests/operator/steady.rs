@@ -176,7 +176,7 @@ async fn applied_again_writes_nothing(stage: &Stage, objects: &[(Subject, Value)
     let mark = plane.audit().mark().unwrap();
     let said = stage.ns.apply(&objects).await;
     assert_eq!(said.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{said}");
-    // Everything was looked at again since.
+    // Everything was observed again since.
     let listed = |times: usize| lists(stage).iter().all(|(_, lists)| lists.len() >= times);
     crate::evidence::sees("each project is listed twice more", || listed(2)).await;
     let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();

@@ -69,7 +69,7 @@ async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
             let end = time(&stage.role_is(&subject.object(), b, "Active").await["expirationTime"]);
             apply_unchecked(&stage, &subject, json!({"roles": roles(a, b)})).await;
             stage.says(&subject.object(), "Stalled", "True", "InvalidSpec").await;
-            // What has no end yet is held: neither taken away nor put back.
+            // What has no end yet is held: neither removed nor restored.
             subject.ends(b, end, case).await;
             subject.has_now(&[a], &format!("{case}: after the end"));
             stage.says(&subject.object(), "Ready", "False", "InvalidSpec").await;

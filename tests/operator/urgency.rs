@@ -45,7 +45,7 @@ async fn an_end_waits_behind_no_role_exchange() {
     .await;
 }
 
-/// Seen failing with a pause that holds ends back too: the role is in force until `Retry-After` is over.
+/// Seen failing with a pause that also delays ends: the role is in force until `Retry-After` has passed.
 #[tokio::test]
 async fn an_answer_that_asks_to_wait_postpones_no_end() {
     with_stage(async |stage| {

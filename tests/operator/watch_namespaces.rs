@@ -1,4 +1,4 @@
-//! An operator that looks at some namespaces only, with the Roles of `deploy/namespaced` and no ClusterRole.
+//! An operator that watches some namespaces only, with the Roles of `deploy/namespaced` and no ClusterRole.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! A server in the place of the API server, that knows no kind and counts who asks.
+//! A server in place of the API server, without any kind, that counts requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

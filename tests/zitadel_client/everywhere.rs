@@ -295,7 +295,7 @@ async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
     }
 }
 
-/// Trap 1: the project is gone, and PUT of a former member goes on answering 200.
+/// Trap 1: the project is gone, and PUT of a former member still returns 200.
 #[tokio::test]
 async fn a_ghost_of_a_deleted_project_is_no_member_of_a_project_that_is_there() {
     for place in Place::all().await {

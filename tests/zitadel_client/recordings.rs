@@ -57,8 +57,8 @@ fn call_of(exchange: &Value) -> Option<(Of, Call)> {
     })
 }
 
-/// What each recorded answer is to a call, written by hand from docs/reference/zitadel.md. What the answer leaves open,
-/// the project or the grant says, which is there.
+/// The meaning of each recorded response for a call, written manually from docs/reference/zitadel.md. What the response
+/// leaves open, the project or the grant says, which is there.
 fn expected(of: Of, call: Call, status: u64, id: &str) -> &'static str {
     use Call::{Create, FindProject, FindUser, List, Remove, Replace};
     match (of, call, status, id) {

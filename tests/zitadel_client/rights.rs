@@ -1,5 +1,5 @@
 //! What the operator's own user needs (docs/providers/zitadel.md, "Rights"), by either API: with each role exactly what
-//! the page says goes on, and what doesn't is refused with the role to give. As recorded (permissions.json and
+//! the page lists works, and everything else is refused with the role to grant. As recorded (permissions.json and
 //! name-resolution.json).
 
 use super::*;

@@ -102,7 +102,7 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
         ),
         ("a role added later starts now", RecordHistory::Recorded, None, open, within("10:00:00", "12:00:00")),
         (
-            "a start ahead of a clock put back is now",
+            "a start ahead of a clock that was set back is now",
             RecordHistory::Recorded,
             Some("10:05:00"),
             None,

@@ -51,7 +51,7 @@ fn a_role_is_recognised_by_its_id_whatever_it_is_called() {
         (&[("deployer", X)], &["deployer"], &[("releaser", X)], &["releaser"], renamed(), "renamed"),
         (&[("deployer", X)], &["releaser"], &[("releaser", X)], &["releaser"], vec![], "the spec has followed"),
         (&[("deployer", X)], &[], &[("releaser", X)], &["releaser"], vec![], "the spec does not declare it"),
-        (&[("deployer", X)], &["deployer"], &[], &["deployer"], vec![], "taken away at the provider"),
+        (&[("deployer", X)], &["deployer"], &[], &["deployer"], vec![], "removed at the provider"),
         (&[("deployer", X)], &["deployer"], &[("deployer", Y)], &[], vec![], "created again under its name"),
         (&[("deployer", X)], &["deployer"], &[("deployer", None)], &["deployer"], vec![], "no id is shown"),
         (&[("deployer", None)], &["deployer"], &[("deployer", X)], &["deployer"], vec![], "none was written down"),

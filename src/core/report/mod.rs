@@ -53,7 +53,7 @@ pub enum NextAttempt {
     After(Duration),
 }
 
-/// How soon what is due is attempted again, however long the server asks to wait.
+/// How soon what is due is attempted again, regardless of the wait that the server requests.
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports an outcome to each declaration of the snapshot, in the same order.
@@ -102,7 +102,7 @@ pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, report
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
         PassEnd::Failed { error, .. } => match error.retry() {
-            // What is due is attempted regardless of how long the server asks to wait, one request at a time.
+            // What is due is attempted regardless of the wait that the server requests, one request at a time.
             Retry::After(delay) if due => NextAttempt::After(delay.min(ATTEMPT_EVERY)),
             Retry::After(delay) => NextAttempt::After(delay),
             Retry::Backoff | Retry::Terminal if due => NextAttempt::Soon,

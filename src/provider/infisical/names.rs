@@ -110,7 +110,7 @@ impl Infisical {
                     gone: false,
                     message: format!(
                         "the operator's identity is not a member of project {project} (Infisical), or the server is too old \
-                     to tell that there is no such project: add the identity under Access Control → Machine Identities"
+                     to report that there is no such project: add the identity under Access Control → Machine Identities"
                     ),
                 }
             }

@@ -19,7 +19,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts `binary` and waits until its caches are filled. `name` tells it apart from others on the control plane.
+    /// Starts `binary` and waits until its caches are filled. `name` distinguishes it from others on the control plane.
     pub async fn start(plane: &ControlPlane, binary: &Path, name: &str) -> Result<Self, Error> {
         Self::start_with(plane, binary, name, &[]).await
     }

@@ -25,7 +25,7 @@ fn by_binary(rows: &[Row]) -> BTreeMap<&str, BTreeSet<&str>> {
 }
 
 /// A name that ends in `*` is a filter for the beginning, and those that are found in the middle belong to no row: the
-/// judgement looks at names alone.
+/// judgement compares names only.
 fn run_one(binary: &str, names: &BTreeSet<&str>) -> Result<String, String> {
     let (several, exact): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(|name| name.ends_with('*'));
     let mut log = String::new();

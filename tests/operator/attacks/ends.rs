@@ -1,4 +1,4 @@
-//! Tricks to keep an access that is over.
+//! Tricks to keep expired access.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};

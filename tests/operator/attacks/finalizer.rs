@@ -1,5 +1,5 @@
-//! Our finalizer taken off by a tenant: put back while the object lives, and what the object granted is revoked all the same
-//! when it went without us.
+//! The operator's finalizer removed by a tenant: added again while the object exists, and what the object granted is
+//! revoked nevertheless when it went without us.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn is_held(stage: &Stage, object: &str) {
     .await;
 }
 
-/// Nothing is taken away at a subject's provider until the orders are cleared.
+/// Nothing is removed at a subject's provider until the orders are cleared.
 fn nothing_is_revoked(stage: &Stage, subject: &Subject) {
     for method in ["PUT", "PATCH", "DELETE"] {
         stage.at(subject).order(Order::always(Fault::status(503)).on(method, ""));
@@ -73,7 +73,7 @@ async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() 
             .await;
         })
         .await;
-        // Where nothing can be looked at either.
+        // If nothing can be read either.
         each(stage.both("unseen"), async |subject| {
             stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
             stage.ready(&subject.object()).await;

@@ -23,7 +23,7 @@ async fn forged_labels_annotations_and_finalizers_grant_and_revoke_nothing() {
             let [a, b, ..] = subject.names();
             let other_subject = if subject.is_at_infisical() { stage.identity("other") } else { stage.user("other") };
             other_subject.by_hand(&[b]);
-            // Held by us before we ever saw it: as one whose status was lost.
+            // With the operator's finalizer before it was ever observed, like one whose status was lost.
             let mut object = decorated(subject.declares(json!([{ "role": a }])));
             object["metadata"]["finalizers"] = json!(["membership.dev/revoke"]);
             stage.api.apply(&[object]).await;

@@ -1,5 +1,5 @@
-//! Credentials that are wrong, missing or not to be read: the provider says what to do, its memberships wait, the server
-//! isn't hammered, and all goes on when it is mended.
+//! Credentials that are wrong, missing or not to be read: the provider says what to do, its memberships wait, the
+//! server isn't overloaded, and everything continues when it is corrected.
 
 use serde_json::{Value, json};
 use simulator::worlds;
@@ -53,7 +53,7 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
         assert_presentable(&message);
         assert!(!message.contains("not-the-secret"), "{message}");
         assert_contains(&message, "check the client id and secret");
-        // Who asks again and again gets the same answer, and no login of his own.
+        // Repeated requests get the same result, without another login.
         for n in 0..5 {
             stage.api.annotate("membershipprovider/wrong", "example.com/asked", &n.to_string()).await;
         }
@@ -64,7 +64,7 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
         assert!(logins <= 2, "expected at most 2 logins for {MEMBERSHIPS} memberships, there were {logins}");
 
         stage.api.apply(&[secret("wrong", wrong(worlds::INFISICAL_CLIENT_SECRET))]).await;
-        // It would be looked at again within half a minute.
+        // It would be checked again within half a minute.
         stage.api.annotate("membershipprovider/wrong", "example.com/asked", "mended").await;
         for subject in &subjects {
             stage.ready_in_time(&subject.object()).await;

@@ -1,4 +1,4 @@
-//! What may be taken away that no ProjectMembership granted, and who leads.
+//! Which unmanaged roles may be removed, and which provider object takes precedence.
 
 use serde_json::json;
 

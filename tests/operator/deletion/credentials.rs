@@ -49,7 +49,7 @@ async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
             stage.says(&object, "Reconciling", "True", "ProviderNotReady").await;
         })
         .await;
-        // It comes back, and all goes on.
+        // It is created again, and everything continues.
         stage.api.apply(&stage.secrets()).await;
         each(&subjects, async |subject| {
             let [a, _, c, _] = subject.names();

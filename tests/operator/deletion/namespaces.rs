@@ -35,7 +35,7 @@ async fn granted(stage: &Stage, name: &str) -> [Subject; 2] {
     subjects
 }
 
-/// Deletes the namespace, and looks at what is left when it is gone.
+/// Deletes the namespace, and checks what is left afterwards.
 async fn the_namespace_goes_with_the_access(stage: &Stage, subjects: &[Subject]) {
     let namespace = format!("namespace/{}", stage.ns.name);
     stage.api.ask_to_delete(&namespace).await;

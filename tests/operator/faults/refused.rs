@@ -96,7 +96,7 @@ async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_no
             stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
         }
         // Another writer annotates the objects all the time, until the operator was too late with a status. Each
-        // annotation asks for another, so that one that was in time is not the last.
+        // annotation requests another, so that one that was in time is not the last.
         let annotates = async |subject: &Subject| {
             for n in 0_u64.. {
                 stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", &n.to_string()).await;

@@ -20,7 +20,7 @@ const LEASE: u64 = 5;
 /// Long enough for the other one to take over and act for some time.
 const BETWEEN_KILLS: Duration = Duration::from_millis(6500);
 
-/// How long it goes on: 13 s with all the other tests, as long as `make soak` says with that.
+/// How long it lasts: 13 s with all the other tests, with `make soak` as configured there.
 fn how_long() -> Duration {
     let seconds = std::env::var("SOAK_SECONDS").map_or(13, |seconds| seconds.parse().expect("SOAK_SECONDS: a number"));
     Duration::from_secs(seconds)
@@ -129,7 +129,7 @@ async fn replicas_killed_again_and_again_leave_what_one_that_lives_would() {
             if wrong.is_empty() { Ok(()) } else { Err(format!("{} of them, as {}", wrong.len(), wrong[0])) }
         })
         .await;
-        // One write each declaration: what was under way at a kill is looked at again and not repeated.
+        // One write each declaration: what was in progress at a kill is observed again and not repeated.
         let beyond: BTreeMap<&str, (usize, usize)> = members
             .iter()
             .map(|member| (member.subject.name.as_str(), (member.subject.carried_out().len(), member.changes)))

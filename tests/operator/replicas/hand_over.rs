@@ -11,7 +11,7 @@ use crate::restart::alone;
 use crate::subject::each;
 use crate::support::{SOON, eventually};
 
-/// Longer than the look at what is under way, shorter than three seconds less taking over.
+/// Longer than the check of what is in progress, shorter than three seconds less the take-over.
 const ANSWER: Duration = Duration::from_millis(1200);
 const LEASE: u64 = 8;
 

@@ -1,4 +1,5 @@
-//! The leader can't reach the API server: it acts as long as its lease allows, and goes on when it is back.
+//! The leader can't reach the API server: it acts as long as its lease allows, and continues when it is available
+//! again.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::subject::{in_seconds, until};
 /// 17 s of it are counted on, and a write needs 10 s: without renewals writing stops after 7 s.
 const LEASE: u64 = 20;
 
-/// Seen to fail without the look at the lease in `Server::call`: the second end was carried out.
+/// Seen to fail without the check of the lease in `Server::call`: the second end was carried out.
 #[tokio::test]
 async fn a_leader_without_an_api_server_writes_no_longer_than_its_lease_allows() {
     alone(async |plane, stage| {

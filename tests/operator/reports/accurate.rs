@@ -9,7 +9,7 @@ use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, is_empty, with};
 use crate::support::{SOON, eventually};
 
-/// Seen failing with a role taken for repaired that was written down before: `Drifted … it was taken away`.
+/// Seen failing with a role considered repaired that was recorded before: `Drifted … it was taken away`.
 #[tokio::test]
 async fn the_start_of_a_window_and_a_longer_one_are_grants_and_a_role_taken_away_is_drift() {
     with_stage(async |stage| {

@@ -14,8 +14,8 @@ use crate::support::{SOON, eventually};
 /// How soon after a failed request of a pass the provider object reports it, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Seen failing with the status left alone by a check that can't reach a provider which was verified before, and without
-/// the check that a pass asks for: no event for ten minutes.
+/// Seen failing with the status left alone by a check that can't reach a provider which was verified before, and
+/// without the check that a pass requests: no event for ten minutes.
 #[tokio::test]
 async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_end() {
     with_stage(async |stage| {

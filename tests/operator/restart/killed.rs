@@ -1,8 +1,8 @@
 //! The operator is killed, and started again: what it had begun is finished, what came meanwhile is caught up with,
 //! nothing is done twice and nothing is left behind.
 //!
-//! It is killed once for all tests here: each brings its own namespace to where the kill is to meet it, and looks at
-//! what became of it afterwards.
+//! It is killed once for all tests here: each prepares its own namespace for the kill, and checks what became of it
+//! afterwards.
 
 mod cases;
 mod gap;

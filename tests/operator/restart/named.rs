@@ -38,8 +38,8 @@ async fn a_restart_looks_no_name_up_again() {
     .await;
 }
 
-/// A user whom an operator brought into the project of an older server when it was killed: the answer to its POST had not
-/// come yet. The object that names them is there.
+/// A user that an operator invited to the project of an older server when it was killed: the response to its POST had
+/// not come yet. The object that names them is there.
 async fn half_in(plane: &ControlPlane, stage: &Stage, name: &str, role_management: &str) -> Subject {
     let infisical = stage.simulator.infisical();
     infisical.be_october_2024();

@@ -103,7 +103,7 @@ async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
         for name in ["broken-before", "broken-later"] {
             assert_contains(&log, name);
         }
-        // The others are still heard.
+        // Events about the others are still processed.
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();
             let roles: Value = json!({"spec": {"roles": [{"role": a}, {"role": b}]}});

@@ -87,8 +87,8 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
             stage.ready(&format!("pm/{other}")).await;
         }
         own.signal("STOP").unwrap();
-        // The API server comes back with a history that begins after this write, and so after all that the operator saw:
-        // where its watch was, there is nothing to go on from.
+        // The API server returns with a history that begins after this write, and so after everything that the operator
+        // observed: where its watch was, there is nothing to go on from.
         stage.api.merge("secret/infisical", &json!({"metadata": {"annotations": {"written": "last"}}})).await;
         plane.kill_apiserver().await.unwrap();
         plane.start_apiserver().await.unwrap();

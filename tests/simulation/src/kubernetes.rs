@@ -138,7 +138,7 @@ struct Watching {
 }
 
 impl Watching {
-    /// The next line, and whether more may follow; `None`: the watch is over.
+    /// The next line, and whether more may follow; `None`: the watch has ended.
     async fn next(&mut self) -> Option<(String, bool)> {
         let Self { to, request, .. } = self;
         while self.ready.is_empty() {

@@ -157,7 +157,7 @@ fn one_object_alone_comes_to_this() {
             None,
         ),
         (
-            "a window by hand is put right",
+            "a manual window is corrected",
             counts("a", &[("viewer", GOOD), ("deployer", until("14:00"))]),
             row(&[("viewer", GOOD), ("deployer", until("12:30"))]),
             replace(&[("viewer", GOOD), ("deployer", until("14:00"))]),
@@ -186,12 +186,12 @@ fn what_is_held_is_left_alone_until_it_ends() {
     let base = ("viewer", GOOD);
     for (why, held, observed, expected) in [
         ("it stays", until("14:00"), row(&[base, ("r", until("14:00"))]), None),
-        ("it isn't put back", until("14:00"), row(&[base]), None),
+        ("it isn't restored", until("14:00"), row(&[base]), None),
         ("nor lengthened", until("14:00"), row(&[base, ("r", until("13:00"))]), None),
         ("it ends", until("12:00"), row(&[base, ("r", until("12:00"))]), replace(&[base])),
-        ("also where it was made permanent by hand", until("12:00"), row(&[base, ("r", GOOD)]), replace(&[base])),
+        ("also if it was made permanent manually", until("12:00"), row(&[base, ("r", GOOD)]), replace(&[base])),
         (
-            "what was lengthened by hand is cut to the end that was admitted",
+            "what was lengthened manually is cut to the admitted end",
             until("14:00"),
             row(&[base, ("r", GOOD)]),
             replace(&[base, ("r", until("14:00"))]),
@@ -434,11 +434,15 @@ fn a_declared_role_preexists_if_it_is_there_and_nobody_of_ours_wrote_it_down() {
     let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("unmanaged", GOOD)]);
     let found = |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers, observed.as_ref(), now());
     assert_eq!(found(std::slice::from_ref(&asks), &there), ["viewer"], "an ended row is history");
-    assert_eq!(found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there), [""; 0], "it is another's of ours");
+    assert_eq!(
+        found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there),
+        [""; 0],
+        "it is managed by another declaration"
+    );
     assert_eq!(found(&[counts("a", &[("viewer", GOOD)])], &there), [""; 0], "it is its own");
     assert_eq!(found(std::slice::from_ref(&asks), &None), [""; 0]);
     let repairing = Layer { carried: entries(&[("viewer", GOOD)]), ..holds("b", &[]) };
-    assert_eq!(found(&[asks, repairing], &None), ["viewer"], "a repairing took it out for a moment");
+    assert_eq!(found(&[asks, repairing], &None), ["viewer"], "a repair has removed it temporarily");
 }
 
 #[test]

@@ -76,11 +76,11 @@ pub fn allowed(
     namespace: Namespace<'_>,
     place: ResolvedTarget<'_>,
     role: &str,
-    ask: RequestedAccess,
+    access: RequestedAccess,
 ) -> Result<(), MissingPermission> {
     let mut closest = MissingPermission::Namespace;
     for rule in rules {
-        match rule.allows(namespace, place, role, ask) {
+        match rule.allows(namespace, place, role, access) {
             Ok(()) => return Ok(()),
             Err(missing) => closest = closest.max(missing),
         }
@@ -94,13 +94,13 @@ impl AllowRule {
         namespace: Namespace<'_>,
         place: ResolvedTarget<'_>,
         role: &str,
-        ask: RequestedAccess,
+        access: RequestedAccess,
     ) -> Result<(), MissingPermission> {
         let known = self.namespaces.have(namespace);
         if known == Some(false) {
             return Err(MissingPermission::Namespace);
         }
-        match (self.fits(place, role, ask), known) {
+        match (self.fits(place, role, access), known) {
             (fits, Some(_)) => fits,
             // The labels are decisive only if everything else matches.
             (Ok(()), None) => Err(MissingPermission::Labels),
@@ -108,7 +108,7 @@ impl AllowRule {
         }
     }
 
-    fn fits(&self, place: ResolvedTarget<'_>, role: &str, ask: RequestedAccess) -> Result<(), MissingPermission> {
+    fn fits(&self, place: ResolvedTarget<'_>, role: &str, access: RequestedAccess) -> Result<(), MissingPermission> {
         let has = |ids: &[String], id: &str| ids.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(id));
         if place.project_id.is_some_and(|project| !has(&self.projects, project)) {
             return Err(MissingPermission::Project);
@@ -122,7 +122,7 @@ impl AllowRule {
         if !self.roles.iter().any(|known| known == "*" || known == role) {
             return Err(MissingPermission::Role);
         }
-        match ask {
+        match access {
             RequestedAccess::LookUp | RequestedAccess::Take => Ok(()),
             RequestedAccess::Grant { length, has_expiration_time } => self.bears(length, has_expiration_time),
         }
@@ -211,14 +211,14 @@ impl Governed<'_> {
                 Term::Permanent => None,
                 Term::Temporary(window) => Some(window.length()),
             };
-            self.asks(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
+            self.check(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
         }
         Ok(())
     }
 
     /// Refuses an object whose roles could not be granted for any result of its names: nothing is looked up for it.
     pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
-        admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, RequestedAccess::LookUp))
+        admitted.roles().iter().try_for_each(|wanted| self.check(&wanted.role, RequestedAccess::LookUp))
     }
 
     /// Whether a role may be granted with this term, regardless of who held it before.
@@ -227,19 +227,20 @@ impl Governed<'_> {
             Term::Permanent => None,
             Term::Temporary(window) => Some(window.length()),
         };
-        self.asks(role, RequestedAccess::Grant { length, has_expiration_time: length.is_some() }).is_ok()
+        self.check(role, RequestedAccess::Grant { length, has_expiration_time: length.is_some() }).is_ok()
     }
 
     /// Refuses to remove or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
-        self.asks(role, RequestedAccess::Take)
+        self.check(role, RequestedAccess::Take)
     }
 
-    fn asks(&self, role: &str, ask: RequestedAccess) -> Result<(), Refusal> {
-        allowed(self.rules, self.namespace, self.place, role, ask).map_err(|missing| self.refusal(role, ask, &missing))
+    fn check(&self, role: &str, access: RequestedAccess) -> Result<(), Refusal> {
+        allowed(self.rules, self.namespace, self.place, role, access)
+            .map_err(|missing| self.refusal(role, access, &missing))
     }
 
-    fn refusal(&self, role: &str, ask: RequestedAccess, missing: &MissingPermission) -> Refusal {
+    fn refusal(&self, role: &str, access: RequestedAccess, missing: &MissingPermission) -> Refusal {
         let Self { provider, namespace: Namespace { name: namespace, .. }, place, .. } = self;
         let kind = place.subject_kind;
         let subject = place.subject_id.map_or_else(|| format!("{kind:?}"), |id| format!("{kind:?} {id}"));
@@ -273,7 +274,7 @@ impl Governed<'_> {
                 format!("{rule} with role {role:?} without temporary.expirationTime: set it, or ask for one")
             }
         };
-        let message = match (ask, missing) {
+        let message = match (access, missing) {
             (RequestedAccess::Take, _) => format!(
                 "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
                  would revoke it; but {why}: set roleManagement: Additive, or ask the maintainers of the provider object for a rule"

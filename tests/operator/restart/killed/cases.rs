@@ -50,7 +50,7 @@ pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// The first of two writes that cure a lost one.
+/// The first of two writes that repair a lost one.
 pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     let user = stage.user("cured");
     let ([a, b, ..], zitadel) = (user.names(), stage.simulator.zitadel());
@@ -182,7 +182,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     for object in &objects {
         stage.ready(object).await;
     }
-    // How many memberships a provider has is counted when it is looked at.
+    // The memberships of a provider are counted when it is checked.
     for provider in ["membershipprovider/infisical", "membershipprovider/zitadel"] {
         stage.api.annotate(provider, "example.com/asked", "now").await;
         eventually(Duration::from_secs(20), &format!("{provider} counts its memberships"), async || {

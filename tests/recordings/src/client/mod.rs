@@ -183,7 +183,7 @@ fn script(
     }
 }
 
-/// A permit of its own, so that a pause that one answer asks for doesn't hold up the next scene.
+/// A separate permit, so that a pause that one response requests doesn't delay the next scene.
 async fn permit(writes: bool) -> Permit {
     let quota = EndpointQuota::new(false).quota("recordings".to_owned(), Limits::default());
     quota.permit(if writes { RequestKind::Write } else { RequestKind::Read }, Urgency::Grant, "recordings").await

@@ -139,7 +139,7 @@ fn credentials(case: &ReplayCase<'_>) -> Credentials {
     Credentials::PrivateKeyJwt(KeyFile::parse(&file.to_string().into()).expect("a key file"))
 }
 
-/// Signs in, and says for whom the assertion was made.
+/// Signs in, and returns the issuer of the assertion.
 async fn discover(bench: &Bench, zitadel: &Zitadel) -> String {
     if let Err(refused) = zitadel.verify(&permit(false).await).await {
         return error(&refused);

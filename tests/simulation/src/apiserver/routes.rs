@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-/// The watch that a query asks for.
+/// The watch that a query requests.
 pub fn watch(query: &str) -> Option<Watch> {
     let fields: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let number = |name: &str| fields.get(name).and_then(|value| value.parse().ok());

@@ -14,9 +14,9 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) identity: String,
     pub(crate) secrets: Vec<Secret>,
-    /// How long an access token lives, in seconds.
+    /// The lifetime of an access token, in seconds.
     pub(crate) ttl: u32,
-    /// How long it can live with renewals, in seconds.
+    /// Its maximum lifetime with renewals, in seconds.
     pub(crate) max_ttl: u32,
     /// Wrong secrets since the last right one, and until when the client is locked out for them.
     pub(crate) failures: u32,
@@ -37,7 +37,7 @@ pub(crate) struct Token {
     pub(crate) life: Option<Life>,
     /// Revoked tokens are remembered: their answer differs from a token that never was.
     pub(crate) revoked: bool,
-    /// Whether the way of signing in that made it was taken away since (kubernetes-auth.json, 117).
+    /// Whether its way of signing in was removed since (kubernetes-auth.json, 117).
     pub(crate) orphaned: bool,
     /// The id of the sub-organization that was chosen at the sign-in.
     pub(crate) organization: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) enum Denied {
     LockedOut,
 }
 
-/// A new access token, with its lives in seconds.
+/// A new access token, with its lifetimes in seconds.
 pub(crate) struct Granted {
     pub(crate) token: String,
     pub(crate) ttl: u32,
@@ -218,7 +218,7 @@ fn later(now: Timestamp, seconds: u32) -> Timestamp {
     now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
 }
 
-/// Whole seconds, as the server counts lives.
+/// Whole seconds, as the server counts lifetimes.
 pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }

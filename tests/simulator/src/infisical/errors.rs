@@ -313,7 +313,7 @@ impl Errors {
     }
 }
 
-/// The right that the privilege system of March 2025 asks for.
+/// The permission that the privilege system of March 2025 requires.
 pub(crate) const GRANT_PRIVILEGES: &str = "grant-privileges";
 
 const MALFORMED: &str =

@@ -49,7 +49,7 @@ fn shape(held: &Held, uri: &Uri, membership: &Membership) -> Value {
 }
 
 impl Call {
-    /// The project must be there, before any rights are looked at; and the group's id must be one.
+    /// The project must exist, before any permissions are checked; and the group's id must be valid.
     fn group_id(&self, held: &Held, uri: &Uri, project: &str, group: &str) -> Result<String, Refusal> {
         if is_newest(uri) && Uuid::parse_str(group).is_err() {
             return Err(self.errors.validation(vec![not_a_uuid("groupId")]));

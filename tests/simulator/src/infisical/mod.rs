@@ -1,4 +1,4 @@
-//! The simulated Infisical: its parts, and what a test looks at.
+//! The simulated Infisical: its parts, and what a test reads.
 
 mod answers;
 mod auth;

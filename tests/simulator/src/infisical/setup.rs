@@ -139,7 +139,7 @@ impl Infisical {
 
 /// Ways of signing in.
 impl Infisical {
-    /// Adds a client of universal auth, or another secret to one. Its tokens live for 30 days.
+    /// Adds a client of universal auth, or another secret to one. Its tokens are valid for 30 days.
     pub fn add_client(&self, client_id: &str, secret: &str, identity: &str) {
         self.add_limited_secret(client_id, secret, identity, None, None);
     }
@@ -172,7 +172,7 @@ impl Infisical {
         });
     }
 
-    /// Sets how long the access tokens of a client live, and how long with renewals. Whole seconds.
+    /// Sets the lifetime of a client's access tokens, without and with renewals. Whole seconds.
     pub fn set_token_lives(&self, client_id: &str, ttl: Duration, max_ttl: Duration) {
         if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.ttl = seconds(ttl);
@@ -180,7 +180,7 @@ impl Infisical {
         }
     }
 
-    /// Takes a secret of a client away. Tokens that were made with it live on (identity-extras.json, 56).
+    /// Removes a secret of a client. Tokens that were issued with it remain valid (identity-extras.json, 56).
     pub fn revoke_secret(&self, client_id: &str, secret: &str) {
         if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.secrets.retain(|s| s.value != secret);

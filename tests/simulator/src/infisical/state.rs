@@ -120,7 +120,7 @@ pub struct Window {
 }
 
 impl Row {
-    /// Whether the role is in force: permanent, or not at its end yet. The start is not looked at.
+    /// Whether the role is in force: permanent, or not ended yet. The start is ignored.
     pub(crate) fn active(&self, now: Timestamp) -> bool {
         self.window.as_ref().is_none_or(|window| now < window.end)
     }

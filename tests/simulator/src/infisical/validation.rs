@@ -1,5 +1,5 @@
-//! What of a request's body and query is refused before anything is looked at, in the words of the validator that the
-//! server uses (errors.json, temporary-grants.json, pagination.json).
+//! Validates a request's body and query before anything else, with the messages of the server's validator (errors.json,
+//! temporary-grants.json, pagination.json).
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -193,7 +193,7 @@ fn role(at: usize, item: &Value) -> Result<RoleInput, Invalid> {
     };
     match temporary(at, item) {
         Ok(role) => Ok(role),
-        // Right in form and wrong in content: the validator then tells of this form only.
+        // Right in form and wrong in content: the validator then reports only on this form.
         Err(Broken::Content(issues)) => Err(Invalid::Issues(issues)),
         Err(Broken::Crash) => Err(Invalid::Crash),
         Err(Broken::EmptyRange) => Err(Invalid::EmptyRange),

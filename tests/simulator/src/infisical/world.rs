@@ -156,7 +156,7 @@ pub struct ClientWorld {
     pub client_secret: String,
     /// The identity that signs in with it.
     pub identity: String,
-    /// How long its access tokens live, in seconds; 30 days by default.
+    /// The lifetime of its access tokens, in seconds; 30 days by default.
     #[serde(default = "default_ttl")]
     pub token_ttl: u32,
     /// How long with renewals, in seconds; 30 days by default.

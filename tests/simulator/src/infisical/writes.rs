@@ -74,8 +74,8 @@ impl Call {
         };
         let new_privileges = held.new_privileges.unwrap_or(errors.june_2025());
         if new_privileges {
-            // June 2025 asks for it even to give nothing (infisical-june-2025/permissions.json, 1 and 5); the current
-            // source doesn't look at `no-access`.
+            // June 2025 requires it even to grant nothing (infisical-june-2025/permissions.json, 1 and 5); the current
+            // source ignores `no-access`.
             let gives = |role: &RoleInput| errors.june_2025() || role.slug != "no-access";
             let right = format!("{}:{GRANT_PRIVILEGES}", kind.subject());
             if roles.iter().any(gives) && !rights.allow(&right) {

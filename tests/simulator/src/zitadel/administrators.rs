@@ -90,7 +90,7 @@ async fn list(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result
     Ok(answered(&without_zeroes(json!({"pagination": details, "administrators": rows}))))
 }
 
-/// What a write asks for.
+/// The request of a write.
 struct Asked {
     user: String,
     resource: Map<String, Value>,
@@ -98,7 +98,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Reads a request of this name, and checks it as the server does before it looks at anything else.
+    /// Reads a request of this name, and validates it as the server does before any other check.
     fn read(body: &Bytes, request: &str) -> Result<Self, Refusal> {
         let message: Message = connect::read(body, PACKAGE, request)?;
         let user = message.string("userId", "user_id")?;

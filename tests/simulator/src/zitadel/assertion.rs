@@ -1,4 +1,4 @@
-//! The assertion of the JWT profile: a token that a key's holder signed, and what the server asks of it
+//! The assertion of the JWT profile: a token that a key's holder signed, and what the server requires of it
 //! (zitadel/auth.json, 20 to 53).
 
 use base64::Engine;
@@ -60,7 +60,7 @@ impl Default for Audience {
     }
 }
 
-/// The user whom an assertion speaks for, once everything about it is right.
+/// The user of a valid assertion.
 pub(crate) fn verified(
     credentials: &Credentials,
     assertion: &str,

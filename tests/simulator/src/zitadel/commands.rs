@@ -1,5 +1,5 @@
-//! The writes of members, of projects and of grants, by either API: what is looked at, in which order, and what comes
-//! of it (project-members.json, project-grant-members.json, internal-permissions-v2.json).
+//! The writes of members, of projects and of grants, by either API: what is checked, in which order, and the result
+//! (project-members.json, project-grant-members.json, internal-permissions-v2.json).
 //!
 //! They decide from the events, search reads the projection: that is why a PUT can answer 200 for a member that search
 //! never shows.
@@ -57,7 +57,7 @@ impl Command<'_> {
         self.push(Kind::MemberAdded { user: self.user.clone(), org, granted_org, roles }).await
     }
 
-    /// Makes these the roles of a member. Whether user and project exist is not looked at: a ghost is answered 200
+    /// Sets these roles of a member. Whether user and project exist is not checked: the response for a ghost is 200
     /// (`docs/reference/zitadel.md`, trap 1).
     pub(crate) async fn change(self, roles: Vec<String>) -> Result<Written, Refusal> {
         {
@@ -139,7 +139,7 @@ impl Command<'_> {
         grant.map(|grant| Some(grant.granted_org.clone())).ok_or_else(errors::no_grant_to_add_to)
     }
 
-    /// The methods' own look at the caller's rights: on a grant in the organisation that it was granted to.
+    /// The methods' own check of the caller's permissions: on a grant in the organisation that it was granted to.
     fn check_rights(&self, held: &State, on_project: Permission, on_grant: Permission) -> Result<(), Refusal> {
         let refused = match &self.resource.grant {
             None => {

@@ -17,7 +17,7 @@ use super::world::{GrantWorld, MemberWorld, ZitadelWorld};
 use super::{Scope, ServerGeneration, Zitadel};
 use crate::front::{Nonsense, parsed};
 
-/// `world`, `roles`, `effective`, `rights`, `lag`, `generation`, and what can be changed or deleted by hand.
+/// `world`, `roles`, `effective`, `rights`, `lag`, `generation`, and what can be changed or deleted manually.
 pub(crate) fn routes() -> Router<Zitadel> {
     Router::new()
         .route("/world", get(world).post(add_world))

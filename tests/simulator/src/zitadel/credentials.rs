@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How long an access token lives unless it is said otherwise (zitadel/auth.json, 20).
+/// The lifetime of an access token unless configured otherwise (zitadel/auth.json, 20).
 const TOKEN_LIFETIME: Duration = Duration::from_hours(12);
 
 /// All credentials of an instance.
@@ -16,7 +16,7 @@ pub(crate) struct Credentials {
     pub(crate) keys: HashMap<String, Key>,
     /// Client secrets: user id → secret.
     pub(crate) secrets: HashMap<String, String>,
-    /// How long access tokens live.
+    /// The lifetime of access tokens.
     pub(crate) lifetime: Duration,
 }
 

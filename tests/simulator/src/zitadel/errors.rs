@@ -109,7 +109,7 @@ pub(crate) fn may_not(why: Refused) -> Refusal {
     }
 }
 
-/// A method itself refuses, which is where v2 looks at rights (permissions.json, `summary`).
+/// A method itself refuses, which is where v2 checks permissions (permissions.json, `summary`).
 pub(crate) fn method_may_not(why: Refused) -> Refusal {
     let id = match why {
         Refused::NoMembership => return may_not(why),

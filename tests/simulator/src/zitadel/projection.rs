@@ -22,7 +22,7 @@ pub(crate) struct Projection {
     /// What a user is a member of: an index.
     resources_of: HashMap<String, BTreeSet<Resource>>,
     inserted: u64,
-    /// The time of the last event that was looked at.
+    /// The time of the last processed event.
     pub(crate) seen: Timestamp,
     /// How many events were applied or skipped.
     position: usize,

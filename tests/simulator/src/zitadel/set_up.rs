@@ -160,7 +160,7 @@ impl Zitadel {
         self.state().credentials.secrets.insert(user.to_owned(), secret.to_owned());
     }
 
-    /// Sets how long the access tokens live that are got from now on; 12 h unless this says otherwise.
+    /// Sets the lifetime of access tokens that are issued from now on; 12 h by default.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.state().credentials.lifetime = lifetime;
     }

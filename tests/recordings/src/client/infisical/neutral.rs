@@ -1,4 +1,5 @@
-//! What a healthy Infisical answers to everything but the recorded request. It has one member, whom the scene is about.
+//! The responses of a healthy Infisical to everything except the recorded request. It has one member, the subject of
+//! the scene.
 
 use std::collections::BTreeMap;
 

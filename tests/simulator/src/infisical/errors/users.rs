@@ -10,7 +10,7 @@ impl Errors {
         self.refusal(404, "NotFound", format!("Project membership not found for user {name}"))
     }
 
-    /// A membership id that isn't one, at the current server: before anything else is looked at.
+    /// A membership id that isn't one, at the current server: before any other check.
     pub(crate) fn no_such_membership(self, id: &str) -> Refusal {
         self.refusal(404, "NotFound", format!("Membership with id {id} not found"))
     }
