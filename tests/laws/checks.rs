@@ -1,4 +1,4 @@
-//! What must hold of every step, of every report, and of the state in which nothing is left to do.
+//! What must hold for every step, for every report, and for the state in which nothing is left to do.
 
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::membership::{RoleGrant, RoleState};
@@ -166,7 +166,7 @@ impl World {
                 return Err(format!("the unmanaged {entry:?} is removed by {apply:?}"));
             }
         }
-        // What has been there for longer than a list may be old is carried over as well.
+        // Roles that are older than a list may be are carried over as well.
         let is_old = self.hand_at.max(self.late_at).is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
         let is_planned = matches!(apply.purpose, WritePurpose::Plan { .. } | WritePurpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
@@ -272,7 +272,7 @@ impl World {
                 return Err(format!("{} is reported as Converged and does not count", object.uid()));
             }
             if outcome.kind != PassEnd::Settled {
-                // The change that failed concerns others.
+                // The failed change concerns other declarations.
                 continue;
             }
             for role in &report.status.roles {
@@ -347,7 +347,7 @@ impl World {
             let ready =
                 conditions.filter(|condition| condition.type_ == "Ready").map(|ready| ready.reason.as_str()).next();
             if !matches!(ready, Some("Converged" | "RoleNotFound")) {
-                // What it refuses to adopt or may not take is in the way.
+                // A role that it refuses to adopt or may not revoke prevents it.
                 let declares = |role: &str| object.seen.spec.roles.iter().any(|grant| grant.role == role);
                 let in_the_way = match ready {
                     Some("AlreadyExists") => unended.iter().any(|entry| declares(&entry.role)),

@@ -194,7 +194,7 @@ fn hand(world: &mut World) {
             entries.push(shown_as(Entry::new(role, term)));
         }
         6 => {
-            // What is there becomes permanent.
+            // The present roles become permanent.
             let role = world.random.pick(&OURS);
             entries.iter_mut().filter(|entry| entry.role == role).for_each(|entry| *entry = Entry::permanent(role));
         }

@@ -1,4 +1,4 @@
-//! Objects, observations and times, few of each, so that they meet: four roles, nine instants around now.
+//! Objects, observations and times, few of each, so that they coincide: four roles, nine instants around now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ pub fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
-/// So many minutes after [`now`].
+/// This many minutes after [`now`].
 pub fn minutes(minutes: i64) -> Timestamp {
     now() + SignedDuration::from_mins(minutes)
 }
@@ -165,7 +165,7 @@ pub fn planning_case() -> impl Strategy<Value = PlanningCase> {
     })
 }
 
-/// Entries as a provider shows them that knows no ends.
+/// Entries as shown by a provider without ends.
 pub fn without_ends(entries: &[Entry]) -> Vec<Entry> {
     let roles: BTreeMap<&str, ()> = entries.iter().map(|entry| (entry.role.as_str(), ())).collect();
     roles.into_keys().map(Entry::permanent).collect()

@@ -1,4 +1,4 @@
-//! A provider as docs/reference says it behaves, as far as role lists go.
+//! A provider with the behaviour described in docs/reference, limited to role lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::generators::{member, shown_as, without_ends};
 /// Why a change isn't carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The provider doesn't know a role.
+    /// The provider doesn't have a role.
     UnknownRole(String),
     /// The list as such is refused: the operator must never send such a one.
     Malformed(&'static str),

@@ -44,7 +44,7 @@ fn record(planning_case: &mut PlanningCase) {
     }
 }
 
-/// An object that only ever looked on.
+/// An object that has only ever observed.
 fn observer() -> Layer {
     Layer {
         uid: "observer".to_owned(),
@@ -107,7 +107,7 @@ proptest! {
         }
         let union = union_of(&planning_case);
         let plan = plan(&planning_case.layers, &planning_case.view());
-        // What is tried when it is refused is another law's.
+        // Another law covers what is tried after a refusal.
         if let Some(change) = plan.change() {
             for (role, end) in access(planning_case.entries()) {
                 if !unmanaged(role, &union) || (planning_case.is_base(role) && end.is_some()) {
@@ -209,7 +209,7 @@ proptest! {
 
     #[test]
     fn an_unknown_role_beside_others_changes_no_other_roles_end(mut planning_case in planning_case(), unknown in role()) {
-        // The provider shows no role that it doesn't know.
+        // The provider shows no role that it doesn't have.
         if let Some(member) = &mut planning_case.observed {
             member.entries.retain(|entry| entry.role != unknown);
         }
@@ -270,7 +270,7 @@ proptest! {
         mut planning_case in planning_case(),
         (granted, held, shown) in (term(), term(), term()),
     ) {
-        // They meet on one role.
+        // They coincide on one role.
         let grants = vec![Grant { role: "deployer".to_owned(), term: granted }];
         let managed = |term| BTreeMap::from([("deployer".to_owned(), term)]);
         let counts = Layer { uid: "c".into(), phase: Phase::Counts, grants, managed: managed(granted), ..observer() };

@@ -1,4 +1,4 @@
-//! What random histories found, each in its shortest form.
+//! Failures that random histories found, each in its shortest form.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ fn a_role_that_somebody_added_since_the_list_outlives_the_end_of_another() {
     }
 }
 
-/// Seen failing without `refused_by_observation`: the provider was never asked again.
+/// Seen failing without `refused_by_observation`: the request was never repeated.
 #[test]
 fn an_object_that_may_not_take_a_role_is_carried_out_when_the_role_is_gone() {
     let mut world = of(INFISICAL, true, true, vec![permanent("viewer")]);

@@ -1,4 +1,4 @@
-//! The end of an object: deletionPolicy Delete and Orphan, and the annotation that lets it go with the access.
+//! The end of an object: deletionPolicy Delete and Orphan, and the annotation that releases it with its access.
 
 mod credentials;
 mod namespaces;

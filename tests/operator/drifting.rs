@@ -100,7 +100,7 @@ async fn the_annotation_asks_for_a_reconcile_now() {
     .await;
 }
 
-/// Seen failing with intervals that nothing raises.
+/// Seen failing with intervals that are not raised.
 #[tokio::test]
 async fn a_shorter_interval_than_the_provider_allows_is_raised() {
     with_stage(async |stage| {
@@ -123,7 +123,7 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
         limited.is_listed(2).await;
         let apart = (began.elapsed() - first) / 2;
         assert!(apart >= Duration::from_millis(2_900), "listed every {apart:?}");
-        // In these seconds, which are less than the minute that is the least under a ClusterMembershipProvider.
+        // In these seconds, less than the minimum of a minute under a ClusterMembershipProvider.
         assert_eq!(shared.lists(), of_shared);
     })
     .await;

@@ -38,12 +38,12 @@ impl Subject {
         }
     }
 
-    /// The writes about it that its provider carried out, by its own word.
+    /// The writes about it that its provider reported as carried out.
     pub fn carried_out(&self) -> Vec<Request> {
         self.writes().into_iter().filter(|request| request.status == Some(200)).collect()
     }
 
-    /// Fails unless so many writes about it were sent.
+    /// Fails unless this number of writes about it was sent.
     #[track_caller]
     pub fn was_written(&self, times: usize, why: &str) {
         let writes = self.writes();
@@ -57,8 +57,8 @@ impl Stage {
         if subject.is_at_infisical() { self.simulator.infisical() } else { self.simulator.zitadel() }
     }
 
-    /// Waits until an object waits: Ready is Unknown for this reason, Reconciling says so, nothing is stalled. Returns
-    /// the message.
+    /// Waits until an object waits: Ready is Unknown for this reason, Reconciling is True, Stalled is not. Returns the
+    /// message.
     pub async fn waits(&self, object: &str, reason: &str) -> String {
         self.stands(object, "Unknown", reason, "Reconciling", "Stalled").await
     }
@@ -96,7 +96,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until an event about an object has this reason and says this.
+    /// Waits until an event about an object has this reason and this text.
     pub async fn has_event(&self, object: &str, reason: &str, text: &str) {
         eventually(SOON, &format!("an event {reason} about {object} that says {text:?}"), async || {
             let events = self.api.events(object).await;
@@ -131,7 +131,7 @@ pub fn is_ready(object: &Value) -> bool {
         && object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
-/// Fails unless a message may stand in a status: bounded, visible, without secrets.
+/// Fails unless a message is suitable for a status: bounded, visible, without secrets.
 #[track_caller]
 pub fn assert_presentable(message: &str) {
     assert!(
@@ -164,7 +164,7 @@ pub fn gaps(requests: &[Request]) -> Vec<SignedDuration> {
     requests.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at)).collect()
 }
 
-/// Waits until `is` is true, looking often; says what was expected otherwise.
+/// Waits until `is` is true, with frequent checks; fails with what was expected otherwise.
 pub async fn sees(expected: &str, is: impl Fn() -> bool) {
     let began = std::time::Instant::now();
     while !is() {

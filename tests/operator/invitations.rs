@@ -87,7 +87,7 @@ async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
     with_stage(async |stage| {
         stage.simulator.infisical().be_october_2024();
         lets_invite(&stage).await;
-        // The request that takes it away fails, again and again.
+        // The request that removes it fails repeatedly.
         let failing = Fault::Status(Answer::new(500, json!({"statusCode": 500, "error": "Update"})));
         let patches = Order::next_n(4, failing).on("PATCH", "/memberships/");
         stage.simulator.infisical().order(patches);

@@ -36,7 +36,7 @@ async fn is_reported(stage: &Stage, subject: &Subject) {
     .await;
 }
 
-/// Seen failing without the PATCH of `One::take_away`: the object never goes, the role stays in force.
+/// Seen failing without the PATCH of `One::take_away`: the object is never deleted, the role stays in force.
 #[tokio::test]
 async fn a_deletion_takes_the_access_away_and_lets_the_object_go() {
     with_stage(async |stage| {
@@ -74,7 +74,7 @@ async fn an_end_takes_the_access_away_and_is_no_drift_and_no_reason_to_write_aga
             let end = time(&stage.role_is(&subject.object(), "admin", "Active").await["expirationTime"]);
             subject.ends("admin", end, "of a managed identity").await;
             is_reported(&stage, &subject).await;
-            // The event may be there before the status.
+            // The event may be stored before the status.
             eventually(SOON, "the condition says what stays", async || {
                 let message = stage.says(&subject.object(), "Ready", "True", "Converged").await;
                 if message.contains("remains with the role \"no-access\"") { Ok(()) } else { Err(message) }
@@ -152,7 +152,7 @@ async fn killed_after_the_change_the_next_operator_lets_the_object_go() {
             stage.ready(&subject.object()).await;
         }
         first.kill().await.unwrap();
-        // It had come as far as this: the membership is changed, and no status says so.
+        // The interrupted state: the membership is changed, and no status shows it.
         for subject in [&deleted, &ended] {
             subject.rows_by_hand(left());
         }

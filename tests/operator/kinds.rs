@@ -1,4 +1,4 @@
-//! Every kind of subject has the same life: identities, users and groups of Infisical, members of projects and of
+//! Every kind of subject has the same lifecycle: identities, users and groups of Infisical, members of projects and of
 //! project grants of ZITADEL.
 
 use serde_json::json;
@@ -106,7 +106,7 @@ async fn what_does_not_exist_says_so_for_every_kind() {
     .await;
 }
 
-/// Infisical can't say whether a user exists who isn't in the project.
+/// Infisical can't show whether a user who isn't in the project exists.
 fn reason_of_nobody(name: &str) -> &'static str {
     if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
 }

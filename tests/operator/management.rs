@@ -1,4 +1,4 @@
-//! roleManagement: roles that no object declares go (Exclusive) or stay as they are (Additive).
+//! roleManagement: roles that no object declares are removed (Exclusive) or left unchanged (Additive).
 
 use std::time::Duration;
 

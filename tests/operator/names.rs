@@ -1,4 +1,4 @@
-//! Names are looked up once and kept: a rename moves no rights, and a recycled name inherits none.
+//! Names are looked up once and kept: a rename moves no access, and a recycled name inherits none.
 
 use serde_json::{Value, json};
 use simulator::{RoleRow, worlds};
@@ -135,7 +135,7 @@ async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
         stage.api.apply(&[object]).await;
         let message = stage.is_stalled(&lost.object(), "ProjectNotFound").await;
         assert!(message.contains("\"no-such-project\"") && message.contains("project.id"), "{message}");
-        // Nothing of it was ever granted: it goes at once.
+        // Nothing of it was ever granted: it is deleted immediately.
         stage.delete(&lost.object()).await;
     })
     .await;

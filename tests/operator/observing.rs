@@ -16,7 +16,7 @@ async fn drift_is(stage: &Stage, subject: &Subject, expected: Value) {
     .await;
 }
 
-/// Its object, which only observes, and looks every second.
+/// Its object, which only observes, every second.
 fn observes(subject: &Subject, roles: Value) -> Value {
     subject.declares_with(roles, json!({"managementPolicy": "Observe", "resyncInterval": "1s"}))
 }

@@ -24,7 +24,7 @@ fn subjects(stage: &Stage, name: &str) -> [Subject; 3] {
     [stage.identity(name), stage.person(name), stage.group(name)]
 }
 
-/// Applies the subject's object, which looks each second, and waits until the role's id is written down.
+/// Applies the subject's object, which is observed each second, and waits until the role's id is recorded.
 async fn granted(stage: &Stage, subject: &Subject, roles: Value) {
     stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
     stage.ready(&subject.object()).await;
@@ -52,7 +52,7 @@ fn managed(status: &Value) -> Vec<(&str, Option<&str>)> {
     roles.map(|role| (role["role"].as_str().unwrap(), role["roleId"].as_str())).collect()
 }
 
-/// The object says that the role has another name, and what to do.
+/// The object reports that the role has another name, and what to do.
 async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &str) {
     let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
     assert_contains(&message, &format!("role {former:?} was renamed to {present:?}"));
@@ -96,7 +96,7 @@ async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() 
     .await;
 }
 
-/// `cases/13` on servers of every age: "done" is never said while the role is in force. Seen failing as above.
+/// `cases/13` on servers of every age: success is never reported while the role is in force. Seen failing as above.
 #[tokio::test]
 async fn a_deletion_takes_the_role_away_under_its_new_name() {
     with_stage(async |stage| {
@@ -122,7 +122,7 @@ async fn a_deletion_takes_the_role_away_under_its_new_name() {
     .await;
 }
 
-/// As [`granted`], beside what others have given the subject.
+/// As [`granted`], beside unmanaged roles of the subject.
 async fn granted_beside(stage: &Stage, subject: &Subject, role: &str) {
     let fields = json!({"resyncInterval": "1s", "roleManagement": "Additive"});
     stage.api.apply(&[subject.declares_with(json!([{ "role": role }]), fields)]).await;
@@ -146,7 +146,7 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
         dropped.has(&["viewer"]).await;
         stage.ready(&dropped.object()).await;
         is_reported(&stage, &ended, "releaser", "publisher").await;
-        // A later end is none of the renamed role's.
+        // A later end doesn't apply to the renamed role.
         let later = json!({"duration": "1h", "expirationTime": in_seconds(600)});
         stage.change(&ended, json!({"roles": [{"role": "releaser", "temporary": later}]})).await;
         ended.ends("publisher", end, "renamed").await;
@@ -209,7 +209,7 @@ async fn another_role_under_the_former_name_is_another_role() {
         for subject in [&kept, &adopted] {
             granted_beside(&stage, subject, "releaser").await;
         }
-        // An object that holds on to what it granted adopts nothing.
+        // An object that only holds what it granted adopts nothing.
         stage.change(&kept, json!({"suspend": true})).await;
         stage.reason_is(&kept.object(), "Suspended").await;
         rename(&stage, "releaser", "publisher");
@@ -239,7 +239,7 @@ async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken
         granted_beside(&stage, &subject, "releaser").await;
         rename(&stage, "releaser", "deleted");
         role(&stage, "releaser");
-        // Carried out, and no answer comes before the process dies.
+        // Carried out, and the process is killed before the response.
         let unanswered = Order::next(Fault::DelayAfter(Duration::from_secs(60)));
         stage.simulator.infisical().order(unanswered.on("PATCH", &subject.id));
         subject.by_hand(&["viewer"]);
@@ -279,7 +279,7 @@ async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_sa
     .await;
 }
 
-/// Seen failing with `Written::record` believing every id.
+/// Seen failing with `Written::record` trusting every id.
 #[tokio::test]
 async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_others() {
     with_stage(async |stage| {

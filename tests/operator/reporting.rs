@@ -1,4 +1,5 @@
-//! What an object's status and kubectl say: the target, every role, what is managed, what comes next; and the events.
+//! What an object's status and kubectl show: the target, every role, what is managed, the next transition; and the
+//! events.
 
 use serde_json::{Value, json};
 use simulator::worlds;
@@ -95,7 +96,7 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
     .await;
 }
 
-/// Waits for an event about a subject's object with this reason, of which the note contains all of `parts`.
+/// Waits for an event about a subject's object with this reason, whose note contains all of `parts`.
 async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str]) -> Value {
     eventually(SOON, &format!("an event {reason} about {} with {parts:?}", subject.name), async || {
         let events = stage.api.events(&subject.object()).await;

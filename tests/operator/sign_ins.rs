@@ -1,4 +1,4 @@
-//! The operator signs in to ZITADEL in every way that a provider object can say.
+//! The operator signs in to ZITADEL in every way that a provider object can configure.
 
 use serde_json::{Value, json};
 use simulator::{SubOrganization, worlds};

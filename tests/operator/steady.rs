@@ -1,4 +1,4 @@
-//! What it costs to converge, and to stay so: counted at the API server and at the providers.
+//! The requests needed to converge, and to remain converged: counted at the API server and at the providers.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
         for (project, lists) in lists(&stage) {
             let gaps = gaps(&lists);
             let took: SignedDuration = gaps.iter().sum();
-            // The first may arrive late by as much as the machine is busy; `roster` has the exact promise.
+            // The first may be late on a busy machine; `roster` tests the exact guarantee.
             let most = 4 + took.as_millis() / CONFIRM_SPACING.as_millis();
             let count = i128::try_from(lists.len()).unwrap();
             assert!(
@@ -120,7 +120,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
     .await;
 }
 
-/// Over two intervals: no write anywhere, and one list a project and interval.
+/// Over two intervals: no write, and one list per project and interval.
 async fn stays_as_it_is(stage: &Stage, objects: &[(Subject, Value)]) {
     let plane = &shared().await.0;
     // Requests that leave on time may arrive a little apart.

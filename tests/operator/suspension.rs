@@ -28,7 +28,7 @@ async fn an_object_suspended_from_the_start_grants_nothing() {
             assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
             let object = stage.api.get(&subject.object()).await;
             assert!(is_empty(&object["status"]["managedRoles"]), "{object:#}");
-            // A start counts from the first acceptance, and that is the resumption.
+            // A start counts from the first acceptance, which is the resumption.
             stage.change(&subject, json!({"suspend": false})).await;
             subject.has(&[a, b]).await;
         })
@@ -155,7 +155,7 @@ async fn a_suspended_object_that_names_its_subject_is_compared_too() {
     .await;
 }
 
-/// Waits until `status.drift` has these roles, each with its kind, and `Drifted` says the same.
+/// Waits until `status.drift` has these roles, each with its kind, and `Drifted` reports the same.
 async fn drift_is(stage: &Stage, subject: &Subject, expected: Value) {
     eventually(SOON, &format!("{}: status.drift is {expected}", subject.name), async || {
         let status = stage.api.get(&subject.object()).await["status"].clone();
@@ -205,7 +205,7 @@ async fn a_suspended_object_that_is_deleted_revokes_what_it_granted() {
     .await;
 }
 
-/// Seen to fail without `record::speaks_of_another`: what had been granted was written down nowhere.
+/// Seen to fail without `record::speaks_of_another`: what had been granted was not recorded.
 #[tokio::test]
 async fn an_object_suspended_while_its_grant_is_looked_at_still_revokes_it() {
     const LOOK: Duration = Duration::from_secs(4);

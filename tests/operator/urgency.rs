@@ -12,7 +12,7 @@ use crate::subject::{Subject, each, time};
 /// A temporary role in force, and its end.
 async fn temporary(stage: &Stage, subject: &Subject) -> (&'static str, jiff::Timestamp) {
     let [role, ..] = subject.names();
-    // So that its end relies on a list: there may be roles that others gave.
+    // So that its end relies on a list: there may be unmanaged roles.
     let fields = json!({"roleManagement": "Additive"});
     stage.api.apply(&[subject.declares_with(json!([{"role": role, "temporary": {"duration": "8s"}}]), fields)]).await;
     let end = time(&stage.role_is(&subject.object(), role, "Active").await["expirationTime"]);
@@ -86,7 +86,7 @@ async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
     .await;
 }
 
-/// Seen failing without `Pass::end_unlisted`: nothing is sent until the list is back.
+/// Seen failing without `Pass::end_unlisted`: nothing is sent until the list succeeds.
 #[tokio::test]
 async fn an_end_is_sent_while_lists_fail_and_writes_work() {
     with_stage(async |stage| {

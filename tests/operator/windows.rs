@@ -1,4 +1,4 @@
-//! When a grant runs: from its start, until its end, and not a moment besides.
+//! When a grant is in effect: from its start until its end, and at no other time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What is ZITADEL's own: the organization that is asked, and the order of roles.
+//! Peculiarities of ZITADEL: the organization of a request, and the order of roles.
 
 use serde_json::json;
 use simulator::worlds;
@@ -66,8 +66,8 @@ async fn a_change_is_one_put_of_a_sorted_list() {
     .await;
 }
 
-/// The roles that members can have are configured on the instance: a list with one that was removed there is refused, also
-/// where it is merely sent again.
+/// The roles that members can have are configured on the instance: a list with one that was removed there is refused,
+/// even if it is merely sent again.
 #[tokio::test]
 async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and_is_named() {
     with_stage(async |stage| {

@@ -1,4 +1,4 @@
-//! A provider that answers with anything: without end, drop by drop, elsewhere, with tokens in its errors.
+//! A provider with arbitrary responses: endless, very slow, redirected, with tokens in its errors.
 
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
@@ -10,7 +10,7 @@ use crate::stage::{binary, shared, with_stage};
 use crate::subject::each;
 use crate::support::{SOON, assert_contains, eventually};
 
-/// What the container may have, in KiB (`deploy/base/deployment.yaml`).
+/// The memory limit of the container, in KiB (`deploy/base/deployment.yaml`).
 const MEMORY: u64 = 512 << 10;
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn a_gigabyte_and_a_slow_drip_cost_little_memory_and_a_bounded_time() {
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         stage.ready(&object).await;
         let (method, path) = subject.call(Call::List);
-        // As much as is taken of a list, all of it rows.
+        // As much as is accepted of a list, all of it rows.
         let rows = format!(r#"{{"identityMemberships":[{}1]}}"#, "1,".repeat(30 << 20));
         let cases = [
             ("more than 64 MiB", Fault::Gigabyte),
@@ -95,7 +95,7 @@ async fn a_redirect_to_a_metadata_address_or_to_anybody_is_told_and_not_followed
     .await;
 }
 
-/// What must be shown nowhere: the credential in use, tokens, and what moves a terminal's cursor.
+/// What must not be shown anywhere: the credential in use, tokens, and terminal control sequences.
 const PLANTED: [&str; 2] = ["st.0123456789abcdef.planted", "eyJhbGciOiJIUzI1NiJ9.cGxhbnRlZA"];
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! The operator's finalizer removed by a tenant: added again while the object exists, and what the object granted is
-//! revoked nevertheless when it went without us.
+//! revoked nevertheless when it was deleted without the operator.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{self, SOON, eventually};
 
 const OURS: &str = "membership.dev/revoke";
 
-/// Takes our finalizer off.
+/// Removes the operator's finalizer.
 async fn strip(stage: &Stage, object: &str) {
     finalizers_are(stage, object, json!(null)).await;
 }
@@ -24,7 +24,7 @@ async fn finalizers_are(stage: &Stage, object: &str, finalizers: Value) {
     stage.api.merge(object, &json!({"metadata": {"finalizers": finalizers}})).await;
 }
 
-/// Waits until our finalizer is on an object.
+/// Waits until an object has the operator's finalizer.
 async fn is_held(stage: &Stage, object: &str) {
     eventually(SOON, &format!("{object} has our finalizer"), async || {
         let there = stage.api.get(object).await["metadata"]["finalizers"].clone();
@@ -40,8 +40,8 @@ fn nothing_is_revoked(stage: &Stage, subject: &Subject) {
     }
 }
 
-/// Asks for the end of an object that the operator can't revoke yet, and takes our finalizer off: it is gone, and what it
-/// granted isn't.
+/// Deletes an object that the operator can't revoke yet, and removes the operator's finalizer: the object is gone, and
+/// what it granted remains.
 async fn tear_out(stage: &Stage, subject: &Subject) {
     nothing_is_revoked(stage, subject);
     stage.api.ask_to_delete(&subject.object()).await;
@@ -205,7 +205,7 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
             subject.was_written(written, "after its object was gone");
         })
         .await;
-        // Torn out as an orphan, it leaves what any orphan leaves.
+        // Removed by force as an orphan, it leaves what any orphan leaves.
         let subject = stage.identity("orphan");
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), orphan)]).await;
         stage.ready(&subject.object()).await;

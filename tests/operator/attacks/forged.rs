@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
 
-/// Labels and annotations that look like ours, and one of ours with nonsense in it.
+/// Labels and annotations that look like the operator's, and one of the operator's with an invalid value.
 fn decorated(mut object: Value) -> Value {
     object["metadata"]["labels"] = json!({"membership.dev/managed-by": "operator", "membership.dev/role": "admin"});
     object["metadata"]["annotations"] = json!({

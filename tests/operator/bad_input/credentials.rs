@@ -1,5 +1,5 @@
-//! Credentials that are wrong, missing or not to be read: the provider says what to do, its memberships wait, the
-//! server isn't overloaded, and everything continues when it is corrected.
+//! Credentials that are wrong, missing or unreadable: the provider reports what to do, its memberships wait, the server
+//! isn't overloaded, and everything continues when it is corrected.
 
 use serde_json::{Value, json};
 use simulator::worlds;
@@ -119,7 +119,7 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
             subject.has_now(&[subject.names()[3]], "while the credential is missing");
         }
 
-        // What the message says is what helps.
+        // The advice in the message helps.
         let command: Vec<&str> = command.split_whitespace().collect();
         assert!(command.starts_with(&["create", "rolebinding"]), "{command:?}");
         stage.ns.ok(&command).await;
@@ -223,7 +223,7 @@ async fn a_credential_that_is_rotated_is_read_again_with_one_login_and_loses_no_
         for subject in &subjects {
             stage.ready(&subject.object()).await;
         }
-        // The new secret is there before the old one goes, as it is done without a gap.
+        // The new secret exists before the old one is removed, as in a rotation without a gap.
         infisical.add_client(worlds::INFISICAL_CLIENT_ID, SECOND, worlds::INFISICAL_OPERATOR);
         infisical.clear_requests();
         let data = json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": SECOND});

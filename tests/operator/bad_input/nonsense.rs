@@ -10,7 +10,7 @@ use crate::stage::{shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::changed;
 
-/// An error that tries to get the subject's provider's secrets, control characters and a lot of text into a status.
+/// An error that tries to put the subject's provider's secrets, control characters and a long text into a status.
 fn noisy(subject: &Subject) -> Fault {
     let secret = if subject.is_at_infisical() { worlds::INFISICAL_CLIENT_SECRET } else { worlds::ZITADEL_TOKEN };
     let (status, token) = (500, worlds::INFISICAL_TOKEN);

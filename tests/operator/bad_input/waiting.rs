@@ -1,4 +1,4 @@
-//! An object whose provider object isn't there, or isn't there any more: it waits, and loses nothing.
+//! An object whose provider object doesn't exist, or was deleted: it waits, and loses nothing.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! What changes while a pass waits for the provider's budget counts when its turn comes.
+//! Changes while a pass waits for the provider's quota take effect when its turn comes.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn keep_the_turn(stage: &Stage, blocker: &Subject, object: Value) {
     .await;
 }
 
-/// Waits until an object has written down what it is about to grant.
+/// Waits until an object has recorded what it is about to grant.
 async fn is_about_to_grant(stage: &Stage, subject: &Subject) {
     eventually(SOON, &format!("{} has written down its grants", subject.name), async || {
         let there = stage.api.get(&subject.object()).await;

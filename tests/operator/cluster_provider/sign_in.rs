@@ -32,7 +32,7 @@ fn sign_ins(stage: &Stage, auth: &str) -> usize {
 async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced() {
     with_stage(async |stage| {
         let infisical = stage.simulator.infisical();
-        // A token that was replaced is good no more.
+        // A token that was replaced is no longer valid.
         let good = |not: &str| ClusterWorld {
             audiences: vec![stage.ns.name.clone(), format!("oidc-{}", stage.ns.name)],
             bad_signatures: vec![not.to_owned()],
@@ -70,7 +70,7 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
             subject.has(&["viewer"]).await;
             put(&stage, auth, &token("second")).await;
             infisical.set_cluster(good("first"));
-            // The session ends: the next sign-in takes the token that is there now.
+            // The session ends: the next sign-in uses the present token.
             infisical.revoke_token(worlds::INFISICAL_OPERATOR);
             stage.api.merge(&subject.object(), &json!({"spec": {"roles": [{"role": "deployer"}]}})).await;
             subject.has(&["deployer"]).await;

@@ -1,4 +1,4 @@
-//! A namespace that is deleted whole, by the real namespace controller: Secrets, provider objects and memberships go
+//! A namespace that is deleted by the real namespace controller: Secrets, provider objects and memberships are deleted
 //! together, in no order.
 
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::subject::{Subject, each, with};
 use crate::support::{assert_contains, eventually};
 use std::time::Duration;
 
-/// The namespace controller looks every few seconds.
+/// The namespace controller checks every few seconds.
 const GOES: Duration = Duration::from_secs(60);
 
 async fn is_gone(stage: &Stage, what: &str) {
@@ -89,11 +89,11 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
             let [a, b, ..] = subject.names();
             let object = subject.object();
             let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
-            // The binding may have gone as well.
+            // The binding may have been deleted as well.
             assert_contains(&message, "Secret");
             assert_contains(&message, "deletionPolicy: Orphan");
             subject.has_now(&[a, b], "while it can't be revoked");
-            // The namespace says what it waits for, too.
+            // The namespace reports what it waits for, too.
             let waiting = stage.api.get(&namespace).await["status"]["conditions"].to_string();
             assert_contains(&waiting, "membership.dev/revoke");
         })

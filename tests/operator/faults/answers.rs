@@ -1,4 +1,4 @@
-//! Writes that were carried out and whose answers were lost.
+//! Writes that were carried out and whose responses were lost.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
                 once(&stage, &subject, Call::Remove, &fault);
                 stage.api.ask_to_delete(&object).await;
                 subject.has(&[]).await;
-                // Absence from a list proves nothing: the provider is asked once more, and its own answer counts.
+                // Absence from a list proves nothing: the request is repeated, and the provider's response counts.
                 let removals = subject.writes().len() - 2;
                 assert!(removals <= 2, "{}, {case}: {removals} removals: {:#?}", subject.name, subject.writes());
                 assert_eq!(subject.memberships(), 0, "{}, {case}", subject.name);
@@ -67,7 +67,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
     .await;
 }
 
-/// Longer than the operator waits for an answer.
+/// Longer than the operator waits for a response.
 const NEVER: Duration = Duration::from_secs(40);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A provider that is away.
+//! A provider that is unavailable.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -7,7 +7,7 @@ use simulator::{Fault, Order};
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
 
-/// Longer than it takes until what isn't due is tried ever more rarely.
+/// Longer than it takes until the backoff of what isn't due has increased.
 const AWAY: SignedDuration = SignedDuration::from_secs(14);
 
 /// How long after a provider's return an end that is overdue may take: it is tried every few seconds.

@@ -1,4 +1,4 @@
-//! What a provider can take: one write at a time, and no more than it says.
+//! The limits of a provider: one write at a time, and no more than it allows.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
     const WRITE: Duration = Duration::from_millis(30);
     with_stage(async |stage| {
         let zitadel = stage.simulator.zitadel();
-        // A second provider object on the same instance, and a second project: neither is a way around.
+        // A second provider object on the same instance, and a second project: neither bypasses the limit.
         const SECOND: &str = "400623434683386777";
         zitadel.add_project(SECOND, worlds::ZITADEL_PROJECT_ORG, "warehouse");
         stage.api.apply(&[changed(stage.zitadel_provider(), "/metadata/name", json!("second"))]).await;
@@ -52,7 +52,7 @@ async fn who_is_told_to_wait_waits() {
             let ([a, b, ..], object, front) = (subject.names(), subject.object(), stage.at(&subject));
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
-            // ZITADEL doesn't say how long.
+            // ZITADEL's response has no time to wait.
             let (fault, wait) = match subject.is_at_infisical() {
                 true => (Fault::infisical_rate_limited(3), 3),
                 false => (Fault::zitadel_rate_limited(), 5),

@@ -1,5 +1,4 @@
-//! Writes that ZITADEL answers with yes and never carries out (docs/reference/zitadel.md, trap 4), shows late, or never
-//! shows.
+//! Writes that ZITADEL confirms and never carries out (docs/reference/zitadel.md, trap 4), shows late, or never shows.
 
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ fn loses_the_next(stage: &Stage, subject: &Subject, call: Call) {
     stage.simulator.zitadel().order(Order::next(Fault::LostWrite).on(method, &path));
 }
 
-/// Waits until these roles are in force; until then the object may say no such thing.
+/// Waits until these roles are in force; until then the object must not report it.
 async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]) {
     let expected = crate::stage::set(roles);
     eventually(AFTER_CURES, &format!("{} holds {expected:?}", subject.name), async || {

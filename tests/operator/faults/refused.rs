@@ -1,4 +1,4 @@
-//! Status writes that the API server refuses, when the provider has been written to already.
+//! Status writes that the API server refuses, after the write to the provider.
 
 use serde_json::json;
 
@@ -9,10 +9,10 @@ use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually};
 
-/// How often a status has to be refused, so that several passes have been there.
+/// How often a status has to be refused, so that several passes have been refused.
 const OFTEN: usize = 4;
 
-/// Waits until the API server has answered the operator's status writes about these so often with this code.
+/// Waits until the API server has responded to the operator's status writes about these so often with this code.
 async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subject; 2], code: u16, times: usize) {
     let plane = &shared().await.0;
     let refused = |subject: &Subject| {

@@ -91,7 +91,7 @@ async fn a_fight_over_a_member_ends_after_three_rounds() {
                 stage.has_event(&object, "Failed", "another writer").await;
                 let rounds = subject.writes().len() - before;
                 assert!((3..=4).contains(&rounds), "{}: three rounds, there were {rounds}", subject.name);
-                // Others go on, and this one has stopped.
+                // Others continue, and this one has stopped.
                 let other = if subject.is_at_infisical() { stage.identity("peaceful") } else { stage.user("peaceful") };
                 stage.declare(&other, json!([{ "role": a }])).await;
                 stage.ready(&other.object()).await;

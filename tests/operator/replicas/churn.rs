@@ -1,4 +1,4 @@
-//! Replicas are killed again and again while everything changes: in the end all is as if nothing had happened.
+//! Replicas are killed repeatedly while everything changes: eventually the state is as without the kills.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ async fn killing(plane: &ControlPlane, replicas: &mut [Option<Operator>; 2], unt
     killed
 }
 
-/// Changes one after the other, all of them at least once, some of them away and back.
+/// Changes one after the other, each at least once, some of them and back again.
 async fn changing(stage: &Stage, members: &mut [Member], until: Instant) {
     let (began, total) = (Instant::now(), members.len());
     let pause = (until - began) / u32::try_from(total).unwrap();
@@ -86,7 +86,7 @@ async fn changing(stage: &Stage, members: &mut [Member], until: Instant) {
     }
 }
 
-/// What is there of a member that isn't as it is to be.
+/// The state of a member that isn't as expected.
 async fn wrong(stage: &Stage, member: &Member) -> Option<String> {
     let (roles, holds) = (set(&member.roles()), member.subject.holds());
     let object = stage.api.find(&member.subject.object()).await;

@@ -1,4 +1,4 @@
-//! How soon the other one acts when the first one ends.
+//! How soon the other replica acts after the end of the first.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::support::{SOON, eventually};
 const ANSWER: Duration = Duration::from_millis(1200);
 const LEASE: u64 = 8;
 
-/// Seen to fail without `Keeper::release`: the other one waited until the lease was over.
+/// Seen to fail without `Keeper::release`: the other one waited until the lease had expired.
 #[tokio::test]
 async fn a_replica_that_is_told_to_stop_ends_its_writes_and_hands_over_within_three_seconds() {
     alone(async |plane, stage| {

@@ -45,7 +45,7 @@ async fn a_replica_that_stood_still_past_its_lease_sends_nothing_more() {
             let [a, b, ..] = subject.names();
             subject.has_now(&[a], "by two replicas");
             subject.was_written(1, "by whichever");
-            // What the first one still has in mind isn't what is declared any more.
+            // The plan of the first one is no longer what is declared.
             stage.change(subject, json!({"roles": [{"role": b}]})).await;
             stage.ready(&subject.object()).await;
             subject.has_now(&[b], "by the second replica");

@@ -19,7 +19,7 @@ async fn a_leader_without_an_api_server_writes_no_longer_than_its_lease_allows()
     alone(async |plane, stage| {
         let own = replica(plane, "own", LEASE).await;
         leads_within(&own, Duration::from_secs(30)).await;
-        // ZITADEL keeps no ends: they are writes of ours.
+        // ZITADEL stores no ends: they are writes of the operator.
         let subject = stage.user("cut-off");
         let [a, b, c, _] = subject.names();
         let (soon, late) = (in_seconds(6), in_seconds(15));

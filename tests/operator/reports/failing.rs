@@ -1,4 +1,4 @@
-//! A revocation that fails: of an object that is being deleted, and of a role whose end has come.
+//! A revocation that fails: of an object that is being deleted, and of a role whose end has passed.
 
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order};
@@ -16,7 +16,7 @@ fn removals_fail(stage: &Stage, subject: &Subject) {
     }
 }
 
-/// Waits until so many removals were tried.
+/// Waits until this number of removals was tried.
 async fn is_tried(subject: &Subject, times: usize) {
     eventually(SOON, &format!("{times} tries to revoke {}", subject.name), async || {
         let tries = subject.writes().iter().filter(|write| write.method != "POST").count();
@@ -25,7 +25,8 @@ async fn is_tried(subject: &Subject, times: usize) {
     .await;
 }
 
-/// Fails unless one failed revocation was reported: an event and a warning that say whose roles where, and why.
+/// Fails unless one failed revocation was reported: an event and a warning with the subject, the roles, the place and
+/// the reason.
 async fn is_reported_once(stage: &Stage, subject: &Subject, role: &str, because: &str) {
     let object = subject.object();
     let parts = ["could not revoke", role, &subject.id, because, "503"];
@@ -66,7 +67,7 @@ async fn a_deletion_that_fails_is_reported_once_while_it_is_tried_again_and_agai
         stage.simulator.zitadel().clear_orders();
         each(["pm/stuck-infisical", "pm/stuck-zitadel"], async |object| {
             stage.api.is_gone(object).await;
-            // When it was finally revoked, an event says so.
+            // When it was finally revoked, an event reports it.
             event(&stage, object, "Revoked", &["revoked"]).await;
         })
         .await;
@@ -102,8 +103,8 @@ async fn an_end_that_fails_is_reported_and_the_role_stays_active_and_overdue() {
     .await;
 }
 
-/// Infisical ends a role itself: its row stays until the operator removes it, and gives nothing. Seen failing with every
-/// row taken for access: Active.
+/// Infisical ends a role itself: its row stays until the operator removes it, and grants nothing. Seen failing with
+/// every row considered access: Active.
 #[tokio::test]
 async fn a_role_that_the_provider_has_ended_is_expired_though_its_row_could_not_be_removed() {
     with_stage(async |stage| {

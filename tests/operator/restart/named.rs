@@ -39,7 +39,7 @@ async fn a_restart_looks_no_name_up_again() {
 }
 
 /// A user that an operator invited to the project of an older server when it was killed: the response to its POST had
-/// not come yet. The object that names them is there.
+/// not arrived yet. The object that names the user exists.
 async fn half_in(plane: &ControlPlane, stage: &Stage, name: &str, role_management: &str) -> Subject {
     let infisical = stage.simulator.infisical();
     infisical.be_october_2024();

@@ -1,8 +1,7 @@
-//! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, answering as the real servers do.
-//!
-//! What they do is what was recorded at running servers (`tests/contracts`) and, where nothing could be recorded,
-//! what was read in their source (`docs/reference/infisical.md`, `docs/reference/zitadel.md`). `make test-contracts`
-//! sends the recorded requests to the simulator and compares the answers field by field.
+//! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, with the responses of the real servers.
+//! Their behaviour was recorded at running servers (`tests/contracts`) or, if it could not be recorded, is taken from
+//! their source (`docs/reference/infisical.md`, `docs/reference/zitadel.md`). `make test-contracts` sends the recorded
+//! requests to the simulator and compares the responses field by field.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! What else a kill may meet.
+//! Further cases of a kill.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::stage::{Stage, set};
 use crate::subject::{each, in_seconds, until};
 use crate::support::{changed, eventually};
 
-/// A removal that the provider has carried out and hasn't answered.
+/// A removal that the provider has carried out without a response.
 pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
     let subjects = stage.both("leaving");
     steps.arranged().await;
@@ -103,7 +103,7 @@ pub async fn repair(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// An end that comes while no operator runs.
+/// An end that passes while no operator runs.
 pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     let subjects = stage.both("down");
     steps.arranged().await;
@@ -200,7 +200,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     let of_zitadel = || zitadel.count("POST", "*/members/_search");
     let projects = [worlds::INFISICAL_PROJECT, worlds::INFISICAL_OTHER_PROJECT];
     sees("each project is listed", || projects.iter().all(|project| lists(project) > 0) && of_zitadel() > 0).await;
-    // The other cases take their time, and then the operator is stopped: after that nothing is under way any more.
+    // The other cases take some time, and then the operator is stopped: after that nothing is in progress.
     steps.done().await;
     let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
     assert!(events.is_empty(), "nothing is written to Kubernetes, there was {events:#?}");

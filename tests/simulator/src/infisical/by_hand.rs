@@ -75,7 +75,7 @@ impl Infisical {
     }
 }
 
-/// What goes.
+/// Deletions.
 impl Infisical {
     /// Deletes a project with its memberships.
     pub fn delete_project(&self, project: &str) {

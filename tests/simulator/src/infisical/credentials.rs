@@ -35,7 +35,7 @@ pub(crate) struct Token {
     pub(crate) caller: Caller,
     /// None: it does not end, as a token given in the world.
     pub(crate) life: Option<Life>,
-    /// Revoked tokens are remembered: their answer differs from a token that never was.
+    /// Revoked tokens are kept: the response to them differs from that to an unknown token.
     pub(crate) revoked: bool,
     /// Whether its way of signing in was removed since (kubernetes-auth.json, 117).
     pub(crate) orphaned: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Life {
     max_ttl: u32,
     ends: Timestamp,
     last_end: Timestamp,
-    /// How often it can still be used; none: any number of times.
+    /// The remaining number of uses; none: unlimited.
     uses_left: Option<u32>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum Caller {
     Admin(String),
 }
 
-/// What is wrong with a token, or with a login. The texts are those of the recordings.
+/// The error of a token, or of a login. The texts are those of the recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
     Missing,
@@ -152,7 +152,7 @@ impl State {
         Granted { token, ttl, max_ttl }
     }
 
-    /// Renews a token. A refusal deletes it, although it was still good (identity-extras.json, "renew right after the
+    /// Renews a token. A refusal deletes it, although it was still valid (identity-extras.json, "renew right after the
     /// login").
     pub(crate) fn renew(&mut self, token: &str, now: Timestamp) -> Result<Granted, Denied> {
         self.look_up(token, now)?;
@@ -188,7 +188,7 @@ impl State {
         }
     }
 
-    /// Whose token this is. Asking after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
+    /// The owner of this token. A use after its end deletes it (kubernetes-auth.json, 80 to 87).
     pub(crate) fn look_up(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let Some(known) = self.tokens.get_mut(token) else {
             let has_the_form = token.split('.').count() == 3;
@@ -201,7 +201,7 @@ impl State {
             return Err(Denied::Gone);
         }
         if known.life.as_ref().is_some_and(|life| now >= life.ends) {
-            // June 2025 says the same again (infisical-june-2025/names-and-auth.json, 10 and 11).
+            // June 2025 responds with the same again (infisical-june-2025/names-and-auth.json, 10 and 11).
             known.revoked = self.style != ErrorStyle::June2025;
             return Err(Denied::TtlOver);
         }

@@ -62,7 +62,7 @@ const DEFAULT_TTL: u32 = 2_592_000;
 /// The organisation of everything that names no other.
 pub const DEFAULT_ORG: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
 
-/// The simulated Infisical. Cheap to clone; all clones are one server.
+/// The simulated Infisical. Cheap to clone; all clones share one server.
 ///
 /// What it has in common with every provider (URL, requests, orders, clock) is in [`Front`], which it derefs to.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Infisical {
     }
 }
 
-/// What is there. A subject is the id of an identity, a user or a group.
+/// The state. A subject is the id of an identity, a user or a group.
 impl Infisical {
     /// The role rows of a subject in a project, over all its memberships, ended ones among them.
     pub fn roles(&self, project: &str, subject: &str) -> Vec<RoleRow> {
@@ -150,7 +150,7 @@ impl Infisical {
         self.state().effective(project, subject, at)
     }
 
-    /// How many logins by universal auth there were, good and bad, since the start or the last clearing of the requests.
+    /// The number of logins by universal auth, successful or not, since the start or the last clearing of the requests.
     pub fn logins(&self) -> usize {
         self.count("POST", "/api/v1/auth/universal-auth/login")
     }

@@ -1,4 +1,4 @@
-//! What a test sets up: projects, members, ways of signing in, the age of the server.
+//! The set-up of a test: projects, members, ways of signing in, the version of the server.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use super::{DEFAULT_TTL, ErrorStyle, Generations, Infisical, Limits, RoleRow, Su
 /// The product of a project that names no other.
 const SECRET_MANAGER: &str = "secret-manager";
 
-/// The age of the server. It can be changed at any time: that is an upgrade.
+/// The version of the server. It can be changed at any time, like an upgrade.
 impl Infisical {
-    /// Sets which generations of the paths exist; the first two, unless this says otherwise.
+    /// Sets which generations of the paths exist; the first two, by default.
     pub fn set_generations(&self, generations: Generations) {
         self.state().generations = generations;
     }
 
-    /// Sets whose errors are answered; the current server's, unless this says otherwise.
+    /// Sets which server's errors are returned; the current server's, by default.
     pub fn set_error_style(&self, style: ErrorStyle) {
         self.state().style = style;
     }
@@ -55,13 +55,13 @@ impl Infisical {
         self.be(Generations::All, ErrorStyle::Current);
     }
 
-    /// Sets how many requests a minute are let through; none: all of them.
+    /// Sets the number of accepted requests per minute; none: unlimited.
     pub fn set_limits(&self, limits: Option<Limits>) {
         self.state().meter = Meter::new(limits);
     }
 }
 
-/// Projects and who can be a member.
+/// Projects and possible members.
 impl Infisical {
     /// Adds a project of the organisation, or renames it.
     pub fn add_project(&self, id: &str, slug: &str, name: &str) {
@@ -78,7 +78,7 @@ impl Infisical {
         product.clone_into(&mut self.state().project(id, now).product);
     }
 
-    /// Lets a project manage an identity itself: its membership can be changed and not removed.
+    /// Lets a project manage an identity itself: its membership can be changed but not removed.
     pub fn set_managed_by(&self, identity: &str, project: &str) {
         let now = time::cut(self.now());
         self.state().identity(identity, now).managed_by = Some(project.to_owned());
@@ -90,7 +90,7 @@ impl Infisical {
         name.clone_into(&mut self.state().identity(id, now).name);
     }
 
-    /// Adds a user who has accepted a place in the organisation, or gives one another e-mail address.
+    /// Adds a user who has accepted a seat in the organisation, or changes a user's e-mail address.
     pub fn add_user(&self, id: &str, email: &str, first_name: &str, last_name: &str) {
         let mut state = self.state();
         let org = state.default_org.clone();
@@ -144,7 +144,7 @@ impl Infisical {
         self.add_limited_secret(client_id, secret, identity, None, None);
     }
 
-    /// Adds a secret that works so many times, or until a moment.
+    /// Adds a secret that works this number of times, or until an instant.
     pub fn add_limited_secret(
         &self,
         client_id: &str,

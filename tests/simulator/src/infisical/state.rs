@@ -1,4 +1,4 @@
-//! What the simulated Infisical holds: projects, memberships and all the rest. No HTTP in here.
+//! The state of the simulated Infisical: projects, memberships and everything else. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) new_privileges: Option<bool>,
 }
 
-/// Whose errors the server answers with (`docs/reference/infisical.md`, Errors).
+/// Which server's errors are returned (`docs/reference/infisical.md`, Errors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorStyle {
@@ -103,7 +103,7 @@ pub(crate) enum StoredRole {
     BuiltIn(String),
     /// By the role's id: a renamed slug keeps its assignments.
     Custom(String),
-    /// The literal `custom`, which no role stands behind.
+    /// The literal `custom`, without a role.
     LiteralCustom,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum StoredRole {
 pub struct Window {
     /// The range as it was sent, such as `2h`.
     pub range: String,
-    /// The start as it was sent. It grants nothing and withholds nothing: only the end is enforced.
+    /// The start as it was sent. It has no effect: only the end is enforced.
     pub start: Timestamp,
     /// start + range, computed at the write.
     pub end: Timestamp,
@@ -131,7 +131,7 @@ impl State {
         self.projects.get(project)?.roles.iter().find(|role| role.id == id)
     }
 
-    /// What a slug means in a project.
+    /// The role of a slug in a project.
     pub(crate) fn role_of_slug(&self, project: &str, slug: &str) -> Option<StoredRole> {
         if slug == "custom" {
             return Some(StoredRole::LiteralCustom);
@@ -178,10 +178,10 @@ impl State {
         });
     }
 
-    /// Removes the memberships that a DELETE of an identity or a group removes: all of them at servers without the third
-    /// generation (infisical/concurrency.json, 18), the written one since then (`deleteMembership` in Infisical's
-    /// `backend/src/services/membership-identity/membership-identity-service.ts` and its sibling for groups). How many
-    /// went.
+    /// Removes the memberships that a DELETE of an identity or a group removes: all of them at servers without the
+    /// third generation (infisical/concurrency.json, 18), the written one since then (`deleteMembership` in Infisical's
+    /// `backend/src/services/membership-identity/membership-identity-service.ts` and its sibling for groups). Returns
+    /// how many were removed.
     pub(crate) fn remove_as_asked(&mut self, project: &str, subject: &str) -> usize {
         if !self.generations.third() {
             return self.memberships.remove(project, subject);
@@ -190,9 +190,9 @@ impl State {
         written.map_or(0, |id| usize::from(self.memberships.remove_one(project, subject, &id)))
     }
 
-    /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
-    /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
-    /// may do").
+    /// The roles in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles in
+    /// force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom may
+    /// do").
     pub(crate) fn effective(&self, project: &str, subject: &str, at: Timestamp) -> BTreeSet<String> {
         let in_force =
             || self.memberships.of(project, subject).iter().flat_map(|m| &m.rows).filter(|row| row.active(at));

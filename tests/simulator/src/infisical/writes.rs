@@ -1,8 +1,8 @@
 //! What writes of memberships have in common, for every kind of member.
 //!
-//! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two of them at once meet
-//! as two transactions of the real server do. Readers see a write whole or not at all (infisical/concurrency.json,
-//! "reads while one writer switches").
+//! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two concurrent ones
+//! collide like two transactions of the real server. Readers see a write completely or not at all
+//! (infisical/concurrency.json, "reads while one writer switches").
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl Call {
     }
 }
 
-/// A PATCH that has read what it replaces.
+/// A PATCH that has read the rows that it replaces.
 pub(crate) struct Replacement {
     project: String,
     subject: String,
@@ -154,7 +154,8 @@ impl Replacement {
         let Some(written) = of.iter_mut().find(|m| m.id == self.membership) else {
             return Err(call.errors.went_wrong("InternalServerError"));
         };
-        // Deleted is what was there at the start: what another PATCH has inserted since stays, and the two unite.
+        // Deleted is what was there at the start: what another PATCH has inserted since remains, and the two are
+        // merged.
         written.rows.retain(|row| !self.replaced.contains(&row.id));
         let answer = self.rows.iter().map(|row| written_role(&self.membership, row)).collect();
         written.rows.extend(self.rows);

@@ -1,4 +1,4 @@
-//! The rows of v2's list of administrators: who is one of what, who sees it, and what is looked for.
+//! The rows of v2's list of administrators: the administrators, who may see them, and the filters.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ fn display_name(user: &User) -> String {
     }
 }
 
-/// What a list is narrowed by: all filters must fit.
+/// The filters of a list: all must match.
 pub(crate) enum Filter {
     Users(Vec<String>),
     Role(String),

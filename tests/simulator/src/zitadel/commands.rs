@@ -25,7 +25,7 @@ pub(crate) struct Command<'a> {
     pub(crate) org: Option<&'a str>,
 }
 
-/// A write that was made, now or long ago.
+/// A completed write, now or earlier.
 pub(crate) struct Written {
     pub(crate) sequence: u64,
     pub(crate) at: Timestamp,
@@ -104,7 +104,7 @@ impl Command<'_> {
         held
     }
 
-    /// The member as the write side knows it; a project's only under the right organisation.
+    /// The member on the write side; a project's only under the right organisation.
     fn member<'s>(&self, held: &'s State) -> Option<&'s Member> {
         let member = held.member(&self.resource, &self.user)?;
         let fits = self.is_grant() || self.org.is_none_or(|org| org == member.org);

@@ -1,4 +1,4 @@
-//! What callers show: personal access tokens, access tokens of a sign-in, and what they sign in with.
+//! The credentials of callers: personal access tokens, access tokens of a sign-in, and the credentials of a sign-in.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Credentials {
         self.tokens.insert(token.to_owned(), pat);
     }
 
-    /// Whose token it is, if the API takes it.
+    /// The owner of the token, if the API accepts it.
     pub(crate) fn user_of(&self, token: &str, now: Timestamp) -> Option<&str> {
         let token = self.tokens.get(token)?;
         let holds = token.for_the_api && token.ends.is_none_or(|end| now < end);

@@ -1,4 +1,4 @@
-//! The events that everything follows from, and what the write side makes of them.
+//! The events that determine everything, and their effect on the write side.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -142,8 +142,8 @@ impl Kind {
     }
 }
 
-/// A member as the write side knows it: from the events, never from the projection, so that writes decide rightly
-/// however far search is behind.
+/// A member on the write side: from the events, never from the projection, so that writes decide correctly regardless
+/// of the lag of search.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     /// The project's organisation.

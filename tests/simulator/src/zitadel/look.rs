@@ -1,4 +1,4 @@
-//! What is there: the write side, and what search and rights read.
+//! The state: the write side, and what search and rights read.
 
 use std::collections::BTreeSet;
 

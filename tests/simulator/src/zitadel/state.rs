@@ -1,4 +1,4 @@
-//! What the simulated ZITADEL holds: organisations, users, projects, tokens, and the events that everything else
+//! The state of the simulated ZITADEL: organisations, users, projects, tokens, and the events that everything else
 //! follows from. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -121,7 +121,7 @@ pub(crate) struct Right {
     pub(crate) created: Timestamp,
 }
 
-/// What a server of some age offers.
+/// The APIs of a server version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum ServerGeneration {
@@ -134,7 +134,7 @@ pub enum ServerGeneration {
     V2Only,
 }
 
-/// Where a role of a user holds.
+/// The scope of a user's role.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
@@ -209,7 +209,7 @@ impl State {
         self.projects.get(project).map(|project| project.org.clone()).unwrap_or_default()
     }
 
-    /// What the write side knows of a member.
+    /// The member on the write side.
     pub(crate) fn member(&self, resource: &Resource, user: &str) -> Option<&Member> {
         self.members.get(&(resource.clone(), user.to_owned()))
     }

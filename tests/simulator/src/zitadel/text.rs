@@ -1,4 +1,4 @@
-//! Texts that are searched for, and how they are compared (name-resolution.json, 6 to 17 and 32 to 35).
+//! Search texts, and their comparison (name-resolution.json, 6 to 17 and 32 to 35).
 
 use serde_json::Value;
 
