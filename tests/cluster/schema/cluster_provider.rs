@@ -144,7 +144,7 @@ async fn kubectl_shows_and_explains_it() {
         for field in ["namespaces", "projects", "subjectKinds", "subjects", "roles", "maxDuration", "requireExpirationTime"] {
             assert_contains(&explained, field);
         }
-        assert_contains(&explained, "Nothing is allowed that no rule allows");
+        assert_contains(&explained, "Only what a rule allows is allowed");
     })
     .await;
 }

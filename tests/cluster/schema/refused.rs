@@ -263,9 +263,9 @@ async fn a_name_with_a_character_that_does_not_show_is_refused() {
     let mut cases = Vec::new();
     for name in names.iter().chain(&["\u{200b}ada".to_owned(), "ada\u{200f}".to_owned()]) {
         let subject = with(cases.len(), "/spec/subject", json!({"kind": "User", "name": name}));
-        cases.push((subject, "spec.subject.name", "a character that does not show"));
+        cases.push((subject, "spec.subject.name", "a character that is invisible"));
         let project = with(cases.len(), "/spec/project", json!({"name": name}));
-        cases.push((project, "spec.project.name", "type it instead of pasting it"));
+        cases.push((project, "spec.project.name", "type the text instead of pasting it"));
     }
     expect_refused(cases).await;
 }
@@ -341,7 +341,7 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.caBundle",
             ONE_BUNDLE,
         ),
-        (provider_with(28, "/spec/caBundle", json!({"inline": "TUlJ"})), "spec.caBundle.inline", "not in base64"),
+        (provider_with(28, "/spec/caBundle", json!({"inline": "TUlJ"})), "spec.caBundle.inline", "not base64-encoded"),
         (
             provider_with(29, "/spec/caBundle", json!({"inline": format!("{certificate}-----BEGIN PRIVATE KEY-----")})),
             "spec.caBundle.inline",
