@@ -57,7 +57,7 @@ async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &s
     let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
     assert_contains(&message, &format!("role {former:?} was renamed to {present:?}"));
     assert_contains(&message, &format!("write {present:?} in spec.roles"));
-    assert_contains(&message, "stays in force");
+    assert_contains(&message, "remains in force");
 }
 
 /// Seen failing with `renames::present_name` always returning the recorded name: the role is removed and requested

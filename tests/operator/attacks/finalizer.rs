@@ -67,7 +67,7 @@ async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() 
                 stage.change(&subject, fields.clone()).await;
                 strip(&stage, &subject.object()).await;
                 is_held(&stage, &subject.object()).await;
-                stage.has_event(&subject.object(), "Failed", "is put back").await;
+                stage.has_event(&subject.object(), "Failed", "is added again").await;
                 subject.has_now(&[a], case);
             })
             .await;
