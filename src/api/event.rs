@@ -19,7 +19,7 @@ pub enum EventKind {
     DriftedAway,
     /// The object can't be carried out.
     Failed,
-    /// The object has been waiting for a while.
+    /// The object has been waiting for some time.
     Waiting,
     /// Access that should have ended is still in force.
     RevokeFailed,
