@@ -15,11 +15,11 @@
 //!                              └─ core::step::next_step ─┘
 //! ```
 //!
-//! A pass is a loop: it takes a snapshot and calls [`core::step::decide`], which notes in the memory what was observed and
-//! calls the pure function [`core::step::next_step`]. It carries the [`core::step::Step`] out and decides again, until the
-//! step is a report. A step that waits for a list or for a permit of the quota ends the pass: it leaves a *ticket* in the
-//! queue (or a time, if the list may only begin later), and the next pass gets what the ticket brought. That pass takes a
-//! new snapshot and decides again, so that a permit is used only if a write is still the next step.
+//! A pass is a loop: it takes a snapshot and calls [`core::step::decide`], which notes in the memory what was observed
+//! and calls the pure function [`core::step::next_step`]. It carries out the [`core::step::Step`] and decides again,
+//! until the step is a report. A step that waits for a list or for a permit of the quota ends the pass: it leaves a
+//! *ticket* in the queue (or a time, if the list may only begin later), and the next pass gets what the ticket brought.
+//! That pass takes a new snapshot and decides again, so that a permit is used only if a write is still the next step.
 //!
 //! | stage | in `controller/reconcile.rs` | modules | what is decided |
 //! |---|---|---|---|
@@ -42,8 +42,9 @@
 //!    woken in the queue with the urgency of a grant.
 //! 2. The first pass finds no list of the project: `Step::Observe`. The pass ends with a ticket for the list.
 //! 3. The next pass has the list. The grant is in effect and not recorded, so that the plan does not contain it yet:
-//!    `Step::Record`. One PATCH adds the finalizer `membership.dev/revoke` and the annotation with the role and its window.
-//!    (Before the first membership of a provider object, [`controller::in_use`] adds a finalizer to that.) The loop goes on.
+//!    `Step::Record`. One PATCH adds the finalizer `membership.dev/revoke` and the annotation with the role and its
+//!    window. (Before the first membership of a provider object, [`controller::in_use`] adds a finalizer to that.) The
+//!    loop continues.
 //! 4. The grant is recorded, and the plan contains it: `Step::Apply`. The pass has no permit, and ends with a ticket for one.
 //!    (A change that could overwrite what another writer has added first needs a list that began after it was planned.)
 //! 5. With the permit, the pass takes a new snapshot and decides again. If the step is still a write, `apply::send` sends
@@ -54,22 +55,21 @@
 //! 7. Nothing differs: `Step::Report`. The status is written; its `managedRoles` now contain the record, and
 //!    `observedPendingGrants` has the number of the record. The key waits for the next start or end of a grant, or for the
 //!    resync.
-//! 8. At the end of the window, the queue starts a pass with the urgency of an end. The grant is not in effect any more, the
-//!    plan removes the role, and steps 4 to 7 follow.
+//! 8. At the end of the window, the queue starts a pass with the urgency of an end. The grant is no longer in effect,
+//!    the plan removes the role, and steps 4 to 7 follow.
 //! 9. After `kubectl delete`, the declaration counts as leaving. If it has recorded nothing (its grants have ended),
-//!    `Step::Release` removes the finalizer at once. Otherwise the plan removes what it recorded and no other declaration
-//!    keeps; when that is confirmed, the report releases the object (`controller::release`).
+//!    `Step::Release` removes the finalizer immediately. Otherwise the plan removes what it recorded and no other
+//!    declaration keeps; when that is confirmed, the report releases the object (`controller::release`).
+//! # Outside the pipeline
 //!
-//! # Beside the pipeline
-//!
-//! - [`controller::providers`] checks provider objects and makes their [`controller::connections`]; [`controller::in_use`]
-//!   keeps a provider object until its memberships are gone.
+//! - [`controller::providers`] checks provider objects and creates their [`controller::connections`];
+//!   [`controller::in_use`] keeps a provider object until its memberships are gone.
 //! - [`controller::tombstones`] keeps objects that were deleted after another writer had removed their finalizers, and
 //!   [`controller::replaced`] the access at a former endpoint; both are declarations of a target like any other.
 //! - [`controller::faults`] decides when a pass that the API server stopped is retried. While the API server is unavailable,
 //!   `controller::probe` probes it, and [`controller::state::outage`] has what waits.
-//! - [`controller::state`] is what the process remembers; nothing there begins a request. [`controller::garbage`] drops the
-//!   memory of what is gone.
+//! - [`controller::state`] is the state in memory; nothing there begins a request. [`controller::garbage`] drops the
+//!   state of objects that no longer exist.
 //! - [`lease`] decides which replica may write. All requests to the API server go through `kubernetes`, which has their time
 //!   limits.
 //! - [`cli::verify`] drives [`core::step::next_step`] against a real server, for a ProjectMembership in memory.

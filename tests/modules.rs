@@ -164,7 +164,7 @@ fn uses_in_controller() -> std::collections::BTreeMap<String, std::collections::
 fn the_modules_of_the_controller_build_on_each_other_in_one_direction() {
     let mut uses = uses_in_controller();
     assert!(uses["reconcile"].contains("snapshot") && uses["context"].contains("state::targets"), "{uses:#?}");
-    // Those that use nothing that is left are taken away, until only cycles are left.
+    // Those that use nothing that is left are removed, until only cycles are left.
     while let Some(last) = uses.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
         uses.remove(&last);
         uses.values_mut().for_each(|used| used.retain(|used| *used != last));

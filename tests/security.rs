@@ -1,4 +1,4 @@
-//! `docs/security.md` names tests: each of them exists, so that the page can't claim what nobody looks at.
+//! `docs/security.md` names tests: each of them exists, so that every claim of the page is tested.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails in a test is to stop it")]
 

@@ -76,7 +76,7 @@ async fn converge(stage: &Stage, checks: &mut Checks) {
 }
 
 async fn names(stage: &Stage, checks: &mut Checks) {
-    scene("2. a name stands for whom it stood for first: Ada's e-mail goes to somebody else");
+    scene("2. a name is resolved once: Ada's e-mail address is given to another user");
     let newcomer = "00000000-0000-4000-8000-00000000ada2";
     stage.infisical().rename_user(worlds::INFISICAL_ADA, "ada.king@acme.example");
     stage.infisical().add_user(newcomer, worlds::INFISICAL_ADA_EMAIL, "Ada", "Yonath");
@@ -85,7 +85,9 @@ async fn names(stage: &Stage, checks: &mut Checks) {
     let said = stage.wait_for(&handled, "now").await;
     checks.is("the operator has looked again", said == "now", || said);
     let holds = infisical(stage, newcomer);
-    checks.is("Infisical: whoever has the e-mail now holds nothing", holds.is_empty(), || format!("{holds:?}"));
+    checks.is("Infisical: the present holder of the e-mail address holds nothing", holds.is_empty(), || {
+        format!("{holds:?}")
+    });
     let holds = infisical(stage, worlds::INFISICAL_ADA);
     checks.is("Infisical: Ada is deployer still", holds == roles(&["deployer"]), || format!("{holds:?}"));
     let mails = stage.infisical().mails().len();
@@ -94,7 +96,7 @@ async fn names(stage: &Stage, checks: &mut Checks) {
 
 async fn apply_again(stage: &Stage, checks: &mut Checks) {
     scene("3. kubectl apply of the same files again: nothing is written");
-    // What is still being told of the first time isn't this scene's.
+    // Events about the first time don't belong to this scene.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let writes =
         || stage.infisical().requests().iter().chain(&stage.zitadel().requests()).filter(|r| is_write(r)).count();
@@ -193,8 +195,7 @@ async fn drift(stage: &Stage, checks: &mut Checks) {
     stage.infisical().add_role(worlds::INFISICAL_PROJECT, deployer, RoleRow::permanent("admin"));
     let began = Instant::now();
     let by_hand = infisical(stage, deployer);
-    checks
-        .is("Infisical: somebody made ci-deployer admin by hand", by_hand.contains("admin"), || format!("{by_hand:?}"));
+    checks.is("Infisical: ci-deployer was made admin manually", by_hand.contains("admin"), || format!("{by_hand:?}"));
     checks
         .becomes("Infisical: ci-deployer is deployer again", LIMIT, roles(&["deployer"]), || infisical(stage, deployer))
         .await;
@@ -202,7 +203,7 @@ async fn drift(stage: &Stage, checks: &mut Checks) {
         format!("{:?}", began.elapsed())
     });
     let events = ["get", "events", "--field-selector=reason=Drifted", "--output=jsonpath={.items[*].message}"];
-    let said = stage.wait_for(&events, "nobody declares it").await;
+    let said = stage.wait_for(&events, "is not declared").await;
     checks.is("an event tells of it", said.contains("admin"), || said);
 }
 

@@ -1,5 +1,5 @@
-//! Characters that do not show, or that change the order in which others show: in a name they make one subject look like
-//! another. The one list for what the schema refuses and for what is left out of messages.
+//! Invisible characters, and characters that change the order in which others are displayed: in a name they make one
+//! subject look like another. The only list, for what the schema refuses and for what is removed from messages.
 
 /// Control characters, and the line and paragraph separators.
 const CONTROL: &[(char, char)] = &[('\0', '\u{1f}'), ('\u{7f}', '\u{9f}'), ('\u{2028}', '\u{2029}')];
@@ -32,18 +32,18 @@ const INVISIBLE: &[(char, char)] = &[
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character does not show, or reorders others.
+/// Whether a character is invisible, or reorders others.
 pub fn is_hidden(c: char) -> bool {
     [CONTROL, REORDERING, INVISIBLE].into_iter().flatten().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// A pattern (RE2) of one character that does not show or reorders others.
+/// A pattern (RE2) of one character that is invisible or reorders others.
 pub fn hidden() -> String {
     class(&[CONTROL, REORDERING, INVISIBLE])
 }
 
-/// A pattern (RE2) of one character that no text may have, but for tabs and line ends: one that controls a terminal, or
-/// reorders others. What only does not show is part of how some scripts and emoji are written.
+/// A pattern (RE2) of one character that no text may have, except for tabs and line ends: one that controls a terminal,
+/// or reorders others. Characters that are only invisible are part of how some scripts and emoji are written.
 pub fn disruptive() -> String {
     let besides_lines = [('\0', '\u{8}'), ('\u{b}', '\u{c}'), ('\u{e}', '\u{1f}'), ('\u{7f}', '\u{9f}')];
     class(&[&besides_lines, REORDERING])
@@ -66,7 +66,7 @@ mod tests {
     }
 
     proptest! {
-        /// Unicode's own list of what does not show, its control and its formatting characters.
+        /// Unicode's own list of invisible characters, its control and its formatting characters.
         #[test]
         fn what_unicode_calls_ignorable_or_formatting_is_hidden(
             ignorable in chars(r"\p{Default_Ignorable_Code_Point}"),

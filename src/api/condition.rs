@@ -7,19 +7,19 @@ pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 /// Why an object is ready or isn't. The names are the contract with users (alerts and `kubectl wait` use them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
-    /// The provider holds what is declared (also: everything expired, or only scheduled).
+    /// The provider has what is declared (also: everything expired, or only scheduled).
     Converged,
     /// `spec.suspend` is true.
     Suspended,
-    /// `managementPolicy: Observe`: what is there was looked at, nothing was written.
+    /// `managementPolicy: Observe`: the provider was read, nothing was written.
     Observed,
-    /// Work is under way.
+    /// Work is in progress.
     Progressing,
-    /// The provider said yes and hasn't done it.
+    /// The provider accepted the request and hasn't carried it out.
     Unconfirmed,
-    /// The provider's limits, or ours, make it wait.
+    /// It waits for the provider's limits, or the operator's.
     RateLimited,
-    /// The provider can't be reached, or answers nonsense.
+    /// The provider can't be reached, or its responses are invalid.
     Unreachable,
     /// The provider object doesn't exist (yet).
     ProviderNotFound,
@@ -29,13 +29,13 @@ pub enum Reason {
     Unauthorized,
     /// The object is being deleted and its access couldn't be revoked yet.
     RevokeFailed,
-    /// The spec can't be carried out as it stands.
+    /// The spec can't be carried out as it is.
     InvalidSpec,
     /// No allow rule covers it.
     NotAllowed,
-    /// Another provider object leads on this target.
+    /// Another provider object takes precedence on this target.
     Conflict,
-    /// `adoptionPolicy: Refuse` and a declared role was there before.
+    /// `adoptionPolicy: Refuse`, and a declared role existed before.
     AlreadyExists,
     /// The provider doesn't know a declared role.
     RoleNotFound,
@@ -43,9 +43,9 @@ pub enum Reason {
     SubjectNotFound,
     /// The provider doesn't know the project.
     ProjectNotFound,
-    /// ZITADEL took the member and its search will never show it.
+    /// ZITADEL accepted the member, and its search will never show it.
     MemberNotListed,
-    /// The credential's rights don't suffice.
+    /// The credential's permissions are insufficient.
     Forbidden,
     /// The provider refuses the request for another reason.
     Rejected,

@@ -5,25 +5,25 @@
 pub enum EventKind {
     /// Roles were granted.
     Granted,
-    /// Roles that nobody declares any more were taken away.
+    /// Roles that are no longer declared were revoked.
     Revoked,
-    /// Roles whose end has come were taken away.
+    /// Roles whose end has passed were revoked.
     Expired,
     /// Roles were not granted, because their windows ended before they could be.
     NotGranted,
-    /// All access was taken away, and the membership stays: the provider doesn't let it be removed.
+    /// All access was revoked, but the membership remains: the provider doesn't allow its removal.
     MembershipKept,
-    /// Roles that were taken away or shortened by hand were put back.
+    /// Roles that were removed or shortened manually were restored.
     DriftedBack,
-    /// Roles that were added by hand were taken away.
+    /// Roles that were added manually were revoked.
     DriftedAway,
     /// The object can't be carried out.
     Failed,
-    /// The object has been waiting for a while.
+    /// The object has been waiting for some time.
     Waiting,
     /// Access that should have ended is still in force.
     RevokeFailed,
-    /// An administrator let the object go without revoking.
+    /// An administrator released the object without revoking.
     Abandoned,
     /// A provider can't be used.
     NotReady,
@@ -50,7 +50,7 @@ impl EventKind {
         }
     }
 
-    /// The type of the event: Normal, or Warning for what somebody should look at.
+    /// The type of the event: Normal, or Warning for what needs attention.
     pub fn type_(self) -> &'static str {
         match self {
             Self::Granted | Self::Revoked | Self::Expired | Self::Ready => "Normal",
@@ -66,7 +66,7 @@ impl EventKind {
         }
     }
 
-    /// What the operator did or tried, as one word for machines.
+    /// What the operator did or tried, as one machine-readable word.
     pub fn action(self) -> &'static str {
         match self {
             Self::Granted | Self::NotGranted => "Grant",

@@ -25,9 +25,9 @@ pub use time::Time;
 pub const FINALIZER: &str = "membership.dev/revoke";
 /// Keeps a provider object while memberships of it hold access.
 pub const IN_USE: &str = "membership.dev/in-use";
-/// Any new value asks for a reconcile now, as Flux's `reconcile.fluxcd.io/requestedAt` does.
+/// Any new value requests a reconcile now, as Flux's `reconcile.fluxcd.io/requestedAt` does.
 pub const RECONCILE_AT: &str = "membership.dev/reconcile-at";
-/// What an object is about to grant: written before the provider is asked, see [`membership::PendingGrants`].
+/// What an object is about to grant: written before the request to the provider, see [`membership::PendingGrants`].
 pub const PENDING_GRANTS: &str = "membership.dev/pending-grants";
-/// `"true"` lets an object go while the access stays at the provider; only administrators may set it.
+/// `"true"` releases an object and leaves the access in place at the provider; only administrators may set it.
 pub const ABANDON: &str = "membership.dev/abandon";

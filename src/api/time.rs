@@ -42,8 +42,8 @@ impl fmt::Display for Time {
     }
 }
 
-/// Writes an instant of a status. One that the schema does not admit (a window without a start or an end, a year that a
-/// provider invented) becomes the nearest that it does, or the API server would refuse the whole status.
+/// Writes an instant of a status. One that the schema does not admit (a window without a start or an end, an impossible
+/// year from a provider) becomes the nearest admitted one; otherwise the API server would refuse the whole status.
 pub fn in_status<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     let (first, last) = STATUS_TIMES;
     at.map(|at| at.clamp(first, last)).serialize(serializer)

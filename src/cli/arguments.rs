@@ -14,7 +14,7 @@ use crate::provider::address::Cidr;
 use crate::provider::http::{Policy, Proxies};
 use crate::telemetry::LogFormat;
 
-/// Keeps project memberships of Infisical and ZITADEL as declared, temporary grants included.
+/// Manages project memberships of Infisical and ZITADEL as declared, temporary grants included.
 #[derive(Parser, Debug)]
 #[command(version, about)]
 pub struct Arguments {
@@ -30,14 +30,14 @@ pub enum Command {
     Run(Run),
     /// Print the CustomResourceDefinitions as YAML.
     Crds(Crds),
-    /// Check a server: the life of a membership in a project of yours, which is left as it was found.
+    /// Check a server: create, change and remove memberships in one of your projects, which is restored afterwards.
     VerifyProvider(Box<VerifyProvider>),
 }
 
-/// Where the CustomResourceDefinitions go.
+/// Where the CustomResourceDefinitions are written.
 #[derive(Args, Debug)]
 pub struct Crds {
-    /// Write one file a kind into this folder instead.
+    /// Write one file per kind into this directory instead.
     #[arg(long, value_name = "FOLDER")]
     pub directory: Option<PathBuf>,
 }
@@ -45,16 +45,16 @@ pub struct Crds {
 /// How to run the controller.
 #[derive(Args, Debug)]
 pub struct Run {
-    /// Where /metrics, /healthz and /readyz are served.
+    /// The address on which /metrics, /healthz and /readyz are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
-    /// How logs are written.
+    /// The format of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value = "json")]
     pub log_format: LogFormat,
     /// A host whose URL may be http instead of https. May be given several times.
     #[arg(long, value_name = "HOST")]
     pub allow_http: Vec<String>,
-    /// An address range that a provider's URL may lead to although it is loopback, link-local or a metadata service.
+    /// An address range that a provider's URL may resolve to although it is loopback, link-local or a metadata service.
     /// May be given several times.
     #[arg(long, value_name = "CIDR")]
     pub allow_address: Vec<Cidr>,
@@ -62,23 +62,24 @@ pub struct Run {
     /// host may be named, and no proxy of HTTPS_PROXY is used: behind a proxy no address can be checked.
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub allowed_hosts: Vec<String>,
-    /// The only namespaces whose objects are looked at, with commas. The rights are asked for in these only (Roles instead
-    /// of a ClusterRole: deploy/namespaced), and ClusterMembershipProviders, which belong to no namespace, aren't served.
-    /// Without it: all namespaces.
+    /// The only namespaces whose objects are watched, separated by commas. Permissions are needed in these only (Roles
+    /// instead of a ClusterRole: deploy/namespaced), and ClusterMembershipProviders, which are not namespaced, aren't
+    /// served. Without it: all namespaces.
     #[arg(long, env = "WATCH_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = namespace)]
     pub watch_namespaces: Vec<String>,
-    /// Whether a Lease says which of several replicas acts. Without it: where there is a namespace for one, as in a Pod.
+    /// Whether a Lease determines which of several replicas is the leader. Without it: if there is a namespace for one,
+    /// as in a Pod.
     #[arg(long, env = "LEADER_ELECTION", value_name = "true|false")]
     pub leader_election: Option<bool>,
     /// The namespace of the Lease. In a Pod it is the Pod's own.
     #[arg(long, env = "LEASE_NAMESPACE", value_name = "NAMESPACE")]
     pub lease_namespace: Option<String>,
-    /// For how long the Lease is taken, from 5s to 10m: what another replica waits at most when one is killed. Below 60s
-    /// writes to a provider are given half of it, instead of 30s, to be answered.
+    /// The duration of the Lease, from 5s to 10m: the longest that another replica waits after the leader is killed.
+    /// Below 60s the time limit of a write to a provider is half of it, instead of 30s.
     #[arg(long, env = "LEASE_DURATION", value_name = "DURATION", default_value = "60s", value_parser = terms)]
     pub lease_duration: LeaseTerms,
-    /// The folder with the operator's own projected tokens, one file an audience, for ClusterMembershipProviders with
-    /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens say their audiences.
+    /// The directory of the operator's own projected tokens, one file per audience, for ClusterMembershipProviders with
+    /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens contain their audiences.
     #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
     pub token_directory: PathBuf,
 }
@@ -97,7 +98,7 @@ fn namespace(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let label = (1..=63).contains(&text.len()) && text.chars().all(fits);
     let edges = !text.starts_with('-') && !text.ends_with('-');
-    (label && edges).then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is no namespace's name"))
+    (label && edges).then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not a namespace name"))
 }
 
 impl Run {
@@ -130,8 +131,8 @@ impl Run {
             (Some(true) | None, Some(namespace)) => {
                 Ok(Some(lease::LeaseConfig { namespace, terms: self.lease_duration }))
             }
-            (Some(true), None) => Err("there is no namespace for the Lease: name one with --lease-namespace, or set \
-                     --leader-election=false where no other replica runs"
+            (Some(true), None) => Err("there is no namespace for the Lease: set one with --lease-namespace, or set \
+                     --leader-election=false if no other replica runs"
                 .to_owned()),
         }
     }

@@ -60,7 +60,7 @@ pub async fn carry_out(
     answer
 }
 
-/// Asks the provider why a member that it accepted is not listed.
+/// Determines why a member that the provider accepted is not listed.
 pub async fn explain(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit) {
     let ConnectedSnapshot { snapshot, connection, .. } = taken;
     let answer = connection.provider.explain_absence(&permit, &snapshot.target).await;

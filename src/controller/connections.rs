@@ -100,10 +100,10 @@ impl ConnectionState {
     }
 }
 
-/// What is kept of a provider object that was removed by force while its memberships held access.
+/// The data that is kept about a provider object that was removed by force while its memberships held access.
 #[derive(Clone)]
 pub struct RetiredProvider {
-    /// The provider object as it was when the connection was made, with its rules.
+    /// The provider object as it was when the connection was created, with its rules.
     pub named: NamedProvider,
     pub connection: Arc<Connection>,
 }
@@ -112,7 +112,7 @@ pub struct RetiredProvider {
 #[derive(Default)]
 pub struct Connections {
     links: Mutex<HashMap<ProviderKey, ConnectionState>>,
-    /// How many connections were made.
+    /// The number of connections created so far.
     made: AtomicU64,
     /// Those of provider objects that were removed by force, by key and endpoint.
     retired: Mutex<HashMap<(ProviderKey, String), RetiredProvider>>,
@@ -143,7 +143,7 @@ impl Connections {
         connection.is_some_and(|connection| connection.endpoint == endpoint)
     }
 
-    /// Removes a provider object that is gone.
+    /// Removes a provider object that was deleted.
     pub fn remove(&self, key: &ProviderKey) {
         self.links().remove(key);
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -155,7 +155,7 @@ impl Connections {
         self.all_retired().insert((key.clone(), endpoint), retired);
     }
 
-    /// What is kept of a provider object with this key that stood for this endpoint.
+    /// The data that is kept about a provider object with this key and endpoint.
     pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<RetiredProvider> {
         self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
     }
@@ -191,8 +191,7 @@ impl Connections {
         budget.quota(key.to_string(), limits)
     }
 
-    /// Forgets the endpoints that no provider object uses any more, as soon as none of the requests sent to them counts
-    /// any more.
+    /// Drops the endpoints that no provider object uses any more, as soon as none of the requests sent to them counts.
     pub fn forget_unused_endpoints(&self) {
         self.budgets().retain(|_, budget| !budget.is_unused());
     }

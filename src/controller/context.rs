@@ -46,7 +46,7 @@ pub struct Context {
     pub outage: Arc<Outage>,
     /// The quota for writes to memberships: namespaces are served in turn (round robin).
     pub turns: Quota,
-    /// Which objects share a target, and what is remembered of each target.
+    /// Which objects share a target, and the state of each target.
     pub targets: Targets,
     /// Objects that were deleted without the operator's release: their finalizer was removed by force.
     pub tombstones: Tombstones,
@@ -86,13 +86,13 @@ impl Context {
         watched.or_else(|| self.tombstones.get(reference))
     }
 
-    /// The present version of this object; `None` if it is gone, even if another object has its name.
+    /// The present version of this object; `None` if it was deleted, even if another object has its name.
     pub fn still_there(&self, object: &ProjectMembership) -> Option<Arc<ProjectMembership>> {
         self.latest(&ObjectRef::from_obj(object)).filter(|latest| latest.uid() == object.uid())
     }
 
     /// The present versions of the declarations of a target. An object that is being deleted and has nothing left to
-    /// revoke counts as gone, even if the watch does not show yet that the operator has released it.
+    /// revoke counts as deleted, even if the watch does not show yet that the operator has released it.
     pub fn declarations(&self, unit: &Unit) -> Vec<Arc<ProjectMembership>> {
         let objects = self.targets.declarations(unit).into_iter().filter_map(|reference| self.latest(&reference));
         let is_there = |object: &Arc<ProjectMembership>| {
@@ -117,7 +117,7 @@ impl Context {
     }
 
     /// The uids of all objects of all three kinds; `None` while a list is in progress, because it is unknown then which
-    /// objects are gone.
+    /// objects were deleted.
     pub fn uids(&self) -> Option<HashSet<String>> {
         let listed = !self.listing.load(Ordering::Acquire);
         listed.then(|| {
@@ -126,8 +126,8 @@ impl Context {
         })
     }
 
-    /// Forgets what was reported about objects that are gone: those whose deletion was not watched, and those about which
-    /// a pass reported something while they were being removed.
+    /// Drops what was reported about objects that no longer exist: those whose deletion was not watched, and those
+    /// about which a pass reported something while they were being removed.
     pub fn forget_missing_reports(&self) {
         self.reports.forget_missing(&self.metrics, || {
             let memberships = self.memberships.state().into_iter().filter_map(|object| object.uid());

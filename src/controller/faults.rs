@@ -16,14 +16,14 @@ use crate::core::report::never_acted;
 use crate::core::snapshot;
 use crate::provider::Urgency;
 
-/// How soon a pass whose inputs have changed runs again: what changed them may be under way still.
+/// How soon a pass whose inputs have changed runs again: the change may still be in progress.
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
 /// Why a pass ended early.
 pub enum EarlyEnd {
     /// The inputs of the pass have changed: it starts again.
     Overtaken,
-    /// The API server refused or failed requests.
+    /// The API server refused requests, or requests failed.
     Faults(Vec<ObjectFault>),
 }
 
@@ -72,7 +72,7 @@ fn retry(ctx: &Context, unit: &Unit, fault: &ObjectFault) -> Option<(Duration, U
     let (now, concern) = (ctx.now(), FaultScope::of(error));
     let in_a_row = reporting::fault(ctx, object.as_ref(), error);
     let declarations = ctx.declarations(unit);
-    // An object that only has to be released needs nothing but the API server.
+    // An object that only has to be released needs only the API server.
     let needs_provider =
         |object: &&Arc<ProjectMembership>| object.metadata.deletion_timestamp.is_none() || !never_acted(object);
     let urgencies = declarations.iter().filter(needs_provider).map(|object| snapshot::urgency_of(object, now));
@@ -90,7 +90,7 @@ fn retry(ctx: &Context, unit: &Unit, fault: &ObjectFault) -> Option<(Duration, U
     Some((failed.next_end.map_or(spread, |end| spread.min(end)), urgency))
 }
 
-/// A wait with a jitter of a tenth, so that what failed together is not retried together.
+/// A wait with a jitter of a tenth, so that passes that failed together are not retried together.
 pub fn spread(wait: Duration, key: &(impl Hash + ?Sized), failures: u32) -> Duration {
     let mut hasher = DefaultHasher::new();
     (key, failures).hash(&mut hasher);

@@ -1,9 +1,8 @@
 //! A provider object must exist longer than the access that was granted through it. The finalizer
 //! `membership.dev/in-use` is added to it before its first membership gets a finalizer, and is removed when the
-//! provider object is being deleted and none of its memberships has a finalizer any more.
-//!
-//! The finalizer stays on a provider object that isn't being deleted: removing and adding it with every grant that ends
-//! and starts would cost two writes each.
+//! provider object is being deleted and none of its memberships has a finalizer any more. The finalizer is kept on a
+//! provider object that isn't being deleted: removing and adding it with every grant that ends and starts would cost
+//! two writes each.
 //!
 //! Work on one provider object never waits for another. The memberships that are being finalized are counted; the count
 //! is not a lock, so that nothing is locked while their writes wait for the quota. Only the PATCH that adds the
@@ -45,9 +44,9 @@ impl Drop for FinalizingGuard<'_> {
 
 /// Why a membership could not be finalized.
 pub enum FinalizeError {
-    /// The provider object is gone, is being deleted or is another one.
+    /// The provider object was deleted, is being deleted or is another one.
     Overtaken,
-    /// The API server refused or failed a request.
+    /// The API server refused a request, or it failed.
     Kubernetes(Arc<kube::Error>),
 }
 

@@ -1,8 +1,8 @@
 //! The controller: what is watched, which target is worked on next, and how the operator starts and stops.
 //!
-//! [`reconcile`] is the driver of the pipeline that the crate documentation describes; each stage is one call there and has
-//! a module of its own. [`wiring`] connects the watches to the [`queue`], [`run`](mod@run) runs all of it, and what the
-//! process remembers is in [`state`].
+//! [`reconcile`] is the driver of the pipeline that the crate documentation describes; each stage is one call there and
+//! has its own module. [`wiring`] connects the watches to the [`queue`], [`run`](mod@run) runs all of it, and the state
+//! in memory is in [`state`].
 
 pub(crate) mod apply;
 pub mod connections;

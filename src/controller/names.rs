@@ -1,6 +1,5 @@
-//! A name is looked up once: the id that it stands for is kept, and the name is never looked up again automatically. A
-//! rename therefore moves no access, and a user who is given a name later doesn't inherit the access of its former
-//! bearer.
+//! A name is resolved once: its id is kept, and the name is never looked up again automatically. A rename therefore
+//! moves no access, and a user who gets a name later doesn't inherit the access of its former holder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,7 +38,7 @@ pub enum Lookup {
     Found,
     /// The user isn't in the project yet, and is invited when the first role starts.
     Later,
-    /// The object is gone.
+    /// The object was deleted.
     Gone,
     /// The object has changed during the lookup, so that its names must be looked up again.
     Overtaken,
@@ -152,8 +151,8 @@ async fn found(
         let _alone = if invites { Some(waiting(invite_lock.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
         let in_project = ResolvedTarget { project_id: Some(&project.id), ..anywhere(object) };
-        let somebody = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
-        let concealed = |refusal| concealed(ctx, object, named, somebody, name, refusal);
+        let unlisted = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
+        let concealed = |refusal| concealed(ctx, object, named, unlisted, name, refusal);
         // The provider's error may name a subject other than the one that was requested. A user with a similar name is
         // not invited.
         if let Err(Error::SubjectNotFound { message }) = ids {
@@ -166,14 +165,14 @@ async fn found(
                 may_be_at(ctx, object, named, place).map_err(concealed)?;
                 id
             }
-            Err(NotUnique::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
+            Err(NotUnique::None(_)) if invites => invite(ctx, object, connection, named, &project, name).await?,
             Err(NotUnique::None(refusal) | NotUnique::Several(refusal)) => return Err(concealed(refusal).into()),
         });
     }
     Ok(pinned)
 }
 
-/// Refuses the lookup if the allow rules permit the object's roles nowhere that its names may stand for. The credential
+/// Refuses the lookup if the allow rules permit the object's roles for no possible result of its names. The credential
 /// that would be used belongs to the provider object, and its visibility must not be open to the object's namespace.
 fn may_look_up(
     ctx: &Context,
@@ -194,9 +193,9 @@ fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
     }
 }
 
-/// If rules list ids, a namespace gets the same message whether the name stands for an unlisted id, for nothing or for
-/// several subjects or projects: the namespace must not find out what the credential can see. `unlisted`: the place
-/// with an id that no rule lists.
+/// If rules list ids, a namespace gets the same message whether the name resolves to an unlisted id, to nothing or to
+/// several subjects or projects: the namespace must not learn what the credential can see. `unlisted`: the place with
+/// an id that no rule lists.
 fn concealed(
     ctx: &Context,
     object: &ProjectMembership,
@@ -211,7 +210,7 @@ fn concealed(
         Err(_) => Refusal {
             reason: Reason::NotAllowed,
             message: format!(
-                "{:?} {:?} has no allow rule for namespace {:?} that what is named {name:?} falls under, or there is no such one: write its id, or ask those who maintain the provider object for a rule",
+                "{:?} {:?} has no allow rule for namespace {:?} that covers what is named {name:?}, or it does not exist: write its id, or ask the maintainers of the provider object for a rule",
                 object.spec.provider_ref.kind,
                 object.spec.provider_ref.name,
                 object.namespace().unwrap_or_default()
@@ -271,7 +270,7 @@ pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Pr
 
 /// Invites a user who isn't in the project yet, when a role starts. The roles that the server may leave the user with
 /// if this is interrupted are recorded first, and the finalizer is added so that they are revoked later.
-async fn bring_in(
+async fn invite(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
@@ -291,7 +290,7 @@ async fn bring_in(
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = evaluated.layer.record_before(now);
-    // The roles that an invitation gives are recorded as managed, including the base role that gives no access:
+    // The roles that an invitation grants are recorded as managed, including the base role that gives no access:
     // otherwise the membership would outlast the object.
     for role in capabilities.left_by_an_invitation() {
         record.entry(role.to_owned()).or_insert(Term::Permanent);
@@ -382,7 +381,7 @@ async fn patch_scheduled(
 ) -> Result<(), LookupEnd> {
     let ready_condition = ReadyCondition::new(
         Reason::Converged,
-        "no role is in effect: the user is brought into the project when one starts",
+        "no role is in effect: the user is invited to the project when one starts",
     );
     let status = status_of(ctx, object, evaluated, &evaluated.layer.managed, &ready_condition);
     write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
@@ -417,7 +416,7 @@ fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> LookupEnd {
 }
 
 /// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the
-/// delay that the provider asks for. `None`: no retry.
+/// delay that the provider requests. `None`: no retry.
 pub fn retry_after(retry: Retry, failures: u32) -> Option<Duration> {
     match retry {
         Retry::Terminal => None,

@@ -97,12 +97,12 @@ async fn names_first<G>(
             let Some(object) = ctx.still_there(object) else {
                 return Ok(NextPass::until_woken());
             };
-            // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
-            // to revoke. A status that was lost may have held the id that the name stood for at that time: then the
+            // The name was never resolved, and the provider has no such subject or project, so that there is nothing to
+            // revoke. A lost status may have contained the id that the name was resolved to at that time: then the
             // object is kept.
-            let nobody =
+            let never_resolved =
                 !is_status_lost(&object) && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
-            if object.metadata.deletion_timestamp.is_some() && nobody {
+            if object.metadata.deletion_timestamp.is_some() && never_resolved {
                 release::release(ctx, &object).await?;
                 return Ok(NextPass::until_woken());
             }

@@ -71,7 +71,7 @@ fn rank(connection: &Connection) -> impl Ord + use<> {
 
 /// Evaluates an object as if it were the only declaration of its target.
 pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> DeclarationEvaluation {
-    let (nobody, labels) = (BTreeSet::new(), labels(ctx, object));
+    let (no_others, labels) = (BTreeSet::new(), labels(ctx, object));
     let (record, capabilities) = (ctx.written.record(object), resolved.capabilities());
     let trusted = ctx.written.trusted(object, capabilities.added_roles());
     let inputs = EvaluationInputs {
@@ -79,7 +79,7 @@ pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now
         observed: None,
         record: &record,
         trusted: trusted.as_ref(),
-        others: &nobody,
+        others: &no_others,
         unready: resolved.unready.as_ref().or(resolved.leaving.as_ref().filter(|_| !is_finalized(object))),
         shadowed: false,
         ourselves: resolved.is_ourselves(),

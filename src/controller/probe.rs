@@ -31,7 +31,7 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
             if ctx.outage.fails(Instant::now()) {
                 tracing::warn!(
                     "the Kubernetes API server is unavailable: {error}. It is probed until it responds; grants, reports and new \
-                     declarations wait, and what has to end at a provider still ends"
+                     declarations wait, and what expires at a provider is still revoked"
                 );
             }
             tokio::time::sleep(backoff.next().unwrap_or(LONGEST)).await;
@@ -42,19 +42,19 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
                 seconds = lasted.as_secs_f64().round(),
                 memberships = memberships.len(),
                 providers = providers.len(),
-                "the Kubernetes API server is available again: what has waited runs now"
+                "the Kubernetes API server is available again: what was waiting runs now"
             );
         }
         run_again(&ctx, &memberships, &providers);
     }
 }
 
-/// Whether the API server answers a request that every pass depends on. A refusal concerns all passes too: after a
-/// start the API server refuses requests whose permissions it has not loaded yet.
+/// Whether the API server responds to a request that every pass depends on. A refusal concerns all passes too: after a
+/// start the API server refuses requests for which it has not loaded the permissions yet.
 async fn responds(api: &Api<Stored<ProjectMembership>>) -> Result<(), String> {
     match tokio::time::timeout(PROBE_LIMIT, api.list(&ListParams::default().limit(1))).await {
         Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} s", PROBE_LIMIT.as_secs())),
+        Err(_) => Err(format!("no response within {} s", PROBE_LIMIT.as_secs())),
     }
 }
 

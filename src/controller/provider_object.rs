@@ -27,19 +27,19 @@ pub trait ProviderObject:
     /// The part of the spec that both kinds have.
     fn provider(&self) -> &MembershipProviderSpec;
 
-    /// The rules for its memberships; `None`: only the rights of its credential limit them.
+    /// The rules for its memberships; `None`: only the permissions of its credential limit them.
     fn rules(&self) -> Option<&[AllowRule]>;
 
     /// The status, if there is one.
     fn provider_status(&self) -> Option<&MembershipProviderStatus>;
 
-    /// The location of the objects that it refers to. `tokens`: the folder of the operator's own tokens.
+    /// The location of the objects that it refers to. `tokens`: the directory of the operator's own tokens.
     fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a>;
 
     /// The API with which it is written.
     fn api(&self, client: Client) -> Api<Stored<Self>>;
 
-    /// The view that its memberships have of it.
+    /// The part of it that its memberships need.
     fn named(&self) -> NamedProvider;
 
     /// The key by which memberships refer to it.
@@ -125,7 +125,7 @@ pub struct ProvidersOfKind<K: ProviderObject> {
     pub listed: signal::Receiver<bool>,
 }
 
-/// What a membership needs to know of the provider object that it names.
+/// The part of a provider object that its memberships need.
 #[derive(Clone, Debug)]
 pub enum NamedProvider {
     /// A provider object of the membership's namespace.
@@ -172,7 +172,7 @@ impl NamedProvider {
         spec.infisical.is_some()
     }
 
-    /// The rules for its memberships; `None`: only the rights of its credential limit them.
+    /// The rules for its memberships; `None`: only the permissions of its credential limit them.
     pub fn rules(&self) -> Option<&[AllowRule]> {
         match self {
             Self::OfNamespace(object) => object.rules(),
@@ -203,7 +203,7 @@ impl Providers {
     }
 
     /// Requests a check of the provider object with this key, or of all, if it is being deleted: the membership that
-    /// kept it may be gone.
+    /// kept it may have been deleted.
     pub fn wake_leaving(&self, key: Option<&ProviderKey>) {
         fn leaving<K: ProviderObject>(store: &Store<K>, key: Option<&ProviderKey>) -> Vec<ProviderKey>
         where

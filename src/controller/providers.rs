@@ -48,13 +48,13 @@ pub struct Checker {
     pub http: Client,
     /// The HTTP client for provider objects of the cluster, which may name any address.
     pub cluster_http: Client,
-    /// The folder of the operator's own tokens.
+    /// The directory of the operator's own tokens.
     pub tokens: PathBuf,
     /// The connection of each object, so that the operator signs in only once with the same credential.
     made: Mutex<HashMap<ProviderKey, CachedConnection>>,
 }
 
-/// A connection and what it was made from.
+/// A connection and the inputs that it was created from.
 #[derive(Clone)]
 pub struct CachedConnection {
     fingerprint: u64,
@@ -63,7 +63,7 @@ pub struct CachedConnection {
     failures: u32,
 }
 
-/// A request of a check to the API server was refused or failed.
+/// A request of a check was refused by the API server or failed.
 #[derive(thiserror::Error, Debug)]
 #[error("the API server: {error}")]
 pub struct CheckFault {
@@ -98,7 +98,7 @@ async fn check_in_span<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>)
     }
     let unmarked = kept.as_ref().err().map(|error| after(&checker, object.as_ref(), error));
     if ctx.connections.are_new(&key, object.rules()) {
-        // The rules take effect now, whatever the result for the connection is.
+        // The rules take effect now, regardless of the result for the connection.
         ctx.memberships_of(&key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
@@ -143,7 +143,7 @@ async fn check_in_span<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>)
 struct CheckResult {
     link: ConnectionState,
     finding: ReachabilityChange,
-    /// The result to report in the provider object's status; `None`: the status stays as it is.
+    /// The result to report in the provider object's status; `None`: the status is not changed.
     status: Option<Result<Verified, ReadyCondition>>,
     /// The time until the next check.
     retry: Duration,
@@ -318,9 +318,9 @@ impl Checker {
         }
     }
 
-    /// The result for a provider that could not be verified. One that was verified before and is unreachable now stays
-    /// usable, though its object is not Ready: an end that is due is then carried out as soon as the provider responds
-    /// again.
+    /// The result for a provider that could not be verified. One that was verified before and is unreachable now
+    /// remains usable, though its object is not Ready: an end that is due is then carried out as soon as the provider
+    /// responds again.
     fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> CheckResult {
         let known = self.ctx.connections.get(key).and_then(ConnectionState::usable);
         let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
@@ -351,8 +351,8 @@ impl Checker {
         CheckResult { link, finding, status, retry }
     }
 
-    /// Forgets the provider objects of this kind that are gone, even if no watch reported their deletion, and returns
-    /// them.
+    /// Drops the provider objects of this kind that no longer exist, even if no watch reported their deletion, and
+    /// returns them.
     pub fn forget_missing(&self, kind: ProviderKind) -> Vec<ProviderKey> {
         let mut known: Vec<ProviderKey> = self.made().keys().cloned().collect();
         // A check that was in progress when its object was deleted may have left a connection.
@@ -365,7 +365,7 @@ impl Checker {
         missing
     }
 
-    /// Forgets the connection of this name if it belongs to another object than the one with this uid.
+    /// Drops the connection of this name if it belongs to another object than the one with this uid.
     pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
         let other = self.made().get(key).is_some_and(|made| made.connection.uid != uid);
         if other {
@@ -373,8 +373,8 @@ impl Checker {
         }
     }
 
-    /// Forgets a provider object that is gone. If its memberships hold access, its finalizer was removed by force: its
-    /// connection is then kept for ends and revocations.
+    /// Drops a provider object that was deleted. If its memberships hold access, its finalizer was removed by force:
+    /// its connection is then kept for ends and revocations.
     pub fn forget(&self, key: &ProviderKey) {
         let made = self.made().remove(key);
         let was_usable = |made: &CachedConnection| {

@@ -1,15 +1,14 @@
-//! Tracks whether a provider's server is reachable, by the results of passes and checks. Pure: `now` is an argument.
-//!
-//! A pass whose request is not answered requests a check of the provider object at once, and the check decides: one
-//! failing route is no outage. While the server is unreachable, the first pass that is answered requests a check as
-//! well. The connection stays in use all the time, so that ends and revocations are tried throughout.
+//! Tracks whether a provider's server is reachable, by the results of passes and checks. Pure: `now` is an argument. A
+//! pass whose request gets no response requests a check of the provider object immediately, and the check decides: one
+//! failing route is no outage. While the server is unreachable, the first pass that gets a response requests a check as
+//! well. The connection remains in use all the time, so that ends and revocations are tried throughout.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long no check is requested after one that reached the server where a pass had not. The provider is checked once
-/// more when this time has passed.
+/// How long no check is requested after one that reached the server although a pass had not. The provider is checked
+/// again when this time has passed.
 pub const QUIET: Duration = Duration::from_secs(10);
 
 /// What is known about a server.
@@ -20,7 +19,7 @@ pub enum ServerReachability {
         /// The instant; `None`: a check may be requested at any time.
         quiet_until: Option<Instant>,
     },
-    /// A pass was not answered, and a check was requested.
+    /// A pass got no response, and a check was requested.
     Suspected,
     /// A check found that it is unreachable.
     Unreachable {
@@ -47,19 +46,19 @@ impl Default for ServerReachability {
 }
 
 impl ServerReachability {
-    /// Records that a request of a pass was not answered. Returns whether to check the provider now.
+    /// Records that a request of a pass got no response. Returns whether to check the provider now.
     pub fn unanswered(&mut self, now: Instant) -> bool {
-        let asks = match self {
+        let requests = match self {
             Self::Reachable { quiet_until } => quiet_until.is_none_or(|until| now >= until),
             Self::Suspected | Self::Unreachable { .. } => false,
         };
-        if asks {
+        if requests {
             *self = Self::Suspected;
         }
-        asks
+        requests
     }
 
-    /// Whether to check the provider now, after a request of a pass that began at `began` was answered.
+    /// Whether to check the provider now, after a request of a pass that began at `began` got a response.
     pub fn answered(&self, began: Instant) -> bool {
         matches!(self, Self::Unreachable { since } if began > *since)
     }

@@ -51,7 +51,7 @@ async fn target(
         }
         None => {}
     }
-    // Nothing about single objects is done under a permit.
+    // Single objects are not processed under a permit.
     let faults = match permit {
         Some(_) => Vec::new(),
         None => Box::pin(record::restore(ctx, unit)).await?,
@@ -159,7 +159,7 @@ fn until_listed(
         return later.or_earlier(pause);
     }
     let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
-    // What waits keeps no more of the snapshot than this.
+    // A waiting target keeps no more of the snapshot than this.
     let subject_id = snapshot.target.subject_id;
     let wait = TicketKey { kind: TicketKind::List, urgency, connection: connection.number };
     let list = async move {

@@ -35,7 +35,7 @@ pub async fn write(
             false => write::pending_grants(ctx, object, &pending).await.map_err(Into::into),
         };
         match written {
-            // A record that cannot be read again would be written for ever.
+            // A record that cannot be decoded would be written again and again.
             Ok(written) if PendingGrants::of(&written).is_none() && !is_one(&written.name_any()) => {
                 return Err(EarlyEnd::of(object, Arc::new(unreadable())));
             }
@@ -74,6 +74,6 @@ pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<ObjectFault>, Ear
 
 /// The refusal of a record that has more roles than a status may contain.
 fn unreadable() -> kube::Error {
-    let message = "the record of the roles that this object may have granted is too large: the provider has refused to remove roles for so long that no more can be recorded; correct what the condition Ready says first";
+    let message = "the record of the roles that this object may have granted is too large: the provider has refused to remove roles for so long that no more can be recorded; first correct the problem in the condition Ready";
     kube::Error::Api(Box::new(Status { code: 413, ..Status::failure(message, "RequestEntityTooLarge") }))
 }

@@ -35,7 +35,7 @@ pub enum ReferenceScope<'a> {
     /// They are in this namespace, which is the provider object's own.
     Namespace(&'a str),
     /// Each is in the namespace that the reference names. The provider object is one of the cluster and may sign in
-    /// with one of the operator's own tokens, which are in this folder.
+    /// with one of the operator's own tokens, which are in this directory.
     Cluster(&'a Path),
 }
 
@@ -64,18 +64,18 @@ impl fmt::Display for KeyLocation<'_> {
 /// Why a value is unavailable.
 struct MissingValue {
     message: String,
-    /// The API server did not answer: the object may be unchanged.
+    /// The API server did not respond: the object may be unchanged.
     unanswered: bool,
 }
 
 impl<'a> References<'a> {
-    /// References of which nothing was read yet.
+    /// References before anything was read.
     pub fn of(client: Client, home: ReferenceScope<'a>) -> Self {
         Self { client, home, read: DefaultHasher::new() }
     }
 
-    /// The fingerprint of everything that a connection is made from: the object's uid, its spec, and the values that
-    /// were read. It never leaves the process.
+    /// The fingerprint of everything that a connection is created from: the object's uid, its spec, and the values that
+    /// were read. It is only used in this process.
     pub fn fingerprint(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
         // A spec always has a JSON form.
         (uid, serde_json::to_string(spec).unwrap_or_default()).hash(&mut self.read);
@@ -133,7 +133,7 @@ impl<'a> References<'a> {
             (None, Some(key), None) => {
                 let file = zitadel::KeyFile::parse(&self.secret(key).await?).map_err(|error| {
                     let place = self.of_secret(key).map(|place| place.to_string()).unwrap_or_default();
-                    ReadyCondition::new(Reason::Unauthorized, format!("{place} is no key file of ZITADEL's: {error}"))
+                    ReadyCondition::new(Reason::Unauthorized, format!("{place} is not a ZITADEL key file: {error}"))
                 })?;
                 Ok(zitadel::Credentials::PrivateKeyJwt(file))
             }
@@ -171,7 +171,7 @@ impl<'a> References<'a> {
         pem.hash(&mut self.read);
         match Trust::parse(&pem) {
             Ok(trust) => Ok(Some(trust)),
-            Err(error) => Err(invalid(&format!("spec.caBundle ({place}) is no bundle of certificates: {error}"))),
+            Err(error) => Err(invalid(&format!("spec.caBundle ({place}) is not a certificate bundle: {error}"))),
         }
     }
 
@@ -201,10 +201,10 @@ impl<'a> References<'a> {
             (ReferenceScope::Namespace(own), None) => Ok(own),
             (ReferenceScope::Cluster(_), Some(namespace)) => Ok(namespace),
             (ReferenceScope::Namespace(_), Some(_)) => {
-                Err(invalid("a reference of a MembershipProvider has no namespace: leave it out"))
+                Err(invalid("a reference of a MembershipProvider has no namespace: omit it"))
             }
             (ReferenceScope::Cluster(_), None) => {
-                Err(invalid("a reference of a ClusterMembershipProvider says in which namespace: set namespace"))
+                Err(invalid("a reference of a ClusterMembershipProvider needs a namespace: set namespace"))
             }
         }
     }

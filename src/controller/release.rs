@@ -34,9 +34,9 @@ pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(
         namespace = object.namespace(),
         name = object.name_any(),
         roles = roles.join(", "),
-        "abandoned: the access stays at the provider"
+        "abandoned: the access remains at the provider"
     );
-    ctx.events.tell(object, EventKind::Abandoned, &roles, object.spec.justification.as_deref());
+    ctx.events.emit(object, EventKind::Abandoned, &roles, object.spec.justification.as_deref());
     ctx.metrics.abandoned();
     release_as(ctx, object, RemainingAccess::Abandoned).await
 }
@@ -47,7 +47,7 @@ pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(
 }
 
 /// Removes the operator's finalizer. If another controller's finalizer keeps the object, the status first reports what
-/// became of the access, because the operator doesn't write the status after that.
+/// happened to the access, because the operator doesn't write the status after that.
 async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: RemainingAccess) -> Result<(), EarlyEnd> {
     if tombstones::end(ctx, object) {
         ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());

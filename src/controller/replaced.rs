@@ -75,15 +75,16 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
     let former = text::filtered(former, &[]);
     let (event_kind, what) = match revocable {
         true => (EventKind::Failed, "it is revoked through the connection that is still in memory"),
-        false => {
-            (EventKind::Abandoned, "no connection to it is left, and the access stays there: revoke it at that server")
-        }
+        false => (
+            EventKind::Abandoned,
+            "no connection to it is left, and the access remains there: revoke it at that server",
+        ),
     };
     let message = format!(
         "the role {role:?} was granted at {former}, and the provider object was created again with another endpoint: {what}"
     );
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-    ctx.events.tell(object, event_kind, &[message], object.spec.justification.as_deref());
+    ctx.events.emit(object, event_kind, &[message], object.spec.justification.as_deref());
 }
 
 /// The endpoint in an object's status, or the one for which a copy of an object was left behind.

@@ -30,7 +30,7 @@ use crate::provider::http::text;
 
 /// How long a request takes before its progress is reported.
 const SLOW: Duration = Duration::from_secs(1);
-/// How long a target waits for its turn before that is reported.
+/// How long a target waits for its turn before the wait is reported.
 const LONG: Duration = Duration::from_secs(60);
 /// The longest backoff between failed passes.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
@@ -63,7 +63,7 @@ pub async fn all<G>(
         let memory = &mut remembered.memory;
         let reports = reports(snapshot, outcome, memory);
         if memory.end(snapshot, outcome) {
-            // The change may be in force or not.
+            // Whether the change is in force is unknown.
             roster.doubt(&snapshot.target.subject_id);
         }
         let again = again(snapshot, outcome, memory, &reports);
@@ -99,7 +99,7 @@ pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, r
     }
 }
 
-/// Reports a wait that has become long, or returns when it will have. What revokes does not wait for a report.
+/// Reports a wait that has become long, or returns when it will have. Revocations do not wait for a report.
 pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, urgency: Urgency) -> NextPass<G> {
     if urgency.revokes() || taken.snapshot.declarations.iter().all(Declaration::is_observed) {
         return NextPass::until_woken();
@@ -278,20 +278,20 @@ pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<Con
             "{}",
             event_kind.reason()
         );
-        ctx.events.tell(object, event_kind, &roles, justification);
+        ctx.events.emit(object, event_kind, &roles, justification);
     }
     for end in effects.ends {
         ctx.metrics.lateness(taken.snapshot.now.duration_since(end));
     }
     if let Some(why) = kept {
         let role = taken.snapshot.provider.capabilities.empty_role.unwrap_or_default();
-        let message = format!("the membership has no access any more and stays with the role {role:?}: {why}");
+        let message = format!("the membership no longer has access and remains with the role {role:?}: {why}");
         tracing::warn!("{message}");
         let concerned = taken.snapshot.declarations.iter().filter(|d| d.is_leaving());
         let concerned = concerned.chain(taken.snapshot.declarations.iter()).next();
         if let Some(object) = concerned.map(|declaration| &declaration.object) {
             let justification = object.spec.justification.as_deref();
-            ctx.events.tell(object, EventKind::MembershipKept, &[message], justification);
+            ctx.events.emit(object, EventKind::MembershipKept, &[message], justification);
         }
     }
 }
@@ -306,19 +306,19 @@ pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Rea
 /// Reports that `status.target` is ignored because it differs from the target that the spec and the provider object
 /// name: it was forged or is out of date.
 fn emit_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
-    let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
+    let Some(stored) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
         return;
     };
-    let (said, named) = (fields(said), fields(named));
-    let differs: Vec<String> = (said.iter().zip(&named))
-        .filter(|(said, named)| said != named)
+    let (stored, named) = (fields(stored), fields(named));
+    let differs: Vec<String> = (stored.iter().zip(&named))
+        .filter(|(stored, named)| stored != named)
         // A user who can forge the status can write any text into it.
-        .map(|((field, said), (_, named))| format!("{field} is {:?}, not {named:?}", text::filtered(said, &[])))
+        .map(|((field, stored), (_, named))| format!("{field} is {:?}, not {named:?}", text::filtered(stored, &[])))
         .collect();
     if !differs.is_empty() {
         let message = format!("status.target is not what the spec names and is ignored: {}", differs.join("; "));
         tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-        ctx.events.tell(object, EventKind::Failed, &[message], None);
+        ctx.events.emit(object, EventKind::Failed, &[message], None);
     }
 }
 

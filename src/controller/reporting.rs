@@ -20,7 +20,7 @@ use crate::core::evaluation;
 use crate::core::notices::Notices;
 use crate::core::status::{self, ReadyCondition};
 
-/// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
+/// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for some time. Returns how
 /// soon a wait has to be reported, if the next pass has to be scheduled for that.
 pub fn condition(ctx: &Context, object: &ProjectMembership, ready_condition: &ReadyCondition) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
@@ -56,7 +56,7 @@ fn report_wait(ctx: &Context, object: &ProjectMembership, ready_condition: &Read
     let message = format!("{}: {}", ready_condition.reason, ready_condition.message);
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     if provider.is_some_and(|provider| provider.is_reported_not_ready()) {
-        ctx.events.tell(object, EventKind::Waiting, &[message], object.spec.justification.as_deref());
+        ctx.events.emit(object, EventKind::Waiting, &[message], object.spec.justification.as_deref());
     } else {
         emit(ctx, object, EventKind::Waiting, ready_condition.reason, &message);
     }
@@ -67,7 +67,7 @@ fn emit(ctx: &Context, object: &ProjectMembership, event_kind: EventKind, reason
     let name = tombstones::name_of(&name);
     tracing::warn!(namespace, name, %reason, "{message}");
     let justification = object.spec.justification.as_deref();
-    ctx.events.tell(object, event_kind, &[message.to_owned()], justification);
+    ctx.events.emit(object, event_kind, &[message.to_owned()], justification);
 }
 
 /// Access that should have ended and may still be in force.
@@ -95,7 +95,7 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
     }
 }
 
-/// Reports the temporary grants that the object's new status marks as not given. For a suspended object nothing is
+/// Reports the temporary grants that the object's new status marks as not granted. For a suspended object nothing is
 /// reported, because not granting is what its spec requests.
 pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatus]) {
     let old = object.status.as_ref().map_or(&[][..], |status| &status.roles);
@@ -110,10 +110,10 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
         roles = missed.join(", "),
         "not granted: the windows ended before the roles could be granted"
     );
-    ctx.events.tell(object, EventKind::NotGranted, &missed, object.spec.justification.as_deref());
+    ctx.events.emit(object, EventKind::NotGranted, &missed, object.spec.justification.as_deref());
 }
 
-/// Records that nothing of the object is overdue. (Each revocation has an event of its own.)
+/// Records that nothing of the object is overdue. (Each revocation has its own event.)
 pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
     ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::revoked);
 }
@@ -151,14 +151,14 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
     let managed = evaluation::record_of(object, now);
     let ends = managed.iter().filter(|role| roles.contains(&role.role)).filter_map(|role| role.expiration_time);
     match ends.filter(|end| *end <= now).min() {
-        Some(end) => format!("its time ended at {end}"),
+        Some(end) => format!("it expired at {end}"),
         None => "it is no longer declared".to_owned(),
     }
 }
 
-/// Records that the API server failed or refused a request about an object. If the failure may concern all objects, the
-/// API server is probed; a failure that concerns this object is logged. Returns how many passes in a row have met a
-/// fault.
+/// Records that a request about an object failed or was refused by the API server. If the failure may concern all
+/// objects, the API server is probed; a failure that concerns this object is logged. Returns how many passes in a row
+/// have met a fault.
 pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
     let concern = FaultScope::of(error);
     let undecided = ctx.outage.is_undecided();
@@ -174,14 +174,14 @@ pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &k
     let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
     let name = tombstones::name_of(&name);
     if logged {
-        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is tried again: {what}");
+        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
     } else {
-        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is tried again: {what}");
+        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
     }
     in_a_row
 }
 
-/// Records that all requests about an object were answered.
+/// Records that all requests about an object succeeded.
 pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
     ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::no_fault);
 }

@@ -25,14 +25,14 @@ pub struct Resolved {
     pub connection: Arc<Connection>,
     /// The provider object in its present version, with its rules.
     pub named: NamedProvider,
-    /// Why the provider is not ready. The connection is then the last one that was ready, and serves only ends and
+    /// Why the provider is not ready. The connection is then the last one that was ready, and is only used for ends and
     /// revocations.
     pub unready: Option<Refusal>,
-    /// Why the provider object takes no new memberships: it is being deleted.
+    /// Why the provider object accepts no new memberships: it is being deleted.
     pub leaving: Option<Refusal>,
     /// The target at the provider.
     pub target: Target,
-    /// The provider object is gone, and the connection is the one that was kept of it.
+    /// The provider object was deleted, and the connection is the one that was kept.
     pub retired: bool,
 }
 
@@ -57,7 +57,7 @@ impl Resolved {
         governed(&self.named, object, labels, place)
     }
 
-    /// What is known about the credential's rights in the target's project.
+    /// What is known about the credential's permissions in the target's project.
     pub fn evidence(&self) -> Evidence {
         self.connection.rosters.evidence(&self.target.project, self.target.subject_kind)
     }
@@ -79,8 +79,8 @@ impl From<Refusal> for Unresolved {
     }
 }
 
-/// Resolves an object's provider and target. If the provider object is gone, or was created again and is unusable, the
-/// retired connection of the former one serves for ends and revocations.
+/// Resolves an object's provider and target. If the provider object was deleted, or was created again and is unusable,
+/// the retired connection of the former one is used for ends and revocations.
 pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Unresolved> {
     let key = ProviderKey::named_by(object);
     let refusal = match tombstones::left_at(object) {
@@ -150,14 +150,12 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
 fn unready(key: &ProviderKey, link: &ConnectionState) -> Refusal {
     let ProviderKey { kind, name, .. } = key;
     let message = match (link, kind) {
-        (ConnectionState::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and takes no new memberships"),
+        (ConnectionState::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and accepts no new memberships"),
         (ConnectionState::Failed { reason, message, .. }, ProviderKind::MembershipProvider) => {
             format!("{kind:?} {name:?} is not ready: {reason}: {message}")
         }
         (ConnectionState::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
-            format!(
-                "{kind:?} {name:?} is not ready: {reason}: the reason is in its own status, for those who maintain it"
-            )
+            format!("{kind:?} {name:?} is not ready: {reason}: its own status has the reason, for its maintainers")
         }
     };
     Refusal { reason: Reason::ProviderNotReady, message }

@@ -45,7 +45,7 @@ pub struct OperatorConfig {
     pub lease: Option<lease::LeaseConfig>,
     /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
-    /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
+    /// The directory of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
 }
 
@@ -60,7 +60,7 @@ pub enum RunError {
     Http(#[from] crate::provider::Error),
     /// The Lease was lost: another replica acts now.
     #[error(
-        "the lease was lost{}: nothing more is written. This is to be started again, and will stand by",
+        "the lease was lost{}: nothing more is written. This process must be restarted, and will then be on standby",
         to.as_ref().map_or_else(String::new, |to| format!(" to {to}"))
     )]
     LeaseLost {
@@ -68,7 +68,7 @@ pub enum RunError {
         to: Option<String>,
     },
     /// The address is unavailable.
-    #[error("{address} can't be listened on: {error}. Choose another with --listen")]
+    #[error("can't listen on {address}: {error}. Choose another with --listen")]
     Listen {
         address: SocketAddr,
         /// Why it cannot be listened on.
@@ -83,7 +83,8 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     let metrics = Arc::new(Metrics::default());
     let reachability = Arc::new(ApiReachability::default());
     let api_server = ApiServer::infer(&config.urls.proxies, metrics.clone(), reachability.clone()).await?;
-    // Nothing but GET is sent unless this process leads, except about the Lease, so that no caller can forget to check.
+    // Only GET requests are sent unless this process leads, except about the Lease, so that no caller can forget to
+    // check.
     let client = api_server.client()?.with_layer(&while_leading(leadership.clone())).build();
     let unbound = api_server.client()?.build();
     let anywhere = http::Policy { restrict_addresses: false, ..config.urls.clone() };
@@ -131,7 +132,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, tombstones_task) };
     let finishing = async {
         stopped.clone().await;
-        tracing::info!("stopping: what is under way is finished first");
+        tracing::info!("stopping: work in progress is finished first");
         if !elected {
             return tokio::time::sleep(STOPPING).await;
         }
@@ -147,7 +148,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
     tokio::select! {
         _ = work => {}
         () = background => {}
-        () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
+        () = finishing => tracing::info!("some passes didn't finish in time; the next start repeats them"),
         error = listening(serving, config.address) => return Err(error),
         to = lost(&mut keeping, &metrics) => return Err(RunError::LeaseLost { to }),
     }
@@ -201,8 +202,8 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
     }
 }
 
-/// Runs the passes over targets until `stopped`, and lets those in progress finish.
-/// `within` makes a task of each pass.
+/// Runs the passes over targets until `stopped`, and lets those in progress finish. `within` wraps the task of each
+/// pass.
 pub async fn reconciling(
     ctx: Arc<Context>,
     within: impl Fn(BoxFuture<'static, NextPass<TicketResult>>) -> BoxFuture<'static, NextPass<TicketResult>>,

@@ -72,8 +72,8 @@ pub fn take(ctx: &Context, unit: &Unit) -> CachedTarget {
 /// The snapshot of the declarations that share a connection, which are all of them unless provider objects were removed
 /// by force.
 fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Resolved)>) -> Option<ConnectedSnapshot> {
-    // A project belongs to one organization, whether or not an object names it. One that names a wrong organization does
-    // not hinder the others.
+    // A project belongs to one organization, whether or not an object names it. One that names a wrong organization
+    // does not affect the others.
     let rank = |(_, found): &&(Arc<ProjectMembership>, Resolved)| (found.retired, found.evidence() == Evidence::Unable);
     let (_, first) = resolved.iter().min_by_key(rank)?;
     let Resolved { connection, named, unready, leaving, target, retired } = first.clone();

@@ -26,12 +26,12 @@ use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::provider::Urgency;
 
-/// The wait between two checks whether an object is really gone.
+/// The wait between two checks whether an object no longer exists.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// An upper bound for a write's duration: after it, a user who was being invited can be found by name.
 const LONGEST_WRITE: Duration = Duration::from_secs(35);
 
-/// Processes an event of the watch. It must be called before the operator's own writes of the object are forgotten.
+/// Processes an event of the watch. It must be called before the operator's own writes of the object are dropped.
 ///
 /// Before this replica begins to act, it only records which objects have the finalizer, because the replica that led
 /// until then removed finalizers as well.
@@ -118,20 +118,20 @@ pub async fn put_back(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
 ) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
-    tell(ctx, object, "somebody took the finalizer membership.dev/revoke off: it is put back");
+    warn(ctx, object, "the finalizer membership.dev/revoke was removed: it is added again");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
     match in_use::hold(ctx, object, provider, None).await {
-        // The finalizer is also added if the provider object is gone.
+        // The finalizer is also added if the provider object was deleted.
         Err(in_use::FinalizeError::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
         Err(in_use::FinalizeError::Kubernetes(error)) => Err(error),
         Ok(held) => Ok(held),
     }
 }
 
-fn tell(ctx: &Context, object: &ProjectMembership, message: &str) {
+fn warn(ctx: &Context, object: &ProjectMembership, message: &str) {
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-    ctx.events.tell(object, EventKind::Failed, &[message.to_owned()], None);
+    ctx.events.emit(object, EventKind::Failed, &[message.to_owned()], None);
 }
 
 /// Processes tombstones until nothing of them is left to revoke, or until `stopped` completes: then the passes in
@@ -173,8 +173,8 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         () = &mut stopped => return,
     }
     if !left_behind {
-        let message = "deleted after somebody took the finalizer membership.dev/revoke off: what it granted is revoked";
-        tell(ctx, &object, message);
+        let message = "deleted after the finalizer membership.dev/revoke was removed: what it granted is revoked";
+        warn(ctx, &object, message);
     }
     let object = kept;
     let named = object.spec.project.name.is_some() || object.spec.subject.name.is_some();
@@ -204,9 +204,9 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
     true
 }
 
-/// Asks the API server whether the object is gone, or is being deleted without the operator's finalizer. The watch is
-/// not sufficient: its list may be stale, and an object that can't be read any more is missing from it as well. `None`
-/// if the object exists and nothing is to be revoked; `false` if the API server doesn't respond.
+/// Reads from the API server whether the object no longer exists, or is being deleted without the operator's finalizer.
+/// The watch is not sufficient: its list may be stale, and an object that can no longer be decoded is missing from it
+/// as well. `None` if the object exists and nothing is to be revoked; `false` if the API server doesn't respond.
 async fn is_gone(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
     ctx.outage.is_over().await;
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));

@@ -1,8 +1,7 @@
 //! The parts of the controller and the events between them: the watches, what they change in memory, and which passes
 //! follow.
 //!
-//! [`run`](super::run()) runs it with kube's controllers; the simulation (`tests/simulation`) uses a scheduler of its
-//! own.
+//! [`run`](super::run()) runs it with kube's controllers; the simulation (`tests/simulation`) uses its own scheduler.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -58,14 +57,14 @@ const LABELS: Duration = Duration::from_secs(10);
 
 /// What the controller needs from its caller.
 pub struct Dependencies {
-    /// The client of the API server. It must send nothing but GET while this process does not lead: see
+    /// The client of the API server. It must send only GET requests while this process does not lead: see
     /// [`while_leading`].
     pub client: Client,
     /// The HTTP client of the providers, for provider objects of a namespace.
     pub http: http::Client,
     /// The HTTP client for provider objects of the cluster, which may name any address.
     pub cluster_http: http::Client,
-    /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
+    /// The directory of the operator's own tokens, for provider objects of the cluster that sign in with one.
     pub tokens: PathBuf,
     /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
@@ -231,7 +230,7 @@ pub fn while_leading(
 ) -> FilterLayer<impl Fn(Request<Body>) -> Result<Request<Body>, &'static str> + Clone + Send + 'static> {
     FilterLayer::new(move |request: Request<Body>| {
         let leads = request.method() == Method::GET || leadership.leads(Instant::now());
-        leads.then_some(request).ok_or("isn't asked: this replica doesn't lead, and only the leader writes")
+        leads.then_some(request).ok_or("isn't called: this replica doesn't lead, and only the leader writes")
     })
 }
 
@@ -337,7 +336,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
             ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
             ctx.targets.lost(object)
         }
-        // No event reports what was deleted while the watch was interrupted.
+        // No event reports the objects that were deleted while the watch was interrupted.
         Event::InitDone => {
             ctx.providers.wake_leaving(None);
             ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
@@ -357,7 +356,7 @@ async fn announce(ctx: Arc<Context>, mut memberships_listed: signal::Receiver<bo
         // The sender is not dropped before the watch.
         let _ = memberships_listed.wait_for(|listed| *listed).await;
         providers.are_listed().await;
-        // A timeout is no error: unknown labels are not taken for other labels.
+        // A timeout is no error: unknown labels never count as other labels.
         let _ = tokio::time::timeout(LABELS, ctx.namespaces.are_known()).await;
         begun.ready();
         tracing::info!(memberships = memberships.len(), providers = providers.count(), "reconciling all objects");
@@ -379,7 +378,7 @@ async fn watch_clock(ctx: Arc<Context>) {
         let jump = passed.as_millis() - i128::try_from(monotonic.elapsed().as_millis()).unwrap_or(i128::MAX);
         (wall, monotonic) = (ctx.now(), Instant::now());
         if jump.unsigned_abs() > CLOCK_JUMP.as_millis() {
-            tracing::warn!(milliseconds = jump, "the clock jumped: looking at everything again");
+            tracing::warn!(milliseconds = jump, "the clock jumped: all objects are reconciled again");
             for membership in ctx.memberships.state() {
                 ctx.wake(&ObjectRef::from_obj(membership.as_ref()));
             }

@@ -12,7 +12,7 @@ pub const KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How far the wall clock may move against the monotonic clock before this counts as a jump.
 const JUMP: Duration = Duration::from_secs(2);
 
-/// A provider's clock, as a response showed it.
+/// A provider's clock, from a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProviderClock {
     skew: SignedDuration,

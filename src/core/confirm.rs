@@ -1,7 +1,6 @@
-//! Whether an observation shows that a write was carried out. Pure.
-//!
-//! A successful response is no proof: ZITADEL may lose a write that it answered with 200 (docs/reference/zitadel.md,
-//! trap 4), and Infisical may merge the lists of two writers (docs/reference/infisical.md, "PATCH and time").
+//! Whether an observation shows that a write was carried out. Pure. A successful response is no proof: ZITADEL may lose
+//! a write whose response was 200 (docs/reference/zitadel.md, trap 4), and Infisical may merge the lists of two writers
+//! (docs/reference/infisical.md, "PATCH and time").
 
 use crate::core::member::{Capabilities, Change, Entry, Member, Receipt};
 
@@ -16,7 +15,7 @@ pub enum Confirmation {
     Overtaken,
 }
 
-/// Compares the observed row (`None`: there is no row) with `change`, which was answered with `receipt`.
+/// Compares the observed row (`None`: there is no row) with `change`, whose response was `receipt`.
 pub fn confirmation(
     change: &Change,
     receipt: Receipt,

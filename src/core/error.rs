@@ -1,4 +1,4 @@
-//! What can go wrong at a provider, and what follows from it.
+//! The errors of a provider, and how they are handled.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use crate::api::Reason;
 pub enum Retry {
     /// On a change of the object, its provider or its secret, and at the slow resync.
     Terminal,
-    /// After the time that the provider named.
+    /// After the time that the provider requested.
     After(Duration),
-    /// Soon, then ever later.
+    /// Soon, with increasing delays.
     Backoff,
 }
 
 /// Whether a request that failed may have been carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// It wasn't: it was refused, or never sent.
+    /// It was not carried out: it was refused, or never sent.
     None,
-    /// Nobody knows: look before trying again.
+    /// Unknown: observe before retrying.
     Unknown,
 }
 
@@ -28,7 +28,7 @@ pub enum Effect {
 /// body).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// No connection, no answer in time, 5xx, or an answer that makes no sense.
+    /// No connection, no response in time, 5xx, or an invalid response.
     Unreachable {
         /// What happened, where, and what to do.
         message: String,
@@ -39,7 +39,7 @@ pub enum Error {
     RateLimited {
         /// What happened, where, and what to do.
         message: String,
-        /// How long the provider asks to wait.
+        /// The wait that the provider requests.
         after: Option<Duration>,
     },
     /// The credential is refused.
@@ -47,20 +47,20 @@ pub enum Error {
         /// What happened, where, and what to do.
         message: String,
     },
-    /// The credential's rights don't suffice.
+    /// The credential's permissions are insufficient.
     Forbidden {
         /// What happened, where, and what to do.
         message: String,
     },
-    /// The credential may grant no role at all, so that every role list is refused, whatever is in it. Removing a
-    /// membership may be allowed all the same.
+    /// The credential may grant no role, so that every role list is refused, with any content. Removing a membership
+    /// may still be allowed.
     MayNotGrant {
         /// What happened, where, and what to do.
         message: String,
     },
     /// A role of the list doesn't exist.
     RoleNotFound {
-        /// The role that the provider named, where it named one.
+        /// The role that the provider named, if it named one.
         role: Option<String>,
         /// What happened, where, and what to do.
         message: String,
@@ -72,7 +72,7 @@ pub enum Error {
     },
     /// The project doesn't exist, or not for this credential or organization.
     ProjectNotFound {
-        /// The provider says positively that there is no such project, so that no access to it can be left.
+        /// The provider reports explicitly that there is no such project, so that no access to it can be left.
         gone: bool,
         /// What happened, where, and what to do.
         message: String,
@@ -82,14 +82,14 @@ pub enum Error {
         /// What happened and where.
         message: String,
     },
-    /// The provider took the member and will never list it.
+    /// The provider accepted the member and will never list it.
     MemberNotListed {
         /// What happened, where, and what to do.
         message: String,
     },
-    /// The provider said yes, and what was to be written doesn't show.
+    /// The provider accepted the write and does not show it.
     Unconfirmed {
-        /// What happened, where, and what comes next.
+        /// What happened, where, and what happens next.
         message: String,
     },
     /// The provider refuses the request for another reason.
@@ -100,7 +100,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The condition's reason, the event's and the metric's.
+    /// The reason in conditions, events and metrics.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Unreachable { .. } => Reason::Unreachable,
@@ -134,7 +134,7 @@ impl Error {
         }
     }
 
-    /// Whether the credential's rights don't suffice for what was asked, as far as the provider says so.
+    /// Whether the provider reports that the credential's permissions are insufficient for the request.
     pub fn lacks_rights(&self) -> bool {
         match self {
             Self::Unauthorized { .. }
@@ -156,7 +156,7 @@ impl Error {
     pub fn effect(&self) -> Effect {
         match self {
             Self::Unreachable { effect, .. } => *effect,
-            // Both were answered with yes.
+            // Both requests were accepted.
             Self::Unconfirmed { .. } | Self::MemberNotListed { .. } => Effect::Unknown,
             Self::RateLimited { .. }
             | Self::Unauthorized { .. }

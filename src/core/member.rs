@@ -16,7 +16,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Whether `at` lies in the window.
+    /// Whether `at` is in the window.
     pub fn contains(&self, at: Timestamp) -> bool {
         self.start <= at && at < self.end
     }
@@ -69,19 +69,19 @@ pub struct Entry {
     /// How long the role is held.
     pub term: Term,
     /// The window exactly as the provider wrote it, so that an unmanaged entry is sent back byte for byte. `None` for
-    /// entries that the operator made and for permanent ones.
+    /// entries that the operator created and for permanent ones.
     pub verbatim: Option<Verbatim>,
     /// The id of the role, if the provider shows one that does not change when the role is renamed.
     pub role_id: Option<String>,
 }
 
 impl Entry {
-    /// An entry that the operator makes.
+    /// An entry that the operator creates.
     pub fn new(role: impl Into<String>, term: Term) -> Self {
         Self { role: role.into(), term, verbatim: None, role_id: None }
     }
 
-    /// A permanent entry that the operator makes.
+    /// A permanent entry that the operator creates.
     pub fn permanent(role: impl Into<String>) -> Self {
         Self::new(role, Term::Permanent)
     }
@@ -117,8 +117,8 @@ pub struct Project {
     pub organization_id: Option<String>,
     /// The project's id, in the provider's normal form (for example a UUID in lower case).
     pub id: String,
-    /// ZITADEL: the grant of the project to another organization. If set, the members of the grant are meant instead of
-    /// those of the project.
+    /// ZITADEL: the grant of the project to another organization. If set, the membership is one of the grant instead of
+    /// the project.
     pub grant_id: Option<String>,
 }
 
@@ -132,7 +132,7 @@ pub struct Target {
     pub subject_id: String,
 }
 
-/// A change of one member. In the controller, only [`crate::core::plan`] makes one.
+/// A change of one member. In the controller, only [`crate::core::plan`] creates one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// There is no membership: create one with these roles.
@@ -201,7 +201,7 @@ pub struct Capabilities {
     pub empty_role: Option<&'static str>,
     /// A listed row is what is in force. If false, only the response of a write is reliable.
     pub lists_are_current: bool,
-    /// Adding a member may leave the member with this role until the next write, whatever was requested
+    /// Adding a member may leave the member with this role until the next write, regardless of the request
     /// (docs/reference/infisical.md, "Users and groups": October 2024 makes every new user a `member`). It is recorded
     /// as managed beforehand.
     pub creation_role: Option<&'static str>,

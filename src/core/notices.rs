@@ -1,8 +1,6 @@
 //! When to report again something that has not changed: a failed revocation, a wait, a fault. Pure: `now` is an
-//! argument.
-//!
-//! Conditions always state the present situation. Events and log lines are for the moments at which somebody should
-//! look; an operator that retries every few seconds must not repeat them each time.
+//! argument. Conditions always state the present situation. Events and log lines are for moments that need attention;
+//! an operator that retries every few seconds must not repeat them each time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -92,7 +90,7 @@ impl Notices {
         self.fault = None;
     }
 
-    /// Whether nothing is remembered.
+    /// Whether nothing is recorded.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -110,7 +108,7 @@ fn due_again(last: &mut Option<Instant>, now: Instant) -> bool {
 mod tests {
     use super::*;
 
-    /// Seen failing without the memory of the last report: six reports instead of three.
+    /// Seen failing without the record of the last report: six reports instead of three.
     #[test]
     fn a_failing_revocation_is_reported_at_once_and_then_every_ten_minutes() {
         let began = Instant::now();
@@ -139,7 +137,7 @@ mod tests {
         assert_eq!((notices.fault(), notices.logs_fault("403")), (1, true));
     }
 
-    /// Seen failing without the grace period: the first two are reported at once.
+    /// Seen failing without the grace period: the first two are reported immediately.
     #[test]
     fn a_wait_is_reported_once_for_each_reason_and_only_if_it_lasts() {
         use Reason::{ProviderNotFound, ProviderNotReady, Unreachable};
@@ -159,7 +157,7 @@ mod tests {
             assert_eq!(notices.waits(reason, after(seconds)), reported, "{reason} after {seconds} s");
         }
         notices.waits_no_more();
-        assert!(!notices.waits(Unreachable, after(5000)), "another wait has a grace of its own");
+        assert!(!notices.waits(Unreachable, after(5000)), "another wait has its own grace period");
         assert_eq!(notices.grace_left(Unreachable, after(5004)), Some(Duration::from_secs(6)));
         assert!(notices.waits(Unreachable, after(5010)));
         assert_eq!(notices.grace_left(Unreachable, after(5011)), None);

@@ -1,15 +1,15 @@
 //! Which provider object takes precedence if several have declarations of one target. Their declarations do not share a
 //! plan, because one credential must not write on behalf of another. Pure.
 
-/// What requests about a project have shown about the credential's rights there.
+/// What requests about a project have shown about the credential's permissions there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Evidence {
     /// Nothing is known yet.
     #[default]
     None,
-    /// The last list succeeded, and the last write was not refused for lack of rights.
+    /// The last list succeeded, and the last write was not refused for lack of permissions.
     Able,
-    /// The last list was refused, or the last write for lack of rights.
+    /// The last list was refused, or the last write for lack of permissions.
     Unable,
 }
 

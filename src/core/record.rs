@@ -1,4 +1,4 @@
-//! What has to be recorded before the provider is asked to grant it. Pure.
+//! What has to be recorded before it is granted at the provider. Pure.
 
 use std::collections::BTreeSet;
 
@@ -83,11 +83,11 @@ pub fn records(
             }
         }
         // A role that is granted again by its name may have another id by now. After a crash, the next process must not
-        // take it for an unmanaged role.
+        // consider it an unmanaged role.
         let shown = |role: &str| entries(view.observed).iter().any(|entry| entry.role == role);
         let again = |role: &&String| evaluated.renames.id_of(role).is_some() && !shown(role);
         let again: Vec<&String> = plan.gained().iter().filter(again).collect();
-        // The ids that names stand for are recorded before anything is granted to them.
+        // The ids that names were resolved to are recorded before anything is granted to them.
         let pins = counts && !record.is_empty() && !is_pinned(declaration);
         let carries: Vec<Entry>;
         (carries, carried) = carried.into_iter().partition(|entry| may_carry(declaration, evaluated, entry));
@@ -131,7 +131,7 @@ fn carried_before(declaration: &Declaration) -> Vec<CarriedRole> {
     declaration.object.status.as_ref().map(|status| status.carried_roles.clone()).unwrap_or_default()
 }
 
-/// Whether the ids that the object's names stand for are in its status, or it uses no names.
+/// Whether the ids that the object's names were resolved to are in its status, or it uses no names.
 fn is_pinned(declaration: &Declaration) -> bool {
     let spec = &declaration.object.spec;
     let named = spec.project.name.is_some() || spec.subject.name.is_some();

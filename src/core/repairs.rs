@@ -62,7 +62,7 @@ impl Repairs {
     /// The report of the declarations of a contested target.
     pub fn ready_condition(&self) -> Option<ReadyCondition> {
         self.is_contested().then(|| {
-            let message = "another writer has undone the same repair at three resyncs in a row: find out who else manages this member, for example an operator in another cluster; until then drift is repaired every 10 minutes at most, and ends and revocations are carried out at once";
+            let message = "another writer has undone the same repair at three resyncs in a row: find out who else manages this member, for example an operator in another cluster; until then drift is repaired every 10 minutes at most, and revocations are carried out immediately";
             ReadyCondition::new(Reason::Contested, message)
         })
     }
@@ -109,7 +109,7 @@ mod tests {
         assert!(!repairs.is_contested() && repairs.ready_condition().is_none());
     }
 
-    /// Seen failing when `no_drift` took effect at once: the list that confirms a repair, and the quiet time of the
+    /// Seen failing when `no_drift` took effect immediately: the list that confirms a repair, and the quiet time of the
     /// other writer, ended the row.
     #[test]
     fn a_resync_without_drift_ends_the_row_and_twenty_quiet_minutes_end_a_contest() {

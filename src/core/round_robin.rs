@@ -1,4 +1,4 @@
-//! Round robin: a map that remembers the order in which its keys were served.
+//! Round robin: a map that records the order in which its keys were served.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -85,7 +85,7 @@ mod tests {
         round_robin.entry(&"b");
         assert_eq!(order(&round_robin), ["c", "a", "b"]);
         assert_eq!((round_robin.get(&"a"), round_robin.get(&"b"), round_robin.get(&"d")), (Some(&2), Some(&0), None));
-        round_robin.served(&"nobody");
+        round_robin.served(&"unknown");
         assert_eq!(order(&round_robin), ["c", "a", "b"]);
     }
 }

@@ -47,18 +47,18 @@ pub struct ProviderView {
     pub capabilities: Capabilities,
     /// Why the provider object is not ready. Only ends and revocations are carried out then.
     pub unready: Option<Refusal>,
-    /// The provider object is gone, and its last connection serves only to end grants.
+    /// The provider object was deleted, and its last connection is only used to end grants.
     pub is_gone: bool,
-    /// Why the provider object takes no new memberships: it is being deleted.
+    /// Why the provider object accepts no new memberships: it is being deleted.
     pub leaving: Option<Refusal>,
-    /// The cluster-scoped provider object with the rules for its declarations; `None`: only the rights of its
+    /// The cluster-scoped provider object with the rules for its declarations; `None`: only the permissions of its
     /// credential limit them.
     pub cluster: Option<Arc<ClusterMembershipProvider>>,
     /// The subject is the account that the operator itself uses at the provider.
     pub is_ourselves: bool,
     /// The intervals at which the target is observed.
     pub resync: Resync,
-    /// The number of the connection: another credential may have more rights.
+    /// The number of the connection: another credential may have more permissions.
     pub connection: u64,
 }
 
@@ -73,7 +73,7 @@ pub struct Declaration {
     pub trusted: Option<BTreeSet<String>>,
     /// The labels of its namespace; `None`: they are not known.
     pub labels: Option<BTreeMap<String, String>>,
-    /// It stands for access that its object left at a former endpoint.
+    /// It represents access that its object left at a former endpoint.
     pub is_left_behind: bool,
 }
 
@@ -212,8 +212,8 @@ pub fn is_finalized(object: &ProjectMembership) -> bool {
     object.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Whether the status of an object was lost, for example because a backup did not restore it. An object whose first grant
-/// was recorded and that has no status yet is not meant.
+/// Whether the status of an object was lost, for example because a backup did not restore it. This excludes an object
+/// whose first grant was recorded and that has no status yet.
 pub fn is_status_lost(object: &ProjectMembership) -> bool {
     let observed = object.status.as_ref().map_or(-1, |status| status.observed_generation);
     let is_first = || PendingGrants::of(object).is_some_and(|pending| pending.number == 1);

@@ -47,9 +47,9 @@ impl Default for TimeLimits {
     }
 }
 
-/// Why a request was given up. Whether it was carried out is unknown.
+/// A request that timed out. Whether it was carried out is unknown.
 #[derive(thiserror::Error, Clone, Copy, Debug, PartialEq, Eq)]
-#[error("the Kubernetes API server did not answer within {} s; the request is retried on a new connection", .0.as_secs_f64())]
+#[error("the Kubernetes API server did not respond within {} s; the request is retried on a new connection", .0.as_secs_f64())]
 pub struct TimedOut(pub Duration);
 
 /// The kinds of requests with different limits.
@@ -81,7 +81,7 @@ impl RequestClass {
     }
 }
 
-/// Connections to the API server. They use HTTP/1, where giving up a request closes its connection.
+/// Connections to the API server. They use HTTP/1, where cancelling a request closes its connection.
 pub(super) struct Pool<C> {
     connector: C,
     current: Replaceable<Client<C, Body>>,
@@ -172,11 +172,11 @@ where
     let Ok(answer) = tokio::time::timeout(limit, answer).await else {
         let seconds = limit.as_secs_f64();
         let path = uri.path();
-        // One line at the beginning: while no request is answered, further lines would add nothing.
+        // One line at the beginning: while no request receives a response, further lines would add nothing.
         if shared.reachability.unanswered_for(Instant::now()).is_zero() {
-            tracing::warn!(%method, path, seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
+            tracing::warn!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
         } else {
-            tracing::debug!(%method, path, seconds, "the Kubernetes API server did not answer in time: the connection is dropped");
+            tracing::debug!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
         }
         shared.metrics.api_server_timed_out(kind.name());
         return Err(TimedOut(limit).into());
@@ -204,7 +204,7 @@ where
         tracing::warn!(
             path = uri.path(),
             seconds,
-            "a watch of the Kubernetes API server went silent: it is resumed on a new connection"
+            "a watch of the Kubernetes API server stopped responding: it is resumed on a new connection"
         );
         shared.metrics.api_server_timed_out(RequestClass::Watch.name());
         shared.pool.replace(pool);
@@ -213,8 +213,8 @@ where
     body.boxed_unsync()
 }
 
-/// A request that was sent. If it is dropped without a response, by the limit here or by its caller (the Lease has a
-/// limit of its own), it replaces the pool, so that the next request is sent on a new connection.
+/// A request that was sent. If it is dropped without a response, by the limit here or by its caller (the Lease has its
+/// own limit), it replaces the pool, so that the next request is sent on a new connection.
 struct RequestInFlight<C: Connect + Clone> {
     shared: Arc<ExchangeState<C>>,
     pool: u64,

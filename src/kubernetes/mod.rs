@@ -1,9 +1,9 @@
 //! The clients of the Kubernetes API server.
 //!
 //! The time limits of all requests are enforced here ([`exchange`]), below all code that sends requests, so that no
-//! caller can forget them. kube's own stack has no limit on the time until a response, and its pool keeps handing out
-//! connections that went silent; the other layers are kube's. Requests are not retried here, because the caller may
-//! hold locks or permits meanwhile: the caller retries.
+//! caller can forget them. kube's own stack has no limit on the time until a response, and its pool keeps returning
+//! connections that stopped responding; the other layers are kube's. Requests are not retried here, because the caller
+//! may hold locks or permits meanwhile: the caller retries.
 
 mod exchange;
 mod proxy;
@@ -32,8 +32,8 @@ use crate::transport::Proxies;
 use crate::transport::roots;
 use exchange::{Exchange, Pool};
 
-/// How long the API server is asked to keep one watch open, in seconds; the client then resumes the watch. If a watch
-/// stays open and silent for longer, its connection has gone silent ([`TimeLimits::watch_silence`]).
+/// The requested duration of one watch, in seconds; the client then resumes the watch. If a watch is open without
+/// events for longer, its connection no longer works ([`TimeLimits::watch_silence`]).
 pub const WATCH_SECONDS: u32 = 30;
 /// How long a connection may take to be established, including the proxy and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// How many unanswered probes close a connection.
 const KEEPALIVE_RETRIES: u32 = 2;
 
-/// Why no client can be made.
+/// Why no client can be created.
 #[derive(thiserror::Error, Debug)]
 pub enum ClientError {
     /// No configuration was found.
@@ -95,7 +95,7 @@ impl ApiServer {
         Ok(Self { config, proxy, limits: TimeLimits::default(), metrics, reachability })
     }
 
-    /// A client with connections of its own, to which layers may be added.
+    /// A client with separate connections, to which layers may be added.
     ///
     /// # Errors
     /// If the certificates or the credential of the configuration cannot be used.

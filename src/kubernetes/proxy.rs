@@ -19,7 +19,7 @@ pub struct ProxyError(&'static str);
 
 /// The proxy that kubectl would use: the `proxy-url` of the kubeconfig, or else that of the environment; none for a
 /// loopback address or if `NO_PROXY` names the API server. In a cluster no proxy is used: the API server is inside, and
-/// the environment's proxy, which is meant for servers outside, can rarely reach it.
+/// the environment's proxy, which is for servers outside, can rarely reach it.
 pub(super) fn of(config: &Config, environment: &Proxies) -> Result<Option<Intercept>, ProxyError> {
     // Only the configuration of a Pod has its certificates in a file that is read again.
     if config.root_cert_file.is_some() {

@@ -1,4 +1,4 @@
-//! Tests against a server behind a TCP proxy whose connections go silent.
+//! Tests against a server behind a TCP proxy whose connections stop responding.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,13 +33,13 @@ const LIMITS: TimeLimits = TimeLimits {
     list: Duration::from_secs(20),
     watch_silence: Duration::from_millis(700),
 };
-/// Long enough for a request that is answered immediately, on a busy machine.
+/// Long enough for a request with an immediate response, on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(450);
 
 /// A server of config maps, whose responses a test controls.
 struct Server {
     watches: AtomicUsize,
-    /// All requests for the object `together` are answered when this many have arrived.
+    /// All requests for the object `together` receive their responses when this many have arrived.
     together: Barrier,
 }
 
@@ -122,7 +122,7 @@ async fn is_answered_at_once(api: &Api<ConfigMap>) {
     assert!(began.elapsed() < AT_ONCE, "answered after {:?}", began.elapsed());
 }
 
-/// Seen failing without `Pool::replace`: the second request is sent on the next silent connection.
+/// Seen failing without `Pool::replace`: the second request is sent on the next connection that doesn't respond.
 #[tokio::test]
 async fn a_request_without_an_answer_ends_in_time_and_the_next_one_is_sent_on_a_new_connection() {
     let (api, api_server, proxy) = behind_a_proxy().await;
@@ -194,7 +194,7 @@ async fn a_watch_goes_on_while_events_come_and_is_resumed_on_a_new_connection_wh
         match names.next().await.unwrap() {
             Ok(name) if name == "watch-1" => {}
             Ok(name) => break name,
-            Err(error) => assert!(error.to_string().contains("did not answer within 0.7 s"), "{error}"),
+            Err(error) => assert!(error.to_string().contains("did not respond within 0.7 s"), "{error}"),
         }
     };
     assert_eq!(resumed, "watch-2");

@@ -31,7 +31,7 @@ pub struct Keeper {
     failing: bool,
 }
 
-/// A keeper that runs in a task of its own. Dropping this ends the task.
+/// A keeper that runs in a separate task. Dropping this ends the task.
 pub struct Keeping {
     end: oneshot::Sender<()>,
     /// Returns the keeper if it was asked to end, or the new holder if the Lease was lost.
@@ -57,7 +57,7 @@ impl Keeping {
 }
 
 impl Keeper {
-    /// Keeps the Lease in a task of its own, so that no work in another task delays a renewal.
+    /// Keeps the Lease in a separate task, so that no work in another task delays a renewal.
     pub fn spawn(mut self) -> Keeping {
         let (end, ended) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -118,9 +118,7 @@ impl Keeper {
         let namespace = self.api.namespace().unwrap_or_default();
         match error {
             Some(error) if !self.failing => {
-                tracing::warn!(
-                    "the Lease {namespace}/{NAME} could not be read or written, and is tried again: {error}"
-                );
+                tracing::warn!("the Lease {namespace}/{NAME} could not be read or written, and is retried: {error}");
             }
             None if self.failing => tracing::info!("the Lease {namespace}/{NAME} can be read and written again"),
             Some(_) | None => {}
@@ -128,7 +126,7 @@ impl Keeper {
         self.failing = error.is_some();
     }
 
-    /// Releases the Lease, so that no other replica has to wait until it expires. No write may be under way any more.
+    /// Releases the Lease, so that no other replica has to wait until it expires. No write may be in progress any more.
     pub async fn release(&mut self) {
         if !self.election.is_ours() {
             return;
@@ -138,13 +136,13 @@ impl Keeper {
         for _ in 0..3 {
             match self.give_back().await {
                 Ok(()) => {
-                    tracing::info!("the lease is given back");
+                    tracing::info!("the lease is released");
                     return;
                 }
                 Err(error) => tracing::debug!(%error, "the lease could not be given back"),
             }
         }
-        tracing::warn!("the lease could not be given back: it runs out by itself");
+        tracing::warn!("the lease could not be released: it will expire");
     }
 
     fn terms(&self) -> LeaseTerms {
@@ -166,7 +164,7 @@ impl Keeper {
             self.take().await?;
             return Ok(self.election.step(Instant::now()));
         }
-        self.tell();
+        self.log_leader();
         Ok(step)
     }
 
@@ -181,7 +179,7 @@ impl Keeper {
         self.election.wrote(record, began);
         self.leadership.held_until(self.election.until());
         self.known = Some(Some(written));
-        self.tell();
+        self.log_leader();
         Ok(())
     }
 
@@ -219,13 +217,13 @@ impl Keeper {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => {
                 self.metrics.api_server_timed_out("lease");
-                Err(format!("no answer in {limit:?}"))
+                Err(format!("no response within {limit:?}"))
             }
         }
     }
 
     /// Logs the leader if it has changed.
-    fn tell(&mut self) {
+    fn log_leader(&mut self) {
         let holder = self.election.holder();
         if holder == self.logged_holder.as_deref() {
             return;
@@ -251,7 +249,7 @@ fn record(lease: &Lease) -> LeaseRecord {
     }
 }
 
-/// The Lease to write: fields that others set stay, and so does the resourceVersion.
+/// The Lease to write: fields that others set are kept, and so is the resourceVersion.
 fn with(known: Option<Lease>, record: &LeaseRecord) -> Lease {
     let named = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
     let mut lease = known.unwrap_or(Lease { metadata: named, spec: None });

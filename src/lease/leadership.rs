@@ -93,12 +93,12 @@ impl Leadership {
         })
     }
 
-    /// No write may begin any more. Writes that are under way continue.
+    /// No write may begin any more. Writes in progress continue.
     pub fn close(&self) {
         self.lock().closed = true;
     }
 
-    /// Waits until no write is under way.
+    /// Waits until no write is in progress.
     pub async fn idle(&self) {
         loop {
             let ended = self.idle.notified();
@@ -109,7 +109,7 @@ impl Leadership {
         }
     }
 
-    /// Whether no write is under way.
+    /// Whether no write is in progress.
     pub fn is_idle(&self) -> bool {
         self.lock().under_way == 0
     }

@@ -90,7 +90,8 @@ impl Replica {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
-    /// Whatever is slow, lost or paused: a write that one replica starts is over before another replica may start one.
+    /// Even if requests are slow or lost and processes paused: a write that one replica starts has ended before another
+    /// replica may start one.
     #[test]
     fn two_never_write_at_once(
         clocks in vec((0u64..100_000, 985u32..=1015), 3),

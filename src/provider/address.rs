@@ -1,15 +1,15 @@
 //! Which network addresses a namespaced provider may be reached at.
 //!
 //! A tenant chooses the URL of a namespaced provider, and the operator is inside the cluster's network: without this
-//! rule the URL could point at the operator's own node or at the cloud's metadata service. Private ranges are
-//! allowed, since in-cluster servers live there (docs/security.md, "What stops them").
+//! rule the URL could point at the operator's own node or at the cloud's metadata service. Private ranges are allowed,
+//! since in-cluster servers have such addresses (docs/security.md, "What stops them").
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// Metadata and host services of clouds that stand outside the ranges that are refused anyway: Alibaba, Azure's wire
-/// server, Oracle.
+/// Metadata and host services of clouds outside the ranges that are refused anyway: Alibaba, Azure's wire server,
+/// Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
@@ -30,7 +30,7 @@ pub struct Cidr {
 pub struct CidrError(String);
 
 impl Cidr {
-    /// Whether `address` lies in the range. IPv4 and its IPv6 spellings are one address.
+    /// Whether `address` is in the range. IPv4 and its IPv6 spellings are one address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, carried(address)) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -76,9 +76,8 @@ fn same_prefix(a: u128, b: u128, prefix: u8, width: u8) -> bool {
     a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
 }
 
-/// Why a namespaced provider may not be reached at `address`; `None` where it may.
-///
-/// `allowed` are the ranges of `--allow-address`, which go before every refusal.
+/// Why a namespaced provider may not be reached at `address`; `None` where it may. `allowed` are the ranges of
+/// `--allow-address`, which take precedence over every refusal.
 pub fn refusal(address: IpAddr, allowed: &[Cidr]) -> Option<&'static str> {
     if allowed.iter().any(|range| range.contains(address)) {
         return None;
@@ -130,7 +129,7 @@ fn carried(address: IpAddr) -> IpAddr {
     let last = || v4(g, h).into();
     match [a, b, c, d, e, f] {
         [0, 0, 0, 0, 0, 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => last(),
-        // `::` and `::1` stand in the compatible range and are themselves.
+        // `::` and `::1` are in the compatible range and represent themselves.
         [0, 0, 0, 0, 0, 0] if (g, h) > (0, 1) => last(),
         [0x2002, high, low, ..] => v4(high, low).into(),
         _ => address,
@@ -176,7 +175,7 @@ mod tests {
             ("64:ff9b::a9fe:a9fe", true),
             ("2002:7f00:1::1", true),
             ("2002:a9fe:a9fe::", true),
-            // Where in-cluster and public servers live.
+            // The addresses of in-cluster and public servers.
             ("10.0.0.1", false),
             ("172.16.5.4", false),
             ("192.168.1.1", false),

@@ -1,14 +1,12 @@
-//! The contract with a provider, on one page. Wire formats stay inside the provider's own module.
-//!
-//! A provider only ever reads, or carries out a [`Change`] that [`crate::core::plan`] made. It decides nothing about
-//! roles or time. Each call is made under a [`Permit`] of the provider's [`quota`].
-//!
-//! What is implemented for a kind of server is two traits: [`Backend`], which says how to make a client of a server, and
-//! [`Provider`], which that client is. Each kind has one folder, and all folders have the same files: `mod.rs` (the two
-//! traits), `api.rs` (which generation of its API the server has), `auth.rs` (how to sign in), `client.rs` (requests under
-//! one permit), `wire.rs` (what is sent and read), `list.rs` and `write.rs` (memberships), `names.rs` and `ids.rs` (what an
-//! object may call things), `errors/` (what a refusal means, and how it is told); and one file for each peculiarity of the
-//! server that deserves one. [`registry`] has one line for each kind. `docs/adding-a-provider.md` shows how one is added.
+//! The contract with a provider, on one page. Wire formats are internal to the provider's own module. A provider only
+//! reads, or carries out a [`Change`] from [`crate::core::plan`]. It decides nothing about roles or time. Each call is
+//! made under a [`Permit`] of the provider's [`quota`]. A kind of server implements two traits: [`Backend`], which
+//! creates a client of a server, and [`Provider`], the client. Each kind has one directory, and all directories have
+//! the same files: `mod.rs` (the two traits), `api.rs` (which generation of its API the server has), `auth.rs` (how to
+//! sign in), `client.rs` (requests under one permit), `wire.rs` (what is sent and read), `list.rs` and `write.rs`
+//! (memberships), `names.rs` and `ids.rs` (the names and ids in an object), `errors/` (what a refusal means, and its
+//! message); and one file for each larger peculiarity of the server. [`registry`] has one line for each kind.
+//! `docs/adding-a-provider.md` shows how one is added.
 
 pub mod address;
 pub mod http;
@@ -29,7 +27,7 @@ pub use crate::core::member::Receipt;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use http::{Client, Endpoint};
 
-/// What [`Provider::verify`] found.
+/// The result of [`Provider::verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[warn(missing_docs)]
 pub struct Verified {
@@ -40,20 +38,20 @@ pub struct Verified {
     pub api: &'static str,
 }
 
-/// A project's members as one list showed them.
+/// A project's members as shown by one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[warn(missing_docs)]
 pub struct Listing {
-    /// One row a subject: several memberships of one subject are folded into one row that says so.
+    /// One row per subject: several memberships of one subject are merged into one row that records it.
     pub members: Vec<Member>,
-    /// The list was short, doubled or out of order: what it lacks isn't known to be absent.
+    /// The list was incomplete, had duplicates or was out of order: what it lacks isn't known to be absent.
     pub partial: bool,
 }
 
-/// A kind of server: what has to be known of it to make a client.
+/// A kind of server, with what is needed to create a client.
 #[warn(missing_docs)]
 pub trait Backend: Provider + Sized {
-    /// What a provider object says of a server of this kind, besides its URL and how to sign in.
+    /// The settings in a provider object for a server of this kind, besides its URL and how to sign in.
     type Spec;
 
     /// A credential, with the secrets that the provider object refers to.
@@ -62,10 +60,10 @@ pub trait Backend: Provider + Sized {
     /// The kind's name in messages and metrics.
     const NAME: &'static str;
 
-    /// Whether a server is sent one write at a time, by all provider objects that name it.
+    /// Whether a server is sent one write at a time by all provider objects for it.
     const ONE_WRITER: bool;
 
-    /// The limits of servers that are known to have some, where a provider object sets none.
+    /// The known limits of servers, used if a provider object sets none.
     fn default_limits(_endpoint: &Endpoint) -> Limits {
         Limits::default()
     }
@@ -85,23 +83,23 @@ pub trait Backend: Provider + Sized {
     fn connect(client: &Client, endpoint: Endpoint, spec: &Self::Spec, credentials: Self::Credentials) -> Self;
 }
 
-/// A provider of project memberships: one server, as one credential sees it. The methods without a default are what every
-/// provider has to do; each default is right for a server without the peculiarity that the method is for.
+/// A provider of project memberships: one server with one credential. Every provider has to implement the methods
+/// without a default; each default is right for a server without the peculiarity that the method is for.
 #[warn(missing_docs)]
 pub trait Provider: Send + Sync {
-    /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
+    /// Its capabilities and needs for subjects of this kind. Known after [`Provider::verify`].
     fn capabilities(&self, kind: SubjectKind) -> Capabilities;
 
-    /// Signs in and finds out, by reads that change nothing, which generation of the API the server has. Where that is
-    /// known, one read shows that the server answers and accepts the credential.
+    /// Signs in and detects, by reads that change nothing, which generation of the API the server has. If that is
+    /// known, one read verifies that the server responds and accepts the credential.
     fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
 
     /// The ids of all projects with exactly this name (Infisical: slug; ZITADEL: name, in the organization or, without
-    /// one, in the credential's own). None and several are answers too.
+    /// one, in the credential's own). None and several are valid results too.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::ProjectNotFound`] where nothing has this
-    /// name and something has it in other letters, which the message shows.
+    /// [`Error::Forbidden`] if the credential may not look it up; [`Error::ProjectNotFound`] if the name exists only in
+    /// another letter case, which the message shows.
     fn find_project(
         &self,
         permit: &Permit,
@@ -109,13 +107,13 @@ pub trait Provider: Send + Sync {
         organization_id: Option<&str>,
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// The ids of all subjects of this kind with exactly this name that could be members of the project (Infisical:
-    /// the identity's name, the user's e-mail or username, the group's slug; ZITADEL: the user's name, login name or
-    /// e-mail). What the server answers is compared with what was asked for: its filters match more.
+    /// The ids of all subjects of this kind with exactly this name that could be members of the project (Infisical: the
+    /// identity's name, the user's e-mail or username, the group's slug; ZITADEL: the user's name, login name or
+    /// e-mail). The results are compared with the requested name: the server's filters match more.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] where the credential may not look it up; [`Error::SubjectNotFound`] where nobody has this name
-    /// and somebody has it in other letters, which the message shows.
+    /// [`Error::Forbidden`] if the credential may not look it up; [`Error::SubjectNotFound`] if the name exists only in
+    /// another letter case, which the message shows.
     fn find_subject(
         &self,
         permit: &Permit,
@@ -124,10 +122,9 @@ pub trait Provider: Send + Sync {
         name: &str,
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Lists the members of this kind of a project, all pages.
-    ///
-    /// An empty list is returned only where the project is known to exist and to be looked at rightly
-    /// (docs/reference/zitadel.md, trap 3: a wrong organization is answered with an empty list).
+    /// Lists the members of this kind of a project, all pages. An empty list is returned only if the project is known
+    /// to exist under the requested organization (docs/reference/zitadel.md, trap 3: the response for a wrong
+    /// organization is an empty list).
     fn list(
         &self,
         permit: &Permit,
@@ -135,14 +132,11 @@ pub trait Provider: Send + Sync {
         kind: SubjectKind,
     ) -> impl Future<Output = Result<Listing, Error>> + Send;
 
-    /// Carries out a change. `Ok` is the server's own word, and no proof until a list shows it.
-    ///
-    /// [`Error::Changed`] where the membership isn't what the change takes it for (created or removed meanwhile):
-    /// look again and plan again. [`Change::Remove`] of a membership that the server says isn't there is `Ok`, and so is
-    /// one that took all access away and left the membership ([`Receipt::kept`]).
-    ///
-    /// `name` is what the object calls the subject, where it names it: Infisical adds users by name only. Anyone who is
-    /// found under it counts only with the target's own id.
+    /// Carries out a change. `Ok` is the server's confirmation, and no proof until a list shows it. [`Error::Changed`]
+    /// if the membership isn't what the change assumes (created or removed meanwhile): observe and plan again.
+    /// [`Change::Remove`] of a membership that doesn't exist according to the server is `Ok`, and so is one that
+    /// revoked all access and left the membership ([`Receipt::kept`]). `name` is the subject's name in the object, if
+    /// it has one: Infisical adds users by name only. A user found under it counts only if it has the target's id.
     fn apply(
         &self,
         permit: &Permit,
@@ -151,8 +145,9 @@ pub trait Provider: Send + Sync {
         change: &Change,
     ) -> impl Future<Output = Result<Receipt, Error>> + Send;
 
-    /// Brings a user into the project by name and returns the user's id. Only where [`Capabilities::invites`]. The new
-    /// member has no rights when this returns; when it is cut short it may have [`Capabilities::creation_role`].
+    /// Invites a user to the project by name and returns the user's id. Only with [`Capabilities::invites`]. The new
+    /// member has no permissions when this returns; if it is interrupted, the member may have
+    /// [`Capabilities::creation_role`].
     fn invite(
         &self,
         _permit: &Permit,
@@ -163,13 +158,11 @@ pub trait Provider: Send + Sync {
         std::future::ready(Err(Error::Rejected { message }))
     }
 
-    /// Repairs a write that the server accepted and that an observation doesn't show. It writes only roles of `wanted` or
-    /// `shown`, at whatever moment it is interrupted. `shown` is what an observation after the write shows, `name` as in
-    /// [`Provider::apply`].
-    ///
-    /// By default the list is stated again, in the form that what is shown needs. That is right where a server carries out
-    /// what it accepts, and only other writers can have changed it: Infisical may unite the lists of two writers, and make
-    /// several memberships of one subject (docs/reference/infisical.md, "PATCH and time").
+    /// Repairs a write that the server accepted and that an observation doesn't show. It writes only roles of `wanted`
+    /// or `shown`, even if it is interrupted. `shown` is what an observation after the write shows, `name` as in
+    /// [`Provider::apply`]. By default the list is written again, in the form that `shown` needs. That is right if a
+    /// server carries out what it accepts, and only other writers can have changed it: Infisical may merge the lists of
+    /// two writers, and create several memberships of one subject (docs/reference/infisical.md, "PATCH and time").
     fn repair(
         &self,
         permit: &Permit,
@@ -182,25 +175,25 @@ pub trait Provider: Send + Sync {
         async move { self.apply(permit, target, name, &again).await }
     }
 
-    /// Why a member that the server accepted isn't listed: [`Error::MemberNotListed`] where it never will be
-    /// (docs/reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] where the subject is gone; `Ok` where nothing
-    /// speaks against it, which is the default.
+    /// Why a member that the server accepted isn't listed: [`Error::MemberNotListed`] if it never will be
+    /// (docs/reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] if the subject no longer exists; `Ok`, the
+    /// default, if there is no such reason.
     fn explain_absence(&self, _permit: &Permit, _target: &Target) -> impl Future<Output = Result<(), Error>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// The id of the subject that the credential is, once that is known; it is nobody's to grant roles to or to take them
-    /// from. `None`, the default: neither the credential nor the response to a sign-in says it.
+    /// The id of the credential's own subject, once it is known; its roles must not be changed. `None`, the default:
+    /// neither the credential nor the response to a sign-in shows it.
     fn signed_in_as(&self) -> Option<String> {
         None
     }
 
-    /// Forgets what it remembers of projects, project grants and subjects whose ids (in lower case) are in use no more.
-    /// What is forgotten is found out again when it is needed.
+    /// Drops cached facts about projects, project grants and subjects whose ids (in lower case) are no longer in use.
+    /// They are determined again when needed.
     fn forget_unused(&self, _in_use: &dyn Fn(&str) -> bool) {}
 
-    /// The server's clock, by the `Date` of its last response; `None`, the default: not known, and no temporary grant
-    /// begins.
+    /// The server's clock, by the `Date` of its last response; `None`, the default: unknown, and no temporary grant is
+    /// started.
     fn clock(&self) -> Option<ProviderClock> {
         None
     }

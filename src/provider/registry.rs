@@ -1,7 +1,5 @@
-//! The kinds of providers that there are, one line each.
-//!
-//! A provider object's kind is known when the operator runs, and the traits have methods that are `async`: so there is one
-//! enum of all providers, and what it does with each is written once.
+//! The kinds of providers, one line each. A provider object's kind is known only at run time, and the traits have
+//! `async` methods: so there is one enum of all providers, which delegates to each.
 
 use super::http::Endpoint;
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, infisical, zitadel};
@@ -10,7 +8,7 @@ use crate::api::provider::Limits;
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 
-/// Makes [`AnyProvider`] of the kinds.
+/// Defines [`AnyProvider`] for the kinds.
 macro_rules! providers {
     ($($(#[$doc:meta])* $kind:ident: $backend:ty,)+) => {
         /// The provider of a provider object.

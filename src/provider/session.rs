@@ -1,7 +1,6 @@
-//! Signing in: one sign-in at a time, its token used until shortly before its end, and a refused credential left alone.
-//!
-//! The same for every provider and every way to sign in; what is sent to sign in, and how an answer refuses a token, is a
-//! [`SignIn`]'s to say.
+//! Signing in: one sign-in at a time, its token used until shortly before its end, and no immediate retry with a
+//! refused credential. It is the same for every provider and every way to sign in; a [`SignIn`] defines what is sent to
+//! sign in, and how a response refuses a token.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -14,20 +13,20 @@ use tokio::time::Instant;
 use super::http::{Request, Response, Server};
 use super::{Error, Permit};
 
-/// The most that a token is given up before its end.
+/// The longest time before its end at which a token is discarded.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
-/// The longest that a token is used, whatever a server says of it.
+/// The longest that a token is used, regardless of what the server reports.
 const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// How long no sign-in is tried after the first, second, … refusal in a row. Newer Infisical servers lock a credential
-/// out after three bad secrets for 300 s, so there are never three of ours in that time; on October 2024 each bad login
-/// holds up the whole server (docs/reference/infisical.md, "Auth and limits").
+/// out after three bad secrets for 300 s, so the operator never sends three in that time; on October 2024 each failed
+/// login delays the whole server (docs/reference/infisical.md, "Auth and limits").
 const PAUSES: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(330), Duration::from_secs(600)];
-/// How soon after a first sign-in without an answer the next may begin, and after many; who asks earlier gets the same
+/// How soon after a first sign-in without a response the next may begin, and after many; earlier callers get the same
 /// error.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const AFTER_FAILURES: Duration = Duration::from_secs(30);
 
-/// The requests under one permit: the first is in it, each further one is charged.
+/// The requests under one permit: the first is included, each further one is charged.
 pub struct PermitUse<'p> {
     permit: &'p Permit,
     begun: AtomicBool,
@@ -52,39 +51,40 @@ impl<'p> PermitUse<'p> {
 pub struct IssuedToken {
     /// The access token.
     pub token: SecretString,
-    /// How long it lives; `None`: nobody says.
+    /// Its lifetime; `None`: unknown.
     pub life: Option<Duration>,
 }
 
-/// What an answer says of the token that was presented.
+/// What a response shows about the token that was presented.
 pub enum TokenVerdict {
-    /// The server took it, whatever it made of the request.
+    /// The server accepted it, regardless of the result of the request.
     Taken,
-    /// Nothing: the server failed, or something before it answered.
+    /// Nothing: the server failed, or a proxy in front of it responded.
     Unsaid,
-    /// It isn't accepted, any more or at all. Nothing was carried out.
+    /// It isn't accepted (any more). Nothing was carried out.
     Refused(Error),
 }
 
 /// A way to sign in.
 pub trait SignIn: Send + Sync {
-    /// Whether another sign-in may give another token: not where the token itself is given.
+    /// Whether another sign-in may return another token: not if the token itself is configured.
     fn gives_another(&self) -> bool;
 
-    /// Signs in, or hands out the token that is given. [`Error::Unauthorized`] where the server refuses the credential: it is then left alone for long.
+    /// Signs in, or returns the configured token. [`Error::Unauthorized`] if the server refuses the credential: the
+    /// next attempt is then delayed.
     fn sign_in(
         &self,
         server: &Server,
         permit_use: &PermitUse<'_>,
     ) -> impl Future<Output = Result<IssuedToken, Error>> + Send;
 
-    /// The id of the subject that a token was given to, in lower case; `None`: neither tells.
+    /// The id of the subject of a token, in lower case; `None`: unknown.
     fn signed_in_as(&self, token: &SecretString) -> Option<String>;
 
-    /// Reads what an answer says of the token.
+    /// Interprets a response with regard to the token.
     fn verdict(&self, answer: &Response) -> TokenVerdict;
 
-    /// Names the secrets besides the token, to be hidden in whatever is shown.
+    /// The secrets besides the token, to be redacted in all output.
     fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a>;
 }
 
@@ -92,9 +92,9 @@ pub trait SignIn: Send + Sync {
 #[derive(Debug)]
 pub struct Session<S> {
     way: S,
-    /// Held during a sign-in: who comes meanwhile waits for its outcome.
+    /// Held during a sign-in: other callers wait for its outcome.
     state: Mutex<State>,
-    /// Whose token was given last.
+    /// The subject of the last token.
     subject: std::sync::Mutex<Option<String>>,
 }
 
@@ -105,13 +105,13 @@ struct State {
     sign_ins: u64,
     /// Refusals in a row, since the last token that was accepted.
     refusals: usize,
-    /// Sign-ins in a row that weren't answered.
+    /// Sign-ins in a row without a response.
     failures: u32,
-    /// The last sign-in's failure: until when it is everybody's answer.
+    /// The last sign-in's failure, and until when all callers get it.
     failed: Option<(Error, Instant)>,
 }
 
-/// An access token, and which sign-in it is from.
+/// An access token and its sign-in.
 #[derive(Clone, Debug)]
 struct Token {
     secret: Arc<SecretString>,
@@ -119,23 +119,23 @@ struct Token {
 }
 
 impl<S: SignIn> Session<S> {
-    /// Nobody is signed in yet.
+    /// Not signed in yet.
     pub fn new(way: S) -> Self {
         Self { way, state: Mutex::default(), subject: std::sync::Mutex::default() }
     }
 
-    /// The id of the subject that one is signed in as, as far as it is known.
+    /// The id of the signed-in subject, if it is known.
     pub fn signed_in_as(&self) -> Option<String> {
         self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How one signs in here.
+    /// The way to sign in.
     pub fn way(&self) -> &S {
         &self.way
     }
 
-    /// Sends one request with a token. One that isn't accepted any more is replaced once, by one sign-in for all calls;
-    /// nothing was carried out then.
+    /// Sends one request with a token. A token that is no longer accepted is replaced once, by one sign-in for all
+    /// calls; nothing was carried out then.
     pub async fn present(
         &self,
         server: &Server,
@@ -165,7 +165,7 @@ impl<S: SignIn> Session<S> {
         }
     }
 
-    /// A token to use now, of a new sign-in where there is none.
+    /// A token to use now, from a new sign-in if there is none.
     async fn token(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<Token, Error> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
@@ -174,7 +174,7 @@ impl<S: SignIn> Session<S> {
         {
             return Ok(token.clone());
         }
-        // A sign-in that failed while this call waited for it was this call's too.
+        // A sign-in that failed while this call waited for it counts for this call too.
         if let Some((error, until)) = &state.failed
             && asked < *until
         {
@@ -200,7 +200,7 @@ impl<S: SignIn> Session<S> {
         }
     }
 
-    /// The server refused `token`: a new sign-in may help. A token that was replaced meanwhile is left alone.
+    /// The server refused `token`: a new sign-in may help. A token that was replaced meanwhile is kept.
     async fn forget(&self, token: &Token) {
         let mut state = self.state.lock().await;
         if state.token.as_ref().is_some_and(|(current, _)| current.sign_in == token.sign_in) {
@@ -208,7 +208,7 @@ impl<S: SignIn> Session<S> {
         }
     }
 
-    /// The server refused a token right after its sign-in: to sign in again would only repeat it.
+    /// The server refused a token right after its sign-in: another sign-in would only repeat that.
     async fn refused(&self, error: &Error) {
         if self.way.gives_another() {
             let mut state = self.state.lock().await;
@@ -218,7 +218,7 @@ impl<S: SignIn> Session<S> {
     }
 
     fn taken(&self) {
-        // No call waits here for a sign-in: while there is one, its outcome counts.
+        // No call waits here for a sign-in: during a sign-in, its outcome counts.
         if let Ok(mut state) = self.state.try_lock() {
             state.refusals = 0;
         }

@@ -33,7 +33,7 @@ impl Readiness {
 pub struct Health {
     /// Whether the caches are filled.
     pub caches: Readiness,
-    /// Whether the API server answers.
+    /// Whether the API server responds.
     pub reachability: Arc<ApiReachability>,
     /// The passes that are due.
     pub passes: Passes,
@@ -63,7 +63,7 @@ impl Health {
         }
         match self.reachability.unanswered_for(now) {
             unanswered if unanswered > UNREACHABLE => Err(format!(
-                "the Kubernetes API server has answered no request for {} s: check the network between it and this Pod",
+                "the Kubernetes API server has not responded for {} s: check the network between it and this Pod",
                 unanswered.as_secs()
             )),
             _ => Ok(()),
@@ -84,8 +84,8 @@ mod tests {
         health.reachability.failed(began + Duration::from_secs(10));
         assert_eq!(health.ready(began + UNREACHABLE), Ok(()));
         let later = began + UNREACHABLE + Duration::from_secs(1);
-        assert!(health.ready(later).is_err_and(|what| what.contains("answered no request for 31 s")));
-        assert_eq!(health.alive(later), Ok(()), "no restart mends the network");
+        assert!(health.ready(later).is_err_and(|what| what.contains("has not responded for 31 s")));
+        assert_eq!(health.alive(later), Ok(()), "a restart does not repair the network");
         health.reachability.answered();
         assert_eq!(health.ready(later), Ok(()));
     }

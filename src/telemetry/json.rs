@@ -1,4 +1,5 @@
-//! Logs as flat JSON: one object per line, in which the fields of the surrounding spans are beside those of the event.
+//! Logs as flat JSON: one object per line, with the fields of the event and those of the surrounding spans on the same
+//! level.
 //!
 //! tracing-subscriber nests spans, and a span's own name overwrites its field `name`. To find the lines about one
 //! object, a reader would have to know where in the code each of them was written.
@@ -118,7 +119,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let _outer = tracing::error_span!("reconcile", namespace = "team-a", name = "ci").entered();
             let _inner = tracing::error_span!("sign_in", name = "another", tries = 2).entered();
-            tracing::info!(code = 503, quote = "\"", missing = None::<&str>, "said {}", "so");
+            tracing::info!(code = 503, quote = "\"", missing = None::<&str>, "logged {}", "this");
         });
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         let mut line: Value = serde_json::from_str(&text).unwrap();
@@ -127,7 +128,7 @@ mod tests {
         assert_eq!(
             line,
             json!({
-                "timestamp": null, "level": "INFO", "message": "said so", "target": module_path!(),
+                "timestamp": null, "level": "INFO", "message": "logged this", "target": module_path!(),
                 "namespace": "team-a", "name": "another", "tries": 2, "code": 503, "quote": "\"",
             })
         );

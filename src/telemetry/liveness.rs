@@ -1,9 +1,9 @@
 //! Which passes are due and have not finished.
 //!
-//! A pass is due from when it is requested until it finishes, whatever its result: a provider that is down makes passes
+//! A pass is due from when it is requested until it finishes, with any result: a provider that is down makes passes
 //! fail, and a failed pass is finished. A pass that waits for a quota, or for another pass on the same target, is due
-//! but makes no progress of its own, and a restart would not help. Such waits are marked with [`waiting`] and do not
-//! count as a stall.
+//! but cannot make progress, and a restart would not help. Such waits are marked with [`waiting`] and do not count as a
+//! stall.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ struct Pass {
     due: Instant,
     /// When the pass last made progress: when it started, or when its last wait ended.
     progress: Instant,
-    /// How many waits of the pass are under way that it cannot finish itself.
+    /// The number of current waits of the pass that it cannot finish itself.
     waits: u32,
 }
 

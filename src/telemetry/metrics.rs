@@ -74,7 +74,7 @@ impl Default for Metrics {
         let pass_time = Histogram::new(exponential_buckets(0.001, 3.0, 11));
         registry.register_with_unit("pass", "Time of a pass, waiting included", Unit::Seconds, pass_time.clone());
         let outcomes = Family::default();
-        registry.register("outcomes", "What passes came to, by the reason of the Ready condition", outcomes.clone());
+        registry.register("outcomes", "Results of passes, by the reason of the Ready condition", outcomes.clone());
         let requests = Family::default();
         registry.register("provider_requests", "Requests to providers", requests.clone());
         let request_time = Family::new_with_constructor(time as fn() -> Histogram);
@@ -82,49 +82,49 @@ impl Default for Metrics {
         let lateness = Histogram::new(exponential_buckets(0.01, 3.0, 11));
         registry.register_with_unit(
             "expiry_lateness",
-            "From a grant's end until its removal was confirmed",
+            "Time from a grant's end until its removal was confirmed",
             Unit::Seconds,
             lateness.clone(),
         );
         let repaired = Counter::default();
-        registry.register("writes_healed", "Writes that a provider answered with yes and lost", repaired.clone());
+        registry.register("writes_healed", "Writes that a provider confirmed and lost", repaired.clone());
         let unrevoked = Family::default();
-        let unrevoked_help = "Reports of access that could not be revoked and is tried again, by reason";
+        let unrevoked_help = "Reports of access that could not be revoked and whose revocation is retried, by reason";
         registry.register("unrevoked", unrevoked_help, unrevoked.clone());
         let overdue = Gauge::default();
         let overdue_help = "ProjectMemberships with access that should have ended and may still be in force";
         registry.register("overdue_revocations", overdue_help, overdue.clone());
         let missed = Counter::default();
-        let missed_help = "Temporary grants that were not given because their windows ended before they could be";
+        let missed_help = "Temporary grants that were not made because their windows ended first";
         registry.register("missed_grants", missed_help, missed.clone());
         let abandoned = Counter::default();
         registry.register("abandoned", "Objects released without a revocation", abandoned.clone());
         let undecodable = Counter::default();
-        registry.register("undecodable", "Objects seen that can't be read", undecodable.clone());
+        registry.register("undecodable", "Objects that can't be decoded", undecodable.clone());
         let events_dropped = Counter::default();
         registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
         let events_refused = Family::default();
         let refused_help = "Events that the API server did not store, by its reason";
         registry.register("events_refused", refused_help, events_refused.clone());
         let leader = Gauge::default();
-        registry.register("leader", "1 in the replica that acts, 0 in those that stand by", leader.clone());
+        registry.register("leader", "1 in the leader, 0 in the replicas on standby", leader.clone());
         let api_server_timeouts = Family::default();
         registry.register(
             "apiserver_request_timeouts",
-            "Requests to the Kubernetes API server that were given up without an answer, and watches that went silent",
+            "Requests to the Kubernetes API server that timed out, and watches that stopped responding",
             api_server_timeouts.clone(),
         );
         let api_server_unanswered = Gauge::default();
         registry.register_with_unit(
             "apiserver_unanswered",
-            "For how long the Kubernetes API server has answered no request, 0 if it answered the last one",
+            "Time for which the Kubernetes API server has not responded, 0 if it responded to the last request",
             Unit::Seconds,
             api_server_unanswered.clone(),
         );
         let oldest_due_pass = Gauge::default();
         registry.register_with_unit(
             "oldest_due_pass",
-            "For how long the oldest pass that is due has not finished, waiting for a quota included, 0 if none is due",
+            "Time for which the oldest due pass has not finished, waiting for a quota included, 0 if none is due",
             Unit::Seconds,
             oldest_due_pass.clone(),
         );
@@ -188,7 +188,7 @@ impl Metrics {
         self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
     }
 
-    /// Counts temporary grants that were not given before their windows ended.
+    /// Counts temporary grants that were not made before their windows ended.
     pub fn missed(&self, grants: usize) {
         self.missed.inc_by(u64::try_from(grants).unwrap_or(u64::MAX));
     }
@@ -198,7 +198,7 @@ impl Metrics {
         self.abandoned.inc();
     }
 
-    /// Counts an object that cannot be read.
+    /// Counts an object that cannot be decoded.
     pub fn undecodable(&self) {
         self.undecodable.inc();
     }
@@ -218,7 +218,7 @@ impl Metrics {
         self.leader.set(leads.into());
     }
 
-    /// Counts a request to the API server that was given up without a response, or a watch that went silent.
+    /// Counts a request to the API server that timed out, or a watch that stopped responding.
     pub fn api_server_timed_out(&self, request: &'static str) {
         self.api_server_timeouts.get_or_create(&KindLabel { request }).inc();
     }

@@ -31,7 +31,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
     /// One line of text, for people.
     Human,
@@ -42,10 +42,8 @@ pub enum LogFormat {
 const FILTER: &str = "info,kube_client=warn,kube_client::client::builder=off,kube_runtime=error";
 
 /// Starts logging to standard error. `RUST_LOG` selects what is logged; without it, changes and problems that need
-/// attention are logged.
-///
-/// Logging never blocks the process: a thread of its own writes the lines, so that nothing waits for a pipe that is not
-/// read, and a line that cannot be written is lost.
+/// attention are logged. Logging never blocks the process: a separate thread writes the lines, so that nothing waits
+/// for a pipe that is not read, and a line that cannot be written is lost.
 pub fn logs(format: LogFormat) -> Logs {
     let of_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok().filter(|filter| !filter.is_empty());
     let filter = of_environment.and_then(|filter| EnvFilter::try_new(filter).ok());

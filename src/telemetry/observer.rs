@@ -20,7 +20,7 @@ pub struct ObservedRequest<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// The server answered with this status.
+    /// The server responded with this status.
     Answered(u16),
     /// It was not sent: the URL is not allowed, or there was no connection.
     NotSent,
@@ -28,12 +28,12 @@ pub enum RequestOutcome {
     TimedOut,
     /// The connection broke, or the response was too large.
     Broken,
-    /// The caller gave up before the response.
+    /// The caller cancelled the request before the response.
     Abandoned,
 }
 
 impl RequestOutcome {
-    /// The value of the metric's label: the status, or one word.
+    /// The value of the metric's label: the status, or a keyword.
     pub fn code(self) -> String {
         match self {
             Self::Answered(status) => status.to_string(),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub struct ApiReachability(Mutex<Option<Instant>>);
 
 impl ApiReachability {
-    /// A request received a response, whatever its status.
+    /// A request received a response, with any status.
     pub fn answered(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::{Format, Health, Metrics};
 
-/// The maximum number of open connections. If there are more, the oldest is closed: a request is answered within
+/// The maximum number of open connections. If there are more, the oldest is closed: the response to a request takes
 /// milliseconds, so no probe or scraper waits on the connection that has been open for the longest time.
 const CONNECTIONS: usize = 64;
 /// How long a connection may stay open. It serves one request.

@@ -40,7 +40,7 @@ impl Proxies {
         urls.filter_map(|url| url.host_str().map(str::to_owned)).collect()
     }
 
-    /// The proxies in the form that the HTTP client takes.
+    /// The proxies in the form that the HTTP client accepts.
     pub(crate) fn build(&self) -> Result<Vec<reqwest::Proxy>, String> {
         let except = || self.except.as_deref().and_then(NoProxy::from_string);
         let mut built = Vec::new();

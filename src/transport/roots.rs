@@ -7,7 +7,7 @@ pub fn compiled_in() -> impl Iterator<Item = &'static CertificateDer<'static>> {
     webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter()
 }
 
-/// Logs that they are used instead of the system's. `servers` names the servers whose certificates are checked with
+/// Logs that they are used instead of the system's. `servers` names the servers whose certificates are verified with
 /// them.
 pub fn report_fallback(servers: &str) {
     tracing::warn!(

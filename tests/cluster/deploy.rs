@@ -61,7 +61,7 @@ async fn the_operator_has_the_rights_that_it_uses_and_no_others() {
             let subresource = format!("--subresource={subresource}");
             let arguments = ["auth", "can-i", verb, resource, &subresource, &namespace];
             let answer = operator.run(&arguments).await.unwrap();
-            // A kind that kubectl couldn't look up is asked for in no group at all, where nobody may anything.
+            // A kind that kubectl couldn't look up is checked without a group, where no user has a permission.
             assert!(!answer.stderr.contains("doesn't have a resource type"), "{verb} {resource}: {}", answer.stderr);
             answer.stdout.trim() == "yes"
         };

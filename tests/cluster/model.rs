@@ -84,8 +84,8 @@ impl Side {
         neutral(&mut answer);
         if let Some(version) = version.filter(|_| answer.get("items").is_none()) {
             let known = self.versions.entry(path.clone()).or_default();
-            // Who writes a field is kept in managedFields, so that a first write of a manager moves the version though it
-            // changes nothing that is looked at here.
+            // Who writes a field is kept in managedFields, so that a first write of a manager moves the version though
+            // it changes nothing that is compared here.
             if self.shown.insert(path, answer.clone()).as_ref() == Some(&answer) {
                 known.pop();
             }

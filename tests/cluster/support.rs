@@ -8,7 +8,7 @@
 //! .await;
 //! ```
 //!
-//! No operator runs on [`plane`]: it would change what the schema's tests look at. Tests with an operator share another
+//! No operator runs on [`plane`]: it would change what the schema's tests read. Tests with an operator share another
 //! one, started by [`start`]; [`with_namespace_on`] and [`operator_on`] are for any of them.
 
 // Said in full, because `tests/operator` takes this file in by its path.

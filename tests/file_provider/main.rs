@@ -154,7 +154,7 @@ impl World {
         directory.projects["p-1"].members.get("u-1").map(|roles| roles.iter().cloned().collect())
     }
 
-    /// Somebody changes the roles of the user.
+    /// Another writer changes the roles of the user.
     fn by_hand(&self, change: impl FnOnce(&mut BTreeSet<String>)) {
         let mut directory = self.directory();
         change(directory.projects.get_mut("p-1").unwrap().members.entry("u-1".to_owned()).or_default());

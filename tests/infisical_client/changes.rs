@@ -100,12 +100,12 @@ async fn foreign_entries_go_back_byte_for_byte() {
         for role in ["auditor", "deployer"] {
             stage.server().add_custom_role(INFISICAL_PROJECT, role);
         }
-        let foreign = vec![
+        let unmanaged = vec![
             RoleRow::temporary("auditor", start, "1 hour"),
             RoleRow::temporary("member", start, "1.5h"),
             RoleRow::permanent("viewer"),
         ];
-        stage.server().set_roles(INFISICAL_PROJECT, subject, foreign);
+        stage.server().set_roles(INFISICAL_PROJECT, subject, unmanaged);
         let before = stage.server().roles(INFISICAL_PROJECT, subject);
         let mut entries = member(&stage, subject).await.unwrap().entries;
         entries.push(Entry::permanent("deployer"));

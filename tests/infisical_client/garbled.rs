@@ -1,4 +1,4 @@
-//! Lists as nobody should write them, made of the recorded ones.
+//! Malformed lists, derived from the recorded ones.
 
 use membership_operator::api::SubjectKind;
 use membership_operator::core::member::Project;
@@ -83,7 +83,8 @@ fn no_list_is_taken_for_shorter_than_it_is() {
             }
             Err(error) => {
                 assert!(!garbles.is_empty(), "{error}");
-                // A list that has lost a custom role's id asks the project, which this server may not have, for it.
+                // If a list has lost a custom role's id, it is requested from the project, which this server may not
+                // have.
                 let asked = stage.server().count("GET", "/roles") > 0;
                 assert!(asked || matches!(error, Error::Unreachable { effect: Effect::None, .. }), "{error:?}");
                 assert_presentable(&error.to_string(), INFISICAL_TOKEN);

@@ -87,7 +87,7 @@ async fn a_name_that_would_make_another_account_is_not_sent() {
     }
 }
 
-/// October 2024 gives every new user the role `member`, whatever is asked for.
+/// October 2024 gives every new user the role `member`, regardless of the request.
 #[tokio::test]
 async fn a_death_between_the_post_and_the_patch_leaves_no_more_than_the_creation_role() {
     for (generations, style) in AGES {

@@ -18,7 +18,7 @@ const SUBJECTS: [(SubjectKind, &str); 3] = [
     (SubjectKind::Group, INFISICAL_OPS),
 ];
 
-/// A member with these memberships, whatever brought it in.
+/// A member with these memberships, created in any way.
 fn join(stage: &Stage, subject: &str, memberships: &[&str]) {
     for role in memberships {
         stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent(role)]);
@@ -71,14 +71,14 @@ async fn several_memberships_of_one_subject_become_one_or_none() {
                 assert_eq!(stage.held(subject), if left == 1 { held(&["viewer"]) } else { held(&[]) }, "{say}");
                 assert!(stage.server().mails().is_empty(), "{say}");
                 if kind == SubjectKind::User {
-                    assert_eq!(stage.server().count("POST", "/memberships"), 0, "{say}: nobody is invited again");
+                    assert_eq!(stage.server().count("POST", "/memberships"), 0, "{say}: no user is invited again");
                 }
             }
         }
     }
 }
 
-/// Whatever moment it is cut short at: what is in force is what was, what is wanted, or less.
+/// At any interruption, what is in force is the former state, the wanted state, or less.
 #[tokio::test]
 async fn a_repair_that_is_interrupted_grants_nothing_more() {
     for (generations, style) in [AGES[0], AGES[3]] {

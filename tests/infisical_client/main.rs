@@ -56,7 +56,7 @@ const AGES: [(Generations, ErrorStyle); 6] = [
     (Generations::G3, ErrorStyle::Current),
 ];
 
-/// What the observer was told: method, route, code.
+/// What was reported to the observer: method, route, code.
 #[derive(Default)]
 struct Seen(Mutex<Vec<(&'static str, &'static str, String)>>);
 

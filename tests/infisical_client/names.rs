@@ -1,4 +1,4 @@
-//! What names stand for: exactly those, whatever the server answers.
+//! Names are resolved to exactly the subjects that have them, for any response of the server.
 
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::{Error, Provider};
@@ -104,7 +104,7 @@ async fn a_group_is_found_by_its_slug_also_without_rights_in_the_organization_if
     }
 }
 
-/// Seen failing with every kind's look at the letters taken out.
+/// Seen failing with every kind's comparison of the letters removed.
 #[tokio::test]
 async fn a_name_in_another_letter_case_finds_nobody_and_the_message_has_the_right_one() {
     for (generations, style) in AGES {

@@ -34,9 +34,9 @@ const RIGHTS: [(&str, Result<&[&str], &str>); 5] = [
 type Done = (&'static str, &'static [&'static str], fn() -> Change);
 
 const OPERATIONS: [Done; 5] = [
-    ("grant a role below its own rights", &[], || Change::Create(permanent(&["powerless"]))),
+    ("grant a role below its own permissions", &[], || Change::Create(permanent(&["powerless"]))),
     ("grant Admin", &[], || Change::Create(permanent(&["admin"]))),
-    ("grant beside somebody's Admin", &["admin"], || Change::Replace(permanent(&["admin", "powerless"]))),
+    ("grant beside another's Admin", &["admin"], || Change::Replace(permanent(&["admin", "powerless"]))),
     ("take Admin from several roles", &["admin", "powerless"], || Change::Replace(permanent(&["powerless"]))),
     ("end the last role, Admin", &["admin"], || Change::Remove),
 ];

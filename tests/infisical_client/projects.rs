@@ -1,4 +1,4 @@
-//! What a refusal says of the project: gone, somebody else's, or one whose members are kept elsewhere.
+//! What a refusal shows about the project: deleted, another organization's, or one whose members are stored elsewhere.
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
 use membership_operator::core::member::Change;
@@ -47,7 +47,7 @@ async fn a_project_that_is_gone_is_proved_gone_whatever_was_asked_for() {
                     continue;
                 }
                 let Err(Error::ProjectNotFound { gone, .. }) = outcome else { panic!("{say}") };
-                // October 2024 tells only on the paths of groups.
+                // October 2024 reports it only on the paths of groups.
                 assert_eq!(gone, style != ErrorStyle::October2024 || kind == Group, "{say}");
             }
         }

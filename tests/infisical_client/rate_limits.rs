@@ -1,4 +1,4 @@
-//! The server's own count of requests: nobody runs into a refusal that was announced.
+//! The server's own count of requests: no request is sent that would be refused.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! What the operator's own identity needs (docs/providers/infisical.md, "Rights in the project" and "Rights for names"),
-//! on servers of every age: exactly these rights suffice, and without any one of them what it is for is refused while
-//! the rest goes on. As recorded of October 2024 and June 2025 (permissions.json). The table of the document is in
-//! `privileges.rs`.
+//! What the operator's own identity needs (docs/providers/infisical.md, "Rights in the project" and "Rights for
+//! names"), on servers of every age: exactly these rights suffice, and without any one of them what it is for is
+//! refused while the rest continues. As recorded of October 2024 and June 2025 (permissions.json). The table of the
+//! document is in `privileges.rs`.
 
 use membership_operator::api::SubjectKind::{self, Group, Identity, User};
 use membership_operator::core::member::Change;
@@ -88,15 +88,15 @@ async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
                     let say = format!("{action} without {subjects}:{lacking} {generations:?} {style:?}");
                     let stage = with(generations, style, &rights).await;
                     let outcome = attempt(&stage, action, kind, subject).await;
-                    // A user's memberships are known by ids, which a list tells, and who was added by mail is changed
-                    // right after.
+                    // A user's memberships are identified by ids from a list, and a user who was added by mail is
+                    // changed right after.
                     let needs: &[&str] = match (kind, action) {
                         (User, "edit") => &["read", "edit"],
                         (User, "delete") => &["read", "delete"],
                         (User, "create") => &["create", "edit"],
                         _ => &[action],
                     };
-                    // Whoever may edit and not delete leaves a membership without access behind.
+                    // A caller that may edit and not delete leaves a membership without access behind.
                     let lowers = (action, lacking) == ("delete", "delete");
                     if !needs.contains(&lacking) || lowers {
                         assert_eq!(outcome, Ok(lowers), "{say}");
@@ -113,10 +113,10 @@ async fn without_one_right_its_operation_is_forbidden_and_the_others_go_on() {
     }
 }
 
-/// docs/reference/infisical.md, "Three generations": nobody may give more than they have.
+/// docs/reference/infisical.md, "Three generations": an identity may grant only what it has.
 #[tokio::test]
 async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() {
-    // June 2025 asks for a right to grant, not for those of the roles: see `privileges.rs`.
+    // June 2025 requires a permission to grant, not those of the roles: see `privileges.rs`.
     for (generations, style) in AGES.into_iter().filter(|(_, style)| *style != ErrorStyle::June2025) {
         for (kind, subject, subjects) in KINDS {
             let say = format!("{kind:?} {generations:?} {style:?}");
@@ -124,16 +124,16 @@ async fn the_rights_alone_take_every_role_away_and_grant_none_above_their_own() 
             stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("admin")]);
             let outcome = stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await;
             if kind == User && style == ErrorStyle::October2024 {
-                // Whoever may edit users makes them anything there.
+                // A caller that may edit users can grant any role there.
                 assert!(outcome.is_ok(), "{say}: {outcome:?}");
             } else {
                 let error = outcome.unwrap_err();
                 let Error::Forbidden { message } = &error else { panic!("{say}: {error:?}") };
-                assert!(message.contains("nobody may give more than they have"), "{say}: {message}");
+                assert!(message.contains("an identity may grant only what it has"), "{say}: {message}");
             }
             stage.apply(kind, subject, Change::Replace(permanent(&["no-access"]))).await.unwrap();
             assert_eq!(stage.held(subject), held(&["no-access"]), "{say}");
-            // An identity with more rights than the operator's isn't deleted before they are taken away.
+            // An identity with more permissions than the operator's isn't deleted before they are revoked.
             stage.server().set_roles(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("admin")]);
             stage.apply(kind, subject, Change::Remove).await.unwrap();
             assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 0, "{say}");

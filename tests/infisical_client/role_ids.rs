@@ -81,7 +81,7 @@ async fn a_credential_that_may_not_read_roles_lists_without_their_ids_and_is_ask
     assert!(found["deployer"].is_some(), "{found:?}");
 }
 
-/// Without the ids a renamed role would be taken for somebody else's: a list that lacks them is no list.
+/// Without the ids a renamed role would count as unmanaged: a list that lacks them is an error.
 #[tokio::test]
 async fn a_list_whose_role_ids_are_unavailable_fails() {
     let stage = Stage::new().await;

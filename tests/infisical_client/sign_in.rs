@@ -91,7 +91,7 @@ async fn a_token_that_ended_or_was_revoked_is_replaced_by_one_login() {
         stage.server().revoke_token(INFISICAL_OPERATOR);
         assert_eq!(lists(&stage, 10).await, vec![Ok(2); 10], "{style:?}");
         assert_eq!(stage.server().logins(), 2, "{style:?}");
-        // Its clock runs ahead: to the server the token is over.
+        // Its clock is ahead: for the server the token has expired.
         stage.server().set_clock_offset(SignedDuration::from_hours(3));
         let permit = stage.write().await;
         let change = Change::Create(permanent(&["viewer"]));

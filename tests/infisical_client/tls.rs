@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{quota, web};
 
-/// An authority that nobody's system knows.
+/// An authority that is in no system's trust store.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -124,7 +124,7 @@ async fn an_authority_of_ones_own_is_taken_in_the_place_of_all_others() {
     let (ours, others) = (Authority::new(), Authority::new());
     let server = serve(ours.server("127.0.0.1", &[])).await;
     let error = list(&at(&plain(), &server)).await.unwrap_err();
-    assert!(error.to_string().contains("give that in spec.caBundle"), "{error}");
+    assert!(error.to_string().contains("set that authority in spec.caBundle"), "{error}");
     let error = list(&at(&trusting(&others.pem()), &server)).await.unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
     assert_eq!(list(&at(&trusting(&format!("{}\n{}", others.pem(), ours.pem())), &server)).await, Ok(0));

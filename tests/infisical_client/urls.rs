@@ -73,7 +73,7 @@ async fn a_url_with_a_superfluous_path_is_refused_with_the_correct_url() {
 async fn an_answer_without_end_is_cut_off() {
     let endless = |head: &'static str| {
         Raw::start(move |mut stream| async move {
-            // The look for the generation asks for nobody.
+            // The detection of the generation requests a subject that doesn't exist.
             while raw::request(&mut stream).await.contains("/00000000-0000-0000-0000-000000000000") {
                 let body = r#"{"error":"NotFound","message":"Project with ID 'x' not found"}"#;
                 let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len());
@@ -133,8 +133,8 @@ async fn a_refusal_of_a_list_is_cut_off_at_a_mebibyte() {
 #[tokio::test]
 async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
     for (begins, limit, says) in [
-        ("", BEGIN_LIMIT, "no answer in 20 s"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{", TIME_LIMIT, "no whole answer in 30 s"),
+        ("", BEGIN_LIMIT, "did not respond within 20 s"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{", TIME_LIMIT, "did not respond completely within 30 s"),
     ] {
         let server = Raw::start(move |mut stream| async move {
             raw::request(&mut stream).await;

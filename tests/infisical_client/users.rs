@@ -27,7 +27,7 @@ async fn a_membership_that_was_created_again_since_the_list_is_found() {
             let outcome = stage.apply(User, INFISICAL_ADA, change.clone()).await;
             let say = format!("{change:?} {generations:?} {style:?}: {outcome:?}");
             if style != ErrorStyle::Current && change == Change::Remove {
-                // A missing membership is a failure there: it is tried again, on the list that was looked at.
+                // A missing membership is a failure there: the write is retried, on the list that was read.
                 assert_eq!(outcome.unwrap_err().effect(), Effect::Unknown, "{say}");
                 stage.apply(User, INFISICAL_ADA, change.clone()).await.unwrap();
             } else {

@@ -1,4 +1,4 @@
-//! What must hold of every step, of every report, and of the state in which nothing is left to do.
+//! What must hold for every step, for every report, and for the state in which nothing is left to do.
 
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::membership::{RoleGrant, RoleState};
@@ -16,7 +16,7 @@ use crate::objects::{Object, allowed, is_startless};
 use crate::world::World;
 
 /// Roles that no object ever declares.
-pub const UNMANAGED: [&str; 2] = ["auditor", "stranger"];
+pub const UNMANAGED: [&str; 2] = ["auditor", "unmanaged"];
 
 /// When access ends; `None`: never.
 type End = Option<Timestamp>;
@@ -122,11 +122,11 @@ impl World {
             if entry.term.ended(now) {
                 return Err(format!("{entry:?} has ended, by {apply:?}"));
             }
-            // A provider that knows no ends is told none.
+            // A provider without ends is sent none.
             let shows_ends = self.view.capabilities.enforces_expiry;
             let shows = |until: &End| !shows_ends || no_longer(end, rounded(*until));
             if !self.allowed_until(role, now).is_some_and(|until| shows(&until)) {
-                return Err(format!("nobody may grant {entry:?} at {now}: {apply:?}"));
+                return Err(format!("no declaration may grant {entry:?} at {now}: {apply:?}"));
             }
             // What ends is removed although the API server refuses the finalizer of what was recorded by a status.
             let is_refused = self.memory.attempt.unrecorded;
@@ -166,7 +166,7 @@ impl World {
                 return Err(format!("the unmanaged {entry:?} is removed by {apply:?}"));
             }
         }
-        // What has been there for longer than a list may be old is carried over as well.
+        // Roles that are older than a list may be are carried over as well.
         let is_old = self.hand_at.max(self.late_at).is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
         let is_planned = matches!(apply.purpose, WritePurpose::Plan { .. } | WritePurpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
@@ -200,7 +200,7 @@ impl World {
                 return Err(format!("an object that refuses to adopt records {role:?}, which was there before it"));
             }
         }
-        // A forged role is recorded again, and is foreign all the same.
+        // A forged role is recorded again, and is still unmanaged.
         let ours = record.roles.iter().filter(|role| !UNMANAGED.contains(&role.role.as_str()));
         self.ours.extend(ours.map(|role| role.role.clone()));
         Ok(())
@@ -272,7 +272,7 @@ impl World {
                 return Err(format!("{} is reported as Converged and does not count", object.uid()));
             }
             if outcome.kind != PassEnd::Settled {
-                // The change that failed concerns others.
+                // The failed change concerns other declarations.
                 continue;
             }
             for role in &report.status.roles {
@@ -314,10 +314,10 @@ impl World {
                 return Err(format!("{uid} is released, and {role} is still there: {entries:?}"));
             }
         }
-        // The base stays beside somebody else's temporary roles.
+        // The base stays beside unmanaged temporary roles.
         let has_base = object.record().iter().any(|recorded| self.is_base(&recorded.role));
         self.brought_base |= has_base && entries.iter().any(|entry| self.is_base(&entry.role));
-        // What somebody else changes after the last list is no longer the operator's.
+        // What another writer changes after the last list is no longer the operator's.
         if orphans || changed_since {
             let recorded = object.record().iter().map(|recorded| recorded.role.clone());
             // An earlier report may have dropped the roles that are left in place.
@@ -347,7 +347,7 @@ impl World {
             let ready =
                 conditions.filter(|condition| condition.type_ == "Ready").map(|ready| ready.reason.as_str()).next();
             if !matches!(ready, Some("Converged" | "RoleNotFound")) {
-                // What it refuses to adopt or may not take is in the way.
+                // A role that it refuses to adopt or may not revoke prevents it.
                 let declares = |role: &str| object.seen.spec.roles.iter().any(|grant| grant.role == role);
                 let in_the_way = match ready {
                     Some("AlreadyExists") => unended.iter().any(|entry| declares(&entry.role)),
@@ -374,11 +374,11 @@ impl World {
         let is_settled = |object: &&Object| self.counts(object) && self.view.cluster.is_none();
         let removes = |object: &&Object| object.seen.spec.adoption_policy == AdoptionPolicy::Adopt;
         let mut exclusive = self.objects.iter().filter(is_settled).filter(exclusive).filter(all_known).filter(removes);
-        // What somebody adds while an unknown role is requested again is left to the next pass.
+        // What another writer adds while an unknown role is requested again is left to the next pass.
         let is_exclusive = exclusive.next().is_some() && !self.declares_unknown();
         for entry in self.brought.values().filter(|entry| !entry.term.ended(now) && !self.may_lose) {
             if !there.contains_key(entry.role.as_str()) {
-                return Err(format!("what somebody else brought is gone: {entry:?}"));
+                return Err(format!("another writer's entry was removed: {entry:?}"));
             }
         }
         for (role, end) in &there {

@@ -168,7 +168,7 @@ fn wait(world: &mut World) {
     world.advance(Duration::from_secs(seconds));
 }
 
-/// Somebody else writes the member.
+/// Another writer changes the member.
 fn hand(world: &mut World) {
     let before = world.provider.member.clone();
     let mut entries = before.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
@@ -176,7 +176,7 @@ fn hand(world: &mut World) {
     let has = |entries: &[Entry], role: &str| entries.iter().any(|entry| entry.role == role);
     match world.random.below(10) {
         0..6 => {
-            let role = world.random.pick(&["auditor", "stranger", "no-access", "viewer", "deployer"]);
+            let role = world.random.pick(&["auditor", "unmanaged", "no-access", "viewer", "deployer"]);
             let window = Window {
                 start: world.wall - SignedDuration::from_mins(world.random.pick(&[1, 60])),
                 end: world.wall + SignedDuration::from_mins(world.random.pick(&[1, 30, 90])),
@@ -194,7 +194,7 @@ fn hand(world: &mut World) {
             entries.push(shown_as(Entry::new(role, term)));
         }
         6 => {
-            // What is there becomes permanent.
+            // The present roles become permanent.
             let role = world.random.pick(&OURS);
             entries.iter_mut().filter(|entry| entry.role == role).for_each(|entry| *entry = Entry::permanent(role));
         }
@@ -210,7 +210,7 @@ fn hand(world: &mut World) {
         _ => {}
     }
     let permanent = entries.iter().any(|entry| entry.term == Term::Permanent);
-    // The server lets nobody write a list of temporary roles only.
+    // The server accepts no list of temporary roles only.
     if world.provider.capabilities.permanent_base.is_some() && !permanent && !entries.is_empty() {
         return;
     }
@@ -220,22 +220,22 @@ fn hand(world: &mut World) {
     world.provider.set(entries, memberships);
     world.hand_at = Some(world.at);
     note_brought(world);
-    trace!(world, "somebody else writes {:?}", world.provider.member);
+    trace!(world, "another writer writes {:?}", world.provider.member);
     world.advance(Duration::from_millis(1));
 }
 
-/// Somebody removes the roles that no object declares.
+/// Another writer removes the roles that no object declares.
 pub fn remove_foreign(world: &mut World) {
     let Some(mut member) = world.provider.member.clone() else { return };
     member.entries.retain(|entry| !UNMANAGED.contains(&entry.role.as_str()));
-    trace!(world, "somebody removes the foreign roles");
+    trace!(world, "another writer removes the unmanaged roles");
     world.provider.set(member.entries, member.memberships);
     world.hand_at = Some(world.at);
     world.brought_base = true;
     world.brought.clear();
 }
 
-/// What somebody else brings during a pass may be lost: no provider refuses to overwrite it.
+/// What another writer adds during a pass may be lost: no provider refuses to overwrite it.
 fn note_brought(world: &mut World) {
     let entries = world.provider.member.iter().flat_map(|member| &member.entries);
     let unmanaged = entries.filter(|entry| UNMANAGED.contains(&entry.role.as_str()));
@@ -304,7 +304,7 @@ fn forge(world: &mut World) {
         return;
     }
     let Some(index) = any(world) else { return };
-    let role = world.random.pick(&["auditor", "stranger"]);
+    let role = world.random.pick(&["auditor", "unmanaged"]);
     trace!(world, "{} forges {role}", world.objects[index].uid());
     world.objects[index].forge(role);
     // A restarted operator trusts what it finds recorded.

@@ -1,4 +1,4 @@
-//! Objects, observations and times, few of each, so that they meet: four roles, nine instants around now.
+//! Objects, observations and times, few of each, so that they coincide: four roles, nine instants around now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ pub fn now() -> Timestamp {
     "2026-11-21T12:00:00Z".parse().unwrap()
 }
 
-/// So many minutes after [`now`].
+/// This many minutes after [`now`].
 pub fn minutes(minutes: i64) -> Timestamp {
     now() + SignedDuration::from_mins(minutes)
 }
@@ -63,7 +63,7 @@ pub fn role() -> impl Strategy<Value = String> {
         .prop_map(str::to_owned)
 }
 
-/// For good, or any window: also one that ends before it starts.
+/// Permanent, or any window, including one that ends before it starts.
 pub fn term() -> impl Strategy<Value = Term> {
     prop_oneof![
         2 => Just(Term::Permanent),
@@ -86,7 +86,7 @@ pub fn shown_as(mut entry: Entry) -> Entry {
     entry
 }
 
-/// A layer whose record may lag behind what it asks for, or be ahead of it.
+/// A layer whose record may lag behind its grants, or be ahead of them.
 pub fn layer() -> impl Strategy<Value = Layer> {
     let phase = prop_oneof![4 => Just(Phase::Counts), 2 => Just(Phase::Holds), 1 => Just(Phase::Leaves)];
     let carried = prop_oneof![6 => Just(Vec::new()), 1 => vec(entry(), 1..3)];
@@ -166,7 +166,7 @@ pub fn planning_case() -> impl Strategy<Value = PlanningCase> {
     })
 }
 
-/// Entries as a provider shows them that knows no ends.
+/// Entries as shown by a provider without ends.
 pub fn without_ends(entries: &[Entry]) -> Vec<Entry> {
     let roles: BTreeMap<&str, ()> = entries.iter().map(|entry| (entry.role.as_str(), ())).collect();
     roles.into_keys().map(Entry::permanent).collect()

@@ -26,8 +26,8 @@ fn of_seed(seed: u64) -> World {
     world(random, provider, cluster)
 }
 
-/// One history: something happens, and the operator makes passes; then all faults end, and it comes to rest; then all
-/// objects are deleted. The error says which law was broken.
+/// One history: something happens, and the operator makes passes; then all faults end, and the state becomes stable;
+/// then all objects are deleted. The error says which law was broken.
 pub fn history(seed: u64, is_traced: bool) -> Result<usize, String> {
     let mut world = of_seed(seed);
     world.is_traced = is_traced;
@@ -165,7 +165,7 @@ fn the_permanent_base_keeps_no_object_from_leaving() {
             let leaves = order & (1 << index) != 0;
             assert!(!leaves || !object.delete(now), "it has a finalizer");
         }
-        // It checks that whoever was deleted is gone.
+        // It checks that every deleted object is gone.
         world.settle().unwrap();
         events::delete_all(&mut world);
         world.settle().unwrap();

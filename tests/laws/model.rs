@@ -1,4 +1,4 @@
-//! A provider as docs/reference says it behaves, as far as role lists go.
+//! A provider with the behaviour described in docs/reference, limited to role lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::generators::{member, shown_as, without_ends};
 /// Why a change isn't carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The provider doesn't know a role.
+    /// The provider doesn't have a role.
     UnknownRole(String),
     /// The list as such is refused: the operator must never send such a one.
     Malformed(&'static str),
@@ -52,7 +52,7 @@ pub fn carried_out(
     Ok(Some(member(entries, 1)))
 }
 
-/// What a list gives: of each role until when, the last of its rows; `None` for good.
+/// What a list grants: the end of each role, from the last of its rows; `None`: permanent.
 pub fn access(entries: &[Entry]) -> BTreeMap<&str, Option<Timestamp>> {
     let mut access: BTreeMap<&str, Option<Timestamp>> = BTreeMap::new();
     for entry in entries {
@@ -66,7 +66,7 @@ pub fn access(entries: &[Entry]) -> BTreeMap<&str, Option<Timestamp>> {
     access
 }
 
-/// Whether an access until `a` goes on no longer than one until `b`.
+/// Whether an access until `a` lasts no longer than one until `b`.
 pub fn no_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     match (a, b) {
         (_, None) => true,

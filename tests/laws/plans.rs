@@ -21,7 +21,7 @@ fn union_of(planning_case: &PlanningCase) -> Union {
     union(&planning_case.layers, &planning_case.refused, planning_case.now)
 }
 
-/// Nobody of ours has anything to do with the role.
+/// No layer declares, holds or has recorded the role.
 fn unmanaged(role: &str, union: &Union) -> bool {
     !union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
 }
@@ -32,7 +32,7 @@ fn access_after(planning_case: &PlanningCase, plan: &Plan) -> BTreeMap<String, O
     access(entries).into_iter().map(|(role, end)| (role.to_owned(), end)).collect()
 }
 
-/// Everybody has written down what has to be.
+/// Every layer has recorded what it must.
 fn record(planning_case: &mut PlanningCase) {
     for index in 0..planning_case.layers.len() {
         let base = base_to_record(&planning_case.layers[index], &planning_case.layers, &planning_case.view());
@@ -44,7 +44,7 @@ fn record(planning_case: &mut PlanningCase) {
     }
 }
 
-/// An object that only ever looked on.
+/// An object that has only ever observed.
 fn observer() -> Layer {
     Layer {
         uid: "observer".to_owned(),
@@ -107,7 +107,7 @@ proptest! {
         }
         let union = union_of(&planning_case);
         let plan = plan(&planning_case.layers, &planning_case.view());
-        // What is tried when it is refused is another law's.
+        // Another law covers what is tried after a refusal.
         if let Some(change) = plan.change() {
             for (role, end) in access(planning_case.entries()) {
                 if !unmanaged(role, &union) || (planning_case.is_base(role) && end.is_some()) {
@@ -209,7 +209,7 @@ proptest! {
 
     #[test]
     fn an_unknown_role_beside_others_changes_no_other_roles_end(mut planning_case in planning_case(), unknown in role()) {
-        // The provider shows no role that it doesn't know.
+        // The provider shows no role that it doesn't have.
         if let Some(member) = &mut planning_case.observed {
             member.entries.retain(|entry| entry.role != unknown);
         }
@@ -220,7 +220,7 @@ proptest! {
         let mut without = planning_case.clone();
         planning_case.refused.insert(unknown.clone());
         for layer in &mut without.layers {
-            // It may be a stranger's role misspelt: its object then tolerates others.
+            // It may be the misspelt name of an unmanaged role: its object then tolerates others.
             layer.exclusive &= layer.grants.iter().all(|grant| grant.role != unknown);
             layer.grants.retain(|grant| grant.role != unknown);
             layer.managed.remove(&unknown);
@@ -270,7 +270,7 @@ proptest! {
         mut planning_case in planning_case(),
         (granted, held, shown) in (term(), term(), term()),
     ) {
-        // They meet on one role.
+        // They coincide on one role.
         let grants = vec![Grant { role: "deployer".to_owned(), term: granted }];
         let managed = |term| BTreeMap::from([("deployer".to_owned(), term)]);
         let counts = Layer { uid: "c".into(), phase: Phase::Counts, grants, managed: managed(granted), ..observer() };
@@ -335,7 +335,7 @@ proptest! {
         for role in layer.managed.keys().filter(|role| !after.contains_key(*role)) {
             let mut others = others.iter().filter(|other| other.phase != Phase::Leaves);
             let answered_for = others.any(|other| other.managed.contains_key(role));
-            prop_assert!(answered_for, "{role} is shown and nobody answers for it");
+            prop_assert!(answered_for, "{role} is shown and no layer is responsible for it");
         }
     }
 }

@@ -19,7 +19,7 @@ pub enum Fault {
     Delayed(Duration),
     /// Of several requests only the first is carried out: the memberships are deleted.
     Half,
-    /// ZITADEL: it is answered with success, and neither search nor the rights in force show it (trap 4).
+    /// ZITADEL: the response is a success, and neither search nor the rights in force show it (trap 4).
     Lost,
     /// ZITADEL: search shows it after this time.
     Late(Duration),
@@ -37,7 +37,7 @@ pub struct Provider {
     late: Option<(Option<Member>, Instant)>,
     /// Writes without a response that are still to be carried out, and whether each is a repair.
     pub under_way: Vec<(Instant, Change, bool)>,
-    /// It removes no membership, and lets it be changed to the role that gives nothing.
+    /// It removes no membership, but accepts its change to the role that grants nothing.
     pub keeps_members: bool,
     /// Roles that don't exist.
     pub unknown: BTreeSet<&'static str>,
@@ -49,7 +49,7 @@ pub struct Provider {
     pub writes: VecDeque<Option<Fault>>,
 }
 
-/// The failure of a request of which nobody knows whether it was carried out.
+/// The failure of a request whose effect is unknown.
 pub fn unreachable(effect: Effect) -> Error {
     Error::Unreachable { message: "no answer".to_owned(), effect }
 }
@@ -93,14 +93,14 @@ impl Provider {
         Ok(self.late.as_ref().map_or_else(|| self.member.clone(), |(before, _)| before.clone()))
     }
 
-    /// It has no faults any more.
+    /// Ends its faults.
     pub fn end_faults(&mut self) {
         self.lists.clear();
         self.writes.clear();
         self.late = None;
     }
 
-    /// Somebody else writes.
+    /// Another writer writes.
     pub fn set(&mut self, entries: Vec<Entry>, memberships: u32) {
         self.late = None;
         self.put((!entries.is_empty()).then_some(entries), memberships);

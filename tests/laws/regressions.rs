@@ -1,4 +1,4 @@
-//! What random histories found, each in its shortest form.
+//! Failures that random histories found, each in its shortest form.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ fn held(world: &World) -> Vec<&str> {
     roles
 }
 
-/// Somebody else adds a role to what is there.
+/// Another writer adds a role.
 fn add(world: &mut World, role: &str) {
     let mut entries = world.provider.member.as_ref().map_or_else(Vec::new, |member| member.entries.clone());
     entries.push(Entry::permanent(role));
@@ -70,7 +70,7 @@ fn a_role_that_somebody_added_since_the_list_outlives_the_end_of_another() {
     }
 }
 
-/// Seen failing without `refused_by_observation`: the provider was never asked again.
+/// Seen failing without `refused_by_observation`: the request was never repeated.
 #[test]
 fn an_object_that_may_not_take_a_role_is_carried_out_when_the_role_is_gone() {
     let mut world = of(INFISICAL, true, true, vec![permanent("viewer")]);
@@ -137,7 +137,7 @@ fn a_window_that_ended_while_its_object_was_suspended_stays_ended_although_the_s
         world.objects[0].lose_status(false);
         world.advance(HOUR * 2);
         world.pass().unwrap();
-        assert_eq!(recorded_start(&world, "viewer"), None, "it lets go of the role");
+        assert_eq!(recorded_start(&world, "viewer"), None, "it releases the role");
         world.objects[0].edit(world.at, |spec| spec.suspend = false);
         world.advance(Duration::from_secs(1));
         world.pass().unwrap();

@@ -1,11 +1,11 @@
-//! What is known of the member by lists and by the operator's own writes, as in `controller::roster`.
+//! What lists and the operator's own writes show of the member, as in `controller::roster`.
 
 use std::time::Instant;
 
 use membership_operator::core::member::Member;
 use membership_operator::core::snapshot::Observation;
 
-/// What is known of one member.
+/// The observation of one member.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     row: Option<Member>,

@@ -1,4 +1,4 @@
-//! Laws of one role's window through edits of its spec, admitted and not, and runs that come late.
+//! Laws of one role's window through edits of its spec, admitted and not, and late passes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::generators::{minutes, now};
 
-/// A spec that asks for these roles.
+/// A spec that declares these roles.
 pub fn spec(roles: Vec<RoleGrant>) -> ProjectMembershipSpec {
     let mut spec: ProjectMembershipSpec = serde_json::from_value(json!({
         "providerRef": {"name": "infisical"},
@@ -29,7 +29,7 @@ pub fn spec(roles: Vec<RoleGrant>) -> ProjectMembershipSpec {
     spec
 }
 
-/// Some way to declare a role that `admit` takes.
+/// A declaration of a role that `admit` accepts.
 pub fn temporary() -> impl Strategy<Value = Option<Temporary>> {
     let duration = prop::sample::select(vec!["1m", "30m", "1h", "1h30m", "1d"]).prop_map(|d| Duration(d.to_owned()));
     let at = prop::sample::select(vec![-90, -1, 0, 1, 30, 45, 120]).prop_map(minutes);
@@ -46,14 +46,14 @@ pub fn temporary() -> impl Strategy<Value = Option<Temporary>> {
     option::weighted(0.85, fields.prop_filter("admitted", admitted).prop_map(temporary))
 }
 
-/// What happens to the object next.
+/// The next event of the object.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The spec is this from now on.
+    /// The spec is changed to this.
     Edit(Option<Temporary>),
     /// A pass: the spec is admitted, or it isn't (no rule allows it, it is suspended, …).
     Pass { admitted: bool },
-    /// Time passes, or a clock is put back.
+    /// Time passes, or a clock is set back.
     Wait(i64),
 }
 

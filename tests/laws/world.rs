@@ -46,20 +46,20 @@ pub struct World {
     /// How many of the next records, and of the next statuses, the API server refuses.
     pub records_fail: usize,
     pub statuses_fail: usize,
-    /// What happens after so many more steps.
+    /// What happens after this number of further steps.
     pub interruption: Option<(usize, events::Interruption)>,
-    /// The time of the last change that somebody else made at the provider.
+    /// The time of the last change by another writer at the provider.
     pub hand_at: Option<Instant>,
-    /// The time of the last write of the operator that was carried out after it was given up.
+    /// The time of the last write of the operator that was carried out after its time limit.
     pub late_at: Option<Instant>,
-    /// Roles that no object declares, as somebody else brought them between two passes.
+    /// Roles that no object declares and that another writer added between two passes.
     pub brought: BTreeMap<String, Entry>,
     /// An object tolerates no unmanaged role, or a removal needed a sacrifice.
     pub may_lose: bool,
     pub is_passing: bool,
-    /// Somebody else brought the role that gives no access.
+    /// Another writer added the role that gives no access.
     pub brought_base: bool,
-    /// When somebody else brought a declared role that no object had recorded.
+    /// When another writer added a declared role that no object had recorded.
     pub hands: BTreeMap<&'static str, Instant>,
     /// Roles that an object recorded: they must not be left behind.
     pub ours: BTreeSet<String>,
@@ -69,16 +69,16 @@ pub struct World {
     pub is_traced: bool,
 }
 
-/// What came of a pass.
+/// The result of a pass.
 #[derive(Clone, Debug)]
 pub struct Pass {
     /// How many writes it sent, to the provider and to the API server.
     pub writes: usize,
     /// When the next pass is due.
     pub due_in: Duration,
-    /// The provider was asked.
+    /// A request was sent to the provider.
     pub is_asked: bool,
-    /// Nothing that is known of is left to do.
+    /// Nothing known is left to do.
     pub is_at_rest: bool,
 }
 
@@ -102,12 +102,12 @@ impl World {
         self.wall += SignedDuration::try_from(by).unwrap();
         if self.provider.advance(self.at) {
             trace!(self, "a delayed write is carried out: {:?}", self.provider.member);
-            // It may replace what somebody else wrote in the meantime.
+            // It may replace what another writer wrote in the meantime.
             (self.late_at, self.may_lose) = (Some(self.at), true);
         }
     }
 
-    /// Everything that is in memory is lost.
+    /// The memory is lost.
     pub fn crash(&mut self) {
         trace!(self, "crash");
         self.memory = Memory::default();
@@ -171,7 +171,7 @@ impl World {
                     self.memory.attempt.unrecorded |= !is_written;
                     if !is_written {
                         // What ends does not wait for the API server: the base may be added without a record, and
-                        // foreign roles may be lost if the operator crashes while it merges memberships.
+                        // unmanaged roles may be lost if the operator crashes while it merges memberships.
                         (self.brought_base, self.may_lose) = (true, true);
                     }
                 }
@@ -229,7 +229,7 @@ impl World {
         self.memory.listed(not_before, outcome);
     }
 
-    /// Writes the records. Returns whether the API server took all of them.
+    /// Writes the records. Returns whether the API server accepted all of them.
     fn record(&mut self, snapshot: &Snapshot, records: Vec<Record>, writes: &mut usize) -> Result<bool, String> {
         for record in records {
             self.memory.recording(&record);
@@ -283,7 +283,7 @@ impl World {
             }
         }
         if let Err(Error::RoleNotFound { role: None, .. }) = &answer {
-            // Each of them is taken for one that does not exist, and its record is given up.
+            // Each of them counts as one that does not exist, and its record is dropped.
             self.ours.retain(|role| !apply.gained.contains(role));
         }
         if answer.as_ref().err().is_none_or(|error| error.effect() == Effect::Unknown) {
@@ -376,7 +376,7 @@ impl World {
             let before = self.provider.member.clone();
             let pass = self.pass()?;
             let is_quiet = pass.writes == 0 || (self.declares_unknown() && self.provider.member == before);
-            // A refusal that named no role is forgotten after an interval.
+            // A refusal that named no role is dropped after an interval.
             let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
             let is_quiet = is_quiet && (is_forgotten || self.declares_unknown());
             let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);

@@ -1,4 +1,4 @@
-//! adoptionPolicy: a declared role that is there already becomes ours (Adopt), or stops the object (Refuse).
+//! adoptionPolicy: a declared role that already exists becomes managed (Adopt), or stops the object (Refuse).
 
 use serde_json::json;
 
@@ -53,12 +53,12 @@ async fn refusing_stops_at_a_declared_role_that_was_there_and_says_what_to_do() 
             }
             assert!(!message.contains(c), "{c} isn't declared: {message:?}");
             assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
-            // What the message says helps.
+            // The advice in the message helps.
             subject.by_hand(&[c]);
             stage.reconcile_now(&subject.object()).await;
             subject.has(&[a, b]).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
-            // From here on the roles are ours.
+            // From here on the roles are managed.
             stage.reconcile_now(&subject.object()).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
         })

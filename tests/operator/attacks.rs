@@ -1,4 +1,4 @@
-//! What a tenant or a provider may try (docs/security.md). A tenant is played by the administrator here, whom no admission
+//! What a tenant or a provider may try (docs/security.md). The administrator acts as the tenant here, whom no admission
 //! policy holds back: what the policies refuse is in `tests/cluster/policies`.
 
 mod answers;

@@ -1,5 +1,5 @@
-//! Input that can't be carried out: it is said so, where to look and what to do, and no right that a provider holds is
-//! lost over it.
+//! Input that can't be carried out: this is reported, with where to look and what to do, and no role at a provider is
+//! lost because of it.
 
 mod authorities;
 mod credentials;

@@ -1,4 +1,4 @@
-//! Provider objects of the cluster: what their allow rules let a namespace grant and take, and what they don't.
+//! Provider objects of the cluster: what their allow rules permit a namespace to grant and revoke, and what they don't.
 
 mod granting;
 mod mid_pass;

@@ -10,7 +10,7 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::{each, in_seconds, time, until};
 use crate::support::{SOON, eventually};
 
-/// Waits until an object is told `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
+/// Waits until an object reports `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
 /// `second` (Reconciling or Stalled) True for the same reason, and no other.
 async fn has_condition(stage: &Stage, object: &str, reason: &str, ready: &str, second: Option<&str>) -> Value {
     stage.reason_is(object, reason).await;
@@ -22,7 +22,7 @@ async fn has_condition(stage: &Stage, object: &str, reason: &str, ready: &str, s
     let mut expected = vec![format!("Ready={ready} {reason}")];
     expected.extend(second.map(|type_| format!("{type_}=True {reason}")));
     if reason == "RoleNotFound" {
-        // The declared role is missing, and that is seen.
+        // The declared role is missing, and that is observed.
         expected.push("Drifted=True Drifted".to_owned());
     }
     assert_eq!(shown, expected, "{object}: {conditions:#?}");
@@ -39,12 +39,12 @@ const TRUE: (&str, Option<&str>) = ("True", None);
 const FALSE: (&str, Option<&str>) = ("False", Some("Stalled"));
 const UNKNOWN: (&str, Option<&str>) = ("Unknown", Some("Reconciling"));
 
-/// What is so before the object comes.
+/// The state before the object is created.
 enum Before {
     Nothing,
     /// The subject holds the declared role.
     There,
-    /// The provider answers this to the first write.
+    /// The provider's response to the first write.
     Answers(u16, &'static str),
 }
 
@@ -105,7 +105,7 @@ async fn while_a_grant_is_under_way_the_object_is_progressing() {
             }
             stage.declare(&subject, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;
             let status = has_condition(&stage, &subject.object(), "Progressing", "Unknown", Some("Reconciling")).await;
-            // What it is about to grant is written down, and not yet said to be there.
+            // What it is about to grant is recorded, and not yet reported as in force.
             let managed = status["managedRoles"].as_array().cloned().unwrap_or_default();
             assert!(managed.iter().any(|role| role["role"] == a && role["expirationTime"].is_string()), "{status:#}");
             assert_eq!(status["roles"][0]["state"], "Scheduled", "{status:#}");
@@ -131,7 +131,7 @@ async fn waiting_turns_ready_false_after_five_minutes() {
         }
         stage.api.merge_status(&subject.object(), &json!({"status": {"conditions": conditions}})).await;
         stage.says(&subject.object(), "Ready", "False", "ProviderNotFound").await;
-        // It is waiting all the same: somebody may still create the provider.
+        // It is waiting nevertheless: the provider may still be created.
         has_condition(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
         let mut provider = stage.infisical_provider();
         provider["metadata"]["name"] = json!("nowhere");
@@ -172,7 +172,7 @@ async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
         401,
         json!({"reqId": "r", "statusCode": 401, "error": "TokenError", "message": "no"}),
     ));
-    // Each has a stage of its own: the whole provider waits.
+    // Each has its own stage: the whole provider waits.
     let limited = with_stage(async |stage| {
         let subject = stage.identity("limited");
         stage.simulator.infisical().order(Order::next_n(1, limited.clone()).on("POST", &subject.id));

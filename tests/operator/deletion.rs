@@ -1,4 +1,4 @@
-//! The end of an object: deletionPolicy Delete and Orphan, and the annotation that lets it go with the access.
+//! The end of an object: deletionPolicy Delete and Orphan, and the annotation that releases it with its access.
 
 mod credentials;
 mod namespaces;
@@ -29,7 +29,7 @@ async fn deleting_an_object_revokes_what_it_granted() {
             stage.declare(&subject, roles).await;
             subject.has(&[a, b]).await;
             stage.delete(&subject.object()).await;
-            // The finalizer goes on the provider's own word: when the object is gone, so is the access.
+            // The finalizer is removed after the provider's confirmation: when the object is gone, so is the access.
             subject.has_now(&[], "when its object is gone");
             assert_eq!((subject.memberships(), subject.listed().len()), (0, 0));
         })
@@ -66,7 +66,7 @@ async fn an_orphan_at_zitadel_takes_its_temporary_roles_along() {
         stage.api.apply(&[subject.declares_with(roles, json!({"deletionPolicy": "Orphan"}))]).await;
         subject.has(&[a, b]).await;
         stage.delete(&subject.object()).await;
-        subject.has_now(&[a], "after its object was deleted: nobody else would end the temporary role");
+        subject.has_now(&[a], "after its object was deleted: nothing else would end the temporary role");
     })
     .await;
 }
@@ -123,7 +123,7 @@ async fn an_object_that_is_being_deleted_may_still_become_an_orphan() {
             stage.reason_is(&subject.object(), "RevokeFailed").await;
             stage.api.merge(&subject.object(), &json!({"spec": {"deletionPolicy": "Orphan"}})).await;
             stage.api.is_gone(&subject.object()).await;
-            subject.has_now(&[a], "after it was let go");
+            subject.has_now(&[a], "after it was released");
         })
         .await;
     })

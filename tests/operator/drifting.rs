@@ -1,4 +1,4 @@
-//! How long a change by hand may live: resyncInterval, and the annotation that asks for a reconcile now.
+//! How long a manual change may last: resyncInterval, and the annotation that requests a reconcile now.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ async fn a_window_changed_by_hand_is_put_right() {
         for tampered in tampered {
             subject.rows_by_hand(tampered.clone());
             let permanent = |role: &str| subject.rows().iter().any(|row| row.role == role && row.temporary.is_none());
-            eventually(SOON, "viewer for good, admin until its end", async || {
+            eventually(SOON, "viewer permanently, admin until its end", async || {
                 let right = permanent("viewer") && subject.end_of("admin") == Some(end);
                 if right { Ok(()) } else { Err(format!("{:#?} from {tampered:#?}", subject.rows())) }
             })
@@ -100,7 +100,7 @@ async fn the_annotation_asks_for_a_reconcile_now() {
     .await;
 }
 
-/// Seen failing with intervals that nothing raises.
+/// Seen failing with intervals that are not raised.
 #[tokio::test]
 async fn a_shorter_interval_than_the_provider_allows_is_raised() {
     with_stage(async |stage| {
@@ -123,13 +123,13 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
         limited.is_listed(2).await;
         let apart = (began.elapsed() - first) / 2;
         assert!(apart >= Duration::from_millis(2_900), "listed every {apart:?}");
-        // In these seconds, which are less than the minute that is the least under a ClusterMembershipProvider.
+        // In these seconds, less than the minimum of a minute under a ClusterMembershipProvider.
         assert_eq!(shared.lists(), of_shared);
     })
     .await;
 }
 
-/// Seen failing without `Repairs::waits`: the fourth change by hand is undone, too.
+/// Seen failing without `Repairs::waits`: the fourth manual change is undone, too.
 #[tokio::test]
 async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays_no_end() {
     with_stage(async |stage| {
@@ -162,7 +162,7 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
             subject.has_now(&[a, b, c], "while its repair waits");
             subject.ends(c, end, "on a contested target").await;
 
-            // Whoever asks for a reconcile gets it, and a deletion doesn't wait.
+            // A requested reconcile takes place, and a deletion doesn't wait.
             stage.reconcile_now(&object).await;
             subject.has(&[a]).await;
             for _ in 0..3 {

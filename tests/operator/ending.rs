@@ -1,4 +1,4 @@
-//! An end is an end: whatever becomes of an object, what it granted ends at the instant that was written down.
+//! Whatever happens to an object, what it granted ends at the recorded instant.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -113,7 +113,7 @@ async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
             } else {
                 subject.by_hand(&[a, b, c]);
             }
-            subject.ends(b, end, "with a foreign role beside it").await;
+            subject.ends(b, end, "with an unmanaged role beside it").await;
             subject.has_now(&[a, c], "an end is carried out as Additive would do it");
         })
         .await;
@@ -130,7 +130,7 @@ async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
         let roles = |subject: &Subject| json!([{"role": subject.names()[0], "temporary": {"expirationTime": end}}]);
         stage.api.apply(&subjects.iter().map(|subject| subject.declares(roles(subject))).collect::<Vec<_>>()).await;
         each(&subjects, async |subject| subject.has(&subject.names()[..1]).await).await;
-        // Each is looked at in another moment before the end, so that for some it falls between look and report.
+        // Each is observed at another moment before the end, so that for some it is between observation and report.
         each(subjects.iter().zip(0..), async |(subject, n)| {
             until(end - SignedDuration::from_millis(5 + 8 * n)).await;
             stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", "just before the end").await;

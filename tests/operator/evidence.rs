@@ -1,4 +1,4 @@
-//! What a test looks at besides the roles in force: conditions at a glance, events, and what was asked at both ends.
+//! What a test checks besides the roles in force: conditions, events, and the requests at both ends.
 
 use std::time::Duration;
 
@@ -38,12 +38,12 @@ impl Subject {
         }
     }
 
-    /// The writes about it that its provider carried out, by its own word.
+    /// The writes about it that its provider reported as carried out.
     pub fn carried_out(&self) -> Vec<Request> {
         self.writes().into_iter().filter(|request| request.status == Some(200)).collect()
     }
 
-    /// Fails unless so many writes about it were sent.
+    /// Fails unless this number of writes about it was sent.
     #[track_caller]
     pub fn was_written(&self, times: usize, why: &str) {
         let writes = self.writes();
@@ -57,8 +57,8 @@ impl Stage {
         if subject.is_at_infisical() { self.simulator.infisical() } else { self.simulator.zitadel() }
     }
 
-    /// Waits until an object waits: Ready is Unknown for this reason, Reconciling says so, nothing is stalled. Returns
-    /// the message.
+    /// Waits until an object waits: Ready is Unknown for this reason, Reconciling is True, Stalled is not. Returns the
+    /// message.
     pub async fn waits(&self, object: &str, reason: &str) -> String {
         self.stands(object, "Unknown", reason, "Reconciling", "Stalled").await
     }
@@ -87,7 +87,7 @@ impl Stage {
         .await
     }
 
-    /// Waits until an object is Ready whose provider has to be looked at again first: that may take half a minute.
+    /// Waits until an object is Ready whose provider has to be checked again first: that may take half a minute.
     pub async fn ready_in_time(&self, object: &str) {
         eventually(Duration::from_secs(60), &format!("{object} is Ready"), async || {
             let there = self.api.get(object).await;
@@ -96,7 +96,7 @@ impl Stage {
         .await;
     }
 
-    /// Waits until an event about an object has this reason and says this.
+    /// Waits until an event about an object has this reason and this text.
     pub async fn has_event(&self, object: &str, reason: &str, text: &str) {
         eventually(SOON, &format!("an event {reason} about {object} that says {text:?}"), async || {
             let events = self.api.events(object).await;
@@ -108,7 +108,7 @@ impl Stage {
         .await;
     }
 
-    /// Fails unless those whom no object speaks of have what they had when the test began.
+    /// Fails unless the subjects that no object names have what they had when the test began.
     #[track_caller]
     pub fn other_subjects_keep_their_rights(&self) {
         let (infisical, zitadel, now) = (self.simulator.infisical(), self.simulator.zitadel(), Timestamp::now());
@@ -131,7 +131,7 @@ pub fn is_ready(object: &Value) -> bool {
         && object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
-/// Fails unless a message may stand in a status: bounded, visible, without secrets.
+/// Fails unless a message is suitable for a status: bounded, visible, without secrets.
 #[track_caller]
 pub fn assert_presentable(message: &str) {
     assert!(
@@ -164,7 +164,7 @@ pub fn gaps(requests: &[Request]) -> Vec<SignedDuration> {
     requests.windows(2).map(|pair| pair[1].at.duration_since(pair[0].at)).collect()
 }
 
-/// Waits until `is` is true, looking often; says what was expected otherwise.
+/// Waits until `is` is true, with frequent checks; fails with what was expected otherwise.
 pub async fn sees(expected: &str, is: impl Fn() -> bool) {
     let began = std::time::Instant::now();
     while !is() {

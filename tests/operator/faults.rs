@@ -1,4 +1,4 @@
-//! Faults at a provider and beside it: what is told is true, and in the end the provider holds what is declared.
+//! Faults at a provider and elsewhere: the reports are correct, and eventually the provider holds what is declared.
 
 mod answers;
 mod down;

@@ -12,7 +12,7 @@ async fn listed(stage: &Stage, subject: &Subject) {
     stage.ready(&beside.object()).await;
 }
 
-/// Seen failing with a list of the resync interval's age: what was granted by hand is adopted, and taken away later.
+/// Seen failing with a list of the resync interval's age: what was granted manually is adopted, and revoked later.
 #[tokio::test]
 async fn a_role_that_was_granted_by_hand_a_moment_ago_is_refused() {
     with_stage(async |stage| {

@@ -1,4 +1,4 @@
-//! What is Infisical's own: the permanent base, several memberships of one identity, the server of October 2024, the
+//! Peculiarities of Infisical: the permanent base, several memberships of one identity, the server of October 2024, the
 //! static token.
 
 use serde_json::json;
@@ -24,7 +24,7 @@ async fn a_membership_of_temporary_roles_only_stands_on_the_base_that_gives_noth
         assert!(is_empty(&status["drift"]), "{status:#}");
         assert_eq!(status["activeRoles"], "admin", "{status:#}");
         assert_eq!(subject.writes().len(), written, "{:#?}", subject.writes());
-        // It goes with the last role.
+        // It is removed with the last role.
         let end = time(&stage.role_is(&subject.object(), "admin", "Active").await["expirationTime"]);
         subject.ends("admin", end, "on the base").await;
         subject.is_member(0).await;
@@ -42,7 +42,7 @@ async fn the_base_is_no_drift_to_one_who_observes() {
         stage.api.apply(&[subject.declares_with(roles, json!({"managementPolicy": "Observe"}))]).await;
         stage.reason_is(&subject.object(), "Observed").await;
         let drift = stage.api.get(&subject.object()).await["status"]["drift"].clone();
-        // The two starts may be a second apart, which is a difference of its own.
+        // The two starts may be a second apart, which is a difference, too.
         let of_base = drift.as_array().is_some_and(|drift| drift.iter().any(|drift| drift["role"] == "no-access"));
         assert!(!of_base, "{drift:#} from {rows:#?}");
     })
@@ -84,7 +84,7 @@ async fn foreign_roles_come_back_when_several_memberships_are_healed() {
         stage.says(&subject.object(), "Ready", "True", "Converged").await;
         let status = stage.api.get(&subject.object()).await["status"].clone();
         assert!(is_empty(&status["carriedRoles"]), "what came back needn't be remembered: {status:#}");
-        // They are still nobody's.
+        // They are still unmanaged.
         stage.delete(&subject.object()).await;
         subject.has_now(&["auditor", "deployer"], "after ours went");
     })
@@ -114,7 +114,7 @@ async fn the_server_of_october_2024_works_the_same_way() {
         subject.has(&["viewer"]).await;
         stage.delete(&subject.object()).await;
         subject.has_now(&[], "after its object was deleted");
-        // A membership of temporary roles only is taken there as it is.
+        // A membership with temporary roles only is accepted there.
         let alone = stage.identity("alone");
         let roles = json!([{"role": "viewer", "temporary": {"duration": "1h"}}]);
         stage.api.apply(&[with(alone.declares(roles), old)]).await;

@@ -1,5 +1,5 @@
-//! Users of Infisical: nobody is invited and no mail sent unless the provider object says so, and what an older server
-//! gives a new member is never left.
+//! Users of Infisical: no user is invited and no mail sent unless the provider object allows it, and what an older
+//! server gives a new member is never left.
 
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order, worlds};
@@ -32,7 +32,7 @@ async fn nobody_is_invited_unless_the_provider_says_so() {
         stage.api.apply(&[object]).await;
         let message = stage.is_stalled(&person.object(), "SubjectNotFound").await;
         assert!(message.contains("subject"), "{message}");
-        // By id there is nobody to be invited either.
+        // By id no user can be invited either.
         let mut by_id = person.clone();
         by_id.name = "by-id".to_owned();
         stage.declare(&by_id, json!([{"role": "viewer"}])).await;
@@ -87,7 +87,7 @@ async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
     with_stage(async |stage| {
         stage.simulator.infisical().be_october_2024();
         lets_invite(&stage).await;
-        // The request that takes it away fails, again and again.
+        // The request that removes it fails repeatedly.
         let failing = Fault::Status(Answer::new(500, json!({"statusCode": 500, "error": "Update"})));
         let patches = Order::next_n(4, failing).on("PATCH", "/memberships/");
         stage.simulator.infisical().order(patches);
@@ -113,7 +113,7 @@ async fn an_invitation_that_is_refused_again_is_no_news() {
     with_stage(async |stage| {
         lets_invite(&stage).await;
         let (person, object) = outsider(&stage, "refused", json!([{"role": "viewer"}]));
-        // Nobody is invited by such a name.
+        // No user is invited by such a name.
         let object = changed(object, "/spec/subject/name", json!("no-address"));
         stage.api.apply(&[object]).await;
         stage.is_stalled(&person.object(), "Rejected").await;

@@ -1,4 +1,4 @@
-//! Memberships that the provider doesn't let anybody remove, and lets be changed: an identity that a project of
+//! Memberships whose removal the provider never allows, while it accepts changes: an identity that a project of
 //! Infisical manages itself (docs/reference/infisical.md, "Project-scoped identities").
 
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, in_seconds, is_empty, time};
 use crate::support::{SOON, eventually};
 
-/// An identity that its project manages, with a role that somebody gave it.
+/// An identity that its project manages, with an unmanaged role.
 fn managed(stage: &Stage, name: &str) -> Subject {
     let subject = stage.identity(name);
     stage.simulator.infisical().set_managed_by(&subject.id, worlds::INFISICAL_PROJECT);
@@ -36,7 +36,7 @@ async fn is_reported(stage: &Stage, subject: &Subject) {
     .await;
 }
 
-/// Seen failing without the PATCH of `One::take_away`: the object never goes, the role stays in force.
+/// Seen failing without the PATCH of `One::take_away`: the object is never deleted, the role stays in force.
 #[tokio::test]
 async fn a_deletion_takes_the_access_away_and_lets_the_object_go() {
     with_stage(async |stage| {
@@ -49,7 +49,7 @@ async fn a_deletion_takes_the_access_away_and_lets_the_object_go() {
         assert_eq!(subject.rows(), left());
         assert_eq!(methods(&subject), ["PATCH", "DELETE", "PATCH"]);
         is_reported(&stage, &subject).await;
-        // Whoever is granted something later has its membership changed.
+        // A later grant changes the membership.
         stage.declare(&subject, json!([{"role": "deployer"}])).await;
         subject.has(&["deployer"]).await;
         stage.ready(&subject.object()).await;
@@ -74,10 +74,10 @@ async fn an_end_takes_the_access_away_and_is_no_drift_and_no_reason_to_write_aga
             let end = time(&stage.role_is(&subject.object(), "admin", "Active").await["expirationTime"]);
             subject.ends("admin", end, "of a managed identity").await;
             is_reported(&stage, &subject).await;
-            // The event may be there before the status.
+            // The event may be stored before the status.
             eventually(SOON, "the condition says what stays", async || {
                 let message = stage.says(&subject.object(), "Ready", "True", "Converged").await;
-                if message.contains("stays with the role \"no-access\"") { Ok(()) } else { Err(message) }
+                if message.contains("remains with the role \"no-access\"") { Ok(()) } else { Err(message) }
             })
             .await;
             let object = stage.api.get(&subject.object()).await;
@@ -152,7 +152,7 @@ async fn killed_after_the_change_the_next_operator_lets_the_object_go() {
             stage.ready(&subject.object()).await;
         }
         first.kill().await.unwrap();
-        // It had come as far as this: the membership is changed, and no status says so.
+        // The interrupted state: the membership is changed, and no status shows it.
         for subject in [&deleted, &ended] {
             subject.rows_by_hand(left());
         }

@@ -1,4 +1,4 @@
-//! Every kind of subject has the same life: identities, users and groups of Infisical, members of projects and of
+//! Every kind of subject has the same lifecycle: identities, users and groups of Infisical, members of projects and of
 //! project grants of ZITADEL.
 
 use serde_json::json;
@@ -26,7 +26,7 @@ async fn every_kind_is_granted_changed_ended_and_revoked() {
             assert_eq!(subject.memberships(), 0, "{}: a membership is left", subject.name);
         })
         .await;
-        assert_eq!(stage.simulator.infisical().mails().len(), 0, "nobody was mailed");
+        assert_eq!(stage.simulator.infisical().mails().len(), 0, "no mail was sent");
     })
     .await;
 }
@@ -106,7 +106,7 @@ async fn what_does_not_exist_says_so_for_every_kind() {
     .await;
 }
 
-/// Infisical can't say whether a user exists who isn't in the project.
+/// Infisical can't show whether a user who isn't in the project exists.
 fn reason_of_nobody(name: &str) -> &'static str {
     if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
 }
@@ -120,14 +120,15 @@ async fn a_permanently_refused_change_is_not_sent_again_by_another_declaration()
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         stage.is_stalled(&subject.object(), "Forbidden").await;
         let sent = subject.writes().len();
-        // Onlookers come to the same target, one after the other: each time everybody on it looks again.
+        // Observing objects of the same target are created, one after the other: each time the target is observed
+        // again.
         for name in ["onlooker-1", "onlooker-2", "onlooker-3"] {
             let onlooker = subject.layer(name, json!([{"role": "viewer"}]));
             stage.api.apply(&[with(onlooker, json!({"managementPolicy": "Observe"}))]).await;
             stage.reason_is(&format!("pm/{name}"), "Observed").await;
         }
         assert_eq!(subject.writes().len(), sent, "asked again though nothing has changed: {:#?}", subject.writes());
-        // The rights are there now: whoever asks is heard.
+        // The permissions exist now: requests succeed.
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["admin"]);
         stage.reconcile_now(&subject.object()).await;
         subject.has(&["viewer"]).await;

@@ -217,7 +217,7 @@ async fn of_two_provider_objects_on_one_target_the_older_leads() {
             stage.api.apply(&[object]).await;
             let rival = format!("pm/{rival}");
             let message = stage.says(&rival, "Ready", "False", "Conflict").await;
-            assert!(!message.contains(&subject.name), "expected that nobody is named, there was: {message}");
+            assert!(!message.contains(&subject.name), "expected that no other object is named, there was: {message}");
             stage.says(&rival, "Stalled", "True", "Conflict").await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
             subject.has_now(&[a], "while another provider object's word doesn't count");
@@ -264,7 +264,7 @@ async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_c
         stage.reason_is("pm/rival", "Forbidden").await;
         let granted = subject.writes().into_iter().filter(|write| write.body.contains("\"admin\""));
         let by: Vec<(String, Option<u16>)> = granted.map(|write| (write.caller, write.status)).collect();
-        assert!(!by.is_empty(), "the second credential tries by itself");
+        assert!(!by.is_empty(), "the second credential is tried automatically");
         assert!(by.iter().all(|(caller, status)| caller == "second-tenant" && *status == Some(403)), "{by:?}");
         assert!(!subject.holds().contains("admin"), "there was {:?}", subject.holds());
         stage.other_subjects_keep_their_rights();

@@ -1,4 +1,4 @@
-//! limits: what the operator may ask of a server, and that a backlog of grants delays no revocation.
+//! limits: how many requests the operator may send to a server, and that a backlog of grants delays no revocation.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{SOON, eventually};
 #[tokio::test]
 async fn writes_stay_within_the_limit_and_a_backlog_of_grants_delays_no_revocation() {
     with_stage(async |stage| {
-        // Of four writes a minute one is kept for what takes access away.
+        // Of four writes a minute one is reserved for revocations.
         let limits = json!({"limits": {"writesPerMinute": 4}});
         stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
         stage.provider_is_ready("infisical").await;
@@ -30,7 +30,7 @@ async fn writes_stay_within_the_limit_and_a_backlog_of_grants_delays_no_revocati
         stage.ready(&one.object()).await;
         stage.delete(&one.object()).await;
         one.has_now(&[], "after it was revoked past three grants that wait");
-        // Reads aren't limited, and go on.
+        // Reads aren't limited, and continue.
         one.is_listed(0).await;
         let waiting: Vec<&str> = subjects
             .iter()
@@ -45,7 +45,7 @@ async fn writes_stay_within_the_limit_and_a_backlog_of_grants_delays_no_revocati
 #[tokio::test]
 async fn reads_stay_within_the_limit() {
     with_stage(async |stage| {
-        // Checking the provider and one list take what a minute has for them.
+        // Checking the provider and one list use up the limit of a minute.
         stage.provider_is_ready("infisical").await;
         let limits = json!({"limits": {"readsPerMinute": 5}});
         stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
@@ -54,7 +54,7 @@ async fn reads_stay_within_the_limit() {
         let subject = stage.identity("often");
         let object = subject.declares_with(json!([{"role": "viewer"}]), json!({"resyncInterval": "1s"}));
         stage.api.apply(&[object]).await;
-        // Another project's list has a budget of its own at the other provider: time passes there.
+        // Another project's list has a separate quota at the other provider: time passes there.
         let clock = stage.user("clock");
         let [a, ..] = clock.names();
         stage.api.apply(&[clock.declares_with(json!([{"role": a}]), json!({"resyncInterval": "1s"}))]).await;

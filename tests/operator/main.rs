@@ -1,9 +1,9 @@
 //! The operator at work: its own process and ServiceAccount, a real API server, both providers simulated.
 //!
-//! All tests of this binary share one control plane and one operator; each has a namespace and a pair of providers of
-//! its own (see `stage`). Tests that stop or kill an operator start one of their own (see `restart`).
+//! All tests of this binary share one control plane and one operator; each has its own namespace and pair of providers
+//! (see `stage`). Tests that stop or kill an operator start their own (see `restart`).
 
-// A test that can't go on ends there and says why.
+// A test that can't continue ends there with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod adoption;

@@ -1,4 +1,4 @@
-//! roleManagement: roles that no object declares go (Exclusive) or stay as they are (Additive).
+//! roleManagement: roles that no object declares are removed (Exclusive) or left unchanged (Additive).
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn exclusive_takes_away_what_nobody_declares() {
 }
 
 #[tokio::test]
-async fn exclusive_takes_away_a_foreign_temporary_role_as_well() {
+async fn exclusive_takes_away_a_unmanaged_temporary_role_as_well() {
     with_stage(async |stage| {
         let subject = stage.identity("exclusive");
         subject.rows_by_hand(vec![RoleRow::permanent("auditor"), RoleRow::temporary("admin", in_seconds(-60), "1d")]);
@@ -37,7 +37,7 @@ async fn exclusive_takes_away_a_foreign_temporary_role_as_well() {
 }
 
 #[tokio::test]
-async fn additive_leaves_foreign_roles_as_they_are() {
+async fn additive_leaves_unmanaged_roles_as_they_are() {
     with_stage(async |stage| {
         each(stage.both("additive"), async |subject| {
             let [a, b, c, d] = subject.names();
@@ -57,23 +57,23 @@ async fn additive_leaves_foreign_roles_as_they_are() {
 }
 
 #[tokio::test]
-async fn additive_sends_foreign_temporary_roles_back_byte_for_byte() {
+async fn additive_sends_unmanaged_temporary_roles_back_byte_for_byte() {
     with_stage(async |stage| {
         let subject = stage.identity("additive");
         let began = in_seconds(-600) + SignedDuration::from_millis(123);
-        let foreign = vec![
+        let unmanaged = vec![
             RoleRow::permanent("auditor"),
             RoleRow::temporary("deployer", began, "1.5h"),
             RoleRow::temporary("member", began - SignedDuration::from_hours(24), "1 hour"),
         ];
-        subject.rows_by_hand(foreign.clone());
+        subject.rows_by_hand(unmanaged.clone());
         let object = subject.declares_with(json!([{"role": "viewer"}]), json!({"roleManagement": "Additive"}));
         stage.api.apply(&[object]).await;
         subject.has(&["viewer", "auditor", "deployer"]).await;
-        let expected: Vec<RoleRow> = foreign.iter().cloned().chain([RoleRow::permanent("viewer")]).collect();
-        assert_eq!(subject.rows(), expected, "the foreign rows with ours");
+        let expected: Vec<RoleRow> = unmanaged.iter().cloned().chain([RoleRow::permanent("viewer")]).collect();
+        assert_eq!(subject.rows(), expected, "the unmanaged rows with the managed one");
         stage.delete(&subject.object()).await;
-        assert_eq!(subject.rows(), foreign, "the foreign rows after ours went");
+        assert_eq!(subject.rows(), unmanaged, "the unmanaged rows after the managed one was removed");
     })
     .await;
 }
@@ -112,7 +112,7 @@ async fn a_change_of_role_management_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_foreign_role_that_was_just_revoked_is_not_given_back() {
+async fn a_unmanaged_role_that_was_just_revoked_is_not_given_back() {
     with_stage(async |stage| {
         each(stage.both("revoked"), async |subject| {
             let [a, b, c, d] = subject.names();

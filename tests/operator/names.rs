@@ -1,4 +1,4 @@
-//! Names are looked up once and kept: a rename moves no rights, and a recycled name inherits none.
+//! Names are looked up once and kept: a rename moves no access, and a recycled name inherits none.
 
 use serde_json::{Value, json};
 use simulator::{RoleRow, worlds};
@@ -28,7 +28,7 @@ fn every(stage: &Stage, name: &str) -> Vec<(Subject, &'static str, String)> {
     ]
 }
 
-/// Gives what has this name another one, and the name to somebody new.
+/// Renames the holder of this name, and gives the name to a new subject.
 fn recycle(stage: &Stage, subject: &Subject, name: &str) -> Subject {
     let (infisical, zitadel) = (stage.simulator.infisical(), stage.simulator.zitadel());
     let mut successor = match subject.name.rsplit('-').next() {
@@ -38,19 +38,19 @@ fn recycle(stage: &Stage, subject: &Subject, name: &str) -> Subject {
         }
         Some("person") => {
             infisical.rename_user(&subject.id, &format!("old-{name}"));
-            let successor = stage.person("heir");
+            let successor = stage.person("successor");
             infisical.rename_user(&successor.id, name);
             successor
         }
         Some("group") => {
             infisical.rename_group(&subject.id, &format!("{name}-old"));
-            let successor = stage.group("heir");
+            let successor = stage.group("successor");
             infisical.rename_group(&successor.id, name);
             successor
         }
         _ => {
             zitadel.rename_user(&subject.id, &format!("{name}-old"));
-            let successor = stage.user("heir");
+            let successor = stage.user("successor");
             zitadel.rename_user(&successor.id, name);
             successor
         }
@@ -73,8 +73,8 @@ async fn a_name_is_looked_up_once_and_kept() {
             let successor = recycle(&stage, &subject, &name);
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": b}]})).await;
             stage.ready(&subject.object()).await;
-            subject.has_now(&[a, b], "whoever had the name first");
-            successor.has_now(&[], "whoever has it now");
+            subject.has_now(&[a, b], "the first holder of the name");
+            successor.has_now(&[], "its present holder");
             stage.delete(&subject.object()).await;
             subject.has_now(&[], "after the deletion");
         })
@@ -123,7 +123,7 @@ async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
             stage.api.apply(&[object]).await;
             let message = stage.is_stalled(&subject.object(), "SubjectNotFound").await;
             assert!(message.contains(&format!("\"no-{name}\"")) && message.contains("subject.id"), "{message}");
-            subject.has_now(&[], "nobody was meant");
+            subject.has_now(&[], "the name identified no subject");
         })
         .await;
         let object = named(&twins[0], worlds::INFISICAL_PROJECT_SLUG, "twin", json!([{"role": "viewer"}]));
@@ -135,7 +135,7 @@ async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
         stage.api.apply(&[object]).await;
         let message = stage.is_stalled(&lost.object(), "ProjectNotFound").await;
         assert!(message.contains("\"no-such-project\"") && message.contains("project.id"), "{message}");
-        // Nothing of it was ever granted: it goes at once.
+        // Nothing of it was ever granted: it is deleted immediately.
         stage.delete(&lost.object()).await;
     })
     .await;
@@ -154,7 +154,7 @@ async fn a_resolved_subject_that_is_gone_is_not_looked_up_again() {
         stage.reconcile_now(&subject.object()).await;
         let message = stage.is_stalled(&subject.object(), "SubjectNotFound").await;
         assert!(message.contains(&subject.id), "{message}");
-        successor.has_now(&[], "whoever has the name now");
+        successor.has_now(&[], "the present holder of the name");
     })
     .await;
 }
@@ -181,7 +181,7 @@ async fn an_object_by_name_and_one_by_id_share_their_target() {
 async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
     with_stage(async |stage| {
         let subject = stage.identity("elsewhere");
-        let other_subject = stage.identity("stranger");
+        let other_subject = stage.identity("other");
         other_subject.rows_by_hand(vec![RoleRow::permanent("admin")]);
         let declared = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "elsewhere", json!([{"role": "viewer"}]));
         stage.api.apply(&[with(declared, json!({"suspend": true}))]).await;
@@ -199,7 +199,7 @@ async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
     .await;
 }
 
-/// Restored from a backup, with the finalizer and without the status: whom it stood for had another name since.
+/// Restored from a backup, with the finalizer and without the status: its subject has been renamed since.
 #[tokio::test]
 async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
     with_stage(async |stage| {

@@ -16,7 +16,7 @@ async fn drift_is(stage: &Stage, subject: &Subject, expected: Value) {
     .await;
 }
 
-/// Its object, which only observes, and looks every second.
+/// Its object, which only observes, every second.
 fn observes(subject: &Subject, roles: Value) -> Value {
     subject.declares_with(roles, json!({"managementPolicy": "Observe", "resyncInterval": "1s"}))
 }
@@ -34,7 +34,7 @@ async fn observing_shows_what_is_missing_and_what_nobody_declares() {
             stage.says(&subject.object(), "Ready", "True", "Observed").await;
             let text = stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
             assert!(text.contains(a) && text.contains(c), "expected both roles in {text:?}");
-            // Somebody puts it right by hand.
+            // Another writer corrects it.
             subject.by_hand(&[a, b]);
             drift_is(&stage, &subject, json!([])).await;
             let conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
@@ -77,7 +77,7 @@ async fn observing_writes_nothing_from_the_first_look_to_the_deletion() {
             assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
         })
         .await;
-        // Nothing but signing in and looking, whatever it is about.
+        // Only sign-ins and reads, for all of them.
         let looks = |request: &&simulator::Request| {
             request.method == "GET" || request.path.ends_with("/login") || request.path.ends_with("/_search")
         };

@@ -27,7 +27,7 @@ async fn the_next_apply_from_git_revokes_a_role_that_another_field_manager_added
     .await;
 }
 
-/// Seen failing with `temporary` as a map of fields with owners of their own: the start stayed.
+/// Seen failing with `temporary` as a map of fields with separate owners: the start stayed.
 #[tokio::test]
 async fn the_next_apply_from_git_takes_out_a_start_that_another_field_manager_added() {
     with_stage(async |stage| {

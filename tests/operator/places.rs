@@ -22,7 +22,7 @@ async fn all_are(stage: &Stage, objects: &[String], reason: &str) {
     }
 }
 
-/// Creates so many declarations of the subject's target, and returns their names.
+/// Creates this number of declarations of the subject's target, and returns their names.
 async fn declare(stage: &Stage, subject: &Subject, number: usize, object: impl Fn(&str) -> Value) -> Vec<String> {
     let names: Vec<String> = (0..number).map(|n| format!("{}-{n:02}", subject.name)).collect();
     let objects: Vec<Value> = names.iter().map(|name| object(name)).collect();
@@ -51,7 +51,7 @@ async fn the_youngest_declarations_beyond_the_bound_report_conflict_until_there_
         }
         subject.has_now(&["viewer"], "while two declarations have no place");
         all_are(&stage, &first, "Converged").await;
-        // One without a place goes at once, and changes nothing for the others.
+        // One without a place is deleted immediately, and changes nothing for the others.
         stage.api.merge(&last, &json!({"spec": {"roles": [{"role": "auditor"}]}})).await;
         stage.is_seen(&last).await;
         stage.says(&last, "Ready", "False", "Conflict").await;

@@ -1,5 +1,5 @@
-//! What happens while a pass waits for the provider: another object under its name, a second object that brings the
-//! same user in, an end before the turn has come.
+//! What happens while a pass waits for the provider: another object under its name, a second object that invites the
+//! same user, an end before the turn has come.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn an_object_created_again_during_a_waiting_pass_gives_its_roles_to_its_ow
             stage.ready(&old.object()).await;
             let target = stage.api.get(&old.object()).await["status"]["target"]["subjectId"].clone();
             assert_eq!(target, new.id.as_str(), "by name: {by_name}");
-            assert_eq!(old.writes(), [], "nobody declares anything for the old subject, by name: {by_name}");
+            assert_eq!(old.writes(), [], "nothing is declared for the old subject, by name: {by_name}");
         })
         .await;
     }
@@ -63,7 +63,7 @@ async fn two_objects_that_name_the_same_new_user_send_one_invitation() {
         let (person, object) = outsider(&stage, "newcomer", json!([{"role": "viewer"}]));
         let other = changed(object.clone(), "/metadata/name", json!("other"));
         let other = changed(other, "/spec/roles", json!([{"role": "deployer"}]));
-        // Both look before either has written, and two invitations at once are two memberships.
+        // Both read before either has written, and two concurrent invitations create two memberships.
         let infisical = stage.simulator.infisical();
         infisical.order(Order::always(Fault::Delay(Duration::from_millis(500))).on("GET", "/memberships"));
         infisical.order(Order::always(Fault::Window(Duration::from_millis(500))).on("POST", "/memberships"));
@@ -82,7 +82,7 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
         let provider = changed(provider, "/spec/limits", json!({"maxInFlight": 1}));
         stage.api.apply(&[provider]).await;
         stage.provider_is_ready("infisical").await;
-        // While the user is looked for another object asks for the only place, and keeps it for a while.
+        // While the user is looked up, another object requests the only slot, and occupies it for some time.
         let busy = stage.identity("busy");
         let infisical = stage.simulator.infisical();
         infisical.order(Order::next(Fault::Delay(Duration::from_secs(1))).on("GET", "/memberships"));
@@ -107,11 +107,11 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
 #[tokio::test]
 async fn an_object_created_again_while_the_old_one_is_revoked_keeps_its_access() {
     with_stage(async |stage| {
-        each(stage.both("anew"), async |subject| {
+        each(stage.both("again"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&subject.object()).await;
-            // The removal is under way, and not carried out before the new object is there.
+            // The removal is in progress, and not carried out before the new object exists.
             let (method, path) = subject.call(Call::Remove);
             stage.at(&subject).order(Order::next(Fault::Delay(HELD_UP)).on(method, &path));
             stage.api.ask_to_delete(&subject.object()).await;

@@ -1,6 +1,6 @@
-//! What an Infisical server refuses for want of rights, and what is done of it all the same: the privilege system of March
-//! 2025, projects that are gone, and products whose members are kept elsewhere (docs/reference/infisical.md, "A server
-//! of June 2025").
+//! What an Infisical server refuses for lack of permissions, and what is carried out nevertheless: the privilege system
+//! of March 2025, deleted projects, and products whose members are stored elsewhere (docs/reference/infisical.md, "A
+//! server of June 2025").
 
 use serde_json::json;
 use simulator::{ErrorStyle, Generations, worlds};
@@ -13,7 +13,7 @@ use crate::support::{SOON, assert_contains, eventually};
 const SERVERS: [(Generations, ErrorStyle); 2] =
     [(Generations::G1, ErrorStyle::June2025), (Generations::All, ErrorStyle::Current)];
 
-/// Gives the operator's identity a role of its own with these rights over identities.
+/// Gives the operator's identity a separate role with these permissions on identities.
 fn may(stage: &Stage, rights: &[&str]) {
     let infisical = stage.simulator.infisical();
     let rights: Vec<String> = rights.iter().map(|right| format!("identity:{right}")).collect();
@@ -27,7 +27,7 @@ fn methods(subject: &Subject) -> Vec<String> {
     subject.writes().into_iter().map(|write| write.method).collect()
 }
 
-/// Seen failing with `converge::is_worth_a_try` true of everything: the other role goes with the membership.
+/// Seen failing with `converge::is_worth_a_try` true of everything: the other role is removed with the membership.
 #[tokio::test]
 async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_removed() {
     with_stage(async |stage| {
@@ -57,8 +57,8 @@ async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_
             assert_contains(&message, "Grant Privileges");
             beside.sees_writes(written + 2).await;
             assert!(!methods(&beside).contains(&"DELETE".to_owned()), "{:#?}", beside.writes());
-            beside.has_now(&["harmless", "powerless"], "nothing of it may be taken by itself");
-            // With the right it goes by itself.
+            beside.has_now(&["harmless", "powerless"], "none of its roles may be removed alone");
+            // With the permission it is removed automatically.
             may(&stage, &["read", "create", "edit", "delete", "grant-privileges"]);
             stage.api.is_gone(&beside.object()).await;
             beside.has_now(&["harmless"], "what others granted stays");
@@ -68,7 +68,7 @@ async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_
 }
 
 impl Subject {
-    /// Waits until so many writes about it were sent.
+    /// Waits until this number of writes about it was sent.
     async fn sees_writes(&self, writes: usize) {
         eventually(SOON, &format!("{writes} writes about {}", self.name), async || {
             let sent = self.writes().len();
@@ -78,8 +78,8 @@ impl Subject {
     }
 }
 
-/// A server of June 2025 answers as if a right was lacking. Seen failing with `Infisical::decided_by_project` returning
-/// the refusal as it is: `RevokeFailed` for ever.
+/// A server of June 2025 responds as if a permission was lacking. Seen failing with `Infisical::decided_by_project`
+/// returning the refusal as it is: `RevokeFailed` permanently.
 #[tokio::test]
 async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
     with_stage(async |stage| {

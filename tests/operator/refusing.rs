@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use crate::stage::Stage;
 use crate::support::{SOON, eventually};
 
-/// What the API server answers 403 to.
+/// The requests to which the API server responds with 403.
 pub struct Refusal {
     /// Of which resource.
     pub resource: &'static str,
-    /// What must be true of what is written.
+    /// The condition on what is written.
     pub expression: &'static str,
     /// A patch that it refuses.
     pub probe: Value,
 }
 
 impl Refusal {
-    /// A status that says Ready.
+    /// A status with Ready.
     pub fn of_ready() -> Self {
         Self {
             resource: "projectmemberships/status",
@@ -29,7 +29,7 @@ impl Refusal {
         }
     }
 
-    /// Has the API server refuse it from now on; `object` is one to probe with.
+    /// Makes the API server refuse it from now on; `object` is used to probe.
     pub async fn begin(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
         let (namespace, Self { resource, expression, .. }) = (&stage.ns.name, self);
         let name = format!("gap-{namespace}");
@@ -55,7 +55,7 @@ impl Refusal {
         self.answers(stage, object, "not in this gap", true).await;
     }
 
-    /// Has the API server take it again.
+    /// Makes the API server accept it again.
     pub async fn end(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
         let name = format!("gap-{}", stage.ns.name);
         for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
@@ -64,7 +64,7 @@ impl Refusal {
         self.answers(stage, object, "not in this gap", false).await;
     }
 
-    /// Has the API server fail with 500 from now on: it is to ask a webhook that nobody serves.
+    /// Makes the API server fail with 500 from now on: it calls a webhook that isn't served.
     pub async fn fail(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
         let name = format!("gap-{}.example.com", stage.ns.name);
         let webhook = json!({
@@ -84,14 +84,14 @@ impl Refusal {
         self.answers(stage, object, "failed calling webhook", true).await;
     }
 
-    /// Has the API server answer again.
+    /// Makes the API server work again.
     pub async fn recover(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
         let name = format!("gap-{}.example.com", stage.ns.name);
         plane.kubectl().ok(&["delete", "validatingwebhookconfiguration", &name]).await.unwrap();
         self.answers(stage, object, "failed calling webhook", false).await;
     }
 
-    /// Waits until the API server refuses the probe with these words, or doesn't.
+    /// Waits until the API server refuses the probe with this message, or doesn't.
     async fn answers(&self, stage: &Stage, object: &str, words: &str, refuses: bool) {
         let mut arguments = vec!["patch", object, "--type=merge", "--dry-run=server"];
         if self.resource.ends_with("/status") {

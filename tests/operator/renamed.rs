@@ -1,5 +1,5 @@
-//! Custom roles whose slugs are changed at Infisical after they were granted: everybody keeps them, under the new slug
-//! (docs/reference/infisical.md, "What the servers of three ages have in common").
+//! Custom roles whose slugs are changed at Infisical after they were granted: their holders keep them, under the new
+//! slug (docs/reference/infisical.md, "What the servers of three ages have in common").
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn subjects(stage: &Stage, name: &str) -> [Subject; 3] {
     [stage.identity(name), stage.person(name), stage.group(name)]
 }
 
-/// Applies the subject's object, which looks each second, and waits until the role's id is written down.
+/// Applies the subject's object, which is observed each second, and waits until the role's id is recorded.
 async fn granted(stage: &Stage, subject: &Subject, roles: Value) {
     stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
     stage.ready(&subject.object()).await;
@@ -52,16 +52,16 @@ fn managed(status: &Value) -> Vec<(&str, Option<&str>)> {
     roles.map(|role| (role["role"].as_str().unwrap(), role["roleId"].as_str())).collect()
 }
 
-/// The object says that the role has another name, and what to do.
+/// The object reports that the role has another name, and what to do.
 async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &str) {
     let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
     assert_contains(&message, &format!("role {former:?} was renamed to {present:?}"));
     assert_contains(&message, &format!("write {present:?} in spec.roles"));
-    assert_contains(&message, "stays in force");
+    assert_contains(&message, "remains in force");
 }
 
-/// Seen failing with `renames::present_name` returning the recorded name whatever is shown: the role is taken away and
-/// asked for again by a name that nobody has.
+/// Seen failing with `renames::present_name` always returning the recorded name: the role is removed and requested
+/// again by a name that doesn't exist.
 #[tokio::test]
 async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() {
     with_stage(async |stage| {
@@ -96,7 +96,7 @@ async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() 
     .await;
 }
 
-/// `cases/13` on servers of every age: "done" is never said while the role is in force. Seen failing as above.
+/// `cases/13` on servers of every age: success is never reported while the role is in force. Seen failing as above.
 #[tokio::test]
 async fn a_deletion_takes_the_role_away_under_its_new_name() {
     with_stage(async |stage| {
@@ -122,7 +122,7 @@ async fn a_deletion_takes_the_role_away_under_its_new_name() {
     .await;
 }
 
-/// As [`granted`], beside what others have given the subject.
+/// As [`granted`], beside unmanaged roles of the subject.
 async fn granted_beside(stage: &Stage, subject: &Subject, role: &str) {
     let fields = json!({"resyncInterval": "1s", "roleManagement": "Additive"});
     stage.api.apply(&[subject.declares_with(json!([{ "role": role }]), fields)]).await;
@@ -146,11 +146,11 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
         dropped.has(&["viewer"]).await;
         stage.ready(&dropped.object()).await;
         is_reported(&stage, &ended, "releaser", "publisher").await;
-        // A later end is none of the renamed role's.
+        // A later end doesn't apply to the renamed role.
         let later = json!({"duration": "1h", "expirationTime": in_seconds(600)});
         stage.change(&ended, json!({"roles": [{"role": "releaser", "temporary": later}]})).await;
         ended.ends("publisher", end, "renamed").await;
-        eventually(SOON, "the declared name is nobody's", async || {
+        eventually(SOON, "no role has the declared name", async || {
             let message = stage.says(&ended.object(), "Ready", "False", "RoleNotFound").await;
             if message.contains("renamed") { Err(message) } else { Ok(()) }
         })
@@ -209,7 +209,7 @@ async fn another_role_under_the_former_name_is_another_role() {
         for subject in [&kept, &adopted] {
             granted_beside(&stage, subject, "releaser").await;
         }
-        // An object that holds on to what it granted adopts nothing.
+        // An object that only holds what it granted adopts nothing.
         stage.change(&kept, json!({"suspend": true})).await;
         stage.reason_is(&kept.object(), "Suspended").await;
         rename(&stage, "releaser", "publisher");
@@ -218,8 +218,8 @@ async fn another_role_under_the_former_name_is_another_role() {
             subject.by_hand(&["publisher", "releaser"]);
         }
         stage.delete(&kept.object()).await;
-        kept.has_now(&["releaser"], "somebody else's, of which the object knew the name only");
-        // What a spec declares and the provider shows is what it declares; the renamed one is declared by nobody.
+        kept.has_now(&["releaser"], "an unmanaged role, of which the object had recorded the name only");
+        // What a spec declares and the provider shows is what it declares; the renamed one is not declared.
         adopted.has(&["releaser"]).await;
         stage.ready(&adopted.object()).await;
         stage.delete(&adopted.object()).await;
@@ -239,7 +239,7 @@ async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken
         granted_beside(&stage, &subject, "releaser").await;
         rename(&stage, "releaser", "deleted");
         role(&stage, "releaser");
-        // Carried out, and no answer comes before the process dies.
+        // Carried out, and the process is killed before the response.
         let unanswered = Order::next(Fault::DelayAfter(Duration::from_secs(60)));
         stage.simulator.infisical().order(unanswered.on("PATCH", &subject.id));
         subject.by_hand(&["viewer"]);
@@ -254,7 +254,7 @@ async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken
     .await;
 }
 
-/// `cases/13` with nobody there when the role is renamed.
+/// `cases/13` without a running operator when the role is renamed.
 #[tokio::test]
 async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_same() {
     restart::alone(async |plane, stage| {
@@ -279,7 +279,7 @@ async fn renamed_while_no_operator_runs_the_role_goes_with_its_object_all_the_sa
     .await;
 }
 
-/// Seen failing with `Written::record` believing every id.
+/// Seen failing with `Written::record` trusting every id.
 #[tokio::test]
 async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_others() {
     with_stage(async |stage| {
@@ -295,7 +295,7 @@ async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_o
             stage.ready(&subject.object()).await;
         }
         rename(&stage, "releaser", "publisher");
-        // A provider object of the cluster has nothing looked at more often than once a minute.
+        // For a provider object of the cluster nothing is observed more often than once a minute.
         stage.reconcile_now(&held.object()).await;
         is_reported(&stage, &held, "releaser", "publisher").await;
         held.has_now(&["publisher"], "held");

@@ -1,4 +1,5 @@
-//! What an object's status and kubectl say: the target, every role, what is managed, what comes next; and the events.
+//! What an object's status and kubectl show: the target, every role, what is managed, the next transition; and the
+//! events.
 
 use serde_json::{Value, json};
 use simulator::worlds;
@@ -95,7 +96,7 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
     .await;
 }
 
-/// Waits for an event about a subject's object with this reason, of which the note contains all of `parts`.
+/// Waits for an event about a subject's object with this reason, whose note contains all of `parts`.
 async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str]) -> Value {
     eventually(SOON, &format!("an event {reason} about {} with {parts:?}", subject.name), async || {
         let events = stage.api.events(&subject.object()).await;
@@ -112,7 +113,7 @@ async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str
 #[tokio::test]
 async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
     with_stage(async |stage| {
-        each(stage.both("told"), async |subject| {
+        each(stage.both("reported"), async |subject| {
             let [a, b, c, d] = subject.names();
             let fields = json!({"justification": "INC-4711: hotfix rollout", "resyncInterval": "1s"});
             let roles = json!([{"role": a}, {"role": b}, {"role": c, "temporary": {"duration": "6s"}}]);
@@ -126,7 +127,7 @@ async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
             assert_eq!(event["reportingController"], "membership-operator", "{event:#}");
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": c, "temporary": {"duration": "6s"}}]})).await;
             has_event(&stage, &subject, "Revoked", &["revoked", b, "no longer declared", "INC-4711"]).await;
-            has_event(&stage, &subject, "Expired", &["revoked", c, "the time is over", "INC-4711"]).await;
+            has_event(&stage, &subject, "Expired", &["revoked", c, "expired", "INC-4711"]).await;
             stage.ready(&subject.object()).await;
             subject.by_hand(&[a, d]);
             let event = has_event(&stage, &subject, "Drifted", &["revoked", d, "added at the provider"]).await;

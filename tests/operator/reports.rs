@@ -1,5 +1,5 @@
-//! What is reported is true, and is delivered: events within the API server's limits, failed revocations, outages, and
-//! what a status says of access that should be gone.
+//! Reports are correct and delivered: events within the API server's limits, failed revocations, outages, and the
+//! status of access that should have ended.
 
 mod accurate;
 mod delivered;

@@ -1,4 +1,4 @@
-//! The operator signs in to ZITADEL in every way that a provider object can say.
+//! The operator signs in to ZITADEL in every way that a provider object can configure.
 
 use serde_json::{Value, json};
 use simulator::{SubOrganization, worlds};
@@ -121,7 +121,7 @@ async fn a_credential_removed_at_the_server_is_reported_with_what_to_do_and_a_ne
                 client_secret("another-secret")
             };
             stage.api.apply(&[fresh]).await;
-            // It would be looked at again within half a minute.
+            // It would be checked again within half a minute.
             stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "mended").await;
             stage.ready(&user.object()).await;
             user.has_now(&[b], "with a new credential");

@@ -1,8 +1,8 @@
-//! Connections to the API server go silent: they stay open and nothing passes, while new ones work, as with a load balancer
-//! that forgot its flows.
+//! Connections to the API server stop responding: they stay open and no data passes, while new ones work, as with a
+//! load balancer that dropped its flows.
 //!
-//! Seen to fail without the limit in `kubernetes::exchange`: the roles with the second end stay in force, the deleted object
-//! stays, and the edit is noticed after the watch's 295 s.
+//! Seen to fail without the limit in `kubernetes::exchange`: the roles with the second end stay in force, the deleted
+//! object stays, and the edit is detected after the watch's 295 s.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::stage::{Stage, binary, with_stage_on};
 use crate::subject::{Subject, until};
 use crate::support::{self, SOON, eventually};
 
-/// The limit of a request to the API server, and what a busy machine may add to it.
+/// The limit of a request to the API server, and a margin for a busy machine.
 const LATE: SignedDuration = SignedDuration::from_secs(10 + 4);
-/// The same of a watch, with the request that resumes it.
+/// The same for a watch, with the request that resumes it.
 const UNSEEN: Duration = Duration::from_secs(33 + 10);
 
-/// Of two roles of ZITADEL, which enforces no end, the first ends at this moment and the second a bit later: when a
-/// request that reports the first end is not answered yet.
+/// Of two roles of ZITADEL, which enforces no end, the first ends at this moment and the second a bit later: while a
+/// request that reports the first end has no response yet.
 fn two_ends(subject: &Subject, end: Timestamp) -> Value {
     let [a, b, ..] = subject.names();
     json!([
@@ -36,7 +36,7 @@ fn two_ends(subject: &Subject, end: Timestamp) -> Value {
 /// Between the two ends.
 const BETWEEN: SignedDuration = SignedDuration::from_secs(3);
 
-/// How long before an end the connections go silent.
+/// How long before an end the connections stop responding.
 const BEFORE: SignedDuration = SignedDuration::from_millis(500);
 
 async fn hold_both(stage: &Stage, subjects: &[Subject]) {
@@ -86,7 +86,8 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
         let all = [&one[..], &many[..]].concat();
         hold_both(&stage, &all).await;
 
-        // A single end; a deletion of which the provider carries out its part while the connections go silent; an edit.
+        // A single end; a deletion whose part at the provider is carried out while the connections don't respond; an
+        // edit.
         let first = Timestamp::now() + SignedDuration::from_secs(8);
         let second = first + SignedDuration::from_secs(17);
         set_ends(&stage, &one, first).await;
@@ -142,8 +143,8 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
     .await;
     assert!(!operator.has_ended().unwrap(), "the Lease was lost: {}", operator.log());
     let log = std::fs::read_to_string(operator.log_file()).unwrap();
-    for said in ["did not answer in time", "went silent"] {
-        assert!(log.contains(said), "nobody says {said:?}:\n{log}");
+    for said in ["did not respond in time", "stopped responding"] {
+        assert!(log.contains(said), "{said:?} is not logged:\n{log}");
     }
     operator.stop().await.unwrap();
     plane.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! The start of a grant is written down before the provider hears of it, and never moves later.
+//! The start of a grant is recorded before the request to the provider, and never moves later.
 
 use control_plane::ControlPlane;
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use crate::subject::{Subject, each, in_seconds, time, until};
 
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-/// The operator's writes about an object, from the API server's audit log: when each was answered, and what it was.
+/// The operator's writes about an object, from the API server's audit log: the time of each response, and the write.
 fn written_down(plane: &ControlPlane, stage: &Stage, object: &str) -> Vec<(Timestamp, String)> {
     let log = std::fs::read_to_string(plane.audit().path()).unwrap();
     let events =
@@ -72,7 +72,7 @@ async fn no_edit_moves_a_recorded_start() {
             stage.api.apply(std::slice::from_ref(&object)).await;
             subject.has(&[b]).await;
             let recorded = start(&stage, &subject, b).await;
-            // From here on a start that is taken anew shows.
+            // From here on a new start would show.
             until(recorded + SECOND * 2).await;
             type Edit = (&'static str, fn(&mut Value, &str, &str));
             let edits: [Edit; 9] = [
@@ -82,7 +82,7 @@ async fn no_edit_moves_a_recorded_start() {
                 ("another role beside it", |object, a, b| {
                     object["spec"]["roles"] = json!([{"role": a, "temporary": {"duration": "2h"}}, {"role": b, "temporary": {"duration": "1h"}}]);
                 }),
-                ("the other role for good", |object, a, b| {
+                ("the other role permanently", |object, a, b| {
                     object["spec"]["roles"] = json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]);
                 }),
                 ("Additive", |object, _, _| object["spec"]["roleManagement"] = json!("Additive")),
@@ -229,7 +229,7 @@ async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_
             let fields = json!({"providerRef": {"name": provider}});
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
             if provider == "later" {
-                // It only waited, so it is new all the same.
+                // It only waited, so it is still new.
                 stage.reason_is(&subject.object(), "ProviderNotFound").await;
                 let mut later = stage.infisical_provider();
                 later["metadata"]["name"] = json!(provider);

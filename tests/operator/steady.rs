@@ -1,4 +1,4 @@
-//! What it costs to converge, and to stay so: counted at the API server and at the providers.
+//! The requests needed to converge, and to remain converged: counted at the API server and at the providers.
 
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
         for (project, lists) in lists(&stage) {
             let gaps = gaps(&lists);
             let took: SignedDuration = gaps.iter().sum();
-            // The first may arrive late by as much as the machine is busy; `roster` has the exact promise.
+            // The first may be late on a busy machine; `roster` tests the exact guarantee.
             let most = 4 + took.as_millis() / CONFIRM_SPACING.as_millis();
             let count = i128::try_from(lists.len()).unwrap();
             assert!(
@@ -120,7 +120,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
     .await;
 }
 
-/// Over two intervals: no write anywhere, and one list a project and interval.
+/// Over two intervals: no write, and one list per project and interval.
 async fn stays_as_it_is(stage: &Stage, objects: &[(Subject, Value)]) {
     let plane = &shared().await.0;
     // Requests that leave on time may arrive a little apart.
@@ -176,7 +176,7 @@ async fn applied_again_writes_nothing(stage: &Stage, objects: &[(Subject, Value)
     let mark = plane.audit().mark().unwrap();
     let said = stage.ns.apply(&objects).await;
     assert_eq!(said.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{said}");
-    // Everything was looked at again since.
+    // Everything was observed again since.
     let listed = |times: usize| lists(stage).iter().all(|(_, lists)| lists.len() >= times);
     crate::evidence::sees("each project is listed twice more", || listed(2)).await;
     let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! Subjects of a test's own: each case of a table has one at each provider, so that the cases run at once.
+//! The subjects of a test: each case of a table has one at each provider, so that the cases run concurrently.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +11,12 @@ use simulator::{Infisical, Request, Resource, RoleRow, Zitadel, worlds};
 use crate::stage::{Stage, set};
 use crate::support::{SOON, eventually};
 
-/// How late an end may be carried out on a machine that does a lot besides.
+/// How late an end may be carried out on a busy machine.
 pub const LATE: SignedDuration = SignedDuration::from_secs(3);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// An identity of Infisical or a user of ZITADEL, member of nothing yet, and the object of the same name.
+/// An identity of Infisical or a user of ZITADEL, without memberships, and the object of the same name.
 #[derive(Clone)]
 pub struct Subject {
     /// The name of its object.
@@ -48,7 +48,7 @@ impl Stage {
         self.at_infisical(format!("{name}-infisical"), id, Kind::Identity)
     }
 
-    /// A new user of Infisical, who is a member of the project without a right: nobody is invited here.
+    /// A new user of Infisical, who is a member of the project without a permission: no user is invited here.
     pub fn person(&self, name: &str) -> Subject {
         let id = format!("00000000-0000-4000-8000-{:012}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.simulator.infisical().add_user(&id, &email_of(name, &id), name, "Lovelace");
@@ -104,7 +104,7 @@ impl Stage {
         self.api.apply(&[subject.declares(roles)]).await;
     }
 
-    /// Waits until `status.roles` has this role in this state; returns what it says of it.
+    /// Waits until `status.roles` has this role in this state; returns its entry.
     pub async fn role_is(&self, object: &str, role: &str, state: &str) -> Value {
         eventually(SOON, &format!("{object}: {role} is {state}"), async || {
             let status = self.api.get(object).await["status"].clone();
@@ -138,13 +138,13 @@ impl Stage {
         until(time(&object["metadata"]["creationTimestamp"]) + SignedDuration::from_secs(1)).await;
     }
 
-    /// Changes fields of a subject's spec, and waits until the status speaks of the change.
+    /// Changes fields of a subject's spec, and waits until the status describes the change.
     pub async fn change(&self, subject: &Subject, spec: Value) {
         self.api.merge(&subject.object(), &json!({ "spec": spec })).await;
         self.is_seen(&subject.object()).await;
     }
 
-    /// Waits until the status speaks of the spec as it is.
+    /// Waits until the status describes the spec as it is.
     pub async fn is_seen(&self, object: &str) {
         eventually(SOON, &format!("the status of {object} speaks of its spec"), async || {
             let found = self.api.get(object).await;
@@ -154,7 +154,7 @@ impl Stage {
         .await;
     }
 
-    /// Asks for a reconcile now, and waits until it was done.
+    /// Requests a reconcile now, and waits until it was done.
     pub async fn reconcile_now(&self, object: &str) {
         let value = format!("request {}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.api.annotate(object, "membership.dev/reconcile-at", &value).await;
@@ -167,7 +167,7 @@ impl Stage {
 }
 
 impl Subject {
-    /// Role names that its provider knows: the first the least, the third the most.
+    /// Role names of its provider: the first with the fewest permissions, the third with the most.
     pub fn names(&self) -> [&'static str; 4] {
         match self.at {
             At::Infisical(..) => ["viewer", "deployer", "admin", "auditor"],
@@ -180,7 +180,7 @@ impl Subject {
         }
     }
 
-    /// Whether its provider keeps and enforces ends.
+    /// Whether its provider stores and enforces ends.
     pub fn is_at_infisical(&self) -> bool {
         matches!(self.at, At::Infisical(..))
     }
@@ -224,7 +224,7 @@ impl Subject {
         with(self.declares(roles), fields)
     }
 
-    /// What is in force for it now, without the base that gives nothing.
+    /// The roles in force for it now, without the base that grants nothing.
     pub fn holds(&self) -> BTreeSet<String> {
         let now = Timestamp::now();
         let mut roles = match &self.at {
@@ -252,12 +252,12 @@ impl Subject {
         assert_eq!(there, expected, "{}, {why}: expected {expected:?}, there was {there:?}", self.name);
     }
 
-    /// Waits until a role is in force, and says when that was seen.
+    /// Waits until a role is in force, and returns when that was observed.
     pub async fn gains(&self, role: &str) -> Timestamp {
         self.sees(&format!("{} holds {role}", self.name), || self.holds().contains(role)).await
     }
 
-    /// Waits until a role isn't in force any more, and says when that was seen.
+    /// Waits until a role is no longer in force, and returns when that was observed.
     pub async fn loses(&self, role: &str) -> Timestamp {
         self.sees(&format!("{} holds {role} no more", self.name), || !self.holds().contains(role)).await
     }
@@ -271,7 +271,7 @@ impl Subject {
         }
     }
 
-    /// Fails unless a role ends at `end`, and is taken out of the provider's list soon after.
+    /// Fails unless a role ends at `end`, and is removed from the provider's list soon after.
     pub async fn ends(&self, role: &str, end: Timestamp, case: &str) {
         let gone = self.loses(role).await;
         let late = gone.duration_since(end);
@@ -329,12 +329,12 @@ impl Subject {
         }
     }
 
-    /// Waits until it has so many memberships.
+    /// Waits until it has this number of memberships.
     pub async fn is_member(&self, memberships: usize) {
         self.sees(&format!("{} has {memberships} memberships", self.name), || self.memberships() == memberships).await;
     }
 
-    /// Somebody at the dashboard makes these its roles; without any it is removed.
+    /// Sets these as its roles in the dashboard; without any it is removed.
     pub fn by_hand(&self, roles: &[&str]) {
         match &self.at {
             At::Infisical(infisical, _) if roles.is_empty() => {
@@ -389,7 +389,7 @@ impl Subject {
         }
     }
 
-    /// Waits until the project was listed so many times more: whoever looks at lists has looked.
+    /// Waits until the project was listed this many more times, so that all who use lists have used one.
     pub async fn is_listed(&self, times: usize) {
         let wanted = self.lists() + times;
         self.sees(&format!("{} more lists of the project of {}", times, self.name), || self.lists() >= wanted).await;

@@ -28,7 +28,7 @@ async fn an_object_suspended_from_the_start_grants_nothing() {
             assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
             let object = stage.api.get(&subject.object()).await;
             assert!(is_empty(&object["status"]["managedRoles"]), "{object:#}");
-            // A start counts from the first acceptance, and that is the resumption.
+            // A start counts from the first acceptance, which is the resumption.
             stage.change(&subject, json!({"suspend": false})).await;
             subject.has(&[a, b]).await;
         })
@@ -155,7 +155,7 @@ async fn a_suspended_object_that_names_its_subject_is_compared_too() {
     .await;
 }
 
-/// Waits until `status.drift` has these roles, each with its kind, and `Drifted` says the same.
+/// Waits until `status.drift` has these roles, each with its kind, and `Drifted` reports the same.
 async fn drift_is(stage: &Stage, subject: &Subject, expected: Value) {
     eventually(SOON, &format!("{}: status.drift is {expected}", subject.name), async || {
         let status = stage.api.get(&subject.object()).await["status"].clone();
@@ -205,7 +205,7 @@ async fn a_suspended_object_that_is_deleted_revokes_what_it_granted() {
     .await;
 }
 
-/// Seen to fail without `record::speaks_of_another`: what had been granted was written down nowhere.
+/// Seen to fail without `record::speaks_of_another`: what had been granted was not recorded.
 #[tokio::test]
 async fn an_object_suspended_while_its_grant_is_looked_at_still_revokes_it() {
     const LOOK: Duration = Duration::from_secs(4);
@@ -213,14 +213,14 @@ async fn an_object_suspended_while_its_grant_is_looked_at_still_revokes_it() {
         let subject = stage.identity("looked-at");
         let infisical = stage.simulator.infisical();
         let (method, list) = subject.call(Call::List);
-        // Beside a role that another object holds and somebody took away a grant carries nothing of others.
+        // Beside a role that another object holds and another writer removed, a grant carries no unmanaged role.
         stage.declare(&subject, json!([{"role": "deployer"}])).await;
         stage.ready(&subject.object()).await;
         stage.change(&subject, json!({"suspend": true})).await;
         stage.reason_is(&subject.object(), "Suspended").await;
         subject.by_hand(&[]);
         stage.reconcile_now(&subject.object()).await;
-        // Somebody puts it back before the grant is confirmed, so that the next write relies on a list.
+        // Another writer restores it before the grant is confirmed, so that the next write relies on a list.
         infisical.order(Order::next(Fault::DelayAfter(Duration::from_secs(3))).on("POST", &subject.id));
         stage.api.apply(&[subject.layer("granted", json!([{"role": "viewer"}]))]).await;
         subject.has(&["viewer"]).await;

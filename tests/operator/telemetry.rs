@@ -1,4 +1,4 @@
-//! What the operator says of itself: metrics, health, logs; and how it stops.
+//! What the operator reports about itself: metrics, health, logs; and how it stops.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::operator::Operator;
 use crate::stage::{binary, shared, with_stage, with_stage_on};
 use crate::support::{self, SOON, eventually};
 
-/// The value of the first metric of which the line begins so and has all of `labels`; 0: there is none.
+/// The value of the first metric whose line has this beginning and all of `labels`; 0: there is none.
 fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
     let fits = |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
     text.lines().find(fits).and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
@@ -116,9 +116,9 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
             })
             .await;
         };
-        // Seen to fail without `Passes::run` around the pass: what was asked for stays so.
+        // Seen to fail without `Passes::run` around the pass: the request remains.
         due("no pass is due when all have finished", |due| due == 0.0).await;
-        // A write is under way when the operator is told to stop.
+        // A write is in progress when the operator is stopped.
         let slow = stage.identity("slow");
         let delay = Order::always(Fault::DelayAfter(Duration::from_secs(2))).on("POST", &slow.id);
         stage.simulator.infisical().order(delay);
@@ -130,7 +130,7 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
         let took = began.elapsed();
         assert!(took < Duration::from_secs(8), "it took {took:?} to stop");
         let status = stage.api.get(&slow.object()).await["status"].clone();
-        assert_eq!(status["activeRoles"], "viewer", "what was under way is told: {status:#}");
+        assert_eq!(status["activeRoles"], "viewer", "what was in progress is reported: {status:#}");
     })
     .await;
     let log = std::fs::read_to_string(log).unwrap();

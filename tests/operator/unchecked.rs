@@ -1,5 +1,5 @@
-//! Specs that the API server would refuse today: stored before a rule was there, or restored past it. The operator looks
-//! at everything again, and a spec that isn't admitted lengthens nothing.
+//! Specs that the API server would refuse today: stored before a rule existed, or restored past it. The operator checks
+//! everything again, and a spec that isn't admitted lengthens nothing.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::support::{self, SOON, eventually};
 
 static UNCHECKED: OnceCell<(ControlPlane, Operator)> = OnceCell::const_new();
 
-/// A control plane whose kinds have no validation rules, with an operator of its own.
+/// A control plane whose kinds have no validation rules, with its own operator.
 async fn unchecked() -> &'static (ControlPlane, Operator) {
     UNCHECKED
         .get_or_init(async || {
@@ -40,7 +40,7 @@ fn without_rules(schema: &mut Value) {
     }
 }
 
-/// Applies a spec that is only taken here. The API server forgets the rules a moment after they are gone.
+/// Applies a spec that is only accepted here. The API server drops the rules a moment after their removal.
 async fn apply_unchecked(stage: &Stage, subject: &Subject, spec: Value) {
     let patch = json!({ "spec": spec }).to_string();
     eventually(SOON, &format!("{patch} is taken"), async || {
@@ -53,7 +53,7 @@ async fn apply_unchecked(stage: &Stage, subject: &Subject, spec: Value) {
 #[tokio::test]
 async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
     with_stage_on(&unchecked().await.0, async |stage| {
-        // In each there is something that isn't admitted, and the running role is there for good, longer or not at all.
+        // In each there is something that isn't admitted, and the running role is permanent, longer or missing.
         type Change = fn(&str, &str) -> Value;
         let cases: [(&str, Change); 4] = [
             ("for-good", |a, b| json!([{"role": a}, {"role": b}, {"role": "custom"}])),
@@ -69,7 +69,7 @@ async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
             let end = time(&stage.role_is(&subject.object(), b, "Active").await["expirationTime"]);
             apply_unchecked(&stage, &subject, json!({"roles": roles(a, b)})).await;
             stage.says(&subject.object(), "Stalled", "True", "InvalidSpec").await;
-            // What has no end yet is held: neither taken away nor put back.
+            // What has no end yet is held: neither removed nor restored.
             subject.ends(b, end, case).await;
             subject.has_now(&[a], &format!("{case}: after the end"));
             stage.says(&subject.object(), "Ready", "False", "InvalidSpec").await;
@@ -93,7 +93,7 @@ async fn an_object_with_an_invalid_spec_blocks_nobody_and_revokes_what_it_grante
             stage.api.apply(&[subject.layer(&other, json!([{"role": b}]))]).await;
             subject.has(&[a, b]).await;
             stage.says(&format!("pm/{other}"), "Ready", "True", "Converged").await;
-            // The good spec comes back.
+            // The valid spec is restored.
             apply_unchecked(&stage, &subject, json!({"roles": [{"role": a}]})).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
             apply_unchecked(&stage, &subject, json!({"roles": [{"role": "custom"}]})).await;

@@ -1,4 +1,4 @@
-//! What isn't proven isn't relied on: a grant that nobody could see confirmed, a clock that disagrees.
+//! What isn't proven isn't relied on: a grant that was not confirmed, a clock that disagrees.
 
 use jiff::SignedDuration;
 use serde_json::json;

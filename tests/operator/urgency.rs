@@ -1,4 +1,4 @@
-//! What is due to end is ended first, whatever else waits, and whatever the provider refuses besides.
+//! What is due to end is ended first, regardless of what else waits and what else the provider refuses.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::subject::{Subject, each, time};
 /// A temporary role in force, and its end.
 async fn temporary(stage: &Stage, subject: &Subject) -> (&'static str, jiff::Timestamp) {
     let [role, ..] = subject.names();
-    // So that its end relies on a list: there may be roles that others gave.
+    // So that its end relies on a list: there may be unmanaged roles.
     let fields = json!({"roleManagement": "Additive"});
     stage.api.apply(&[subject.declares_with(json!([{"role": role, "temporary": {"duration": "8s"}}]), fields)]).await;
     let end = time(&stage.role_is(&subject.object(), role, "Active").await["expirationTime"]);
@@ -45,7 +45,7 @@ async fn an_end_waits_behind_no_role_exchange() {
     .await;
 }
 
-/// Seen failing with a pause that holds ends back too: the role is in force until `Retry-After` is over.
+/// Seen failing with a pause that also delays ends: the role is in force until `Retry-After` has passed.
 #[tokio::test]
 async fn an_answer_that_asks_to_wait_postpones_no_end() {
     with_stage(async |stage| {
@@ -71,26 +71,26 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
     .await;
 }
 
-/// Seen failing with the pass that is told to wait coming back when the wait is over.
+/// Seen failing with the pass that has to wait returning only after the wait.
 #[tokio::test]
 async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
     with_stage(async |stage| {
-        // Infisical ends temporary roles by itself.
-        let subject = stage.user("told");
+        // Infisical ends temporary roles itself.
+        let subject = stage.user("waiting");
         let (role, end) = temporary(&stage, &subject).await;
         stage.at(&subject).order(Order::next(Fault::infisical_rate_limited(120)).on("DELETE", &subject.id));
         let late = subject.loses(role).await.duration_since(end);
-        assert!(late > SignedDuration::from_secs(5), "{late:#}: it wasn't told to wait");
+        assert!(late > SignedDuration::from_secs(5), "{late:#}: it didn't have to wait");
         assert!(late < SignedDuration::from_secs(25), "{late:#} late");
     })
     .await;
 }
 
-/// Seen failing without `Pass::end_unlisted`: nothing is sent until the list is back.
+/// Seen failing without `Pass::end_unlisted`: nothing is sent until the list succeeds.
 #[tokio::test]
 async fn an_end_is_sent_while_lists_fail_and_writes_work() {
     with_stage(async |stage| {
-        // Infisical ends temporary roles by itself.
+        // Infisical ends temporary roles itself.
         let subject = stage.user("unlisted");
         let (role, end) = temporary(&stage, &subject).await;
         let zitadel = stage.simulator.zitadel();

@@ -1,4 +1,4 @@
-//! An operator that looks at some namespaces only, with the Roles of `deploy/namespaced` and no ClusterRole.
+//! An operator that watches some namespaces only, with the Roles of `deploy/namespaced` and no ClusterRole.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::json;
@@ -22,7 +22,7 @@ async fn plane() -> ControlPlane {
     plane
 }
 
-/// Gives the operator its rights in a stage's namespace.
+/// Gives the operator its permissions in a stage's namespace.
 async fn let_in(stage: &Stage) {
     stage.ns.ok(&["apply", "--filename", &path("deploy/namespaced/namespace.yaml")]).await;
 }
@@ -39,7 +39,7 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                 }
                 let subjects = [a.identity("in-a"), a.user("in-a-too"), b.user("in-b"), b.identity("in-b-too")];
                 let of = |index: usize| if index < 2 { &a } else { &b };
-                // One is there before it starts, the others come while it runs.
+                // One exists before it starts, the others are created while it runs.
                 a.declare(&subjects[0], json!([{"role": subjects[0].names()[0]}])).await;
                 let unseen = other.identity("unseen");
                 other.declare(&unseen, json!([{"role": "viewer"}])).await;
@@ -55,7 +55,7 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                     stage.ready(&subject.object()).await;
                 })
                 .await;
-                // One of the cluster is served nowhere, and the object says so.
+                // Provider objects of the cluster aren't served, and the object reports it.
                 let nobody = a.identity("central");
                 let central = json!({"providerRef": {"kind": "ClusterMembershipProvider", "name": "central"}});
                 a.api.apply(&[with(nobody.declares(json!([{"role": "viewer"}])), central)]).await;
@@ -69,7 +69,7 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                 unseen.has_now(&[], "in a namespace that isn't looked at");
                 let there = other.api.get(&unseen.object()).await;
                 assert_eq!(there["status"]["observedGeneration"], -1, "{there:#}");
-                // Nothing was asked for that its Roles don't allow.
+                // Nothing was requested that its Roles don't allow.
                 let log = std::fs::read_to_string(operator.log_file()).unwrap();
                 assert!(!log.contains("orbidden"), "{log}");
             })
@@ -94,7 +94,7 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
             subject.has(&["viewer"]).await;
             b.ready(&subject.object()).await;
             operator.stop().await.unwrap();
-            // While it is away it loses its rights in one of them.
+            // While it is stopped it loses its permissions in one of them.
             a.ns.ok(&["delete", "rolebinding", "membership-operator"]).await;
             b.api.ask_to_delete(&subject.object()).await;
             let arguments = [namespaces.as_str()];

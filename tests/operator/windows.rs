@@ -1,4 +1,4 @@
-//! When a grant runs: from its start, until its end, and not a moment besides.
+//! When a grant is in effect: from its start until its end, and at no other time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -51,7 +51,7 @@ async fn the_earlier_of_duration_and_expiration_time_is_the_end() {
             let end = end(time(&role["startTime"]), soon);
             assert_eq!(time(&role["expirationTime"]), end, "{case}: {role:#}");
             if subject.is_at_infisical() {
-                assert_eq!(subject.end_of(b), Some(end), "{case}: the end that Infisical was told");
+                assert_eq!(subject.end_of(b), Some(end), "{case}: the end that was sent to Infisical");
             }
             subject.ends(b, end, case).await;
         })

@@ -1,4 +1,4 @@
-//! What is ZITADEL's own: the organization that is asked, and the order of roles.
+//! Peculiarities of ZITADEL: the organization of a request, and the order of roles.
 
 use serde_json::json;
 use simulator::worlds;
@@ -66,8 +66,8 @@ async fn a_change_is_one_put_of_a_sorted_list() {
     .await;
 }
 
-/// The roles that members can have are configured on the instance: a list with one that was removed there is refused, also
-/// where it is merely sent again.
+/// The roles that members can have are configured on the instance: a list with one that was removed there is refused,
+/// even if it is merely sent again.
 #[tokio::test]
 async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and_is_named() {
     with_stage(async |stage| {
@@ -109,8 +109,8 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
     .await;
 }
 
-/// Project and user names are unique whatever the case; the message about a name in another case shows the right one, but
-/// not past the rules of a ClusterMembershipProvider.
+/// Project and user names are unique regardless of case; the message about a name in another case shows the right one,
+/// but not past the rules of a ClusterMembershipProvider.
 #[tokio::test]
 async fn a_name_in_another_letter_case_is_answered_with_the_right_one_where_the_rules_allow_it() {
     with_stage(async |stage| {

@@ -45,7 +45,7 @@ proptest! {
         let written = format!("{address}/{prefix}");
         match written.parse::<Cidr>() {
             Ok(range) => {
-                // An IPv6 range has no IPv4 addresses in it, in whatever clothes.
+                // An IPv6 range has no IPv4 addresses in it, in any notation.
                 let carrier = address.is_ipv6() && range_of_one(address).contains(v4_of(address)) && prefix < 128;
                 prop_assert!(range.contains(address) != carrier, "{written}");
                 prop_assert_eq!(range.to_string().parse::<Cidr>().unwrap(), range);

@@ -1,4 +1,4 @@
-//! Answers as nobody should write them, made of answers as they are: cut, doubled, bitten into, of other types, too deep.
+//! Malformed responses, derived from valid ones: truncated, duplicated, corrupted, with other types, nested too deep.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -85,7 +85,7 @@ fn assert_visible(message: &str) {
     assert_presentable(&message.replace("eyJhbGci", ""), "no secret is known here");
 }
 
-/// What must hold of whatever can be decoded.
+/// What must hold for everything that can be decoded.
 fn holds(object: &ProjectMembership, now: Timestamp) {
     for server in [ServerKind::Infisical, ServerKind::Zitadel { organization_id: None }] {
         if let Err(refusal) = policy::target(&object.spec, &server, &PinnedIds::default()) {

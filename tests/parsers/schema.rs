@@ -1,7 +1,7 @@
 //! Values that a CRD's schema admits, made from the schema itself: its types, enums, bounds, patterns, and the patterns of
 //! its CEL rules (`self.matches('…')`).
 //!
-//! Rules between fields ("exactly one of") are not looked at: a value may have fields too many, and whoever reads it has to
+//! Rules between fields ("exactly one of") are not checked: a value may have too many fields, and its reader has to
 //! read that as well. The API server itself judges a sample in `tests/cluster/schema/readable.rs`.
 
 use std::collections::HashMap;

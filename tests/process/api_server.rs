@@ -1,4 +1,4 @@
-//! A server in the place of the API server, that knows no kind and counts who asks.
+//! A server in place of the API server, without any kind, that counts requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// A name that no name service knows: whoever reaches it went through a proxy.
+/// A name that no name service resolves: it is only reachable through a proxy.
 pub const NAME: &str = "api.example.invalid";
 /// This machine, as an address that is not a loopback one.
 pub const ANY: &str = "0.0.0.0";
@@ -93,7 +93,7 @@ impl ApiServer {
     }
 }
 
-/// Answers one request. `None`: it broke off.
+/// Responds to one request. `None`: the connection was closed.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, requests: &AtomicUsize) -> Option<()> {
     let head = head(&mut stream).await?;
     if head.to_lowercase().contains("user-agent: membership-operator/") {

@@ -74,7 +74,7 @@ impl Operator {
         }
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends.
     pub async fn ends(&mut self) -> ExitStatus {
         ends(&mut self.child).await
     }
@@ -87,7 +87,7 @@ impl Drop for Operator {
     }
 }
 
-/// Waits until a process ends by itself.
+/// Waits until a process ends.
 pub async fn ends(child: &mut Child) -> ExitStatus {
     let began = Instant::now();
     loop {

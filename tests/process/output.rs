@@ -1,4 +1,4 @@
-//! Standard output and standard error that nobody reads, that are closed, or that are full.
+//! Standard output and standard error that are not read, that are closed, or that are full.
 
 use std::fs::OpenOptions;
 use std::io::{PipeReader, PipeWriter, Write, pipe};
@@ -10,7 +10,7 @@ use crate::launch::{Operator, binary, ends, rest};
 /// The size of a pipe on Linux.
 const PIPE: usize = 64 << 10;
 
-/// A pipe that nobody reads any more.
+/// A pipe that is no longer read.
 fn broken() -> PipeWriter {
     pipe().unwrap().1
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::api_server::{ANY, ApiServer, NAME, proxy};
 use crate::launch::{Operator, nowhere};
 
-/// Nobody listens there.
+/// A port without a listener.
 const DEAD: &str = "http://127.0.0.1:9";
 
 /// Seen to fail with kube's own reading of the environment: "configured proxy … requires the disabled feature", with

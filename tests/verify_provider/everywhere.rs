@@ -16,7 +16,7 @@ fn lived(outcome: &Outcome) {
     outcome.says(&["ok", "a subject id that does not exist", "got SubjectNotFound"]);
 }
 
-/// Those of somebody who stays a member.
+/// Those of a subject who stays a member.
 fn stayed(outcome: &Outcome) {
     outcome.says(&["ok", "a first role replaces what the subject holds", "got viewer (1 write)"]);
     outcome.says(&["ok", "the temporary role is gone at its end", "got no-access (1 write)"]);
@@ -24,8 +24,8 @@ fn stayed(outcome: &Outcome) {
     outcome.says(&["--", "a subject id that does not exist: skipped"]);
 }
 
-/// What all say.
-fn said(case: &str, stage: &Stage, outcome: &Outcome) {
+/// What all outcomes have in common.
+fn common(case: &str, stage: &Stage, outcome: &Outcome) {
     assert_eq!(
         (outcome.code, outcome.failed()),
         (Some(0), Vec::<&str>::new()),
@@ -66,7 +66,7 @@ async fn every_infisical_passes_with_every_kind_of_subject_and_is_left_as_it_was
         let before = stage.world();
         let (project, subject) = (format!("--project-id={}", stage.project()), format!("--subject-id={subject}"));
         let outcome = stage.run_at(&[&project, &subject, "--subject-kind", kind]).await;
-        said(&case, &stage, &outcome);
+        common(&case, &stage, &outcome);
         outcome.says(&["ok", "sign in", &format!("got {api}")]);
         if kind == "User" {
             stayed(&outcome)
@@ -91,7 +91,7 @@ async fn every_zitadel_passes_for_its_projects_and_their_grants_and_is_left_as_i
         let mut about = vec![format!("--project-id={}", stage.project()), format!("--subject-id={user}")];
         about.extend(grant.map(|grant| format!("--grant-id={grant}")));
         let outcome = stage.run_at(&about.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        said(&case, &stage, &outcome);
+        common(&case, &stage, &outcome);
         lived(&outcome);
         outcome.says(&["ok", "sign in", &format!("got {api}")]);
         outcome.says(&["ok", "a grant id that does not exist", "got "]);

@@ -1,4 +1,4 @@
-//! Users of Infisical come in by a mail: only where that is said, once, and nobody stays.
+//! Users of Infisical are invited by mail: only if requested, once, and no invited user remains.
 
 use serde_json::json;
 use simulator::worlds::{INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_PROJECT};
@@ -43,7 +43,7 @@ async fn where_it_is_said_a_user_is_mailed_once_and_removed_in_the_end() {
     .await;
 }
 
-/// October 2024 makes whoever is invited a `member` first.
+/// October 2024 makes every invited user a `member` first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invitation_that_fails_half_way_leaves_nobody_behind() {
     side_by_side([At::OldInfisical, At::NewInfisical], async |at| {

@@ -89,7 +89,7 @@ async fn options_that_do_not_fit_each_other_are_told_without_a_request() {
         (At::Infisical, vec!["--subject-name=x"], "--project-id"),
         (At::Infisical, vec![&web, "--subject-name=x", "--invite-users"], "is for Infisical and --subject-kind User"),
         (At::Infisical, vec![&web, "--subject-kind=User", "--subject-id=x", "--invite-users"], "--subject-name"),
-        (At::Zitadel, vec!["--project-name=shop", "--subject-kind=Group", "--subject-name=x"], "knows User only"),
+        (At::Zitadel, vec!["--project-name=shop", "--subject-kind=Group", "--subject-name=x"], "has User only"),
         (At::Zitadel, vec!["--project-name=shop", "--subject-name=x", "--grant-id=x"], "digits"),
         (At::Zitadel, vec!["--project-name=shop", "--subject-id=ada"], "digits"),
     ];

@@ -30,7 +30,7 @@ async fn a_wrong_client_secret_is_never_tried_and_a_wrong_token_once() {
     let requests = stage.simulator.infisical().requests();
     let logins = requests.iter().filter(|request| request.path.ends_with("/universal-auth/login"));
     assert_eq!(logins.map(|login| login.status).collect::<Vec<_>>(), [Some(200)]);
-    // A path that the server doesn't have refuses nobody.
+    // A path that the server doesn't have refuses no caller.
     let refused = |status: Option<u16>| status.is_some_and(|status| status == 401 || status == 403);
     let nobody = requests.iter().filter(|request| request.caller.is_empty() && refused(request.status));
     assert_eq!(nobody.count(), 1);

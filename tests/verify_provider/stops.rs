@@ -1,4 +1,4 @@
-//! Whoever stops it finds the project as it was.
+//! After stopping it, the project is as before.
 
 use std::time::{Duration, Instant};
 

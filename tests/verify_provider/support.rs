@@ -110,7 +110,7 @@ impl Stage {
         if self.at.is_zitadel() { ZITADEL_PROJECT } else { INFISICAL_PROJECT }
     }
 
-    /// Everything that the server holds, but for the ids of rows, which every write makes anew.
+    /// Everything that the server holds, except for the ids of rows, which every write creates again.
     pub fn world(&self) -> Value {
         let mut world = match self.at.is_zitadel() {
             true => serde_json::to_value(self.simulator.zitadel().world()).unwrap(),
@@ -234,7 +234,7 @@ impl Running {
         assert!(tokio::task::spawn_blocking(kill).await.unwrap().success());
     }
 
-    /// Nobody reads what it says any more.
+    /// Its output is no longer read.
     pub fn stop_reading(&mut self) {
         drop(self.0.stdout.take());
         drop(self.0.stderr.take());

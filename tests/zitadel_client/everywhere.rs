@@ -12,7 +12,7 @@ struct Place {
     viewer: &'static str,
     /// The user who is a viewer, and those who are no members.
     member: &'static str,
-    nobody: &'static str,
+    non_member: &'static str,
     other: &'static str,
     /// What the calls that change something are called in orders: method and path.
     add: (&'static str, &'static str),
@@ -44,8 +44,8 @@ impl Place {
             true => (("POST", "CreateAdmin"), ("POST", "UpdateAdmin"), ("POST", "DeleteAdmin")),
             false => (("POST", "/members"), ("PUT", "/members/"), ("DELETE", "/members/")),
         };
-        let (member, nobody, other) = (GRACE, ADA, DEPLOYER);
-        Self { name, world, project, owner, viewer, member, nobody, other, add, change, remove, v2 }
+        let (member, non_member, other) = (GRACE, ADA, DEPLOYER);
+        Self { name, world, project, owner, viewer, member, non_member, other, add, change, remove, v2 }
     }
 
     fn user(&self, user: &str) -> Target {
@@ -85,7 +85,7 @@ async fn a_member_is_created_changed_listed_and_removed() {
         assert_eq!(world.shown(&user).await, None, "{name}");
         let again = world.apply(&user, &Change::Remove).await.unwrap();
         assert_eq!(again.version, removed.version, "{name}: a second time is no error");
-        let never = world.apply(&place.user(place.nobody), &Change::Remove).await;
+        let never = world.apply(&place.user(place.non_member), &Change::Remove).await;
         assert_eq!(never, Ok(Receipt { version: None, ..Receipt::default() }), "{name}");
         world.apply(&user, &Change::Recreate(entries(&[viewer]))).await.unwrap();
         assert_eq!(roles(world.shown(&user).await.as_ref()), [*viewer], "{name}");
@@ -120,12 +120,12 @@ async fn already_exists_as_404_on_grants() {
                 "{name}, {organization}: {created:?}"
             );
             assert_eq!(world.server().roles(place.resource(), place.member), [*viewer], "{name}, {organization}");
-            let replaced = world.apply(&member_of(&project, place.nobody), &replace(&[owner])).await;
+            let replaced = world.apply(&member_of(&project, place.non_member), &replace(&[owner])).await;
             assert!(
                 matches!(&replaced, Err(Error::Changed { message }) if message.contains("is no member")),
                 "{name}, {organization}: {replaced:?}"
             );
-            assert!(world.server().roles(place.resource(), place.nobody).is_empty(), "{name}, {organization}");
+            assert!(world.server().roles(place.resource(), place.non_member).is_empty(), "{name}, {organization}");
         }
     }
 }
@@ -179,7 +179,7 @@ async fn a_lost_put_of_two_roles_is_repaired() {
 }
 
 /// Trap 4. The server has no such member, the row and the rights stay: the POST that must come before the second DELETE
-/// is stuck until the fifth event, and nobody else writes.
+/// is stuck until the fifth event, and there is no other writer.
 #[tokio::test]
 async fn a_lost_delete_is_repaired_at_once_on_a_quiet_instance() {
     for place in Place::all().await {
@@ -244,7 +244,7 @@ async fn a_repair_ends_when_search_shows_the_removal() {
 async fn a_lost_post_is_repaired() {
     for place in Place::all().await {
         let Place { name, world, owner, .. } = &place;
-        let user = place.user(place.nobody);
+        let user = place.user(place.non_member);
         place.loses(place.add);
         world.apply(&user, &create(&[owner])).await.unwrap();
         assert_eq!(world.shown(&user).await, None, "{name}");
@@ -255,7 +255,7 @@ async fn a_lost_post_is_repaired() {
     }
 }
 
-/// Trap 1: of a deleted user a project's PUT goes on answering 200, a grant's is told that it is no member.
+/// Trap 1: for a deleted user a project's PUT still returns 200, a grant's responds that it is not a member.
 #[tokio::test]
 async fn a_ghost_of_a_deleted_user_is_a_subject_that_is_gone() {
     for place in Place::all().await {
@@ -277,7 +277,7 @@ async fn a_ghost_of_a_deleted_user_is_a_subject_that_is_gone() {
     }
 }
 
-/// Trap 1: adding one says "exists", search shows nobody.
+/// Trap 1: adding one returns "exists", search shows no row.
 #[tokio::test]
 async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
     for place in Place::all().await {
@@ -295,7 +295,7 @@ async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
     }
 }
 
-/// Trap 1: the project is gone, and PUT of a former member goes on answering 200.
+/// Trap 1: the project is gone, and PUT of a former member still returns 200.
 #[tokio::test]
 async fn a_ghost_of_a_deleted_project_is_no_member_of_a_project_that_is_there() {
     for place in Place::all().await {
@@ -319,9 +319,9 @@ async fn a_member_that_search_will_never_show_is_named() {
     for place in Place::all().await {
         let Place { name, world, owner, .. } = &place;
         world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
-        let user = place.user(place.nobody);
+        let user = place.user(place.non_member);
         assert_eq!(world.explain_absence(&user).await, Ok(()), "{name}");
-        world.server().lose_login_name(place.nobody);
+        world.server().lose_login_name(place.non_member);
         world.apply(&user, &create(&[owner])).await.expect("the server says yes");
         assert_eq!(world.shown(&user).await, None, "{name}");
         let absence = world.explain_absence(&user).await.unwrap_err();
@@ -340,7 +340,7 @@ async fn a_deleted_project_is_positively_gone() {
         for error in [
             world.list(project).await.unwrap_err(),
             world.apply(&place.user(place.other), &create(&[owner])).await.unwrap_err(),
-            world.apply(&place.user(place.nobody), &Change::Remove).await.unwrap_err(),
+            world.apply(&place.user(place.non_member), &Change::Remove).await.unwrap_err(),
         ] {
             assert!(matches!(error, Error::ProjectNotFound { gone: true, .. }), "{name}: {error}");
         }
@@ -369,7 +369,7 @@ async fn a_role_that_no_member_can_have_is_named() {
         // A project takes the roles of grants, which give no right there; a grant doesn't take those of projects.
         let bad = if place.project.grant_id.is_some() { OWNER } else { "deployer" };
         for change in [create(&[owner, bad]), replace(&[owner, bad])] {
-            let user = if matches!(change, Change::Create(_)) { place.nobody } else { place.member };
+            let user = if matches!(change, Change::Create(_)) { place.non_member } else { place.member };
             let error = world.apply(&place.user(user), &change).await.unwrap_err();
             let Error::RoleNotFound { role, message } = &error else { panic!("{name}: {error}") };
             assert_eq!(role.as_deref(), Some(bad), "{name}");
@@ -384,16 +384,16 @@ async fn a_lack_of_rights_is_reported_with_the_missing_role() {
         let Place { name, world, owner, project, .. } = &place;
         world.server().take_rights(OPERATOR, &Scope::Org(ORG.to_owned()));
         world.server().set_roles((PROJECT, GRANT), OPERATOR, &[]);
-        // A role somewhere in these organizations, so that it isn't a stranger.
+        // A role somewhere in these organizations, so that it has a role there.
         world.server().grant(OPERATOR, Scope::Org(ORG.to_owned()), "ORG_SETTINGS_MANAGER");
         world.server().grant(OPERATOR, Scope::Org(GRANTED_ORG.to_owned()), "ORG_SETTINGS_MANAGER");
         let needs = if project.grant_id.is_some() { "PROJECT_GRANT_OWNER of the grant" } else { "PROJECT_OWNER" };
         for error in [
             world.list(project).await.unwrap_err(),
-            world.apply(&place.user(place.nobody), &create(&[owner])).await.unwrap_err(),
+            world.apply(&place.user(place.non_member), &create(&[owner])).await.unwrap_err(),
             world.apply(&place.user(place.member), &replace(&[owner])).await.unwrap_err(),
             world.apply(&place.user(place.member), &Change::Remove).await.unwrap_err(),
-            world.apply(&place.user(place.nobody), &Change::Remove).await.unwrap_err(),
+            world.apply(&place.user(place.non_member), &Change::Remove).await.unwrap_err(),
         ] {
             assert!(matches!(error, Error::Forbidden { .. }), "{name}: {error}");
             assert!(error.to_string().contains(needs), "{name}: {error}");

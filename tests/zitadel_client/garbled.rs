@@ -1,4 +1,4 @@
-//! Lists as nobody should write them, made of the recorded ones.
+//! Malformed lists, derived from the recorded ones.
 
 use proptest::collection::vec;
 use proptest::sample::select;
@@ -35,7 +35,7 @@ fn lists(of: &[&str]) -> Vec<Value> {
 /// How many rows of a project a document has, read without the client's code: an empty list has none of it, and says how
 /// many there are. `None`: it is no list. v2's rows say whose they are, and others' don't count.
 fn rows(bytes: &[u8], project: &str) -> Option<usize> {
-    // What is no text is looked at nowhere but where something is read.
+    // Non-text values matter only in fields that are read.
     let body: Value = serde_json::from_str(&String::from_utf8_lossy(bytes)).ok()?;
     let says = body["details"].is_object() || body["pagination"].is_object();
     match ["result", "administrators"].iter().find_map(|field| body.get(field)) {

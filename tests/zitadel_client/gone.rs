@@ -183,7 +183,7 @@ async fn only_a_project_that_is_missing_from_the_whole_instance_is_gone() {
     }
 }
 
-/// v2 says QUERY-fk2fs before it looks at rights.
+/// v2 returns QUERY-fk2fs before it checks permissions.
 #[tokio::test]
 async fn by_v2_a_deleted_project_is_proven_to_every_credential() {
     for (name, goes) in OF_A_PROJECT {

@@ -56,7 +56,7 @@ async fn an_empty_list_is_believed_only_of_a_grant_that_is_there() {
 /// What lets the deletion of an object finish.
 #[tokio::test]
 async fn a_grant_that_is_gone_is_positively_gone() {
-    // By the removal of the grant, and by the deletion of the organization that it was made to: PUT then goes on
+    // By the removal of the grant, and by the deletion of the organization that received it: PUT then continues
     // answering 200.
     for organization_deleted in [false, true] {
         let world = World::start().await;

@@ -104,7 +104,7 @@ async fn a_name_in_another_letter_case_finds_nothing_and_the_message_shows_the_r
     }
 }
 
-/// A misspelt field with CONTAINS matches everybody: what came is compared with what was asked for.
+/// A misspelt field with CONTAINS matches every user: the results are compared with the request.
 #[tokio::test]
 async fn a_misspelt_filter_matches_everybody() {
     let world = World::start().await;

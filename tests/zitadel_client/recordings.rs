@@ -57,8 +57,8 @@ fn call_of(exchange: &Value) -> Option<(Of, Call)> {
     })
 }
 
-/// What each recorded answer is to a call, written by hand from docs/reference/zitadel.md. What the answer leaves open,
-/// the project or the grant says, which is there.
+/// The meaning of each recorded response for a call, written manually from docs/reference/zitadel.md. What the response
+/// leaves open, the project or the grant says, which is there.
 fn expected(of: Of, call: Call, status: u64, id: &str) -> &'static str {
     use Call::{Create, FindProject, FindUser, List, Remove, Replace};
     match (of, call, status, id) {
@@ -129,7 +129,7 @@ async fn answered(world: &World, of: Of, call: Call, exchange: &Value, answer: A
     let body = answer.body.clone();
     let resource = &exchange["request"]["body"]["resource"];
     let of_grant = of == Of::Grants || resource.get("projectGrant").is_some();
-    // GRACE is there, so that "exists" is somebody's.
+    // GRACE is a member, so that "exists" is right.
     let roles: &[&str] = if of_grant { &[GRANT_OWNER] } else { &[OWNER] };
     let project = if of_grant { grant() } else { under(None) };
     if of_grant {

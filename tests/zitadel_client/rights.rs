@@ -1,5 +1,5 @@
 //! What the operator's own user needs (docs/providers/zitadel.md, "Rights"), by either API: with each role exactly what
-//! the page says goes on, and what doesn't is refused with the role to give. As recorded (permissions.json and
+//! the page lists works, and everything else is refused with the role to grant. As recorded (permissions.json and
 //! name-resolution.json).
 
 use super::*;
@@ -63,7 +63,7 @@ async fn holds(project: &Project, seat: Seat, role: &str, may: May) {
             assert!(error.to_string().contains(needs), "{say}");
         }
         let writes = written.iter().filter(|outcome| outcome.is_ok()).count();
-        // By v2 the removal of nobody is answered with yes to whoever may read the project.
+        // With v2 the removal of a missing member succeeds for every caller who may read the project.
         let most = usize::from(v2);
         match may {
             May::Everything => assert_eq!(writes, written.len(), "{say}"),
@@ -147,7 +147,7 @@ async fn a_user_is_found_by_name_with_rights_in_the_users_organization() {
                 assert_eq!(finds(&world, name).await.unwrap(), [id], "{role} of {org}, v2: {v2}");
             }
         }
-        // An owner of the project sees the users of its organization by v1 only, and nobody else's by either.
+        // An owner of the project sees the users of its organization by v1 only, and no other organization's by either.
         let world = with(v2, Seat::Project, OWNER).await;
         let (ada, barbara) = (finds(&world, "ada").await, finds(&world, "barbara").await);
         assert_eq!(ada.as_deref() == Ok(&[ADA.to_owned()]), !v2, "v2: {v2}: {ada:?}");

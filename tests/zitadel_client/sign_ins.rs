@@ -113,7 +113,7 @@ async fn a_wrong_secret_and_another_users_key_are_refused() {
     let error = world.verify().await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
     assert!(!error.to_string().contains("wrong-secret"), "{error}");
-    // The key's id is known, and it is somebody else's.
+    // The key's id is known, and it is another user's.
     let world = signed_in(ways()[1].1.clone()).await;
     world.server().remove_key(ZITADEL_KEY_ID);
     assert!(world.server().add_key(ZITADEL_KEY_ID, DEPLOYER, ZITADEL_PUBLIC_KEY, None));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The organization is the project's own whatever the header says: none is sent, and rows and the project are compared.
+/// The organization is the project's own regardless of the header: none is sent, and rows and the project are compared.
 #[tokio::test]
 async fn a_wrong_organization_is_noticed_without_a_header() {
     let world = World::of_v2().await;
@@ -29,7 +29,7 @@ async fn an_empty_list_is_believed_only_of_a_project_that_is_there() {
     assert!(matches!(world.list(&project()).await, Err(Error::Forbidden { .. })));
 }
 
-/// 200, no rows and a total: never "nobody".
+/// 200, no rows and a total: never an empty list.
 #[tokio::test]
 async fn rows_that_are_hidden_are_no_empty_list() {
     let world = World::of_v2().await;
@@ -130,7 +130,7 @@ async fn a_grant_is_found_by_its_organization_or_by_its_members() {
         let listing = world.list(&of(organization, "501")).await.unwrap();
         assert_eq!(listing.members.len(), 1, "{organization:?}");
     }
-    // Nobody is a member, or there is no such grant: that can't be told apart here.
+    // There are no members, or there is no such grant: that can't be distinguished here.
     world.server().remove_member((PROJECT, "501"), ADA);
     world = world.calling_as(TOKEN);
     let error = world.list(&of(Some(ORG), "501")).await.unwrap_err();

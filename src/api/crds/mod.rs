@@ -12,7 +12,6 @@ use kube::CustomResourceExt;
 
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 
-/// What every generated file begins with.
 const HEADER: &str = "# Generated from src/api by `make generate`: change it there.\n";
 
 /// The definition of every kind that works, in the order of their names.
@@ -40,7 +39,7 @@ pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>>
     let Some(directory) = directory else {
         return match std::io::stdout().write_all(yaml()?.as_bytes()).and_then(|()| std::io::stdout().flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}").into()),
-            // Anyone who reads no further, as `head`, has what they wanted.
+            // A reader that stops early, as `head` does, has what it needs.
             _ => Ok(()),
         };
     };
@@ -51,7 +50,7 @@ pub fn print(directory: Option<&Path>) -> Result<(), Box<dyn std::error::Error>>
     Ok(())
 }
 
-/// Puts in what the derives can't say.
+/// Adds what the derives can't express.
 fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let kind = crd.spec.names.kind.clone();
     for version in &mut crd.spec.versions {
@@ -62,21 +61,21 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             ("ClusterMembershipProvider", Some(spec)) => scope::of_cluster(spec),
             _ => {}
         }
-        // The rule on a role's grant can only see an empty `temporary:` that isn't dropped as any other null is.
+        // The rule on a role's grant can only detect an empty `temporary:` that isn't dropped as any other null is.
         if let Some(temporary) = temporary(schema) {
             temporary.nullable = Some(true);
         }
         let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) else { continue };
-        // As Flux does: without it `kubectl wait` and kstatus take an object that nobody has looked at for a finished one.
+        // As Flux does: without it `kubectl wait` and kstatus consider an unprocessed object finished.
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
     crd
 }
 
-/// Takes out what serde's forms bring into the schema and users mustn't meet.
+/// Removes what serde's forms add to the schema and users should not see.
 ///
-/// - `nullable`: without it the API server reads `duration: null` as if it wasn't there, as everywhere in Kubernetes.
-/// - Empty defaults: they say nothing, and would be written into each new object.
+/// - `nullable`: without it the API server treats `duration: null` as absent, as everywhere in Kubernetes.
+/// - Empty defaults: they have no meaning, and would be written into each new object.
 /// - Defaults within an atomic map: what is applied without them differs from what is stored with them, so that a second
 ///   field manager conflicts, `kubectl apply --server-side` after `kubectl apply` too. The types have these defaults.
 /// - Line ends of the source, which `kubectl explain` would keep.

@@ -1,6 +1,6 @@
-//! What the two kinds of provider objects don't have in common: a provider of one namespace reads Secrets of that
-//! namespace only and never signs in with the operator's own token; a provider of the cluster says in which namespace
-//! each Secret is.
+//! The differences between the two kinds of provider objects: a provider of one namespace reads Secrets of that
+//! namespace only and never signs in with the operator's own token; a provider of the cluster names the namespace of
+//! each Secret.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, ValidationRule};
 

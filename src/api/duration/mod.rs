@@ -23,8 +23,8 @@ pub enum DurationError {
         "{0:?} is not a duration: write weeks, days, hours, minutes and seconds in this order, as 1d, 90m or 1h30m"
     )]
     Form(String),
-    /// Nothing.
-    #[error("{0:?} is a duration of nothing: write at least 1s")]
+    /// Zero.
+    #[error("{0:?} is a duration of zero: write at least 1s")]
     Zero(String),
     /// Longer than ten years.
     #[error("{0:?} is longer than ten years: write at most 3652d")]
@@ -43,7 +43,7 @@ impl Duration {
         while !rest.is_empty() {
             let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(form)?;
             let number = rest.get(..digits).filter(|digits| !digits.is_empty()).ok_or_else(form)?;
-            // Only digits: what doesn't fit is too large.
+            // Only digits: a number that doesn't fit is too large.
             let number: u64 = number.parse().unwrap_or(u64::MAX);
             let unit = rest.get(digits..).and_then(|r| r.chars().next()).ok_or_else(form)?;
             let (_, seconds) = units.find(|(letter, _)| *letter == unit).ok_or_else(form)?;

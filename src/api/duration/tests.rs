@@ -45,7 +45,7 @@ fn nothing_is_no_duration() {
     for text in ["0s", "0h0m", "000d"] {
         assert_eq!(seconds(text), Err(DurationError::Zero(text.to_owned())), "{text}");
     }
-    assert_eq!(seconds("0s").unwrap_err().to_string(), "\"0s\" is a duration of nothing: write at least 1s");
+    assert_eq!(seconds("0s").unwrap_err().to_string(), "\"0s\" is a duration of zero: write at least 1s");
 }
 
 #[test]

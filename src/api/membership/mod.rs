@@ -14,7 +14,7 @@ pub use status::{
     CarriedRole, Drift, DriftKind, ManagedRole, ProjectMembershipStatus, RoleState, RoleStatus, TargetStatus,
 };
 
-/// The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.
+/// The roles that a subject holds in a project of Infisical or ZITADEL, each permanent or temporary.
 #[allow(clippy::duplicated_attributes, reason = "two columns may have one type")]
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -26,9 +26,9 @@ pub use status::{
     category = "membership",
     status = "ProjectMembershipStatus",
     derive = "PartialEq",
-    doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each for good or for a while.",
-    // Ordered and chosen for a terminal 120 characters wide: what tells whether access is as declared comes first; project
-    // and subject, which are mostly UUIDs, are wide.
+    doc = "The roles that a subject holds in a project of Infisical or ZITADEL, each permanent or temporary.",
+    // Ordered and chosen for a terminal 120 characters wide: the columns that show whether access is as declared come
+    // first; project and subject, which are mostly UUIDs, are wide.
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Roles",
@@ -63,7 +63,7 @@ pub use status::{
         .message("providerRef can't be changed: delete this object and create one for the other provider")
         .field_path(".providerRef"),
     validation = Rule::new("self.project == oldSelf.project")
-        .message("project can't be changed, nor one of its fields added or taken out: delete this object and create one for the other project")
+        .message("project can't be changed, nor one of its fields added or removed: delete this object and create one for the other project")
         .field_path(".project"),
     validation = Rule::new("self.subject == oldSelf.subject")
         .message("subject can't be changed: delete this object and create one for the other subject")
@@ -71,7 +71,7 @@ pub use status::{
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectMembershipSpec {
-    /// The provider object that says which server keeps the membership, and with which credential. Can't be changed.
+    /// The provider object that configures the server that stores the membership, and the credential. Can't be changed.
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub provider_ref: ProviderRef,
     /// The project at the provider. Can't be changed.
@@ -83,7 +83,7 @@ pub struct ProjectMembershipSpec {
     /// What the subject is to hold: 1 to 32 roles, each once. Several ProjectMemberships may name one subject in one
     /// project; it then holds what any of them has in effect.
     ///
-    /// The list has one owner: anyone who applies it with server-side apply owns all of it, and takes out what others added.
+    /// The list is atomic: anyone who applies it with server-side apply owns all of it, and removes what others added.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(
         merge_strategy = ListMerge::Atomic,
@@ -91,28 +91,28 @@ pub struct ProjectMembershipSpec {
             .message("a role is declared more than once: leave one entry for each role; to change when it runs, change its entry")
     )]
     pub roles: Vec<RoleGrant>,
-    /// What happens to roles of this subject that no ProjectMembership has in effect: Exclusive takes them away,
-    /// Additive leaves them alone. Of several objects on one subject and project, one Exclusive is enough.
+    /// What happens to roles of this subject that no ProjectMembership has in effect: Exclusive revokes them, Additive
+    /// leaves them unchanged. Of several objects with the same subject and project, one Exclusive is enough.
     #[serde(default)]
     pub role_management: RoleManagement,
-    /// What happens where the provider differs from this object: Enforce puts it right, Observe shows it in
-    /// status.drift and writes nothing. What was granted before a change to Observe still ends at its end.
+    /// What happens if the provider differs from this object: Enforce corrects it, Observe reports it in status.drift
+    /// and writes nothing. What was granted before a change to Observe still expires at its end.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
-    /// What happens where the subject holds a declared role already: Adopt takes it over, so that it ends and is
-    /// revoked with this object; Refuse stops with the reason AlreadyExists.
+    /// What happens if the subject already holds a declared role: Adopt manages it from then on, so that it expires and
+    /// is revoked with this object; Refuse stops with the reason AlreadyExists.
     #[serde(default)]
     pub adoption_policy: AdoptionPolicy,
     /// What deleting this object does: Delete revokes what it granted, Orphan leaves permanent roles at the provider.
-    /// Temporary roles end either way.
+    /// Temporary roles expire in both cases.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
-    /// How long a change by hand at the provider may live, as 10m. Unset: the provider's resyncInterval. No shorter than the
-    /// provider's limits.minResyncInterval, to which it is raised.
+    /// How long a manual change at the provider may last before it is detected, as 10m. Unset: the provider's
+    /// resyncInterval. A value below the provider's limits.minResyncInterval is raised to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub resync_interval: Option<Duration>,
-    /// Stops grants and repairs. What was granted still ends at its end, and is revoked when the object is deleted.
+    /// Stops grants and repairs. What was granted still expires at its end, and is revoked when the object is deleted.
     #[serde(default)]
     pub suspend: bool,
     /// Why this access is needed, as "INC-4711: hotfix rollout". Appears in events and logs. At most 512 characters.
@@ -121,12 +121,13 @@ pub struct ProjectMembershipSpec {
     pub justification: Option<String>,
 }
 
-/// Names a provider object.
+/// A reference to a provider object.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct ProviderRef {
-    /// The kind of the provider object: MembershipProvider, which lives in the namespace of the membership, or
-    /// ClusterMembershipProvider, whose allow rules say what this namespace may grant. Default: MembershipProvider.
+    /// The kind of the provider object: MembershipProvider, in the namespace of the membership, or
+    /// ClusterMembershipProvider, whose allow rules determine what this namespace may grant. Default:
+    /// MembershipProvider.
     #[serde(default)]
     pub kind: ProviderKind,
     /// The name of the provider object.
@@ -144,16 +145,16 @@ pub enum ProviderKind {
     ClusterMembershipProvider,
 }
 
-/// Names a project at the provider: by id or by name.
+/// A reference to a project at the provider, by id or by name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.id) != has(self.name)")
         .message("write exactly one of project.id and project.name"),
     validation = Rule::new("!has(self.organizationId) || !has(self.id) || self.id.matches('^[0-9]+$')")
-        .message("organizationId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id")
+        .message("organizationId is for ZITADEL, whose project ids are digits: omit it for an Infisical project, or write ZITADEL's project id")
         .field_path(".organizationId"),
     validation = Rule::new("!has(self.grantId) || !has(self.id) || self.id.matches('^[0-9]+$')")
-        .message("grantId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id")
+        .message("grantId is for ZITADEL, whose project ids are digits: omit it for an Infisical project, or write ZITADEL's project id")
         .field_path(".grantId")
 )]
 #[serde(rename_all = "camelCase")]
@@ -164,8 +165,8 @@ pub struct ProjectRef {
     pub id: Option<String>,
     /// Instead of the id: Infisical's project slug, or the name of a ZITADEL project, in its organization.
     ///
-    /// A name is looked up once and what it stands for is kept in status.target: renaming the project later, or giving
-    /// its name to another one, changes nothing.
+    /// A name is resolved once, and the result is kept in status.target: renaming the project later, or giving its name
+    /// to another one, changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::project_name")]
     pub name: Option<String>,
@@ -173,14 +174,14 @@ pub struct ProjectRef {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_id")]
     pub organization_id: Option<String>,
-    /// ZITADEL only: the grant of the project to another organization, whose members are meant instead of the project's
-    /// own (PROJECT_GRANT_OWNER, PROJECT_GRANT_OWNER_VIEWER).
+    /// ZITADEL only: the grant of the project to another organization. The membership is then one of this grant instead
+    /// of the project (PROJECT_GRANT_OWNER, PROJECT_GRANT_OWNER_VIEWER).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::grant_id")]
     pub grant_id: Option<String>,
 }
 
-/// Names who holds the roles: by id or by name.
+/// A reference to the subject that holds the roles, by id or by name.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.id) != has(self.name)")
@@ -197,8 +198,8 @@ pub struct SubjectRef {
     /// Instead of the id. Infisical: the identity's name, the user's e-mail or username, the group's slug. ZITADEL: the
     /// user's name, login name or e-mail.
     ///
-    /// A name is looked up once and whom it stands for is kept in status.target: anyone who gets the name later inherits
-    /// nothing. When the subject is gone, delete this object and create it again.
+    /// A name is resolved once, and the result is kept in status.target: a subject that gets the name later inherits
+    /// nothing. If the subject no longer exists, delete this object and create it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::subject_name")]
     pub name: Option<String>,
@@ -215,13 +216,13 @@ pub enum SubjectKind {
     Group,
 }
 
-/// One role, for good or for a while.
-// An empty `temporary:` would be a permanent grant that nobody meant. For `has` a null isn't there, so the fields are
-// counted. (Client-side `kubectl apply` drops the null before it is sent; nobody can see that one.)
+/// One role, permanent or temporary.
+// An empty `temporary:` would be an unintended permanent grant. `has` treats a null as absent, so the fields are
+// counted. (Client-side `kubectl apply` drops the null before it is sent; that one can't be detected.)
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.temporary) || size(dyn(self)) == 1")
-        .message("temporary is there and empty: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out")
+        .message("temporary is empty: set duration (as 2h), expirationTime, or both; for a permanent role omit temporary")
         .field_path(".temporary")
 )]
 #[serde(rename_all = "camelCase")]
@@ -229,29 +230,29 @@ pub struct RoleGrant {
     /// The role. Infisical: its slug, as viewer, or of a custom role as deployer. ZITADEL: its key, as PROJECT_OWNER.
     #[schemars(schema_with = "schema::role")]
     pub role: String,
-    /// When the role runs. Unset: for good.
+    /// When the role is in effect. Unset: permanently.
     ///
-    /// It needs an end: duration, expirationTime, or both, in which case the earlier one counts. `duration: 2h` alone
-    /// runs from the moment the grant is first accepted; applying the object again, or changing other fields, doesn't
-    /// start it again. To ask for a new window, set a new startTime.
+    /// It needs an end: duration, expirationTime, or both, in which case the earlier one applies. `duration: 2h` alone
+    /// counts from the moment the grant is first accepted; applying the object again, or changing other fields, doesn't
+    /// restart it. To request a new window, set a new startTime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(merge_strategy = MapMerge::Atomic)]
     pub temporary: Option<Temporary>,
 }
 
-/// When a temporary role runs: from its start until the earlier of start + duration and expirationTime.
+/// When a temporary role is in effect: from its start until the earlier of start + duration and expirationTime.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.duration) || has(self.expirationTime)")
-        .message("a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out"),
+        .message("a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role omit temporary"),
     validation = Rule::new("!has(self.startTime) || !has(self.expirationTime) || self.startTime < self.expirationTime")
         .message("expirationTime must be after startTime: write a later expirationTime or an earlier startTime")
         .field_path(".expirationTime")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Temporary {
-    /// How long the role runs, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years. Counts from startTime;
-    /// without one from the moment the grant was first accepted.
+    /// How long the role is in effect, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years. Counts from
+    /// startTime; without one from the moment the grant was first accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub duration: Option<Duration>,
@@ -259,7 +260,7 @@ pub struct Temporary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub start_time: Option<Time>,
-    /// When the role ends at the latest, as 2026-12-01T12:00:00Z, whatever its duration. From this instant on the
+    /// When the role ends at the latest, as 2026-12-01T12:00:00Z, regardless of its duration. From this instant on the
     /// subject doesn't hold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
@@ -283,25 +284,25 @@ macro_rules! policy {
 policy! {
     /// What happens to roles that no ProjectMembership declares.
     RoleManagement {
-        /// They are taken away.
+        /// They are revoked.
         Exclusive,
-        /// They are left alone.
+        /// They are left unchanged.
         Additive
     }
 }
 policy! {
-    /// What happens when the provider differs from the declaration.
+    /// What happens if the provider differs from the declaration.
     ManagementPolicy {
-        /// It is put right.
+        /// The difference is corrected.
         Enforce,
-        /// It is shown; nothing is ever written.
+        /// The difference is reported; nothing is ever written.
         Observe
     }
 }
 policy! {
-    /// What happens to a declared role that was there before.
+    /// What happens to a declared role that existed before.
     AdoptionPolicy {
-        /// It becomes ours.
+        /// It becomes managed.
         Adopt,
         /// The object is Stalled with AlreadyExists.
         Refuse
@@ -312,7 +313,7 @@ policy! {
     DeletionPolicy {
         /// What it granted is revoked.
         Delete,
-        /// Permanent roles stay; temporary ones still end.
+        /// Permanent roles remain; temporary ones still expire.
         Orphan
     }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{CarriedRole, ManagedRole, ProjectMembership, TargetStatus};
 use crate::api::{PENDING_GRANTS, schema};
 
-/// The content of the annotation `membership.dev/pending-grants`. It is written before the provider is asked, in the
-/// same request as the finalizer, and the next status includes it.
+/// The content of the annotation `membership.dev/pending-grants`. It is written before the request to the provider, in
+/// the same request as the finalizer, and the next status includes it.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingGrants {
@@ -143,7 +143,7 @@ mod tests {
         object.status.iter().flat_map(|status| &status.managed_roles).map(|role| role.role.as_str()).collect()
     }
 
-    /// Seen failing when the record was included whatever the status had observed, and never.
+    /// Seen failing when the record was included regardless of what the status had observed, and never.
     #[test]
     fn a_record_counts_until_a_status_includes_it() {
         let pending = r#"{"number": 3, "roles": [{"role": "viewer"}, {"role": "deployer"}]}"#;
@@ -210,7 +210,7 @@ mod tests {
             object.include_pending_grants();
             assert_eq!(managed(&object), ["viewer"], "{text}");
         }
-        // No number stops the next record from being told apart.
+        // The next record can be distinguished for every number.
         for (written, observed) in [(LARGEST, LARGEST), (LARGEST, 1), (1, i64::MAX), (1, i64::MIN)] {
             let pending = format!(r#"{{"number": {written}, "roles": []}}"#);
             let object = object(Some(&pending), json!({"observedPendingGrants": observed}));

@@ -1,4 +1,4 @@
-//! What the operator found and did about a ProjectMembership.
+//! The status of a ProjectMembership: what the operator found and did.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,24 +13,24 @@ use crate::api::{schema, time};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectMembershipStatus {
-    /// The generation of the spec that this status speaks of; -1: the operator hasn't looked at the object yet.
+    /// The generation of the spec that this status describes; -1: the operator hasn't processed the object yet.
     #[serde(default = "none_yet")]
     #[schemars(schema_with = "schema::observed_generation")]
     pub observed_generation: i64,
-    /// Where the object stands: Ready always; Reconciling, Stalled and Drifted only while they are True. Their reasons
-    /// are stable names, their messages say what to do.
+    /// The conditions: Ready always; Reconciling, Stalled and Drifted only while they are True. Their reasons are
+    /// stable names, their messages explain what to do.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
     /// What providerRef, project and subject were resolved to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
-    /// Every declared role, in order, and where it stands.
+    /// Every declared role, in order, and its state.
     #[serde(default)]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub roles: Vec<RoleStatus>,
-    /// What this object granted or is about to: all that it may take away, with the window that was last admitted.
+    /// What this object granted or is about to grant: all that it may revoke, with the window that was last admitted.
     #[serde(default)]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -43,13 +43,13 @@ pub struct ProjectMembershipStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub next_transition_time: Option<Timestamp>,
-    /// What differs at the provider from the declaration.
+    /// The differences between the declaration and the provider.
     #[serde(default)]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub drift: Vec<Drift>,
-    /// Foreign roles that are being put back while several memberships of this subject are repaired into one; empty
-    /// otherwise.
+    /// Unmanaged roles that are being restored while several memberships of this subject are merged into one; otherwise
+    /// empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -63,7 +63,7 @@ pub struct ProjectMembershipStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub unanswered_until: Option<Timestamp>,
-    /// The last value of the annotation membership.dev/reconcile-at that was acted on.
+    /// The last value of the annotation membership.dev/reconcile-at that was handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub last_handled_reconcile_at: Option<String>,
@@ -109,7 +109,7 @@ pub struct TargetStatus {
     /// The project's id.
     #[schemars(schema_with = "schema::status_text")]
     pub project_id: String,
-    /// ZITADEL: the grant of the project whose members are meant.
+    /// ZITADEL: the grant of the project that the membership belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub grant_id: Option<String>,
@@ -120,14 +120,14 @@ pub struct TargetStatus {
     pub subject_id: String,
 }
 
-/// A declared role and where it stands.
+/// A declared role and its state.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleStatus {
     /// The role as declared.
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
-    /// Where it stands.
+    /// The role's state.
     pub state: RoleState,
     /// The recorded start; permanent roles have none.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
@@ -137,34 +137,34 @@ pub struct RoleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
     #[schemars(schema_with = "schema::status_time")]
     pub expiration_time: Option<Timestamp>,
-    /// What the state alone does not say, such as that the role is still in force after its end.
+    /// What the state alone does not show, such as that the role is still in force after its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub message: Option<String>,
 }
 
-/// Where a declared role stands.
+/// The state of a declared role.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleState {
-    /// In effect. After its end it is still in force because it could not be removed, which the message says.
+    /// In effect. After its end: still in force because it could not be removed, as the message explains.
     Active,
     /// In effect, and another ProjectMembership has it in effect as well.
     Shared,
-    /// Its start is to come.
+    /// Its start is in the future.
     Scheduled,
     /// Its end has passed.
     Expired,
 }
 
-/// A role that this object granted or is about to.
+/// A role that this object granted or is about to grant.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ManagedRole {
     /// The role, by its slug (Infisical) or key (ZITADEL).
     #[schemars(schema_with = "schema::status_text")]
     pub role: String,
-    /// The role's id at the provider, where it has one that stays when the slug is changed (custom roles of Infisical).
-    /// The role is recognised by it.
+    /// The role's id at the provider, if it has one that does not change with the slug (custom roles of Infisical). The
+    /// role is recognized by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub role_id: Option<String>,
@@ -192,15 +192,15 @@ pub struct Drift {
 /// How a role differs.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DriftKind {
-    /// Declared and not there.
+    /// Declared and not present.
     Missing,
-    /// There and declared by nobody.
+    /// Present and not declared by any ProjectMembership.
     Unexpected,
-    /// There with another window.
+    /// Present with another window.
     Different,
 }
 
-/// A role of somebody else's that has to be put back while several memberships of the subject are repaired into one.
+/// An unmanaged role that has to be restored while several memberships of the subject are merged into one.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CarriedRole {

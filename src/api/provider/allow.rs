@@ -12,10 +12,10 @@ use crate::api::{Duration, SubjectKind, schema};
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowRule {
-    /// The namespaces whose ProjectMemberships the rule is for.
+    /// The namespaces whose ProjectMemberships the rule applies to.
     pub namespaces: Namespaces,
-    /// The ids of the projects, as the provider shows them; "*" is every project. With a ZITADEL project its grants to
-    /// other organizations are meant as well. 1 to 64.
+    /// The ids of the projects, as the provider shows them; "*" is every project. A ZITADEL project includes its grants
+    /// to other organizations. 1 to 64.
     #[schemars(schema_with = "schema::allowed_projects")]
     pub projects: Vec<String>,
     /// The kinds of subjects. Unset: every kind.
@@ -30,13 +30,13 @@ pub struct AllowRule {
     /// The roles; "*" is every role. 1 to 64.
     #[schemars(schema_with = "schema::allowed_roles")]
     pub roles: Vec<String>,
-    /// The longest that a grant may run, from its start to its end, as 4h. With it the roles may only be granted for a
-    /// while. Unset: for any time, and for good.
+    /// The longest time for which a role may be granted, from its start to its end, as 4h. If it is set, only temporary
+    /// grants are allowed. Unset: grants of any length, also permanent ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::duration")]
     pub max_duration: Option<Duration>,
-    /// Whether a grant must have an expirationTime: then a ProjectMembership that is applied again into a new cluster
-    /// doesn't begin again. Default: false.
+    /// Whether a grant must have an expirationTime, so that applying a ProjectMembership to a new cluster doesn't
+    /// restart it. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub require_expiration_time: bool,
 }
@@ -53,28 +53,28 @@ pub struct Namespaces {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::namespaces")]
     pub names: Vec<String>,
-    /// Instead of the names: what the namespaces' labels must be. Anyone who can label a namespace can then put it under the
-    /// rule. Empty, it is every namespace.
+    /// Instead of the names: a selector of the namespaces' labels. Anyone who can label a namespace can then make the
+    /// rule apply to it. Empty: every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
 }
 
-/// What labels must be, as in Kubernetes' own selectors: all of it.
+/// A label selector, as in Kubernetes: all requirements must be met.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
-    /// Labels that must be there with these values. At most 16.
+    /// Labels that must be present with these values. At most 16.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub match_labels: BTreeMap<String, String>,
-    /// What else must be so of labels. At most 16.
+    /// Further requirements on labels. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub match_expressions: Vec<Requirement>,
 }
 
-/// What must be so of one label.
+/// A requirement on one label.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[x_kube(
     validation = Rule::new("has(self.values) == (self.operator == 'In' || self.operator == 'NotIn')")
@@ -85,7 +85,7 @@ pub struct Requirement {
     /// The label's key.
     #[schemars(schema_with = "schema::label_key")]
     pub key: String,
-    /// In, NotIn (also where there is no such label), Exists or DoesNotExist.
+    /// In, NotIn (also met if the label is absent), Exists or DoesNotExist.
     pub operator: Operator,
     /// The values for In and NotIn. 1 to 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -96,12 +96,12 @@ pub struct Requirement {
 /// How a label is compared.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operator {
-    /// The label is there with one of the values.
+    /// The label is present with one of the values.
     In,
-    /// The label isn't there with any of the values.
+    /// The label isn't present with any of the values.
     NotIn,
-    /// The label is there.
+    /// The label is present.
     Exists,
-    /// The label isn't there.
+    /// The label is absent.
     DoesNotExist,
 }

@@ -1,4 +1,4 @@
-//! ClusterMembershipProvider: a server and a credential for the memberships of every namespace, within its rules.
+//! ClusterMembershipProvider: a server and a credential for the memberships of all namespaces, within its allow rules.
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use super::{AllowRule, MembershipProviderSpec, MembershipProviderStatus};
     category = "membership",
     status = "MembershipProviderStatus",
     derive = "PartialEq",
-    doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of all namespaces: of each what the allow rules say.",
+    doc = "An Infisical or ZITADEL server and the credential to use there, for the ProjectMemberships of all namespaces, each within the allow rules.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(
         name = "Memberships",
@@ -42,11 +42,11 @@ use super::{AllowRule, MembershipProviderSpec, MembershipProviderStatus};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterMembershipProviderSpec {
-    /// What a provider of one namespace has as well.
+    /// The fields that a provider of one namespace also has.
     #[serde(flatten)]
     pub provider: MembershipProviderSpec,
-    /// What ProjectMemberships of which namespaces may grant, and take away where nobody declared it. Nothing is allowed
-    /// that no rule allows; a rule that is taken out stops new grants and revokes nothing by itself. At most 64 rules.
+    /// What the ProjectMemberships of which namespaces may grant, and which unmanaged roles they may revoke. Only what
+    /// a rule allows is allowed; removing a rule stops new grants but revokes nothing. At most 64 rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]

@@ -1,7 +1,7 @@
-//! MembershipProvider and ClusterMembershipProvider: where memberships are kept, and with which credential.
+//! MembershipProvider and ClusterMembershipProvider: where memberships are stored, and with which credential.
 //!
-//! Both kinds have the same spec. What only one of them has (`namespace` in references, sign-in with the operator's own
-//! token) is taken out of the other's schema in [`crate::api::crds`].
+//! Both kinds have the same spec. The fields that only one of them has (`namespace` in references, sign-in with the
+//! operator's own token) are removed from the other's schema in [`crate::api::crds`].
 
 mod allow;
 mod cluster;
@@ -64,7 +64,7 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
          (has(self.infisical.organizationSlug) == has(oldSelf.infisical.organizationSlug) && \
          (!has(self.infisical.organizationSlug) || self.infisical.organizationSlug == oldSelf.infisical.organizationSlug))"
     )
-        .message("organizationSlug can't be changed, added or taken out, since memberships in the old organization would be left behind: create another provider object")
+        .message("organizationSlug can't be changed, added or removed, since memberships in the old organization would be left behind: create another provider object")
         .field_path(".infisical.organizationSlug"),
     validation = Rule::new("!has(self.zitadel) || !has(oldSelf.zitadel) || self.zitadel.url == oldSelf.zitadel.url")
         .message("url can't be changed, since memberships at the old server would be left behind: create another provider object")
@@ -74,14 +74,14 @@ pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
          (has(self.zitadel.organizationId) == has(oldSelf.zitadel.organizationId) && \
          (!has(self.zitadel.organizationId) || self.zitadel.organizationId == oldSelf.zitadel.organizationId))"
     )
-        .message("organizationId can't be changed, added or taken out, since memberships in the old one would be left behind: create another provider object, or write project.organizationId in the memberships")
+        .message("organizationId can't be changed, added or removed, since memberships in the old one would be left behind: create another provider object, or write project.organizationId in the memberships")
         .field_path(".zitadel.organizationId"),
     validation = Rule::new(
         "!has(self.zitadel) || !has(oldSelf.zitadel) || \
          (has(self.zitadel.instanceHost) == has(oldSelf.zitadel.instanceHost) && \
          (!has(self.zitadel.instanceHost) || self.zitadel.instanceHost == oldSelf.zitadel.instanceHost))"
     )
-        .message("instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind: create another provider object")
+        .message("instanceHost can't be changed, added or removed, since memberships at the old instance would be left behind: create another provider object")
         .field_path(".zitadel.instanceHost")
 )]
 #[serde(rename_all = "camelCase")]
@@ -92,15 +92,15 @@ pub struct MembershipProviderSpec {
     /// A ZITADEL instance. Exactly one of infisical and zitadel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zitadel: Option<Zitadel>,
-    /// The certificate authorities that the server's certificate is checked with, in the place of the system's. Unset: the
+    /// The certificate authorities that the server's certificate is verified with, instead of the system's. Unset: the
     /// system's. May be changed at any time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<CaBundle>,
-    /// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
+    /// The operator's request limits for the server. Unset: no limit per minute, 16 requests in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// How long a change by hand at the provider may live, as 10m. A membership's own resyncInterval goes before it; neither
-    /// is shorter than limits.minResyncInterval.
+    /// How long a manual change at the provider may last before it is detected, as 10m. A membership's own
+    /// resyncInterval takes precedence; values below limits.minResyncInterval are raised to it.
     #[schemars(schema_with = "schema::duration")]
     #[serde(default = "default_resync")]
     pub resync_interval: Duration,
@@ -118,13 +118,14 @@ pub struct Infisical {
     /// the operator was started with --allow-http for this host.
     #[schemars(schema_with = "schema::url")]
     pub url: String,
-    /// The slug of the sub-organization to sign in to, whose projects are then meant. Unset: the organization of the machine
-    /// identity. A token of tokenSecretRef is of one organization already. Can't be changed. For servers that have
-    /// sub-organizations: others ignore it.
+    /// The slug of the sub-organization to sign in to; the projects are then those of this sub-organization. Unset: the
+    /// organization of the machine identity. A token of tokenSecretRef already belongs to one organization. Can't be
+    /// changed. Servers without sub-organizations ignore it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::organization_slug")]
     pub organization_slug: Option<String>,
-    /// Whether a user who isn't in the organization may be invited, which makes an account and sends mail. Default: false.
+    /// Whether a user who isn't in the organization may be invited, which creates an account and sends mail. Default:
+    /// false.
     #[serde(default)]
     pub invite_users: bool,
     /// How to sign in: exactly one way. May be changed at any time.
@@ -142,13 +143,14 @@ pub struct InfisicalAuth {
     /// Universal auth: a client id and a client secret of a machine identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub universal_auth: Option<UniversalAuth>,
-    /// Kubernetes auth: a token of the operator's own ServiceAccount, which Infisical has reviewed by the API server.
+    /// Kubernetes auth: a token of the operator's own ServiceAccount, which Infisical verifies through the API server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes_auth: Option<OwnToken>,
-    /// OIDC auth: a token of the operator's own ServiceAccount, which Infisical checks with its issuer's published keys.
+    /// OIDC auth: a token of the operator's own ServiceAccount, which Infisical verifies with its issuer's published
+    /// keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc_auth: Option<OwnToken>,
-    /// An access token, read from a Secret that somebody else keeps fresh.
+    /// An access token, read from a Secret that another process keeps current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_secret_ref: Option<SecretKeyRef>,
 }
@@ -171,7 +173,7 @@ pub struct OwnToken {
     #[schemars(schema_with = "schema::id")]
     pub identity_id: String,
     /// The audience of the token. The operator's Pod needs a projected token with this audience and no other, in the
-    /// folder that its argument --token-directory names. The file is read again for each sign-in.
+    /// directory that its argument --token-directory names. The file is read again for each sign-in.
     #[schemars(schema_with = "schema::audience")]
     pub audience: String,
 }
@@ -210,8 +212,8 @@ pub struct ZitadelAuth {
     /// The Secret and its key that hold a personal access token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personal_access_token_secret_ref: Option<SecretKeyRef>,
-    /// The Secret and its key that hold a key file, the JSON that ZITADEL shows once when a key is made. It signs each
-    /// sign-in and is never sent.
+    /// The Secret and its key that hold a key file, the JSON that ZITADEL shows once when a key is created. It signs
+    /// each sign-in and is never sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key_jwt_secret_ref: Option<SecretKeyRef>,
     /// A client id, which is the machine user's name, and a client secret.
@@ -233,11 +235,11 @@ pub struct ClientCredentials {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("[has(self.inline), has(self.configMapRef), has(self.secretRef)].exists_one(given, given)")
-        .message("write exactly one place of the certificates: inline, configMapRef or secretRef")
+        .message("write exactly one source of the certificates: inline, configMapRef or secretRef")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundle {
-    /// The certificates themselves, in PEM (not in base64 once more).
+    /// The certificates themselves, in PEM (not base64-encoded again).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::certificates")]
     pub inline: Option<String>,
@@ -253,7 +255,8 @@ pub struct CaBundle {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CaKeyRef {
-    /// The object's namespace, which has to let the operator read it: a RoleBinding there to membership-operator-secrets.
+    /// The object's namespace, which must allow the operator to read it: a RoleBinding there to
+    /// membership-operator-secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace")]
     pub namespace: Option<String>,
@@ -274,7 +277,8 @@ fn ca_crt() -> String {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
-    /// The Secret's namespace, which has to let the operator read it: a RoleBinding there to membership-operator-secrets.
+    /// The Secret's namespace, which must allow the operator to read it: a RoleBinding there to
+    /// membership-operator-secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::namespace")]
     pub namespace: Option<String>,
@@ -286,7 +290,7 @@ pub struct SecretKeyRef {
     pub key: String,
 }
 
-/// What the operator may ask of the server. Unset: no limit a minute, 16 requests in flight.
+/// The operator's request limits for the server. Unset: no limit per minute, 16 requests in flight.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
@@ -298,7 +302,7 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::per_minute")]
     pub writes_per_minute: Option<u32>,
-    /// Requests at the same time. Unset: 16. ZITADEL gets one write at a time whatever stands here.
+    /// Concurrent requests. Unset: 16. Writes to ZITADEL are always sent one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::in_flight")]
     pub max_in_flight: Option<u32>,
@@ -309,15 +313,15 @@ pub struct Limits {
     pub min_resync_interval: Option<Duration>,
 }
 
-/// What the operator found.
+/// The status of a provider object: what the operator found.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MembershipProviderStatus {
-    /// The generation of the spec that this status speaks of; -1: the operator hasn't looked at the object yet.
+    /// The generation of the spec that this status describes; -1: the operator hasn't processed the object yet.
     #[serde(default = "none_yet")]
     #[schemars(schema_with = "schema::observed_generation")]
     pub observed_generation: i64,
-    /// Where the object stands: Ready is True while the server can be reached and takes the credential.
+    /// The conditions: Ready is True while the server can be reached and accepts the credential.
     #[serde(default)]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -325,7 +329,7 @@ pub struct MembershipProviderStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub api: Option<String>,
-    /// How many ProjectMemberships use it.
+    /// The number of ProjectMemberships that use it.
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub memberships: i64,

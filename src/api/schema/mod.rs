@@ -1,7 +1,7 @@
-//! The schema's bounds, and the sentences that a user reads when a value breaks one.
+//! The schema's bounds, and the messages that a user reads when a value violates one.
 //!
-//! Every string and list has a bound: the API server prices each rule (CEL) by the longest value that could come.
-//! What a pattern would refuse with nothing but the pattern is refused here by a rule that says what to write.
+//! Every string and list has a bound: the API server estimates the cost of each rule (CEL) by the longest possible
+//! value. Patterns are written as rules, so that the message explains what to write instead of showing the pattern.
 
 mod status;
 
@@ -21,14 +21,14 @@ const ID: u32 = 64;
 const NAME: u32 = 253;
 /// The longest key of a label in Kubernetes: a domain, a slash and a name.
 const LABEL_KEY: u32 = NAME + 1 + 63;
-/// The longest name at a provider: ZITADEL takes 200 characters, Infisical fewer.
+/// The longest name at a provider: ZITADEL accepts 200 characters, Infisical fewer.
 const PROVIDER_NAME: u32 = 200;
 /// The longest URL.
 const URL: u32 = 512;
 /// The longest bundle of certificates in an object, in characters: about thirty of them.
 const CERTIFICATES: u32 = 65_536;
-/// What to write where a text has a character that does not show.
-const HIDDEN: &str = "this has a character that does not show or that changes the order of others (a bidirectional, zero-width or other invisible one): type it instead of pasting it";
+/// What to write if a text has an invisible character.
+const HIDDEN: &str = "this has a character that is invisible or changes the order of others (as bidirectional or zero-width ones): type the text instead of pasting it";
 /// The longest justification.
 const JUSTIFICATION: u32 = 512;
 /// A role: Infisical's slug or ZITADEL's key.
@@ -189,7 +189,7 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
 
 fn label_value() -> Schema {
     let mut schema = string(63, &[]);
-    // Not a rule: it would be priced for every value of every rule.
+    // Not a rule: its cost would be estimated for every value of every rule.
     schema.insert("pattern".to_owned(), "^(([A-Za-z0-9][A-Za-z0-9._-]*)?[A-Za-z0-9])?$".into());
     schema
 }
@@ -200,7 +200,7 @@ pub fn audience(_: &mut SchemaGenerator) -> Schema {
         NAME,
         &[(
             "self.matches('^[!-~]+$')",
-            "write the token's audience as it stands in the projected volume, as infisical or https://app.infisical.com",
+            "write the token's audience as in the projected volume, as infisical or https://app.infisical.com",
         )],
     )
 }
@@ -217,7 +217,7 @@ pub fn justification(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
-/// A list in which each item stands once.
+/// A list in which each item occurs once.
 fn set_of(item: Schema, at_most: u32) -> Schema {
     json_schema!({
         "type": "array", "minItems": 1, "maxItems": at_most, "items": item, "x-kubernetes-list-type": "set",
@@ -253,17 +253,17 @@ pub fn certificates(_: &mut SchemaGenerator) -> Schema {
         &[
             (
                 "self.contains('-----BEGIN CERTIFICATE-----')",
-                "write certificates in PEM, with their lines -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----, not in base64 once more",
+                "write certificates in PEM, with their lines -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----, not base64-encoded again",
             ),
             (
                 "!self.contains('PRIVATE KEY-')",
-                "this holds a private key, which everybody can read here: write only the certificates, and replace that key",
+                "this contains a private key, which every reader of this object can see: write only the certificates, and replace that key",
             ),
         ],
     )
 }
 
-/// The domain of one of ZITADEL's instances, with its port where that isn't the usual one.
+/// The domain of one of ZITADEL's instances, with its port if it isn't the default.
 pub fn instance_host(_: &mut SchemaGenerator) -> Schema {
     string(
         NAME + 6,
@@ -294,9 +294,9 @@ pub fn duration(_: &mut SchemaGenerator) -> Schema {
                 "self != '' && self.matches('^([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$')",
                 "write weeks, days, hours, minutes and seconds, whole numbers in this order and each at most once, as 1d, 90m or 1h30m",
             ),
-            ("!self.matches('^(0+[wdhms])+$')", "this is a duration of nothing: write at least 1s"),
+            ("!self.matches('^(0+[wdhms])+$')", "this is a duration of zero: write at least 1s"),
             (
-                // Ten digits of any unit are too long, and are looked at first, so that int() can't overflow.
+                // Ten digits of any unit are too long, and are checked first, so that int() can't overflow.
                 "!self.matches('[1-9][0-9]{9}') && int('0' + self.find('[0-9]+w').replace('w', '')) * 604800 \
                  + int('0' + self.find('[0-9]+d').replace('d', '')) * 86400 \
                  + int('0' + self.find('[0-9]+h').replace('h', '')) * 3600 \
@@ -313,14 +313,14 @@ pub fn time(_: &mut SchemaGenerator) -> Schema {
     instant(
         "[0-9]{4}",
         "self >= timestamp('2000-01-01T00:00:00Z') && self < timestamp('3000-01-01T00:00:00Z')",
-        "write a year from 2000 to 2999; for a role without an end leave temporary out",
+        "write a year from 2000 to 2999; for a role without an end omit temporary",
     )
 }
 
 /// A limit, `at_most` this.
 fn limit(at_most: u32) -> Schema {
     let mut schema = json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": at_most});
-    rules(&mut schema, &[("self >= 1", "write at least 1, or leave the limit out")]);
+    rules(&mut schema, &[("self >= 1", "write at least 1, or omit the limit")]);
     schema
 }
 
@@ -352,13 +352,14 @@ fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {
     schema
 }
 
-/// An instant of RFC 3339 whose year fits `year`, within what `rule` says of it.
+/// An instant of RFC 3339 whose year matches `year`, if `rule` holds for it.
 ///
-/// The API server's own check of `date-time` takes more than the operator can read, so that none of the three is too much:
+/// The API server's own check of `date-time` accepts more than the operator can parse, so that all three are needed:
 ///
-/// - The pattern: the check takes any character before a fraction, anything after a second `T`, an offset of 60 minutes.
-/// - The rule: the check takes a list in the place of a text. For a rule it has to be a time.
-/// - The check: no pattern knows when there is a 29 February.
+/// - The pattern: the check accepts any character before a fraction, anything after a second `T`, an offset of 60
+///   minutes.
+/// - The rule: the check accepts a list instead of a string. A rule needs a time.
+/// - The check: no pattern can determine which years have a 29 February.
 fn instant(year: &str, rule: &str, sentence: &str) -> Schema {
     let date = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])";
     let time = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?";
@@ -373,7 +374,7 @@ fn instant(year: &str, rule: &str, sentence: &str) -> Schema {
     schema
 }
 
-/// Adds rules to a schema: an expression that must hold, and what to write where it doesn't.
+/// Adds rules to a schema: an expression that must hold, and what to write if it doesn't.
 fn rules(schema: &mut Schema, lines: &[(&str, &str)]) {
     for (expression, sentence) in lines {
         // A rule is two strings: it always has a JSON form.

@@ -1,14 +1,14 @@
-//! What only a status has: it is written by the operator, and has bounds all the same.
+//! The schema of fields that only a status has. The operator writes them, and they have bounds as well.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{ROLE, instant, string};
 
-/// The longest text in status, in characters: several bounds above put together.
+/// The longest text in status, in characters: several of the bounds above combined.
 pub const STATUS_TEXT: u32 = 1024;
 
-/// An instant of a status: written by the operator (`time::in_status`), read by people. The year 9999 is not in all
-/// offsets one that the operator can read.
+/// An instant of a status: written by the operator (`time::in_status`), read by people. The operator can't parse the
+/// year 9999 with every offset.
 pub fn status_time(_: &mut SchemaGenerator) -> Schema {
     instant(
         "[1-8][0-9]{3}",
@@ -27,12 +27,12 @@ pub fn status_roles_text(_: &mut SchemaGenerator) -> Schema {
     string(32 * (ROLE + 2), &[])
 }
 
-/// How many there are.
+/// A count.
 pub fn count(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int64", "minimum": 0})
 }
 
-/// The generation that a status speaks of; -1 in a new object.
+/// The generation that a status describes; -1 in a new object.
 pub fn observed_generation(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int64", "minimum": -1})
 }
@@ -48,23 +48,23 @@ pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One aspect of where the object stands.",
+            "description": "One aspect of the object's state.",
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
                 "lastTransitionTime": last_transition_time,
                 "message": {
-                    "description": "What is so, and what to do.",
+                    "description": "A description of the state, and what to do.",
                     "type": "string",
                     "maxLength": 32768,
                 },
                 "observedGeneration": {
-                    "description": "The generation that the condition speaks of.",
+                    "description": "The generation of the spec that the condition describes.",
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,
                 },
                 "reason": {
-                    "description": "Why, in one stable word.",
+                    "description": "The reason, as one stable word.",
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 1024,

@@ -18,7 +18,7 @@ use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
 /// The maximum length of the temporary role in seconds: a user at a terminal waits for its end.
 const LONGEST_TEMPORARY: u64 = 600;
 
-/// A server to check, and where.
+/// The server to check, and the project in which to do it.
 #[derive(Args, Clone, Debug)]
 pub struct VerifyProvider {
     /// The kind of server.
@@ -133,10 +133,10 @@ impl VerifyProvider {
         let endpoint = Endpoint::parse(&self.url).map_err(|error| format!("--url: {error}"))?;
         let http = self.http(&endpoint)?;
         if self.provider == Product::Infisical && self.instance_host.is_some() {
-            return Err("--instance-host is for ZITADEL: leave it out".to_owned());
+            return Err("--instance-host is for ZITADEL: omit it".to_owned());
         }
         if self.provider == Product::Zitadel && self.organization_slug.is_some() {
-            return Err("--organization-slug is for Infisical: leave it out".to_owned());
+            return Err("--organization-slug is for Infisical: omit it".to_owned());
         }
         let (server, kind) = match self.provider {
             Product::Infisical => (ServerKind::Infisical, SubjectKind::Identity),
@@ -144,7 +144,7 @@ impl VerifyProvider {
         };
         let kind = self.subject_kind.unwrap_or(kind);
         if self.invite_users && (self.provider, kind) != (Product::Infisical, SubjectKind::User) {
-            return Err("--invite-users is for Infisical and --subject-kind User: leave it out".to_owned());
+            return Err("--invite-users is for Infisical and --subject-kind User: omit it".to_owned());
         }
         let temporary = Duration(self.temporary.clone());
         let seconds = temporary.seconds().map_err(|error| format!("--temporary: {error}"))?;
@@ -187,7 +187,7 @@ impl VerifyProvider {
         let urls = Policy {
             allow_http: self.allow_http.clone(),
             allow_address: self.allow_address.clone(),
-            // The one host that is named, so that a proxy of the environment may lead to it.
+            // The one host that is named, so that a proxy of the environment may be used for it.
             allowed_hosts: Some(vec![endpoint.host().to_owned()]),
             proxies: Proxies::from_environment(),
             restrict_addresses: true,

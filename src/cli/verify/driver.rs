@@ -41,7 +41,7 @@ pub struct Driver {
     writes: Cell<u32>,
 }
 
-/// What was done until the provider held what a membership declares.
+/// The operations until the provider held what a membership declares.
 #[derive(Clone, Debug, Default)]
 pub struct Converged {
     /// The number of writes.
@@ -73,7 +73,7 @@ impl Driver {
         self.provider.capabilities(kind)
     }
 
-    /// The number of writes that were sent, whatever the server made of them.
+    /// The number of writes that were sent, with any result.
     pub fn writes(&self) -> u32 {
         self.writes.get()
     }
@@ -127,7 +127,7 @@ impl Driver {
         .await
     }
 
-    /// What a list of its own shows of a target.
+    /// The target's row in a new list.
     pub async fn observe(&self, target: &Target) -> Result<Option<Member>, UnexpectedResult> {
         row(&self.list(&target.project, target.subject_kind).await?, &target.subject_id)
     }
@@ -183,8 +183,9 @@ impl Driver {
         }
     }
 
-    /// Carries a membership out as the operator does, until the provider holds what it declares or a failure is
-    /// reported. `repairs`: a write that the server accepted and does not show is repaired; otherwise that is a failure.
+    /// Carries out a membership as the operator does, until the provider holds what it declares or a failure is
+    /// reported. `repairs`: a write that the server accepted and does not show is repaired; otherwise that is a
+    /// failure.
     pub async fn converge(
         &self,
         membership: &mut InMemoryMembership,

@@ -15,7 +15,7 @@ use crate::core::snapshot::Declaration;
 
 use super::report::UnexpectedResult;
 
-/// The name of everything that an object needs a name of.
+/// The value of every name that an object needs.
 pub const NAME: &str = "verify-provider";
 
 /// An object, and the target that it names.
@@ -91,7 +91,7 @@ impl InMemoryMembership {
         }
     }
 
-    /// Takes in the record of what is about to be granted, as the API server does.
+    /// Stores the record of what is about to be granted, as the API server does.
     pub fn record(&mut self, record: Record) {
         if record.finalize {
             self.object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
@@ -101,7 +101,7 @@ impl InMemoryMembership {
         self.object.include_pending_grants();
     }
 
-    /// Takes in what is reported about it. An error if the provider does not hold what it declares.
+    /// Stores the report about it. An error if the provider does not hold what it declares.
     pub fn reported(&mut self, reports: Vec<Report>) -> Result<(), UnexpectedResult> {
         for Report { ready_condition, status, is_released, .. } in reports {
             self.object.status = Some(status);

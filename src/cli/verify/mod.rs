@@ -1,9 +1,7 @@
-//! `verify-provider`: the life cycle of a membership at a real server. It shows whether the operator and the server work
-//! together, before the operator is trusted with it.
-//!
-//! It has no decisions of its own. [`driver`] carries out what [`crate::core::step`] decides for a [`membership`] in
-//! memory; [`life`] and [`refusals`] are the steps; [`subjects`] reads the former state and restores it; [`report`]
-//! prints the results.
+//! `verify-provider`: the life cycle of a membership at a real server. It shows whether the operator and the server
+//! work together, before the operator is trusted with it. It makes no decisions itself. [`driver`] carries out what
+//! [`crate::core::step`] decides for a [`membership`] in memory; [`life`] and [`refusals`] are the steps; [`subjects`]
+//! reads the former state and restores it; [`report`] prints the results.
 
 pub mod arguments;
 mod credentials;

@@ -47,13 +47,13 @@ impl ServerCheck {
         }
         self.unknown_names(target).await?;
         let known = || target.project.clone();
-        // The server looks a grant up by its own id, whatever the project is.
+        // The server looks up a grant by its own id, regardless of the project.
         let unknown = Project { id: kind.unused_id(), grant_id: None, ..known() };
         self.unknown_place("a project id that does not exist", unknown, target).await?;
         if kind == Product::Zitadel {
             let unknown = Project { grant_id: Some(kind.unused_id()), ..known() };
             self.unknown_place("a grant id that does not exist", unknown, target).await?;
-            // v2 finds a grant by its members, whatever organization is named.
+            // v2 finds a grant by its members, regardless of the organization.
             let unknown = Project { organization_id: Some(kind.unused_id()), grant_id: None, ..known() };
             self.unknown_place("an organization id that does not exist", unknown, target).await?;
         }
@@ -84,7 +84,7 @@ impl ServerCheck {
         granted.map(|converged| held(converged.shown.as_ref()))
     }
 
-    /// Looks up names that do not exist. A credential that may not look names up receives that error.
+    /// Looks up names that do not exist. A credential that may not look up names receives that error.
     async fn unknown_names(&mut self, target: &Target) -> Result<(), StopReason> {
         let Target { project, subject_kind: kind, .. } = target;
         let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
@@ -100,7 +100,7 @@ impl ServerCheck {
     }
 
     async fn unknown_place(&mut self, what: &str, project: Project, target: &Target) -> Result<(), StopReason> {
-        // A caller without rights in other projects may receive the second error, or nothing.
+        // A caller without permissions in other projects may receive the second error, or nothing.
         let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
         let listing = self.driver.list(&project, target.subject_kind).await;
         if listing.as_ref().is_ok_and(|listing| listing.partial) {

@@ -108,14 +108,15 @@ impl CheckReport {
         Self { stop, passed: 0, failed: 0 }
     }
 
-    /// Prints a line. If nobody reads it any more, the check still continues, so that no project is left half changed.
+    /// Prints a line. If standard output is closed, the check still continues, so that no project is left partly
+    /// changed.
     pub fn print(&self, line: impl Display) {
         let mut out = std::io::stdout().lock();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
     /// Reports the expected and the actual result of a step. Returns whether it was as expected, or why no further step
-    /// is made.
+    /// is carried out.
     pub fn step(
         &mut self,
         what: &str,

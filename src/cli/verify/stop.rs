@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Why no further step is made.
+/// Why no further step is carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StopReason {
     /// The check did not begin, for this reason: nothing was changed.

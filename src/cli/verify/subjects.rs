@@ -17,7 +17,7 @@ use crate::provider::{Listing, Provider};
 const PAUSES: [Duration; 5] =
     [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
-/// How long a list may be behind a write.
+/// How long a list may lag behind a write.
 const LAG: Duration = Duration::from_millis(250);
 
 /// Roles that administer members. A subject with one of them may be the one that signs in, or the last one that can
@@ -141,7 +141,8 @@ impl ServerCheck {
         Err(StopReason::GivenUp)
     }
 
-    /// Invites a user, without any rights. If a failed invitation left the user in the project, the user is removed again.
+    /// Invites a user, without any permissions. If a failed invitation left the user in the project, the user is
+    /// removed again.
     pub async fn invite(&mut self, name: &str) -> Result<OriginalMembership, StopReason> {
         let project = self.config.project().map_err(StopReason::Refused)?;
         let kind = self.config.kind();
@@ -154,7 +155,7 @@ impl ServerCheck {
         let invited = driver.request(Some(MeasuredRequest::Write), invite).await;
         let ended = self.report.step(&format!("{name:?} is invited"), "a new member without rights", invited.clone());
         if let Ok(id) = invited {
-            // If the user wants to stop, the next step says so, and the new member is removed like any other.
+            // If the user wants to stop, the next step reports it, and the new member is removed like any other.
             return Ok(before(id));
         }
         // However the invitation failed, it may have left the user in the project.
@@ -180,14 +181,14 @@ impl ServerCheck {
             }
         }
         let (what, is_left) = (format!("what {} held is restored", before.target.subject_id), restored.is_err());
-        // Whether the user wants to stop does not matter any more.
+        // Whether the user wants to stop no longer matters.
         let _ = self.report.step(&what, &before.text(), restored);
         if is_left {
             self.report_what_is_left(before).await;
         }
     }
 
-    /// States the former list itself: the plan of an object tolerates what gives no access, and has no order.
+    /// Writes the former list itself: the plan of an object tolerates roles that give no access, and has no order.
     async fn try_to_restore(&self, before: &OriginalMembership, again: bool) -> Result<String, UnexpectedResult> {
         let OriginalMembership { target, entries } = before;
         let shown = self.driver.observe(target).await?;

@@ -28,17 +28,17 @@ fn note(event_kind: EventKind, what: &[String], justification: Option<&str>) -> 
     let text = match event_kind {
         EventKind::Granted => format!("granted {what}"),
         EventKind::Revoked => format!("revoked {what}: no longer declared"),
-        EventKind::Expired => format!("revoked {what}: the time is over"),
-        EventKind::NotGranted => format!("did not grant {what}: the time was over before it could be"),
+        EventKind::Expired => format!("revoked {what}: expired"),
+        EventKind::NotGranted => format!("did not grant {what}: the window ended before the grant was possible"),
         EventKind::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
-        EventKind::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
+        EventKind::DriftedAway => format!("revoked {what}: it was added at the provider and is not declared"),
         EventKind::Failed
         | EventKind::Waiting
         | EventKind::MembershipKept
         | EventKind::RevokeFailed
         | EventKind::NotReady
         | EventKind::Ready => what,
-        EventKind::Abandoned => format!("released without a revocation: {what} stays at the provider"),
+        EventKind::Abandoned => format!("released without a revocation: {what} remains at the provider"),
     };
     let text = match justification {
         Some(justification) => format!("{text} ({justification})"),
@@ -89,7 +89,7 @@ impl Events {
     }
 
     /// Emits an event about a membership. Never waits.
-    pub fn tell(
+    pub fn emit(
         &self,
         object: &ProjectMembership,
         event_kind: EventKind,
@@ -99,15 +99,15 @@ impl Events {
         let mut regarding = object.object_ref(&());
         regarding.name = regarding.name.as_deref().map(tombstones::name_of).map(str::to_owned);
         regarding.uid = regarding.uid.as_deref().map(tombstones::uid_of).map(str::to_owned);
-        self.emit(regarding, event_kind, note(event_kind, what, justification));
+        self.enqueue(regarding, event_kind, note(event_kind, what, justification));
     }
 
     /// Emits an event about an object of any kind. Never waits.
     pub fn emit_for(&self, regarding: ObjectReference, event_kind: EventKind, message: &str) {
-        self.emit(regarding, event_kind, text::truncated(message, text::NOTE));
+        self.enqueue(regarding, event_kind, text::truncated(message, text::NOTE));
     }
 
-    fn emit(&self, regarding: ObjectReference, event_kind: EventKind, note: String) {
+    fn enqueue(&self, regarding: ObjectReference, event_kind: EventKind, note: String) {
         let event = Pending {
             regarding,
             type_: event_kind.type_(),

@@ -1,7 +1,7 @@
 //! Publishes events to the API server, and continues a series if the same event is emitted again.
 //!
 //! kube's own `Recorder` names an event after its object without limiting the length, distinguishes series by the
-//! action and not by the note, and gives up a series whose event has expired.
+//! action and not by the note, and abandons a series whose event has expired.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ const CONTINUED_FOR: SignedDuration = SignedDuration::from_mins(6);
 /// The namespace of events about cluster-scoped objects. The API server accepts no other.
 const OF_THE_CLUSTER: &str = "default";
 
-/// How many times an event is sent before it is given up.
+/// How many times an event is sent before it is dropped.
 const ATTEMPTS: u32 = 4;
 /// The wait before the second attempt. It is doubled for each further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -1,8 +1,7 @@
-//! Drops what is remembered of objects, projects, endpoints and provider objects that are gone.
-//!
-//! Most of it goes with the event that shows its object going. What is left: events that nobody saw (a watch that broke
-//! off), passes and checks that were running as their object went and remembered something afterwards, and what several
-//! objects share. All of it is collected here by what is there now, so that no order of events keeps anything for ever.
+//! Drops the state of objects, projects, endpoints and provider objects that no longer exist. Most of it is dropped on
+//! the deletion event of its object. The rest remains after missed events (an interrupted watch), after passes and
+//! checks that stored something while their object was being deleted, and for state that several objects share. All of
+//! it is collected here based on what exists now, so that no order of events keeps anything forever.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,10 +14,10 @@ use crate::api::membership::ProviderKind;
 use crate::core::member::{Project, Urgency};
 use crate::provider::Provider;
 
-/// How often. What was sent to an endpoint counts for as long.
+/// The interval of the collection. Requests that were sent to an endpoint count for the same time.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Collects regularly. It never ends.
+/// Collects periodically. It never ends.
 pub async fn collect_regularly(checker: Arc<Checker>) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -30,7 +29,7 @@ pub async fn collect_regularly(checker: Arc<Checker>) {
 pub fn collect(checker: &Checker) {
     let ctx = &checker.ctx;
     if !ctx.readiness.is_ready() {
-        // Nothing is known to be gone.
+        // No object is known to have been deleted.
         return;
     }
     let gone = [ProviderKind::MembershipProvider, ProviderKind::ClusterMembershipProvider];
@@ -58,7 +57,7 @@ pub fn collect(checker: &Checker) {
     ctx.connections.forget_unused_endpoints();
 }
 
-/// How many entries there are in what is collected, by what they are about.
+/// The number of entries of each collected kind.
 pub fn entries(checker: &Checker) -> [(&'static str, usize); 8] {
     let ctx = &checker.ctx;
     let rosters = ctx.connections.usable().iter().map(|connection| connection.rosters.len()).sum();

@@ -18,7 +18,8 @@ use crate::telemetry::Metrics;
 
 const MANY: usize = 3_000;
 
-/// A controller whose API server never answers, so that its stores stay empty: whatever is told to it is gone.
+/// A controller whose API server never responds, so that its stores are empty: every object that it is given counts as
+/// deleted.
 fn controller() -> Wiring {
     let metrics = Arc::new(Metrics::default());
     let never = tower::service_fn(|_: axum::http::Request<kube::client::Body>| {
@@ -55,7 +56,7 @@ fn membership(number: usize) -> ProjectMembership {
     serde_json::from_value(object).unwrap()
 }
 
-/// Seen failing where [`collect`] does nothing.
+/// Seen failing when [`collect`] does nothing.
 #[tokio::test(start_paused = true)]
 async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_that_are_gone() {
     let Wiring { ctx, checker, .. } = controller();
@@ -79,7 +80,7 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
         ctx.connections.put(key.clone(), link);
         drop(ctx.connections.quota(&format!("https://{number}.example.com"), false, &key, Limits::default()));
         if number % 2 == 0 {
-            // A pass that goes on after its object went.
+            // A pass that continues after its object was deleted.
             membership_event(&ctx, &Event::Delete(object.clone()));
             ctx.targets.pin(&object, found);
             ctx.targets.not_found(&object);

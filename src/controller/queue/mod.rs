@@ -1,8 +1,7 @@
-//! Which key is worked on next: one pass at a time for a key, many keys at once.
-//!
-//! What waits is an entry of some hundred bytes. A pass that needs something which takes long (a permit of the
-//! provider's quota, a list of a project) ends and leaves a ticket for it; the next pass over the key gets what the
-//! ticket brought. Of several wake-ups for a key the earliest counts, and what is due at once is started by urgency.
+//! Which key is worked on next: one pass at a time for a key, many keys at once. A waiting key is an entry of some
+//! hundred bytes. A pass that needs something which takes long (a permit of the provider's quota, a list of a project)
+//! ends and leaves a ticket for it; the next pass over the key gets the result of the ticket. Of several wake-ups for a
+//! key the earliest counts, and keys that are due at the same time are started by urgency.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -19,7 +18,7 @@ use crate::core::error::Error;
 use crate::core::member::Urgency;
 use crate::provider::quota::{Permit, RequestKind};
 
-/// What a ticket brings to the next pass over a target.
+/// The result of a ticket, for the next pass over a target.
 pub enum TicketResult {
     /// A permit for one request to the provider.
     Permit(Permit),
@@ -31,14 +30,14 @@ pub enum TicketResult {
 pub struct Ticket<G> {
     /// What distinguishes it from another ticket of the key: a ticket that is equal keeps its place.
     pub wait: TicketKey,
-    /// Completes with what it brings.
+    /// Completes with its result.
     pub future: BoxFuture<'static, G>,
 }
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketKey {
-    /// What it brings.
+    /// Its result.
     pub kind: TicketKind,
     /// How urgent it is.
     pub urgency: Urgency,
@@ -151,7 +150,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
         self.changed.notify_one();
     }
 
-    /// The number of keys of which something is known.
+    /// The number of keys with an entry.
     pub fn len(&self) -> usize {
         self.lock().entries.len()
     }
@@ -161,8 +160,8 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
         self.len() == 0
     }
 
-    /// Runs passes until `stopped`; then only what is unfinished goes on. Each pass is a task, and so is what it waits for,
-    /// which `waiting` wraps.
+    /// Runs passes until `stopped`; then only unfinished keys continue. Each pass is a task, and so is what it waits
+    /// for, which `waiting` wraps.
     pub async fn run(
         &self,
         pass: impl Fn(K, Option<G>) -> BoxFuture<'static, NextPass<G>>,
@@ -204,7 +203,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                         self.lock().parked(&key, wait, abort, number);
                     }
                 }
-                // A bug ends the process: another one starts with what is recorded.
+                // A bug ends the process: the next one starts with what is recorded.
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(_) => {}
             }
@@ -270,7 +269,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         self.entries.values().any(|entry| entry.is_unfinished)
     }
 
-    /// The most urgent key that is due, and what its ticket has brought.
+    /// The most urgent key that is due, and the result of its ticket.
     fn next(&mut self, now: Instant, is_stopping: bool) -> Option<(K, Option<G>)> {
         while let Some((_, key)) = self.delayed.first().filter(|(at, _)| *at <= now).cloned() {
             self.delayed.pop_first();
@@ -293,7 +292,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         Some((key, granted))
     }
 
-    /// Gives up the tickets of all keys but those that are unfinished.
+    /// Drops the tickets of all keys except those that are unfinished.
     fn stop(&mut self) {
         for entry in self.entries.values_mut().filter(|entry| !entry.is_unfinished) {
             entry.granted = None;
@@ -303,8 +302,8 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         }
     }
 
-    /// A ticket has brought something. What it brings during a pass is given back: that pass may take long, and what it
-    /// decides is not known.
+    /// A ticket has a result. A result that arrives during a pass is dropped: that pass may take long, and its decision
+    /// is not known.
     fn granted(&mut self, key: &K, number: u64, granted: G) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some((wait, ..)) = entry.ticket.take_if(|(_, _, known)| *known == number) else { return };

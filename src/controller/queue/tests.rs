@@ -93,10 +93,10 @@ async fn a_ticket_keeps_its_place_when_the_next_pass_wants_the_same_and_gives_it
     assert_eq!(started(&mut state), ["a"]);
     assert!(state.finished(&"a", None, waits(end(10)), false));
     tokio::task::yield_now().await;
-    assert!(ticket.is_finished(), "the former ticket is given up");
+    assert!(ticket.is_finished(), "the former ticket is dropped");
     state.parked(&"a", permit(end(10)), handle(), 2);
     state.granted(&"a", 1, 7);
-    assert_eq!(state.next(now, false), None, "what a former ticket brings is not used");
+    assert_eq!(state.next(now, false), None, "the result of a former ticket is not used");
     state.granted(&"a", 2, 8);
     assert_eq!(state.next(now, false), Some(("a", Some(8))));
 }
@@ -155,6 +155,6 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
 
 #[tokio::test(start_paused = true)]
 async fn thousands_of_keys_that_wait_take_some_hundred_bytes_each() {
-    // The key and the ticket's future are on the heap besides.
+    // The key and the ticket's future are also on the heap.
     assert!(size_of::<(Arc<str>, QueueEntry<u8>)>() <= 128, "{}", size_of::<(Arc<str>, QueueEntry<u8>)>());
 }

@@ -1,6 +1,6 @@
 //! The shared observation of a project's members: one list serves all memberships of the project.
 //!
-//! A roster is keyed by connection and project, so that nothing that one credential may see is shown through another.
+//! A roster is keyed by connection and project, so that nothing that one credential may see is exposed through another.
 //! It is listed when a pass needs a newer observation, and concurrent passes wait for one request. A write updates its
 //! row in place, and a list that began before the write ended does not replace that row.
 
@@ -55,7 +55,7 @@ struct State {
     written: HashMap<String, OwnWrite>,
     /// Subjects for which the response to a write was lost: only a list that began after this time shows the result.
     doubts: HashMap<String, Instant>,
-    /// The last write was refused for lack of rights.
+    /// The last write was refused for lack of permissions.
     write_refused: bool,
 }
 
@@ -82,7 +82,7 @@ impl Roster {
         self.state().listed.map(|listed| listed.began)
     }
 
-    /// What its requests have shown about the credential's rights. A transient failure shows nothing.
+    /// What its requests have shown about the credential's permissions. A transient failure shows nothing.
     pub fn evidence(&self) -> Evidence {
         let state = self.state();
         let passes = |error: &Error| matches!(error, Error::Unreachable { .. } | Error::RateLimited { .. });
@@ -94,8 +94,8 @@ impl Roster {
         }
     }
 
-    /// Records the response to a write to the project. An error that is unrelated to the credential's rights changes
-    /// nothing.
+    /// Records the response to a write to the project. An error that is unrelated to the credential's permissions
+    /// changes nothing.
     pub fn write_answered(&self, error: Option<&Error>) {
         if error.is_none_or(Error::lacks_rights) {
             self.state().write_refused = error.is_some();
@@ -106,8 +106,8 @@ impl Roster {
     /// of the operator, and requests that list if it is needed.
     ///
     /// # Errors
-    /// The provider's errors; and [`Error::Unreachable`] if the list came back partial without this subject, since a
-    /// subject that a partial list lacks is not known to be absent.
+    /// The provider's errors; and [`Error::Unreachable`] if the list is partial and lacks this subject, since a subject
+    /// that a partial list lacks is not known to be absent.
     pub async fn observe<P: Provider>(
         &self,
         provider: &P,
@@ -167,7 +167,7 @@ impl Roster {
         if member.is_none() && listed.partial {
             return Some(Err(Error::Unreachable {
                 message: format!(
-                    "the list of members of project {} came back incomplete, so that nothing can be said of {subject_id}; trying again",
+                    "the list of members of project {} is incomplete, so that the roles of {subject_id} are unknown; trying again",
                     self.project.id
                 ),
                 effect: Effect::None,
@@ -249,13 +249,13 @@ impl Rosters {
         rosters.entry((project.clone(), kind)).or_insert_with(new).clone()
     }
 
-    /// What requests about a project's members of one kind have shown about the credential's rights.
+    /// What requests about a project's members of one kind have shown about the credential's permissions.
     pub fn evidence(&self, project: &Project, kind: SubjectKind) -> Evidence {
         let rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rosters.get(&(project.clone(), kind)).map_or(Evidence::None, |roster| roster.evidence())
     }
 
-    /// Forgets the projects that are not `needed` any more. A roster that a pass is reading is kept.
+    /// Drops the projects that are no longer `needed`. A roster that a pass is reading is kept.
     pub fn forget_unneeded(&self, needed: impl Fn(&Project, SubjectKind) -> bool) {
         let mut rosters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rosters.retain(|(project, kind), roster| Arc::strong_count(roster) > 1 || needed(project, *kind));

@@ -194,7 +194,7 @@ async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
     assert_eq!(list(&world).await, Evidence::Unable, "a list does not take back a refused write");
 }
 
-/// Seen failing when a roster that was being read was forgotten.
+/// Seen failing when a roster that was being read was dropped.
 #[tokio::test(start_paused = true)]
 async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
     let rosters = Rosters::default();

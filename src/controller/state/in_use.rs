@@ -66,7 +66,7 @@ impl InUse {
         self.lock().entry(uid.to_owned()).or_default().mark.clone()
     }
 
-    /// Forgets the provider objects that are gone.
+    /// Drops the provider objects that no longer exist.
     pub fn forget_missing(&self, uids: &HashSet<String>) {
         self.lock().retain(|uid, found| found.holders > 0 || uids.contains(uid));
     }
@@ -97,7 +97,7 @@ mod tests {
         assert!(!in_use.leaves("a"), "two are being finalized");
         assert!(in_use.leaves("b"), "another provider object is not concerned");
         assert!(!in_use.ended("a"));
-        assert!(in_use.ended("a"), "the last one wakes whoever was to let it go");
+        assert!(in_use.ended("a"), "the last one wakes the pass that releases it");
         assert!(in_use.leaves("a"));
         assert!(!in_use.begins("a"), "it goes");
         in_use.stays("a");

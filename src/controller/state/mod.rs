@@ -1,4 +1,4 @@
-//! What the process remembers. Nothing here sends a request.
+//! The state in memory. Nothing here sends a request.
 
 pub mod in_use;
 pub mod namespaces;

@@ -22,7 +22,7 @@ pub struct NamespaceLabels {
 }
 
 impl NamespaceLabels {
-    /// Creates an empty store, and the writer for [`watch`].
+    /// Creates an empty store, and the writer for [`watch`](crate::controller::namespaces::watch).
     pub fn new() -> (Self, Writer<PartialObjectMeta<Namespace>>) {
         let (store, writer) = reflector::store();
         (Self { store, wanted: signal::Sender::new(false) }, writer)

@@ -27,7 +27,7 @@ impl Reports {
         answer
     }
 
-    /// Forgets an object that is gone or was released.
+    /// Drops an object that was deleted or released.
     pub fn forget(&self, metrics: &Metrics, uid: &str) {
         let mut reports = self.lock();
         if reports.remove(uid).is_some() {
@@ -45,8 +45,8 @@ impl Reports {
         self.len() == 0
     }
 
-    /// Forgets the objects that are gone: those whose deletion was not watched, and those about which a pass reported
-    /// something while they were being removed.
+    /// Drops the objects that no longer exist: those whose deletion was not watched, and those about which a pass
+    /// reported something while they were being removed.
     pub fn forget_missing(&self, metrics: &Metrics, there: impl FnOnce() -> HashSet<String>) {
         let mut reports = self.lock();
         if !reports.is_empty() {

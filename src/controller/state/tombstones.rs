@@ -28,7 +28,7 @@ pub struct Tombstones {
 /// What is known about finalizers.
 #[derive(Debug, Default)]
 pub struct TombstoneState {
-    /// Objects that were seen with the operator's finalizer, by uid.
+    /// Objects that were observed with the operator's finalizer, by uid.
     pub holds: HashMap<String, FinalizerState>,
     /// The objects with the operator's finalizer that existed before the list in progress.
     pub before: Vec<Arc<ProjectMembership>>,
@@ -75,7 +75,8 @@ impl Tombstones {
         }
     }
 
-    /// Forgets the finalizers of objects that are gone. `there`: as for [`OwnWrites::forget_missing`](super::own_writes::OwnWrites::forget_missing).
+    /// Drops the finalizers of objects that no longer exist. `there`: as for
+    /// [`OwnWrites::forget_missing`](super::own_writes::OwnWrites::forget_missing).
     pub fn forget_missing(&self, there: impl FnOnce() -> Option<HashSet<String>>) {
         let mut state = self.lock();
         if !state.holds.is_empty()
@@ -85,7 +86,7 @@ impl Tombstones {
         }
     }
 
-    /// The number of objects whose finalizer is remembered.
+    /// The number of objects with a recorded finalizer.
     pub fn held(&self) -> usize {
         self.lock().holds.len()
     }

@@ -58,7 +58,7 @@ impl Backoff for Reconnect {
 /// Within this time after a failure of a watch, the next failure counts as one in a row.
 const IN_A_ROW: Duration = Duration::from_secs(30);
 
-/// Decides whether to log that a watch fails: watches are interrupted now and then, and most continue at once.
+/// Decides whether to log that a watch fails: watches are interrupted occasionally, and most continue immediately.
 #[derive(Debug, Default)]
 pub struct Interruptions {
     failed: Option<Instant>,
@@ -70,11 +70,11 @@ impl Interruptions {
     /// logged.
     pub fn log<T>(&mut self, kind: &str, event: &Result<T, watcher::Error>) {
         match event {
-            Ok(_) if self.went_on() => tracing::info!(kind, "the watch goes on"),
+            Ok(_) if self.went_on() => tracing::info!(kind, "the watch continues"),
             Ok(_) => {}
-            Err(error) if is_routine(error) => tracing::debug!(kind, %error, "the watch begins again"),
+            Err(error) if is_routine(error) => tracing::debug!(kind, %error, "the watch restarts"),
             Err(error) if self.fails(Instant::now()) => {
-                tracing::warn!(kind, %error, "the watch fails and is tried again; until then changes are not seen");
+                tracing::warn!(kind, %error, "the watch failed and is retried; until then changes are not observed");
             }
             Err(error) => tracing::debug!(kind, %error, "the watch was interrupted"),
         }
@@ -118,7 +118,7 @@ pub struct Handlers<C, E> {
 }
 
 /// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `not_served` is
-/// true while the API server does not know the kind (404); it is asked again, since a kind may be installed later.
+/// true while the API server does not know the kind (404); the request is repeated, since a kind may be installed later.
 ///
 /// `apis`: one for all namespaces, or one for each namespace. When `leads` completes, everything is listed again, and
 /// `listed` becomes true when the store reflects that list: the view of a standby replica may be out of date and must

@@ -45,9 +45,9 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
 
 /// What to report about which declaration.
 ///
-/// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then somebody
-/// removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or a role
-/// that was lengthened, made permanent or declared again.
+/// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then another
+/// writer removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or
+/// a role that was lengthened, made permanent or declared again.
 pub fn changes(
     declarations: &[PriorState],
     gained: &[String],
@@ -70,7 +70,8 @@ pub fn changes(
             }
         }
     }
-    // Nobody declares an unmanaged role. It is removed on behalf of the declarations that tolerate no unmanaged role.
+    // An unmanaged role has no declaration. It is removed on behalf of the declarations that tolerate no unmanaged
+    // role.
     let exclusive = |declaration: &PriorState| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
     let remover = declarations.iter().position(exclusive).unwrap_or_default();
     for (role, _) in lost.iter().filter(|(_, loss)| *loss == RemovalReason::Unexpected) {
@@ -96,7 +97,7 @@ pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
     named || unmanaged || unnamed
 }
 
-/// A provider's message without the names of these roles, which belong to other declarations: the message is read in
+/// A provider's message without the names of these roles, which belong to other declarations: the message is visible in
 /// another namespace.
 pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '-' || c == '_';

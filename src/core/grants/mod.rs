@@ -120,7 +120,7 @@ fn window(
     if let Some(expired) = starts.expired.get(role) {
         let window = window_from(declared.unwrap_or(expired.start), length, end);
         if window.start == expired.start && window.end <= expired.end {
-            // Empty, so that it is Expired whatever the clock shows.
+            // Empty, so that it is Expired at any time.
             return Window { end: window.start, ..window };
         }
     }
@@ -176,9 +176,9 @@ fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timest
     }
 }
 
-/// A recorded term, shortened where the spec brings its end forward, whether or not the spec is admitted. The result
-/// never ends later than the recorded term. `declared`: the entries of the spec for this role; of several, which an
-/// invalid spec may have, the earliest end counts.
+/// A recorded term, shortened if the spec brings its end forward, whether or not the spec is admitted. The result never
+/// ends later than the recorded term. `declared`: the entries of the spec for this role; of several, which an invalid
+/// spec may have, the earliest end counts.
 ///
 /// A duration counts from the recorded start. A permanent term has no start, and a spec that is not admitted begins no
 /// window: in this case only an `expirationTime`, or a `startTime` with a duration, is an end.
@@ -199,8 +199,8 @@ pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'
     }
 }
 
-/// The end of a temporary role, as far as its fields can be read: an end in a spec is respected whatever else is wrong
-/// with the spec.
+/// The end of a temporary role, as far as its fields can be parsed: an end in a spec is respected even if the spec is
+/// otherwise invalid.
 fn declared_end(temporary: &Temporary, recorded_start: Option<Timestamp>) -> Option<Timestamp> {
     let read = |time: &Option<Time>| time.as_ref().and_then(|time| time.timestamp().ok());
     let seconds = temporary.duration.as_ref().and_then(|duration| i64::try_from(duration.seconds().ok()?).ok());
@@ -216,7 +216,7 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second() - i64::from(at.subsec_nanosecond() < 0)).unwrap_or(at)
 }
 
-/// The next start or end after `now` among these terms. `None`: nothing changes any more.
+/// The next start or end after `now` among these terms. `None`: nothing changes after that.
 pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) -> Option<Timestamp> {
     terms
         .into_iter()

@@ -94,7 +94,7 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
     for (why, past, recorded, provider, expected) in [
         ("a recorded start stays", RecordHistory::Recorded, Some("09:30:00"), None, within("09:30:00", "11:30:00")),
         (
-            "whatever the provider shows",
+            "regardless of what the provider shows",
             RecordHistory::Recorded,
             Some("09:30:00"),
             open,
@@ -102,7 +102,7 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
         ),
         ("a role added later starts now", RecordHistory::Recorded, None, open, within("10:00:00", "12:00:00")),
         (
-            "a start ahead of a clock put back is now",
+            "a start ahead of a clock that was set back is now",
             RecordHistory::Recorded,
             Some("10:05:00"),
             None,
@@ -113,7 +113,7 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
         ("to a new object a closed one is history", RecordHistory::New, None, closed, within("10:00:00", "12:00:00")),
         ("with a lost status an open one counts", RecordHistory::Lost, None, open, within("09:00:00", "11:00:00")),
         ("and a closed one", RecordHistory::Lost, None, closed, within("05:00:00", "07:00:00")),
-        ("and where nobody knows it is over", RecordHistory::Lost, None, None, within("08:00:00", "10:00:00")),
+        ("and if its start is unknown it has ended", RecordHistory::Lost, None, None, within("08:00:00", "10:00:00")),
     ] {
         assert_eq!(grant(two_hours(), past, recorded, provider, now).term, Term::Temporary(expected), "{why}");
     }
@@ -321,7 +321,7 @@ fn a_spec_brings_a_recorded_end_forward_and_never_puts_it_off() {
             json!({"duration": "9h", "expirationTime": "2026-11-21T12:10:00Z"}),
             until("2026-11-21T12:10:00Z"),
         ),
-        ("for good", recorded, json!(null), recorded),
+        ("permanently", recorded, json!(null), recorded),
         ("no end", recorded, json!({"startTime": "2026-11-21T11:30:00Z"}), recorded),
         (
             "what had no end",

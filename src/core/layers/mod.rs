@@ -59,7 +59,7 @@ impl Layer {
     }
 
     /// What the layer must record before its grants are carried out: what it managed, with the windows of its grants in
-    /// effect. A recorded window stays until an admitted spec replaces it, and a role until it is known to be gone.
+    /// effect. A recorded window is kept until an admitted spec replaces it, and a role until it is known to be gone.
     pub fn record_before(&self, now: Timestamp) -> BTreeMap<String, Term> {
         let mut record = self.managed.clone();
         record.extend(self.in_effect(now).map(|grant| (grant.role.clone(), grant.term)));

@@ -81,7 +81,7 @@ fn after_an_observation_a_record_keeps_what_is_in_effect_held_or_still_there() {
     let after = |layer: &Layer, shown: &[&str]| record_after(layer, &[], &roles(shown), now());
     let asks = layer("a", Phase::Counts, &[("r", until("13:00"))], &[("r", until("13:00")), ("old", GOOD)]);
     assert_eq!(after(&asks, &["r", "old"]), record(&[("r", until("13:00")), ("old", GOOD)]));
-    assert_eq!(after(&asks, &["r"]), record(&[("r", until("13:00"))]), "what is known to be gone is let go of");
+    assert_eq!(after(&asks, &["r"]), record(&[("r", until("13:00"))]), "what is known to be removed is released");
     assert_eq!(after(&asks, &[]), record(&[("r", until("13:00"))]), "what isn't there yet isn't");
     let held = layer("a", Phase::Holds, &[], &[("r", until("13:00")), ("ended", until("12:00"))]);
     assert_eq!(after(&held, &[]), record(&[("r", until("13:00"))]));

@@ -32,10 +32,10 @@ pub(super) struct Base {
 /// Decides on the base beside `rest`, all other entries of a list. `losing`: a managed role is removed at the same
 /// time.
 ///
-/// The base is needed if `rest` contains only temporary roles. An unmanaged base stays as well. A managed base that is
-/// no longer needed is removed with the next write: it gives no access and is no reason to write while a grant is in
+/// The base is needed if `rest` contains only temporary roles. An unmanaged base is kept as well. A managed base that
+/// is no longer needed is removed with the next write: it gives no access and is no reason to write while a grant is in
 /// effect. A membership that holds only an unmanaged base gives no access and is no reason to write either: it may be
-/// one that the provider does not allow anybody to remove.
+/// one whose removal the provider never allows.
 pub(super) fn settle(
     rest: &[Entry],
     observed: &[Entry],

@@ -25,7 +25,7 @@ pub use base::{base_to_record, shown};
 pub enum RemovalReason {
     /// Its window has ended.
     Expired,
-    /// It was managed, and nobody declares it any more.
+    /// It was managed, and is no longer declared.
     Revoked,
     /// It is unmanaged, and an Exclusive layer tolerates no unmanaged role.
     Unexpected,
@@ -40,8 +40,8 @@ pub struct PlanInputs<'a> {
     pub capabilities: Capabilities,
     /// Roles that the provider has refused by name. They are requested again only after a change of a spec.
     pub refused: &'a BTreeSet<String>,
-    /// Unmanaged roles that are not sacrificed for a removal, because the declaration that needs the removal is not
-    /// allowed to take them.
+    /// Unmanaged roles that must not be removed together with a managed role, because the declaration that needs the
+    /// removal is not allowed to revoke them.
     pub spared: &'a BTreeSet<String>,
     /// The instant for which the plan is made.
     pub now: Timestamp,
@@ -97,9 +97,9 @@ impl Plan {
         &self.drift
     }
 
-    /// The change carries over entries that only the observation justifies, or it may remove what somebody has added
-    /// since the observation and no declaration removes. It must be planned on a list that began after the change was
-    /// needed.
+    /// The change carries over entries that only the observation justifies, or it may remove roles that another writer
+    /// has added since the observation and that no declaration removes. It must be planned on a list that began after
+    /// the change was needed.
     pub fn needs_fresh(&self) -> bool {
         self.needs_fresh
     }
@@ -151,7 +151,7 @@ pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
     let verdicts = judge(observed, &union, layers, view);
     let losing = verdicts
         .iter()
-        .any(|verdict| matches!(verdict.fate, RoleChange::Goes(RemovalReason::Expired | RemovalReason::Revoked)));
+        .any(|verdict| matches!(verdict.change, RoleChange::Goes(RemovalReason::Expired | RemovalReason::Revoked)));
     let missing = missing(&verdicts, &union, view);
     let mut outcome: Vec<Entry> =
         verdicts.iter().filter_map(RoleVerdict::stays).chain(missing.iter().cloned()).collect();
@@ -160,7 +160,7 @@ pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
     let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
     let unproven = unproven(observed, &union, view);
     let touched =
-        !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != RoleChange::Stays);
+        !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.change != RoleChange::Stays);
     base.put_into(&mut outcome);
     let change = change(outcome, touched || unproven, &union, view);
     let drift = drift(&verdicts, &union);
@@ -262,7 +262,7 @@ fn gained(verdicts: &[RoleVerdict<'_>], missing: &[Entry]) -> Vec<String> {
 }
 
 fn lost(verdict: &RoleVerdict<'_>) -> Option<(String, RemovalReason)> {
-    match verdict.fate {
+    match verdict.change {
         RoleChange::Goes(loss) => Some((verdict.role.to_owned(), loss)),
         RoleChange::Stays | RoleChange::Becomes(_) => None,
     }
@@ -280,7 +280,7 @@ fn ends_later(a: Term, b: Term) -> bool {
 /// The differences from what all layers that count declare, recorded or not.
 fn drift(verdicts: &[RoleVerdict<'_>], union: &Union) -> Vec<Drift> {
     let of = |role: &str, kind| Drift { role: role.to_owned(), kind };
-    let found = verdicts.iter().filter_map(|verdict| match verdict.fate {
+    let found = verdicts.iter().filter_map(|verdict| match verdict.change {
         RoleChange::Goes(RemovalReason::Unexpected) => Some(of(verdict.role, DriftKind::Unexpected)),
         _ if verdict.differs => Some(of(verdict.role, DriftKind::Different)),
         _ => None,
@@ -315,7 +315,8 @@ fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &PlanInputs<'_>) 
 }
 
 /// Whether a managed role that has to be removed is merely not listed. The credential may be unable to read a row that
-/// is missing, and an existing row may be outdated. In this case the removal is sent for the provider's own answer.
+/// is missing, and an existing row may be outdated. In this case the removal is sent, and the provider's response
+/// decides.
 fn unproven(observed: &[Entry], union: &Union, view: &PlanInputs<'_>) -> bool {
     let listed = |role: &String| observed.iter().any(|entry| entry.role == *role);
     let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
@@ -333,7 +334,7 @@ fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &PlanInputs<'_
 }
 
 /// Whether a change needs a recent list: it carries over what only the list justifies, or it replaces a list to which
-/// somebody may have added roles that no declaration removes. A creation is refused if somebody was faster.
+/// another writer may have added roles that no declaration removes. A creation is refused if another writer was faster.
 fn relies_on_list(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool {
     let replaces = !matches!(change, Change::Create(_));
     (replaces && !union.exclusive) || carries_listed(change, union, view)
@@ -342,13 +343,15 @@ fn relies_on_list(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool
 /// Whether a change contains anything that only the observed list justifies.
 fn carries_listed(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool {
     let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
-    let told = |entry: &Entry| {
+    let is_recorded = |entry: &Entry| {
         Some(entry.role.as_str()) == view.capabilities.empty_role
             || union.granted.get(&entry.role).is_some_and(|term| same_end(entry.term, *term))
     };
     match change {
         Change::Remove => false,
-        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => !entries.iter().all(told),
+        Change::Create(entries) | Change::Replace(entries) | Change::Recreate(entries) => {
+            !entries.iter().all(is_recorded)
+        }
     }
 }
 
@@ -356,8 +359,8 @@ fn carries_listed(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool
 const ONE_BY_ONE: usize = 4;
 
 /// The removals alone; then without the unmanaged role that may cause the refusal (each in turn if there are few, then
-/// all of them); finally without the managed roles that the provider does not know any more, so that it accepts no list
-/// that contains them. Also returns which roles the unmanaged ones are.
+/// all of them); finally without the managed roles that the provider no longer has, so that it accepts no list that
+/// contains them. Also returns which roles the unmanaged ones are.
 fn fallbacks(
     verdicts: &[RoleVerdict<'_>],
     observed: &[Entry],

@@ -24,7 +24,7 @@ pub(super) struct RoleVerdict<'a> {
     pub role: &'a str,
     /// Of its rows, the one that ends last: it determines how long the role is held.
     pub shown: &'a Entry,
-    pub fate: RoleChange,
+    pub change: RoleChange,
     /// The role is declared, and the provider shows it with a different term or number of rows.
     pub differs: bool,
     /// The replacing entry ends later than the rows.
@@ -37,7 +37,7 @@ impl RoleVerdict<'_> {
     /// What remains of the role after the change: one entry, because a list that names a custom role twice is refused
     /// (docs/reference/infisical.md, "Errors").
     pub fn stays(&self) -> Option<Entry> {
-        match &self.fate {
+        match &self.change {
             RoleChange::Stays => Some(self.shown.clone()),
             RoleChange::Becomes(entry) => Some(entry.clone()),
             RoleChange::Goes(_) => None,
@@ -46,7 +46,7 @@ impl RoleVerdict<'_> {
 
     /// The same for a list that only removes managed roles: unmanaged roles stay, and nothing is widened.
     pub fn stays_where_nothing_is_gained(&self) -> Option<Entry> {
-        if self.widened || self.fate == RoleChange::Goes(RemovalReason::Unexpected) {
+        if self.widened || self.change == RoleChange::Goes(RemovalReason::Unexpected) {
             Some(self.shown.clone())
         } else {
             self.stays()
@@ -55,7 +55,7 @@ impl RoleVerdict<'_> {
 
     /// Whether a managed role is removed or shortened.
     pub fn revokes(&self) -> bool {
-        self.narrowed || matches!(self.fate, RoleChange::Goes(RemovalReason::Expired | RemovalReason::Revoked))
+        self.narrowed || matches!(self.change, RoleChange::Goes(RemovalReason::Expired | RemovalReason::Revoked))
     }
 }
 
@@ -93,7 +93,7 @@ fn judge_one<'a>(
 ) -> Option<RoleVerdict<'a>> {
     let shown = last_to_end(rows)?;
     let verdict =
-        |fate| RoleVerdict { role: &shown.role, shown, fate, differs: false, widened: false, narrowed: false };
+        |change| RoleVerdict { role: &shown.role, shown, change, differs: false, widened: false, narrowed: false };
     let role = &shown.role;
     Some(if let Some(kept) = union.kept.get(role) {
         declared(verdict(RoleChange::Stays), rows.len(), *kept, union, view)
@@ -128,13 +128,13 @@ fn declared<'a>(
     let early = word.filter(|word| view.capabilities.enforces_expiry && ends_later(*word, shown.term));
     let latest = held.map_or(kept, |held| kept.later(held));
     let late = view.capabilities.enforces_expiry && ends_later(shown.term, latest);
-    let (fate, widened, narrowed) = match (early, recorded) {
+    let (change, widened, narrowed) = match (early, recorded) {
         (Some(word), _) => (RoleChange::Becomes(with_term(shown, word)), true, false),
         (None, Some(recorded)) if late => (RoleChange::Becomes(with_term(shown, recorded)), false, true),
         (None, Some(_)) if rows > 1 => (RoleChange::Becomes(shown.clone()), false, false),
         (None, _) => (RoleChange::Stays, false, false),
     };
-    RoleVerdict { differs: late || fate != RoleChange::Stays, fate, widened, narrowed, ..verdict }
+    RoleVerdict { differs: late || change != RoleChange::Stays, change, widened, narrowed, ..verdict }
 }
 
 /// An entry of the operator in place of a row.

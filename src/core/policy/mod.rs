@@ -93,7 +93,7 @@ pub fn target(
         (ServerKind::Infisical, _) | (ServerKind::Zitadel { .. }, SubjectKind::User) => {}
         (ServerKind::Zitadel { .. }, kind) => {
             return Err(invalid(&format!(
-                "spec.subject.kind is {kind:?}, but ZITADEL knows User only: create the object again with kind User"
+                "spec.subject.kind is {kind:?}, but ZITADEL has User only: create the object again with kind User"
             )));
         }
     }

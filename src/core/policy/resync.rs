@@ -44,7 +44,7 @@ impl Resync {
         self.provider.max(self.shortest)
     }
 
-    /// The interval of a membership that sets `own`. An interval that cannot be read counts as not set.
+    /// The interval of a membership that sets `own`. An invalid interval counts as not set.
     pub fn membership(&self, own: Option<&api::Duration>) -> Duration {
         let own = own.and_then(|own| own.seconds().ok()).map(Duration::from_secs);
         own.unwrap_or(self.provider).max(self.shortest)

@@ -62,7 +62,7 @@ fn a_spec_that_cannot_be_carried_out_is_refused_with_what_to_write_instead() {
         ),
         (
             temporary(json!({"duration": "0h"})),
-            "spec.roles[deployer].temporary.duration: \"0h\" is a duration of nothing: write at least 1s",
+            "spec.roles[deployer].temporary.duration: \"0h\" is a duration of zero: write at least 1s",
         ),
         (
             temporary(json!({"duration": "11y"})),
@@ -167,7 +167,7 @@ fn an_impossible_target_is_refused_with_what_to_write_instead() {
         (
             zitadel(json!({"subject": {"kind": "Group", "name": "ops"}})),
             &zitadel_server(),
-            "spec.subject.kind is Group, but ZITADEL knows User only: create the object again with kind User".to_owned(),
+            "spec.subject.kind is Group, but ZITADEL has User only: create the object again with kind User".to_owned(),
         ),
         (
             zitadel(json!({"project": {"id": PROJECT}})),
@@ -187,7 +187,7 @@ fn an_impossible_target_is_refused_with_what_to_write_instead() {
         (
             zitadel(json!({"subject": {"kind": "Identity", "id": "332"}})),
             &zitadel_server(),
-            "spec.subject.kind is Identity, but ZITADEL knows User only: create the object again with kind User".to_owned(),
+            "spec.subject.kind is Identity, but ZITADEL has User only: create the object again with kind User".to_owned(),
         ),
     ] {
         assert_eq!(target(&spec, server, &PinnedIds::default()), Err(Refusal { reason: Reason::InvalidSpec, message }));

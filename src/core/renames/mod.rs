@@ -1,4 +1,4 @@
-//! Roles that were renamed at the provider after they were granted, recognised by their ids. Pure.
+//! Roles that were renamed at the provider after they were granted, recognized by their ids. Pure.
 //!
 //! A custom role of Infisical keeps its id and its members when its slug changes. What an object recorded under the
 //! former name is still its grant: it ends, and is removed, under the present name of the role.
@@ -23,7 +23,7 @@ pub struct Renames {
 
 /// Compares a record with what the provider shows. Returns the managed roles by their present names.
 ///
-/// A role that is shown with the recorded id is managed, whatever its name. A role that is shown with the recorded name
+/// A role that is shown with the recorded id is managed, under any name. A role that is shown with the recorded name
 /// and another id is a different role and is not managed. If one of the ids is unknown, the name decides. `declared`:
 /// the roles of the spec.
 pub fn recognise(
@@ -94,7 +94,7 @@ impl Renames {
     }
 
     /// Turns grants that are declared by a former name into grants of the renamed role, limited to what was recorded:
-    /// the role stays in force, and nothing more is granted under a name that nobody declares.
+    /// the role stays in force, and nothing more is granted under an undeclared name.
     pub fn follow(&self, grants: &mut [Grant], managed: &BTreeMap<String, Term>) {
         for (former, present) in self.of_spec() {
             let grant = grants.iter_mut().find(|grant| grant.role == former);

@@ -42,7 +42,7 @@ fn read(
 const X: Option<&str> = Some("x");
 const Y: Option<&str> = Some("y");
 
-/// Seen failing with `present_name` returning the recorded name whatever is shown.
+/// Seen failing with `present_name` always returning the recorded name.
 #[test]
 fn a_role_is_recognised_by_its_id_whatever_it_is_called() {
     let renamed = || vec![("deployer".to_owned(), "releaser".to_owned())];
@@ -50,8 +50,8 @@ fn a_role_is_recognised_by_its_id_whatever_it_is_called() {
         (&[("deployer", X)][..], &["deployer"][..], &[("deployer", X)][..], &["deployer"][..], vec![], "as it was"),
         (&[("deployer", X)], &["deployer"], &[("releaser", X)], &["releaser"], renamed(), "renamed"),
         (&[("deployer", X)], &["releaser"], &[("releaser", X)], &["releaser"], vec![], "the spec has followed"),
-        (&[("deployer", X)], &[], &[("releaser", X)], &["releaser"], vec![], "the spec says nothing of it"),
-        (&[("deployer", X)], &["deployer"], &[], &["deployer"], vec![], "taken away at the provider"),
+        (&[("deployer", X)], &[], &[("releaser", X)], &["releaser"], vec![], "the spec does not declare it"),
+        (&[("deployer", X)], &["deployer"], &[], &["deployer"], vec![], "removed at the provider"),
         (&[("deployer", X)], &["deployer"], &[("deployer", Y)], &[], vec![], "created again under its name"),
         (&[("deployer", X)], &["deployer"], &[("deployer", None)], &["deployer"], vec![], "no id is shown"),
         (&[("deployer", None)], &["deployer"], &[("deployer", X)], &["deployer"], vec![], "none was written down"),
@@ -62,7 +62,7 @@ fn a_role_is_recognised_by_its_id_whatever_it_is_called() {
             &[("releaser", X), ("deployer", Y)],
             &["releaser"],
             vec![],
-            "another role has its name by now, which is what the spec says",
+            "another role has its name by now, and the spec declares that name",
         ),
         (
             &[("deployer", X), ("releaser", Y)],
@@ -128,7 +128,7 @@ fn a_grant_under_a_former_name_gives_no_more_than_was_written_down() {
     assert_eq!(state(Term::Permanent, Term::Permanent), (Active, None));
     assert_eq!(state(window("10:00", "12:00"), window("10:00", "12:00")), (Active, Some(at("12:00"))));
     assert_eq!(state(window("10:00", "14:00"), window("10:00", "12:00")), (Active, Some(at("12:00"))), "longer");
-    assert_eq!(state(Term::Permanent, window("10:00", "12:00")), (Active, Some(at("12:00"))), "for good");
+    assert_eq!(state(Term::Permanent, window("10:00", "12:00")), (Active, Some(at("12:00"))), "permanently");
     assert_eq!(state(window("10:00", "11:30"), window("10:00", "12:00")), (Active, Some(at("11:30"))), "shorter");
     assert_eq!(state(window("13:00", "14:00"), window("10:00", "12:00")).0, Expired, "later");
 }

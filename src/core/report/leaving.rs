@@ -16,10 +16,10 @@ use crate::core::status::{self, ReadyCondition};
 use crate::core::step::PassEnd;
 
 /// What a user can do about a revocation that the provider refuses permanently.
-const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles stay), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access stays)";
+const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles remain), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access remains)";
 
 impl ReportInputs<'_> {
-    /// The report of a declaration that is being deleted: it is released, or it is said why it stays.
+    /// The report of a declaration that is being deleted: it is released, or the report explains why it is kept.
     pub fn leaving(&self) -> Report {
         if self.is_released() {
             let ready_condition = ReadyCondition::new(Reason::Progressing, "");
@@ -28,7 +28,7 @@ impl ReportInputs<'_> {
         }
         let everything: BTreeSet<String> = self.layer().managed.keys().cloned().collect();
         let others = || self.layers.iter().filter(|other| other.uid != self.layer().uid);
-        // Roles that other declarations keep are not to be revoked, whatever the provider responds.
+        // Roles that other declarations keep are not to be revoked, regardless of the provider's response.
         let kept = |role: &String| others().any(|other| other.keeps(role, self.now()));
         let failure = self.failure();
         let is_handed_over = match failure {
@@ -103,7 +103,7 @@ impl ReportInputs<'_> {
     }
 }
 
-/// The finalizer stays and Ready shows the reason, unless there is nothing to revoke or all of the access is left in
+/// The finalizer is kept and Ready shows the reason, unless there is nothing to revoke or all of the access is left in
 /// place.
 pub fn unresolved_leaving(
     object: &ProjectMembership,
@@ -146,7 +146,7 @@ pub fn never_acted(object: &ProjectMembership) -> bool {
     })
 }
 
-/// The access that stays at the provider when an object is released.
+/// The access that remains at the provider when an object is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemainingAccess {
     /// Nothing: its access was revoked, or handed over to other declarations.
@@ -158,7 +158,7 @@ pub enum RemainingAccess {
 }
 
 impl RemainingAccess {
-    /// What stays of an object that is released without an administrator's decision.
+    /// The remaining access of an object that is released without an administrator's decision.
     pub fn of(object: &ProjectMembership) -> Self {
         match object.spec.deletion_policy {
             DeletionPolicy::Delete => Self::Nothing,
@@ -234,8 +234,12 @@ mod tests {
     fn a_released_object_that_others_keep_says_what_became_of_its_access() {
         let now: Timestamp = "2026-11-21T12:00:05Z".parse().unwrap();
         let keeper = "example.com/keep";
-        assert_eq!(released(&object(&[FINALIZER]), RemainingAccess::Nothing, now), None, "nobody is there to read it");
-        for (left, says, active) in [
+        assert_eq!(
+            released(&object(&[FINALIZER]), RemainingAccess::Nothing, now),
+            None,
+            "no object is left to show it"
+        );
+        for (left, expected, active) in [
             (RemainingAccess::Nothing, "the access was revoked", ""),
             (RemainingAccess::Orphaned, "permanent roles were left in place", "viewer"),
             (RemainingAccess::Abandoned, "the object was abandoned", "viewer"),
@@ -246,7 +250,7 @@ mod tests {
                 (ready.type_.as_str(), ready.status.as_str(), ready.reason.as_str()),
                 ("Ready", "False", "Progressing")
             );
-            assert!(ready.message.contains(says) && ready.message.contains(keeper), "{}", ready.message);
+            assert!(ready.message.contains(expected) && ready.message.contains(keeper), "{}", ready.message);
             assert!(!ready.message.contains(FINALIZER), "{}", ready.message);
             assert_eq!((status.active_roles.as_str(), status.managed_roles.len()), (active, 0), "{left:?}");
             assert_eq!(status.observed_generation, 2);

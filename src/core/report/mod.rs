@@ -53,7 +53,7 @@ pub enum NextAttempt {
     After(Duration),
 }
 
-/// How soon what is due is attempted again, however long the server asks to wait.
+/// How soon what is due is attempted again, regardless of the wait that the server requests.
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports an outcome to each declaration of the snapshot, in the same order.
@@ -68,7 +68,8 @@ pub fn reports(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory) -> V
         .collect()
 }
 
-/// What is reported about the declarations whose spec no status speaks of yet, while their grants are being carried out.
+/// What is reported about the declarations whose spec no status describes yet, while their grants are being carried
+/// out.
 pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Vec<(String, Report)> {
     let observed = observation.and_then(|observation| observation.member.as_ref());
     let outcome = PassOutcome {
@@ -86,7 +87,7 @@ pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: 
         .map(|(declaration, evaluated)| {
             let of = ReportInputs { snapshot, outcome: &outcome, memory, layers: &layers, declaration, evaluated };
             let mut report = of.reported(ready_condition.clone());
-            // A removal may be under way: the record stays as it is until that is known.
+            // A removal may be in progress: the record is kept as it is until that is known.
             let shown = entries(observed);
             report.status.managed_roles = evaluated.renames.written(&evaluated.layer.managed, shown);
             (declaration.uid().to_owned(), report)
@@ -101,7 +102,7 @@ pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, report
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
         PassEnd::Failed { error, .. } => match error.retry() {
-            // What is due is attempted regardless of how long the server asks to wait, one request at a time.
+            // What is due is attempted regardless of the wait that the server requests, one request at a time.
             Retry::After(delay) if due => NextAttempt::After(delay.min(ATTEMPT_EVERY)),
             Retry::After(delay) => NextAttempt::After(delay),
             Retry::Backoff | Retry::Terminal if due => NextAttempt::Soon,
@@ -121,7 +122,7 @@ pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, report
     }
 }
 
-/// The next instant after which a report would be another one.
+/// The next instant after which the report would be different.
 pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
     let edges = reports.iter().filter(|report| !report.is_released).map(|report| &report.status).flat_map(|status| {
         [status.next_transition_time, status.unanswered_until, status::patience_ends(&status.conditions)]

@@ -62,14 +62,14 @@ impl ReportInputs<'_> {
     }
 
     /// A membership that is kept without access is mentioned, because a user who finds it in the provider's list would
-    /// take it for a forgotten removal.
+    /// consider it a missed removal.
     fn converged(&self) -> ReadyCondition {
         let declared = |role: &str| self.layer().has_in_effect(role, self.now());
         let role = self.capabilities().empty_role.filter(|role| !declared(role)).unwrap_or_default();
         let kept = self.member().flatten().is_some_and(|member| self.capabilities().is_without_access(member));
         let message = match kept && !role.is_empty() {
             true => format!(
-                "the provider holds what is declared; the membership stays with the role {role:?}, which gives nothing"
+                "the provider holds what is declared; the membership remains with the role {role:?}, which grants nothing"
             ),
             false => "the provider holds what is declared".to_owned(),
         };
@@ -82,7 +82,7 @@ impl ReportInputs<'_> {
         let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, self.now()));
         let (former, present) = renamed.next()?;
         let message = format!(
-            "the role {former:?} was renamed to {present:?} at the provider: what was granted stays in force under the new name; write {present:?} in spec.roles to keep it, or remove {former:?} from spec.roles to revoke it"
+            "the role {former:?} was renamed to {present:?} at the provider: what was granted remains in force under the new name; write {present:?} in spec.roles to keep it, or remove {former:?} from spec.roles to revoke it"
         );
         Some(ReadyCondition::new(Reason::RoleNotFound, message))
     }
@@ -100,11 +100,11 @@ impl ReportInputs<'_> {
         let message = match self.snapshot.clocks {
             Agreement::Agree => return None,
             Agreement::Differ(skew) => format!(
-                "the provider's clock is about {} s off the operator's, so that no temporary role is begun: set both clocks right",
+                "the provider's clock is about {} s off the operator's, so that no temporary role is started: correct the clocks",
                 // Rounded to half a minute, so that the message stays the same from pass to pass.
                 (skew.unsigned_abs().as_secs() + 15) / 30 * 30
             ),
-            Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
+            Agreement::Unknown => "the provider's clock is not known, so that no temporary role is started: its responses need a Date header, which a proxy in between may have removed".to_owned(),
         };
         begins_temporary(self.evaluated, &BTreeSet::new(), self.snapshot)
             .then(|| ReadyCondition::new(Reason::Progressing, message))

@@ -73,7 +73,7 @@ pub fn conditions(
     conditions
 }
 
-/// As [`conditions`], but Ready is False at once where the reason would leave it Unknown for a while.
+/// As [`conditions`], but Ready is False immediately if the reason would leave it Unknown at first.
 pub fn not_ready(
     old: &[Condition],
     ready_condition: &ReadyCondition,
@@ -175,15 +175,15 @@ fn was_to_come(known: Option<&RoleStatus>, new_since: Option<Timestamp>, end: Op
 }
 
 /// The message in `status.roles` of a role whose window ended before it could be granted.
-pub const NOT_GRANTED: &str = "not granted: its window ended before it could be";
+pub const NOT_GRANTED: &str = "not granted: its window ended before the grant was possible";
 
 /// The roles that a status reports as not granted for the first time.
 pub fn missed<'a>(old: &'a [RoleStatus], new: &'a [RoleStatus]) -> impl Iterator<Item = &'a RoleStatus> {
-    let says = |role: &RoleStatus| role.message.as_deref() == Some(NOT_GRANTED);
-    let said = move |role: &RoleStatus| {
-        old.iter().any(|old| says(old) && (&old.role, old.expiration_time) == (&role.role, role.expiration_time))
+    let is_missed = |role: &RoleStatus| role.message.as_deref() == Some(NOT_GRANTED);
+    let was_missed = move |role: &RoleStatus| {
+        old.iter().any(|old| is_missed(old) && (&old.role, old.expiration_time) == (&role.role, role.expiration_time))
     };
-    new.iter().filter(move |role| says(role) && !said(role))
+    new.iter().filter(move |role| is_missed(role) && !was_missed(role))
 }
 
 /// Adds the message that the state alone does not express. `known`: the former status of the role. `missed`: the role
@@ -193,7 +193,7 @@ fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now:
     let known = known.filter(|known| known.expiration_time == role.expiration_time);
     let message = match (role.state, known) {
         (RoleState::Active | RoleState::Shared, _) if ended => Some(
-            "overdue: the end has passed, and the role could not be removed yet; the condition Ready says why"
+            "overdue: the end has passed, and the role could not be removed yet; the condition Ready has the reason"
                 .to_owned(),
         ),
         (RoleState::Expired, _) if missed => Some(NOT_GRANTED.to_owned()),
@@ -203,8 +203,8 @@ fn with_message(role: RoleStatus, known: Option<&RoleStatus>, missed: bool, now:
     RoleStatus { message, ..role }
 }
 
-/// `status.roles` of an object that does not count and was admitted before: the recorded roles stay with their ends, or
-/// with earlier ends where the spec brought the end of `recorded` forward.
+/// `status.roles` of an object that does not count and was admitted before: the recorded roles are kept with their
+/// ends, or with earlier ends if the spec brought the end of `recorded` forward.
 pub fn frozen_roles(
     old: &[RoleStatus],
     recorded: &[ManagedRole],

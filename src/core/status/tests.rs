@@ -99,7 +99,7 @@ fn who_waits_is_ready_unknown_for_five_minutes_and_then_false() {
     assert_eq!(patience_ends(&failed), None, "nothing changes any more by waiting");
     let still = say(&failed, Reason::Unreachable, at(900));
     assert_eq!(brief(&still), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
-    // An object that was ready, or stalled for another reason, has five minutes of its own.
+    // An object that was ready, or stalled for another reason, has its own five minutes.
     for before in [Reason::Converged, Reason::RoleNotFound] {
         let found = say(&say(&[], before, at(0)), Reason::Unreachable, at(1000));
         assert_eq!(brief(&found), [("Ready", "Unknown", 1000), ("Reconciling", "True", 1000)], "{before}");

@@ -21,7 +21,7 @@ use super::record::Record;
 use super::snapshot::{Declaration, Observation, Snapshot};
 use crate::api::Reason;
 
-/// How often a write is repaired before that is reported.
+/// How often a write is repaired before it is reported.
 const REPAIRS: u32 = 2;
 
 /// The next thing to do for a target.
@@ -39,7 +39,7 @@ pub enum Step {
     Observe(Observe),
     /// Send a write.
     Apply(Box<PlannedWrite>),
-    /// Ask the provider why a member that it accepted is not listed.
+    /// Determine why a member that the provider accepted is not listed.
     Explain(Urgency),
     /// Report the result to each declaration, and wait.
     Report(Box<PassOutcome>),
@@ -50,7 +50,7 @@ pub enum Step {
 pub struct Release {
     /// The uid of the object.
     pub uid: String,
-    /// An administrator decided that the access stays.
+    /// An administrator decided that the access remains.
     pub is_abandoned: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Observe {
     pub need: ListReason,
 }
 
-/// The next step, with what its requests are charged to.
+/// The next step, with the quota share of its requests.
 #[derive(Clone, Debug)]
 pub struct NextStep {
     pub step: Step,
@@ -97,7 +97,7 @@ pub struct PassOutcome {
 pub enum PassEnd {
     /// Nothing is left to do, or what is left waits.
     Settled,
-    /// The provider was not asked: no declaration may grant anything, and none holds anything that is due.
+    /// No request was sent: no declaration may grant anything, and none holds anything that is due.
     NotAsked,
     /// A request failed or was refused.
     Failed {
@@ -112,8 +112,8 @@ pub enum PassEnd {
     Contested,
 }
 
-/// Takes in the snapshot and what was observed last, and decides what to do next. Also returns the write that the
-/// observation confirms.
+/// Records the snapshot and the last observation in the memory, and decides what to do next. Also returns the write
+/// that the observation confirms.
 pub fn decide(
     snapshot: &Snapshot,
     observation: Option<&Observation>,
@@ -150,13 +150,13 @@ pub fn urgency(declaration: &Declaration, evaluated: &DeclarationEvaluation, now
 }
 
 /// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
-/// the provider is not asked on its behalf, because the credential does not belong to its namespace.
+/// no request is sent on its behalf, because the credential does not belong to its namespace.
 pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, evaluated: &DeclarationEvaluation) -> bool {
     let layer = &evaluated.layer;
     let provider = &snapshot.provider;
     if provider.unready.is_some() {
         let ends = layer.managed.values().any(|term| term.ended(snapshot.now));
-        // While its provider object is gone, a deletion waits.
+        // Without its provider object, a deletion waits.
         let leaves = layer.phase == Phase::Leaves && (!provider.is_gone || declaration.is_left_behind);
         return ends || leaves;
     }

@@ -100,11 +100,11 @@ impl<'a> Situation<'a> {
         self.observation?.member.as_ref()
     }
 
-    /// The list failed. What is due is removed based on the last known row, if that gives no access to anybody; the next
-    /// list confirms it.
+    /// The list failed. What is due is removed based on the last known row, if that grants no access; the next list
+    /// confirms it.
     fn unlisted(&self, error: &Error) -> Step {
         let attempt = &self.memory.attempt;
-        // Without a last known row, nobody knows what else the member holds.
+        // Without a last known row, the member's other roles are unknown.
         let end = self.plan.end_unlisted().filter(|_| self.observation.is_some() && !attempt.ended_unlisted);
         if let (None, None, Some(end)) = (&attempt.sent, &attempt.refusal, end) {
             return self.apply(end.clone(), WritePurpose::EndUnlisted, self.plan.urgency_of_removals());
@@ -115,7 +115,7 @@ impl<'a> Situation<'a> {
         }
     }
 
-    /// A write was answered: a list has to show it, and it is repeated if it was lost.
+    /// A write received a response: a list has to show it, and it is repeated if it was lost.
     fn confirm(&self, sent: &SentWrite) -> Step {
         let SentWrite { apply, .. } = sent;
         if !sent.is_late {
@@ -244,7 +244,7 @@ impl<'a> Situation<'a> {
         if !records.is_empty() && !change.is_some_and(|change| self.is_overdue(change)) {
             let end = plan.end_unlisted().filter(|_| !attempt.ended_unlisted);
             return match end {
-                // The records failed. What is due ends all the same, if that gives no access to anybody.
+                // The records failed. What is due ends nevertheless, if that grants no access.
                 Some(end) if attempt.unrecorded => {
                     self.apply(end.clone(), WritePurpose::EndUnlisted, plan.urgency_of_removals())
                 }
@@ -270,8 +270,8 @@ impl<'a> Situation<'a> {
         if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
             return self.report(PassEnd::Contested);
         }
-        // What somebody has added since the list must not be removed where no allow rule permits it. A creation is refused
-        // if there is a member.
+        // Roles that another writer has added since the list must not be removed unless an allow rule permits it. A
+        // creation is refused if there is a member.
         let is_governed = self.snapshot.provider.cluster.is_some() && !matches!(change, Change::Create(_));
         if (plan.needs_fresh() || is_governed)
             && let Some(not_before) = self.fresh_since(attempt.planned)
@@ -326,8 +326,8 @@ impl<'a> Situation<'a> {
         self.report(PassEnd::Failed { error: error.clone(), by_change: true, removed: *removed })
     }
 
-    /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than an
-    /// observation may be. An end or a revocation is always tried again.
+    /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than
+    /// an observation may be. An end or a revocation is always retried.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
         let stalled = self.memory.stalled.as_ref()?;
         let same = stalled.requested_by == self.requested_by()
@@ -463,8 +463,8 @@ fn is_same(a: &Change, b: &Change) -> bool {
 }
 
 /// Whether the provider may accept a fallback after `error`. If the credential may grant nothing, every list of roles
-/// is refused, and no single entry is the reason. Then the whole membership may be removed, but only if that takes away
-/// nothing from others.
+/// is refused, and no single entry is the reason. Then the whole membership may be removed, but only if that revokes no
+/// unmanaged role.
 fn is_worth_a_try(plan: &Plan, fallback: &Change, error: &Error) -> bool {
     match (error, fallback) {
         (Error::MayNotGrant { .. }, Change::Remove) => !plan.removal_takes_others(),

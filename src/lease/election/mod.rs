@@ -68,7 +68,7 @@ impl LeaseTerms {
 /// The contents of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRecord {
-    /// The holder. `None`: nobody holds it.
+    /// The holder. `None`: it has no holder.
     pub holder: Option<String>,
     /// When it was renewed, by the holder's clock. The value is only compared, never interpreted.
     pub renewed: Option<Timestamp>,
@@ -170,8 +170,8 @@ impl Election {
             return LeaseStep::Lost { to: to.clone() };
         }
         if let Some(began) = self.ours {
-            // A lease that has expired is renewed too: this process still holds it if nobody has written it since,
-            // which the resourceVersion ensures.
+            // A lease that has expired is renewed too: this process still holds it if no other replica has written it
+            // since, which the resourceVersion ensures.
             let due = began + self.terms.renew_every();
             return if now >= due { LeaseStep::Take } else { LeaseStep::Wait(due) };
         }

@@ -72,7 +72,11 @@ fn what_is_ours_counts_from_before_it_was_asked_for_and_is_renewed_in_time() {
     assert_eq!(election.until(), Some(after(origin, 52.0)));
     assert_eq!(election.step(after(origin, 6.9)), LeaseStep::Wait(after(origin, 7.0)));
     assert_eq!(election.step(after(origin, 7.0)), LeaseStep::Take);
-    assert_eq!(election.step(after(origin, 500.0)), LeaseStep::Take, "nobody has written it: it may still be ours");
+    assert_eq!(
+        election.step(after(origin, 500.0)),
+        LeaseStep::Take,
+        "no other replica has written it: it may still be ours"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An answer, and what may be said about it.
+//! A response, and what of it may be shown.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::text;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 
-/// The request that an answer or a failure belongs to, for messages.
+/// The request that a response or a failure belongs to, for messages.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
     /// `Infisical` or `ZITADEL`.
@@ -29,33 +29,33 @@ pub struct RequestInfo {
 }
 
 impl RequestInfo {
-    /// What is known about a request of this kind whose answer didn't come or made no sense.
+    /// The effect of a request of this kind whose response is missing or invalid.
     pub fn effect_unknown(&self) -> Effect {
         if self.writes { Effect::Unknown } else { Effect::None }
     }
 
-    /// [`Error::Unreachable`] with `what` happened and the place.
+    /// [`Error::Unreachable`] with `what` happened, and where.
     pub fn unreachable(&self, what: &str, effect: Effect) -> Error {
         let Self { provider, endpoint, method, route, .. } = self;
         Error::Unreachable { message: format!("{provider} at {endpoint} {what} ({method} {route})"), effect }
     }
 }
 
-/// What a server answered, bounded in size.
+/// A server's response, bounded in size.
 pub struct Response {
     pub status: u16,
-    /// What `Retry-After` asks for, at most an hour.
+    /// The wait that `Retry-After` requests, at most an hour.
     pub retry_after: Option<Duration>,
     pub body: Vec<u8>,
-    /// The request it answers.
+    /// The request it belongs to.
     pub context: RequestInfo,
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) content_type: String,
     pub(super) secrets: Vec<SecretString>,
 }
 
-/// What to try where a server answers as if it wasn't the provider: a URL with a path, as of a page in the browser or of
-/// the API itself (`/api`), is seldom meant. `None`: it has none.
+/// What to try if a server responds as if it wasn't the provider: a URL with a path, as of a page in the browser or of
+/// the API itself (`/api`), is seldom intended. `None`: the URL has no path.
 pub fn url_hint(endpoint: &str) -> Option<String> {
     let url = url::Url::parse(endpoint).ok()?;
     let path = url.path().trim_end_matches('/');
@@ -63,7 +63,7 @@ pub fn url_hint(endpoint: &str) -> Option<String> {
     (!path.is_empty()).then(|| {
         format!(
             "the URL ends in {path:?}, and the paths of the API are added to it: unless the provider is served below that, \
-             make the provider object again with {origin} alone"
+             create the provider object again with {origin} alone"
         )
     })
 }
@@ -87,17 +87,17 @@ impl Response {
         (200..300).contains(&self.status)
     }
 
-    /// The body as a JSON object. Anything else is [`Error::Unreachable`]: HTML with 200, half a body, another shape. Of a write
-    /// it isn't known whether it was carried out.
+    /// The body as a JSON object. Anything else is [`Error::Unreachable`]: HTML with 200, an incomplete body, another
+    /// shape. Whether a write was carried out is then unknown.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        // A struct would take an array for its fields in order.
+        // A struct would accept an array as its fields in order.
         match self.body.trim_ascii_start().starts_with(b"[") {
             true => Err(self.nonsense("JSON of another shape (line 1, column 1)")),
             false => self.read(),
         }
     }
 
-    /// The body as an array, where that is what a server answers.
+    /// The body as an array, if the server responds with one.
     pub fn array<T: DeserializeOwned>(&self) -> Result<Vec<T>, Error> {
         self.read()
     }
@@ -118,19 +118,19 @@ impl Response {
         })
     }
 
-    /// [`Error::Unreachable`]: the answer makes no sense, it was `what`.
+    /// [`Error::Unreachable`]: the response is invalid, it was `what`.
     pub fn nonsense(&self, what: &str) -> Error {
         let hint = url_hint(&self.context.endpoint)
-            .unwrap_or_else(|| "check that the URL is the provider's own and what stands before it".to_owned());
-        let said = format!("answered {} with {what}: {hint}", self.status);
-        self.context.unreachable(&said, self.context.effect_unknown())
+            .unwrap_or_else(|| "check that the URL is the provider's own, and any proxy in front of it".to_owned());
+        let what = format!("answered {} with {what}: {hint}", self.status);
+        self.context.unreachable(&what, self.context.effect_unknown())
     }
 
-    /// What the body says of an error: `message` (also the messages of a list of them), else `error_description`,
-    /// else `error`, filtered. Empty where it has none of them.
-    pub fn said(&self) -> String {
-        let said: ErrorText = serde_json::from_slice(&self.body).unwrap_or_default();
-        let text = [said.message, said.error_description, said.error]
+    /// The body's error text: `message` (also the messages of a list of them), else `error_description`, else `error`,
+    /// filtered. Empty if it has none of them.
+    pub fn error_text(&self) -> String {
+        let error: ErrorText = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = [error.message, error.error_description, error.error]
             .iter()
             .map(messages)
             .find(|text| !text.is_empty())
@@ -138,13 +138,13 @@ impl Response {
         self.filtered(&text)
     }
 
-    /// The server's own id of the request, where an error names one (Infisical: `reqId`), for logs.
+    /// The server's own id of the request, if an error has one (Infisical: `reqId`), for logs.
     pub(super) fn server_id(&self) -> Option<String> {
-        let said: ErrorText = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
-        said.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
+        let error: ErrorText = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
+        error.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
     }
 
-    /// A text of this answer, fit to be shown (see [`text::filtered`]): without the secrets of the request.
+    /// A text of this response, safe to be shown (see [`text::filtered`]): without the secrets of the request.
     pub fn filtered(&self, text: &str) -> String {
         text::filtered(text, &self.secrets.iter().collect::<Vec<_>>())
     }
@@ -152,7 +152,7 @@ impl Response {
 
 #[cfg(test)]
 impl Response {
-    /// An answer to a request that was never sent.
+    /// A response to a request that was never sent.
     pub(crate) fn made_up(status: u16, writes: bool, retry_after: Option<Duration>, body: &str) -> Self {
         let context = RequestInfo {
             provider: "Infisical",
@@ -174,7 +174,7 @@ impl std::fmt::Debug for Response {
     }
 }
 
-/// A text, or the `message` of each entry of a list with the place that it speaks of, as validation errors have it.
+/// A text, or the `message` of each entry of a list with the place that it refers to, as in validation errors.
 fn messages(value: &serde_json::Value) -> String {
     use serde_json::Value;
     match value {
@@ -210,7 +210,7 @@ mod tests {
         struct Rows {
             rows: Vec<u8>,
         }
-        for (content_type, body, says) in [
+        for (content_type, body, expected) in [
             ("text/html", "<html>hunter2", "with a web page"),
             ("application/json", "\n<!doctype html>hunter2", "with a web page"),
             ("application/json", "", "with nothing"),
@@ -220,7 +220,7 @@ mod tests {
         ] {
             let error = answer(true, content_type, body).json::<Rows>().unwrap_err();
             let text = error.to_string();
-            assert!(text.contains(says), "{body}: {text}");
+            assert!(text.contains(expected), "{body}: {text}");
             assert!(!text.contains("hunter2"), "{body}: {text}");
             assert_eq!(error.effect(), Effect::Unknown, "{body}");
             let read = answer(false, content_type, body).json::<Rows>().unwrap_err();
@@ -242,7 +242,7 @@ mod tests {
             ("<html>", ""),
             ("[]", ""),
         ] {
-            assert_eq!(answer(false, "", body).said(), shown, "{body}");
+            assert_eq!(answer(false, "", body).error_text(), shown, "{body}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A provider's URL in its one form, and which URLs may be used at all.
+//! A provider's URL in its canonical form, and which URLs may be used.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use url::{Host, Url};
 use crate::provider::address::{self, Cidr};
 use crate::transport::Proxies;
 
-/// A provider's URL in its one form: `https://host[:port][/path]`, the host in lower case, no default port, no slash
-/// at the end. Two spellings of one server are one endpoint.
+/// A provider's URL in its canonical form: `https://host[:port][/path]`, the host in lower case, no default port, no
+/// slash at the end. Two spellings of one server are one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Endpoint {
     text: String,
@@ -40,14 +40,14 @@ impl Endpoint {
         if !matches!(url.scheme(), "https" | "http") {
             return Err(UrlError("the URL's scheme is neither https nor http: write https://…".to_owned()));
         }
-        // Checked before anything of the URL is shown: what stands here may be a password.
+        // Checked before anything of the URL is shown: this part may be a password.
         if !url.username().is_empty() || url.password().is_some() {
             return Err(UrlError(
-                "the URL carries a user name or password: write it without, the credential belongs in auth".to_owned(),
+                "the URL has a user name or password: write it without, the credential belongs in auth".to_owned(),
             ));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(UrlError("the URL carries a query or fragment: leave out what follows ? or #".to_owned()));
+            return Err(UrlError("the URL has a query or fragment: remove what follows ? or #".to_owned()));
         }
         Self::normal(url)
     }
@@ -69,7 +69,7 @@ impl Endpoint {
         Ok(Self { text, url })
     }
 
-    /// The URL as text, as it stands in `status.target.endpoint`.
+    /// The URL as text, as in `status.target.endpoint`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -79,7 +79,7 @@ impl Endpoint {
         self.url.host_str().unwrap_or_default()
     }
 
-    /// The address, where the host is one.
+    /// The address, if the host is one.
     pub fn address(&self) -> Option<IpAddr> {
         match self.url.host() {
             Some(Host::Ipv4(address)) => Some(address.into()),
@@ -93,16 +93,16 @@ impl Endpoint {
         self.url.scheme() == "https"
     }
 
-    /// The URL with `segments` behind its own path, each encoded so that it stays one segment.
+    /// The URL with `segments` appended to its own path, each encoded so that it remains one segment.
     pub(super) fn with_path<'a>(&self, segments: impl Iterator<Item = &'a str>) -> Result<Url, UrlError> {
         let mut url = self.url.clone();
         {
             let mut path = url.path_segments_mut().map_err(|()| UrlError("the URL can't have a path".to_owned()))?;
             path.pop_if_empty();
             for segment in segments {
-                // The URL standard gives these a meaning of their own, encoded or not.
+                // The URL standard gives these a special meaning, encoded or not.
                 if segment.is_empty() || segment == "." || segment == ".." {
-                    return Err(UrlError(format!("{segment:?} can't stand in a path: write the id")));
+                    return Err(UrlError(format!("{segment:?} can't be part of a path: write the id")));
                 }
                 path.push(segment);
             }
@@ -120,14 +120,14 @@ impl fmt::Display for Endpoint {
 /// Which URLs may be used (docs/security.md, "What stops them").
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Hosts that may be spoken to without TLS (`--allow-http=HOST`), without port.
+    /// Hosts that may be called without TLS (`--allow-http=HOST`), without port.
     pub allow_http: Vec<String>,
-    /// Ranges that may be spoken to although they would be refused (`--allow-address=CIDR`).
+    /// Ranges that may be called although they would be refused (`--allow-address=CIDR`).
     pub allow_address: Vec<Cidr>,
-    /// The only hosts that may be spoken to (`--allowed-hosts`); `None`: any.
+    /// The only hosts that may be called (`--allowed-hosts`); `None`: any.
     pub allowed_hosts: Option<Vec<String>>,
-    /// The way there. Where addresses are restricted, a proxy is used only where hosts are named above: behind it no
-    /// address can be checked.
+    /// The proxies. If addresses are restricted, a proxy is used only if hosts are named above: behind it no address
+    /// can be checked.
     pub proxies: Proxies,
     /// Whether loopback, link-local, metadata and such addresses are refused: true for namespaced providers.
     pub restrict_addresses: bool,
@@ -140,8 +140,8 @@ impl Policy {
         Some(&self.proxies).filter(|proxies| usable && !proxies.is_empty())
     }
 
-    /// Whether `endpoint` may be used, as far as can be told without asking the name service. The addresses of a
-    /// name are checked where it is resolved.
+    /// Whether `endpoint` may be used, as far as this can be determined without resolving a name. The addresses of a
+    /// name are checked when it is resolved.
     pub fn check(&self, endpoint: &Endpoint) -> Result<(), UrlError> {
         let host = endpoint.host();
         if !endpoint.is_https() && !names(&self.allow_http, host) {
@@ -155,7 +155,7 @@ impl Policy {
         endpoint.address().map_or(Ok(()), |address| self.check_address(host, address))
     }
 
-    /// Whether `host` may be spoken to at `address`.
+    /// Whether `host` may be called at `address`.
     pub(super) fn check_address(&self, host: &str, address: IpAddr) -> Result<(), UrlError> {
         if !self.restrict_addresses {
             return Ok(());
@@ -164,13 +164,13 @@ impl Policy {
             None => Ok(()),
             Some(what) => Err(UrlError(format!(
                 "the host {host} is at {address}, {what}, which a namespaced provider may not use: \
-                 start the operator with --allow-address={address} if it is meant"
+                 start the operator with --allow-address={address} if that is intended"
             ))),
         }
     }
 }
 
-/// Whether `host` is one of `hosts`, whatever the case, a dot at the end or brackets.
+/// Whether `host` is one of `hosts`, ignoring case, a trailing dot and brackets.
 fn names(hosts: &[String], host: &str) -> bool {
     let bare = |h: &str| h.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
     hosts.iter().any(|allowed| bare(allowed) == bare(host))
@@ -210,9 +210,9 @@ mod tests {
             ("https://example.com/#hunter2", "query or fragment"),
             ("https://", "https://app.example.com"),
         ];
-        for (text, says) in cases {
+        for (text, expected) in cases {
             let error = Endpoint::parse(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{text}: {error}");
+            assert!(error.contains(expected), "{text}: {error}");
             assert!(!error.contains("hunter2"), "{text}: {error}");
         }
     }
@@ -245,7 +245,7 @@ mod tests {
             let answer = policy.check(&Endpoint::parse(url).unwrap());
             match refused {
                 None => assert_eq!(answer, Ok(()), "{url}"),
-                Some(says) => assert!(answer.unwrap_err().to_string().contains(says), "{url}"),
+                Some(expected) => assert!(answer.unwrap_err().to_string().contains(expected), "{url}"),
             }
         }
     }

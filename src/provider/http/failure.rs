@@ -1,4 +1,4 @@
-//! What a failure to send means, in words that show nothing secret.
+//! What a failure to send means, in messages without secrets.
 
 use std::error::Error as StdError;
 
@@ -10,7 +10,7 @@ use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::telemetry::RequestOutcome;
 
-/// What a failure to send means: without a connection nothing was sent, later nobody knows.
+/// What a failure to send means: without a connection nothing was sent; after that the effect is unknown.
 pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> (RequestOutcome, Error) {
     if let Some(refusal) = source::<UrlError>(error) {
         return (RequestOutcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
@@ -18,28 +18,33 @@ pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> (Request
     let cause = cause(error);
     if error.is_connect() || error.is_builder() {
         let check = if cause.contains("certificate") {
-            "check that its certificate is for this host and hasn't expired; where it is of an authority of your own, \
-             give that in spec.caBundle"
+            "check that its certificate is for this host and hasn't expired; if a private authority issued it, set that \
+             authority in spec.caBundle"
         } else {
-            "check the URL, that the server is up, and what lies between (network policy, proxy)"
+            "check the URL, that the server is up, and what is in between (network policy, proxy)"
         };
         (RequestOutcome::NotSent, context.unreachable(&format!("can't be reached: {cause}: {check}"), Effect::None))
     } else {
-        (RequestOutcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
+        (
+            RequestOutcome::Broken,
+            context.unreachable(&format!("dropped the connection: {cause}"), context.effect_unknown()),
+        )
     }
 }
 
-/// The same of a server in this process.
+/// The same for a server in this process.
 pub(super) fn no_answer(no_answer: NoResponse, context: &RequestInfo) -> (RequestOutcome, Error) {
     match no_answer {
         NoResponse::NotConnected => (RequestOutcome::NotSent, context.unreachable("can't be reached", Effect::None)),
-        NoResponse::BrokenOff => (RequestOutcome::Broken, context.unreachable("broke off", context.effect_unknown())),
+        NoResponse::BrokenOff => {
+            (RequestOutcome::Broken, context.unreachable("dropped the connection", context.effect_unknown()))
+        }
     }
 }
 
-/// A redirect isn't followed: the credential would go where nobody meant it to.
+/// A redirect isn't followed: the credential would be sent to an unintended server.
 pub(super) fn redirected(answer: &Response, location: Option<&str>) -> Error {
-    // What follows the path may hold a code or a token.
+    // What follows the path may contain a code or a token.
     let target = location.and_then(|l| l.split(['?', '#']).next()).unwrap_or("nowhere");
     let what = format!(
         "answered {} and points to {}, which isn't followed with a credential: write the URL that it points to, if it is \
@@ -62,7 +67,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
         next = source.source();
     }
     if causes.is_empty() {
-        causes.push(if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned());
+        causes.push(if error.is_timeout() { "no response in time" } else { "no response" }.to_owned());
     }
     text::filtered(&causes.join(": "), &[])
 }

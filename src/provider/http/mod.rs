@@ -1,8 +1,8 @@
-//! The one HTTP client of both providers: what may be called, how long and how large an answer may be, and what of
-//! it may be shown.
+//! The HTTP client of both providers: what may be called, how long and how large a response may be, and what of it may
+//! be shown.
 //!
-//! A provider makes one [`Server`] from the [`Client`] and calls it under a [`Permit`]. A failure here says whether the
-//! request may have been carried out; what an answer *means* is for the provider's own module to say.
+//! A provider makes one [`Server`] from the [`Client`] and calls it under a [`Permit`]. A failure here states whether
+//! the request may have been carried out; what a response *means* is decided by the provider's own module.
 
 mod answer;
 mod endpoint;
@@ -46,19 +46,19 @@ use observer::Watch;
 use rate_limit::{RateLimit, rate_limit};
 use wire::Destination;
 
-/// How long a connection may take to come about, name service and TLS included.
+/// How long a connection may take to be established, name service and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer may take to begin, from asking for a connection. Long enough for an Infisical without its Redis,
-/// which answers after ten seconds or never (outages.json).
+/// How long a response may take to begin, from requesting a connection. Long enough for an Infisical without its Redis,
+/// which responds after ten seconds or never (outages.json).
 pub const BEGIN_LIMIT: Duration = Duration::from_secs(20);
-/// The most bytes of an answer.
+/// The most bytes of a response.
 pub const ANSWER_LIMIT: usize = 1 << 20;
 /// The most bytes of a list.
 pub const LIST_LIMIT: usize = 64 << 20;
 /// How long an unused connection is kept. Shorter than the limits of the usual servers and load balancers (60 s and
 /// more): a request that meets a connection just being closed is a write of unknown outcome.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
-/// How long to wait where a server says that there were too many requests and not how long to wait.
+/// How long to wait if a server reports too many requests without a time to wait.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Connections to servers under one [`Policy`]. Cheap to clone; clones share their connections.
@@ -72,9 +72,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client under `policy` that tells `observer` of each request.
-    ///
-    /// Fails where the system's certificate authorities or the proxies can't be read.
+    /// A client under `policy` that reports each request to `observer`. Fails if the system's certificate authorities
+    /// or the proxies can't be read.
     pub fn new(policy: Policy, observer: Arc<dyn Observer>) -> Result<Self, Error> {
         // Another client of this process may have installed it: that is the same provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -89,12 +88,12 @@ impl Client {
         Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
     }
 
-    /// Whether certificates are checked with the authorities that are compiled in, since the system has none.
+    /// Whether certificates are verified with the compiled-in authorities because the system has none.
     pub fn trusts_compiled_in(&self) -> bool {
         self.wire.trusts_compiled_in()
     }
 
-    /// A client of servers in this process, by a clock of their own.
+    /// A client of servers in this process, with their own clock.
     pub fn in_process(
         policy: Policy,
         observer: Arc<dyn Observer>,
@@ -105,7 +104,7 @@ impl Client {
         Self { wire, policy, observer, leadership: Leadership::alone(), clock }
     }
 
-    /// The same connections, writing only while `leadership` leaves the time for it.
+    /// The same connections, writing only while `leadership` leaves enough time.
     pub fn led_by(&self, leadership: Arc<Leadership>) -> Self {
         Self { leadership, ..self.clone() }
     }
@@ -115,7 +114,7 @@ impl Client {
         self.leadership.leads(Instant::now())
     }
 
-    /// A client with connections of its own that takes only certificates of these authorities, not of the system's.
+    /// A client with separate connections that accepts only certificates of these authorities, not of the system's.
     pub fn trusting(&self, trust: &Trust) -> Result<Self, Error> {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
     }
@@ -140,12 +139,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it is.
+    /// The server's address.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What our own wall clock shows.
+    /// The local wall clock.
     pub fn now(&self) -> Timestamp {
         self.client.clock.now()
     }
@@ -155,18 +154,15 @@ impl Server {
         *self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How far the server's clock is certainly ahead of ours.
+    /// By how much the server's clock is certainly ahead of the local clock.
     pub fn clock_skew(&self) -> Option<SignedDuration> {
         self.clock().map(|clock| clock.skew(self.now(), Instant::now().into_std()))
     }
 
-    /// Sends a request and reads its whole answer, whatever its status; only 3xx is an error, since no redirect is
-    /// followed. An answer that asks to wait pauses the permit's quota.
-    ///
-    /// Only the leader asks anything, and it sends what [writes](Request::reads) only while the lease outlasts all of it:
-    /// this is the one place that looks, just before sending.
-    ///
-    /// One permit is one request: for each further one under it, [`Permit::charge`] comes first.
+    /// Sends a request and reads its complete response, with any status; only 3xx is an error, since no redirect is
+    /// followed. A response that requests a wait pauses the permit's quota. Only the leader sends requests, and it
+    /// sends [writes](Request::reads) only if the lease outlasts them: this is the only place that checks it, just
+    /// before sending. One permit is one request: before each further one under it, call [`Permit::charge`].
     pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Response, Error> {
         let context = RequestInfo {
             provider: self.provider,
@@ -189,7 +185,7 @@ impl Server {
             began: Instant::now(),
         };
         let request_id = context.request_id.clone();
-        // Sign-ins are counted for themselves (rate-limit.json, "login, request 200").
+        // Sign-ins are counted separately (rate-limit.json, "login, request 200").
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
         let (outcome, result) = match self.prepare(&request, &context) {
             Err(error) => (RequestOutcome::NotSent, Err(error)),
@@ -200,8 +196,7 @@ impl Server {
             Ok(_) if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) => {
                 // Of several requests of one change the first may have been carried out.
                 let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };
-                let what =
-                    "isn't called: this replica's lease leaves no time for a write; tried again when it is renewed";
+                let what = "isn't called: this replica's lease leaves no time for a write; retried when it is renewed";
                 (RequestOutcome::NotSent, Err(context.unreachable(what, effect)))
             }
             Ok(prepared) => {
@@ -210,11 +205,11 @@ impl Server {
             }
         };
         watch.observed.outcome = outcome;
-        // The ids stand here and in no message: a condition that names another one after each try would be written after
-        // each try.
+        // The ids are logged here and are in no message: a condition with a new id after each try would be written
+        // after each try.
         let ObservedRequest { method, route, .. } = watch.observed;
         let answer_id = result.as_ref().ok().and_then(Response::server_id);
-        // Whom it is for, and with which provider object, is said by the spans around it.
+        // The spans around it name the target and the provider object.
         tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
         if let Ok(answer) = &result
             && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
@@ -245,7 +240,7 @@ impl Server {
         }
         let headers = request
             .headers(&context.request_id)
-            .ok_or_else(|| not_sent("isn't called: a header has characters that none may have".to_owned()))?;
+            .ok_or_else(|| not_sent("isn't called: a header has invalid characters".to_owned()))?;
         let method = reqwest::Method::from_bytes(context.method.as_bytes()).unwrap_or_default();
         let mut prepared = reqwest::Request::new(method, url);
         *prepared.headers_mut() = headers;
@@ -268,12 +263,12 @@ impl Server {
         let whole = async {
             let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.wire.send(prepared, &context)).await;
             let Ok(begun) = begins else {
-                let what = format!("gave no answer in {} s", BEGIN_LIMIT.as_secs());
+                let what = format!("did not respond within {} s", BEGIN_LIMIT.as_secs());
                 return Err((RequestOutcome::TimedOut, context.unreachable(&what, unknown)));
             };
             let mut response = begun?;
             self.note_clock(response.headers(), began.elapsed());
-            // What a refusal says is short, whatever was asked for.
+            // A refusal is short for every request.
             let long = request.list && response.status().is_success();
             let limit = if long { LIST_LIMIT } else { ANSWER_LIMIT };
             let body = read(&mut response, limit, &context).await?;
@@ -284,7 +279,7 @@ impl Server {
             Some(Ok(parts)) => parts,
             Some(Err((outcome, error))) => return (outcome, Err(error)),
             None => {
-                let what = format!("gave no whole answer in {} s", limit.as_secs());
+                let what = format!("did not respond completely within {} s", limit.as_secs());
                 return (RequestOutcome::TimedOut, Err(context.unreachable(&what, unknown)));
             }
         };
@@ -317,8 +312,8 @@ impl Server {
     }
 }
 
-/// As [`tokio::time::timeout`], and nothing of `future` runs after the limit: a process that was stopped in the middle,
-/// and goes on when its lease is another's, doesn't first send what it was about to.
+/// As [`tokio::time::timeout`], but nothing of `future` runs after the limit: a process that was suspended, and resumes
+/// when another replica holds the lease, doesn't send what it was about to send.
 async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     let end = Instant::now() + limit;
     let mut future = pin!(future);
@@ -351,7 +346,7 @@ async fn read(
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(too_large()),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => {
-                let what = format!("broke off in the middle of its answer: {}", cause(&error));
+                let what = format!("dropped the connection during its response: {}", cause(&error));
                 return Err((RequestOutcome::Broken, context.unreachable(&what, unknown)));
             }
         }

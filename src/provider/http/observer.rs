@@ -1,10 +1,10 @@
-//! Tells the metrics of each request.
+//! Reports each request to the metrics.
 
 use tokio::time::Instant;
 
 use crate::telemetry::{ObservedRequest, Observer};
 
-/// Tells the observer when dropped, so that a request that is given up counts as well.
+/// Reports to the observer when dropped, so that an abandoned request counts as well.
 pub(super) struct Watch<'a> {
     pub(super) observer: &'a dyn Observer,
     pub(super) observed: ObservedRequest<'a>,

@@ -1,5 +1,5 @@
-//! What `x-ratelimit-*` headers say, so that a refusal needn't come first (rate-limit.json: `x-ratelimit-limit: 60`,
-//! `x-ratelimit-remaining: 0`, `x-ratelimit-reset: 57`, seconds).
+//! The `x-ratelimit-*` headers, so that requests can wait before one is refused (rate-limit.json: `x-ratelimit-limit:
+//! 60`, `x-ratelimit-remaining: 0`, `x-ratelimit-reset: 57`, seconds).
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use reqwest::header::HeaderMap;
 
 use super::retry_after::LONGEST;
 
-/// A limit as the server counts it, for requests of the kind that was answered.
+/// A limit as the server counts it, for requests of this kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RateLimit {
     /// How many requests it allows.
     pub(super) limit: u32,
     /// How many of them are left.
     pub(super) remaining: u32,
-    /// After how long all of them are there again.
+    /// The time after which all of them are available again.
     pub(super) reset: Duration,
 }
 
-/// The headers' word; `None` where any of them is missing or none that is understood. Some servers write the reset as a
-/// point in time: what is longer than [`LONGEST`] is taken for one and left alone.
+/// The limit in the headers; `None` if any of them is missing or not understood. Some servers write the reset as a
+/// point in time: a value above [`LONGEST`] is considered one and ignored.
 pub(super) fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
     let number = |name| number(headers.get(name)?.to_str().ok()?);
     let reset = Duration::from_secs(number("x-ratelimit-reset")?);

@@ -24,7 +24,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// As it stands in the request.
+    /// As in the request.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -52,7 +52,7 @@ pub struct Request<'a> {
     pub(super) list: bool,
 }
 
-/// A body that isn't shown by Debug: it may hold a secret.
+/// A body that isn't shown by Debug: it may contain a secret.
 #[derive(Clone)]
 pub(super) struct Body {
     /// Its bytes, or why there are none.
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Body {
 
 impl<'a> Request<'a> {
     /// A request of `route`, the path's pattern: each `{…}` in it stands for one of the [`ids`](Self::id). Everything
-    /// but GET is taken for a write until [`reads`](Self::reads) says otherwise.
+    /// but GET counts as a write unless [`reads`](Self::reads) is called.
     pub fn new(method: Method, route: &'static str) -> Self {
         Self {
             method,
@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
         Self::new(Method::Get, route)
     }
 
-    /// The next id of the route, in order. It is encoded so that it stays one segment.
+    /// The next id of the route, in order. It is encoded so that it remains one segment.
     pub fn id(mut self, id: &'a str) -> Self {
         self.ids.push(id);
         self
@@ -107,7 +107,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The access token to present. It is redacted wherever the answer is shown.
+    /// The access token to present. It is redacted when the response is shown.
     pub fn bearer(mut self, token: &'a SecretString) -> Self {
         self.bearer = Some(token);
         self.hide(token)
@@ -119,7 +119,7 @@ impl<'a> Request<'a> {
         self.hide(secret)
     }
 
-    /// A secret that the answer may repeat: it is redacted wherever the answer is shown.
+    /// A secret that the response may repeat: it is redacted when the response is shown.
     pub fn hide(mut self, secret: &'a SecretString) -> Self {
         self.secrets.push(secret);
         self
@@ -139,20 +139,20 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Says that the request changes nothing although its method isn't GET (a search by POST, a sign-in): what became
-    /// of it when its answer is lost doesn't matter.
+    /// Marks a request that changes nothing although its method isn't GET (a search by POST, a sign-in): its effect
+    /// doesn't matter if its response is lost.
     pub fn reads(mut self) -> Self {
         self.writes = false;
         self
     }
 
-    /// Says that the answer is a list: it may have 64 MiB instead of 1 MiB.
+    /// Marks a request whose response is a list: it may have 64 MiB instead of 1 MiB.
     pub fn list(mut self) -> Self {
         self.list = true;
         self
     }
 
-    /// The headers; `None` where a value can't be one (a token with a line break).
+    /// The headers; `None` if a value is invalid (a token with a line break).
     pub(super) fn headers(&self, request_id: &str) -> Option<HeaderMap> {
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", HeaderValue::from_str(request_id).ok()?);

@@ -1,4 +1,4 @@
-//! The name service, with the policy's word on what it answers.
+//! The name service, whose results are restricted by the policy.
 
 use std::future::Future;
 use std::io;
@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use super::endpoint::{Policy, UrlError};
 use crate::transport::Proxies;
 
-/// What asking the name service comes to.
+/// The result of a query to the name service.
 pub(super) type AddressLookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// The name service: from a name to its addresses, at the time of asking.
@@ -25,12 +25,12 @@ pub(super) fn system() -> NameService {
     })
 }
 
-/// Resolves names and hands out only addresses that the policy allows. What was checked here is what is connected
-/// to: nobody asks the name service a second time, so a name that changes its answer gains nothing.
+/// Resolves names and returns only addresses that the policy allows. The checked addresses are the ones connected to:
+/// the name is not resolved a second time, so that a changing result gains nothing.
 pub(super) struct Resolver {
     policy: Arc<Policy>,
     names: NameService,
-    /// The proxies' own names: the operator's choice, whose addresses nobody restricts.
+    /// The proxies' own names: the operator is configured with them, and their addresses are not restricted.
     proxies: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Resolve for Resolver {
     }
 }
 
-/// Those of `found` that may be used; an error where there are some and none may.
+/// Those of `found` that may be used; an error if there are some and none may be used.
 fn allowed(policy: &Policy, host: &str, found: impl Iterator<Item = SocketAddr>) -> Result<Vec<SocketAddr>, UrlError> {
     let mut refusal = None;
     let allowed: Vec<_> = found
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(allowed(&open, "web", addresses(&["127.0.0.1"]).into_iter()).unwrap().len(), 1);
     }
 
-    /// A server at an address of this machine that says who it is, and counts who came.
+    /// A server at an address of this machine that identifies itself and counts its connections.
     async fn server(address: &str, port: u16) -> (u16, Arc<AtomicUsize>) {
         let listener = TcpListener::bind((address, port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -6,10 +6,10 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// The longest wait that a server is obeyed in: an absurd one must not put a revocation off for days.
+/// The longest wait that a server may request: an absurd one must not delay a revocation for days.
 pub const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What a `Retry-After` header asks for: seconds, or an HTTP date seen from `now`. At most [`LONGEST`].
+/// The wait that a `Retry-After` header requests: seconds, or an HTTP date seen from `now`. At most [`LONGEST`].
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
@@ -30,15 +30,13 @@ pub fn http_date(value: &str) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(civil).ok()
 }
 
-/// How far a server's clock is certainly ahead of ours (behind: negative), by a `Date` header that was received at
-/// `received` on a call that took `elapsed`.
-///
-/// The header has whole seconds and was written somewhere between sending and receiving: what that leaves open is
-/// taken off, so that a slow call is no skew.
+/// By how much a server's clock is certainly ahead of the local clock (behind: negative), by a `Date` header that was
+/// received at `received` on a call that took `elapsed`. The header has whole seconds and was written between sending
+/// and receiving: this uncertainty is subtracted, so that a slow call is no skew.
 pub fn skew(date: Timestamp, received: Timestamp, elapsed: Duration) -> SignedDuration {
     let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
     let sent = received.saturating_sub(elapsed).unwrap_or(received);
-    // The server's clock stood in [date, date + 1 s) at one moment of [sent, received].
+    // The server's clock was in [date, date + 1 s) at some moment of [sent, received].
     let latest = date.saturating_add(SignedDuration::from_secs(1)).unwrap_or(date);
     if date > received {
         date.duration_since(received)

@@ -1,4 +1,4 @@
-//! What of a provider's words may reach a condition, an event or a log.
+//! Filters a provider's text before it reaches a condition, an event or a log.
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -8,20 +8,20 @@ pub(crate) use crate::core::text::bounded;
 /// The most characters of a provider's text that are shown.
 pub const LONGEST: usize = 256;
 
-/// What stands in the place of something secret.
+/// The replacement for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// A known secret that is shorter is left alone: to redact it would shred the text and guard nothing.
+/// A known secret that is shorter is not redacted: that would garble the text and protect nothing.
 const SHORTEST_SECRET: usize = 4;
 
-/// A word with letters and digits that is longer than this is taken for a token. A UUID has 36 characters; the
-/// secrets and personal access tokens of both providers have 64 and more.
+/// A word with letters and digits that is longer than this is considered a token. A UUID has 36 characters; the secrets
+/// and personal access tokens of both providers have 64 and more.
 const LONGEST_WORD: usize = 40;
 
-/// Makes a provider's text fit to be shown: control and invisible characters become blanks, `secrets` and whatever
-/// looks like a token are replaced, and at most [`LONGEST`] characters stay.
+/// Makes a provider's text safe to show: control and invisible characters become blanks, `secrets` and everything that
+/// looks like a token are replaced, and at most [`LONGEST`] characters remain.
 pub fn filtered(text: &str, secrets: &[&SecretString]) -> String {
-    // First the characters, so that nothing hides a secret from the search; last the length, so that no half of a
+    // First the characters, so that nothing hides a secret from the search; last the length, so that no part of a
     // secret is left.
     let visible: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).collect();
     let mut plain = visible.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -39,14 +39,14 @@ fn without_tokens(text: &str) -> String {
         let replace = !word.is_empty() && (after_scheme || looks_like_a_token(word));
         shown.push_str(if replace { REDACTED } else { word });
         shown.push_str(rest);
-        // `Bearer eyJ…`, `Bearer: …` and `Bearer="…"` alike; what stands between two words doesn't matter.
+        // `Bearer eyJ…`, `Bearer: …` and `Bearer="…"` alike; the separator doesn't matter.
         after_scheme = !word.is_empty()
             && (word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic") || word.ends_with("Bearer="));
     }
     shown
 }
 
-/// The text as pairs of a word (maybe empty) and what stands between it and the next.
+/// The text as pairs of a word (possibly empty) and its separator from the next.
 fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut left = text;
     std::iter::from_fn(move || {
@@ -61,8 +61,8 @@ fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// A character of base64 in both alphabets, of a JWT and of most opaque tokens. A slash is none: it would make one
-/// word of a path with two UUIDs.
+/// A character of base64 in both alphabets, of a JWT and of most opaque tokens. A slash isn't one: it would turn a path
+/// with two UUIDs into one word.
 fn is_token_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '+' | '=' | '-')
 }

@@ -1,4 +1,4 @@
-//! The certificate authorities of a provider's own.
+//! The certificate authorities of a provider object.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::transport::roots;
 
-/// The most bytes of a bundle: what a Secret or ConfigMap can hold.
+/// The most bytes of a bundle: the limit of a Secret or ConfigMap.
 const LONGEST: usize = 1 << 20;
 
 /// Certificates of authorities that are trusted instead of the system's. Clones share them.
@@ -19,13 +19,13 @@ pub struct Trust {
     compiled_in: bool,
 }
 
-/// Why a text is no bundle of certificates, and what to write.
+/// Why a text is not a certificate bundle, and what to write.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[error("{0}")]
 pub struct TrustError(String);
 
 impl Trust {
-    /// The authorities that are compiled in, for a system that has none.
+    /// The compiled-in authorities, for a system that has none.
     pub(super) fn compiled_in() -> Self {
         let certificates = roots::compiled_in().filter_map(|root| Certificate::from_der(root).ok()).collect();
         Self { certificates: Arc::new(certificates), compiled_in: true }
@@ -50,17 +50,17 @@ impl Trust {
         }
         if pem.windows(12).any(|part| part == b"PRIVATE KEY-") {
             return refused(
-                "it holds a private key: leave only the certificates, and take the key for known".to_owned(),
+                "it contains a private key: keep only the certificates, and consider the key compromised".to_owned(),
             );
         }
         let mut checked = RootCertStore::empty();
         let mut certificates = Vec::new();
         for (index, found) in CertificateDer::pem_slice_iter(pem).enumerate() {
             let number = index + 1;
-            // Neither the text nor what the parser says of it is repeated: it may be anything.
+            // Neither the text nor the parser's error is repeated: either may contain anything.
             let Ok(der) = found else {
                 return refused(format!(
-                    "certificate {number} isn't whole PEM: copy it again, with its BEGIN and END lines"
+                    "certificate {number} isn't complete PEM: copy it again, with its BEGIN and END lines"
                 ));
             };
             let certificate = Certificate::from_der(&der);
@@ -76,7 +76,7 @@ impl Trust {
         if certificates.is_empty() {
             return refused(
                 "it has no certificate: write PEM, lines between -----BEGIN CERTIFICATE----- and -----END \
-                 CERTIFICATE-----, not in base64 once more"
+                 CERTIFICATE-----, not base64-encoded again"
                     .to_owned(),
             );
         }
@@ -109,18 +109,18 @@ mod tests {
         let other = good.replace("CERTIFICATE", "PUBLIC KEY");
         let nonsense = "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n";
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        for (text, says) in [
+        for (text, expected) in [
             (String::new(), "it has no certificate"),
             ("hunter2".to_owned(), "it has no certificate"),
             (other, "it has no certificate"),
-            (cut.to_owned(), "certificate 1 isn't whole PEM"),
-            (format!("{good}{cut}"), "certificate 2 isn't whole PEM"),
+            (cut.to_owned(), "certificate 1 isn't complete PEM"),
+            (format!("{good}{cut}"), "certificate 2 isn't complete PEM"),
             (format!("{good}{nonsense}"), "certificate 2 can't be read"),
             (format!("{good}{key}"), "a private key"),
             (" ".repeat(LONGEST + 1), "more than 1 MiB"),
         ] {
             let error = Trust::parse(text.as_bytes()).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
             assert!(!error.contains("hunter2") && !error.contains("aHVudGVyMg"), "{error}");
         }
     }

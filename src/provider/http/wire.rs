@@ -1,4 +1,4 @@
-//! How a prepared request gets to its server, and the answer back.
+//! Sends a prepared request to its server and returns the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,13 @@ use crate::provider::error::Effect;
 use crate::telemetry::RequestOutcome;
 use crate::transport::replaceable::Replaceable;
 
-/// Servers that live in this process: what a simulation answers with. Nothing that the operator is started with leads
-/// here.
+/// Servers in this process, for simulations. No argument of the operator selects them.
 pub trait InProcessServer: Send + Sync {
-    /// Carries a request out. Dropping the future recalls nothing, as with a real server.
+    /// Carries out a request. Dropping the future undoes nothing, as with a real server.
     fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoResponse>>;
 }
 
-/// Why a server in this process gave no answer.
+/// Why a server in this process did not respond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoResponse {
     /// There was no connection: nothing was sent.
@@ -29,7 +28,7 @@ pub enum NoResponse {
     BrokenOff,
 }
 
-/// Where requests go.
+/// The destination of requests.
 #[derive(Clone)]
 pub(super) enum Destination {
     Network(Arc<Network>),
@@ -53,7 +52,7 @@ impl Network {
     }
 }
 
-/// A request that was sent. Where it is given up without an answer, the next one is sent on a new connection.
+/// A request that was sent. If it is abandoned without a response, the next one is sent on a new connection.
 struct RequestInFlight<'a> {
     network: &'a Network,
     number: u64,
@@ -70,9 +69,8 @@ impl Drop for RequestInFlight<'_> {
 }
 
 impl Destination {
-    /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
-    ///
-    /// A system without any is no reason not to start: those that are compiled in are used instead.
+    /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`. A system
+    /// without any doesn't prevent the start: the compiled-in ones are used instead.
     pub(super) fn network(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<Self, Error> {
         let connect = |trust: Option<Trust>| {
             let connections = Replaceable::new(connections(policy, trust.as_ref(), resolver::system())?);
@@ -84,12 +82,12 @@ impl Destination {
         }
     }
 
-    /// Whether certificates are checked with the authorities that are compiled in, since the system has none.
+    /// Whether certificates are verified with the compiled-in authorities because the system has none.
     pub(super) fn trusts_compiled_in(&self) -> bool {
         matches!(self, Self::Network(network) if network.trust.as_ref().is_some_and(Trust::is_compiled_in))
     }
 
-    /// The same with connections of its own that trust these authorities alone.
+    /// The same with separate connections that trust only these authorities.
     pub(super) fn trusting(&self, policy: &Arc<Policy>, trust: &Trust) -> Result<Self, Error> {
         match self {
             Self::Network(_) => Self::network(policy, Some(trust)),
@@ -97,7 +95,7 @@ impl Destination {
         }
     }
 
-    /// Sends a request. The answer's body is still to be read.
+    /// Sends a request. The response's body is still to be read.
     pub(super) async fn send(
         &self,
         request: reqwest::Request,
@@ -119,7 +117,7 @@ pub(super) fn connections(
     names: NameService,
 ) -> Result<reqwest::Client, Error> {
     let failed = |cause: String| Error::Unreachable {
-        message: format!("the HTTP client can't be made: {cause}"),
+        message: format!("the HTTP client can't be created: {cause}"),
         effect: Effect::None,
     };
     let mut builder = reqwest::Client::builder()
@@ -132,7 +130,7 @@ pub(super) fn connections(
         .http2_keep_alive_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
         .dns_resolver(Resolver::new(Arc::clone(policy), names))
-        // What the environment says is in the policy.
+        // The policy contains the settings of the environment.
         .no_proxy();
     for proxy in
         policy.usable_proxies().map_or_else(|| Ok(Vec::new()), Proxies::build).map_err(|e| failed(e.to_string()))?

@@ -1,4 +1,4 @@
-//! Which generation of the API a server has, and how that is found out.
+//! Detects which generation of the API a server has.
 
 use uuid::Uuid;
 
@@ -36,8 +36,8 @@ impl Generation {
     }
 }
 
-/// A set of routes that came and went together. Each has a generation of its own: a server has the newer path of one
-/// before that of another.
+/// A set of routes that were added and removed together. Each family has its own generation: a server may have the
+/// newer path of one family and not yet that of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     /// Memberships of subjects of this kind.
@@ -47,10 +47,10 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// How many there are.
+    /// The number of families.
     pub(crate) const COUNT: usize = 4;
 
-    /// Newest first: the order in which they are looked for.
+    /// Newest first: the order in which they are probed.
     pub(crate) fn generations(self) -> &'static [Generation] {
         match self {
             Self::Members(SubjectKind::Identity | SubjectKind::Group) => {
@@ -60,7 +60,7 @@ impl Family {
         }
     }
 
-    /// The place of the family in a table.
+    /// The index of the family in a table.
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Members(SubjectKind::Identity) => 0,
@@ -70,29 +70,29 @@ impl Family {
         }
     }
 
-    /// A read that only a server with this path has a route for, of things that nobody has. For the third generation it
-    /// must be one of a single member: a list is taken for a user's membership by a server of the second, whose answer
-    /// to the id `identities` is a failure and no missing route.
-    pub(crate) fn probe<'a>(self, generation: Generation, nobody: &'a str) -> Request<'a> {
+    /// A read of something that doesn't exist, for which only a server with this path has a route. For the third
+    /// generation it must be one of a single member: a server of the second interprets a list as a user's membership,
+    /// and responds to the id `identities` with a failure instead of a missing route.
+    pub(crate) fn probe<'a>(self, generation: Generation, missing: &'a str) -> Request<'a> {
         match self {
-            Self::Members(SubjectKind::User) => routes::members(SubjectKind::User, generation, nobody),
-            Self::Members(kind) => routes::member(kind, generation, Method::Get, nobody, nobody),
-            Self::Projects => routes::project(generation, nobody),
+            Self::Members(SubjectKind::User) => routes::members(SubjectKind::User, generation, missing),
+            Self::Members(kind) => routes::member(kind, generation, Method::Get, missing, missing),
+            Self::Projects => routes::project(generation, missing),
         }
     }
 }
 
-/// What is known of a family of routes.
+/// The known properties of a family of routes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FamilyState {
-    /// The generation that was found; `None`: not looked for yet, or its route has gone.
+    /// The detected generation; `None`: not detected yet, or its route was removed.
     pub(crate) generation: Option<Generation>,
-    /// The server has refused a list of temporary roles only.
+    /// The server has refused a list with temporary roles only.
     pub(crate) wants_permanent: bool,
 }
 
 impl Infisical {
-    /// The generation of a family, found by reads of what nobody has.
+    /// The generation of a family, detected by reads of something that doesn't exist.
     pub(crate) async fn probe(&self, permit_use: &PermitUse<'_>, family: Family) -> Result<Generation, Error> {
         for &generation in family.generations() {
             if self.has_route(permit_use, family, generation).await? {
@@ -107,21 +107,22 @@ impl Infisical {
         })
     }
 
-    /// Whether the server has this generation's path of a family: one read of what nobody has.
+    /// Whether the server has this generation's path of a family: one read of something that doesn't exist.
     pub(crate) async fn has_route(
         &self,
         permit_use: &PermitUse<'_>,
         family: Family,
         generation: Generation,
     ) -> Result<bool, Error> {
-        // October 2024 answers a look-up of no project with a failure (name-resolution.json): no other is left then.
+        // October 2024 responds to a look-up of a missing project with a failure (name-resolution.json): no other is
+        // left then.
         if (family, generation) == (Family::Projects, Generation::G1) {
             return Ok(true);
         }
-        let nobody = Uuid::nil().to_string();
-        let answer = self.session.present(&self.server, permit_use, family.probe(generation, &nobody)).await?;
+        let missing = Uuid::nil().to_string();
+        let answer = self.session.present(&self.server, permit_use, family.probe(generation, &missing)).await?;
         if answer.is_success() {
-            // A web page that is answered for any path is neither.
+            // A web page that is served for any path is neither.
             answer
                 .json::<Memberships>()
                 .map(drop)
@@ -154,8 +155,8 @@ impl Infisical {
         self.change(family, |known| known.generation = known.generation.filter(|&found| found != generation));
     }
 
-    /// A server that only has the old path may refuse a list of temporary roles only all the same: from then on the base
-    /// is asked for, and the change planned again with it.
+    /// A server that only has the old path may also refuse a list with temporary roles only: from then on the base is
+    /// required, and the change is planned again with it.
     pub(crate) fn only_temporary(&self, kind: SubjectKind, error: Error) -> Error {
         let asked_for = self.capabilities(kind).permanent_base.is_some();
         self.change(Family::Members(kind), |known| known.wants_permanent = true);

@@ -1,7 +1,7 @@
-//! The ways to sign in to Infisical. When that is done, and what becomes of the token, is [`session`](crate::provider::session)'s.
-//!
-//! Tokens are never renewed: with Infisical's defaults a renewal is refused and deletes the token that was still good
-//! (docs/reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the login").
+//! The ways to sign in to Infisical. [`session`](crate::provider::session) decides when to sign in and how long to use
+//! the token. Tokens are never renewed: with Infisical's defaults a renewal is refused and deletes the token that was
+//! still valid (docs/reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the
+//! login").
 
 use std::time::Duration;
 
@@ -27,30 +27,30 @@ pub enum Credentials {
         client_id: String,
         client_secret: SecretString,
     },
-    /// Kubernetes auth: a service account's token that Infisical has reviewed by the API server.
+    /// Kubernetes auth: a service account's token that Infisical verifies through the API server.
     Kubernetes {
         /// The machine identity's id.
         identity_id: String,
         /// The service account's token.
         token: TokenSource,
     },
-    /// OIDC auth: a token that Infisical checks with its issuer's published keys.
+    /// OIDC auth: a token that Infisical verifies with its issuer's published keys.
     Oidc {
         /// The machine identity's id.
         identity_id: String,
         token: TokenSource,
     },
-    /// An access token that somebody else keeps fresh.
+    /// An access token that another process keeps current.
     Token(SecretString),
 }
 
-/// A credential, and the sub-organization that is signed in to with it.
+/// A credential, and the sub-organization to sign in to.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// How to sign in.
     pub credentials: Credentials,
-    /// The slug of a sub-organization of the identity's own; `None`: the identity's own. Servers that know none of it
-    /// ignore it (docs/reference/infisical.md, "Sub-organizations").
+    /// The slug of a sub-organization of the identity's organization; `None`: the identity's organization. Servers
+    /// without sub-organizations ignore it (docs/reference/infisical.md, "Sub-organizations").
     pub organization_slug: Option<String>,
 }
 
@@ -62,7 +62,7 @@ struct TokenResponse {
 }
 
 impl Credentials {
-    /// The same without what `echo` and editors leave at a secret's end.
+    /// The same without the line break that `echo` and editors leave at a secret's end.
     pub(crate) fn trimmed(self) -> Self {
         match self {
             Self::UniversalAuth { client_id, client_secret } => {
@@ -92,7 +92,7 @@ impl SignIn for Login {
             Ok::<_, Error>((route, body, token))
         };
         let (route, mut body, secret) = match &self.credentials {
-            // It was given for one organization when it was made.
+            // It was issued for one organization.
             Credentials::Token(token) => return Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::UniversalAuth { client_id, client_secret } => {
                 let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
@@ -128,7 +128,7 @@ impl SignIn for Login {
         match &self.credentials {
             Credentials::UniversalAuth { client_secret, .. } => request.hide(client_secret),
             Credentials::Token(token) => request.hide(token),
-            // Read again for each sign-in and kept nowhere.
+            // Read again for each sign-in and not stored.
             Credentials::Kubernetes { .. } | Credentials::Oidc { .. } => request,
         }
     }
@@ -155,14 +155,14 @@ impl Login {
         Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
-    /// The error of a sign-in that wasn't answered with a token.
+    /// The error of a sign-in whose response has no token.
     fn refused(&self, answer: &Response) -> Error {
         match errors::failure(answer) {
-            // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
-            // right, since the server may just be ill.
+            // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): retrying is
+            // right, since the server may have a temporary failure.
             Some(ServerFailure::Broken) => {
                 let hint = self.credentials.hint_of_500();
-                let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
+                let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.error_text());
                 answer.context.unreachable(&what, Effect::None)
             }
             Some(failure) => errors::failed(failure, answer),
@@ -171,7 +171,7 @@ impl Login {
                     "Infisical at {} refuses the sign-in ({}: {}): {}{}",
                     answer.context.endpoint,
                     answer.status,
-                    answer.said(),
+                    answer.error_text(),
                     self.credentials.hint(answer),
                     self.hint_of_organization()
                 ),
@@ -179,7 +179,7 @@ impl Login {
         }
     }
 
-    /// What else to check where a sub-organization is signed in to: 404 where there is none of that slug, 401 where the
+    /// What else to check when signing in to a sub-organization: 404 if there is none with that slug, 401 if the
     /// identity is not a member of it.
     fn hint_of_organization(&self) -> String {
         let hint = |slug| {
@@ -193,15 +193,15 @@ impl Login {
 }
 
 impl Credentials {
-    /// What to check where the server refuses the credential.
+    /// What to check if the server refuses the credential.
     fn hint(&self, answer: &Response) -> &'static str {
         let missing = answer.status == 404;
         match self {
             // A wrong secret 401, an unknown client id 404, a secret of a wrong form 401 or 422, an address that the
-            // identity may not sign in from 403, a secret that is used up or over 401, a lock-out 401.
+            // identity may not sign in from 403, a secret that is used up or expired 401, a lock-out 401.
             Self::UniversalAuth { .. } | Self::Token(_) => {
                 "check the client id and secret under Access Control → Identities → Universal Auth, whether the secret is \
-                 over or used up, and its trusted addresses"
+                 expired or used up, and its trusted addresses"
             }
             Self::Kubernetes { .. } if missing => {
                 "check identityId, and that the identity has Kubernetes Auth under Access Control → Identities"
@@ -209,12 +209,12 @@ impl Credentials {
             Self::Oidc { .. } if missing => {
                 "check identityId, and that the identity has OIDC Auth under Access Control → Identities"
             }
-            // The API server's answer to the reviewer is passed on as if it spoke of the caller (kubernetes-auth.json,
-            // "login: reviewer with a bad token").
+            // The API server's response to the reviewer is passed on as if it was about the caller
+            // (kubernetes-auth.json, "login: reviewer with a bad token").
             Self::Kubernetes { .. }
                 if errors::error_of(answer).as_deref() == Some("KubernetesTokenReviewRequestError") =>
             {
-                "the API server refused Infisical itself: check the identity's Token Reviewer JWT, whether it is over, and \
+                "the API server refused Infisical itself: check the identity's Token Reviewer JWT, whether it has expired, and \
                  that its service account is bound to system:auth-delegator"
             }
             Self::Kubernetes { .. } => {
@@ -228,7 +228,7 @@ impl Credentials {
         }
     }
 
-    /// What may be behind a 500, whose text says nothing.
+    /// The possible causes of a 500, whose text contains no information.
     fn hint_of_500(&self) -> &'static str {
         match self {
             Self::UniversalAuth { .. } | Self::Token(_) => "",

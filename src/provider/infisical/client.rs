@@ -1,5 +1,5 @@
-//! The requests that are sent under one permit: with a token, on the paths of the generation that the server has, and with
-//! the meaning of a refusal found out.
+//! The requests that are sent under one permit: with a token, on the paths of the server's generation, and with
+//! refusals interpreted.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::provider::http::{Request, Response, TIME_LIMIT};
 use crate::provider::session::PermitUse;
 
 impl Infisical {
-    /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
+    /// Sends one request, built by `request` for the current generation, and determines what a refusal means.
     pub(crate) async fn send<'r>(
         &self,
         permit_use: &PermitUse<'_>,
@@ -28,8 +28,8 @@ impl Infisical {
         }
     }
 
-    /// Sends one request, made by `request` for the generation at hand. A route that has gone is looked for once in the
-    /// other generations; nothing was carried out then.
+    /// Sends one request, built by `request` for the current generation. If its route was removed, the generation is
+    /// detected again, once; nothing was carried out then.
     pub(crate) async fn send_once<'r>(
         &self,
         permit_use: &PermitUse<'_>,
@@ -66,8 +66,8 @@ impl Infisical {
         if answer.is_success() { Ok(answer) } else { Err(errors::read(&answer, asked)) }
     }
 
-    /// A change of several requests. As a whole it takes no longer than one: anyone who checked before that there is time
-    /// for a write (a lease that runs out) has checked it for all of them.
+    /// A change of several requests. All of them together have the time limit of one, so that the check before it that
+    /// there is enough time for a write (before the lease expires) holds for all of them.
     pub(crate) async fn in_time<T>(&self, change: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {
         let late = || self.unfinished(&format!("the change wasn't carried out in {} s", TIME_LIMIT.as_secs()));
         tokio::time::timeout(TIME_LIMIT, change).await.unwrap_or_else(|_| Err(late()))
@@ -79,7 +79,7 @@ impl Infisical {
     }
 }
 
-/// What a mutex protects, also after a panic of anyone who held it.
+/// The content of a mutex, also after a panic of a holder.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

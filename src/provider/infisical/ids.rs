@@ -1,4 +1,4 @@
-//! Ids as Infisical makes them, checked before they stand in a URL.
+//! Checks ids for Infisical's form before they are used in a URL.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ pub(crate) fn normal(id: &str) -> String {
     id.to_ascii_lowercase()
 }
 
-/// A project's id in lower case. What isn't a UUID is answered with 500 (errors.json), so it isn't sent.
+/// A project's id in lower case. The response to anything but a UUID is 500 (errors.json), so it isn't sent.
 pub(crate) fn project_id(project: &Project) -> Result<String, Error> {
     uuid(&project.id).ok_or_else(|| Error::ProjectNotFound {
         gone: false,

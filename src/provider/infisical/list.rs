@@ -18,11 +18,11 @@ use crate::provider::session::PermitUse;
 use crate::provider::{Error, Listing};
 
 /// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
-/// (about 700 bytes each), and few enough to be held in memory, whatever is in them.
+/// (about 700 bytes each), and few enough to be held in memory, with any content.
 const MOST_ROWS: usize = 200_000;
 
-/// The answer of the list. `totalCount` isn't read: it counts rows that are never listed (one without roles,
-/// identity-extras.json "list"; those that the caller may not read), so that a shorter list says nothing.
+/// The response of the list. `totalCount` isn't read: it counts rows that are never listed (one without roles,
+/// identity-extras.json "list"; those that the caller may not read), so that a shorter list proves nothing.
 #[derive(Deserialize)]
 pub(crate) struct Memberships {
     #[serde(rename = "memberships", alias = "identityMemberships", alias = "groupMemberships")]
@@ -30,7 +30,7 @@ pub(crate) struct Memberships {
     rows: Vec<Lenient>,
 }
 
-/// Reads rows, and stops at more than there may be.
+/// Reads rows up to the maximum.
 fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Lenient>, D::Error> {
     struct Rows;
 
@@ -56,7 +56,7 @@ fn rows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Lenient>, D::E
     deserializer.deserialize_seq(Rows)
 }
 
-/// A row that can't be read must not make the others unreadable.
+/// A row that can't be decoded must not make the others undecodable.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Lenient {
@@ -77,7 +77,7 @@ struct Row {
     roles: Vec<RoleRow>,
 }
 
-/// Whom a row is about. October 2024 names users by their e-mail only (user-memberships.json, "list").
+/// The subject of a row. October 2024 names users by their e-mail only (user-memberships.json, "list").
 #[derive(Deserialize)]
 struct RowSubject {
     id: String,
@@ -126,15 +126,15 @@ impl Infisical {
         Ok(list)
     }
 
-    /// The ids of a user's memberships as a list showed them that no write to the user has followed.
+    /// The ids of a user's memberships in the last list, if no write to the user has followed it.
     pub(crate) fn take_ids(&self, project: &str, user: &str) -> Option<Vec<String>> {
         locked(&self.users).get_mut(project)?.remove(user)
     }
 }
 
 impl Memberships {
-    /// The members, in the order of the list. What can't be understood, stands twice or belongs to another project is
-    /// left out, and makes the listing partial. `ids`: of the custom roles that the list doesn't say them of.
+    /// The members, in the order of the list. Rows that can't be understood, occur twice or belong to another project
+    /// are left out, and make the listing partial. `ids`: those of custom roles that the list shows without ids.
     pub(crate) fn fold(self, project: &str, ids: &RoleIds) -> Listing {
         let mut listing = Listing::default();
         let mut seen: HashSet<String> = HashSet::new();
@@ -153,7 +153,8 @@ impl Memberships {
                 continue;
             };
             match index.get(&member.subject_id).and_then(|&at| listing.members.get_mut(at)) {
-                // Several memberships of one subject: a race made them (docs/reference/infisical.md, "PATCH and time").
+                // Several memberships of one subject, created by a race (docs/reference/infisical.md, "PATCH and
+                // time").
                 Some(first) => {
                     first.memberships += 1;
                     first.entries.extend(member.entries);
@@ -217,7 +218,7 @@ impl Memberships {
 }
 
 impl Row {
-    /// Newer generations leave out one or the other form of each id.
+    /// Newer generations omit one or the other form of each id.
     fn subject(&self) -> Option<String> {
         let id = self.user_id.as_ref().or(self.user.as_ref().map(|subject| &subject.id))?;
         Some(id.to_ascii_lowercase())
@@ -299,7 +300,7 @@ mod tests {
             json!({"id": "m2", "identityId": "bbbb", "roles": [{"slug": "viewer"}]}),
             json!({"id": "m2", "identityId": "bbbb", "roles": [{"role": "custom", "customRoleId": "x"}]}),
             json!({"id": "m2", "identityId": "bbbb", "projectId": "another", "roles": []}),
-            // The same membership twice, as pages of a shifting list show it.
+            // The same membership twice, as in pages of a shifting list.
             json!({"id": "m1", "identityId": "aaaa", "roles": [{"role": "admin"}]}),
         ] {
             let listing = fold(json!([good, bad]));

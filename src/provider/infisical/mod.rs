@@ -1,9 +1,8 @@
-//! Infisical: the project memberships of machine identities, users and groups.
-//!
-//! How the server behaves, and how each fact is known: docs/reference/infisical.md and the recordings in
-//! tests/contracts. The files are those of every provider ([`provider`](crate::provider)); besides them, [`routes`] has the
-//! paths of each generation of the API, [`role_ids`] finds the ids of custom roles, [`range`] writes the length of a
-//! temporary role, and [`token`] reads the tokens of service accounts.
+//! Infisical: the project memberships of machine identities, users and groups. The server's behaviour, and the source
+//! of each fact: docs/reference/infisical.md and the recordings in tests/contracts. The files are those of every
+//! provider ([`provider`](crate::provider)); besides them, [`routes`] has the paths of each generation of the API,
+//! [`role_ids`] finds the ids of custom roles, [`range`] writes the length of a temporary role, and [`token`] reads the
+//! tokens of service accounts.
 
 mod api;
 mod auth;
@@ -39,7 +38,7 @@ use ids::project_id;
 use list::MembershipIds;
 use write::users::UserWrites;
 
-/// The built-in role that gives nothing.
+/// The built-in role that grants nothing.
 const NO_ACCESS: &str = "no-access";
 
 /// The built-in role that October 2024 gives every new user.
@@ -54,21 +53,21 @@ const BUILT_IN_ROLES: [&str; 8] =
 pub struct Infisical {
     server: Server,
     session: Session<Login>,
-    /// Whether users may be brought into projects by name, which mails them.
+    /// Whether users may be invited to projects by name, which sends them mail.
     invite_users: bool,
-    /// What was found out about each [`Family`] of routes.
+    /// The known properties of each [`Family`] of routes.
     known: Mutex<[FamilyState; Family::COUNT]>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
-    /// Projects of which the credential may not read the roles.
+    /// Projects whose roles the credential may not read.
     hidden_roles: Mutex<HashSet<String>>,
-    /// Who was found under a user's name in the user's stead, by project, user and name: they aren't mailed again.
+    /// Other users that were found under a user's name, by project, user and name: they aren't invited again.
     namesakes: Mutex<HashMap<(String, String, String), String>>,
 }
 
 impl Infisical {
-    /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials make another: what was
-    /// refused before is forgotten with it.
+    /// A server to sign in to with `credentials`. Nothing is sent yet. For other credentials create another: it has no
+    /// record of earlier refusals.
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server(Self::NAME, endpoint),
@@ -88,7 +87,7 @@ impl Infisical {
         Self { session: Session::new(Login { credentials, organization_slug }), ..self }
     }
 
-    /// The same, allowed or not to bring users who are no members in by name, which mails them
+    /// The same, with or without permission to invite users who are not members by name, which sends them mail
     /// (`spec.infisical.inviteUsers`).
     #[must_use]
     pub fn inviting_users(self, invite_users: bool) -> Self {
@@ -122,23 +121,23 @@ impl Provider for Infisical {
         let FamilyState { generation, wants_permanent } = self.known(Family::Members(kind));
         let old = generation == Some(Generation::G1);
         let is_user = kind == SubjectKind::User;
-        // October 2024 takes a list of temporary roles only, but not for users; anyone who has a newer path refuses it
-        // (docs/reference/infisical.md, "Errors"). The base does no harm where it isn't needed.
+        // October 2024 accepts a list with temporary roles only, but not for users; servers with a newer path refuse it
+        // (docs/reference/infisical.md, "Errors"). The base does no harm if it isn't needed.
         let takes_temporary = old && !is_user && !wants_permanent;
         Capabilities {
             enforces_expiry: true,
             permanent_base: if takes_temporary { None } else { Some(NO_ACCESS) },
             empty_role: Some(NO_ACCESS),
             lists_are_current: true,
-            // What isn't known yet may be October 2024.
+            // An undetected generation may be October 2024.
             creation_role: if is_user && (old || generation.is_none()) { Some(MEMBER) } else { None },
             invites: is_user && self.invite_users,
         }
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
-        // Whatever else is known stands until an answer says that its route has gone (`send_once`).
+        // A known path is requested: that verifies the server, the credential, and the path itself. Other families
+        // remain known until a response shows that a route was removed (`send_once`).
         locked(&self.hidden_roles).clear();
         let (permit_use, family) = (PermitUse::new(permit), Family::Members(SubjectKind::Identity));
         let generation = match self.found(family) {

@@ -1,4 +1,4 @@
-//! What names stand for (name-resolution.json). Whatever a server answers is compared with what was asked for.
+//! Resolves names to ids (name-resolution.json). All results of a server are compared with the requested name.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::provider::Error;
 use crate::provider::http::{Response, text};
 use crate::provider::session::PermitUse;
 
-/// A project, as far as names need it.
+/// The fields of a project that names need.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ProjectItem {
@@ -28,14 +28,14 @@ struct ById<T> {
     project: T,
 }
 
-/// What product a project is of. Servers before 2025 don't say.
+/// The product of a project. Servers before 2025 don't report it.
 #[derive(Deserialize)]
 struct OfProduct {
     #[serde(rename = "type")]
     product: Option<String>,
 }
 
-/// The product whose projects every server keeps members of.
+/// The product in whose projects every server stores members.
 const SECRETS: &str = "secret-manager";
 
 /// A page of an organization's identities.
@@ -66,7 +66,7 @@ struct Group {
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
     pub(crate) async fn project_named(&self, permit_use: &PermitUse<'_>, slug: &str) -> Result<Vec<String>, Error> {
-        // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
+        // A name that can't be a slug is refused in many ways, and so isn't requested; but it may be one in lower case.
         let small = slug.to_lowercase();
         if !is_slug(slug) {
             let looks_like_one = small != slug && is_slug(&small);
@@ -86,16 +86,16 @@ impl Infisical {
         }
     }
 
-    /// The project that something was asked of.
+    /// The project of a request.
     async fn project_by_id(&self, permit_use: &PermitUse<'_>, asked: &RequestContext<'_>) -> Result<Response, Meaning> {
         let asked = RequestContext { operation: Operation::LookAtProject, ..*asked };
         let request = |generation: Generation| routes::project(generation, asked.project);
         self.send_once(permit_use, Family::Projects, &asked, request).await
     }
 
-    /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
-    /// isn't in, and one whose members are kept elsewhere like one that the caller lacks rights in. A read more, only for
-    /// these. `error`: what it is otherwise.
+    /// The meaning of a refusal that a read of the project decides: a deleted project is refused like one that the
+    /// caller isn't in, and one whose members are stored elsewhere like one in which the caller lacks permissions. One
+    /// more read, only for these. `error`: the meaning otherwise.
     pub(crate) async fn decided_by_project(
         &self,
         permit_use: &PermitUse<'_>,
@@ -110,7 +110,7 @@ impl Infisical {
                     gone: false,
                     message: format!(
                         "the operator's identity is not a member of project {project} (Infisical), or the server is too old \
-                     to tell that there is no such project: add the identity under Access Control → Machine Identities"
+                     to report that there is no such project: add the identity under Access Control → Machine Identities"
                     ),
                 }
             }
@@ -151,8 +151,8 @@ impl Infisical {
         }
     }
 
-    /// Among the organization's identities: names needn't be unique, so that one who is in the project already says
-    /// nothing about the others. There is no look-up for fewer rights: `…/memberships/available-identities` is for
+    /// Among the organization's identities: names needn't be unique, so that one that is already in the project proves
+    /// nothing about the others. There is no look-up for fewer permissions: `…/memberships/available-identities` is for
     /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
     async fn identities_named(
         &self,
@@ -168,9 +168,9 @@ impl Infisical {
         loop {
             let request = {
                 let request = routes::identities(&organization);
-                // The search is for any part of a name, whatever the case, and `\` escapes its wildcards.
+                // The search matches any part of a name, in any case, and `\` escapes its wildcards.
                 let request = if name.contains('\\') { request } else { request.query("search", name) };
-                // Without limit all of them come at once; a server that pages all the same is followed.
+                // Without a limit the response has all of them; the pages of a server that pages anyway are followed.
                 if seen == 0 { request } else { request.query("limit", "100").query("offset", seen.to_string()) }
             };
             let page: Identities = self.ask(permit_use, &asked, request).await?.json()?;
@@ -193,8 +193,8 @@ impl Infisical {
         }
     }
 
-    /// Among the organization's groups, whose slugs are unique; anyone who may not read them finds those that are in the
-    /// project.
+    /// Among the organization's groups, whose slugs are unique; a caller who may not read them finds those that are in
+    /// the project.
     async fn groups_named(&self, permit_use: &PermitUse<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
         match self.ask(permit_use, &asked, routes::groups()).await {
@@ -219,17 +219,17 @@ impl Infisical {
     }
 }
 
-/// Whether two names differ in their letters' case only.
+/// Whether two names differ only in letter case.
 pub(crate) fn is_similar(known: &str, wanted: &str) -> bool {
     known != wanted && known.to_lowercase() == wanted.to_lowercase()
 }
 
-/// The error of a name that nobody has and that somebody has in other letters.
+/// The error of a name that exists only in another letter case.
 pub(crate) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &str) -> Error {
     let known = text::filtered(known, &[]);
     let message = format!(
         "there is no {noun} with the {field} {wanted:?} (Infisical), where upper and lower case count, but one with \
-         {known:?}: create the object again with that, if it is meant"
+         {known:?}: create the object again with that, if it is the intended one"
     );
     match noun {
         "project" => Error::ProjectNotFound { gone: false, message },
@@ -241,7 +241,7 @@ fn asked<'a>(operation: Operation, kind: SubjectKind, project: &'a str, subject:
     RequestContext { operation, kind, project, subject, roles: &[] }
 }
 
-/// What some server takes for a slug: small letters, digits and hyphens, at most 64 of them.
+/// Whether a server may accept it as a slug: lower-case letters, digits and hyphens, at most 64 of them.
 fn is_slug(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=64).contains(&text.len()) && text.bytes().all(known)

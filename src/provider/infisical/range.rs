@@ -1,4 +1,4 @@
-//! How Infisical writes the length of a temporary role: `2h`, `90m`, `1500ms`.
+//! Infisical's format of the length of a temporary role: `2h`, `90m`, `1500ms`.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -20,13 +20,13 @@ pub(crate) fn start(at: Timestamp) -> String {
     at.strftime(form).to_string()
 }
 
-/// The length that Infisical reads out of a range: a decimal number and maybe a unit, blanks between them, whatever the
-/// case. So `1M` is one *minute*, `1y` 365.25 days, and a bare number is milliseconds (docs/reference/infisical.md,
-/// "PATCH and time"). `None` where it refuses the range.
+/// The length that Infisical parses from a range: a decimal number and optionally a unit, in any case, blanks between
+/// them. So `1M` is one *minute*, `1y` 365.25 days, and a bare number is milliseconds (docs/reference/infisical.md,
+/// "PATCH and time"). `None` if it refuses the range.
 pub(crate) fn length(range: &str) -> Option<SignedDuration> {
     let digits = range.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(range.len());
     let (number, unit) = range.split_at_checked(digits)?;
-    // `1e3` and `1.` aren't numbers to Infisical, though they are to Rust.
+    // `1e3` and `1.` aren't numbers for Infisical, though they are for Rust.
     if number.ends_with('.') || number.matches('.').count() > 1 {
         return None;
     }
@@ -42,7 +42,7 @@ pub(crate) fn length(range: &str) -> Option<SignedDuration> {
         _ => return None,
     };
     let length = number.parse::<f64>().ok()? * milliseconds;
-    // Parts of a millisecond are cut, as JavaScript's dates do it. Beyond this Infisical answers 500.
+    // Fractions of a millisecond are truncated, as in JavaScript's dates. Beyond this Infisical responds with 500.
     #[expect(clippy::cast_possible_truncation, reason = "bounded on both sides")]
     (length > 0.0 && length < 8.64e15).then(|| SignedDuration::from_millis(length as i64))
 }

@@ -27,8 +27,8 @@ struct Role {
 }
 
 impl Infisical {
-    /// The ids of a project's roles as they are now: an old answer would take a role that was deleted and created again
-    /// for the one that it was. None where the credential may not read roles, which is asked again when the provider is
+    /// The current ids of a project's roles: with a cached response, a role that was deleted and created again would
+    /// count as the former one. None if the credential may not read roles; that is tried again when the provider is
     /// checked.
     pub(crate) async fn role_ids(
         &self,

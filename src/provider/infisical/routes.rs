@@ -4,8 +4,8 @@ use super::api::Generation;
 use crate::api::SubjectKind;
 use crate::provider::http::{Method, Request};
 
-/// A request for all memberships of a project. Without limit: pages lose and double rows (docs/reference/infisical.md,
-/// "Speed"), and where there is no limit all rows come, in every generation.
+/// A request for all memberships of a project. Without a limit: pages lose and duplicate rows
+/// (docs/reference/infisical.md, "Speed"), and without a limit the response has all rows, in every generation.
 pub(crate) fn members<'a>(kind: SubjectKind, generation: Generation, project: &'a str) -> Request<'a> {
     use Generation::{G1, G2, G3};
     let route = match (kind, generation) {
@@ -21,7 +21,7 @@ pub(crate) fn members<'a>(kind: SubjectKind, generation: Generation, project: &'
     Request::get(route).id(project).list()
 }
 
-/// A request about one membership: `id` is the identity's or the group's, but of users the membership's own.
+/// A request about one membership: `id` is the identity's or the group's, but for users the membership's own.
 pub(crate) fn member<'a>(
     kind: SubjectKind,
     generation: Generation,

@@ -1,4 +1,4 @@
-//! The tokens of service accounts that are signed in with, and what a token says of itself.
+//! The service account tokens used to sign in, and the claims of a token.
 
 use std::fmt;
 use std::io::Read;
@@ -13,15 +13,15 @@ use serde::de::DeserializeOwned;
 
 /// The most bytes of a token's file; a service-account token has about a thousand.
 const LONGEST_TOKEN: u64 = 1 << 16;
-/// The most files that are looked at in a folder of tokens.
+/// The most files that are read in a directory of tokens.
 const MOST_FILES: usize = 256;
 
-/// Where a token is read again for each sign-in: the kubelet replaces a projected one before its end.
+/// The source from which a token is read for each sign-in: the kubelet replaces a projected one before its end.
 #[derive(Clone)]
 pub struct TokenSource(Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>);
 
 impl TokenSource {
-    /// Asks `read`, whose error says what is wrong and what to do, and never shows the token.
+    /// Calls `read`, whose error states what is wrong and what to do, and never shows the token.
     pub fn new(read: impl Fn() -> Result<SecretString, String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
@@ -36,8 +36,8 @@ impl TokenSource {
         })
     }
 
-    /// Of the tokens in a folder the one that is for this audience and no other. A token for several would be good
-    /// elsewhere too, whatever the provider did with it.
+    /// The token in a directory that is for this audience and no other. A token for several audiences would also be
+    /// valid elsewhere, and the provider could use it there.
     pub fn with_audience(folder: &Path, audience: &str) -> Self {
         let (folder, audience) = (folder.to_owned(), audience.to_owned());
         Self::new(move || find(&folder, &audience))
@@ -58,7 +58,7 @@ impl fmt::Debug for TokenSource {
 fn read(path: &Path) -> Result<SecretString, String> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    // The error of a file that is no text would quote nothing of it.
+    // The error of a file that isn't text quotes nothing of it.
     file.take(LONGEST_TOKEN).read_to_string(&mut text).map_err(|error| error.to_string())?;
     match text.trim() {
         "" => Err("it is empty".to_owned()),
@@ -109,13 +109,13 @@ struct TokenClaims {
 }
 
 /// The machine identity that an access token of Infisical's is for: its claim `identityId` (Infisical's source,
-/// `TIdentityAccessTokenJwtPayload`: every way to sign in signs it, and so are static tokens).
-/// `None`: it isn't such a token.
+/// `TIdentityAccessTokenJwtPayload`: every way to sign in issues it, and so do static tokens). `None`: it isn't such a
+/// token.
 pub(crate) fn identity(token: &SecretString) -> Option<String> {
     claims(token).map(|TokenClaims { identity_id }| identity_id.to_ascii_lowercase())
 }
 
-/// The claims of a JWT, as they stand there: whether it is genuine is for the server to say.
+/// The claims of a JWT, unverified: the server decides whether it is genuine.
 fn claims<T: DeserializeOwned>(token: &SecretString) -> Option<T> {
     let payload = token.expose_secret().split('.').nth(1)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
@@ -144,7 +144,7 @@ mod tests {
         }
         assert_eq!(found(&folder, "infisical"), Ok(one.clone()));
         assert_eq!(found(&folder, "elsewhere"), Ok(other));
-        // A token that is good elsewhere too isn't handed out.
+        // A token that is also valid elsewhere isn't returned.
         let error = found(&folder, "third").unwrap_err();
         assert!(error.contains(r#"no token with the audience "third""#) && !error.contains(&both), "{error}");
         let source = TokenSource::with_audience(&folder, "infisical");

@@ -1,4 +1,4 @@
-//! Role lists on the wire: entries into what is sent, rows into entries.
+//! Role lists on the wire: converts entries to what is sent, and rows to entries.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use super::role_ids::RoleIds;
 use crate::core::member::{Entry, Term, Verbatim, Window};
 use crate::provider::Error;
 
-/// The word that stands in `role` for every custom role. As a role of its own it locks its holder out
+/// The value of `role` for every custom role. Used as a role itself, it locks its holder out
 /// (docs/reference/infisical.md, "Roles in answers").
 const CUSTOM: &str = "custom";
 
 /// One item of the list that is sent. Unknown fields are stripped by the server, and temporary ones without
-/// `isTemporary: true` make a *permanent* role: so there are two shapes and nothing between.
+/// `isTemporary: true` create a *permanent* role: so there are exactly two shapes.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RoleItem {
@@ -59,20 +59,20 @@ pub(crate) fn items(entries: &[Entry]) -> Result<Vec<RoleItem>, Error> {
         if entry.role == CUSTOM {
             return Err(Error::Rejected {
                 message: "the role \"custom\" locks its holder out of the project at Infisical: write the slug of the \
-                          custom role, as it stands under Access Control → Roles"
+                          custom role, as shown under Access Control → Roles"
                     .to_owned(),
             });
         }
-        // One custom role twice is refused (errors.json, "same custom role twice"), and concurrent writers leave such
-        // rows behind. The later end of the two is what the subject has.
+        // A custom role that occurs twice is refused (errors.json, "same custom role twice"), and concurrent writers
+        // leave such rows behind. The later end of the two is in force.
         match once.iter_mut().find(|kept| kept.role == entry.role) {
             Some(kept) if kept.term.later(entry.term) != kept.term => *kept = entry,
             Some(_) => {}
             None => once.push(entry),
         }
     }
-    // An empty list is refused, or on October 2024 taken and kept as a broken row (identity-extras.json, "create with an
-    // empty list of roles"). What was left out, the literal `custom`, gave no more than this.
+    // An empty list is refused, or on October 2024 accepted and stored as a broken row (identity-extras.json, "create
+    // with an empty list of roles"). The omitted literal `custom` granted no more than this.
     if once.is_empty() {
         return Ok(vec![item(&Entry::permanent(super::NO_ACCESS))?]);
     }
@@ -96,8 +96,8 @@ fn item(entry: &Entry) -> Result<RoleItem, Error> {
     })
 }
 
-/// The range and the start. Both ends are cut to milliseconds, as the server does it with the start, so that the end it
-/// computes is the end that was meant.
+/// The range and the start. Both ends are truncated to milliseconds, as the server does with the start, so that the end
+/// it computes is the intended end.
 fn sent_window(role: &str, window: &Window) -> Result<(String, String), Error> {
     let length = window.end.as_millisecond() - window.start.as_millisecond();
     if length <= 0 {
@@ -109,7 +109,7 @@ fn sent_window(role: &str, window: &Window) -> Result<(String, String), Error> {
 }
 
 impl RoleRow {
-    /// The slug of a custom role that the row doesn't say the id of.
+    /// The slug of a custom role whose id is missing in the row.
     pub(crate) fn slug_without_id(&self) -> Option<&str> {
         self.custom_role_slug.as_deref().filter(|_| self.custom_role_id.is_none())
     }
@@ -122,11 +122,11 @@ impl RoleRow {
     }
 }
 
-/// The entry of a row; `None` where it can't be understood.
+/// The entry of a row; `None` if it can't be understood.
 pub(crate) fn entry(row: RoleRow) -> Option<Entry> {
     let literal = row.role == CUSTOM && row.custom_role_slug.is_none();
     if literal && row.custom_role_id.is_some() {
-        // Some custom role, and nobody says which.
+        // A custom role that isn't named.
         return None;
     }
     // Temporary fields without `isTemporary: true` are a permanent role (docs/reference/infisical.md, "PATCH and
@@ -136,7 +136,7 @@ pub(crate) fn entry(row: RoleRow) -> Option<Entry> {
         role_id: row.custom_role_id.filter(|_| row.custom_role_slug.is_some()),
         role: row.custom_role_slug.unwrap_or(row.role),
         term,
-        // Only a row that came from the server has this mark: it tells the literal `custom` from a declared one.
+        // Only a row from the server has this mark: it distinguishes the literal `custom` from a declared one.
         verbatim: if literal { Some(Verbatim { range: String::new(), start: String::new() }) } else { verbatim },
     })
 }
@@ -155,15 +155,16 @@ fn temporary(row: &RoleRow) -> Option<(Term, Option<Verbatim>)> {
         .clone()
         .zip(row.temporary_access_start_time.clone())
         .filter(|_| start.is_some())
-        // Sent back, the end is computed again: a row whose end is another (written in the database) keeps its end.
+        // If it is sent back, the end is computed again: a row with another end (written in the database) keeps its
+        // end.
         .filter(|_| computed().is_none_or(|computed| computed.as_millisecond().abs_diff(end.as_millisecond()) <= 1))
         .map(|(range, start)| Verbatim { range, start });
     let window = Window { start: start.unwrap_or(end), end };
     Some((Term::Temporary(window), verbatim))
 }
 
-/// A row of the literal `custom` that somebody else made. It gives nobody any right, locks its holder out, and no list
-/// with it is accepted from us: it is left out of what is sent, which lets the holder in again.
+/// A row of the literal `custom` that another writer created. It grants nothing, locks its holder out, and the server
+/// accepts no list with it: it is omitted from what is sent, which unlocks the holder.
 fn is_foreign_custom(entry: &Entry) -> bool {
     entry.role == CUSTOM && entry.verbatim.is_some()
 }

@@ -1,13 +1,12 @@
-//! How many requests an endpoint may be sent, and in which order.
+//! Limits how many requests are sent to an endpoint, and orders them.
 //!
-//! An [`EndpointQuota`] belongs to one endpoint, a [`Quota`] to one provider object with its limits. A request begins with a
-//! [`Permit`]; [`queue`] decides the order, purely: by [`Urgency`], within one urgency round robin by namespace, and within a
-//! namespace the end that was due first, or else the request that came first. A part of each limit is kept for revocations.
-//! A server that asks to wait is obeyed, except that an end that is due is attempted at least every
-//! [`ATTEMPT_EVERY`].
-//!
-//! What waits is an entry of some hundred bytes: [`Quota::request`] takes a function to call with the permit.
-//! [`Quota::permit`] is the same as a future, for the few requests that are made outside of a target's pass.
+//! An [`EndpointQuota`] belongs to one endpoint, a [`Quota`] to one provider object with its limits. A request begins
+//! with a [`Permit`]; [`queue`] decides the order, purely: by [`Urgency`], within one urgency round robin by namespace,
+//! and within a namespace the end that was due first, or else the request that came first. A part of each limit is kept
+//! for revocations. A wait that a server requests is respected, except that an end that is due is attempted at least
+//! every [`ATTEMPT_EVERY`]. A waiting request is an entry of some hundred bytes: [`Quota::request`] takes a function to
+//! call with the permit. [`Quota::permit`] is the same as a future, for the few requests that are made outside of a
+//! target's pass.
 
 pub(crate) mod queue;
 mod rate_limit;
@@ -56,7 +55,7 @@ struct QuotaState {
 #[derive(Debug)]
 struct State {
     queue: RequestQueue,
-    /// The quotas by key. One that nobody holds any more stays while what was sent in the last minute counts.
+    /// The quotas by key. A quota without users is kept while what was sent in the last minute counts.
     quotas: HashMap<String, (QuotaId, Weak<QuotaHandle>)>,
     waiters: HashMap<WaiterId, Waiter>,
     timer: Option<(Instant, AbortHandle)>,
@@ -89,7 +88,7 @@ struct QuotaHandle {
     quota: QuotaId,
 }
 
-/// A place in the queue. Dropping it gives the place up.
+/// A place in the queue. Dropping it gives up the place.
 #[derive(Debug)]
 pub struct QueuedRequest {
     shared: Arc<QuotaState>,
@@ -110,7 +109,7 @@ pub struct Permit {
 }
 
 impl EndpointQuota {
-    /// Of one endpoint. With `one_writer` no two writes are in flight at once, whatever their quotas.
+    /// The quotas of one endpoint. With `one_writer` no two writes are in flight at once, even of different quotas.
     pub fn new(one_writer: bool) -> Self {
         let state = State {
             queue: RequestQueue::new(one_writer),
@@ -122,10 +121,9 @@ impl EndpointQuota {
         Self { shared: Arc::new(QuotaState { state: Mutex::new(state) }) }
     }
 
-    /// The quota of a provider object, created where there is none, with these limits from now on.
-    ///
-    /// A limit of 0 counts as 1. Rates hold for any 60 seconds. What was sent in the last minute counts although the quota
-    /// was dropped in between: deleting a provider object and creating it again gives no second quota.
+    /// The quota of a provider object, created if there is none, with these limits from now on. A limit of 0 counts as
+    /// 1. Rates apply to any 60 seconds. What was sent in the last minute counts even if the quota was dropped in
+    ///    between: deleting a provider object and creating it again gives no second quota.
     pub fn quota(&self, key: String, limits: Limits) -> Quota {
         let owned = {
             let mut state = self.shared.lock();
@@ -151,8 +149,8 @@ impl EndpointQuota {
         Quota { owned }
     }
 
-    /// Whether forgetting this endpoint would allow nothing that it doesn't allow: no provider object uses it, and nothing
-    /// that was sent still counts.
+    /// Whether dropping this endpoint would allow nothing more: no provider object uses it, and nothing that was sent
+    /// still counts.
     pub fn is_unused(&self) -> bool {
         let mut state = self.shared.lock();
         let now = Instant::now();
@@ -169,7 +167,8 @@ impl EndpointQuota {
 }
 
 impl Quota {
-    /// Calls `granted` with a permit when it is this request's turn, maybe at once. Dropping the ticket gives the place up.
+    /// Calls `granted` with a permit when it is this request's turn, possibly immediately. Dropping the ticket gives up
+    /// the place.
     pub fn request(
         &self,
         kind: RequestKind,
@@ -195,7 +194,7 @@ impl Quota {
     pub async fn permit(&self, kind: RequestKind, urgency: Urgency, namespace: &str) -> Permit {
         loop {
             let (granted, receive) = oneshot::channel();
-            // A permit that comes too late is given back by being dropped.
+            // A permit that comes too late is returned by being dropped.
             let ticket = self.request(kind, urgency, namespace, move |permit| drop(granted.send(permit)));
             // The sender is only dropped by sending or by `ticket`: the loop is for the type, not for a case.
             if let Ok(permit) = waiting(receive).await {
@@ -219,7 +218,7 @@ impl Drop for QueuedRequest {
             state.queue.leave(self.id);
             state.waiters.remove(&self.id)
         };
-        // What the function holds may itself give a place up.
+        // Dropping the function may itself give up a place.
         drop(waiter);
     }
 }
@@ -230,13 +229,13 @@ impl Permit {
         self.urgency
     }
 
-    /// Whether it is for a read or a write.
+    /// The kind of the request.
     pub fn kind(&self) -> RequestKind {
         self.kind
     }
 
-    /// Whether a request that writes may be sent with it at `now`: only as the leader, with more of the lease left than a
-    /// request may take. What a write of several requests has begun may go on while the process is told to stop.
+    /// Whether a request that writes may be sent with it at `now`: only as the leader, with more of the lease left than
+    /// a request may take. A write of several requests that has begun may continue while the process is being stopped.
     pub fn may_write(&self, leadership: &Arc<Leadership>, now: Instant) -> bool {
         if self.has_written() {
             return leadership.has_time(now);
@@ -250,7 +249,7 @@ impl Permit {
     }
 
     /// Counts one more request of the same kind, sent after the first with the same permit. It doesn't wait: the next
-    /// request of somebody else does.
+    /// request of another user of the quota does.
     pub fn charge(&self) {
         self.shared.lock().queue.charge(self.quota, self.kind, Instant::now());
     }
@@ -260,20 +259,22 @@ impl Permit {
         self.is_used.store(true, Ordering::Relaxed);
     }
 
-    /// Lets no request of the quota begin for this long, ends that are due excepted. Of several pauses the longest counts.
+    /// Lets no request of the quota begin for this duration, except for ends that are due. Of several pauses the
+    /// longest counts.
     pub fn pause(&self, length: Duration) {
         // Far beyond any Retry-After, and no overflow: a year.
         let length = length.min(Duration::from_secs(365 * 86_400));
         self.shared.lock().queue.pause(self.quota, Instant::now() + length);
     }
 
-    /// The server answered although it had asked to wait: the next end that is due need not wait for the next attempt.
+    /// The server responded although it had requested a wait: the next end that is due need not wait for the next
+    /// attempt.
     pub fn answered(&self) {
         self.shared.lock().queue.answered(self.quota);
     }
 
-    /// The server said that `remaining` of `limit` requests of a kind are left to this client, and all of them again after
-    /// `reset`. A request that would only be refused waits, and the last tenth is kept for revocations.
+    /// The server reported that `remaining` of `limit` requests of a kind are left to this client, and all of them
+    /// again after `reset`. A request that would only be refused waits, and the last tenth is kept for revocations.
     pub fn rate_limit(&self, kind: RequestKind, limit: u32, remaining: u32, reset: Duration) {
         let now = Instant::now();
         let reported = RateLimitPause { limit, remaining, until: now + reset };
@@ -296,11 +297,11 @@ impl Drop for Permit {
 
 impl QuotaState {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here is left half done by a panic: every change is one call of the queue.
+        // A panic leaves nothing in here incomplete: every change is one call of the queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Grants what may begin now and sets the timer for what may begin later.
+    /// Grants the requests that may begin now and sets the timer for those that may begin later.
     fn serve(self: &Arc<Self>) {
         let mut granted = Vec::new();
         let mut state = self.lock();
@@ -326,7 +327,7 @@ impl QuotaState {
                 QueueDecision::Idle => break,
             }
         }
-        // Outside of the lock: a permit that is dropped takes it again.
+        // Outside of the lock: dropping a permit acquires it again.
         drop(state);
         for (call, permit) in granted {
             call(permit);

@@ -1,27 +1,27 @@
-//! What a server reports of its own limits.
+//! The limits that a server reports.
 
 use tokio::time::Instant;
 
-/// What is left of a server's limit until it is full again, as its `x-ratelimit-*` headers say.
+/// What is left of a server's limit until it is reset, by its `x-ratelimit-*` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitPause {
-    /// How many requests the limit is.
+    /// The limit, in requests.
     pub limit: u32,
     /// How many of them are left.
     pub remaining: u32,
-    /// When all of them are there again.
+    /// When all of them are available again.
     pub until: Instant,
 }
 
 impl RateLimitPause {
-    /// When another request may begin: `None` means at once. A tenth of the limit is kept for what is `urgent`.
+    /// When another request may begin: `None` means now. A tenth of the limit is reserved for `urgent` requests.
     pub fn next_at(self, urgent: bool, now: Instant) -> Option<Instant> {
         let kept = if urgent { 0 } else { self.limit.div_ceil(10) };
         (self.remaining <= kept && now < self.until).then_some(self.until)
     }
 
-    /// This together with what a later answer reported. Answers overtake each other, and servers count by route: until the
-    /// period is over the smaller number holds.
+    /// This combined with what a later response reported. Responses overtake each other, and servers count by route:
+    /// until the period ends the smaller number applies.
     pub fn merged(self, newer: Self, now: Instant) -> Self {
         if self.until <= now { newer } else { Self { remaining: self.remaining.min(newer.remaining), ..self } }
     }
@@ -56,7 +56,7 @@ mod tests {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let known = RateLimitPause { limit: 60, remaining: 3, until: at(10) };
-        // An answer that was overtaken, and one of a route that is counted for itself.
+        // A response that was overtaken, and one of a route that is counted separately.
         for remaining in [5, 59] {
             assert_eq!(known.merged(RateLimitPause { limit: 60, remaining, until: at(60) }, now), known);
         }

@@ -108,7 +108,7 @@ async fn the_same_key_is_the_same_quota_and_deleting_it_gives_no_second_quota() 
     assert_eq!(
         endpoint.shared.lock().quotas.len(),
         1,
-        "what did nothing for a minute and belongs to nobody is forgotten"
+        "a quota that was idle for a minute and has no users is dropped"
     );
 }
 

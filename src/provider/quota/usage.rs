@@ -1,4 +1,4 @@
-//! What one quota has in flight and has sent in the last minute, against its limits.
+//! The usage of one quota against its limits: what it has in flight and has sent in the last minute.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::window::Window;
 use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
 
-/// Requests in flight where `limits.maxInFlight` isn't set.
+/// Requests in flight if `limits.maxInFlight` isn't set.
 const MAX_IN_FLIGHT: u32 = 16;
 
-/// How soon an end that is due is attempted again although the server asked to wait longer. One request at a time.
+/// How soon an end that is due is attempted again although the server requested a longer wait. One request at a time.
 pub const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether one more request may begin.
@@ -34,14 +34,14 @@ pub struct Usage {
     reads: Window,
     writes: Window,
     paused_until: Option<Instant>,
-    /// What the server reported last of its own limits, for reads and for writes.
+    /// The limits that the server reported last, for reads and for writes.
     reported: [Option<RateLimitPause>; 2],
     /// When an end that was due was last attempted during a pause.
     attempted: Option<Instant>,
 }
 
 impl Usage {
-    /// Nothing done yet.
+    /// No usage yet.
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
@@ -54,7 +54,7 @@ impl Usage {
         }
     }
 
-    /// Other limits from now on. What began under the old ones counts, where they counted.
+    /// Changes the limits. Requests that began under the old ones count if they were counted.
     pub fn set_limits(&mut self, limits: Limits) {
         if limits.reads_per_minute.is_none() {
             self.reads.clear();
@@ -82,7 +82,7 @@ impl Usage {
         paused.max(limited).map_or(Capacity::Now, Capacity::At)
     }
 
-    /// Until when the server asked to wait; `None`: it didn't.
+    /// Until when the server requested to wait; `None`: it didn't.
     fn paused(&self, kind: RequestKind, urgency: Urgency, now: Instant) -> Option<Instant> {
         let asked = self.paused_until.filter(|until| *until > now);
         let spent = self.reported[kind as usize].and_then(|reported| reported.next_at(urgency.revokes(), now));
@@ -98,17 +98,17 @@ impl Usage {
         self.charge(kind, now);
     }
 
-    /// The server answered, and didn't ask to wait.
+    /// The server responded, and didn't request a wait.
     pub fn answered(&mut self) {
         self.attempted = None;
     }
 
-    /// One more request begins in the place of one that is in flight.
+    /// One more request begins in place of one that is in flight.
     pub fn charge(&mut self, kind: RequestKind, now: Instant) {
         if let Some(reported) = &mut self.reported[kind as usize] {
             reported.remaining = reported.remaining.saturating_sub(1);
         }
-        // Without a limit nothing is remembered: at thousands a second that would be megabytes for nothing.
+        // Without a limit nothing is recorded: at thousands of requests per second it would waste megabytes.
         if self.limit(kind).is_some() {
             match kind {
                 RequestKind::Read => self.reads.charge(now),
@@ -140,13 +140,13 @@ impl Usage {
         self.paused_until = self.paused_until.max(Some(until));
     }
 
-    /// The server reported what its own limits leave for requests of this kind.
+    /// The server reported what remains of its own limits for requests of this kind.
     pub fn rate_limit(&mut self, kind: RequestKind, newer: RateLimitPause, now: Instant) {
         let known = &mut self.reported[kind as usize];
         *known = Some(known.map_or(newer, |known| known.merged(newer, now)));
     }
 
-    /// Whether forgetting this usage would allow nothing that it doesn't allow.
+    /// Whether dropping this usage would allow nothing more.
     pub fn is_unused(&mut self, now: Instant) -> bool {
         self.in_flight == 0
             && self.reads.is_empty(now)
@@ -171,8 +171,9 @@ impl Usage {
 }
 
 /// How much of a limit an urgency may use: ends and revocations all of it; what changes access otherwise nine tenths,
-/// rounded down, so that a revocation finds capacity behind any backlog; a resync, which nobody waits for, half, so that a
-/// short interval of one tenant doesn't use up what others need. A limit of 1 (or 0, which counts as 1) can't be shared.
+/// rounded down, so that a revocation finds capacity behind any backlog; a resync, which is never awaited, half, so
+/// that a short interval of one tenant doesn't use up what others need. A limit of 1 (or 0, which counts as 1) can't be
+/// shared.
 fn share(limit: u32, urgency: Urgency) -> usize {
     let whole = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
     match urgency {

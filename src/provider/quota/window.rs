@@ -1,16 +1,15 @@
-//! A sliding window: how many requests began in the last 60 seconds.
+//! A sliding window: counts the requests that began in the last 60 seconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the window is. "A minute" in a provider's limits is any 60 seconds, not one by the clock.
+/// How long the window is. "A minute" in a provider's limits is any 60 seconds, not a calendar minute.
 pub const LENGTH: Duration = Duration::from_secs(60);
 
-/// The instants at which requests began, oldest first, none older than [`LENGTH`].
-///
-/// It is exact: two halves of a minute can't each take a whole limit, as they could with a counter by the clock.
+/// The instants at which requests began, oldest first, none older than [`LENGTH`]. It is exact: two halves of a minute
+/// can't each use a whole limit, as they could with a counter per calendar minute.
 #[derive(Debug, Default)]
 pub struct Window {
     began: VecDeque<Instant>,
@@ -28,7 +27,7 @@ impl Window {
         self.began.pop_back();
     }
 
-    /// When another request may begin so that at most `limit` (1 or more) began in any 60 seconds: `None` means at once.
+    /// When another request may begin so that at most `limit` (1 or more) began in any 60 seconds: `None` means now.
     pub fn next_at(&self, limit: usize, now: Instant) -> Option<Instant> {
         // The request that must have left the window: after it, fewer than `limit` are in it.
         let blocking = self.began.len().checked_sub(limit.max(1)).and_then(|index| self.began.get(index))?;
@@ -36,13 +35,13 @@ impl Window {
         (free > now).then_some(free)
     }
 
-    /// Whether no request of the last 60 seconds is remembered.
+    /// Whether no request of the last 60 seconds is recorded.
     pub fn is_empty(&mut self, now: Instant) -> bool {
         self.forget(now);
         self.began.is_empty()
     }
 
-    /// Forgets everything: for a limit that was taken away.
+    /// Drops all records, for a limit that was removed.
     pub fn clear(&mut self) {
         self.began.clear();
     }
@@ -74,7 +73,7 @@ mod tests {
             (at(30_000), 1, Some(at(90_000))),
             (at(60_000), 1, Some(at(90_000))),
             (at(90_000), 1, None),
-            (at(30_000), 0, Some(at(90_000))), // a limit of nothing would wait for ever: it counts as 1
+            (at(30_000), 0, Some(at(90_000))), // a limit of zero would wait forever: it counts as 1
         ] {
             assert_eq!(window.next_at(limit, now), expected, "{limit} at {:?}", now - start);
         }

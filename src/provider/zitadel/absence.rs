@@ -1,4 +1,4 @@
-//! Why a member that the server took isn't listed.
+//! Why a member that the server accepted isn't listed.
 
 use super::api::Api;
 use super::client::Calls;
@@ -11,11 +11,11 @@ use crate::provider::http::{Request, Response};
 
 const USER: &str = "/management/v1/users/{user}";
 
-/// Answers for users of any organization, without the header (name-resolution.json, "user, v2: get").
+/// It returns users of any organization, without the header (name-resolution.json, "user, v2: get").
 const USER_V2: &str = "/v2/users/{user}";
 
-/// Looks at the user: it may be gone (trap 1) or have no login name (trap 5). Where the credential may not read users,
-/// nothing speaks against it. A project or a grant that is gone is told by its list, which is empty then.
+/// Reads the user: it may no longer exist (trap 1) or have no login name (trap 5). If the credential may not read
+/// users, there is no reason. A project or a grant that no longer exists is detected by its list, which is empty then.
 pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
     let asked = RequestContext::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
     if api == Api::ManagementV1 {
@@ -23,7 +23,7 @@ pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Res
         if ServerRefusal::read(&answer).meaning() != Meaning::UserElsewhere {
             return judge(&answer, target, &asked);
         }
-        // It is there: v2 shows it to those who may read users of its organization, and proves nothing to others.
+        // It exists: v2 shows it to callers who may read users of its organization, and proves nothing to others.
         let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
         return if answer.is_success() { judge(&answer, target, &asked) } else { Ok(()) };
     }
@@ -49,9 +49,9 @@ fn judge(answer: &Response, target: &Target, asked: &RequestContext<'_>) -> Resu
     }
     Err(Error::MemberNotListed {
         message: format!(
-            "user {} has no login name at ZITADEL at {}, and member search leaves such a user out for ever (known of users \
-             created several at a time): give it another user name, or create it anew, and look whether the console then \
-             shows a login name",
+            "user {} has no login name at ZITADEL at {}, and member search never shows such a user (known of users that were \
+             created concurrently): give it another user name, or create it again, and check whether the console then shows \
+             a login name",
             target.subject_id, answer.context.endpoint
         ),
     })

@@ -1,7 +1,6 @@
-//! Which of ZITADEL's APIs for members is spoken.
-//!
-//! Management v1 where it is served, since it has sequences to confirm a write by and lists 1,000 members in 27 ms, v2 in
-//! 508 ms (concurrency.json); v2 where v1 isn't served any more (it is marked deprecated since v4.1.0).
+//! Detects which of ZITADEL's APIs for members to use. Management v1 if it is served, since it has sequences to confirm
+//! a write by and lists 1,000 members in 27 ms, v2 in 508 ms (concurrency.json); v2 if v1 is no longer served (it is
+//! marked deprecated since v4.1.0).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -36,12 +35,12 @@ impl Api {
     }
 }
 
-/// The API that was found to be served; none before it was looked for, and after an answer said that it is gone.
+/// The detected API; none before the detection, and after a response has shown that it was removed.
 #[derive(Debug, Default)]
 pub(crate) struct DetectedApi(Mutex<Option<Api>>);
 
 impl DetectedApi {
-    /// The API, which is looked for where it isn't known.
+    /// The API, which is detected if it isn't known.
     pub(crate) async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
@@ -50,14 +49,14 @@ impl DetectedApi {
         }
     }
 
-    /// Looks for it again.
+    /// Detects it again.
     pub(crate) async fn detect(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let found = detect(calls).await;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
         found
     }
 
-    /// It isn't served any more.
+    /// It is no longer served.
     pub(crate) fn forget(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -89,8 +88,8 @@ enum ProbeRefusal {
     Otherwise(Error),
 }
 
-/// A token that the server takes is all that can be verified without naming a project: an owner of one project may have no
-/// right in its own organization, and is told so by 403 or AUTHZ-cdgFk (permissions.json).
+/// An accepted token is all that can be verified without naming a project: an owner of one project may have no
+/// permission in its own organization, for which the response is 403 or AUTHZ-cdgFk (permissions.json).
 fn refused(calls: &Calls<'_>, answer: &Response) -> Option<ProbeRefusal> {
     if answer.is_success() {
         return None;

@@ -1,5 +1,5 @@
-//! The ways to sign in to ZITADEL (docs/reference/zitadel.md, "Auth"; auth.json). When that is done, and what becomes
-//! of the token, is [`session`](crate::provider::session)'s.
+//! The ways to sign in to ZITADEL (docs/reference/zitadel.md, "Auth"; auth.json). [`session`](crate::provider::session)
+//! decides when to sign in and how long to use the token.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::provider::error::Effect;
 use crate::provider::http::{Endpoint, Method, Request, Response, Server, url_hint};
 use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
 
-/// Names the instance where the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
+/// Names the instance if the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
 const INSTANCE_HOST: &str = "x-zitadel-instance-host";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const TOKEN: &str = "/oauth/v2/token";
@@ -38,14 +38,14 @@ pub enum Credentials {
     },
 }
 
-/// Who signs in, and at which instance of the server.
+/// The credential, and the instance of the server to sign in to.
 #[derive(Debug)]
 pub struct Login {
     credentials: Credentials,
     instance_host: Option<String>,
 }
 
-/// What discovery says of the instance.
+/// The discovery document of the instance.
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
@@ -64,7 +64,7 @@ struct TokenError {
 }
 
 impl Login {
-    /// At the instance that the URL's host names, or else `instance_host`.
+    /// For the instance that the URL's host names, or else `instance_host`.
     pub fn new(credentials: Credentials, instance_host: Option<String>) -> Self {
         let credentials = match credentials {
             Credentials::PersonalAccessToken(token) => Credentials::PersonalAccessToken(trimmed(&token)),
@@ -77,7 +77,7 @@ impl Login {
         Self { credentials, instance_host }
     }
 
-    /// The request, to the instance that is meant.
+    /// The request, addressed to the instance.
     pub fn to_instance<'r>(&self, request: Request<'r>) -> Request<'r> {
         match &self.instance_host {
             Some(host) => request.header(INSTANCE_HOST, host),
@@ -85,12 +85,11 @@ impl Login {
         }
     }
 
-    /// The issuer that an assertion must be made for. It is what the instance takes this very request for, scheme, host
-    /// and port (auth.json, the exchanges "discovery" and "Host:"), which the configuration of the server and proxies
-    /// before it decide: a server behind TLS says https to a call by http. So it is asked, and not put together here.
-    ///
-    /// It is only believed where its host is the one that was called or `instanceHost`: anyone who answers in the place of
-    /// the server must not have an assertion made that another server would take.
+    /// The issuer for which an assertion must be made. The instance derives it from the request's scheme, host and port
+    /// (auth.json, the exchanges "discovery" and "Host:"), depending on the configuration of the server and of proxies
+    /// in front of it: a server behind TLS reports https to a call by http. So it is requested, and not constructed
+    /// here. It is only trusted if its host is the one that was called or `instanceHost`: an impostor of the server
+    /// must not obtain an assertion that another server would accept.
     async fn issuer(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<String, Error> {
         let answer = server.call(permit_use.next(), self.to_instance(Request::get(DISCOVERY))).await?;
         if !answer.is_success() {
@@ -112,7 +111,7 @@ impl Login {
         Err(Error::Unreachable { message, effect: Effect::None })
     }
 
-    /// Asks the token endpoint.
+    /// Sends a request to the token endpoint.
     async fn grant(
         &self,
         server: &Server,
@@ -131,7 +130,7 @@ impl Login {
         Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
-    /// The error of a sign-in that wasn't answered with what was asked for.
+    /// The error of a sign-in with an unexpected response.
     fn not_granted(&self, answer: &Response, check: &str) -> Error {
         let asked = RequestContext::of_instance(&answer.context.endpoint);
         let refusal = ServerRefusal::read(answer);
@@ -143,7 +142,7 @@ impl Login {
                     answer.context.endpoint,
                     answer.status,
                     answer.filtered(&error),
-                    answer.said(),
+                    answer.error_text(),
                 ),
             },
             // The text of the OIDC endpoints, and the JSON of the others.
@@ -161,11 +160,11 @@ impl Login {
 }
 
 impl Credentials {
-    /// What to check where the server refuses the sign-in; its own words are few (auth.json: `invalid assertion` for
+    /// What to check if the server refuses the sign-in; its own messages are short (auth.json: `invalid assertion` for
     /// everything that can be wrong with a key).
     fn what_to_check(&self, skew: SignedDuration, now: Timestamp) -> String {
         match self {
-            Self::PersonalAccessToken(_) => "make a new personal access token and put it into the Secret".to_owned(),
+            Self::PersonalAccessToken(_) => "create a new personal access token and put it into the Secret".to_owned(),
             Self::PrivateKeyJwt(file) => {
                 let clock = if skew.unsigned_abs() > Duration::from_secs(30) {
                     format!(", and the clocks, which differ by {} s", skew.as_secs())
@@ -173,7 +172,7 @@ impl Credentials {
                     String::new()
                 };
                 format!(
-                    "check that {} is still there and the user active{clock}; or make a new key for the machine user and put \
+                    "check that {} is still there and the user active{clock}; or create a new key for the machine user and put \
                      its JSON file into the Secret",
                     file.named(now)
                 )
@@ -200,7 +199,7 @@ impl SignIn for Login {
             Credentials::PersonalAccessToken(token) => Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::PrivateKeyJwt(file) => {
                 let issuer = self.issuer(server, permit_use).await?;
-                // The server's clock decides, and its answer has just told it.
+                // The server's clock decides, and its response has just shown it.
                 let now = server.now();
                 let theirs = now.saturating_add(server.clock_skew().unwrap_or_default()).unwrap_or(now);
                 let assertion = file.assertion(&issuer, theirs).map_err(|error| Error::Unauthorized {
@@ -217,7 +216,7 @@ impl SignIn for Login {
         }
     }
 
-    /// A key file names its user. Of a personal access token or a client id nothing that was recorded tells whose it is.
+    /// A key file names its user. No recorded response names the user of a personal access token or a client id.
     fn signed_in_as(&self, _: &SecretString) -> Option<String> {
         match &self.credentials {
             Credentials::PrivateKeyJwt(file) => Some(file.user_id().to_owned()),
@@ -243,7 +242,7 @@ impl SignIn for Login {
                 answer,
                 &refusal,
             )),
-            // Nobody with an id of ZITADEL's: a proxy, perhaps, before any token was looked at.
+            // Without an id of ZITADEL's: perhaps from a proxy, before any token was checked.
             _ if refusal.id.is_empty() => TokenVerdict::Unsaid,
             _ => TokenVerdict::Taken,
         }

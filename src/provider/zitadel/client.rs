@@ -20,7 +20,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// To the instance that the URL's host names, or else `instance_host`.
+    /// For the instance that the URL's host names, or else `instance_host`.
     pub(crate) fn new(
         client: &Client,
         endpoint: Endpoint,
@@ -31,12 +31,12 @@ impl Instance {
         Self { server: client.server(Zitadel::NAME, endpoint), session }
     }
 
-    /// The id of the user whom the credential is, where that is known.
+    /// The id of the credential's user, if it is known.
     pub(crate) fn signed_in_as(&self) -> Option<String> {
         self.session.signed_in_as()
     }
 
-    /// The instance's clock, by its last response.
+    /// The instance's clock, from its last response.
     pub(crate) fn clock(&self) -> Option<ProviderClock> {
         self.server.clock()
     }
@@ -47,22 +47,22 @@ pub(crate) struct Calls<'a> {
     connection: &'a Instance,
     permit_use: PermitUse<'a>,
     organization: Option<&'a str>,
-    /// Whether an answer said that a route isn't served.
+    /// Whether a response showed that a route isn't served.
     route_gone: AtomicBool,
 }
 
 impl<'a> Calls<'a> {
-    /// None yet. Without an organization the caller's own is meant.
+    /// No calls yet. Without an organization they are about the caller's own.
     pub(crate) fn new(connection: &'a Instance, permit: &'a Permit, organization: Option<&'a str>) -> Self {
         Self { connection, permit_use: PermitUse::new(permit), organization, route_gone: AtomicBool::new(false) }
     }
 
-    /// Whether an answer said that its route isn't served.
+    /// Whether a response showed that its route isn't served.
     pub(crate) fn route_is_gone(&self) -> bool {
         self.route_gone.load(Ordering::Relaxed)
     }
 
-    /// Where they go.
+    /// The endpoint of the calls.
     pub(crate) fn endpoint(&self) -> &'a str {
         self.connection.server.endpoint().as_str()
     }

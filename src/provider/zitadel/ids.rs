@@ -1,4 +1,4 @@
-//! Ids as ZITADEL makes them, checked before they stand in a URL or a header.
+//! Checks ids for ZITADEL's form before they are used in a URL or a header.
 
 use crate::api::SubjectKind;
 use crate::core::member::{Project, Target};
@@ -15,7 +15,7 @@ pub(crate) fn check_project(project: &Project) -> Result<(), Error> {
     project.grant_id.as_deref().map_or(Ok(()), |id| check("project grant", "project.grantId", id))
 }
 
-/// Checks an organization's id, where one is named.
+/// Checks an organization's id, if there is one.
 pub(crate) fn check_organization(id: Option<&str>) -> Result<(), Error> {
     id.map_or(Ok(()), |id| check("organization", "organizationId", id))
 }

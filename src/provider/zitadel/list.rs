@@ -1,30 +1,28 @@
-//! The members of a project, page by page, whichever API shows them.
-//!
-//! Nothing promises an order (docs/reference/zitadel.md, Management v1), so pages may shift under writes: a list whose
-//! rows don't add up to what it says of itself is partial.
+//! The members of a project, page by page, with either API. The order isn't guaranteed (docs/reference/zitadel.md,
+//! Management v1), so pages may shift under writes: a list whose rows don't match its own count is partial.
 
 use std::collections::HashSet;
 
 use crate::core::member::{Entry, Member};
 use crate::provider::{Error, Listing};
 
-/// Rows a page: the most that v2 and newer versions of v1 give. Without a limit some give all and others 100.
+/// Rows per page: the most that v2 and newer versions of v1 return. Without a limit some return all and others 100.
 pub(crate) const PAGE: usize = 1000;
 
-/// More pages than that are no list of members but a server that never ends.
+/// The most pages: a server with more never ends the list.
 const MOST_PAGES: usize = 1000;
 
-/// What is known of a project, or of the grant of it that is meant.
+/// What is known about a project, or about the target's grant of it.
 #[derive(Debug)]
 pub(crate) enum ProjectPresence {
-    /// It is there, under the organization asked for.
+    /// It exists, under the requested organization.
     Here,
-    /// The credential may not look. What would have been said of it.
+    /// The credential may not read it. The message that would have been shown.
     Unknown(Error),
 }
 
 impl ProjectPresence {
-    /// It is there; otherwise why that isn't known.
+    /// `Ok` if it exists; otherwise why that isn't known.
     pub(crate) fn known(self) -> Result<(), Error> {
         match self {
             Self::Here => Ok(()),
@@ -32,7 +30,7 @@ impl ProjectPresence {
         }
     }
 
-    /// The error of a call that was refused for lack of rights, after the project was looked for.
+    /// The error of a call that was refused for lack of permissions, after the project was looked up.
     pub(crate) fn explain(located: Result<Self, Error>, refused: Error) -> Error {
         match located {
             Err(located @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(located)) => located,
@@ -41,14 +39,14 @@ impl ProjectPresence {
     }
 }
 
-/// A page as it came.
+/// A page as received.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// How many rows there are on all pages; 0 past the end.
+    /// The number of rows on all pages; 0 past the end.
     pub(crate) total: u64,
-    /// The rows; `None`: one of something else than was asked for.
+    /// The rows; `None`: one of something else than requested.
     pub(crate) rows: Vec<Option<Member>>,
-    /// How far behind it the next page begins: at least as many as there are rows.
+    /// The offset from this page to the next one: at least the number of rows.
     pub(crate) step: usize,
 }
 
@@ -57,15 +55,15 @@ pub(crate) struct Page {
 pub(crate) struct Rows {
     members: Vec<Member>,
     seen: HashSet<String>,
-    /// Rows that came, doubled and strange ones among them.
+    /// The number of received rows, including duplicates and unexpected ones.
     came: usize,
     /// Where the next page begins.
     offset: usize,
-    /// How many there are, as the last page that knew said.
+    /// The total, from the last page that reported it.
     total: Option<u64>,
-    /// The pages don't fit together.
+    /// The pages are inconsistent.
     shifted: bool,
-    /// Pages that came.
+    /// The number of received pages.
     pages: usize,
     /// The last page was the last.
     ended: bool,
@@ -77,20 +75,20 @@ impl Rows {
         (!self.ended && self.pages < MOST_PAGES).then_some(self.offset)
     }
 
-    /// The server counts rows, and none came.
+    /// The server counts rows, and none was received.
     pub(crate) fn are_hidden(&self) -> bool {
         self.came == 0 && self.total.is_some_and(|total| total > 0)
     }
 
-    /// Takes a page.
+    /// Adds a page.
     pub(crate) fn take(&mut self, page: Page) {
         let came = page.rows.len();
-        // Past the end the total is left out: only a page with rows, or the first, says anything by it.
+        // Past the end the total is omitted: it is only meaningful on a page with rows, or on the first.
         if came > 0 || self.total.is_none() {
             self.shifted |= self.total.is_some_and(|before| before != page.total);
             self.total = Some(page.total);
         }
-        // Rows that the credential may not see are left out of their page, which is short then.
+        // Rows that the credential may not see are omitted from their page, which is then shorter.
         let mut progress = page.step > came;
         for row in page.rows {
             match row {
@@ -109,14 +107,14 @@ impl Rows {
         self.ended = !(progress && before_end);
     }
 
-    /// The list, and whether it is all of it.
+    /// The list, and whether it is complete.
     pub(crate) fn finish(self) -> Listing {
         let complete = u64::try_from(self.came).is_ok_and(|came| Some(came) == self.total);
         Listing { members: self.members, partial: self.shifted || !self.ended || !complete }
     }
 }
 
-/// A row as a member. A role that stands twice in it (what a repair may leave behind) counts once.
+/// A row as a member. A role that occurs twice in it (a repair may leave that behind) counts once.
 pub(crate) fn member(user: String, roles: Vec<String>, version: Option<u64>) -> Member {
     let mut entries: Vec<Entry> = Vec::with_capacity(roles.len());
     for role in roles {
@@ -141,10 +139,10 @@ mod tests {
 
     #[test]
     fn a_list_that_does_not_add_up_is_partial() {
-        // The pages as they come, those that are asked for, the rows, and whether the list is partial.
+        // The received pages, the requested ones, the rows, and whether the list is partial.
         type Case = (&'static str, Vec<(u64, Vec<u32>)>, usize, usize, bool);
         let cases: Vec<Case> = vec![
-            ("nobody", vec![(0, vec![])], 1, 0, false),
+            ("no members", vec![(0, vec![])], 1, 0, false),
             ("one page", vec![(2, vec![1, 2])], 1, 2, false),
             ("two pages", vec![(3, vec![1, 2]), (3, vec![3])], 2, 3, false),
             ("a server that gives smaller pages", vec![(3, vec![1]), (3, vec![2]), (3, vec![3])], 3, 3, false),
@@ -152,9 +150,9 @@ mod tests {
             ("a row of the middle left out", vec![(3, vec![1, 3]), (3, vec![3])], 2, 2, true),
             ("doubled within a page", vec![(3, vec![1, 2, 2])], 1, 2, true),
             ("shifted: doubled on the next page", vec![(4, vec![1, 2]), (4, vec![2, 3])], 2, 3, true),
-            ("somebody came in between", vec![(3, vec![1, 2]), (4, vec![3, 4])], 2, 4, true),
-            ("somebody went in between", vec![(4, vec![1, 2]), (3, vec![4])], 2, 3, true),
-            ("more rows than it says", vec![(1, vec![1, 2])], 1, 2, true),
+            ("a member was added in between", vec![(3, vec![1, 2]), (4, vec![3, 4])], 2, 4, true),
+            ("a member was removed in between", vec![(4, vec![1, 2]), (3, vec![4])], 2, 3, true),
+            ("more rows than its total", vec![(1, vec![1, 2])], 1, 2, true),
             ("rows and no total", vec![(0, vec![1])], 1, 1, true),
             ("a total and no rows", vec![(6, vec![])], 1, 0, true),
             ("the same page for ever", vec![(9, vec![1, 2]), (9, vec![1, 2])], 2, 2, true),

@@ -1,10 +1,10 @@
 //! ZITADEL: the members of projects and of project grants (docs/reference/zitadel.md).
 //!
-//! The files are those of every provider ([`provider`](crate::provider)). What a member is written with, by management v1
-//! ([`v1`]) or its successor ([`v2`]), is kept apart from how a write is made to hold ([`write`](mod@write)): each API is
-//! one [`write::Members`], and [`api`] finds out which of them is served. Besides, [`repair`] repairs a write that was
-//! answered with 200 and never carried out, [`absence`] finds out why a member isn't listed, and [`key_file`] reads the key
-//! of a machine user.
+//! The files are those of every provider ([`provider`](crate::provider)). The requests that write a member, by
+//! management v1 ([`v1`]) or its successor ([`v2`]), are separate from the procedure that makes a write take effect
+//! ([`write`](mod@write)): each API is one [`write::Members`], and [`api`] detects which of them is served. Besides,
+//! [`repair`] repairs a write whose response was 200 and that was never carried out, [`absence`] determines why a
+//! member isn't listed, and [`key_file`] reads the key of a machine user.
 
 mod absence;
 mod api;
@@ -33,11 +33,11 @@ use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
 use client::{Calls, Instance};
 
-/// One ZITADEL instance, as one credential sees it.
+/// One ZITADEL instance with one credential.
 pub struct Zitadel {
     connection: Instance,
     api: api::DetectedApi,
-    /// v2: which organizations grants are made to.
+    /// v2: the organizations that received the grants.
     granted_to: v2::GrantedTo,
 }
 
@@ -53,7 +53,7 @@ impl Zitadel {
         Calls::new(&self.connection, permit, project.organization_id.as_deref())
     }
 
-    /// Where an answer said that a route is gone, the API is looked for again before the next call.
+    /// If a response showed that a route was removed, the API is detected again before the next call.
     fn noticing<T>(&self, calls: &Calls<'_>, result: Result<T, Error>) -> Result<T, Error> {
         if result.is_err() && calls.route_is_gone() {
             self.api.forget();
@@ -71,7 +71,7 @@ impl Zitadel {
         }
     }
 
-    /// Does something with the member that a target names, by whichever API is served.
+    /// Carries out an action on the member that a target names, with the served API.
     async fn with_member(&self, calls: &Calls<'_>, target: &Target, what: MemberWrite<'_>) -> Result<Receipt, Error> {
         match self.api.get(calls).await? {
             Api::ManagementV1 => what.on(&v1::ManagementMember::new(calls, target)).await,
@@ -83,7 +83,7 @@ impl Zitadel {
     }
 }
 
-/// What is to be done with a member.
+/// An action on a member.
 #[derive(Clone, Copy)]
 enum MemberWrite<'a> {
     Apply(&'a Change),
@@ -104,7 +104,7 @@ impl Backend for Zitadel {
     type Credentials = Credentials;
 
     const NAME: &'static str = "ZITADEL";
-    /// Writers of one instance make each other fail and lose writes (docs/reference/zitadel.md, trap 4).
+    /// Concurrent writes to one instance fail or are lost (docs/reference/zitadel.md, trap 4).
     const ONE_WRITER: bool = true;
 
     /// ZITADEL Cloud allows 50 requests a second (docs/reference/zitadel.md, "Headers and limits"): half of them are for

@@ -1,7 +1,6 @@
-//! Ids of projects and users by their names (docs/reference/zitadel.md, Names; name-resolution.json).
-//!
-//! What comes back is compared with what was asked for: an unknown comparison means "equals", and a field that a version
-//! doesn't know matches everybody.
+//! Ids of projects and users by their names (docs/reference/zitadel.md, Names; name-resolution.json). The results are
+//! compared with the requested name: an unknown comparison means "equals", and a field that a version doesn't know
+//! matches every user.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,18 +17,18 @@ use crate::provider::http::{Method, Request, Response, text};
 const PROJECTS: &str = "/management/v1/projects/_search";
 const PROJECTS_V2: &str = "/zitadel.project.v2.ProjectService/ListProjects";
 
-/// The users of one organization. An owner of one of its projects may ask: its role has user.read (ZITADEL's source,
-/// cmd/defaults.yaml, PROJECT_OWNER).
+/// The users of one organization. An owner of one of its projects may list them: its role has user.read (ZITADEL's
+/// source, cmd/defaults.yaml, PROJECT_OWNER).
 const USERS: &str = "/management/v1/users/_search";
 
-/// The users of all organizations, as far as the caller has user.read in them: an owner of one project hasn't.
+/// The users of all organizations, as far as the caller has user.read in them: an owner of one project doesn't.
 const USERS_V2: &str = "/v2/users";
 
 /// Rows asked for: names are unique or nearly so.
 const ROWS: usize = 100;
 
-/// How names are compared. What isn't found exactly is looked for once more in any letter case, for a message: project and
-/// user names are unique whatever the case, but a name in another case stands for nothing.
+/// How names are compared. A name without an exact match is searched again in any letter case, for a message: project
+/// and user names are unique regardless of case, but a name in another case is not resolved.
 #[derive(Clone, Copy)]
 enum Compare {
     Exactly,
@@ -54,8 +53,8 @@ impl Compare {
     }
 }
 
-/// The ids of the projects of this name in an organization. Without one: v1 takes the caller's own, v2 looks in all that
-/// the caller may read.
+/// The ids of the projects of this name in an organization. Without one: v1 searches the caller's own, v2 all that the
+/// caller may read.
 pub(crate) async fn projects(
     calls: &Calls<'_>,
     api: Api,
@@ -113,7 +112,7 @@ async fn projects_v2(
     compare: Compare,
 ) -> Result<Vec<wire::NamedProject>, Error> {
     let name_filter = json!({"projectNameFilter": {"projectName": name, "method": compare.method("TEXT_FILTER")}});
-    // It may also find what is granted to the organization: whose a project is, is looked at in what comes.
+    // It may also find projects that are granted to the organization: the owner is checked in the results.
     let owner = organization.map(|id| json!({"organizationIdFilter": {"organizationId": id}}));
     let filters: Vec<Value> = std::iter::once(name_filter).chain(owner).collect();
     let body = json!({"pagination": {"limit": ROWS}, "filters": filters});
@@ -154,8 +153,8 @@ fn forbidden_project(calls: &Calls<'_>, name: &str, why: &str) -> Error {
     }
 }
 
-/// The ids of the users with this user name, login name or e-mail address: those of all organizations that the caller may
-/// read, and those of the organization of `calls`, which may be read with less.
+/// The ids of the users with this user name, login name or e-mail address: those of all organizations that the caller
+/// may read, and those of the organization of `calls`, which may be read with fewer permissions.
 pub(crate) async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec<String>, Error> {
     let found = users_named(calls, api, name, Compare::Exactly).await?;
     if !found.users.is_empty() {
@@ -192,7 +191,7 @@ async fn users_named(calls: &Calls<'_>, api: Api, name: &str, compare: Compare) 
     Ok(found)
 }
 
-/// One kind of name each: v1 joins several by "and".
+/// One kind of name each: v1 combines several by "and".
 fn queries(name: &str, compare: Compare) -> Vec<Value> {
     let method = compare.method("TEXT_QUERY");
     let mut queries = vec![
@@ -212,7 +211,7 @@ fn search(query: &Value) -> Value {
 /// Users so far.
 #[derive(Debug, Default)]
 struct FoundUsers {
-    /// By id, with the name by which each was found.
+    /// The users by id, each with the name by which it was found.
     users: BTreeMap<String, String>,
     /// Why there may be more.
     hidden: Option<String>,
@@ -227,7 +226,7 @@ impl FoundUsers {
                     self.hidden = Some(answer.filtered(&refusal.id));
                     Ok(())
                 }
-                // This version hasn't both of them.
+                // This version doesn't have both of them.
                 Meaning::NotHere => Ok(()),
                 _ => Err(messages::error(&RequestContext::of_instance(calls.endpoint()), &answer, &refusal)),
             };
@@ -245,11 +244,11 @@ impl FoundUsers {
     }
 }
 
-/// What to say of a name that nothing has, and something has in another letter case.
+/// The message for a name that exists only in another letter case.
 fn in_another_case(calls: &Calls<'_>, what: &str, name: &str, found: &str, field: &str) -> String {
     format!(
         "there is no {what} named {:?} that the operator's credential can see at ZITADEL at {}, where upper and lower case \
-         count, but one named {:?}: create the object again with that name or with {field}, if it is meant",
+         count, but one named {:?}: create the object again with that name or with {field}, if it is the intended one",
         shown(name),
         calls.endpoint(),
         shown(found)

@@ -1,7 +1,5 @@
 //! The JSON of ZITADEL's APIs, as far as it is read: of management v1, and of what v2 shares with it. The rest of v2 is
-//! in `v2::wire`.
-//!
-//! Numbers of 64 bits are strings, and whatever is zero, empty or false is left out (docs/reference/zitadel.md,
+//! in `v2::wire`. 64-bit numbers are strings, and zero, empty and false fields are omitted (docs/reference/zitadel.md,
 //! Management v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
 
 use std::fmt;
@@ -11,8 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Reads an object as such: a struct takes an array for its fields in order as well, and then `[]` says of a page that
-/// nothing is on it.
+/// Deserializes an object only: a struct also accepts an array as its fields in order, so that `[]` would be an empty
+/// page.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
     struct Object<T>(PhantomData<T>);
     impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
@@ -29,13 +27,13 @@ pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) ->
     from.deserialize_map(Object(PhantomData))
 }
 
-/// What a write answers.
+/// The response to a write.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Write {
     pub(crate) details: Details,
 }
 
-/// When and by whose an object is.
+/// The sequence and the owner of an object.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Details {
@@ -46,7 +44,7 @@ pub(crate) struct Details {
     pub(crate) resource_owner: String,
 }
 
-/// A page of members. An empty one has its details all the same; without them it is no answer of ZITADEL's.
+/// A page of members. An empty one has its details too; without them it isn't a response of ZITADEL's.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Page {
     #[serde(deserialize_with = "object")]
@@ -55,11 +53,11 @@ pub(crate) struct Page {
     pub(crate) result: Vec<Row>,
 }
 
-/// What is said of a list as a whole.
+/// The details of a list as a whole.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PageDetails {
-    /// How many rows there are on all pages; 0 past the end.
+    /// The number of rows on all pages; 0 past the end.
     #[serde(deserialize_with = "uint64")]
     pub(crate) total_result: u64,
 }
@@ -94,7 +92,7 @@ pub(crate) struct ProjectView {
     pub(crate) details: Details,
 }
 
-/// A grant of a project by its id, as the organization that made it or the one that was given it sees it.
+/// A grant of a project by its id, as the organization that created it or the one that received it sees it.
 #[derive(Deserialize, Debug)]
 pub(crate) struct GrantById {
     #[serde(rename = "projectGrant", alias = "grantedProject")]
@@ -112,7 +110,7 @@ pub(crate) struct GrantView {
 /// A page of projects, found by their name.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Projects {
-    /// Without them it is no answer of ZITADEL's.
+    /// Without them it isn't a response of ZITADEL's.
     #[serde(rename = "details", deserialize_with = "object")]
     pub(crate) _details: PageDetails,
     #[serde(default)]
@@ -159,7 +157,7 @@ pub(crate) struct UserView {
     pub(crate) human: Human,
 }
 
-/// What only people have.
+/// The part that only human users have.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
 pub(crate) struct Human {
@@ -177,7 +175,7 @@ pub(crate) struct Email {
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
 pub(crate) struct ErrorBody {
-    /// The gRPC code; in v2 a word, which reads as 0.
+    /// The gRPC code; in v2 a string, which is parsed as 0.
     #[serde(deserialize_with = "code")]
     pub(crate) code: i64,
     message: String,
@@ -190,20 +188,20 @@ pub(crate) struct ErrorBody {
 struct ErrorDetail {
     id: String,
     message: String,
-    /// v2: what the detail says, in JSON; `value` says the same in protobuf.
+    /// v2: the content of the detail in JSON; `value` has the same in protobuf.
     debug: Option<Box<ErrorDetail>>,
 }
 
 impl ErrorBody {
-    /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
-    /// the message, in any language.
+    /// The id of the error. `debug` is optional in Connect: without it, the id is in brackets at the end of the
+    /// message, in any language.
     pub(crate) fn id(&self) -> Option<&str> {
         let detail_id = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
         detail_id.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
     }
 
-    /// Whether a detail speaks of `what`.
-    pub(crate) fn speaks_of(&self, what: &str) -> bool {
+    /// Whether a detail mentions `what`.
+    pub(crate) fn mentions(&self, what: &str) -> bool {
         self.details().any(|detail| detail.message.contains(what))
     }
 
@@ -262,7 +260,7 @@ mod tests {
         assert_eq!((write.details.sequence, write.details.resource_owner.as_str()), (0, "400623100078656550"));
         let row: Row = serde_json::from_str(r#"{"userId":"1"}"#).unwrap();
         assert_eq!((row.details.sequence, row.roles.len()), (0, 0));
-        assert!(serde_json::from_str::<Row>("{}").is_err(), "a row of nobody makes no sense");
+        assert!(serde_json::from_str::<Row>("{}").is_err(), "a row without a user is invalid");
         assert!(serde_json::from_str::<Page>(r#"{"details":[]}"#).is_err(), "details of nothing are no empty page");
     }
 

@@ -1,15 +1,15 @@
-//! How a change is carried out, whichever API carries it (docs/reference/zitadel.md, Consistency: "flow that holds").
+//! Carries out a change with either API (docs/reference/zitadel.md, Consistency: "flow that holds").
 
 use std::time::Duration;
 
 use crate::core::member::{Change, Entry, Member};
 use crate::provider::{Error, Receipt};
 
-/// How long search may be behind a write that was just made, with room to spare: 43 ms at most was seen
-/// (concurrency.json, `lag_after_put_while_4_other_clients_write_other_projects`).
+/// How long search may lag behind a write, with a margin: at most 43 ms were observed (concurrency.json,
+/// `lag_after_put_while_4_other_clients_write_other_projects`).
 const LAG: Duration = Duration::from_millis(250);
 
-/// What one API can do with one member. Lists of roles are sorted and hold each role once.
+/// The operations of one API on one member. Lists of roles are sorted and contain each role once.
 pub(crate) trait Members: Sync {
     /// Adds the user as a member.
     fn add(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
@@ -17,13 +17,14 @@ pub(crate) trait Members: Sync {
     /// Replaces a member's roles.
     fn change(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
 
-    /// Removes the member. That it wasn't there is no error, provided that the project is where it is looked for.
+    /// Removes the member. A missing member is no error, provided that the project exists under the requested
+    /// organization.
     fn remove(&self) -> impl Future<Output = Result<Receipt, Error>> + Send;
 
-    /// The member, where search shows it.
+    /// The member, if search shows it.
     fn find(&self) -> impl Future<Output = Result<Option<Member>, Error>> + Send;
 
-    /// A list that the server takes for another than `roles`, with no other role in it; `None` where there is none.
+    /// A list that the server considers different from `roles`, without any other role; `None` if there is none.
     fn another_list(&self, roles: &[String]) -> Option<Vec<String>>;
 }
 
@@ -52,10 +53,8 @@ impl From<Error> for WriteRefusal {
     }
 }
 
-/// Carries out a change.
-///
-/// A change to one who is no member is [`Error::Changed`]: what was to be replaced may just have been taken away, roles
-/// of others among it, and is not given back unseen.
+/// Carries out a change. A change to a user who is not a member is [`Error::Changed`]: what was to be replaced may just
+/// have been removed, including unmanaged roles, and must not be restored without an observation.
 pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Error> {
     match change {
         Change::Create(entries) => create(member, &roles(entries)?).await,
@@ -69,9 +68,9 @@ pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Rece
     }
 }
 
-/// Adds a member. The server may know one that search never shows: of a user without a login name, or whose organization
-/// is gone (docs/reference/zitadel.md, traps 1 and 5). It is changed, since there is nothing in force that could be
-/// lost; one that search shows was made by somebody else meanwhile, and is planned for again.
+/// Adds a member. The server may have one that search never shows: of a user without a login name, or whose
+/// organization no longer exists (docs/reference/zitadel.md, traps 1 and 5). It is changed, since nothing in force
+/// could be lost; one that search shows was created by another writer meanwhile, and the change is planned again.
 async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     match member.add(roles).await {
         Err(WriteRefusal::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
@@ -82,7 +81,7 @@ async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Erro
     }
 }
 
-/// Whether search goes on (not) showing the member: it may only be behind a write that was just made.
+/// Whether search continues (not) to show the member: it may only lag behind a recent write.
 pub(crate) async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
     if member.find().await?.is_some() != shown {
         return Ok(false);
@@ -98,7 +97,7 @@ pub(crate) fn roles(entries: &[Entry]) -> Result<Vec<String>, Error> {
     roles.sort_unstable();
     roles.dedup();
     if roles.is_empty() {
-        let message = "a ZITADEL member without roles can't be: it must be removed instead".to_owned();
+        let message = "a ZITADEL member can't be without roles: it must be removed instead".to_owned();
         return Err(Error::Rejected { message });
     }
     Ok(roles)

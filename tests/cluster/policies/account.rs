@@ -1,5 +1,5 @@
-//! The API server as somebody, without kubectl: it reads an object before it patches it, which the operator may not, and
-//! its messages are shortened.
+//! The API server as an account, without kubectl: it reads an object before it patches it, which the operator may not,
+//! and its messages are shortened.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::support::{Namespace, SOON, eventually, membership, operator_on};
 /// The name that `deploy/` gives the policy that is installed by default, and its binding.
 pub const OPERATOR_ONLY: &str = "membership-operator-only";
 
-/// Somebody who writes objects in one namespace.
+/// An account that writes objects in one namespace.
 pub struct Account {
     client: Client,
     namespace: String,

@@ -24,22 +24,22 @@ fn abandon(value: &str) -> Value {
 
 fn status_is_kept(user: &str) -> String {
     format!(
-        "status is written by membership-operator only, and {user} may not: leave the status subresource alone; to \
+        "status is written by membership-operator only, and {user} may not: do not write the status subresource; to \
          restore a backup, use an account that a ClusterRoleBinding gives the ClusterRole membership-operator-restore"
     )
 }
 
 fn not_off(user: &str) -> String {
     format!(
-        "only membership-operator takes the finalizer membership.dev/revoke off, once the access is revoked, and {user} \
+        "only membership-operator removes the finalizer membership.dev/revoke, once the access is revoked, and {user} \
          may not: keep it in metadata.finalizers (kubectl apply and patch do, kubectl replace needs it in the file); if \
-         the access can't be revoked, the Ready condition says why"
+         the access can't be revoked, the Ready condition shows why"
     )
 }
 
 fn not_on(finalizer: &str, user: &str) -> String {
     format!(
-        "only membership-operator puts the finalizer {finalizer} on, and {user} may not: leave it out of \
+        "only membership-operator adds the finalizer {finalizer}, and {user} may not: omit it in \
          metadata.finalizers; to restore a backup, use an account that a ClusterRoleBinding gives the ClusterRole \
          membership-operator-restore"
     )
@@ -47,8 +47,8 @@ fn not_on(finalizer: &str, user: &str) -> String {
 
 fn not_abandoned(user: &str) -> String {
     format!(
-        "the annotation membership.dev/abandon leaves access behind that nobody ends, and {user} may not set it: mend \
-         what the Ready condition names, or ask an administrator (whom a ClusterRoleBinding gives the ClusterRole \
+        "the annotation membership.dev/abandon leaves access in place permanently, and {user} may not set it: correct \
+         what the Ready condition names, or ask an administrator (to whom a ClusterRoleBinding gives the ClusterRole \
          membership-operator-abandon)"
     )
 }
@@ -108,7 +108,7 @@ async fn a_tenant_cant_write_the_record_of_pending_grants() {
         let forged = json!(r#"{"number":7,"roles":[{"role":"admin"}]}"#);
         let sentence = format!(
             "the annotation membership.dev/pending-grants is the record of membership-operator, and {} may not change it: \
-             keep it as it is (kubectl apply and patch do, kubectl replace needs it in the file), and leave it out of a new \
+             keep it as it is (kubectl apply and patch do, kubectl replace needs it in the file), and omit it in a new \
              object; to restore a backup, use an account that a ClusterRoleBinding gives the ClusterRole \
              membership-operator-restore",
             name_of(&ns, "tenant")

@@ -76,12 +76,12 @@ async fn a_role_of_the_list_is_refused_permanently_and_accepted_temporarily() {
     let refused = with_roles(json!([{"role": "admin"}, {"role": "viewer"}, {"role": "PROJECT_OWNER"}]));
     with_namespace(async |ns| {
         let tenant = bound(&ns, PERMANENT, Some(parameters()), &refused).await;
-        let sentence = "not for good here: admin, PROJECT_OWNER. Give the role an end, as temporary: {duration: 2h}";
+        let sentence = "permanent roles are not allowed here: admin, PROJECT_OWNER. Give the role an end, as temporary: {duration: 2h}";
         assert_refused(tenant.create(&refused).await, PERMANENT, sentence);
         assert_refused(tenant.apply("ci", &refused).await, PERMANENT, sentence);
         tenant.create(&with_roles(json!([{"role": "viewer"}, {"role": "administrator"}]))).await.unwrap();
         tenant.apply("ci", &temporary(json!({"duration": "2h"}))).await.unwrap();
-        let sentence = "not for good here: admin. Give the role an end, as temporary: {duration: 2h}";
+        let sentence = "permanent roles are not allowed here: admin. Give the role an end, as temporary: {duration: 2h}";
         let patch = json!({"spec": {"roles": [{"role": "admin"}]}});
         assert_refused(tenant.merge("ci", &patch).await, PERMANENT, sentence);
         // To have it shown now and granted later is the same wish.
@@ -100,7 +100,8 @@ async fn a_star_is_every_role_and_a_missing_list_is_reported() {
     let refused = with_roles(json!([{"role": "viewer"}]));
     with_namespace(async |ns| {
         let tenant = bound(&ns, PERMANENT, Some(json!({"noPermanentRoles": "*\n"})), &refused).await;
-        let sentence = "not for good here: viewer. Give the role an end, as temporary: {duration: 2h}";
+        let sentence =
+            "permanent roles are not allowed here: viewer. Give the role an end, as temporary: {duration: 2h}";
         assert_refused(tenant.create(&refused).await, PERMANENT, sentence);
     })
     .await;

@@ -92,7 +92,7 @@ async fn a_restored_object_has_its_finalizer_its_annotations_and_its_status() {
             restorer.merge("ci", &finalizers(json!([]))).await.unwrap();
             ns.ok(&["delete", "pm/ci"]).await;
         }
-        // Without what the operator and administrators have put on it anybody restores it, as a new object.
+        // Without what the operator and administrators have added any user can restore it, as a new object.
         assert!(tenant.create(&backup).await.is_err());
         tenant.create(&membership("ci")).await.unwrap();
     })
@@ -110,7 +110,7 @@ async fn who_may_abandon_may_do_just_that() {
         let abandon = json!({"metadata": {"annotations": {"membership.dev/abandon": "true"}}});
         eventually(SOON, "it abandons", async || on_call.merge("ci", &abandon).await).await;
         let sentence = on_call.merge("ci", &finalizers(json!([]))).await.unwrap_err();
-        assert!(sentence.contains("only membership-operator takes the finalizer"), "{sentence}");
+        assert!(sentence.contains("only membership-operator removes the finalizer"), "{sentence}");
     })
     .await;
 }

@@ -92,7 +92,7 @@ async fn what_cant_be_meant_is_refused_with_what_to_write() {
             (format!("{allow}/subjects"), json!(["*"]), "write the id as the provider shows it"),
             (format!("{allow}/subjectKinds"), json!(["Machine"]), "supported values: \"Identity\", \"User\", \"Group\""),
             (format!("{allow}/maxDuration"), json!("4 hours"), "write weeks, days, hours"),
-            (format!("{allow}/maxDuration"), json!("0s"), "this is a duration of nothing"),
+            (format!("{allow}/maxDuration"), json!("0s"), "this is a duration of zero"),
             ("/spec/allow".to_owned(), json!(vec![rule(); 65]), "must have at most 64 items"),
             ("/spec/infisical/auth".to_owned(), json!({"kubernetesAuth": own, "oidcAuth": own}), "write exactly one way to sign in"),
             ("/spec/infisical/auth".to_owned(), json!({}), "universalAuth, kubernetesAuth, oidcAuth or tokenSecretRef"),
@@ -144,7 +144,7 @@ async fn kubectl_shows_and_explains_it() {
         for field in ["namespaces", "projects", "subjectKinds", "subjects", "roles", "maxDuration", "requireExpirationTime"] {
             assert_contains(&explained, field);
         }
-        assert_contains(&explained, "Nothing is allowed that no rule allows");
+        assert_contains(&explained, "Only what a rule allows is allowed");
     })
     .await;
 }

@@ -6,17 +6,17 @@ use super::{numbered, provider_with, refusals, with, zitadel};
 use crate::support::{changed, membership, provider, with_namespace, without};
 
 const PROVIDER: &str = "spec.providerRef: Invalid value: providerRef can't be changed: delete this object and create one for the other provider";
-const PROJECT: &str = "spec.project: Invalid value: project can't be changed, nor one of its fields added or taken out: delete this object and create one for the other project";
+const PROJECT: &str = "spec.project: Invalid value: project can't be changed, nor one of its fields added or removed: delete this object and create one for the other project";
 const SUBJECT: &str =
     "spec.subject: Invalid value: subject can't be changed: delete this object and create one for the other subject";
 const KIND: &str =
     "spec: Invalid value: a provider can't turn from Infisical into ZITADEL or back: create another provider object";
 const URL: &str =
     "url can't be changed, since memberships at the old server would be left behind: create another provider object";
-const ORGANIZATION: &str = "spec.zitadel.organizationId: Invalid value: organizationId can't be changed, added or taken out, since memberships in the old one would be left behind";
+const ORGANIZATION: &str = "spec.zitadel.organizationId: Invalid value: organizationId can't be changed, added or removed, since memberships in the old one would be left behind";
 
-const SUB_ORGANIZATION: &str = "spec.infisical.organizationSlug: Invalid value: organizationSlug can't be changed, added or taken out, since memberships in the old organization would be left behind";
-const INSTANCE: &str = "spec.zitadel.instanceHost: Invalid value: instanceHost can't be changed, added or taken out, since memberships at the old instance would be left behind";
+const SUB_ORGANIZATION: &str = "spec.infisical.organizationSlug: Invalid value: organizationSlug can't be changed, added or removed, since memberships in the old organization would be left behind";
+const INSTANCE: &str = "spec.zitadel.instanceHost: Invalid value: instanceHost can't be changed, added or removed, since memberships at the old instance would be left behind";
 
 /// Applies what comes first, then what comes second: it is refused with this sentence, or accepted where there is none.
 async fn expect_after(cases: Vec<(Value, Value, &str)>) {

@@ -101,9 +101,9 @@ async fn kubectl_explain_says_how_a_temporary_role_is_written() {
     let text = temporary.split_whitespace().collect::<Vec<_>>().join(" ");
     for expected in [
         "FIELD: temporary <Object>",
-        "It needs an end: duration, expirationTime, or both, in which case the earlier one counts.",
-        "To ask for a new window, set a new startTime.",
-        "duration <string> How long the role runs, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years.",
+        "It needs an end: duration, expirationTime, or both, in which case the earlier one applies.",
+        "To request a new window, set a new startTime.",
+        "duration <string> How long the role is in effect, as 90m, 1h30m, 2h or 1d (units w d h m s), at most ten years.",
         "expirationTime <string> When the role ends at the latest, as 2026-12-01T12:00:00Z",
         "startTime <string> When the role starts, as 2026-12-01T08:00:00Z.",
     ] {

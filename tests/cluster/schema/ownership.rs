@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Namespace, SOON, assert_contains, changed, eventually, membership, plane, with_namespace};
 
-/// Applies as Flux does: with a name of its own, and whatever others changed.
+/// Applies as Flux does: with its own name, and regardless of others' changes.
 const FLUX: [&str; 2] = ["--field-manager=kustomize-controller", "--force-conflicts"];
 
 /// Applies an object on the server's side.
@@ -157,7 +157,7 @@ async fn objects_of_the_earlier_schema_with_several_owners_are_applied_with_this
             if output.stderr.contains(".spec.roles\n") { Ok(()) } else { Err(output.stderr) }
         })
         .await;
-        // Whoever owned a part owns the whole now: no other manager has to let go first.
+        // The owner of a part owns the whole now: no other manager has to release it first.
         let output = apply(&ns, &FLUX[..1], &alone).await;
         assert!(output.status.success(), "{}", output.stderr);
         let patch = json!({"status": {"roles": [{"role": "viewer", "state": "Active"}]}}).to_string();

@@ -6,7 +6,7 @@ use super::{numbered, provider_with, refusals, temporary, with, zitadel};
 use crate::support::{changed, membership, provider, with_namespace, without};
 
 const DURATION: &str = "write weeks, days, hours, minutes and seconds, whole numbers in this order and each at most once, as 1d, 90m or 1h30m";
-const NOTHING: &str = "this is a duration of nothing: write at least 1s";
+const NOTHING: &str = "this is a duration of zero: write at least 1s";
 const TEN_YEARS: &str = "this is longer than ten years: write at most 3652d";
 /// Durations that both the API server and the operator refuse, and what the API server says of them.
 pub const DURATIONS: &[(&str, &[&str])] = &[
@@ -17,9 +17,10 @@ pub const DURATIONS: &[(&str, &[&str])] = &[
         &["3653d", "315576001s", "521w5d12h1s", "1000000000s", "9999999999999999999999s", "999999999w999999999d"],
     ),
 ];
-const NO_END: &str = "a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out";
+const NO_END: &str =
+    "a temporary role needs an end: set duration (as 2h), expirationTime, or both; for a permanent role omit temporary";
 const BACKWARDS: &str = "expirationTime must be after startTime: write a later expirationTime or an earlier startTime";
-const YEAR: &str = "write a year from 2000 to 2999; for a role without an end leave temporary out";
+const YEAR: &str = "write a year from 2000 to 2999; for a role without an end omit temporary";
 const ROLE: &str = "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER): letters, digits, and - _ . : after the first";
 const ID: &str =
     "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces";
@@ -31,11 +32,11 @@ const ONE_SERVER: &str = "write exactly one of infisical and zitadel: a second s
 const ONE_AUTH: &str = "write exactly one way to sign in: universalAuth or tokenSecretRef";
 const ONE_ZITADEL_AUTH: &str =
     "write exactly one way to sign in: personalAccessTokenSecretRef, privateKeyJwtSecretRef or clientCredentials";
-const ONE_BUNDLE: &str = "write exactly one place of the certificates: inline, configMapRef or secretRef";
+const ONE_BUNDLE: &str = "write exactly one source of the certificates: inline, configMapRef or secretRef";
 const INSTANCE: &str = "spec.zitadel.instanceHost";
 const HOST: &str = "write the instance's domain, as auth.example.com";
 const SLUG: &str = "write the sub-organization's slug, as platform-team";
-const LIMIT: &str = "write at least 1, or leave the limit out";
+const LIMIT: &str = "write at least 1, or omit the limit";
 
 /// Applies them all, and fails for each that isn't refused at this field with this sentence.
 async fn expect_refused(cases: Vec<(Value, &str, &str)>) {
@@ -117,7 +118,7 @@ async fn a_temporary_role_that_makes_no_sense_is_refused() {
 #[tokio::test]
 async fn a_membership_that_cant_be_meant_is_refused() {
     let roles: Vec<Value> = (0..33).map(|n| json!({"role": format!("role-{n}")})).collect();
-    let organization = "organizationId is for ZITADEL, whose project ids are digits: leave it out for an Infisical project, or write ZITADEL's project id";
+    let organization = "organizationId is for ZITADEL, whose project ids are digits: omit it for an Infisical project, or write ZITADEL's project id";
     let digits = "write the organization's id, which is digits";
     expect_refused(vec![
         (
@@ -262,9 +263,9 @@ async fn a_name_with_a_character_that_does_not_show_is_refused() {
     let mut cases = Vec::new();
     for name in names.iter().chain(&["\u{200b}ada".to_owned(), "ada\u{200f}".to_owned()]) {
         let subject = with(cases.len(), "/spec/subject", json!({"kind": "User", "name": name}));
-        cases.push((subject, "spec.subject.name", "a character that does not show"));
+        cases.push((subject, "spec.subject.name", "a character that is invisible"));
         let project = with(cases.len(), "/spec/project", json!({"name": name}));
-        cases.push((project, "spec.project.name", "type it instead of pasting it"));
+        cases.push((project, "spec.project.name", "type the text instead of pasting it"));
     }
     expect_refused(cases).await;
 }
@@ -340,11 +341,11 @@ async fn a_provider_that_cant_be_meant_is_refused() {
             "spec.caBundle",
             ONE_BUNDLE,
         ),
-        (provider_with(28, "/spec/caBundle", json!({"inline": "TUlJ"})), "spec.caBundle.inline", "not in base64"),
+        (provider_with(28, "/spec/caBundle", json!({"inline": "TUlJ"})), "spec.caBundle.inline", "not base64-encoded"),
         (
             provider_with(29, "/spec/caBundle", json!({"inline": format!("{certificate}-----BEGIN PRIVATE KEY-----")})),
             "spec.caBundle.inline",
-            "this holds a private key",
+            "this contains a private key",
         ),
         (
             provider_with(30, "/spec/caBundle", json!({"inline": certificate.repeat(2000)})),
@@ -396,7 +397,7 @@ async fn an_empty_temporary_is_no_permanent_grant() {
         let output = ns.run(&["apply", "--server-side", "--filename=-"], &text).await;
         crate::support::assert_contains(
             &output.stderr,
-            "spec.roles[0].temporary: Invalid value: temporary is there and empty: set duration (as 2h), expirationTime, or both; for a permanent role leave temporary out",
+            "spec.roles[0].temporary: Invalid value: temporary is empty: set duration (as 2h), expirationTime, or both; for a permanent role omit temporary",
         );
     })
     .await;

@@ -19,7 +19,7 @@ pub async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
     with_namespace_on(super::plane().await, test).await;
 }
 
-/// Runs a test in a namespace of its own. The namespace stays, to look at when the test failed; it ends with the control
+/// Runs a test in its own namespace. The namespace is kept, for an inspection after a failure; it ends with the control
 /// plane.
 pub async fn with_namespace_on(plane: &ControlPlane, test: impl AsyncFnOnce(Namespace)) {
     let name = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));

@@ -19,7 +19,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts `binary` and waits until its caches are filled. `name` tells it apart from others on the control plane.
+    /// Starts `binary` and waits until its caches are filled. `name` distinguishes it from others on the control plane.
     pub async fn start(plane: &ControlPlane, binary: &Path, name: &str) -> Result<Self, Error> {
         Self::start_with(plane, binary, name, &[]).await
     }
@@ -35,7 +35,7 @@ impl Operator {
         Self::start_exactly(plane, binary, name, &[&trusting, arguments].concat()).await
     }
 
-    /// As [`Operator::start`], with these arguments only: it trusts no address of this machine by itself.
+    /// As [`Operator::start`], with these arguments only: by default it trusts no address of this machine.
     pub async fn start_exactly(
         plane: &ControlPlane,
         binary: &Path,

@@ -119,8 +119,7 @@ fn cache() -> Result<PathBuf, Error> {
         .ok_or(Error::State("neither XDG_CACHE_HOME nor HOME is set: nowhere to keep binaries"))
 }
 
-/// Waits until nobody else builds. The lock ends with the file that is
-/// returned, or with this process.
+/// Waits until no other process builds. The lock ends with the file that is returned, or with this process.
 fn lock(path: &Path, progress: &dyn Fn(&str)) -> Result<File, Error> {
     let doing = || format!("lock {}", path.display());
     let file = File::create(path).doing(doing)?;

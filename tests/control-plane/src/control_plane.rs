@@ -40,12 +40,9 @@ pub struct Options {
     pub apiserver_arguments: Vec<String>,
 }
 
-/// A running control plane.
-///
-/// When it is dropped, and when the process that holds it ends in whatever way,
-/// its servers end within about two seconds and its folder is removed; nobody
-/// waits for that, as [`ControlPlane::stop`] does. It belongs to no runtime: a
-/// static one serves all tests of a test binary.
+/// A running control plane. When it is dropped, and when the process that holds it ends in any way, its servers end
+/// within about two seconds and its directory is removed; nobody waits for that, as [`ControlPlane::stop`] does. It
+/// belongs to no runtime: a static one serves all tests of a test binary.
 #[derive(Debug)]
 pub struct ControlPlane {
     binaries: Binaries,

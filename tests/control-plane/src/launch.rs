@@ -12,7 +12,7 @@ use crate::server::{Server, free_port, http_get, port_was_taken};
 
 /// A busy machine may take many times the usual seconds.
 pub(crate) const READY: Duration = Duration::from_secs(120);
-/// How often other ports are tried when somebody was faster.
+/// How often other ports are tried when another process was faster.
 pub(crate) const PORT_ATTEMPTS: u32 = 5;
 
 /// Starts etcd and waits until it is healthy; returns it with its URL.
@@ -92,7 +92,7 @@ pub(crate) async fn apiserver(
     let mut server = Server::start("kube-apiserver", dir, &binaries.apiserver(), &arguments, &[])?;
     server
         .until_ready(READY, "/readyz", || async {
-            // kubectl costs more than a look whether anybody listens.
+            // kubectl costs more than a check whether the port is open.
             let address = ("127.0.0.1", port);
             tokio::net::TcpStream::connect(address).await.map_err(|error| error.to_string())?;
             get(kubectl, "/readyz").await?;

@@ -97,8 +97,8 @@ impl Server {
         }
     }
 
-    /// Ends the server, with SIGTERM and after `grace` with SIGKILL, and waits
-    /// for its end. One that ended by itself is no error.
+    /// Ends the server, with SIGTERM and after `grace` with SIGKILL, and waits for its end. One that has already ended
+    /// is no error.
     pub async fn stop(mut self, grace: Duration) -> Result<(), Error> {
         watchdog::end(&mut self.leash, grace);
         let began = Instant::now();
@@ -162,8 +162,8 @@ impl Server {
     }
 }
 
-/// A TCP port of 127.0.0.1 that nobody listened on a moment ago. Another
-/// process may take it before our server does: see [`port_was_taken`].
+/// A TCP port of 127.0.0.1 that was free a moment ago. Another process may take it before our server does: see
+/// [`port_was_taken`].
 ///
 /// # Errors
 ///

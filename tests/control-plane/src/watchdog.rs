@@ -1,11 +1,10 @@
 //! Ends what was started when the process that started it is gone, however it
 //! went.
 //!
-//! Each server runs under a small shell whose stdin is a pipe that this process
-//! holds. The kernel closes the pipe when this process ends, SIGKILL included;
-//! the shell notices and ends the server. A parent-death signal wouldn't do: it
-//! is Linux only, needs unsafe code, and is sent when the *thread* that started
-//! the child ends. A process group wouldn't either: nobody is left to signal it.
+//! Each server runs under a small shell whose stdin is a pipe that this process holds. The kernel closes the pipe when
+//! this process ends, SIGKILL included; the shell notices and ends the server. A parent-death signal wouldn't do: it is
+//! Linux only, needs unsafe code, and is sent when the *thread* that started the child ends. A process group wouldn't
+//! either: no process is left to signal it.
 
 use std::fs;
 use std::io::Write;
@@ -54,9 +53,8 @@ done
 rm -rf "$1"
 "#;
 
-/// A command that runs `program` (add its arguments) under a watchdog. As long
-/// as it runs, there is a file `mark` with the program's process id. The stdin that the spawned child has is
-/// the leash: whoever drops it ends the program.
+/// A command that runs `program` (add its arguments) under a watchdog. As long as it runs, there is a file `mark` with
+/// the program's process id. The stdin that the spawned child has is the leash: dropping it ends the program.
 pub(crate) fn command(mark: &Path, program: &Path) -> Result<Command, Error> {
     fs::write(mark, "").doing(|| format!("write {}", mark.display()))?;
     let mut command = shell(WATCH);
@@ -68,7 +66,7 @@ pub(crate) fn command(mark: &Path, program: &Path) -> Result<Command, Error> {
 /// marks.
 pub(crate) const RUNNING: &str = "running";
 
-/// Removes a control plane's folder after its end, whatever the end was.
+/// Removes a control plane's directory after any end.
 #[derive(Debug)]
 pub(crate) struct Janitor {
     dir: PathBuf,

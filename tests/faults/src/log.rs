@@ -31,7 +31,7 @@ pub fn outcomes(log: &str) -> Outcomes {
     outcomes
 }
 
-/// The library's own tests are called `lib` whatever the library is called, and other packages' by their library's name.
+/// The library's own tests are called `lib` for every library, and other packages' by their library's name.
 fn binary_of(running: &str) -> Option<String> {
     let (what, path) = running.split_once(" (")?;
     let file = path.trim_end_matches(')').rsplit('/').next()?;

@@ -24,8 +24,8 @@ fn by_binary(rows: &[Row]) -> BTreeMap<&str, BTreeSet<&str>> {
     binaries
 }
 
-/// A name that ends in `*` is a filter for the beginning, and those that are found in the middle are nobody's: the
-/// judgement looks at names alone.
+/// A name that ends in `*` is a filter for the beginning, and those that are found in the middle belong to no row: the
+/// judgement compares names only.
 fn run_one(binary: &str, names: &BTreeSet<&str>) -> Result<String, String> {
     let (several, exact): (Vec<&str>, Vec<&str>) = names.iter().copied().partition(|name| name.ends_with('*'));
     let mut log = String::new();

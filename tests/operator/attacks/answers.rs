@@ -1,4 +1,4 @@
-//! A provider that answers with anything: without end, drop by drop, elsewhere, with tokens in its errors.
+//! A provider with arbitrary responses: endless, very slow, redirected, with tokens in its errors.
 
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
@@ -10,7 +10,7 @@ use crate::stage::{binary, shared, with_stage};
 use crate::subject::each;
 use crate::support::{SOON, assert_contains, eventually};
 
-/// What the container may have, in KiB (`deploy/base/deployment.yaml`).
+/// The memory limit of the container, in KiB (`deploy/base/deployment.yaml`).
 const MEMORY: u64 = 512 << 10;
 
 #[tokio::test]
@@ -23,12 +23,12 @@ async fn a_gigabyte_and_a_slow_drip_cost_little_memory_and_a_bounded_time() {
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         stage.ready(&object).await;
         let (method, path) = subject.call(Call::List);
-        // As much as is taken of a list, all of it rows.
+        // As much as is accepted of a list, all of it rows.
         let rows = format!(r#"{{"identityMemberships":[{}1]}}"#, "1,".repeat(30 << 20));
         let cases = [
             ("more than 64 MiB", Fault::Gigabyte),
             ("JSON of another shape", Fault::Bytes(rows.into_bytes())),
-            ("no whole answer in 30 s", Fault::Drip(Duration::from_millis(500))),
+            ("did not respond completely within 30 s", Fault::Drip(Duration::from_millis(500))),
         ];
         for (says, fault) in cases {
             front.order(Order::always(fault).on(method, &path));
@@ -95,7 +95,7 @@ async fn a_redirect_to_a_metadata_address_or_to_anybody_is_told_and_not_followed
     .await;
 }
 
-/// What must be shown nowhere: the credential in use, tokens, and what moves a terminal's cursor.
+/// What must not be shown anywhere: the credential in use, tokens, and terminal control sequences.
 const PLANTED: [&str; 2] = ["st.0123456789abcdef.planted", "eyJhbGciOiJIUzI1NiJ9.cGxhbnRlZA"];
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn tokens_and_control_characters_in_an_error_reach_no_condition_event_log_
             let noise = format!("PLANTED \u{1b}[2J\u{7}\r\n{own} Bearer {} \u{202e}{}", PLANTED[0], PLANTED[1]);
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
-            // What is refused for good is told in an event, and what was to go goes alone.
+            // A permanent refusal is reported in an event, and the removal is sent alone.
             for (status, call) in [(500, Call::List), (400, Call::Change), (500, Call::Change), (403, Call::Change)] {
                 let (method, path) = subject.call(call);
                 let id = [noise.as_str(), "x"].concat();
@@ -132,7 +132,7 @@ async fn tokens_and_control_characters_in_an_error_reach_no_condition_event_log_
             }
             let events = stage.api.events(&object).await;
             let notes: Vec<&str> = events.iter().filter_map(|event| event["note"].as_str()).collect();
-            assert!(notes.iter().any(|note| note.contains("PLANTED")), "the errors were told: {notes:#?}");
+            assert!(notes.iter().any(|note| note.contains("PLANTED")), "the errors were reported: {notes:#?}");
             for note in notes {
                 assert_presentable(note);
                 hidden(note);

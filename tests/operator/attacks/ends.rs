@@ -1,4 +1,4 @@
-//! Tricks to keep an access that is over.
+//! Tricks to keep expired access.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ async fn an_object_created_again_runs_no_longer_than_the_end_that_a_rule_demands
                 stage.delete(&object).await;
                 subject.has_now(&[], "without its object");
             }
-            // Without an end, with a duration only, or with an end that is too far off: not at all.
+            // Without an end, with a duration only, or with an end that is too late: never.
             let far = in_seconds(2 * 3600);
             for temporary in [json!(null), json!({"duration": "30m"}), json!({"expirationTime": far})] {
                 let role = if temporary.is_null() {

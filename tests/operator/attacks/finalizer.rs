@@ -1,5 +1,5 @@
-//! Our finalizer taken off by a tenant: put back while the object lives, and what the object granted is revoked all the same
-//! when it went without us.
+//! The operator's finalizer removed by a tenant: added again while the object exists, and what the object granted is
+//! revoked nevertheless when it was deleted without the operator.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{self, SOON, eventually};
 
 const OURS: &str = "membership.dev/revoke";
 
-/// Takes our finalizer off.
+/// Removes the operator's finalizer.
 async fn strip(stage: &Stage, object: &str) {
     finalizers_are(stage, object, json!(null)).await;
 }
@@ -24,7 +24,7 @@ async fn finalizers_are(stage: &Stage, object: &str, finalizers: Value) {
     stage.api.merge(object, &json!({"metadata": {"finalizers": finalizers}})).await;
 }
 
-/// Waits until our finalizer is on an object.
+/// Waits until an object has the operator's finalizer.
 async fn is_held(stage: &Stage, object: &str) {
     eventually(SOON, &format!("{object} has our finalizer"), async || {
         let there = stage.api.get(object).await["metadata"]["finalizers"].clone();
@@ -33,15 +33,15 @@ async fn is_held(stage: &Stage, object: &str) {
     .await;
 }
 
-/// Nothing is taken away at a subject's provider until the orders are cleared.
+/// Nothing is removed at a subject's provider until the orders are cleared.
 fn nothing_is_revoked(stage: &Stage, subject: &Subject) {
     for method in ["PUT", "PATCH", "DELETE"] {
         stage.at(subject).order(Order::always(Fault::status(503)).on(method, ""));
     }
 }
 
-/// Asks for the end of an object that the operator can't revoke yet, and takes our finalizer off: it is gone, and what it
-/// granted isn't.
+/// Deletes an object that the operator can't revoke yet, and removes the operator's finalizer: the object is gone, and
+/// what it granted remains.
 async fn tear_out(stage: &Stage, subject: &Subject) {
     nothing_is_revoked(stage, subject);
     stage.api.ask_to_delete(&subject.object()).await;
@@ -67,13 +67,13 @@ async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() 
                 stage.change(&subject, fields.clone()).await;
                 strip(&stage, &subject.object()).await;
                 is_held(&stage, &subject.object()).await;
-                stage.has_event(&subject.object(), "Failed", "is put back").await;
+                stage.has_event(&subject.object(), "Failed", "is added again").await;
                 subject.has_now(&[a], case);
             })
             .await;
         })
         .await;
-        // Where nothing can be looked at either.
+        // If nothing can be read either.
         each(stage.both("unseen"), async |subject| {
             stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
             stage.ready(&subject.object()).await;
@@ -197,7 +197,7 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
             stage.api.apply(&[subject.declares_with(json!([{ "role": a }]), fields)]).await;
             stage.ready(&subject.object()).await;
             stage.delete(&subject.object()).await;
-            // What is given now is nobody's to take away.
+            // What is granted now must not be revoked.
             subject.by_hand(&[a]);
             let written = subject.writes().len();
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -205,7 +205,7 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
             subject.was_written(written, "after its object was gone");
         })
         .await;
-        // Torn out as an orphan, it leaves what any orphan leaves.
+        // Removed by force as an orphan, it leaves what any orphan leaves.
         let subject = stage.identity("orphan");
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), orphan)]).await;
         stage.ready(&subject.object()).await;

@@ -1,7 +1,7 @@
 //! A flood of memberships by one tenant: the others still converge within seconds, at the same server and at another.
 //!
-//! Seen failing: with `controller::write::turns` taken out everybody waited for the end of the flood at the API server, and
-//! with namespaces taking no turns in the provider's budget, who shares ZITADEL's one writer did.
+//! Seen failing: with `controller::write::turns` removed, all objects waited for the end of the flood at the API
+//! server, and without round robin of namespaces in the provider's quota, all that share ZITADEL's one writer did.
 
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,10 @@ fn flood() -> usize {
     std::env::var("FLOOD").ok().and_then(|number| number.parse().ok()).unwrap_or(800)
 }
 
-/// The longest that somebody else may wait: on a machine of two cores that builds besides.
+/// The longest that another object may wait: on a machine of two cores that also builds.
 const SECONDS: Duration = Duration::from_secs(20);
 
-/// How many of these subjects have nothing yet.
+/// The number of these subjects without roles.
 fn waiting(subjects: &[Subject]) -> usize {
     subjects.iter().filter(|subject| subject.holds().is_empty()).count()
 }
@@ -40,7 +40,7 @@ async fn a_flood_of_one_tenant_delays_the_others_by_seconds_only() {
     let own = Operator::start(&plane, binary(), "flooded").await.unwrap();
     with_stage_on(&plane, async |flooder| {
         with_stage_on(&plane, async |other| {
-            // The same ZITADEL, which takes one write at a time, through a provider object of the other's own.
+            // The same ZITADEL, which accepts one write at a time, through the other's own provider object.
             let shared =
                 changed(other.zitadel_provider(), "/spec/zitadel/url", json!(flooder.simulator.zitadel().url()));
             let shared = changed(shared, "/metadata/name", json!("shared"));
@@ -56,7 +56,7 @@ async fn a_flood_of_one_tenant_delays_the_others_by_seconds_only() {
                 (0..flood() * 3 / 4).map(|n| flooder.identity(&format!("flood-{n}"))).collect();
             let of_zitadel: Vec<Subject> = (0..flood() / 4).map(|n| flooder.user(&format!("flood-{n}"))).collect();
 
-            // The others come last.
+            // The others are created last.
             own.signal("STOP").unwrap();
             create(&flooder, &of_zitadel).await;
             create(&flooder, &of_infisical).await;

@@ -1,12 +1,12 @@
-//! Status, labels, annotations and finalizers as whoever may write them forges them, where no admission policy holds them
-//! back: nothing of a stranger is granted or revoked. That the policy refuses all of it is in `tests/cluster/policies`.
+//! Status, labels, annotations and finalizers forged by users who may write them, without an admission policy: no role
+//! of an uninvolved subject is granted or revoked. That the policy refuses all of it is in `tests/cluster/policies`.
 
 use serde_json::{Value, json};
 
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
 
-/// Labels and annotations that look like ours, and one of ours with nonsense in it.
+/// Labels and annotations that look like the operator's, and one of the operator's with an invalid value.
 fn decorated(mut object: Value) -> Value {
     object["metadata"]["labels"] = json!({"membership.dev/managed-by": "operator", "membership.dev/role": "admin"});
     object["metadata"]["annotations"] = json!({
@@ -21,16 +21,15 @@ async fn forged_labels_annotations_and_finalizers_grant_and_revoke_nothing() {
     with_stage(async |stage| {
         each(stage.both("decorated"), async |subject| {
             let [a, b, ..] = subject.names();
-            let other_subject =
-                if subject.is_at_infisical() { stage.identity("stranger") } else { stage.user("stranger") };
+            let other_subject = if subject.is_at_infisical() { stage.identity("other") } else { stage.user("other") };
             other_subject.by_hand(&[b]);
-            // Held by us before we ever saw it: as one whose status was lost.
+            // With the operator's finalizer before it was ever observed, like one whose status was lost.
             let mut object = decorated(subject.declares(json!([{ "role": a }])));
             object["metadata"]["finalizers"] = json!(["membership.dev/revoke"]);
             stage.api.apply(&[object]).await;
             stage.ready(&subject.object()).await;
             subject.has_now(&[a], "decorated");
-            // One that only looks on, and of which the tenant says that it holds the stranger's role.
+            // One that only observes, and whose status, forged by the tenant, contains the other subject's role.
             let mut looks_on = decorated(other_subject.declares(json!([{ "role": b }])));
             looks_on["metadata"]["finalizers"] = json!(["membership.dev/revoke"]);
             looks_on = with(looks_on, json!({"managementPolicy": "Observe"}));
@@ -60,7 +59,7 @@ async fn a_forged_record_grants_nothing_that_a_rule_does_not_allow_and_takes_no_
             stage.api.apply(&[with(stage.central_object(&subject, json!([{"role": viewer}])), additive)]).await;
             subject.has(&[viewer, admin]).await;
             stage.ready(&object).await;
-            // That it holds the stranger's role, that its own is another's, and one that nobody has.
+            // That it holds the other subject's role, that its own is another's, and one that no subject has.
             let past = in_seconds(-60);
             let records = [
                 json!([{"role": viewer}, {"role": admin}]),
@@ -79,7 +78,7 @@ async fn a_forged_record_grants_nothing_that_a_rule_does_not_allow_and_takes_no_
                 .merge_status(&object, &json!({"status": {"managedRoles": [{"role": viewer}, {"role": admin}]}}))
                 .await;
             stage.delete(&object).await;
-            subject.has_now(&[admin], "the stranger's, when the object is gone");
+            subject.has_now(&[admin], "the other subject's, when the object is gone");
         })
         .await;
     })

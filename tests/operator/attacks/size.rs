@@ -1,11 +1,11 @@
-//! Objects near the size that can be stored: what isn't written down isn't granted for good, and nobody else waits.
+//! Objects near the size that can be stored: what isn't recorded isn't granted permanently, and no other object waits.
 
 use serde_json::{Map, Value, json};
 
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, with};
 
-/// What etcd takes at most, in bytes.
+/// The most bytes that etcd accepts.
 const MOST: usize = 1_572_864;
 
 /// Creates a subject's object so large that about `left` bytes can still be added.
@@ -13,7 +13,7 @@ async fn create(stage: &Stage, subject: &Subject, fields: &Value, left: usize) {
     let mut labels = (MOST - left) / 400;
     loop {
         let mut object = with(subject.declares(json!([{"role": subject.names()[0]}])), fields.clone());
-        // Their number isn't bounded; each stands twice, since whose it is is kept as well.
+        // Their number isn't bounded; each is stored twice, since its owner is recorded as well.
         let label = |n: usize| (format!("{}.example/{n:0>60}", "x".repeat(100)), json!("y".repeat(60)));
         object["metadata"]["labels"] = Value::Object((0..labels).map(label).collect::<Map<String, Value>>());
         if stage.api.try_create(&object).await.is_ok() {
@@ -45,8 +45,8 @@ async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind
         stage.ready(&wide.object()).await;
         each(&cases, async |(subject, ..)| {
             stage.delete(&subject.object()).await;
-            // Not at once: the API server takes its time with such objects, and a finalizer that comes while one is being
-            // deleted is lost. The operator misses it.
+            // Not immediately: the API server is slow with such objects, and a finalizer that is added while one is
+            // being deleted is lost. The operator doesn't observe it.
             subject.has(&[]).await;
             let writes = subject.writes();
             assert!(writes.len() <= 2, "{}: granted once and revoked once: {writes:#?}", subject.name);

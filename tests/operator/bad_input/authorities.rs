@@ -1,4 +1,4 @@
-//! Certificate authorities and key files that are missing, wrong, and mended.
+//! Certificate authorities and key files that are missing, wrong, and corrected.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Credentials that are wrong, missing or not to be read: the provider says what to do, its memberships wait, the server
-//! isn't hammered, and all goes on when it is mended.
+//! Credentials that are wrong, missing or unreadable: the provider reports what to do, its memberships wait, the server
+//! isn't overloaded, and everything continues when it is corrected.
 
 use serde_json::{Value, json};
 use simulator::worlds;
@@ -53,7 +53,7 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
         assert_presentable(&message);
         assert!(!message.contains("not-the-secret"), "{message}");
         assert_contains(&message, "check the client id and secret");
-        // Who asks again and again gets the same answer, and no login of his own.
+        // Repeated requests get the same result, without another login.
         for n in 0..5 {
             stage.api.annotate("membershipprovider/wrong", "example.com/asked", &n.to_string()).await;
         }
@@ -64,7 +64,7 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
         assert!(logins <= 2, "expected at most 2 logins for {MEMBERSHIPS} memberships, there were {logins}");
 
         stage.api.apply(&[secret("wrong", wrong(worlds::INFISICAL_CLIENT_SECRET))]).await;
-        // It would be looked at again within half a minute.
+        // It would be checked again within half a minute.
         stage.api.annotate("membershipprovider/wrong", "example.com/asked", "mended").await;
         for subject in &subjects {
             stage.ready_in_time(&subject.object()).await;
@@ -119,7 +119,7 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
             subject.has_now(&[subject.names()[3]], "while the credential is missing");
         }
 
-        // What the message says is what helps.
+        // The advice in the message helps.
         let command: Vec<&str> = command.split_whitespace().collect();
         assert!(command.starts_with(&["create", "rolebinding"]), "{command:?}");
         stage.ns.ok(&command).await;
@@ -223,7 +223,7 @@ async fn a_credential_that_is_rotated_is_read_again_with_one_login_and_loses_no_
         for subject in &subjects {
             stage.ready(&subject.object()).await;
         }
-        // The new secret is there before the old one goes, as it is done without a gap.
+        // The new secret exists before the old one is removed, as in a rotation without a gap.
         infisical.add_client(worlds::INFISICAL_CLIENT_ID, SECOND, worlds::INFISICAL_OPERATOR);
         infisical.clear_requests();
         let data = json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": SECOND});

@@ -1,4 +1,4 @@
-//! A target in status that isn't the spec's: forged by whoever may write status, or left from another time.
+//! A target in status that isn't the spec's: forged by a user who may write the status, or out of date.
 
 use serde_json::json;
 use simulator::worlds;
@@ -22,8 +22,8 @@ async fn a_forged_target_is_ignored_put_right_and_told() {
             let cases = [
                 ("subjectId", other_subject.id.as_str()),
                 ("projectId", worlds::INFISICAL_OTHER_PROJECT),
-                ("endpoint", "https://stranger.example"),
-                ("provider", "MembershipProvider/elsewhere/stranger"),
+                ("endpoint", "https://other.example"),
+                ("provider", "MembershipProvider/elsewhere/other"),
             ];
             for (field, value) in cases {
                 stage.api.merge_status(&object, &json!({"status": {"target": {field: value}}})).await;
@@ -39,7 +39,11 @@ async fn a_forged_target_is_ignored_put_right_and_told() {
             stage.delete(&object).await;
             subject.has_now(&[], "when its object is gone");
             other_subject.has_now(&[b], "when the object is gone");
-            assert!(other_subject.writes().is_empty(), "the stranger was written to: {:#?}", other_subject.writes());
+            assert!(
+                other_subject.writes().is_empty(),
+                "the other subject was written to: {:#?}",
+                other_subject.writes()
+            );
         })
         .await;
         stage.other_subjects_keep_their_rights();

@@ -1,5 +1,5 @@
-//! A provider that answers nonsense, whatever it is asked: nothing is revoked on its word, it is asked again ever more
-//! rarely, and what is said of it can be shown to anybody.
+//! A provider with invalid responses to all requests: nothing is revoked because of them, requests are repeated with
+//! increasing delays, and the messages contain nothing secret.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::stage::{shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::changed;
 
-/// An error that tries to get the subject's provider's secrets, control characters and a lot of text into a status.
+/// An error that tries to put the subject's provider's secrets, control characters and a long text into a status.
 fn noisy(subject: &Subject) -> Fault {
     let secret = if subject.is_at_infisical() { worlds::INFISICAL_CLIENT_SECRET } else { worlds::ZITADEL_TOKEN };
     let (status, token) = (500, worlds::INFISICAL_TOKEN);
@@ -18,7 +18,7 @@ fn noisy(subject: &Subject) -> Fault {
     Fault::Status(Answer::new(status, json!({"statusCode": status, "code": 13, "message": noise, "error": noise})))
 }
 
-/// Answers that make no sense to whatever was asked. None of them is carried out.
+/// Responses that are invalid for every request. None of the requests is carried out.
 fn nonsense(subject: &Subject) -> Vec<(&'static str, Fault)> {
     vec![
         ("a web page with 200", Fault::Html),
@@ -157,7 +157,7 @@ async fn what_fails_is_tried_again_ever_more_rarely() {
             let least = [450, 900, 1800].map(SignedDuration::from_millis);
             assert!(gaps.iter().zip(least).all(|(gap, least)| *gap >= least), "{}: {gaps:?}", subject.name);
             subject.has_now(&[a], "while every change fails");
-            // The same failure is told once, however often it happens.
+            // The same failure is reported once, however often it happens.
             let told = operator_writes(plane, mark, &stage.ns.name);
             let told = told.iter().filter(|event| event.name == subject.name).count();
             assert!(told <= 2, "{}: expected at most 2 writes to Kubernetes, there were {told}", subject.name);

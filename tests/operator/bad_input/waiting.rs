@@ -1,4 +1,4 @@
-//! An object whose provider object isn't there, or isn't there any more: it waits, and loses nothing.
+//! An object whose provider object doesn't exist, or was deleted: it waits, and loses nothing.
 
 use serde_json::json;
 
@@ -53,7 +53,7 @@ async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_bac
             stage.api.ask_to_delete(&object).await;
             let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, &name);
-            subject.has_now(&[a], "while nobody can revoke it");
+            subject.has_now(&[a], "while it can't be revoked");
             stage.api.apply(&[provider]).await;
             stage.api.is_gone(&object).await;
             subject.has_now(&[], "when the provider is back");

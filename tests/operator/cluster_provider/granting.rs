@@ -11,7 +11,7 @@ use crate::support::assert_contains;
 
 const OTHER_ID: &str = "00000000-0000-4000-8000-999999999999";
 
-/// Each kind of rule: what it is besides roles and namespace, which grant is asked for, and what is missing ("" for
+/// Each kind of rule: what it is besides roles and namespace, which grant is requested, and what is missing ("" for
 /// nothing).
 fn cases(stage: &Stage) -> Vec<(&'static str, Value, Value, &'static str)> {
     let admin = |temporary: Value| json!([{"role": "admin", "temporary": temporary}]);
@@ -34,7 +34,7 @@ fn cases(stage: &Stage) -> Vec<(&'static str, Value, Value, &'static str)> {
             "for-good",
             json!({"maxDuration": "4h"}),
             json!([{"role": "admin"}]),
-            "for good: set its temporary to at most 4h",
+            "permanently: set its temporary to at most 4h",
         ),
         ("dated", json!({"requireExpirationTime": true}), admin(soon), ""),
         (
@@ -67,7 +67,7 @@ async fn each_kind_of_rule_allows_what_fits_it_and_refuses_the_rest_with_what_is
             assert_presentable(&message);
             subject.has_now(&[], name);
             subject.is_member(0).await;
-            // It holds nothing, so that it goes at once.
+            // It holds nothing, so that it is deleted immediately.
             stage.delete(&object).await;
         })
         .await;
@@ -121,7 +121,7 @@ async fn who_isnt_allowed_learns_nothing_of_what_others_may_do_and_sees_nothing_
                 assert!(!told.contains(hidden), "{object} tells {hidden}: {told}");
             }
         }
-        // Neither a list nor a name was asked for with a credential that isn't theirs.
+        // Neither a list nor a name was requested with a credential that isn't theirs.
         let asked: Vec<String> = stage.simulator.infisical().requests().iter().map(|r| r.path.clone()).collect();
         let of_the_project =
             |path: &&String| path.contains(worlds::INFISICAL_PROJECT) || path.contains(worlds::INFISICAL_PROJECT_SLUG);
@@ -168,12 +168,12 @@ async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_d
         stage.api.apply(&[by_name("allowed", "ci-deployer"), by_name("refused", "reporter"), somebody]).await;
         stage.says("pm/allowed", "Ready", "True", "Converged").await;
         stage.identity_has(&["viewer"]).await;
-        // Whether there is one of a name that no rule lists, and who that is, isn't for the namespace to find out.
+        // The namespace must not learn whether a name that no rule lists exists, nor its id.
         let refused = stage.says("pm/refused", "Ready", "False", "NotAllowed").await;
         let nobody = stage.says("pm/nobody", "Ready", "False", "NotAllowed").await;
         assert_eq!(refused.replace("reporter", "nobody-at-all"), nobody);
         assert!(!refused.contains(worlds::INFISICAL_REPORTER), "{refused}");
-        // Nor that there is one whose name has other letters.
+        // Nor whether there is one whose name has another letter case.
         stage.api.apply(&[by_name("cased", "Reporter"), by_name("cased-allowed", "CI-Deployer")]).await;
         for (object, name) in [("pm/cased", "Reporter"), ("pm/cased-allowed", "CI-Deployer")] {
             let cased = stage.says(object, "Ready", "False", "NotAllowed").await;

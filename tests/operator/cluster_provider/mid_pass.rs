@@ -1,4 +1,4 @@
-//! What changes while a pass waits for the provider's budget counts when its turn comes.
+//! Changes while a pass waits for the provider's quota take effect when its turn comes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::Subject;
 use crate::support::{SOON, changed, eventually};
 
-/// ZITADEL takes one write at a time: this one keeps it for a while.
+/// ZITADEL takes one write at a time: this one occupies it for some time.
 async fn keep_the_turn(stage: &Stage, blocker: &Subject, object: Value) {
     let adding = "/management/v1/projects/*/members";
     let zitadel = stage.simulator.zitadel();
@@ -23,7 +23,7 @@ async fn keep_the_turn(stage: &Stage, blocker: &Subject, object: Value) {
     .await;
 }
 
-/// Waits until an object has written down what it is about to grant.
+/// Waits until an object has recorded what it is about to grant.
 async fn is_about_to_grant(stage: &Stage, subject: &Subject) {
     eventually(SOON, &format!("{} has written down its grants", subject.name), async || {
         let there = stage.api.get(&subject.object()).await;
@@ -57,7 +57,7 @@ async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
     with_stage(async |stage| {
         let (blocker, waiting) = (stage.user("blocker"), stage.user("waiting"));
         let [a, ..] = waiting.names();
-        // Nobody looks at it before the provider object changes.
+        // No pass observes it before the provider object changes.
         stage.ready("membershipprovider/zitadel").await;
         stage.api.ask_to_delete("secret/zitadel").await;
         keep_the_turn(&stage, &blocker, blocker.declares(json!([{"role": a}]))).await;
@@ -86,7 +86,7 @@ async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_
         subject.has(&[a, b]).await;
         stage.ready(&subject.object()).await;
         stage.ready("pm/sibling").await;
-        // Nobody looks at it before the provider object changes.
+        // No pass observes it before the provider object changes.
         let wrong = changed(stage.secrets()[1].clone(), "/stringData/token", json!("of-nobody"));
         stage.api.apply(&[wrong]).await;
         keep_the_turn(&stage, &blocker, blocker.declares(json!([{"role": a}]))).await;

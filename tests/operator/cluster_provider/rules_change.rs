@@ -67,7 +67,7 @@ async fn a_rule_that_is_given_wakes_those_it_lets_in() {
         })
         .await;
         let again = stage.simulator.infisical().requests().iter().filter(|r| r.path.ends_with("/login")).count();
-        assert_eq!(again, sign_ins, "a rule is no reason to sign in anew");
+        assert_eq!(again, sign_ins, "a rule is no reason to sign in again");
     })
     .await;
 }

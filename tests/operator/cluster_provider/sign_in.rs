@@ -1,4 +1,4 @@
-//! Signing in with the operator's own token: found by its audience, read anew when it was replaced.
+//! Signing in with the operator's own token: found by its audience, read again when it was replaced.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn put(stage: &Stage, file: &str, token: &str) {
     std::fs::write(folder.join(format!("{file}-{}", stage.ns.name)), token).unwrap();
 }
 
-/// How often somebody has signed in this way.
+/// The number of sign-ins of this kind.
 fn sign_ins(stage: &Stage, auth: &str) -> usize {
     let path = format!("/api/v1/auth/{auth}/login");
     stage.simulator.infisical().requests().iter().filter(|request| request.path == path).count()
@@ -32,7 +32,7 @@ fn sign_ins(stage: &Stage, auth: &str) -> usize {
 async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced() {
     with_stage(async |stage| {
         let infisical = stage.simulator.infisical();
-        // A token that was replaced is good no more.
+        // A token that was replaced is no longer valid.
         let good = |not: &str| ClusterWorld {
             audiences: vec![stage.ns.name.clone(), format!("oidc-{}", stage.ns.name)],
             bad_signatures: vec![not.to_owned()],
@@ -70,7 +70,7 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
             subject.has(&["viewer"]).await;
             put(&stage, auth, &token("second")).await;
             infisical.set_cluster(good("first"));
-            // The session ends: the next sign-in takes the token that is there now.
+            // The session ends: the next sign-in uses the present token.
             infisical.revoke_token(worlds::INFISICAL_OPERATOR);
             stage.api.merge(&subject.object(), &json!({"spec": {"roles": [{"role": "deployer"}]}})).await;
             subject.has(&["deployer"]).await;

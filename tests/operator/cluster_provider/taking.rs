@@ -1,4 +1,4 @@
-//! What may be taken away that no ProjectMembership granted, and who leads.
+//! Which unmanaged roles may be removed, and which provider object takes precedence.
 
 use serde_json::json;
 
@@ -22,11 +22,11 @@ async fn who_may_grant_viewer_doesnt_strip_an_admin_by_exclusive() {
             subject.has_now(&[admin], "neither taken nor granted");
             stage.api.merge(&object, &json!({"spec": {"roleManagement": "Additive"}})).await;
             stage.says(&object, "Ready", "True", "Converged").await;
-            subject.has_now(&[viewer, admin], "beside the stranger's");
+            subject.has_now(&[viewer, admin], "beside the unmanaged one");
             stage.api.merge(&object, &json!({"spec": {"roleManagement": "Exclusive"}})).await;
             stage.says(&object, "Ready", "False", "NotAllowed").await;
             subject.has_now(&[viewer, admin], "what was granted is held");
-            // Nor by a role that it may not grant and a deletion in one breath.
+            // Nor by a role that it may not grant together with a deletion.
             stage.api.merge(&object, &json!({"spec": {"roles": [{"role": admin}]}})).await;
             stage.delete(&object).await;
             subject.has(&[admin]).await;
@@ -70,7 +70,7 @@ async fn objects_of_several_namespaces_are_layers_each_under_its_own_rules() {
         other.apply(&[stage.by("shared", subject.declares(json!([{"role": "deployer"}])))]).await;
         subject.has(&["deployer", "viewer"]).await;
         stage.says(&subject.object(), "Ready", "True", "Converged").await;
-        // What its neighbour may do it may not.
+        // It doesn't have the permissions of another namespace.
         stage.api.apply(&[stage.by("shared", subject.layer("more", json!([{"role": "deployer"}])))]).await;
         stage.says("pm/more", "Ready", "False", "NotAllowed").await;
         other.ask_to_delete(&subject.object()).await;
@@ -95,7 +95,7 @@ async fn of_two_provider_objects_on_one_target_the_clusters_leads_though_it_is_y
             let name = if subject.is_at_infisical() { "infisical" } else { "zitadel" };
             let leading = format!("leading-{}", subject.name);
             let object = stage.by(name, subject.layer(&leading, json!([{"role": viewer}])));
-            // A rule that lets it in is what it takes to lead.
+            // A rule that permits it is required to take precedence.
             stage.api.apply(&[object]).await;
             stage.says(&format!("pm/{leading}"), "Ready", "False", "NotAllowed").await;
             stage.reconcile_now(&subject.object()).await;
@@ -105,7 +105,7 @@ async fn of_two_provider_objects_on_one_target_the_clusters_leads_though_it_is_y
             stage.api.apply(&[crate::subject::with(object, json!({"roleManagement": "Additive"}))]).await;
             stage.says(&format!("pm/{leading}"), "Ready", "True", "Converged").await;
             let message = stage.says(&subject.object(), "Ready", "False", "Conflict").await;
-            assert!(!message.contains(&leading), "expected that nobody is named, there was: {message}");
+            assert!(!message.contains(&leading), "expected that no other object is named, there was: {message}");
             assert_eq!(subject.holds(), set(&[viewer, deployer]));
             stage.delete(&subject.object()).await;
             subject.has(&[deployer]).await;

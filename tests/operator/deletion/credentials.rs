@@ -1,4 +1,4 @@
-//! A credential that can't be read any more: what has to end or go does, with the one that was read last.
+//! A credential that can no longer be read: ends and deletions are carried out with the one that was read last.
 
 use serde_json::json;
 
@@ -7,14 +7,14 @@ use crate::stage::{Stage, with_stage};
 use crate::subject::{each, time};
 use crate::support::assert_contains;
 
-/// Takes the credentials away, or the right to read them, and waits until both providers have noticed.
+/// Removes the credentials, or the permission to read them, and waits until both providers have detected it.
 async fn credentials_are_gone(stage: &Stage, what: &[&str], noticed: &str) {
     for object in what {
         stage.api.ask_to_delete(object).await;
     }
     for name in ["infisical", "zitadel"] {
         let provider = format!("membershipprovider/{name}");
-        // A check is due at the next resync; a change has it made now.
+        // A check is due at the next resync; a change triggers it now.
         stage.api.merge(&provider, &json!({"spec": {"resyncInterval": "9m"}})).await;
         let message = stage.says(&provider, "Ready", "False", "Unauthorized").await;
         assert_contains(&message, noticed);
@@ -49,7 +49,7 @@ async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
             stage.says(&object, "Reconciling", "True", "ProviderNotReady").await;
         })
         .await;
-        // It comes back, and all goes on.
+        // It is created again, and everything continues.
         stage.api.apply(&stage.secrets()).await;
         each(&subjects, async |subject| {
             let [a, _, c, _] = subject.names();

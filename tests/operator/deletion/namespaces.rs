@@ -1,4 +1,4 @@
-//! A namespace that is deleted whole, by the real namespace controller: Secrets, provider objects and memberships go
+//! A namespace that is deleted by the real namespace controller: Secrets, provider objects and memberships are deleted
 //! together, in no order.
 
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::subject::{Subject, each, with};
 use crate::support::{assert_contains, eventually};
 use std::time::Duration;
 
-/// The namespace controller looks every few seconds.
+/// The namespace controller checks every few seconds.
 const GOES: Duration = Duration::from_secs(60);
 
 async fn is_gone(stage: &Stage, what: &str) {
@@ -35,7 +35,7 @@ async fn granted(stage: &Stage, name: &str) -> [Subject; 2] {
     subjects
 }
 
-/// Deletes the namespace, and looks at what is left when it is gone.
+/// Deletes the namespace, and checks what is left afterwards.
 async fn the_namespace_goes_with_the_access(stage: &Stage, subjects: &[Subject]) {
     let namespace = format!("namespace/{}", stage.ns.name);
     stage.api.ask_to_delete(&namespace).await;
@@ -89,16 +89,16 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
             let [a, b, ..] = subject.names();
             let object = subject.object();
             let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
-            // The binding may have gone as well.
+            // The binding may have been deleted as well.
             assert_contains(&message, "Secret");
             assert_contains(&message, "deletionPolicy: Orphan");
-            subject.has_now(&[a, b], "while nobody can revoke it");
-            // The namespace says what it waits for, too.
+            subject.has_now(&[a, b], "while it can't be revoked");
+            // The namespace reports what it waits for, too.
             let waiting = stage.api.get(&namespace).await["status"]["conditions"].to_string();
             assert_contains(&waiting, "membership.dev/revoke");
         })
         .await;
-        // Permanent roles may be left behind; a temporary one may not, where nobody else ends it.
+        // Permanent roles may be left behind; a temporary one may not, if nothing else ends it.
         each(&subjects, async |subject| {
             let [a, ..] = subject.names();
             let fields = with(json!({"spec": {}}), json!({"deletionPolicy": "Orphan", "roles": [{"role": a}]}));

@@ -49,10 +49,10 @@ async fn a_provider_in_use_waits_until_its_memberships_are_gone() {
             })
             .await;
             assert_contains(&says, "deletionPolicy: Orphan");
-            // What is there is kept as declared.
+            // Existing memberships are kept as declared.
             stage.change(&subject, json!({"roles": [{"role": b}]})).await;
             subject.has(&[b]).await;
-            // What is new isn't begun.
+            // New ones are not started.
             let late = format!("late-{}", subject.name);
             stage.api.apply(&[subject.layer(&late, json!([{ "role": a }]))]).await;
             let waits = stage.says(&format!("pm/{late}"), "Reconciling", "True", "ProviderNotReady").await;
@@ -97,7 +97,7 @@ async fn a_provider_whose_last_membership_was_let_go_of_goes_at_once() {
             is_kept(&stage, provider).await;
             stage.delete(&subject.object()).await;
             stage.delete(provider).await;
-            subject.has_now(&[a], "after it was let go of");
+            subject.has_now(&[a], "after it was released");
         })
         .await;
     })
@@ -113,7 +113,7 @@ async fn the_finalizer_of_a_provider_in_use_is_put_back() {
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&subject.object()).await;
             is_kept(&stage, provider).await;
-            // As it is with objects of a version that knew no such finalizer.
+            // Like objects of a version without this finalizer.
             stage.api.merge(provider, &json!({"metadata": {"finalizers": null}})).await;
             is_kept(&stage, provider).await;
         })
@@ -122,7 +122,7 @@ async fn the_finalizer_of_a_provider_in_use_is_put_back() {
     .await;
 }
 
-/// Seen failing without `Connections::retire` (the end does not come while the provider object is gone) and without
+/// Seen failing without `Connections::retire` (the end is not carried out without the provider object) and without
 /// `replaced::part` (the role stays at the former endpoint).
 #[tokio::test]
 async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_is_revoked_where_it_was_granted() {
@@ -195,7 +195,7 @@ async fn many_memberships_that_come_at_once_mark_their_provider_object_with_one_
         let writes = operator_writes(plane, mark, &stage.ns.name);
         let marks: Vec<_> = writes.iter().filter(of_provider).filter(|event| event.subresource.is_empty()).collect();
         let marked = marks.iter().filter(|event| event.code < 400).count();
-        // One may have met a status that was written at the same time.
+        // One may have collided with a status that was written at the same time.
         assert!(marked == 1 && marks.len() <= 2, "{marks:#?}");
     })
     .await;

@@ -1,4 +1,4 @@
-//! Writes that were carried out and whose answers were lost.
+//! Writes that were carried out and whose responses were lost.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
                 once(&stage, &subject, Call::Remove, &fault);
                 stage.api.ask_to_delete(&object).await;
                 subject.has(&[]).await;
-                // Absence from a list proves nothing: the provider is asked once more, and its own answer counts.
+                // Absence from a list proves nothing: the request is repeated, and the provider's response counts.
                 let removals = subject.writes().len() - 2;
                 assert!(removals <= 2, "{}, {case}: {removals} removals: {:#?}", subject.name, subject.writes());
                 assert_eq!(subject.memberships(), 0, "{}, {case}", subject.name);
@@ -67,7 +67,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
     .await;
 }
 
-/// Longer than the operator waits for an answer.
+/// Longer than the operator waits for a response.
 const NEVER: Duration = Duration::from_secs(40);
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn a_write_that_is_never_answered_is_looked_at_before_it_is_tried_again() 
             once(&stage, &subject, Call::Create, &Fault::DelayAfter(NEVER));
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}])).await;
             subject.has(&[a, b]).await;
-            assert!(!is_ready(&stage.api.get(&object).await), "nothing is told of what nobody knows");
+            assert!(!is_ready(&stage.api.get(&object).await), "an unknown result is not reported as Ready");
             stage.ready_in_time(&object).await;
             subject.has_now(&[a, b], "after an answer that never came");
             subject.was_written(1, "after an answer that never came");
@@ -94,7 +94,7 @@ async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_fo
         each(stage.both("else"), async |subject| {
             let ([a, _, c, _], object) = (subject.names(), subject.object());
             let (method, path) = subject.call(Call::Create);
-            // Nothing is carried out, and until it is looked at somebody else has made the subject a member.
+            // Nothing is carried out, and before the next observation another writer has made the subject a member.
             stage.at(&subject).order(Order::next(Fault::Delay(Duration::from_secs(2))).on(method, &path));
             stage.declare(&subject, json!([{ "role": a }])).await;
             sees("the creation is under way", || stage.at(&subject).count(method, &path) == 1).await;
@@ -106,7 +106,7 @@ async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_fo
             assert_eq!(
                 status["managedRoles"],
                 json!([{ "role": a }]),
-                "what somebody else gave isn't ours: {status:#}"
+                "another writer's role isn't managed: {status:#}"
             );
             stage.delete(&object).await;
             subject.has_now(&[], "when the object is gone");

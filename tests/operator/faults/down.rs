@@ -1,4 +1,4 @@
-//! A provider that is away.
+//! A provider that is unavailable.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -7,7 +7,7 @@ use simulator::{Fault, Order};
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
 
-/// Longer than it takes until what isn't due is tried ever more rarely.
+/// Longer than it takes until the backoff of what isn't due has increased.
 const AWAY: SignedDuration = SignedDuration::from_secs(14);
 
 /// How long after a provider's return an end that is overdue may take: it is tried every few seconds.
@@ -49,7 +49,7 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
             other.has(&[a]).await;
             let [first, then] = [&subject, &other].map(|subject| subject.carried_out().pop().map(|write| write.at));
             assert!(first < then, "{}: {b} ended at {first:?}, other work began at {then:?}", subject.name);
-            // Seen failing without the check that the first answer asks for: it comes with its own backoff.
+            // Seen failing without the check that the first response requests: it comes with its own backoff.
             let late = then.map(|then| then.duration_since(back));
             assert!(
                 late.is_some_and(|late| late < OTHERS),

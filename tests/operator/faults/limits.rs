@@ -1,4 +1,4 @@
-//! What a provider can take: one write at a time, and no more than it says.
+//! The limits of a provider: one write at a time, and no more than it allows.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
     const WRITE: Duration = Duration::from_millis(30);
     with_stage(async |stage| {
         let zitadel = stage.simulator.zitadel();
-        // A second provider object on the same instance, and a second project: neither is a way around.
+        // A second provider object on the same instance, and a second project: neither bypasses the limit.
         const SECOND: &str = "400623434683386777";
         zitadel.add_project(SECOND, worlds::ZITADEL_PROJECT_ORG, "warehouse");
         stage.api.apply(&[changed(stage.zitadel_provider(), "/metadata/name", json!("second"))]).await;
@@ -52,7 +52,7 @@ async fn who_is_told_to_wait_waits() {
             let ([a, b, ..], object, front) = (subject.names(), subject.object(), stage.at(&subject));
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
-            // ZITADEL doesn't say how long.
+            // ZITADEL's response has no time to wait.
             let (fault, wait) = match subject.is_at_infisical() {
                 true => (Fault::infisical_rate_limited(3), 3),
                 false => (Fault::zitadel_rate_limited(), 5),
@@ -62,7 +62,7 @@ async fn who_is_told_to_wait_waits() {
             front.order(Order::next(fault).on(method, &path));
             stage.change(&subject, json!({"roles": [{"role": b}]})).await;
             stage.waits(&object, "RateLimited").await;
-            subject.has_now(&[a], "when told to wait");
+            subject.has_now(&[a], "while a wait is requested");
             subject.has(&[b]).await;
             stage.ready(&object).await;
             let told = subject.writes()[0].at;
@@ -70,7 +70,7 @@ async fn who_is_told_to_wait_waits() {
             let first = since.first().map(|request| request.at.duration_since(told)).unwrap_or_default();
             assert!(
                 first >= SignedDuration::from_secs(wait),
-                "{}: told to wait {wait} s, asked after {first:#}: {since:#?}",
+                "{}: the requested wait was {wait} s, the next request came after {first:#}: {since:#?}",
                 subject.name
             );
             subject.was_written(2, "refused once, then carried out");

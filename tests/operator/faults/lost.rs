@@ -1,5 +1,4 @@
-//! Writes that ZITADEL answers with yes and never carries out (docs/reference/zitadel.md, trap 4), shows late, or never
-//! shows.
+//! Writes that ZITADEL confirms and never carries out (docs/reference/zitadel.md, trap 4), shows late, or never shows.
 
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ fn loses_the_next(stage: &Stage, subject: &Subject, call: Call) {
     stage.simulator.zitadel().order(Order::next(Fault::LostWrite).on(method, &path));
 }
 
-/// Waits until these roles are in force; until then the object may say no such thing.
+/// Waits until these roles are in force; until then the object must not report it.
 async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]) {
     let expected = crate::stage::set(roles);
     eventually(AFTER_CURES, &format!("{} holds {expected:?}", subject.name), async || {
@@ -77,7 +76,7 @@ async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_befor
         stage.api.is_gone(&revoked.object()).await;
         let now = counted("membership_writes_healed_total").await;
         assert!(now >= healed + 3, "expected three healed writes more than {healed}, there were {now}");
-        // Whatever moment a cure is cut short at: only what is wanted or still in force was written.
+        // At any interruption of a repair, only roles that are wanted or still in force were written.
         for (user, may) in [(&granted, vec![a]), (&changed, vec![a, b]), (&revoked, vec![a])] {
             for write in user.writes() {
                 let body: Value = serde_json::from_str(&write.body).unwrap_or_default();
@@ -91,8 +90,8 @@ async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_befor
     .await;
 }
 
-/// How long a role may stay in force past its end when its removal is lost and nobody else writes to the instance: the
-/// confirmation waits two seconds, and an end may be carried out late on a busy machine.
+/// How long a role may stay in force past its end when its removal is lost and there are no other writes to the
+/// instance: the confirmation waits two seconds, and an end may be carried out late on a busy machine.
 const REPAIRED_WITHIN: SignedDuration = SignedDuration::from_secs(6);
 
 #[tokio::test]
@@ -212,7 +211,7 @@ async fn a_user_without_a_login_name_is_named_and_not_written_for_ever() {
         })
         .await;
         let written = user.writes().len();
-        // Somebody else's object is carried out meanwhile, and nothing more is written about this one.
+        // Another user's object is carried out meanwhile, and nothing more is written about this one.
         let other = stage.user("named");
         stage.declare(&other, json!([{"role": other.names()[0]}])).await;
         stage.ready(&other.object()).await;

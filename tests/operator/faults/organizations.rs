@@ -1,5 +1,5 @@
-//! ZITADEL's answers that look clean and aren't: ghosts, and a wrong organization (docs/reference/zitadel.md, traps 1
-//! and 3).
+//! ZITADEL's successful responses that are misleading: ghosts, and a wrong organization (docs/reference/zitadel.md,
+//! traps 1 and 3).
 
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
@@ -16,7 +16,7 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         let [a, ..] = user.names();
         stage.declare(&user, json!([{ "role": a }])).await;
         stage.ready(&user.object()).await;
-        // The provider object is made anew, with an organization that the project isn't in.
+        // The provider object is created again, with an organization that the project isn't in.
         stage.delete_by_force("membershipprovider/zitadel").await;
         let wrong = changed(stage.zitadel_provider(), "/spec/zitadel/organizationId", json!(worlds::ZITADEL_ORG));
         stage.api.ask_to_delete(&user.object()).await;
@@ -56,8 +56,8 @@ async fn a_grant_under_a_wrong_organization_says_which_field_to_set() {
     .await;
 }
 
-/// The credential's only role went with the project: ZITADEL answers 403 AUTH-3jknH or 404 AUTHZ-cdgFk from then on, as it
-/// does of a project that is still there.
+/// The credential's only role went with the project: ZITADEL responds with 403 AUTH-3jknH or 404 AUTHZ-cdgFk from then
+/// on, as for a project that still exists.
 #[tokio::test]
 async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proof_or_with_orphan() {
     with_stage(async |stage| {
@@ -101,7 +101,7 @@ async fn a_ghost_is_not_taken_for_a_member() {
         let [a, b, ..] = user.names();
         stage.declare(&user, json!([{ "role": a }])).await;
         stage.ready(&user.object()).await;
-        // The user goes while search still shows it, and writes go on answering 200.
+        // The user is deleted while search still shows it, and writes still return 200.
         zitadel.set_search_lag(Duration::from_secs(1));
         zitadel.delete_user(&user.id);
         let missing = json!({"code": 5, "message": "User could not be found (QUERY-Dfbg2)", "details": [

@@ -1,4 +1,4 @@
-//! Status writes that the API server refuses, when the provider has been written to already.
+//! Status writes that the API server refuses, after the write to the provider.
 
 use serde_json::json;
 
@@ -9,10 +9,10 @@ use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually};
 
-/// How often a status has to be refused, so that several passes have been there.
+/// How often a status has to be refused, so that several passes have been refused.
 const OFTEN: usize = 4;
 
-/// Waits until the API server has answered the operator's status writes about these so often with this code.
+/// Waits until the API server has responded to the operator's status writes about these so often with this code.
 async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subject; 2], code: u16, times: usize) {
     let plane = &shared().await.0;
     let refused = |subject: &Subject| {
@@ -26,7 +26,7 @@ async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subje
     .await;
 }
 
-/// What is true whatever was refused meanwhile: one write each, told in the end, and revoked with the object.
+/// What holds regardless of the refusals: one write each, eventually reported, and revoked with the object.
 async fn was_done_once_and_is_told(stage: &Stage, subjects: &[Subject; 2], why: &str) {
     each(subjects, async |subject| {
         let [a, ..] = subject.names();
@@ -57,12 +57,12 @@ async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice()
         are_refused(&stage, mark, &subjects, 403, OFTEN).await;
         for subject in &subjects {
             let status = stage.api.get(&subject.object()).await["status"].clone();
-            assert!(!status.to_string().contains("\"True\""), "nothing is told that was refused: {status:#}");
+            assert!(!status.to_string().contains("\"True\""), "nothing is reported that was refused: {status:#}");
             let lines = warnings(&[&stage.ns.name, &subject.name, "a request to the API server failed"]).await;
             assert_eq!(lines.len(), 1, "one warning, not one for each try: {lines:#?}");
         }
         refusal.end(plane, &stage, probed).await;
-        was_done_once_and_is_told(&stage, &subjects, "forbidden for a while").await;
+        was_done_once_and_is_told(&stage, &subjects, "temporarily forbidden").await;
     })
     .await;
 }
@@ -81,7 +81,7 @@ async fn a_status_that_the_api_server_fails_over_is_told_later_and_nothing_is_wr
         }
         are_refused(&stage, mark, &subjects, 500, OFTEN).await;
         refusal.recover(plane, &stage, probed).await;
-        was_done_once_and_is_told(&stage, &subjects, "answered with 500 for a while").await;
+        was_done_once_and_is_told(&stage, &subjects, "temporary responses with 500").await;
     })
     .await;
 }
@@ -95,8 +95,8 @@ async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_no
         for subject in &subjects {
             stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
         }
-        // Somebody annotates the objects all the time, until the operator was too late with a status. Each annotation asks
-        // for another, so that one that was in time is not the last.
+        // Another writer annotates the objects all the time, until the operator was too late with a status. Each
+        // annotation requests another, so that one that was in time is not the last.
         let annotates = async |subject: &Subject| {
             for n in 0_u64.. {
                 stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", &n.to_string()).await;
@@ -107,7 +107,7 @@ async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_no
             ((), ()) = futures::future::join(annotates(first), annotates(second)) => {}
             () = are_refused(&stage, mark, &subjects, 409, 1) => {}
         }
-        was_done_once_and_is_told(&stage, &subjects, "in conflict for a while").await;
+        was_done_once_and_is_told(&stage, &subjects, "temporary conflicts").await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Somebody else who writes the same member.
+//! Another writer of the same member.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::subject::{Subject, each};
 
 const BY_HAND: &str = "somebody-at-the-dashboard";
 
-/// A PATCH of a membership at Infisical by somebody else, on the wire as the operator's own.
+/// A PATCH of a membership at Infisical by another writer, on the wire like the operator's own.
 async fn patched_by_hand(stage: &Stage, identity: &str, role: &str) {
     let infisical = stage.simulator.infisical();
     infisical.add_admin_token(BY_HAND, "somebody");
@@ -52,12 +52,12 @@ async fn two_lists_that_infisical_united_are_noticed_and_put_right() {
         stage.ready(&subject.object()).await;
         subject.has_now(&["viewer", "deployer"], "when the object is Ready");
         let writes = infisical.count("PATCH", &subject.id);
-        assert!(writes <= 4, "the operator's, somebody's, and the one that puts it right: {writes}");
+        assert!(writes <= 4, "the operator's, the other writer's, and the repair: {writes}");
     })
     .await;
 }
 
-/// Adds a role by hand whenever it isn't there, until it is told to stop.
+/// Adds a role manually whenever it is missing, until it is stopped.
 async fn insists(subject: &Subject, roles: [&str; 2], stop: &tokio::sync::Notify) {
     let insisting = async {
         loop {
@@ -81,7 +81,7 @@ async fn a_fight_over_a_member_ends_after_three_rounds() {
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
             let (method, path) = subject.call(Call::Change);
-            // Somebody is always faster than the list that would confirm the write.
+            // The other writer is always faster than the list that would confirm the write.
             stage.at(&subject).order(Order::always(Fault::DelayAfter(Duration::from_millis(150))).on(method, &path));
             let before = subject.writes().len();
             let stop = tokio::sync::Notify::new();
@@ -91,7 +91,7 @@ async fn a_fight_over_a_member_ends_after_three_rounds() {
                 stage.has_event(&object, "Failed", "another writer").await;
                 let rounds = subject.writes().len() - before;
                 assert!((3..=4).contains(&rounds), "{}: three rounds, there were {rounds}", subject.name);
-                // Others go on, and this one has stopped.
+                // Others continue, and this one has stopped.
                 let other = if subject.is_at_infisical() { stage.identity("peaceful") } else { stage.user("peaceful") };
                 stage.declare(&other, json!([{ "role": a }])).await;
                 stage.ready(&other.object()).await;

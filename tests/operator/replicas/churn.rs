@@ -1,4 +1,4 @@
-//! Replicas are killed again and again while everything changes: in the end all is as if nothing had happened.
+//! Replicas are killed repeatedly while everything changes: eventually the state is as without the kills.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::support::eventually;
 
 const EACH: usize = 100;
 const LEASE: u64 = 5;
-/// Long enough for the other one to take over and act for a while.
+/// Long enough for the other one to take over and act for some time.
 const BETWEEN_KILLS: Duration = Duration::from_millis(6500);
 
-/// How long it goes on: 13 s with all the other tests, as long as `make soak` says with that.
+/// How long it lasts: 13 s with all the other tests, with `make soak` as configured there.
 fn how_long() -> Duration {
     let seconds = std::env::var("SOAK_SECONDS").map_or(13, |seconds| seconds.parse().expect("SOAK_SECONDS: a number"));
     Duration::from_secs(seconds)
@@ -47,7 +47,7 @@ impl Member {
     }
 }
 
-/// Kills whoever leads, and starts it again, until the time is over. Says how many were killed.
+/// Kills the leader, and starts it again, until the time has passed. Returns how many were killed.
 async fn killing(plane: &ControlPlane, replicas: &mut [Option<Operator>; 2], until: Instant) -> usize {
     let mut killed = 0;
     while Instant::now() + BETWEEN_KILLS < until {
@@ -66,7 +66,7 @@ async fn killing(plane: &ControlPlane, replicas: &mut [Option<Operator>; 2], unt
     killed
 }
 
-/// Changes one after the other, all of them at least once, some of them away and back.
+/// Changes one after the other, each at least once, some of them and back again.
 async fn changing(stage: &Stage, members: &mut [Member], until: Instant) {
     let (began, total) = (Instant::now(), members.len());
     let pause = (until - began) / u32::try_from(total).unwrap();
@@ -86,7 +86,7 @@ async fn changing(stage: &Stage, members: &mut [Member], until: Instant) {
     }
 }
 
-/// What is there of a member that isn't as it is to be.
+/// The state of a member that isn't as expected.
 async fn wrong(stage: &Stage, member: &Member) -> Option<String> {
     let (roles, holds) = (set(&member.roles()), member.subject.holds());
     let object = stage.api.find(&member.subject.object()).await;
@@ -122,14 +122,14 @@ async fn replicas_killed_again_and_again_leave_what_one_that_lives_would() {
         let mut replicas = [Some(replica(plane, "first", LEASE).await), Some(replica(plane, "second", LEASE).await)];
         let until = Instant::now() + how_long();
         let (killed, ()) = tokio::join!(killing(plane, &mut replicas, until), changing(&stage, &mut members, until));
-        assert!(killed >= 1, "nobody was killed");
+        assert!(killed >= 1, "no replica was killed");
         eventually(Duration::from_secs(90), "all is as declared, and said so", async || {
             let wrong: Vec<String> =
                 join_all(members.iter().map(|member| wrong(&stage, member))).await.into_iter().flatten().collect();
             if wrong.is_empty() { Ok(()) } else { Err(format!("{} of them, as {}", wrong.len(), wrong[0])) }
         })
         .await;
-        // One write each declaration: what was under way at a kill is looked at again and not repeated.
+        // One write each declaration: what was in progress at a kill is observed again and not repeated.
         let beyond: BTreeMap<&str, (usize, usize)> = members
             .iter()
             .map(|member| (member.subject.name.as_str(), (member.subject.carried_out().len(), member.changes)))

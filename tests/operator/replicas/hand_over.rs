@@ -1,4 +1,4 @@
-//! How soon the other one acts when the first one ends.
+//! How soon the other replica acts after the end of the first.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use crate::restart::alone;
 use crate::subject::each;
 use crate::support::{SOON, eventually};
 
-/// Longer than the look at what is under way, shorter than three seconds less taking over.
+/// Longer than the check of what is in progress, shorter than three seconds less the take-over.
 const ANSWER: Duration = Duration::from_millis(1200);
 const LEASE: u64 = 8;
 
-/// Seen to fail without `Keeper::release`: the other one waited until the lease was over.
+/// Seen to fail without `Keeper::release`: the other one waited until the lease had expired.
 #[tokio::test]
 async fn a_replica_that_is_told_to_stop_ends_its_writes_and_hands_over_within_three_seconds() {
     alone(async |plane, stage| {
@@ -70,7 +70,7 @@ async fn a_replica_that_is_killed_is_replaced_within_the_duration_of_the_lease()
         assert!(took <= Duration::from_secs(LEASE), "replaced after {took:?}");
         each(&subjects, async |subject| {
             stage.ready(&subject.object()).await;
-            subject.has_now(&[subject.names()[1]], "as was declared while nobody led");
+            subject.has_now(&[subject.names()[1]], "as was declared while there was no leader");
             subject.was_written(2, "one by each replica");
         })
         .await;

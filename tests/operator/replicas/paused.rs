@@ -1,4 +1,4 @@
-//! A replica stands still in the middle of its work until its lease is another's, and goes on.
+//! A replica is suspended during its work until another replica holds its lease, and resumes.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::{SOON, assert_contains, eventually};
 const LEASE: u64 = 6;
 const EACH: usize = 20;
 
-/// Seen to fail without the look at the lease in `Server::call`: what was next in line was sent.
+/// Seen to fail without the check of the lease in `Server::call`: the next request was sent.
 #[tokio::test]
 async fn a_replica_that_stood_still_past_its_lease_sends_nothing_more() {
     alone(async |plane, stage| {
@@ -45,7 +45,7 @@ async fn a_replica_that_stood_still_past_its_lease_sends_nothing_more() {
             let [a, b, ..] = subject.names();
             subject.has_now(&[a], "by two replicas");
             subject.was_written(1, "by whichever");
-            // What the first one still has in mind isn't what is declared any more.
+            // The plan of the first one is no longer what is declared.
             stage.change(subject, json!({"roles": [{"role": b}]})).await;
             stage.ready(&subject.object()).await;
             subject.has_now(&[b], "by the second replica");

@@ -1,4 +1,5 @@
-//! The leader can't reach the API server: it acts as long as its lease allows, and goes on when it is back.
+//! The leader can't reach the API server: it acts as long as its lease allows, and continues when it is available
+//! again.
 
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use crate::subject::{in_seconds, until};
 /// 17 s of it are counted on, and a write needs 10 s: without renewals writing stops after 7 s.
 const LEASE: u64 = 20;
 
-/// Seen to fail without the look at the lease in `Server::call`: the second end was carried out.
+/// Seen to fail without the check of the lease in `Server::call`: the second end was carried out.
 #[tokio::test]
 async fn a_leader_without_an_api_server_writes_no_longer_than_its_lease_allows() {
     alone(async |plane, stage| {
         let own = replica(plane, "own", LEASE).await;
         leads_within(&own, Duration::from_secs(30)).await;
-        // ZITADEL keeps no ends: they are writes of ours.
+        // ZITADEL stores no ends: they are writes of the operator.
         let subject = stage.user("cut-off");
         let [a, b, c, _] = subject.names();
         let (soon, late) = (in_seconds(6), in_seconds(15));

@@ -1,4 +1,4 @@
-//! What events and statuses say is what happened.
+//! Events and statuses report what happened.
 
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order};
@@ -9,7 +9,7 @@ use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, is_empty, with};
 use crate::support::{SOON, eventually};
 
-/// Seen failing with a role taken for repaired that was written down before: `Drifted … it was taken away`.
+/// Seen failing with a role considered repaired that was recorded before: `Drifted … it was taken away`.
 #[tokio::test]
 async fn the_start_of_a_window_and_a_longer_one_are_grants_and_a_role_taken_away_is_drift() {
     with_stage(async |stage| {
@@ -29,8 +29,8 @@ async fn the_start_of_a_window_and_a_longer_one_are_grants_and_a_role_taken_away
             stage.is_seen(&object).await;
             stage.ready(&object).await;
             let events = stage.api.events(&object).await;
-            assert_eq!(times(&stage, &object, "Drifted").await, 0, "nobody took anything away: {:#?}", notes(&events));
-            // No-one else's doing so far; now somebody takes it away.
+            assert_eq!(times(&stage, &object, "Drifted").await, 0, "nothing was removed: {:#?}", notes(&events));
+            // No other writer was involved so far; now one removes it.
             subject.by_hand(&[a]);
             event(&stage, &object, "Drifted", &["granted ", b, "again"]).await;
         })
@@ -74,7 +74,7 @@ async fn events_about_one_declaration_do_not_name_roles_of_another() {
     .await;
 }
 
-/// Seen failing with the finalizer taken off without a word: Ready=True with managedRoles.
+/// Seen failing with the finalizer removed without a report: Ready=True with managedRoles.
 #[tokio::test]
 async fn a_deleted_object_that_another_controller_keeps_says_that_its_access_is_gone() {
     with_stage(async |stage| {
@@ -119,7 +119,7 @@ async fn what_one_declaration_is_refused_is_neither_reported_of_another_nor_keep
             stage.api.apply(&[subject.declares_with(roles, json!({"roleManagement": "Additive"}))]).await;
             subject.has(&[a]).await;
             stage.ready(&object).await;
-            // Nothing but removals is accepted from now on.
+            // Only removals are accepted from now on.
             let body = json!({"reqId": "r", "statusCode": 403, "error": "PermissionDenied", "message": "no"});
             let no = if subject.is_at_infisical() { Fault::Status(Answer::new(403, body)) } else { Fault::status(403) };
             let writes = [("PATCH", &*subject.id), ("PUT", &subject.id), ("POST", &subject.id), ("POST", "*/members")];
@@ -147,11 +147,11 @@ async fn what_one_declaration_is_refused_is_neither_reported_of_another_nor_keep
     .await;
 }
 
-/// Seen failing without `Memory::unsent`: the role is Expired without a message, and no event says so.
+/// Seen failing without `Memory::unsent`: the role is Expired without a message, and no event reports it.
 #[tokio::test]
 async fn a_grant_whose_window_passes_before_it_can_be_given_is_reported_and_never_sent() {
     with_stage(async |stage| {
-        // Of two writes a minute one is kept for what takes access away.
+        // Of two writes a minute one is reserved for revocations.
         let limits = json!({"limits": {"writesPerMinute": 2}});
         stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
         stage.provider_is_ready("infisical").await;

@@ -1,4 +1,4 @@
-//! Events are stored whatever their objects are called and their texts contain.
+//! Events are stored for all names of objects and all texts.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ async fn the_same_event_again_is_counted_in_its_series_and_survives_its_deletion
         assert_eq!(stage.api.events(&object).await.iter().filter(|event| event["reason"] == "Drifted").count(), 1);
         stage.ns.ok(&["delete", "events.events.k8s.io", "--all"]).await;
         assert!(stage.api.events(&object).await.is_empty());
-        // As after an hour, when the API server forgets them.
+        // As after an hour, when the API server deletes them.
         drifts(1).await;
     })
     .await;

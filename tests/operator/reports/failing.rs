@@ -1,4 +1,4 @@
-//! A revocation that fails: of an object that is being deleted, and of a role whose end has come.
+//! A revocation that fails: of an object that is being deleted, and of a role whose end has passed.
 
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order};
@@ -16,7 +16,7 @@ fn removals_fail(stage: &Stage, subject: &Subject) {
     }
 }
 
-/// Waits until so many removals were tried.
+/// Waits until this number of removals was tried.
 async fn is_tried(subject: &Subject, times: usize) {
     eventually(SOON, &format!("{times} tries to revoke {}", subject.name), async || {
         let tries = subject.writes().iter().filter(|write| write.method != "POST").count();
@@ -25,7 +25,8 @@ async fn is_tried(subject: &Subject, times: usize) {
     .await;
 }
 
-/// Fails unless one failed revocation was reported: an event and a warning that say whose roles where, and why.
+/// Fails unless one failed revocation was reported: an event and a warning with the subject, the roles, the place and
+/// the reason.
 async fn is_reported_once(stage: &Stage, subject: &Subject, role: &str, because: &str) {
     let object = subject.object();
     let parts = ["could not revoke", role, &subject.id, because, "503"];
@@ -66,7 +67,7 @@ async fn a_deletion_that_fails_is_reported_once_while_it_is_tried_again_and_agai
         stage.simulator.zitadel().clear_orders();
         each(["pm/stuck-infisical", "pm/stuck-zitadel"], async |object| {
             stage.api.is_gone(object).await;
-            // When it was finally revoked, an event says so.
+            // When it was finally revoked, an event reports it.
             event(&stage, object, "Revoked", &["revoked"]).await;
         })
         .await;
@@ -87,7 +88,7 @@ async fn an_end_that_fails_is_reported_and_the_role_stays_active_and_overdue() {
         until(end).await;
         is_tried(&subject, 3).await;
         subject.has_now(&[a, b], "while the provider refuses the removal");
-        is_reported_once(&stage, &subject, b, "its time ended at").await;
+        is_reported_once(&stage, &subject, b, "it expired at").await;
         let role = stage.role_is(&object, b, "Active").await;
         assert!(role["message"].as_str().is_some_and(|message| message.starts_with("overdue: ")), "{role:#}");
         assert_eq!(stage.api.get(&object).await["status"]["activeRoles"], format!("{a}, {b}"), "it is in force");
@@ -102,8 +103,8 @@ async fn an_end_that_fails_is_reported_and_the_role_stays_active_and_overdue() {
     .await;
 }
 
-/// Infisical ends a role itself: its row stays until the operator removes it, and gives nothing. Seen failing with every
-/// row taken for access: Active.
+/// Infisical ends a role itself: its row stays until the operator removes it, and grants nothing. Seen failing with
+/// every row considered access: Active.
 #[tokio::test]
 async fn a_role_that_the_provider_has_ended_is_expired_though_its_row_could_not_be_removed() {
     with_stage(async |stage| {
@@ -126,7 +127,7 @@ async fn a_role_that_the_provider_has_ended_is_expired_though_its_row_could_not_
     .await;
 }
 
-/// An end that comes while the provider object is gone: nobody can carry it out, and that is said.
+/// An end that comes after the provider object was deleted: it can't be carried out, and that is reported.
 #[tokio::test]
 async fn an_end_without_a_provider_is_reported() {
     // The operator that granted the role keeps its connection; one that is started afterwards has none.
@@ -141,9 +142,9 @@ async fn an_end_without_a_provider_is_reported() {
         stage.delete_by_force("membershipprovider/zitadel").await;
         let second = restart::operator(plane).await;
         until(end).await;
-        event(&stage, &object, "RevokeFailed", &["could not revoke", a, "its time ended at", "zitadel"]).await;
+        event(&stage, &object, "RevokeFailed", &["could not revoke", a, "it expired at", "zitadel"]).await;
         stage.role_is(&object, a, "Active").await;
-        subject.has_now(&[a], "nobody could end it");
+        subject.has_now(&[a], "it could not be ended");
         stage.api.apply(&[stage.zitadel_provider()]).await;
         stage.role_is(&object, a, "Expired").await;
         subject.has_now(&[], "when the provider object is back");

@@ -1,4 +1,4 @@
-//! The log at the default level: one line for each change, and none that nobody has to read.
+//! The log at the default level: one line for each change, and none that is superfluous.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn the_life_of_a_membership_is_a_line_for_each_change() {
         subject.by_hand(&[a, c]);
         event(&stage, &object, "Drifted", &["revoked", c]).await;
         stage.ready(&object).await;
-        // Several requests fail, and the provider is away for a moment.
+        // Several requests fail, and the provider is unavailable for a moment.
         stage.simulator.zitadel().order(Order::always(Fault::status(503)));
         stage.says("membershipprovider/zitadel", "Ready", "False", "Unreachable").await;
         stage.simulator.zitadel().clear_orders();
@@ -44,7 +44,7 @@ async fn the_life_of_a_membership_is_a_line_for_each_change() {
         overdue_are(&operator, 1).await;
         stage.api.annotate(&stuck.object(), "membership.dev/abandon", "true").await;
         stage.api.is_gone(&stuck.object()).await;
-        // What was remembered of the object goes with it.
+        // The state of the object is dropped with it.
         overdue_are(&operator, 0).await;
         operator.stop().await.unwrap();
         let log = std::fs::read_to_string(&log).unwrap();
@@ -81,7 +81,7 @@ async fn the_life_of_a_membership_is_a_line_for_each_change() {
     plane.stop().await.unwrap();
 }
 
-/// Waits until so many objects have access that should be gone.
+/// Waits until this number of objects has access that should have ended.
 async fn overdue_are(operator: &Operator, expected: usize) {
     let line = format!("membership_overdue_revocations {expected}");
     eventually(SOON, &line, async || {

@@ -14,8 +14,8 @@ use crate::support::{SOON, eventually};
 /// How soon after a failed request of a pass the provider object reports it, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(15);
 
-/// Seen failing with the status left alone by a check that can't reach a provider which was verified before, and without
-/// the check that a pass asks for: no event for ten minutes.
+/// Seen failing with the status unchanged by a check that can't reach a provider which was verified before, and without
+/// the check that a pass requests: no event for ten minutes.
 #[tokio::test]
 async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_end() {
     with_stage(async |stage| {
@@ -33,7 +33,7 @@ async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_e
             let message = stage.says(&provider, "Ready", "False", "Unreachable").await;
             assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
             event(&stage, &provider, "NotReady", &["Unreachable: ", &message[..40]]).await;
-            // Ends are tried all the same.
+            // Ends are tried nevertheless.
             front.clear_requests();
             subject_is_asked_about(front, end).await;
             let events = stage.api.events(&provider).await;
@@ -75,7 +75,7 @@ async fn subject_is_asked_about(front: &simulator::Front, end: jiff::Timestamp) 
     .await;
 }
 
-/// Seen failing with every failing request taken for an outage.
+/// Seen failing with every failing request considered an outage.
 #[tokio::test]
 async fn a_route_that_fails_alone_is_no_outage() {
     with_stage(async |stage| {

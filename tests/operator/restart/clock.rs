@@ -16,10 +16,10 @@ use crate::support::{SOON, eventually};
 
 /// How far it is off.
 const OFF: SignedDuration = SignedDuration::from_mins(5);
-/// A jump is noticed within 15 s, and what it means is known when the provider was asked once more.
+/// A jump is detected within 15 s, and its meaning is known after another response of the provider.
 const NOTICED: SignedDuration = SignedDuration::from_secs(20);
 
-/// A clock of the operator's own.
+/// The operator's own clock.
 struct Clock {
     file: PathBuf,
 }
@@ -104,7 +104,7 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
         }
         let with_recorded = || subjects.iter().zip(&recorded);
 
-        // Back: the end comes all the same, and nothing begins.
+        // Back: the end is carried out nevertheless, and nothing begins.
         clock.set(-OFF);
         each(with_recorded(), async |(subject, recorded)| {
             let [a, b, _, d] = subject.names();
@@ -119,7 +119,7 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
         })
         .await;
 
-        // Right again: what waited begins, and counts from when it was asked for.
+        // Right again: what waited begins, and counts from its request.
         clock.set(SignedDuration::ZERO);
         let mut begun = Vec::new();
         for (subject, recorded) in with_recorded() {
@@ -177,7 +177,7 @@ async fn of_two_clocks_the_earlier_end_counts() {
         .await;
         own.stop().await.unwrap();
 
-        // The operator was down, and its clock is behind when it comes back.
+        // The operator was down, and its clock is behind when it is started again.
         let late = stage.user("behind");
         let [a, b, ..] = late.names();
         clock.set(SignedDuration::ZERO);

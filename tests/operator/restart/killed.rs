@@ -1,8 +1,8 @@
-//! The operator is killed, and started again: what it had begun is finished, what came meanwhile is caught up with,
+//! The operator is killed, and started again: what it had begun is finished, changes in the meantime are processed,
 //! nothing is done twice and nothing is left behind.
 //!
-//! It is killed once for all tests here: each brings its own namespace to where the kill is to meet it, and looks at
-//! what became of it afterwards.
+//! It is killed once for all tests here: each prepares its own namespace for the kill, and checks the result
+//! afterwards.
 
 mod cases;
 mod gap;
@@ -20,7 +20,7 @@ use super::{operator, turn};
 use crate::stage::with_stage_on;
 use gap::Gap;
 
-/// What the kill meets.
+/// The cases of the kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Case {
     Granting(Gap),
@@ -47,33 +47,33 @@ const CASES: [Case; 12] = [
     Case::Converged,
 ];
 
-/// How often all wait for each other.
+/// The number of synchronization points.
 const STEPS: usize = 6;
 
-/// The steps that all cases take together.
+/// The steps of all cases.
 struct Steps<'a> {
     all: &'a Barrier,
     taken: Cell<usize>,
 }
 
 impl Steps<'_> {
-    /// All is arranged; the operator is started.
+    /// Everything is prepared; the operator is started.
     async fn arranged(&self) {
         self.take().await;
     }
 
-    /// Where the kill is to meet it is reached; the operator is killed.
+    /// The state for the kill is reached; the operator is killed.
     async fn reached(&self) {
         self.take().await;
         self.take().await;
     }
 
-    /// What came while no operator ran has come; it is started again.
+    /// The changes without a running operator were made; it is started again.
     async fn repaired(&self) {
         self.take().await;
     }
 
-    /// All is as it is to be; the operator is stopped.
+    /// Everything is as expected; the operator is stopped.
     async fn done(&self) {
         self.take().await;
         self.take().await;
@@ -87,7 +87,7 @@ impl Steps<'_> {
 
 static OUTCOMES: OnceCell<BTreeMap<Case, Result<(), String>>> = OnceCell::const_new();
 
-/// Fails where the case failed.
+/// Fails if the case failed.
 async fn holds(case: Case) {
     let outcomes = OUTCOMES
         .get_or_init(async || {
@@ -119,7 +119,7 @@ async fn killed_once(plane: &ControlPlane) -> BTreeMap<Case, Result<(), String>>
     CASES.into_iter().zip(outcomes).collect()
 }
 
-/// Plays a case on a stage of its own. One that fails keeps nobody waiting.
+/// Runs a case on its own stage. One that fails doesn't delay the others.
 async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), String> {
     let steps = Steps { all, taken: Cell::new(0) };
     let play = with_stage_on(plane, async |stage| match case {

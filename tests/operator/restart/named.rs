@@ -1,4 +1,4 @@
-//! Names across a restart, and an operator that is killed while it brings somebody in.
+//! Names across a restart, and an operator that is killed while it invites a user.
 
 use std::time::Duration;
 
@@ -31,15 +31,15 @@ async fn a_restart_looks_no_name_up_again() {
         let second = operator(plane).await;
         stage.change(&subject, json!({"roles": [{"role": "deployer"}]})).await;
         stage.ready(&subject.object()).await;
-        subject.has_now(&["deployer"], "whoever had the name first");
-        successor.has_now(&[], "whoever has it now");
+        subject.has_now(&["deployer"], "the first holder of the name");
+        successor.has_now(&[], "its present holder");
         second.stop().await.unwrap();
     })
     .await;
 }
 
-/// A user whom an operator brought into the project of an older server when it was killed: the answer to its POST had not
-/// come yet. The object that names them is there.
+/// A user that an operator invited to the project of an older server when it was killed: the response to its POST had
+/// not arrived yet. The object that names the user exists.
 async fn half_in(plane: &ControlPlane, stage: &Stage, name: &str, role_management: &str) -> Subject {
     let infisical = stage.simulator.infisical();
     infisical.be_october_2024();
@@ -68,7 +68,7 @@ async fn killed_while_it_brings_somebody_in_it_leaves_nobody_with_the_servers_ro
         let second = operator(plane).await;
         person.has(&["viewer"]).await;
         stage.ready(&person.object()).await;
-        assert_eq!(stage.simulator.infisical().mails().len(), 1, "nobody is mailed twice");
+        assert_eq!(stage.simulator.infisical().mails().len(), 1, "no mail is sent twice");
         stage.delete(&person.object()).await;
         assert_eq!(person.memberships(), 0);
         second.stop().await.unwrap();

@@ -1,7 +1,8 @@
-//! A clock that is set by a file: built as a library of its own and put before the system's (LD_PRELOAD), so that the
-//! operator's wall clock can be wrong and jump while everybody else's is right.
+//! A clock that is set by a file: built as a separate library and loaded before the system's (LD_PRELOAD), so that the
+//! operator's wall clock can be wrong and jump while all others are right.
 //!
-//! The file that `SHIFTED_CLOCK` names holds eight bytes, how many nanoseconds the clock is ahead. It is mapped once.
+//! The file that `SHIFTED_CLOCK` names has eight bytes, the number of nanoseconds by which the clock is ahead. It is
+//! mapped once.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
@@ -51,7 +52,7 @@ fn shift() -> i64 {
     unsafe { &*known }.load(Ordering::Relaxed)
 }
 
-/// What the system's own says, shifted where it is the wall clock.
+/// The system's time, shifted if it is the wall clock.
 ///
 /// # Safety
 /// As of the system's own.

@@ -1,4 +1,4 @@
-//! An object that can't be read, as another version may have stored it.
+//! An object that can't be decoded, as another version may have stored it.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{SOON, assert_contains, eventually, path};
 
 const CRD: &str = "projectmemberships.membership.dev";
 
-/// Applies an object that the operator can't read, as soon as the API server takes it.
+/// Applies an object that the operator can't decode, as soon as the API server accepts it.
 async fn applied(stage: &Stage, name: &str) {
     let broken = json!({
         "apiVersion": "membership.dev/v1alpha1", "kind": "ProjectMembership", "metadata": {"name": name},
@@ -26,7 +26,7 @@ async fn applied(stage: &Stage, name: &str) {
     .await;
 }
 
-/// Has the API server take anything for a ProjectMembership.
+/// Makes the API server accept anything as a ProjectMembership.
 async fn takes_anything(plane: &ControlPlane) {
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let patch = json!([{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema", "value": anything}]);
@@ -62,7 +62,7 @@ async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others(
         own.stop().await.unwrap();
         stage.ns.ok(&["delete", "pm", "broken"]).await;
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
-        // Nobody waits for a thousand revocations.
+        // No object waits for a thousand revocations.
         join_all(subjects.chunks(100).map(async |chunk| {
             for subject in chunk {
                 stage.api.ask_to_delete(&subject.object()).await;
@@ -103,7 +103,7 @@ async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
         for name in ["broken-before", "broken-later"] {
             assert_contains(&log, name);
         }
-        // The others are still heard.
+        // Events about the others are still processed.
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();
             let roles: Value = json!({"spec": {"roles": [{"role": a}, {"role": b}]}});
@@ -120,8 +120,8 @@ async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
     .await;
 }
 
-/// What whoever may write an object can put into its `metadata.managedFields`: a time that Go takes and jiff doesn't, and
-/// fields nested deeper than serde_json reads.
+/// What a user who may write an object can write into its `metadata.managedFields`: a time that Go accepts and jiff
+/// doesn't, and fields nested deeper than serde_json reads.
 fn hostile_managed_fields(api_version: &str) -> Value {
     let deep = (0..300).fold(json!({}), |inner, _| json!({ "f:x": inner }));
     json!([{
@@ -153,14 +153,14 @@ async fn what_a_user_writes_into_managed_fields_hides_neither_the_object_nor_the
             assert_contains(&stored, "9999-12-31T23:59:59Z");
         }
         own.stop().await.unwrap();
-        // It is started when it has listed everything.
+        // It has started when it has listed everything.
         let own = operator(plane).await;
         hostile.ends(role, end, "with hostile managed fields").await;
         stage.reconcile_now(&other.object()).await;
         other.has_now(&[role], "beside an object with hostile managed fields");
         let metrics = own.metrics().await;
         assert!(metrics.lines().any(|line| line == "membership_undecodable_total 0"), "{metrics}");
-        // The operator's own writes are answered with the same fields.
+        // The responses to the operator's own writes have the same fields.
         stage.ns.ok(&["delete", &hostile.object(), "--timeout=60s"]).await;
         own.stop().await.unwrap();
     })

@@ -1,4 +1,4 @@
-//! What the operator didn't see happen: while it was down, while it stood still, while its watch was broken off.
+//! Events that the operator didn't observe: while it was down, while it was suspended, while its watch was interrupted.
 
 use control_plane::{ControlPlane, Filter, Mark};
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::{alone, operator};
 use crate::subject::each;
 use crate::support::OPERATOR;
 
-/// How the operator asked for all objects of its kinds since `mark`.
+/// The operator's requests for all objects of its kinds since `mark`.
 fn lists_and_watches(plane: &ControlPlane, mark: Mark) -> Vec<String> {
     let user = format!("system:serviceaccount:{}:{}", OPERATOR.0, OPERATOR.1);
     let events = plane.audit().events(mark, &Filter::new().user(user)).unwrap();
@@ -32,7 +32,7 @@ async fn what_changed_while_it_was_down_is_acted_on_as_it_is_now() {
             subject.by_hand(&[a]);
         }
         // Another object under the name, for another subject.
-        let successors = stage.both("heir");
+        let successors = stage.both("successor");
         for (old, successor) in recreated.iter().zip(&successors) {
             stage.api.ask_to_delete(&old.object()).await;
             stage.api.merge(&old.object(), &json!({"metadata": {"finalizers": null}})).await;
@@ -57,11 +57,11 @@ async fn what_changed_while_it_was_down_is_acted_on_as_it_is_now() {
             let [_, b, ..] = subject.names();
             let since = subject.writes().split_off(before);
             assert!(since.iter().all(|write| !write.body.contains(&format!("\"{b}\""))), "{since:#?}");
-            // ZITADEL is asked for its own word on a role that is merely not listed any more.
+            // For a role that is merely no longer listed, the removal is sent to ZITADEL, and its response counts.
             let most = usize::from(!subject.is_at_infisical() && subject.name.starts_with("edited"));
             assert!(since.len() <= most, "{}: {since:#?}", subject.name);
         }
-        // What a cache of the API server holds may be of any age: that is never asked for.
+        // The content of the API server's cache may be of any age: it is never requested.
         let asked = lists_and_watches(plane, mark);
         let lists: Vec<&String> = asked.iter().filter(|uri| !uri.contains("watch=true")).collect();
         assert!(lists.len() >= 2, "{asked:#?}");
@@ -87,8 +87,8 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
             stage.ready(&format!("pm/{other}")).await;
         }
         own.signal("STOP").unwrap();
-        // The API server comes back with a history that begins after this write, and so after all that the operator saw:
-        // where its watch was, there is nothing to go on from.
+        // The API server returns with a history that begins after this write, and so after everything that the operator
+        // observed: its watch cannot be resumed.
         stage.api.merge("secret/infisical", &json!({"metadata": {"annotations": {"written": "last"}}})).await;
         plane.kill_apiserver().await.unwrap();
         plane.start_apiserver().await.unwrap();
@@ -124,7 +124,7 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
         })
         .await;
         each(&beside, async |subject| {
-            // An Exclusive object is told that the other one isn't there any more.
+            // An Exclusive object is reconciled when the other one no longer exists.
             subject.has(&[subject.names()[0]]).await;
             stage.ready(&subject.object()).await;
         })
@@ -140,7 +140,7 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
         })
         .await;
         let asked = lists_and_watches(plane, mark);
-        assert!(asked.iter().any(|uri| !uri.contains("watch=true")), "all was listed anew: {asked:#?}");
+        assert!(asked.iter().any(|uri| !uri.contains("watch=true")), "all was listed again: {asked:#?}");
         stage.other_subjects_keep_their_rights();
         own.stop().await.unwrap();
     })

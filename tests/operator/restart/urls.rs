@@ -1,4 +1,4 @@
-//! URLs that the operator wasn't told to trust.
+//! URLs that the operator isn't configured to trust.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -22,7 +22,7 @@ async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_
             ("metadata", "https://169.254.169.254".to_owned(), "InvalidSpec", "--allow-address=169.254.169.254"),
             ("decimal", "https://2130706433".to_owned(), "InvalidSpec", "--allow-address=127.0.0.1"),
             ("mapped", "https://[::ffff:127.0.0.1]".to_owned(), "InvalidSpec", "--allow-address="),
-            // What a name leads to is only known when it is asked for.
+            // The addresses of a name are only known when it is resolved.
             ("named", "https://localhost:1".to_owned(), "Unreachable", "--allow-address="),
         ];
         stage.simulator.infisical().clear_requests();
@@ -41,7 +41,7 @@ async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_
             identity.has_now(&["viewer"], name);
         }
         let asked = stage.simulator.infisical().requests();
-        assert!(asked.is_empty(), "nobody was called, but there was {asked:#?}");
+        assert!(asked.is_empty(), "no server was called, but there was {asked:#?}");
         own.stop().await.unwrap();
     })
     .await;

@@ -1,4 +1,5 @@
-//! Objects that another version has stored: with fields that this one doesn't know, and without those that it didn't.
+//! Objects that another version has stored: with fields that this one doesn't have, and without those that the other
+//! one didn't have.
 
 use control_plane::ControlPlane;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::stage::Stage;
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually, path};
 
-/// Has the API server keep fields that the schema doesn't have, as that of another version would.
+/// Makes the API server keep fields that the schema doesn't have, as that of another version would.
 async fn keeps_any_field(plane: &ControlPlane) {
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties";
     let patches = ["/spec", "/status", "/status/properties/managedRoles/items"].map(|object| {

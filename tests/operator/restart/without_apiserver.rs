@@ -1,4 +1,4 @@
-//! The API server goes away and comes back.
+//! The API server is unavailable and returns.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::evidence::Call;
 use crate::subject::{Subject, each, in_seconds, until};
 use crate::support::{SOON, changed, eventually};
 
-/// Seen failing where the pause after a fault counts only the object with the fault: the later end waited for the API
+/// Seen failing when the pause after a fault considers only the object with the fault: the later end waited for the API
 /// server.
 #[tokio::test]
 async fn without_the_api_server_ends_are_kept_and_with_it_all_goes_on() {

@@ -67,9 +67,9 @@ pub enum Drive {
     Replace,
     /// Removes a member.
     Remove,
-    /// Looks at one member: what a create does that is told that there is one already.
+    /// Reads one member, as a create does if the member already exists.
     Look,
-    /// Looks at the project: what a list does that shows nobody.
+    /// Reads the project, as an empty list does.
     LookAtProject,
     /// Finds a project by name.
     FindProject,
@@ -96,7 +96,7 @@ pub struct Rule {
     pub calls: Vec<String>,
     /// The answer's status.
     pub status: u16,
-    /// The error's name or id, one of several, or `none`; left out: whatever it is.
+    /// The error's name or id, one of several, or `none`; omitted: any.
     pub error: Option<OneOf>,
     /// How the message begins; left out: however.
     pub says: Option<OneOf>,

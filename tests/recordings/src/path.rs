@@ -10,7 +10,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads `GET /api/{project}`. `*` as the method is any; `**` at the end is whatever follows.
+    /// Reads `GET /api/{project}`. `*` as the method is any; `**` at the end is any suffix.
     ///
     /// # Errors
     /// What it isn't.

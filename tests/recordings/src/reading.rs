@@ -54,7 +54,7 @@ pub fn done(version: Option<u64>) -> String {
     version.map_or_else(|| "done".to_owned(), |version| format!("done @{version}"))
 }
 
-/// What the body says to whoever made this call, and asked for `name`. `None`: it isn't what such a call answers.
+/// What the body means for the caller, who requested `name`. `None`: it isn't a response to such a call.
 pub fn read(provider: &str, drive: Drive, exchange: &Exchange, name: &str) -> Option<String> {
     let body = &exchange.response.body;
     match (provider, drive) {
@@ -115,12 +115,12 @@ fn infisical_role(row: &Value) -> String {
     let time = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     match (time("temporaryAccessStartTime"), time("temporaryAccessEndTime")) {
         (Some(start), Some(end)) => window(role, start, end),
-        _ => format!("{role}, of which nobody can say until when"),
+        _ => format!("{role} with an unknown end"),
     }
 }
 
-/// ZITADEL's lists, v1 and v2. A list that its total doesn't reach is partial. v2 lists everybody where it doesn't know a
-/// filter: rows of something else than the project, or the grant, that was asked for are not its members.
+/// ZITADEL's lists, v1 and v2. A list that its total doesn't reach is partial. v2 lists all members if it doesn't know
+/// a filter: rows of something else than the project, or the grant, that was asked for are not its members.
 fn zitadel_listing(body: &Value, asked: Option<&Value>) -> Option<String> {
     let filters = asked.and_then(|asked| asked["filters"].as_array()).cloned().unwrap_or_default();
     let resource = filters.iter().map(|filter| &filter["resource"]).find(|resource| !resource.is_null());

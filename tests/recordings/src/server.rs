@@ -51,7 +51,7 @@ impl Answer {
     }
 }
 
-/// What answers: it is told of the request and of how many came before it.
+/// The handler: it receives the request and the number of requests before it.
 pub type Script = Box<dyn FnMut(&Asked) -> Option<Answer> + Send>;
 
 /// What it is asked now, and what it was asked.

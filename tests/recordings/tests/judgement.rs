@@ -75,7 +75,7 @@ async fn a_changed_expectation_fails_and_says_what_came_and_why_it_was_expected(
 
 #[tokio::test]
 async fn a_body_that_says_something_else_fails() {
-    // The two readings differ: the client takes a role of another project for nobody's.
+    // The two readings differ: the client ignores a role of another project.
     let elsewhere =
         RECORDING.replace(r#""id": "m","#, r#""id": "m", "projectId": "00000000-0000-4000-8000-000000000001","#);
     let report = failure(README, &elsewhere, EXPECTED).await;

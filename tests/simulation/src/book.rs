@@ -1,4 +1,4 @@
-//! What was declared and done, and what must hold of each write: the invariants that are looked at while a seed runs.
+//! Records what was declared and done, and checks the invariants of each write while a seed runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +14,13 @@ use crate::life::Life;
 use crate::providers::{Roles, Sent, TARGETS, TargetKey, UNMANAGED, Witness};
 use crate::scheduler::Scheduler;
 
-/// The kind that all is about.
+/// The kind of the observed objects.
 pub const MEMBERSHIPS: &str = "projectmemberships";
-/// How long after a change by hand, or an edit, a write may still go by what was there before: a request's longest way,
-/// a watch that is late and the age that a list may have.
+/// How long after a manual change, or an edit, a write may still be based on the state before: the longest delay of a
+/// request, a late watch and the age of a list.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 
-/// Looks on. Clones are one.
+/// The observer. Clones share it.
 #[derive(Clone)]
 pub struct Book {
     api: ApiServer,
@@ -33,21 +33,21 @@ pub struct Book {
 struct State {
     /// Roles that objects have ever declared.
     declared: BTreeSet<(TargetKey, String)>,
-    /// Where an object has ever been Exclusive.
+    /// The targets with an object that has ever been Exclusive.
     exclusive: BTreeSet<TargetKey>,
-    /// The last change of a role by hand.
+    /// The last manual change of a role.
     by_hand: BTreeMap<(TargetKey, String), Instant>,
-    /// Who put a role there: true: the operator.
+    /// Who added a role: true: the operator.
     granted: BTreeMap<(TargetKey, String), bool>,
     /// Roles that an object with `deletionPolicy: Orphan` may have left.
     orphaned: BTreeSet<(TargetKey, String)>,
     /// What was recorded when a request was sent.
     records: BTreeMap<String, Vec<(Timestamp, Records)>>,
-    /// Writes since the last look, for whoever looks whether it rests.
+    /// Writes since the last check, to detect whether the state is stable.
     writes: Vec<String>,
 }
 
-/// Until when a role may be there by what is written down; `None`: for good.
+/// Until when a role may be in force according to the records; `None`: permanently.
 type Records = BTreeMap<(TargetKey, String), Option<Timestamp>>;
 
 impl Book {
@@ -56,7 +56,7 @@ impl Book {
         Self { api, scheduler, clock, state: Arc::default() }
     }
 
-    /// A spec is about to be applied.
+    /// Records that a spec is about to be applied.
     pub fn declares(&self, spec: &Value) {
         let Some(target) = target_of(spec) else { return };
         let mut state = self.lock();
@@ -68,7 +68,7 @@ impl Book {
         }
     }
 
-    /// An object is about to be deleted.
+    /// Records that an object is about to be deleted.
     pub fn is_deleted(&self, spec: &Value) {
         let Some(target) = target_of(spec) else { return };
         let mut state = self.lock();
@@ -79,7 +79,7 @@ impl Book {
         }
     }
 
-    /// Somebody changes a role by hand.
+    /// Records a manual change of a role.
     pub fn by_hand(&self, target: TargetKey, role: &str, there: bool) {
         let mut state = self.lock();
         state.by_hand.insert((target, role.to_owned()), Instant::now());
@@ -88,32 +88,32 @@ impl Book {
         }
     }
 
-    /// Whether an object has ever declared the role there.
+    /// Whether an object of the target has ever declared the role.
     pub fn was_declared(&self, target: TargetKey, role: &str) -> bool {
         self.lock().declared.contains(&(target, role.to_owned()))
     }
 
-    /// Whether an object has ever been Exclusive there.
+    /// Whether an object of the target has ever been Exclusive.
     pub fn was_exclusive(&self, target: TargetKey) -> bool {
         self.lock().exclusive.contains(&target)
     }
 
-    /// Whether it was the operator who put a role there.
+    /// Whether the operator added a role.
     pub fn granted_by_us(&self, target: TargetKey, role: &str) -> bool {
         self.lock().granted.get(&(target, role.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Whether an object that left it to itself may have left a role.
+    /// Whether an orphaning object may have left a role.
     pub fn was_orphaned(&self, target: TargetKey, role: &str) -> bool {
         self.lock().orphaned.contains(&(target, role.to_owned()))
     }
 
-    /// The writes since the last time that this was asked.
+    /// The writes since the last call.
     pub fn take_writes(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().writes)
     }
 
-    /// A process sends a write to the API server.
+    /// Records that a process sends a write to the API server.
     pub fn sees_kubernetes(&self, life: &Life, request: &routes::Request) {
         if request.plural == "leases" {
             return;
@@ -141,7 +141,7 @@ impl Book {
         }
     }
 
-    /// Until when each role may be there, by all that is recorded now.
+    /// Until when each role may be in force, according to the present records.
     fn records(&self) -> Records {
         let mut records = Records::new();
         for object in self.api.all(MEMBERSHIPS) {
@@ -163,23 +163,23 @@ impl Book {
         self.lock().by_hand.get(&(target, role.to_owned())).is_some_and(|at| at.elapsed() < UNDER_WAY)
     }
 
-    /// Nothing of a stranger is touched.
+    /// No unmanaged role is changed.
     fn touches_nothing_unmanaged(&self, who: &str, line: &str, target: TargetKey, before: &Roles, after: &Roles) {
         if UNMANAGED.contains(&target) && before != after {
             let what = format!("{who}: {line} makes {before:?} of {target:?}, whom no object names, {after:?}");
-            self.scheduler.fails("nothing of a stranger is touched", what);
+            self.scheduler.fails("no unmanaged role is changed", what);
         }
         for role in before.keys().filter(|role| !after.contains_key(*role)) {
             let ours = self.was_declared(target, role) || self.was_exclusive(target);
-            // A full list that was planned before the change by hand: the provider has no compare and swap.
+            // A full list that was planned before the manual change: the provider has no compare and swap.
             if !ours && !self.recently_by_hand(target, role) {
                 let what = format!("{who}: {line} takes {role} from {target:?}, which no object ever declared");
-                self.scheduler.fails("nothing of a stranger is touched", what);
+                self.scheduler.fails("no unmanaged role is changed", what);
             }
         }
     }
 
-    /// No grant goes beyond its recorded end, and none is made that isn't written down.
+    /// No grant exceeds its recorded end, and none is made without a record.
     fn grants_within_the_record(
         &self,
         who: &str,
@@ -200,7 +200,7 @@ impl Book {
                 self.scheduler.fails("no grant ever goes beyond its recorded end", what);
             };
             match records.get(&(target, role.clone())) {
-                // Carried along by a full list that was planned before it was taken away by hand.
+                // Contained in a full list that was planned before its manual removal.
                 None if self.recently_by_hand(target, role) => {}
                 None => beyond("nothing of it is written down".to_owned()),
                 Some(None) => {}
@@ -253,7 +253,7 @@ impl Witness for Book {
     }
 }
 
-/// Of two ends the later counts.
+/// The later of two ends.
 fn may(records: &mut Records, key: (TargetKey, String), end: Option<Timestamp>) {
     let known = records.entry(key).or_insert(end);
     *known = match (*known, end) {
@@ -262,13 +262,13 @@ fn may(records: &mut Records, key: (TargetKey, String), end: Option<Timestamp>) 
     };
 }
 
-/// Where everything lives.
+/// The namespace of all objects.
 pub const NAMESPACE: &str = "team-a";
 
 /// A declared role.
 pub struct Role {
     pub name: String,
-    /// Its times; null: for good.
+    /// Its times; null: permanent.
     pub temporary: Value,
 }
 
@@ -279,7 +279,7 @@ pub fn roles_of(spec: &Value) -> Vec<Role> {
     roles.map(|role| Role { name: name(role), temporary: role["temporary"].clone() }).collect()
 }
 
-/// Whom a spec is about.
+/// The subject of a spec.
 pub fn target_of(spec: &Value) -> Option<TargetKey> {
     TARGETS.into_iter().find(|target| spec["subject"]["id"] == target.subject)
 }

@@ -1,4 +1,4 @@
-//! Objects, projects and endpoints that come and go: what the operator remembers of them goes too.
+//! Objects, projects and endpoints that are created and deleted: the operator drops its state about them.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use tokio::time::{Instant, sleep};
 use crate::book::{MEMBERSHIPS, NAMESPACE};
 use crate::world::{World, eventually, paused, ready};
 
-/// How many entries there are about each kind of thing.
+/// The number of entries of each kind.
 pub type Entries = Vec<(&'static str, usize)>;
 
-/// What is remembered before any object came, while all are there, and when they are gone and some minutes have passed.
+/// The state before any object existed, while all exist, and some minutes after their deletion.
 #[derive(Clone, Debug)]
 pub struct Remembered {
     pub before: Entries,
-    /// While they are there.
+    /// While they exist.
     pub meanwhile: Entries,
     /// Afterwards.
     pub after: Entries,
 }
 
-/// Lets `count` memberships in as many projects, and as many provider objects with URLs of their own, come and go.
+/// Creates and deletes `count` memberships in as many projects, and as many provider objects with different URLs.
 pub fn churn(count: usize) -> Result<Remembered, String> {
     paused(churning(count))
 }
@@ -37,7 +37,7 @@ async fn churning(count: usize) -> Result<Remembered, String> {
     }
     eventually("all memberships are Ready", || ready(&world.api.all(MEMBERSHIPS)) == count).await?;
     let meanwhile = entries();
-    // Half of them go unseen: their deletions are missing from the history that the watch asks for.
+    // Half of the deletions are not observed: they are missing from the history that the watch requests.
     for number in 0..count {
         drop(world.api.delete(MEMBERSHIPS, (NAMESPACE, &format!("m{number}"))));
         if number == count / 2 {
@@ -57,7 +57,7 @@ async fn churning(count: usize) -> Result<Remembered, String> {
     Ok(Remembered { before, meanwhile, after })
 }
 
-/// A membership in a project of its own, and a provider object for a server that is not there.
+/// A membership in its own project, and a provider object for a server that doesn't exist.
 fn comes(world: &World, number: usize) {
     let World { api, providers, .. } = world;
     let (project, subject) = (format!("5006234{number:011}"), format!("5006235{number:011}"));

@@ -1,4 +1,4 @@
-//! The way from a process to the API server: each request meets its fate, and a watch its delays.
+//! The connection from a process to the API server: applies the delivery of each request, and the delays of a watch.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -22,35 +22,35 @@ use crate::apiserver::{ApiServer, routes};
 use crate::life::Life;
 use crate::scheduler::{CallResult, Scheduler, Server};
 
-/// Is told which process sends what.
+/// Receives each write and its process.
 pub type Sees = Arc<dyn Fn(&Life, &routes::Request) + Send + Sync>;
 
-/// One process's way to the API server, as [`kube::Client::new`] takes it.
+/// One process's connection to the API server, as [`kube::Client::new`] accepts it.
 #[derive(Clone)]
 pub struct ToKubernetes {
-    /// Where it leads.
+    /// The API server.
     pub server: ApiServer,
-    /// Who decides.
+    /// The scheduler.
     pub scheduler: Scheduler,
-    /// Whose way.
+    /// The process.
     pub life: Life,
-    /// Is told of each write that is sent.
+    /// Receives each write that is sent.
     pub sees: Sees,
 }
 
-/// No answer came.
+/// There was no response.
 #[derive(Clone, Copy, Debug)]
 pub struct BrokenOff;
 
 impl std::fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection broke off")
+        f.write_str("the connection was closed")
     }
 }
 
 impl std::error::Error for BrokenOff {}
 
-/// What is answered: an object at once, or a watch line by line.
+/// A response: an object at once, or a watch line by line.
 pub type Answered = Response<UnsyncBoxBody<Bytes, Infallible>>;
 type Answer = Result<Answered, BrokenOff>;
 
@@ -78,31 +78,31 @@ impl ToKubernetes {
         if let Some(watch) = parts.uri.query().and_then(routes::watch) {
             return self.watched(read, watch).await;
         }
-        // Events are told beside the way and decide nothing: their names are of another clock.
+        // Events bypass the scheduler and decide nothing: their names depend on another clock.
         if read.plural == "events" {
             let (code, object) = self.server.request(&read).unwrap_or_else(|refusal| (refusal.code, refusal.status()));
             return Ok(answer(code, &object));
         }
-        let fate = self.scheduler.fate(Server::Kubernetes, !read.reads());
-        if !read.reads() || !fate.is_ordinary() {
+        let delivery = self.scheduler.delivery(Server::Kubernetes, !read.reads());
+        if !read.reads() || !delivery.is_ordinary() {
             let name = read.name.as_deref().unwrap_or_default();
             let of = if read.status { "/status" } else { "" };
             let body = if read.plural == "leases" { String::new() } else { read.body.to_string() };
             let who = self.life.name();
-            self.scheduler.write(format!("{who} {} {}/{name}{of} {body} -> {fate:?}", read.method, read.plural));
+            self.scheduler.write(format!("{who} {} {}/{name}{of} {body} -> {delivery:?}", read.method, read.plural));
         }
         if !read.reads() {
             (self.sees)(&self.life, &read);
         }
         let (server, query) = (self.server.clone(), parts.uri.query().unwrap_or_default().to_owned());
         let page = (read.reads() && read.name.is_none()).then(|| self.scheduler.page());
-        let told = fate
-            .met(&self.life, async move {
+        let result = delivery
+            .apply(&self.life, async move {
                 let answer = server.request(&read);
                 answer.map(|(code, object)| (code, page.map_or(object.clone(), |page| paged(object, &query, page))))
             })
             .await;
-        match told {
+        match result {
             CallResult::Answer(Ok((code, object))) => Ok(answer(code, &object)),
             CallResult::Answer(Err(refusal)) => Ok(answer(refusal.code, &refusal.status())),
             CallResult::Code(code, _) => {
@@ -112,8 +112,8 @@ impl ToKubernetes {
         }
     }
 
-    /// A watch: its events come late, and it breaks off when its time is over, when the API server goes down, or when the
-    /// seed says so.
+    /// A watch: its events are delayed, and it ends when its time has passed, when the API server is down, or when the
+    /// seed decides so.
     async fn watched(self, request: routes::Request, watch: routes::Watch) -> Answer {
         if !self.scheduler.reaches(Server::Kubernetes) {
             return Err(BrokenOff);
@@ -138,7 +138,7 @@ struct Watching {
 }
 
 impl Watching {
-    /// The next line, and whether more may follow; `None`: the watch is over.
+    /// The next line, and whether more may follow; `None`: the watch has ended.
     async fn next(&mut self) -> Option<(String, bool)> {
         let Self { to, request, .. } = self;
         while self.ready.is_empty() {
@@ -171,7 +171,7 @@ fn answer(code: u16, object: &Value) -> Answered {
     response
 }
 
-/// The next page of a list. The continue token says from where the first one was, and which object came last.
+/// The next page of a list. The continue token contains the version of the first page, and the last object.
 fn paged(mut list: Value, query: &str, most: usize) -> Value {
     let token = query.split('&').find_map(|pair| pair.strip_prefix("continue=")).unwrap_or_default();
     let (revision, last) = token.split_once('.').unwrap_or_default();

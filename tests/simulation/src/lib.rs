@@ -1,7 +1,7 @@
 //! The operator, simulated: its own code over an API server in memory ([`apiserver`]) and the simulated providers, on a
-//! clock that stands still while anything can be done, with a [`scheduler`] that decides from a seed what goes wrong.
+//! clock that is paused while any task can run, with a [`scheduler`] that decides the faults from a seed.
 //!
-//! `make simulate` runs seeds; `SEED=… make simulate` runs one again, exactly as before.
+//! `make simulate` runs seeds; `SEED=… make simulate` repeats one exactly.
 
 pub mod apiserver;
 pub mod book;

@@ -1,4 +1,4 @@
-//! The life of a process: it may die at any moment, and stand still for a while.
+//! The life cycle of a process: it may be killed at any moment, or suspended for some time.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-/// A process's life. Clones are one.
+/// A process's life cycle. Clones share it.
 #[derive(Clone)]
 pub struct Life(Arc<Inner>);
 
 struct Inner {
-    /// Which process it is, for whoever reads what was written down.
+    /// The name of the process, for the trace.
     name: String,
     over: Notify,
     paused: AtomicBool,
@@ -26,29 +26,29 @@ impl Life {
         Self(Arc::new(Inner { name, over: Notify::new(), paused: AtomicBool::new(false), wakers: Mutex::default() }))
     }
 
-    /// Which process it is.
+    /// The name of the process.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The process dies, where it is.
+    /// Kills the process.
     pub fn end(&self) {
         self.0.over.notify_one();
     }
 
-    /// Ends when the process dies.
+    /// Completes when the process is killed.
     pub async fn over(&self) {
         self.0.over.notified().await;
     }
 
-    /// The process stands still, as after SIGSTOP, or goes on.
+    /// Suspends the process, as SIGSTOP does, or resumes it.
     pub fn pause(&self, paused: bool) {
         self.0.paused.store(paused, Ordering::Relaxed);
         let wakers = std::mem::take(&mut *self.0.wakers.lock().unwrap_or_else(PoisonError::into_inner));
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The process stands still for so long.
+    /// Suspends the process for this duration.
     pub fn stand_still(&self, length: Duration) {
         self.pause(true);
         let life = self.clone();
@@ -58,18 +58,18 @@ impl Life {
         });
     }
 
-    /// Whether the process stands still.
+    /// Whether the process is suspended.
     pub fn is_paused(&self) -> bool {
         self.0.paused.load(Ordering::Relaxed)
     }
 
-    /// What the process does, and doesn't while it stands still.
+    /// The work of the process, which stops while it is suspended.
     pub fn live<F: Future>(&self, doing: F) -> Living<F> {
         Living { life: self.clone(), doing: Box::pin(doing) }
     }
 }
 
-/// What a process does.
+/// The work of a process.
 pub struct Living<F> {
     life: Life,
     doing: Pin<Box<F>>,

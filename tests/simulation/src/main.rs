@@ -1,5 +1,5 @@
-//! Runs seeds: `simulation` (see `make simulate`). `SEED`: that one alone, with its whole trace. `SEEDS`: so many, from
-//! `FIRST` on (unset: from a random one); `SECONDS`: for so long.
+//! Runs seeds: `simulation` (see `make simulate`). `SEED`: only this one, with its whole trace. `SEEDS`: the number of
+//! seeds, from `FIRST` on (unset: from a random one); `SECONDS`: the duration.
 
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use simulation::seeds::{run_many, shown};
 
-/// How many failures are enough.
+/// The maximum number of failures.
 const ENOUGH: usize = 10;
 
 fn number(name: &str) -> Option<u64> {

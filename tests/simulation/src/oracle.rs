@@ -1,4 +1,4 @@
-//! What must be there when everything has come to rest: the union of what is declared, by the surviving objects alone.
+//! The expected state when everything is stable: the union of what the remaining objects declare.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,24 +9,24 @@ use crate::apiserver::ApiServer;
 use crate::book::{Book, MEMBERSHIPS, Role, recorded, roles_of, target_of};
 use crate::providers::{Providers, TARGETS, TargetKey};
 
-/// Grants that begin or end within this time are waited for: of all others nothing is seen.
+/// Grants that begin or end within this time are awaited; all others have no effect.
 const SOON: SignedDuration = SignedDuration::from_hours(2);
 
-/// So long after an edge it is told.
+/// How long after a start or an end it must be reported.
 const JUST: SignedDuration = SignedDuration::from_secs(75);
 
-/// What a target comes to.
+/// The expected state of a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// What must be there.
+    /// The roles that must be in force.
     pub must: BTreeSet<String>,
-    /// What may be there as well: what objects that don't count hold.
+    /// The roles that may be in force: those that inactive objects hold.
     pub may: BTreeSet<String>,
-    /// No other role may be there, a stranger's neither.
+    /// No other role may be in force, not even an unmanaged one.
     pub exclusive: bool,
 }
 
-/// What each target comes to.
+/// The expected state of each target.
 pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<TargetKey, Expected> {
     let mut expected: BTreeMap<TargetKey, Expected> =
         TARGETS.iter().map(|target| (*target, Expected::default())).collect();
@@ -44,7 +44,7 @@ pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<TargetKey, Expect
     expected
 }
 
-/// Whether an object has a say.
+/// Whether an object counts.
 pub fn counts(object: &Value) -> bool {
     let spec = &object["spec"];
     let refused = ready(object).is_some_and(|ready| ready["reason"] == "AlreadyExists");
@@ -95,7 +95,7 @@ pub fn ready(object: &Value) -> Option<&Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == "Ready")
 }
 
-/// What isn't as it must be: at the providers, and in what the objects say.
+/// The deviations: at the providers, and in the statuses of the objects.
 pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp) -> Vec<(&'static str, String)> {
     let objects = api.all(MEMBERSHIPS);
     let mut wrong = Vec::new();
@@ -106,9 +106,9 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
         }
         for role in &there {
             let allowed = expected.must.contains(role) || expected.may.contains(role);
-            // A stranger's: nobody of ours put it there, or an object that was deleted with Orphan left it.
-            let foreign = !book.granted_by_us(target, role) || book.was_orphaned(target, role);
-            if !allowed && (expected.exclusive || !foreign) {
+            // Unmanaged: the operator did not add it, or an object that was deleted with Orphan left it.
+            let unmanaged = !book.granted_by_us(target, role) || book.was_orphaned(target, role);
+            if !allowed && (expected.exclusive || !unmanaged) {
                 let what = format!("{target:?} still has {role}: {there:?}, {expected:?}");
                 wrong.push(("an expired or undeclared grant is gone once faults stop", what));
             }
@@ -123,8 +123,8 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
     wrong
 }
 
-/// When an object's grants begin and end, by its status and its spec. What an object that only observes says of drift
-/// may follow an end by a resync.
+/// When an object's grants begin and end, by its status and its spec. An object that only observes may report drift up
+/// to one resync after an end.
 fn edges(object: &Value) -> Vec<Timestamp> {
     let mut edges = Vec::from_iter(time(&object["status"]["nextTransitionTime"]));
     for role in roles_of(&object["spec"]) {
@@ -137,7 +137,7 @@ fn edges(object: &Value) -> Vec<Timestamp> {
     edges
 }
 
-/// What an object says that isn't so.
+/// The incorrect statements in an object's status.
 fn untrue(object: &Value, now: Timestamp) -> Option<String> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let status = &object["status"];
@@ -150,7 +150,7 @@ fn untrue(object: &Value, now: Timestamp) -> Option<String> {
     let reason = ready(object).map_or("none", |ready| ready["reason"].as_str().unwrap_or_default());
     let spec = &object["spec"];
     let reasons: &[&str] = match () {
-        // What was last said stays, or Suspended where nothing was.
+        // The last state is kept, or Suspended if there was none.
         () if spec["suspend"] == true => return None,
         () if spec["managementPolicy"] == "Observe" => &["Observed"],
         () if spec["adoptionPolicy"] == "Refuse" => &["Converged", "AlreadyExists"],

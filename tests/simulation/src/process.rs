@@ -30,29 +30,29 @@ use crate::kubernetes::ToKubernetes;
 use crate::life::Life;
 use crate::scheduler::Scheduler;
 
-/// What is told of an operator's checker when it is put together.
+/// Receives the parts of an operator when it is built.
 pub type Wired = dyn Fn(&Arc<Checker>) + Send + Sync;
 
 /// What a process is started with.
 #[derive(Clone)]
 pub struct Process {
     pub life: Life,
-    /// Its way to the API server.
+    /// Its connection to the API server.
     pub kubernetes: ToKubernetes,
-    /// Its way to the providers.
+    /// Its connection to the providers.
     pub providers: Arc<dyn http::InProcessServer>,
-    /// Where its Lease is; `None`: there is one replica only.
+    /// Its Lease; `None`: there is only one replica.
     pub lease: Option<lease::LeaseConfig>,
     /// Its wall clock.
     pub clock: Clock,
-    /// Who decides.
+    /// The scheduler.
     pub scheduler: Scheduler,
-    /// Is given what it is made of, to look at what it remembers.
+    /// Receives its parts, to inspect its state.
     pub wired: Arc<Wired>,
 }
 
 impl Process {
-    /// Runs until the process dies or its lease is lost, as the operator then ends itself.
+    /// Runs until the process is killed or its lease is lost, after which the operator exits.
     pub async fn run(self) {
         let life = self.life.clone();
         tokio::select! {
@@ -128,8 +128,8 @@ fn checks<K: ProviderObject>(checker: Arc<Checker>) -> impl Fn(Arc<K>) -> BoxFut
 
 type Key = (String, String);
 
-/// Drives the passes of one kind as kube's controllers do: one at a time for an object, and what is asked for meanwhile
-/// afterwards. Of what is due at once the names decide the order, so that none of the maps on the way does.
+/// Drives the passes of one kind as kube's controllers do: one at a time for an object, and requests during a pass run
+/// afterwards. Names decide the order of simultaneous passes, so that it doesn't depend on the order of a map.
 async fn drive<K>(feed: Feed<K>, scheduler: Scheduler, pass: impl Fn(Arc<K>) -> BoxFuture<'static, Action>)
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -158,7 +158,7 @@ where
             }
             () = until(next) => {}
         }
-        // A list is shown by the store when all of it was read: until then its new objects aren't there.
+        // The store shows a list when all of it was read: before that, its new objects are missing.
         while let Some(Some(change)) = changes.next().now_or_never() {
             asked.extend(change.ok().map(|object| key_of(&ObjectRef::from_obj(&object))));
         }
@@ -191,7 +191,7 @@ fn soonest(due: &mut BTreeMap<Key, Instant>, key: Key, at: Instant) {
     due.entry(key).and_modify(|known| *known = (*known).min(at)).or_insert(at);
 }
 
-/// When an Action wants another look. kube shows it by Debug alone: `Action { requeue_after: Some(1.5s) }`.
+/// When an Action requests the next reconcile. kube exposes it by Debug only: `Action { requeue_after: Some(1.5s) }`.
 fn requeue(action: &Action) -> Option<Duration> {
     let shown = format!("{action:?}");
     let after = shown.split_once("Some(")?.1.trim_end_matches([' ', '}', ')']);

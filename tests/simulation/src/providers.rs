@@ -1,5 +1,5 @@
-//! The way from a process to the providers, and what of it is looked at: each write is compared with what was there
-//! before it.
+//! The connection from a process to the providers, and its observation: each write is compared with the state before
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,50 +12,50 @@ use futures::future::BoxFuture;
 use http_body_util::BodyExt;
 use membership_operator::provider::http::{InProcessServer, NoResponse};
 use serde_json::json;
-use simulator::{Doors, Simulator, worlds};
+use simulator::{Handlers, Simulator, worlds};
 
 use crate::life::Life;
 use crate::scheduler::{CallResult, Scheduler, Server};
 
-/// Somebody's place at a provider.
+/// A subject at a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TargetKey {
-    /// Where.
+    /// The provider.
     pub server: Server,
     /// The subject's id.
     pub subject: &'static str,
 }
 
-/// Who is there: those that objects speak of, and strangers.
+/// The subjects: those that objects declare, and uninvolved ones.
 pub const TARGETS: [TargetKey; 4] = [
     TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_DEPLOYER },
     TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_DEPLOYER },
     TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_REPORTER },
     TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_GRACE },
 ];
-/// Those whom no object names.
+/// The subjects that no object names.
 pub const UNMANAGED: [TargetKey; 2] = [
     TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_ON_CALL },
     TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_ADA },
 ];
 
-/// A role as a provider holds it: its name, and the end where the provider knows one.
+/// A role at a provider: its name, and its end if the provider stores one.
 pub type Roles = BTreeMap<String, Option<jiff::Timestamp>>;
 
 /// Both providers.
 #[derive(Clone)]
 pub struct Providers {
     pub simulator: Arc<Simulator>,
-    /// The ways in.
-    pub doors: Doors,
+    /// The entry points.
+    pub handlers: Handlers,
 }
 
 impl Providers {
-    /// Both with the world of the demo, and the strangers' roles.
+    /// Both with the world of the demo, and the roles of the uninvolved subjects.
     pub fn new(now: impl Fn() -> jiff::Timestamp + Clone + Send + Sync + 'static) -> Self {
-        let (simulator, doors) = Simulator::in_process(now);
+        let (simulator, handlers) = Simulator::in_process(now);
         simulator.load(&worlds::demo());
-        let providers = Self { simulator: Arc::new(simulator), doors };
+        let providers = Self { simulator: Arc::new(simulator), handlers };
         for target in TARGETS {
             providers.by_hand(target, &[]);
         }
@@ -65,7 +65,7 @@ impl Providers {
         providers
     }
 
-    /// What somebody has, ended or not; without the base that gives nothing.
+    /// The roles of a subject, ended or not; without the base that grants nothing.
     pub fn roles(&self, target: TargetKey) -> Roles {
         match target.server {
             Server::Infisical => {
@@ -80,12 +80,12 @@ impl Providers {
         }
     }
 
-    /// What is in force.
+    /// The roles in force.
     pub fn effective(&self, target: TargetKey, at: jiff::Timestamp) -> BTreeSet<String> {
         self.roles(target).into_iter().filter(|(_, end)| end.is_none_or(|end| end > at)).map(|(role, _)| role).collect()
     }
 
-    /// Somebody is given exactly these roles by hand.
+    /// Sets exactly these roles of a subject manually.
     pub fn by_hand(&self, target: TargetKey, roles: &[&str]) {
         match target.server {
             Server::Infisical if roles.is_empty() => {
@@ -99,13 +99,13 @@ impl Providers {
         }
     }
 
-    /// What all of them have.
+    /// The roles of all subjects.
     pub fn all(&self) -> BTreeMap<TargetKey, Roles> {
         TARGETS.into_iter().chain(UNMANAGED).map(|target| (target, self.roles(target))).collect()
     }
 }
 
-/// The roles that are given and taken at a provider.
+/// The roles that are granted and revoked at a provider.
 pub fn roles_of(server: Server) -> &'static [&'static str] {
     match server {
         Server::Infisical => &["viewer", "deployer", "auditor", "member"],
@@ -116,18 +116,18 @@ pub fn roles_of(server: Server) -> &'static [&'static str] {
 /// A request that may write, when it is sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// Where to.
+    /// Its destination.
     pub server: Server,
     /// Its method and path.
     pub line: String,
     pub body: serde_json::Value,
 }
 
-/// What is told of each write.
+/// Receives each write.
 pub trait Witness: Send + Sync {
-    /// A process sends a write.
+    /// Called when a process sends a write.
     fn sends(&self, life: &Life, sent: &Sent);
-    /// A write was carried out, and this was there before and after it.
+    /// Called when a write was carried out, with the state before and after it.
     fn carried_out(
         &self,
         life: &str,
@@ -137,16 +137,16 @@ pub trait Witness: Send + Sync {
     );
 }
 
-/// One process's way to the providers.
+/// One process's connection to the providers.
 #[derive(Clone)]
 pub struct ToProviders {
-    /// Where it leads.
+    /// The providers.
     pub providers: Providers,
-    /// Who decides.
+    /// The scheduler.
     pub scheduler: Scheduler,
-    /// Whose way.
+    /// The process.
     pub life: Life,
-    /// Who looks on.
+    /// The observer.
     pub witness: Arc<dyn Witness>,
 }
 
@@ -163,17 +163,17 @@ impl ToProviders {
         let path = request.url().path().to_owned();
         let reads = request.method() == reqwest::Method::GET
             || ["/_search", "/login", "/token"].iter().any(|end| path.ends_with(end));
-        let fate = self.scheduler.fate(server, !reads);
+        let delivery = self.scheduler.delivery(server, !reads);
         let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
         let line = format!("{} {server:?}{path}", request.method());
         let shown = if reads { String::new() } else { String::from_utf8_lossy(body).into_owned() };
-        self.scheduler.write(format!("{} {line} {shown} -> {fate:?}", self.life.name()));
+        self.scheduler.write(format!("{} {line} {shown} -> {delivery:?}", self.life.name()));
         let sent = Sent { server, line, body: serde_json::from_slice(body).unwrap_or_default() };
         if !reads {
             self.witness.sends(&self.life, &sent);
         }
-        let door =
-            if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
+        let handler =
+            if infisical { self.providers.handlers.infisical.clone() } else { self.providers.handlers.zitadel.clone() };
         let mut handed = Request::new(Body::from(body.to_vec()));
         *handed.method_mut() = request.method().clone();
         *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoResponse::NotConnected)?;
@@ -182,10 +182,10 @@ impl ToProviders {
             handed.headers_mut().insert("host", host);
         }
         let (providers, witness, name) = (self.providers.clone(), self.witness.clone(), self.life.name().to_owned());
-        let told = fate
-            .met(&self.life, async move {
+        let result = delivery
+            .apply(&self.life, async move {
                 let before = (!reads).then(|| providers.all());
-                let answer = door.answer(handed).await?;
+                let answer = handler.answer(handed).await?;
                 if let Some(before) = before {
                     witness.carried_out(&name, &sent, &before, &providers.all());
                 }
@@ -194,7 +194,7 @@ impl ToProviders {
                 Some((parts, bytes))
             })
             .await;
-        match told {
+        match result {
             CallResult::Answer(Some((parts, bytes))) => Ok(Response::from_parts(parts, bytes).into()),
             CallResult::Half(Some((mut parts, bytes))) => {
                 parts.headers.remove("content-length");
@@ -207,7 +207,7 @@ impl ToProviders {
     }
 }
 
-/// What stands before a provider answers in its place.
+/// The response of a gateway instead of the provider.
 fn refused(code: u16, wait: Option<u64>) -> Response<Bytes> {
     let body = json!({"statusCode": code, "message": "by order of the seed", "error": "Simulated"});
     let mut response = Response::new(Bytes::from(body.to_string()));

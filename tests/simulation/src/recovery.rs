@@ -1,4 +1,4 @@
-//! A provider that was away for long, and what its memberships do when it is back.
+//! A provider that was unavailable for a long time, and its memberships when it is available again.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::book::{MEMBERSHIPS, NAMESPACE};
 use crate::scheduler::Server;
 use crate::world::{World, eventually, paused, ready};
 
-/// Lets ZITADEL be away for `outage` while `count` memberships are edited. Returns how long they take when it is back.
+/// Makes ZITADEL unavailable for `outage` while `count` memberships are edited. Returns how long they take afterwards.
 pub fn recovery(count: usize, outage: Duration) -> Result<Duration, String> {
     paused(recovering(count, outage))
 }

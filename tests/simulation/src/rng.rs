@@ -1,13 +1,13 @@
-//! Chance, as a seed has it.
+//! Random numbers from a seed.
 
 use std::time::Duration;
 
-/// A sequence of numbers that a seed decides (SplitMix64). Not for secrets.
+/// A sequence of numbers that depends on a seed (SplitMix64). Not for secrets.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// The sequence of a seed. `stream` tells several sequences of one seed apart.
+    /// The sequence of a seed. `stream` distinguishes several sequences of one seed.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut rng = Self(seed ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03));
         rng.number();
@@ -32,7 +32,7 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// Returns true with this probability in a thousand.
     pub fn chance(&mut self, in_a_thousand: u64) -> bool {
         self.below(1000) < in_a_thousand
     }

@@ -1,4 +1,4 @@
-//! One seed from beginning to end: people act and everything goes wrong, then faults stop and it must come to rest.
+//! One seed from beginning to end: users act while faults occur, then the faults stop and the state must become stable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +19,15 @@ use crate::rng::Rng;
 use crate::scheduler::{Failure, Odds, Scheduler, Server};
 use crate::users::Users;
 
-/// How long it may take, after the last fault, until everything is as it must be: the longest temporary grant that ends
-/// while somebody looks, and the longest wait after failures.
+/// How long it may take, after the last fault, until everything is as expected: the longest temporary grant that ends
+/// during the check, and the longest wait after failures.
 const SETTLES: Duration = Duration::from_secs(20 * 60);
-/// How often it is looked at meanwhile.
+/// How often it is checked meanwhile.
 const LOOKS: Duration = Duration::from_secs(15);
-/// How long nothing may be written once it rests: longer than the resync interval.
+/// How long nothing may be written once the state is stable: longer than the resync interval.
 const RESTS: Duration = Duration::from_secs(75);
 
-/// What a seed came to.
+/// The result of a seed.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     pub seed: u64,
@@ -37,14 +37,14 @@ pub struct Outcome {
     pub failure: Option<Failure>,
 }
 
-/// What a seed makes of a run.
+/// The settings of a run, from its seed.
 struct Plan {
     replicas: usize,
     odds: Odds,
     steps: u64,
     names: usize,
     targets: usize,
-    /// For how many seconds the Lease is taken.
+    /// The duration of the Lease in seconds.
     lease: u64,
 }
 
@@ -90,7 +90,7 @@ pub fn run(seed: u64) -> Outcome {
 }
 
 async fn running(seed: u64) -> Outcome {
-    // So that an instant some hours ago is one, however short the machine has been up.
+    // So that an instant some hours ago can be represented, even shortly after the machine was booted.
     tokio::time::advance(Duration::from_secs(86_400)).await;
     let plan = Plan::of(seed);
     let clock = Clock::following("2026-01-01T00:00:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH));
@@ -151,7 +151,7 @@ async fn running(seed: u64) -> Outcome {
     Outcome { seed, trace: scheduler.trace(), failure: scheduler.failure() }
 }
 
-/// A machine breaks, or is mended.
+/// A machine fails, or is repaired.
 async fn breaks(rng: &mut Rng, scheduler: &Scheduler, api: &ApiServer, replicas: &[Replica]) {
     let replica = rng.one_of(replicas);
     let life = replica.current();
@@ -187,7 +187,7 @@ async fn breaks(rng: &mut Rng, scheduler: &Scheduler, api: &ApiServer, replicas:
     }
 }
 
-/// Faults have stopped: everything must come to be as declared, and then stay so.
+/// Faults have stopped: everything must become as declared, and then remain so.
 async fn settles(scheduler: &Scheduler, api: &ApiServer, providers: &Providers, book: &Book, clock: &Clock) {
     let until = Instant::now() + SETTLES;
     let mut wrong = vec![("", String::new())];
@@ -198,7 +198,7 @@ async fn settles(scheduler: &Scheduler, api: &ApiServer, providers: &Providers, 
     for (invariant, what) in wrong {
         scheduler.fails(invariant, what);
     }
-    // What only the resync tells, as how many memberships a provider object has.
+    // What only the resync shows, as the number of memberships of a provider object.
     sleep(RESTS).await;
     book.take_writes();
     let began = Instant::now();
@@ -210,7 +210,7 @@ async fn settles(scheduler: &Scheduler, api: &ApiServer, providers: &Providers, 
     }
 }
 
-/// What replicas are started on.
+/// The environment of the replicas.
 #[derive(Clone)]
 struct Hosts {
     api: ApiServer,
@@ -218,18 +218,18 @@ struct Hosts {
     book: Book,
     scheduler: Scheduler,
     clock: Clock,
-    /// For how many seconds the Lease is taken; `None`: there is none.
+    /// The duration of the Lease in seconds; `None`: there is none.
     lease: Option<u64>,
 }
 
-/// A replica: one process after the other.
+/// A replica: consecutive processes.
 struct Replica {
     life: Arc<std::sync::Mutex<Life>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Replica {
-    /// The process that runs now, or ran last.
+    /// The current or last process.
     fn current(&self) -> Life {
         self.life.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
-//! What decides: at each call that leaves the operator whether it succeeds, fails before or after it takes effect, is
-//! delayed, or the process dies there; and what is written down of it.
+//! Decides for each call of the operator whether it succeeds, fails before or after it takes effect, is delayed, or the
+//! process is killed there; and writes the trace.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::life::Life;
 use crate::rng::Rng;
 
-/// Whom a call goes to.
+/// The destination of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Server {
     /// The API server.
@@ -20,73 +20,74 @@ pub enum Server {
     Zitadel,
 }
 
-/// How often something goes wrong, in a thousand.
+/// The probabilities of faults, in a thousand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Odds {
     /// A call to the API server.
     pub kubernetes: u64,
     /// A call to a provider.
     pub providers: u64,
-    /// The process dies at a call.
+    /// The process is killed at a call.
     pub dies: u64,
-    /// It stands still at a call, long enough for another to take the Lease.
+    /// It is suspended at a call, long enough for another replica to take the Lease.
     pub still: u64,
-    /// A watch event comes late; a watch breaks off.
+    /// A watch event is delayed; a watch is interrupted.
     pub watch: u64,
 }
 
-/// What becomes of one call.
+/// The delivery of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fate {
-    /// After how long it is carried out; `None`: never.
+pub struct Delivery {
+    /// The time until it is carried out; `None`: never.
     pub there: Option<Duration>,
-    /// What the caller is told.
+    /// How it ends for the caller.
     pub end: End,
-    /// So long the process stands still from when the request has left it.
+    /// How long the process is suspended after sending the request.
     pub still: Option<Duration>,
 }
 
 /// How a call ends for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The answer is there so long after it was carried out.
+    /// The response arrives this long after the call was carried out.
     Answered(Duration),
-    /// Answered so, whatever was done; with this `Retry-After` in seconds.
+    /// This status, regardless of the effect; with this `Retry-After` in seconds.
     Refused(u16, Option<u64>),
-    /// The connection breaks off, so long after.
+    /// The connection is closed after this time.
     BrokenOff(Duration),
     /// There is no connection.
     NotConnected,
-    /// The answer breaks off in the middle of its body.
+    /// The response is truncated in the middle of its body.
     Truncated,
-    /// The process dies when the request leaves it.
+    /// The process is killed when it sends the request.
     Dies,
 }
 
-/// What the caller is told of a call that has met its fate.
+/// The result of a call for its caller.
 #[derive(Clone, Debug)]
 pub enum CallResult<T> {
     Answer(T),
-    /// Half of the answer.
+    /// Half of the response.
     Half(T),
     /// This code instead.
     Code(u16, Option<u64>),
-    /// No answer.
+    /// No response.
     BrokenOff,
     /// No connection.
     NotConnected,
 }
 
-impl Fate {
-    /// Whether nothing is wrong with it.
+impl Delivery {
+    /// Whether it is without a fault.
     pub fn is_ordinary(self) -> bool {
         self.there.is_some_and(|there| there < Duration::from_millis(50))
             && matches!(self.end, End::Answered(..))
             && self.still.is_none()
     }
 
-    /// Lets a call of a process meet its fate. What was sent can't be recalled: it is carried out though nobody waits.
-    pub async fn met<T: Send + 'static>(
+    /// Applies the delivery to a call of a process. What was sent can't be recalled: it is carried out even if its
+    /// caller no longer waits.
+    pub async fn apply<T: Send + 'static>(
         self,
         life: &Life,
         call: impl Future<Output = T> + Send + 'static,
@@ -124,7 +125,7 @@ impl Fate {
     }
 }
 
-/// The one who decides. Clones are one.
+/// The scheduler. Clones share it.
 #[derive(Clone)]
 pub struct Scheduler(Arc<Shared>);
 
@@ -147,32 +148,32 @@ struct State {
 /// An invariant that didn't hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which.
+    /// Its name.
     pub invariant: &'static str,
     /// What happened.
     pub what: String,
 }
 
 impl Scheduler {
-    /// Of a seed. Time begins now.
+    /// The scheduler of a seed. Its time begins now.
     pub fn new(seed: u64, odds: Odds) -> Self {
         let state = State { rng: Rng::new(seed, 1), odds, trace: Vec::new(), failure: None, down: Vec::new() };
         Self(Arc::new(Shared { seed, state: Mutex::new(state), began: Instant::now(), faults: AtomicBool::new(true) }))
     }
 
-    /// From now on nothing goes wrong any more.
+    /// Stops all faults.
     pub fn faults_stop(&self) {
         self.0.faults.store(false, Ordering::Relaxed);
         self.lock().down.clear();
         self.write("faults stop");
     }
 
-    /// Whether anything may still go wrong.
+    /// Whether faults may still occur.
     pub fn faults(&self) -> bool {
         self.0.faults.load(Ordering::Relaxed)
     }
 
-    /// A server can't be reached, or can again.
+    /// Makes a server unreachable, or reachable again.
     pub fn is_down(&self, server: Server, down: bool) {
         let mut state = self.lock();
         state.down.retain(|other| *other != server);
@@ -186,24 +187,24 @@ impl Scheduler {
         !self.lock().down.contains(&server)
     }
 
-    /// Decides what becomes of a call.
-    pub fn fate(&self, server: Server, writes: bool) -> Fate {
+    /// Decides the delivery of a call.
+    pub fn delivery(&self, server: Server, writes: bool) -> Delivery {
         let mut state = self.lock();
         if state.down.contains(&server) {
-            return Fate { there: None, end: End::NotConnected, still: None };
+            return Delivery { there: None, end: End::NotConnected, still: None };
         }
         let odds = state.odds;
         let rng = &mut state.rng;
         let (there, back) = (rng.milliseconds(1, 40), rng.milliseconds(1, 40));
-        let ordinary = Fate { there: Some(there), end: End::Answered(back), still: None };
+        let ordinary = Delivery { there: Some(there), end: End::Answered(back), still: None };
         if !self.faults() {
             return ordinary;
         }
         if rng.chance(odds.dies) {
-            return Fate { there: rng.chance(500).then_some(there), end: End::Dies, still: None };
+            return Delivery { there: rng.chance(500).then_some(there), end: End::Dies, still: None };
         }
         if rng.chance(odds.still) {
-            return Fate { still: Some(rng.milliseconds(5_000, 120_000)), ..ordinary };
+            return Delivery { still: Some(rng.milliseconds(5_000, 120_000)), ..ordinary };
         }
         let wrong = if server == Server::Kubernetes { odds.kubernetes } else { odds.providers };
         if !rng.chance(wrong) {
@@ -217,25 +218,25 @@ impl Scheduler {
         };
         let done = Some(there);
         match rng.weighted(&[2, 2, 2, 4, 3, 3, 1, 2, 1]) {
-            0 => Fate { there: Some(long), ..ordinary },
-            1 => Fate { end: End::Answered(long), ..ordinary },
-            2 => Fate { there: None, end: End::NotConnected, still: None },
+            0 => Delivery { there: Some(long), ..ordinary },
+            1 => Delivery { end: End::Answered(long), ..ordinary },
+            2 => Delivery { there: None, end: End::NotConnected, still: None },
             3 => {
                 let code = *rng.one_of(codes);
                 let wait = (code == 429 && rng.chance(700) || rng.chance(150)).then(|| rng.between(1, 20));
-                Fate { there: None, end: End::Refused(code, wait), still: None }
+                Delivery { there: None, end: End::Refused(code, wait), still: None }
             }
-            4 => Fate { there: done, end: End::BrokenOff(back), still: None },
-            5 => Fate { there: done, end: End::BrokenOff(long), still: None },
-            6 => Fate { there: Some(long), end: End::BrokenOff(back), still: None },
-            7 => Fate { there: None, end: End::BrokenOff(long), still: None },
-            _ if server == Server::Kubernetes => Fate { there: done, end: End::Refused(504, None), still: None },
-            _ if writes => Fate { there: done, end: End::Refused(*rng.one_of(&[502, 504]), None), still: None },
-            _ => Fate { there: done, end: End::Truncated, still: None },
+            4 => Delivery { there: done, end: End::BrokenOff(back), still: None },
+            5 => Delivery { there: done, end: End::BrokenOff(long), still: None },
+            6 => Delivery { there: Some(long), end: End::BrokenOff(back), still: None },
+            7 => Delivery { there: None, end: End::BrokenOff(long), still: None },
+            _ if server == Server::Kubernetes => Delivery { there: done, end: End::Refused(504, None), still: None },
+            _ if writes => Delivery { there: done, end: End::Refused(*rng.one_of(&[502, 504]), None), still: None },
+            _ => Delivery { there: done, end: End::Truncated, still: None },
         }
     }
 
-    /// How long a watch event is under way, and whether the watch breaks off at it.
+    /// The delay of a watch event, and whether the watch is interrupted at it.
     pub fn watch_event(&self) -> (Duration, bool) {
         let mut state = self.lock();
         let odds = state.odds;
@@ -246,14 +247,14 @@ impl Scheduler {
         (rng.milliseconds(100, 8_000), rng.chance(300))
     }
 
-    /// How many objects a page of a list has at most.
+    /// The maximum number of objects in a page of a list.
     pub fn page(&self) -> usize {
         let mut state = self.lock();
         if state.rng.chance(700) { 500 } else { 1 }
     }
 
-    /// How long it takes until a pass over a target that is requested now begins. It depends on the name and the time
-    /// alone: in which order several are requested, the maps on the way decide.
+    /// The time until a pass over a target that is requested now begins. It depends on the name and the time only,
+    /// because the order of several requests depends on maps.
     pub fn dispatch_of(&self, name: &str) -> Duration {
         let mut hasher = DefaultHasher::new();
         (self.0.seed, name, self.0.began.elapsed().as_millis()).hash(&mut hasher);
@@ -261,25 +262,25 @@ impl Scheduler {
         if rng.chance(900) { Duration::ZERO } else { rng.milliseconds(1, 400) }
     }
 
-    /// How long it takes until a pass that is due begins.
+    /// The time until a due pass begins.
     pub fn dispatch(&self) -> Duration {
         let mut state = self.lock();
         if state.rng.chance(900) { Duration::ZERO } else { state.rng.milliseconds(1, 400) }
     }
 
-    /// A number of the sequence that decides.
+    /// The next number of the sequence.
     pub fn between(&self, low: u64, high: u64) -> u64 {
         self.lock().rng.between(low, high)
     }
 
-    /// Writes something down.
+    /// Adds a line to the trace.
     pub fn write(&self, what: impl AsRef<str>) {
         let passed = self.0.began.elapsed();
         let line = format!("{:>9}.{:03}  {}", passed.as_secs(), passed.subsec_millis(), what.as_ref());
         self.lock().trace.push(line);
     }
 
-    /// Notes that an invariant doesn't hold. The first counts.
+    /// Records a violated invariant. Only the first is kept.
     pub fn fails(&self, invariant: &'static str, what: impl Into<String>) {
         let what = what.into();
         self.write(format!("FAILED {invariant}: {what}"));
@@ -291,7 +292,7 @@ impl Scheduler {
         self.lock().failure.clone()
     }
 
-    /// What was written down.
+    /// The trace.
     pub fn trace(&self) -> Vec<String> {
         self.lock().trace.clone()
     }

@@ -13,10 +13,10 @@ use crate::scheduler::Failure;
 /// How many lines of a trace are shown.
 const SHOWN: usize = 120;
 
-/// What many seeds came to.
+/// The result of many seeds.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many ran.
+    /// The number of seeds that ran.
     pub seeds: u64,
     /// Those that failed, by seed.
     pub failed: Vec<Outcome>,
@@ -61,7 +61,7 @@ fn guarded(seed: u64) -> Outcome {
     })
 }
 
-/// A failed seed as it is shown: what didn't hold, how it came to that, and how to run it again.
+/// The output for a failed seed: the violated invariant, its trace, and how to run it again.
 pub fn shown(outcome: &Outcome) -> String {
     let Some(Failure { invariant, what }) = &outcome.failure else {
         return format!("seed {}: all invariants hold", outcome.seed);

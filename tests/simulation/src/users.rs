@@ -1,4 +1,4 @@
-//! What people do: they declare, edit and delete, change things by hand at the providers, and break the machines.
+//! The actions of users: they declare, edit and delete, make manual changes at the providers, and cause failures.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,19 +10,19 @@ use crate::providers::{Providers, TARGETS, TargetKey, UNMANAGED, roles_of};
 use crate::rng::Rng;
 use crate::scheduler::{Scheduler, Server};
 
-/// Those who change things.
+/// The users.
 pub struct Users {
     pub api: ApiServer,
     pub providers: Providers,
-    /// Who looks on.
+    /// The observer.
     pub book: Book,
-    /// What is written down.
+    /// The scheduler, which writes the trace.
     pub scheduler: Scheduler,
-    /// What decides.
+    /// The random numbers.
     pub rng: Rng,
-    /// Whom objects speak of.
+    /// The subjects of the objects.
     pub targets: Vec<TargetKey>,
-    /// What objects are called.
+    /// The names of the objects.
     pub names: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Users {
         );
     }
 
-    /// Something is done.
+    /// Carries out one action.
     pub fn act(&mut self, now: Timestamp) {
         match self.rng.weighted(&[30, 20, 12, 8, 8, 6, 6]) {
             0 => self.declare(now),
@@ -80,7 +80,7 @@ impl Users {
         self.api.get(MEMBERSHIPS, (NAMESPACE, name)).map(|object| object["spec"].clone())
     }
 
-    /// Creates an object, or changes its roles where it is there.
+    /// Creates an object, or changes its roles if it exists.
     pub fn declare(&mut self, now: Timestamp) {
         let name = self.name();
         if self.api.get(MEMBERSHIPS, (NAMESPACE, &name)).is_some() {
@@ -127,7 +127,7 @@ impl Users {
         roles.into()
     }
 
-    /// A role for good, or for a while that is either over within minutes or goes on for days.
+    /// A permanent role, or a temporary one that either ends within minutes or lasts for days.
     fn role(&mut self, role: &str, now: Timestamp) -> Value {
         let rng = &mut self.rng;
         let soon = |rng: &mut Rng| seconds_after(now, i64::try_from(rng.between(5, 240)).unwrap_or(60));

@@ -1,4 +1,4 @@
-//! One operator that acts on an API server and on providers that live in this process, on a clock that waits for nobody.
+//! One operator that acts on an API server and on providers that live in this process, on a simulated clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,20 +20,20 @@ use crate::rng::Rng;
 use crate::scheduler::{Odds, Scheduler};
 use crate::users::Users;
 
-/// The longest that anything is waited for.
+/// The longest wait.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-/// What one operator runs in.
+/// The environment of one operator.
 pub struct World {
     pub api: ApiServer,
     pub providers: Providers,
-    /// Who decides what fails: nothing, unless told otherwise.
+    /// The scheduler, without faults unless configured.
     pub scheduler: Scheduler,
     checker: Arc<Mutex<Option<Arc<Checker>>>>,
     running: JoinHandle<()>,
 }
 
-/// Runs a test on a clock that jumps to whatever is waited for next.
+/// Runs a test on a clock that jumps to the next awaited time.
 pub fn paused<T>(test: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.map_err(|error| error.to_string())?.block_on(test)
@@ -91,7 +91,7 @@ impl World {
         Ok(world)
     }
 
-    /// What the operator is made of.
+    /// The parts of the operator.
     pub fn checker(&self) -> Option<Arc<Checker>> {
         self.checker.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -114,7 +114,7 @@ pub fn ready(objects: &[Value]) -> usize {
     objects.iter().filter(is_ready).count()
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub async fn eventually(what: &str, is_so: impl Fn() -> bool) -> Result<(), String> {
     let until = Instant::now() + LONGEST;
     while !is_so() {

@@ -1,8 +1,8 @@
-//! What many objects leave behind in memory when they are gone: nothing.
+//! Many deleted objects leave nothing behind in memory.
 
 use simulation::churn::{Entries, churn};
 
-/// The provider objects that stay are marked as in use for good.
+/// The remaining provider objects are permanently marked as in use.
 const STAYS: &str = "provider objects in use";
 
 #[test]

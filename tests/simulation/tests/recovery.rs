@@ -1,4 +1,4 @@
-//! How soon memberships are as declared when their provider is back.
+//! How soon memberships are as declared when their provider is available again.
 
 use std::time::Duration;
 
@@ -8,6 +8,6 @@ use simulation::recovery::recovery;
 #[test]
 fn the_memberships_of_a_provider_that_is_back_are_reconciled_at_once_however_long_it_was_away() {
     let took = recovery(20, Duration::from_secs(1800)).unwrap();
-    // A provider that is away is checked every thirty seconds.
+    // An unavailable provider is checked every thirty seconds.
     assert!(took < Duration::from_secs(45), "{took:?}");
 }

@@ -1,8 +1,8 @@
-//! Seeds that every change is tried with, the same each time; and that a seed is a seed.
+//! A fixed set of seeds that every change is tested with; and that a seed is reproducible.
 
 use simulation::seeds::{run_many, shown};
 
-/// From here on, so many: about half a minute of two cores. `make simulate` goes on with others.
+/// The first seed and the number of seeds: about half a minute on two cores. `make simulate` runs others.
 const FIRST: u64 = 1;
 const SEEDS: u64 = 200;
 

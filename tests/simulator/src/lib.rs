@@ -1,8 +1,7 @@
-//! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, answering as the real servers do.
-//!
-//! What they do is what was recorded at running servers (`tests/contracts`) and, where nothing could be recorded,
-//! what was read in their source (`docs/reference/infisical.md`, `docs/reference/zitadel.md`). `make test-contracts`
-//! sends the recorded requests to the simulator and compares the answers field by field.
+//! The simulated providers: Infisical and ZITADEL in memory, on 127.0.0.1, with the responses of the real servers.
+//! Their behaviour was recorded at running servers (`tests/contracts`) or, if it could not be recorded, is taken from
+//! their source (`docs/reference/infisical.md`, `docs/reference/zitadel.md`). `make test-contracts` sends the recorded
+//! requests to the simulator and compares the responses field by field.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -29,17 +28,17 @@ mod simulator;
 pub mod worlds;
 mod zitadel;
 
-pub use front::{Answer, Door, Fault, Front, Order, Request, When};
+pub use front::{Answer, Fault, Front, Handler, Order, Request, When};
 pub use infisical::{
     ErrorStyle, Generations, Infisical, Jwt, KubernetesLogin, Limits, Mail, OidcLogin, OrgRole, Review, RoleRow,
     SubOrganization, Window,
 };
-pub use simulator::{Doors, Simulator};
+pub use simulator::{Handlers, Simulator};
 pub use zitadel::{Resource, Scope, ServerGeneration, Zitadel};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks, whatever happened to who held it before: the states here are never left half changed.
+/// Locks, also after a panic of the previous holder: the states here are never left partly changed.
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

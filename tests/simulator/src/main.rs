@@ -1,4 +1,4 @@
-//! The simulated providers as a program, for the demo and for people. `README.md` says what can be asked of it.
+//! The simulated providers as a program, for the demo and for people. `README.md` describes its routes.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use simulator::worlds::{self, World};
 use simulator::{ErrorStyle, Generations, ServerGeneration, Simulator};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Infisical and ZITADEL in memory, answering as the real servers do, on 127.0.0.1.
+/// Infisical and ZITADEL in memory, with the responses of the real servers, on 127.0.0.1.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -18,19 +18,19 @@ struct Args {
     /// ZITADEL's port.
     #[arg(long, default_value_t = 8081)]
     zitadel_port: u16,
-    /// A world in JSON; without one it is the demo's.
+    /// A world in JSON; by default the demo's.
     #[arg(long)]
     world: Option<PathBuf>,
-    /// What ZITADEL is like: v3 has no v2 API, v2-only no members in management v1. Without it the world says, or it is
-    /// v4, which has both.
+    /// The generation of ZITADEL: v3 has no v2 API, v2-only no members in management v1. By default that of the world,
+    /// or v4, which has both.
     #[arg(long)]
     zitadel_generation: Option<ServerGeneration>,
-    /// How old Infisical is; without it as the world says, or of 2025.
+    /// The version of Infisical; by default that of the world, or 2025.
     #[arg(long)]
     infisical: Option<Age>,
 }
 
-/// How old a simulated Infisical is.
+/// The version of a simulated Infisical.
 #[derive(Clone, Copy, ValueEnum)]
 enum Age {
     /// Only the paths below /workspace, and the errors of October 2024.

@@ -6,25 +6,24 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::front::{Clock, Door, Front, serve};
+use crate::front::{Clock, Front, Handler, serve};
 use crate::worlds::World;
 use crate::{Infisical, Zitadel};
 
-/// The two simulated providers, each on a port of its own on 127.0.0.1. Dropping it closes the ports and all
-/// connections.
+/// The two simulated providers, each on its own port on 127.0.0.1. Dropping it closes the ports and all connections.
 pub struct Simulator {
     infisical: Infisical,
     zitadel: Zitadel,
     servers: Vec<JoinHandle<()>>,
 }
 
-/// The ways into both without a port.
+/// The handlers of both, without ports.
 #[derive(Clone)]
-pub struct Doors {
-    /// Into Infisical.
-    pub infisical: Door,
-    /// Into ZITADEL.
-    pub zitadel: Door,
+pub struct Handlers {
+    /// Infisical's.
+    pub infisical: Handler,
+    /// ZITADEL's.
+    pub zitadel: Handler,
 }
 
 impl Simulator {
@@ -49,14 +48,15 @@ impl Simulator {
         Ok(Self { infisical, zitadel, servers })
     }
 
-    /// Makes both, empty, in this process and without a port: requests come through the doors. Their clocks show what
-    /// `now` says.
-    pub fn in_process(now: impl Fn() -> Timestamp + Clone + Send + Sync + 'static) -> (Self, Doors) {
+    /// Creates both, empty, in this process and without a port: requests are passed to the handlers. Their clocks show
+    /// the time of `now`.
+    pub fn in_process(now: impl Fn() -> Timestamp + Clone + Send + Sync + 'static) -> (Self, Handlers) {
         let front = |url: &str| Front::with_clock(url.to_owned(), Clock::showing(now.clone()));
         let infisical = Infisical::new(front("http://infisical.test"));
         let zitadel = Zitadel::new(front("http://zitadel.test"));
-        let doors = Doors { infisical: Door::into(infisical.clone()), zitadel: Door::into(zitadel.clone()) };
-        (Self { infisical, zitadel, servers: Vec::new() }, doors)
+        let handlers =
+            Handlers { infisical: Handler::into(infisical.clone()), zitadel: Handler::into(zitadel.clone()) };
+        (Self { infisical, zitadel, servers: Vec::new() }, handlers)
     }
 
     /// Adds a world to what is there.

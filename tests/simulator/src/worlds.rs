@@ -1,4 +1,4 @@
-//! Worlds as JSON: what a simulated provider holds when it starts. [`demo`] is the one of the playground.
+//! Worlds as JSON: the initial state of a simulated provider. [`demo`] is the one of the playground.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub mod zitadel {
     };
 }
 
-/// What both providers hold.
+/// The state of both providers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct World {
@@ -101,7 +101,7 @@ fn demo_infisical() -> infisical::InfisicalWorld {
         name: name.to_owned(),
         auth_method: auth_method.map(str::to_owned),
         org: None,
-        // The operator may look names up, and only it.
+        // Only the operator may look up names.
         org_role: if auth_method.is_some() { OrgRole::Member } else { OrgRole::NoAccess },
         managed_by: None,
     };

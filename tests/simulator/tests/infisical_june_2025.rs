@@ -110,5 +110,5 @@ async fn a_custom_role_that_is_renamed_keeps_its_id_and_its_assignments() {
     assert_eq!(stage.client.post(url).json(&renamed).send().await.unwrap().status(), 204);
     let after = stage.get().await.body["identityMembership"]["roles"][0].clone();
     assert_eq!((&after["customRoleId"], &after["customRoleSlug"]), (&before["customRoleId"], &json!("releaser")));
-    assert_eq!(stage.patch(json!({"roles": [permanent("deployer")]})).await.status, 404, "nobody has that slug now");
+    assert_eq!(stage.patch(json!({"roles": [permanent("deployer")]})).await.status, 404, "no role has that slug now");
 }

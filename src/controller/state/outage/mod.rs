@@ -2,8 +2,8 @@
 //!
 //! A refusal that concerns one object is retried for that object alone, with a backoff. After any other failure the API
 //! server is probed, with one request at a time for the whole process. While the probe fails, nothing but the probe and
-//! the watches is sent: requests of passes fail at once, passes that fail in this way wait here, and all of them run
-//! when the probe succeeds. Ends of access at a provider need no API server and are carried out in the meantime.
+//! the watches is sent: requests of passes fail immediately, passes that fail in this way wait here, and all of them
+//! run when the probe succeeds. Ends of access at a provider need no API server and are carried out in the meantime.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ const CONFLICTS: u32 = 3;
 /// What a failed request to the API server concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultScope {
-    /// The object is gone.
+    /// The object was deleted.
     Gone,
     /// Another writer was first.
     Conflict,
@@ -50,8 +50,8 @@ impl FaultScope {
             kube::Error::Api(status) => match status.code {
                 404 => Self::Gone,
                 409 => Self::Conflict,
-                // The operator's credential is refused, there are too many requests, or the API server reports a
-                // failure of its own.
+                // The operator's credential is refused, there are too many requests, or the API server reports an
+                // internal failure.
                 401 | 429 | 500.. => Self::Server,
                 _ => Self::Object,
             },
@@ -214,7 +214,7 @@ impl Outage {
     }
 
     /// Whether a request may be sent. Watches and their lists are always sent: the API server paces them itself, and
-    /// they show when it is back.
+    /// they show when it is available again.
     fn admits(&self, request: &Request<Body>) -> bool {
         let mut parameters = request.uri().query().unwrap_or_default().split('&');
         let watches = parameters.any(|parameter| parameter == "watch=true" || parameter.starts_with("limit="));

@@ -1,4 +1,4 @@
-//! The index from targets to their declarations, and what is remembered of each target.
+//! The index from targets to their declarations, and the state of each target.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -79,19 +79,19 @@ impl std::fmt::Display for Unit {
     }
 }
 
-/// What is remembered of a target between passes, for one connection's provider object and endpoint.
+/// The state of a target between passes, for one connection's provider object and endpoint.
 #[derive(Debug, Default)]
 pub struct TargetMemory {
-    /// The uid and endpoint of the provider object that it was learnt through.
+    /// The uid and endpoint of the provider object through which it was observed.
     pub through: (String, String),
-    /// What the steps remember.
+    /// The memory of the steps.
     pub memory: Memory,
-    /// The evidence of the credential's rights in the project for which the declarations through other provider objects
-    /// were last reconciled.
+    /// The evidence of the credential's permissions in the project for which the declarations through other provider
+    /// objects were last reconciled.
     pub evidence: Evidence,
 }
 
-/// The index from targets to objects, and what is remembered of each.
+/// The index from targets to objects, and the state of each target.
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: Mutex<Index>,
@@ -155,12 +155,13 @@ impl Targets {
         self.index().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
     }
 
-    /// The ids that the object's names stand for, if they were looked up. Those in its status are kept permanently.
+    /// The ids that the object's names were resolved to, if they were looked up. Those in its status are kept
+    /// permanently.
     pub fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
         self.index().pinned(object)
     }
 
-    /// Stores the ids that the object's names stand for. Returns the units for which a pass is due.
+    /// Stores the ids that the object's names were resolved to. Returns the units for which a pass is due.
     pub fn pin(&self, object: &ProjectMembership, found: PinnedIds) -> BTreeSet<Unit> {
         let mut index = self.index();
         if !index.knows(object) {
@@ -187,7 +188,7 @@ impl Targets {
         *failures - 1
     }
 
-    /// Removes an object that is gone. Returns the units for which a pass is due.
+    /// Removes an object that was deleted. Returns the units for which a pass is due.
     pub fn lost(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let key = key_of(object);
         let mut index = self.index();
@@ -226,14 +227,14 @@ impl Targets {
         }
     }
 
-    /// Calls `change` with what is remembered of a target.
+    /// Calls `change` with the state of a target.
     pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut TargetMemory) -> T) -> T {
         let remembered = self.remembered(unit);
         let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut remembered)
     }
 
-    /// What is remembered of a target; of a single object nothing is remembered.
+    /// The state of a target; there is none for a single object.
     pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<TargetMemory>> {
         match unit {
             Unit::Object(_) => Arc::default(),
@@ -296,7 +297,7 @@ impl Targets {
         index.objects.keys().flat_map(ids).collect()
     }
 
-    /// The number of entries in everything that is remembered.
+    /// The number of entries in all of the state.
     pub fn len(&self) -> usize {
         let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
@@ -305,7 +306,7 @@ impl Targets {
         invite_locks.len() + objects.len() + seen.len() + found.len() + failed.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether there is no state.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,5 +1,5 @@
 //! Merges several watches into one. No event is passed on before every namespace was listed: otherwise an object that
-//! is not known yet would be taken for one that does not exist.
+//! is not known yet would count as one that does not exist.
 
 use std::collections::BTreeMap;
 

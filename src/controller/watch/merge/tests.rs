@@ -105,7 +105,7 @@ fn all_are_listed_again_when_this_replica_begins_to_lead() {
     merged.lists(0, &["x"], false);
     merged.lists(1, &["x"], false);
     merged.lists(0, &["x"], true);
-    assert!(!merged.merge.is_led(), "b was listed by a replica that stood by");
+    assert!(!merged.merge.is_led(), "b was listed by a replica on standby");
     merged.lists(1, &["x"], true);
     assert!(merged.merge.is_led());
 }
@@ -118,7 +118,7 @@ fn a_list_that_restarts_before_all_are_complete_is_waited_for() {
     merged.take(0, Event::Init, true);
     merged.take(0, Event::InitApply(object(0, "x", "1")), true);
     merged.lists(1, &["x"], true);
-    assert_eq!((merged.holds().len(), merged.lists), (0, 0), "a part of a list was told as all of it");
+    assert_eq!((merged.holds().len(), merged.lists), (0, 0), "a part of a list was reported as all of it");
     merged.take(0, Event::InitApply(object(0, "y", "1")), true);
     merged.take(0, Event::InitDone, true);
     assert_eq!((merged.holds().join(" "), merged.lists), ("a/x=1 a/y=1 b/x=1".to_owned(), 1));

@@ -17,7 +17,7 @@ fn temporary_roles_alone_get_a_base_and_it_goes_with_them() {
     for (why, layer, observed, expected) in [
         ("a first grant", running.clone(), None, create(&[temporary("14:00"), BASE])),
         (
-            "a role for good beside it",
+            "a permanent role beside it",
             running.clone(),
             row(&[("viewer", GOOD)]),
             replace(&[("viewer", GOOD), temporary("14:00")]),
@@ -27,18 +27,18 @@ fn temporary_roles_alone_get_a_base_and_it_goes_with_them() {
         ("an older server let it stand alone", running, row(&[temporary("14:00")]), None),
         ("the last one ends", over("no-access"), row(&[BASE, temporary("12:00")]), Some(Change::Remove)),
         (
-            "beside a foreign role",
+            "beside an unmanaged role",
             over("no-access"),
             row(&[BASE, temporary("12:00"), ("s", GOOD)]),
             replace(&[("s", GOOD)]),
         ),
         (
-            "beside a foreign role for a while",
+            "beside a temporary unmanaged role",
             over("no-access"),
             row(&[BASE, temporary("12:00"), ("s", until("14:00"))]),
             replace(&[("s", until("14:00")), BASE]),
         ),
-        ("a foreign base stays", over("x"), row(&[BASE, temporary("12:00")]), replace(&[BASE])),
+        ("an unmanaged base stays", over("x"), row(&[BASE, temporary("12:00")]), replace(&[BASE])),
         ("unless Exclusive", exclusive(over("x")), row(&[BASE, temporary("12:00")]), Some(Change::Remove)),
     ] {
         let plan = planned(&[layer], &observed, INFISICAL);
@@ -63,8 +63,8 @@ fn a_base_that_is_not_needed_goes_with_the_next_write_only() {
         replace(&[temporary("14:00"), ("viewer", GOOD)])
     );
     // No managed role is in effect any more.
-    let plan = planned(&[leaves("a", &[BASE])], &row(&[BASE, ("foreign", GOOD)]), INFISICAL);
-    assert_eq!(plan.change, replace(&[("foreign", GOOD)]));
+    let plan = planned(&[leaves("a", &[BASE])], &row(&[BASE, ("unmanaged", GOOD)]), INFISICAL);
+    assert_eq!(plan.change, replace(&[("unmanaged", GOOD)]));
     assert_eq!(plan.urgency(true), Urgency::Revoke);
 }
 
@@ -121,13 +121,13 @@ fn the_base_is_recorded_by_each_declaration_that_adds_or_needs_it() {
     let base = Some("no-access");
     let new = layer("a", Phase::Counts, &[temporary("14:00")], &[]);
     assert_eq!(recorded(&new, &[], &None), base, "before the first grant, in the same status write");
-    assert_eq!(recorded(&new, &[], &row(&[BASE])), None, "a foreign base is used and stays theirs");
-    assert_eq!(recorded(&new, &[], &row(&[("s", GOOD)])), None, "it isn't needed beside a role for good");
+    assert_eq!(recorded(&new, &[], &row(&[BASE])), None, "an unmanaged base is used and stays unmanaged");
+    assert_eq!(recorded(&new, &[], &row(&[("s", GOOD)])), None, "it isn't needed beside a permanent role");
     let edited = layer("a", Phase::Counts, &[temporary("14:00")], &[("viewer", GOOD), temporary("14:00")]);
     assert_eq!(
         recorded(&edited, &[], &row(&[("viewer", GOOD), temporary("14:00")])),
         base,
-        "when the role for good goes"
+        "when the permanent role is removed"
     );
     let leaving = leaves("b", &[("viewer", GOOD)]);
     let staying = counts("a", &[temporary("14:00")]);
@@ -137,7 +137,7 @@ fn the_base_is_recorded_by_each_declaration_that_adds_or_needs_it() {
     let both = row(&[BASE, temporary("14:00")]);
     assert_eq!(recorded(&staying, std::slice::from_ref(&leaving), &both), base, "and then by the one that stays");
     let suspended = holds("b", &[BASE, temporary("14:00")]);
-    assert_eq!(recorded(&staying, &[suspended], &both), None, "one that is set aside answers for it already");
+    assert_eq!(recorded(&staying, &[suspended], &both), None, "a suspended one already manages it");
 }
 
 #[test]
@@ -156,12 +156,21 @@ fn a_leaving_object_keeps_the_base_until_a_successor_has_it_or_no_declaration_ne
     };
     let leaving = leaves("a", &[BASE]);
     let both = row(&[BASE, temporary("14:00")]);
-    assert!(shown_to(&[leaving.clone(), counts("b", &[temporary("14:00")])], &both), "the heir hasn't written it down");
+    assert!(
+        shown_to(&[leaving.clone(), counts("b", &[temporary("14:00")])], &both),
+        "the successor hasn't recorded it"
+    );
     let successor = layer("b", Phase::Counts, &[temporary("14:00")], &[temporary("14:00"), BASE]);
-    assert!(!shown_to(&[leaving.clone(), successor.clone()], &both), "the heir has");
-    assert!(shown_to(&[successor, leaving.clone()], &both), "the heir keeps it");
-    assert!(!shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])), "a foreign role needs it");
-    assert!(shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", GOOD)])), "nobody needs it: it has to go");
+    assert!(!shown_to(&[leaving.clone(), successor.clone()], &both), "the successor has recorded it");
+    assert!(shown_to(&[successor, leaving.clone()], &both), "the successor keeps it");
+    assert!(
+        !shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])),
+        "an unmanaged role needs it"
+    );
+    assert!(
+        shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", GOOD)])),
+        "it is not needed and has to be removed"
+    );
     assert!(
         !shown_to(&[leaving], &row(&[BASE])),
         "what is left of the membership gives nothing: it couldn't be removed"

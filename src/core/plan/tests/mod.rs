@@ -133,20 +133,20 @@ fn one_object_alone_comes_to_this() {
             None,
         ),
         (
-            "Additive keeps a foreign role",
+            "Additive keeps an unmanaged role",
             counts("a", &viewer),
-            row(&[("foreign", GOOD)]),
-            replace(&[("foreign", GOOD), ("viewer", GOOD)]),
+            row(&[("unmanaged", GOOD)]),
+            replace(&[("unmanaged", GOOD), ("viewer", GOOD)]),
         ),
-        ("Exclusive doesn't", exclusive(counts("a", &viewer)), row(&[("foreign", GOOD)]), replace(&viewer)),
+        ("Exclusive doesn't", exclusive(counts("a", &viewer)), row(&[("unmanaged", GOOD)]), replace(&viewer)),
         (
             "also where all that it declares is over",
             exclusive(counts("a", &[("deployer", until("11:00"))])),
-            row(&[("foreign", GOOD)]),
+            row(&[("unmanaged", GOOD)]),
             Some(Change::Remove),
         ),
         (
-            "a permanent role of a foreign role becomes ours, and temporary",
+            "a permanent unmanaged role becomes managed, and temporary",
             counts("a", &[("viewer", GOOD), ("deployer", until("14:00"))]),
             row(&[("viewer", GOOD), ("deployer", GOOD)]),
             replace(&[("viewer", GOOD), ("deployer", until("14:00"))]),
@@ -158,7 +158,7 @@ fn one_object_alone_comes_to_this() {
             None,
         ),
         (
-            "a window by hand is put right",
+            "a manual window is corrected",
             counts("a", &[("viewer", GOOD), ("deployer", until("14:00"))]),
             row(&[("viewer", GOOD), ("deployer", until("12:30"))]),
             replace(&[("viewer", GOOD), ("deployer", until("14:00"))]),
@@ -166,17 +166,17 @@ fn one_object_alone_comes_to_this() {
         (
             "a role that is no longer declared goes",
             layer("a", Phase::Counts, &viewer, &[("viewer", GOOD), ("admin", GOOD)]),
-            row(&[("viewer", GOOD), ("admin", GOOD), ("foreign", GOOD)]),
-            replace(&[("viewer", GOOD), ("foreign", GOOD)]),
+            row(&[("viewer", GOOD), ("admin", GOOD), ("unmanaged", GOOD)]),
+            replace(&[("viewer", GOOD), ("unmanaged", GOOD)]),
         ),
         ("what leaves goes", leaves("a", &viewer), row(&viewer), Some(Change::Remove)),
         (
             "and leaves others",
             leaves("a", &viewer),
-            row(&[("viewer", GOOD), ("foreign", GOOD)]),
-            replace(&[("foreign", GOOD)]),
+            row(&[("viewer", GOOD), ("unmanaged", GOOD)]),
+            replace(&[("unmanaged", GOOD)]),
         ),
-        ("an onlooker writes nothing", exclusive(holds("a", &[])), row(&[("foreign", GOOD)]), None),
+        ("a layer that only holds writes nothing", exclusive(holds("a", &[])), row(&[("unmanaged", GOOD)]), None),
     ] {
         assert_eq!(planned(&[layer], &observed, INFISICAL).change, expected, "{why}");
     }
@@ -187,17 +187,17 @@ fn what_is_held_is_left_alone_until_it_ends() {
     let base = ("viewer", GOOD);
     for (why, held, observed, expected) in [
         ("it stays", until("14:00"), row(&[base, ("r", until("14:00"))]), None),
-        ("it isn't put back", until("14:00"), row(&[base]), None),
+        ("it isn't restored", until("14:00"), row(&[base]), None),
         ("nor lengthened", until("14:00"), row(&[base, ("r", until("13:00"))]), None),
         ("it ends", until("12:00"), row(&[base, ("r", until("12:00"))]), replace(&[base])),
-        ("also where it was made permanent by hand", until("12:00"), row(&[base, ("r", GOOD)]), replace(&[base])),
+        ("also if it was made permanent manually", until("12:00"), row(&[base, ("r", GOOD)]), replace(&[base])),
         (
-            "what was lengthened by hand is cut to the end that was admitted",
+            "what was lengthened manually is cut to the admitted end",
             until("14:00"),
             row(&[base, ("r", GOOD)]),
             replace(&[base, ("r", until("14:00"))]),
         ),
-        ("for good it stays for good", GOOD, row(&[base, ("r", GOOD)]), None),
+        ("permanent, it stays permanent", GOOD, row(&[base, ("r", GOOD)]), None),
     ] {
         assert_eq!(planned(&[holds("a", &[("r", held)])], &observed, INFISICAL).change, expected, "{why}");
         // Whether another object that counts tolerates unmanaged roles makes no difference.
@@ -239,11 +239,11 @@ fn zitadel_shows_no_ends_so_that_the_record_alone_says_when_a_role_is_over() {
 #[test]
 fn a_role_to_revoke_that_is_merely_not_listed_needs_the_providers_own_answer() {
     let stale = || leaves("a", &[("deployer", GOOD)]);
-    let unmanaged = row(&[("foreign", GOOD)]);
+    let unmanaged = row(&[("unmanaged", GOOD)]);
     for (why, layers, observed, capabilities, expected) in [
         ("a row that isn't there may be hidden", vec![stale()], None, INFISICAL, Some(Change::Remove)),
         ("a row that is there is the truth", vec![stale()], unmanaged.clone(), INFISICAL, None),
-        ("unless lists lag", vec![stale()], unmanaged, ZITADEL, replace(&[("foreign", GOOD)])),
+        ("unless lists lag", vec![stale()], unmanaged, ZITADEL, replace(&[("unmanaged", GOOD)])),
         ("and so is a row that isn't there", vec![stale()], None, ZITADEL, Some(Change::Remove)),
         ("what is held isn't asked for", vec![holds("a", &[("deployer", until("14:00"))])], None, ZITADEL, None),
         (
@@ -344,11 +344,11 @@ fn an_earlier_end_is_carried_out_although_another_grant_is_refused() {
 fn ends_and_revocations_hurry_most() {
     let end = |time| Urgency::End(until(time).end().unwrap());
     let grants = [("viewer", GOOD), ("deployer", until("14:00"))];
-    let all = row(&[("viewer", GOOD), ("deployer", until("14:00")), ("foreign", GOOD)]);
+    let all = row(&[("viewer", GOOD), ("deployer", until("14:00")), ("unmanaged", GOOD)]);
     for (why, layer, observed, settled, expected) in [
         ("a grant", counts("a", &grants), row(&grants[..1]), false, Urgency::Grant),
-        ("what somebody took away", counts("a", &grants), row(&grants[..1]), true, Urgency::Drift),
-        ("a foreign role to remove", exclusive(counts("a", &grants)), all.clone(), false, Urgency::Drift),
+        ("a role that another writer removed", counts("a", &grants), row(&grants[..1]), true, Urgency::Drift),
+        ("an unmanaged role to remove", exclusive(counts("a", &grants)), all.clone(), false, Urgency::Drift),
         ("only others", exclusive(counts("a", &[("x", until("11:00"))])), row(&[("s", GOOD)]), true, Urgency::Drift),
         ("a revocation", leaves("a", &grants), all.clone(), true, Urgency::Revoke),
         ("an end", counts("a", &[("viewer", GOOD), ("deployer", until("12:00"))]), all.clone(), true, end("12:00")),
@@ -396,11 +396,11 @@ fn ends_and_revocations_hurry_most() {
 fn a_change_that_carries_or_removes_what_only_the_list_says_needs_a_fresh_one() {
     let viewer = [("viewer", GOOD)];
     for (why, layer, observed, expected) in [
-        ("the whole truth", exclusive(counts("a", &viewer)), row(&[("foreign", GOOD)]), false),
-        ("a foreign role", counts("a", &viewer), row(&[("foreign", GOOD)]), true),
+        ("all roles are managed", exclusive(counts("a", &viewer)), row(&[("unmanaged", GOOD)]), false),
+        ("an unmanaged role", counts("a", &viewer), row(&[("unmanaged", GOOD)]), true),
         ("others may have added roles", counts("a", &[("viewer", until("14:00"))]), row(&[("viewer", GOOD)]), true),
         ("all goes, as far as the list knows", leaves("a", &viewer), row(&viewer), true),
-        ("all goes, whoever is there", exclusive(counts("a", &[("x", until("11:00"))])), row(&viewer), false),
+        ("every role is removed", exclusive(counts("a", &[("x", until("11:00"))])), row(&viewer), false),
         ("a first grant", counts("a", &viewer), None, false),
     ] {
         assert_eq!(planned(&[layer], &observed, INFISICAL).needs_fresh, expected, "{why}");
@@ -412,7 +412,7 @@ fn a_change_that_carries_or_removes_what_only_the_list_says_needs_a_fresh_one() 
 #[test]
 fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
     let grants = [("viewer", GOOD), ("deployer", until("14:00"))];
-    let observed = row(&[("deployer", until("13:00")), ("foreign", GOOD), ("no-access", GOOD), ("old", GOOD)]);
+    let observed = row(&[("deployer", until("13:00")), ("unmanaged", GOOD), ("no-access", GOOD), ("old", GOOD)]);
     let drift = |layer: Layer| -> Vec<(String, DriftKind)> {
         planned(&[layer], &observed, INFISICAL).drift.into_iter().map(|drift| (drift.role, drift.kind)).collect()
     };
@@ -420,7 +420,7 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
     let missing = ("viewer".to_owned(), DriftKind::Missing);
     let managed = [("viewer", GOOD), ("deployer", until("14:00")), ("old", GOOD)];
     assert_eq!(drift(layer("a", Phase::Counts, &grants, &managed)), [different.clone(), missing.clone()]);
-    let unexpected = ("foreign".to_owned(), DriftKind::Unexpected);
+    let unexpected = ("unmanaged".to_owned(), DriftKind::Unexpected);
     assert_eq!(
         drift(exclusive(layer("a", Phase::Counts, &grants, &managed))),
         [different, unexpected, missing.clone()]
@@ -432,20 +432,24 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
 #[test]
 fn a_declared_role_preexists_if_it_is_there_and_nobody_of_ours_wrote_it_down() {
     let asks = layer("a", Phase::Counts, &[("viewer", GOOD), ("deployer", until("14:00"))], &[]);
-    let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("foreign", GOOD)]);
+    let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("unmanaged", GOOD)]);
     let found = |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers, observed.as_ref(), now());
     assert_eq!(found(std::slice::from_ref(&asks), &there), ["viewer"], "an ended row is history");
-    assert_eq!(found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there), [""; 0], "it is another's of ours");
+    assert_eq!(
+        found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there),
+        [""; 0],
+        "it is managed by another declaration"
+    );
     assert_eq!(found(&[counts("a", &[("viewer", GOOD)])], &there), [""; 0], "it is its own");
     assert_eq!(found(std::slice::from_ref(&asks), &None), [""; 0]);
     let repairing = Layer { carried: entries(&[("viewer", GOOD)]), ..holds("b", &[]) };
-    assert_eq!(found(&[asks, repairing], &None), ["viewer"], "a repairing took it out for a moment");
+    assert_eq!(found(&[asks, repairing], &None), ["viewer"], "a repair has removed it temporarily");
 }
 
 #[test]
-fn a_foreign_window_goes_back_in_the_providers_own_words() {
+fn an_unmanaged_window_is_sent_back_unchanged() {
     let words = Verbatim { range: "1.5h".into(), start: "2026-11-21T11:00:00.5Z".into() };
-    let unmanaged = Entry { verbatim: Some(words), ..Entry::new("foreign", until("13:00")) };
+    let unmanaged = Entry { verbatim: Some(words), ..Entry::new("unmanaged", until("13:00")) };
     let mut observed = row(&[("old", GOOD), ("base", GOOD)]).unwrap();
     observed.entries.push(unmanaged.clone());
     let change = planned(&[leaves("a", &[("old", GOOD)])], &Some(observed), INFISICAL).change;

@@ -28,7 +28,7 @@ fn a_role_of_several_objects_stays_until_the_latest_end() {
             replace(&[BASE, ("r", until("13:00"))]),
         ),
         (
-            "to an heir that hasn't written it down",
+            "to a successor that hasn't recorded it",
             vec![leaves("a", &[("r", until("13:00"))]), unwritten()],
             shown("13:00"),
             None,
@@ -60,12 +60,12 @@ fn a_grant_beside_a_longer_one_that_is_held_leaves_it_alone() {
 
 #[test]
 fn one_active_exclusive_object_is_enough_and_an_inactive_one_is_not() {
-    let observed = row(&[BASE, ("foreign", GOOD)]);
+    let observed = row(&[BASE, ("unmanaged", GOOD)]);
     let additive = counts("a", &[BASE]);
     for (why, other, expected) in [
         ("Exclusive", exclusive(counts("b", &[BASE])), replace(&[BASE])),
         ("with all its roles over", exclusive(counts("b", &[("x", until("11:00"))])), replace(&[BASE])),
-        ("set aside", exclusive(holds("b", &[])), None),
+        ("suspended", exclusive(holds("b", &[])), None),
         ("leaving", exclusive(leaves("b", &[])), None),
     ] {
         assert_eq!(planned(&[additive.clone(), other], &observed, INFISICAL).change, expected, "{why}");
@@ -75,7 +75,7 @@ fn one_active_exclusive_object_is_enough_and_an_inactive_one_is_not() {
 #[test]
 fn an_exclusive_object_with_a_role_that_the_provider_does_not_know_takes_nothing_from_others() {
     let layer = exclusive(counts("a", &[BASE, ("typo", GOOD)]));
-    let observed = row(&[BASE, ("foreign", GOOD)]);
+    let observed = row(&[BASE, ("unmanaged", GOOD)]);
     assert_eq!(planned_without(&[layer], &observed, INFISICAL, &["typo"]).change, None);
 }
 
@@ -133,7 +133,7 @@ fn a_role_that_a_repair_removed_comes_back_unless_a_declaration_decides_otherwis
     let ours = [BASE];
     for (why, layers, observed, expected) in [
         ("it was killed in between", vec![carrying(counts("a", &ours))], None, create(&[BASE, ("s", GOOD)])),
-        ("also for an object set aside since", vec![carrying(holds("a", &[]))], None, create(&[("s", GOOD)])),
+        ("also for an object suspended since", vec![carrying(holds("a", &[]))], None, create(&[("s", GOOD)])),
         ("it is back", vec![carrying(counts("a", &ours))], row(&[BASE, ("s", GOOD)]), None),
         ("Exclusive tolerates no other", vec![exclusive(carrying(counts("a", &ours)))], None, create(&[BASE])),
         (
@@ -143,7 +143,7 @@ fn a_role_that_a_repair_removed_comes_back_unless_a_declaration_decides_otherwis
             None,
         ),
         (
-            "it became ours for a while",
+            "it became managed and temporary",
             vec![carrying(counts("a", &ours)), counts("b", &[("s", until("14:00"))])],
             row(&[BASE]),
             replace(&[BASE, ("s", until("14:00"))]),

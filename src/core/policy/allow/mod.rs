@@ -76,11 +76,11 @@ pub fn allowed(
     namespace: Namespace<'_>,
     place: ResolvedTarget<'_>,
     role: &str,
-    ask: RequestedAccess,
+    access: RequestedAccess,
 ) -> Result<(), MissingPermission> {
     let mut closest = MissingPermission::Namespace;
     for rule in rules {
-        match rule.allows(namespace, place, role, ask) {
+        match rule.allows(namespace, place, role, access) {
             Ok(()) => return Ok(()),
             Err(missing) => closest = closest.max(missing),
         }
@@ -94,13 +94,13 @@ impl AllowRule {
         namespace: Namespace<'_>,
         place: ResolvedTarget<'_>,
         role: &str,
-        ask: RequestedAccess,
+        access: RequestedAccess,
     ) -> Result<(), MissingPermission> {
         let known = self.namespaces.have(namespace);
         if known == Some(false) {
             return Err(MissingPermission::Namespace);
         }
-        match (self.fits(place, role, ask), known) {
+        match (self.fits(place, role, access), known) {
             (fits, Some(_)) => fits,
             // The labels are decisive only if everything else matches.
             (Ok(()), None) => Err(MissingPermission::Labels),
@@ -108,7 +108,7 @@ impl AllowRule {
         }
     }
 
-    fn fits(&self, place: ResolvedTarget<'_>, role: &str, ask: RequestedAccess) -> Result<(), MissingPermission> {
+    fn fits(&self, place: ResolvedTarget<'_>, role: &str, access: RequestedAccess) -> Result<(), MissingPermission> {
         let has = |ids: &[String], id: &str| ids.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(id));
         if place.project_id.is_some_and(|project| !has(&self.projects, project)) {
             return Err(MissingPermission::Project);
@@ -122,14 +122,14 @@ impl AllowRule {
         if !self.roles.iter().any(|known| known == "*" || known == role) {
             return Err(MissingPermission::Role);
         }
-        match ask {
+        match access {
             RequestedAccess::LookUp | RequestedAccess::Take => Ok(()),
             RequestedAccess::Grant { length, has_expiration_time } => self.bears(length, has_expiration_time),
         }
     }
 
     fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), MissingPermission> {
-        // A duration that cannot be read allows nothing.
+        // An invalid duration allows nothing.
         let longest = self.max_duration.as_ref().map(|longest| longest.seconds().unwrap_or(0));
         match (length, longest) {
             (None, Some(_)) => return Err(MissingPermission::Temporary(longest)),
@@ -211,24 +211,24 @@ impl Governed<'_> {
                 Term::Permanent => None,
                 Term::Temporary(window) => Some(window.length()),
             };
-            self.asks(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
+            self.check(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
         }
         Ok(())
     }
 
-    /// Refuses an object whose roles could not be granted whatever its names resolve to: nothing is looked up for it.
+    /// Refuses an object whose roles could not be granted for any result of its names: nothing is looked up for it.
     pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
-        admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, RequestedAccess::LookUp))
+        admitted.roles().iter().try_for_each(|wanted| self.check(&wanted.role, RequestedAccess::LookUp))
     }
 
-    /// Whether a role may be granted with this term, regardless of who had it before.
+    /// Whether a role may be granted with this term, regardless of who held it before.
     pub fn may_restore(&self, role: &str, term: Term) -> bool {
-        self.asks(role, RequestedAccess::restoring(term)).is_ok()
+        self.check(role, RequestedAccess::restoring(term)).is_ok()
     }
 
     /// Refuses to remove or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
-        self.asks(role, RequestedAccess::Take)
+        self.check(role, RequestedAccess::Take)
     }
 
     /// Whether no rule lets the namespace remove a role, as far as the rules can be evaluated.
@@ -238,14 +238,15 @@ impl Governed<'_> {
 
     /// Whether no rule lets the namespace have a role with this term, as far as the rules can be evaluated.
     pub fn forbids_restoring(&self, role: &str, term: Term) -> bool {
-        self.asks(role, RequestedAccess::restoring(term)).is_err_and(|refusal| refusal.reason == Reason::NotAllowed)
+        self.check(role, RequestedAccess::restoring(term)).is_err_and(|refusal| refusal.reason == Reason::NotAllowed)
     }
 
-    fn asks(&self, role: &str, ask: RequestedAccess) -> Result<(), Refusal> {
-        allowed(self.rules, self.namespace, self.place, role, ask).map_err(|missing| self.refusal(role, ask, &missing))
+    fn check(&self, role: &str, access: RequestedAccess) -> Result<(), Refusal> {
+        allowed(self.rules, self.namespace, self.place, role, access)
+            .map_err(|missing| self.refusal(role, access, &missing))
     }
 
-    fn refusal(&self, role: &str, ask: RequestedAccess, missing: &MissingPermission) -> Refusal {
+    fn refusal(&self, role: &str, access: RequestedAccess, missing: &MissingPermission) -> Refusal {
         let Self { provider, namespace: Namespace { name: namespace, .. }, place, .. } = self;
         let kind = place.subject_kind;
         let subject = place.subject_id.map_or_else(|| format!("{kind:?}"), |id| format!("{kind:?} {id}"));
@@ -255,7 +256,7 @@ impl Governed<'_> {
             MissingPermission::Labels => {
                 return Refusal {
                     reason: Reason::Progressing,
-                    message: format!("the labels of namespace {namespace:?} aren't known yet; trying again by itself"),
+                    message: format!("the labels of namespace {namespace:?} aren't known yet; retried automatically"),
                 };
             }
             MissingPermission::Namespace => rule,
@@ -264,11 +265,11 @@ impl Governed<'_> {
             MissingPermission::Subject => format!("{rule} with {subject} in {project}"),
             MissingPermission::Role => format!("{rule} with role {role:?} for {subject} in {project}"),
             MissingPermission::Temporary(None) => {
-                format!("{rule} with role {role:?} for good: set its temporary.expirationTime, or ask for one")
+                format!("{rule} with role {role:?} permanently: set its temporary.expirationTime, or ask for one")
             }
             MissingPermission::Temporary(Some(longest)) => {
                 format!(
-                    "{rule} with role {role:?} for good: set its temporary to at most {}, or ask for one",
+                    "{rule} with role {role:?} permanently: set its temporary to at most {}, or ask for one",
                     length(*longest)
                 )
             }
@@ -279,17 +280,17 @@ impl Governed<'_> {
                 format!("{rule} with role {role:?} without temporary.expirationTime: set it, or ask for one")
             }
         };
-        let message = match (ask, missing) {
+        let message = match (access, missing) {
             (RequestedAccess::Take, _) => format!(
                 "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
-                 would take it away; but {why}: set roleManagement: Additive, or ask those who maintain the provider object for a rule"
+                 would revoke it; but {why}: set roleManagement: Additive, or ask the maintainers of the provider object for a rule"
             ),
             (
                 _,
                 MissingPermission::Temporary(_) | MissingPermission::Shorter(_) | MissingPermission::ExpirationTime,
             ) => why,
             (RequestedAccess::Grant { .. } | RequestedAccess::LookUp, _) => {
-                format!("{why}: ask those who maintain the provider object for one, or name another")
+                format!("{why}: ask the maintainers of the provider object for one, or name another")
             }
         };
         Refusal { reason: Reason::NotAllowed, message }

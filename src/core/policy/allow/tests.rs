@@ -25,7 +25,7 @@ fn labels(labels: Value) -> BTreeMap<String, String> {
 
 const PLACE: ResolvedTarget<'_> =
     ResolvedTarget { project_id: Some(PROJECT), subject_kind: SubjectKind::Identity, subject_id: Some(IDENTITY) };
-const FOR_GOOD: RequestedAccess = RequestedAccess::Grant { length: None, has_expiration_time: false };
+const PERMANENT: RequestedAccess = RequestedAccess::Grant { length: None, has_expiration_time: false };
 
 fn hours(hours: i64) -> RequestedAccess {
     RequestedAccess::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: false }
@@ -35,46 +35,46 @@ fn until(hours: i64) -> RequestedAccess {
     RequestedAccess::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: true }
 }
 
-fn asked(rules: &[AllowRule], role: &str, ask: RequestedAccess) -> Result<(), MissingPermission> {
-    allowed(rules, Namespace { name: "team-a", labels: None }, PLACE, role, ask)
+fn asked(rules: &[AllowRule], role: &str, access: RequestedAccess) -> Result<(), MissingPermission> {
+    allowed(rules, Namespace { name: "team-a", labels: None }, PLACE, role, access)
 }
 
 #[test]
 fn a_rule_allows_what_fits_all_of_its_fields() {
-    for (changes, role, ask, expected) in [
-        (json!({}), "viewer", FOR_GOOD, Ok(())),
+    for (changes, role, access, expected) in [
+        (json!({}), "viewer", PERMANENT, Ok(())),
         (json!({}), "viewer", hours(9), Ok(())),
-        (json!({}), "admin", FOR_GOOD, Err(MissingPermission::Role)),
+        (json!({}), "admin", PERMANENT, Err(MissingPermission::Role)),
         // Roles are case-sensitive.
-        (json!({}), "Viewer", FOR_GOOD, Err(MissingPermission::Role)),
-        (json!({"roles": ["*"]}), "admin", FOR_GOOD, Ok(())),
-        (json!({"roles": []}), "viewer", FOR_GOOD, Err(MissingPermission::Role)),
-        (json!({"namespaces": {"names": ["team-b"]}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
-        (json!({"namespaces": {}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
-        (json!({"namespaces": {"names": ["*"]}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
-        (json!({"namespaces": {"selector": {}}}), "viewer", FOR_GOOD, Ok(())),
+        (json!({}), "Viewer", PERMANENT, Err(MissingPermission::Role)),
+        (json!({"roles": ["*"]}), "admin", PERMANENT, Ok(())),
+        (json!({"roles": []}), "viewer", PERMANENT, Err(MissingPermission::Role)),
+        (json!({"namespaces": {"names": ["team-b"]}}), "viewer", PERMANENT, Err(MissingPermission::Namespace)),
+        (json!({"namespaces": {}}), "viewer", PERMANENT, Err(MissingPermission::Namespace)),
+        (json!({"namespaces": {"names": ["*"]}}), "viewer", PERMANENT, Err(MissingPermission::Namespace)),
+        (json!({"namespaces": {"selector": {}}}), "viewer", PERMANENT, Ok(())),
         // The schema does not allow both.
         (
             json!({"namespaces": {"names": ["team-b"], "selector": {}}}),
             "viewer",
-            FOR_GOOD,
+            PERMANENT,
             Err(MissingPermission::Namespace),
         ),
-        (json!({"projects": ["*"]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"projects": [PROJECT.to_uppercase()]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"projects": ["6ec3d92b-*"]}), "viewer", FOR_GOOD, Err(MissingPermission::Project)),
-        (json!({"projects": []}), "viewer", FOR_GOOD, Err(MissingPermission::Project)),
-        (json!({"subjectKinds": ["User", "Identity"]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"subjectKinds": ["User", "Group"]}), "viewer", FOR_GOOD, Err(MissingPermission::SubjectKind)),
-        (json!({"subjects": [IDENTITY]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"subjects": [PROJECT]}), "viewer", FOR_GOOD, Err(MissingPermission::Subject)),
+        (json!({"projects": ["*"]}), "viewer", PERMANENT, Ok(())),
+        (json!({"projects": [PROJECT.to_uppercase()]}), "viewer", PERMANENT, Ok(())),
+        (json!({"projects": ["6ec3d92b-*"]}), "viewer", PERMANENT, Err(MissingPermission::Project)),
+        (json!({"projects": []}), "viewer", PERMANENT, Err(MissingPermission::Project)),
+        (json!({"subjectKinds": ["User", "Identity"]}), "viewer", PERMANENT, Ok(())),
+        (json!({"subjectKinds": ["User", "Group"]}), "viewer", PERMANENT, Err(MissingPermission::SubjectKind)),
+        (json!({"subjects": [IDENTITY]}), "viewer", PERMANENT, Ok(())),
+        (json!({"subjects": [PROJECT]}), "viewer", PERMANENT, Err(MissingPermission::Subject)),
         (json!({"maxDuration": "4h"}), "viewer", hours(4), Ok(())),
         (json!({"maxDuration": "4h"}), "viewer", hours(5), Err(MissingPermission::Shorter(14_400))),
-        (json!({"maxDuration": "4h"}), "viewer", FOR_GOOD, Err(MissingPermission::Temporary(Some(14_400)))),
+        (json!({"maxDuration": "4h"}), "viewer", PERMANENT, Err(MissingPermission::Temporary(Some(14_400)))),
         (json!({"maxDuration": "soon"}), "viewer", hours(1), Err(MissingPermission::Shorter(0))),
         (json!({"requireExpirationTime": true}), "viewer", until(9), Ok(())),
         (json!({"requireExpirationTime": true}), "viewer", hours(1), Err(MissingPermission::ExpirationTime)),
-        (json!({"requireExpirationTime": true}), "viewer", FOR_GOOD, Err(MissingPermission::Temporary(None))),
+        (json!({"requireExpirationTime": true}), "viewer", PERMANENT, Err(MissingPermission::Temporary(None))),
         (
             json!({"requireExpirationTime": true, "maxDuration": "4h"}),
             "viewer",
@@ -85,7 +85,7 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
         (json!({"requireExpirationTime": true, "maxDuration": "4h"}), "viewer", RequestedAccess::Take, Ok(())),
         (json!({}), "admin", RequestedAccess::Take, Err(MissingPermission::Role)),
     ] {
-        assert_eq!(asked(&[rule(changes.clone())], role, ask), expected, "{changes} {role} {ask:?}");
+        assert_eq!(asked(&[rule(changes.clone())], role, access), expected, "{changes} {role} {access:?}");
     }
 }
 
@@ -93,10 +93,10 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
 fn without_a_rule_nothing_is_allowed_and_of_several_one_is_enough() {
     assert_eq!(asked(&[], "viewer", RequestedAccess::Take), Err(MissingPermission::Namespace));
     let rules = [rule(json!({"namespaces": {"names": ["team-b"]}})), rule(json!({"roles": ["x"]})), rule(json!({}))];
-    assert_eq!(asked(&rules, "viewer", FOR_GOOD), Ok(()));
+    assert_eq!(asked(&rules, "viewer", PERMANENT), Ok(()));
     // Two rules are not combined: one has the project, the other the role.
     let halves = [rule(json!({"roles": ["x"]})), rule(json!({"projects": [IDENTITY]}))];
-    assert_eq!(asked(&halves, "viewer", FOR_GOOD), Err(MissingPermission::Role));
+    assert_eq!(asked(&halves, "viewer", PERMANENT), Err(MissingPermission::Role));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn labels_are_compared_as_kubernetes_does() {
     ] {
         let rules = [rule(json!({"namespaces": {"selector": selector}}))];
         let (has, shown) = (labels(has.clone()), has);
-        let found = allowed(&rules, Namespace { name: "team-a", labels: Some(&has) }, PLACE, "viewer", FOR_GOOD);
+        let found = allowed(&rules, Namespace { name: "team-a", labels: Some(&has) }, PLACE, "viewer", PERMANENT);
         assert_eq!(found, if fits { Ok(()) } else { Err(MissingPermission::Namespace) }, "{selector} on {shown}");
     }
 }
@@ -138,9 +138,9 @@ fn labels_are_compared_as_kubernetes_does() {
 fn labels_that_arent_known_yet_allow_nothing_and_are_waited_for_only_where_they_decide() {
     let selector = json!({"selector": {"matchLabels": {"team": "a"}}});
     let by_label = rule(json!({"namespaces": selector}));
-    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", FOR_GOOD), Err(MissingPermission::Labels));
-    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", FOR_GOOD), Err(MissingPermission::Namespace));
-    assert_eq!(asked(&[by_label, rule(json!({}))], "viewer", FOR_GOOD), Ok(()));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", PERMANENT), Err(MissingPermission::Labels));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", PERMANENT), Err(MissingPermission::Namespace));
+    assert_eq!(asked(&[by_label, rule(json!({}))], "viewer", PERMANENT), Ok(()));
 }
 
 #[test]
@@ -212,24 +212,28 @@ fn every_role_of_an_object_needs_a_rule() {
 
 #[test]
 fn a_refusal_says_which_rule_is_missing() {
-    let refused = |changes: Value, role: &str, ask| governed(&[rule(changes)]).asks(role, ask).unwrap_err().message;
+    let refused =
+        |changes: Value, role: &str, access| governed(&[rule(changes)]).check(role, access).unwrap_err().message;
     let team = "ClusterMembershipProvider \"central\" has no allow rule for namespace \"team-a\"";
-    let ask = "ask those who maintain the provider object for one, or name another";
+    let advice = "ask the maintainers of the provider object for one, or name another";
     let there = format!("Identity {IDENTITY} in project {PROJECT}");
-    assert_eq!(refused(json!({"namespaces": {"names": []}}), "viewer", FOR_GOOD), format!("{team}: {ask}"));
-    assert_eq!(refused(json!({"projects": []}), "viewer", FOR_GOOD), format!("{team} with project {PROJECT}: {ask}"));
+    assert_eq!(refused(json!({"namespaces": {"names": []}}), "viewer", PERMANENT), format!("{team}: {advice}"));
     assert_eq!(
-        refused(json!({"subjectKinds": ["Group"]}), "viewer", FOR_GOOD),
-        format!("{team} with the subject kind Identity in project {PROJECT}: {ask}")
-    );
-    assert_eq!(refused(json!({"subjects": ["x"]}), "viewer", FOR_GOOD), format!("{team} with {there}: {ask}"));
-    assert_eq!(
-        refused(json!({"roles": ["x"]}), "viewer", FOR_GOOD),
-        format!("{team} with role \"viewer\" for {there}: {ask}")
+        refused(json!({"projects": []}), "viewer", PERMANENT),
+        format!("{team} with project {PROJECT}: {advice}")
     );
     assert_eq!(
-        refused(json!({"maxDuration": "36h"}), "viewer", FOR_GOOD),
-        format!("{team} with role \"viewer\" for good: set its temporary to at most 1d12h, or ask for one")
+        refused(json!({"subjectKinds": ["Group"]}), "viewer", PERMANENT),
+        format!("{team} with the subject kind Identity in project {PROJECT}: {advice}")
+    );
+    assert_eq!(refused(json!({"subjects": ["x"]}), "viewer", PERMANENT), format!("{team} with {there}: {advice}"));
+    assert_eq!(
+        refused(json!({"roles": ["x"]}), "viewer", PERMANENT),
+        format!("{team} with role \"viewer\" for {there}: {advice}")
+    );
+    assert_eq!(
+        refused(json!({"maxDuration": "36h"}), "viewer", PERMANENT),
+        format!("{team} with role \"viewer\" permanently: set its temporary to at most 1d12h, or ask for one")
     );
     assert_eq!(
         refused(json!({"maxDuration": "4h"}), "viewer", hours(5)),
@@ -262,7 +266,7 @@ fn any_rule() -> impl Strategy<Value = AllowRule> {
     )
 }
 
-fn any_ask() -> impl Strategy<Value = RequestedAccess> {
+fn any_access() -> impl Strategy<Value = RequestedAccess> {
     let grant = (prop::option::of(0_i64..9), any::<bool>()).prop_map(|(hours, has_end)| RequestedAccess::Grant {
         length: hours.map(SignedDuration::from_hours),
         has_expiration_time: hours.is_some() && has_end,
@@ -273,35 +277,35 @@ fn any_ask() -> impl Strategy<Value = RequestedAccess> {
 proptest! {
     #[test]
     fn a_rule_more_never_allows_less_and_their_order_says_nothing(
-        rules in prop::collection::vec(any_rule(), 0..5), more in any_rule(), ask in any_ask(),
+        rules in prop::collection::vec(any_rule(), 0..5), more in any_rule(), access in any_access(),
         project in prop::sample::select(vec!["p1", "p2", "p3"]), labelled in any::<bool>(),
     ) {
         let labels = BTreeMap::from([("team".to_owned(), if labelled { "a" } else { "b" }.to_owned())]);
         let namespace = Namespace { name: "team-a", labels: Some(&labels) };
         let place = ResolvedTarget { project_id: Some(project), ..PLACE };
-        let before = allowed(&rules, namespace, place, "viewer", ask);
+        let before = allowed(&rules, namespace, place, "viewer", access);
         let mut with_more = rules.clone();
         with_more.push(more);
-        let after = allowed(&with_more, namespace, place, "viewer", ask);
+        let after = allowed(&with_more, namespace, place, "viewer", access);
         prop_assert!(before.is_err() || after.is_ok());
         let reversed: Vec<AllowRule> = rules.iter().rev().cloned().collect();
-        prop_assert_eq!(&before, &allowed(&reversed, namespace, place, "viewer", ask));
+        prop_assert_eq!(&before, &allowed(&reversed, namespace, place, "viewer", access));
         // Unknown labels never allow anything that known labels would not allow.
-        let unknown = allowed(&rules, Namespace { labels: None, ..namespace }, place, "viewer", ask);
+        let unknown = allowed(&rules, Namespace { labels: None, ..namespace }, place, "viewer", access);
         prop_assert!(unknown.is_err() || before.is_ok());
     }
 
     #[test]
     fn a_message_depends_on_no_rule_of_another_namespace(
-        rules in prop::collection::vec(any_rule(), 0..5), ask in any_ask(), role in prop::sample::select(vec!["viewer", "owner"]),
+        rules in prop::collection::vec(any_rule(), 0..5), access in any_access(), role in prop::sample::select(vec!["viewer", "owner"]),
     ) {
         let labels = BTreeMap::new();
         let namespace = Namespace { name: "team-a", labels: Some(&labels) };
         let own: Vec<AllowRule> = rules.iter().filter(|rule| rule.namespaces.have(namespace) == Some(true)).cloned().collect();
-        let told = |rules| Governed { namespace, ..governed(rules) }.asks(role, ask).map_err(|refusal| refusal.message);
-        prop_assert_eq!(told(&rules), told(&own));
+        let message = |rules| Governed { namespace, ..governed(rules) }.check(role, access).map_err(|refusal| refusal.message);
+        prop_assert_eq!(message(&rules), message(&own));
         let named: BTreeSet<&str> = ["team-b", "p1", "p2", "admin"].into();
-        if let Err(message) = told(&rules) {
+        if let Err(message) = message(&rules) {
             prop_assert!(named.iter().all(|name| !message.contains(name)), "{}", message);
         }
     }

@@ -1,4 +1,4 @@
-//! The words of refusals, in all generations and for all kinds, and what they come to.
+//! The messages of refusals, in all generations and for all kinds, and what they mean.
 
 use super::{Meaning, Operation, RequestContext};
 use crate::api::SubjectKind;
@@ -6,7 +6,7 @@ use crate::provider::Error;
 use crate::provider::http::Response;
 use crate::provider::infisical::{BUILT_IN_ROLES, NO_ACCESS};
 
-/// What a kind of subject is called, in sentences, among the permissions of a role and in the dashboard.
+/// The names of a kind of subject: in messages, among the permissions of a role and in the dashboard.
 struct SubjectTerms {
     noun: &'static str,
     permission: &'static str,
@@ -23,23 +23,23 @@ fn terms(kind: SubjectKind) -> SubjectTerms {
     }
 }
 
-/// An answer with what it says and what was asked.
+/// A response with its message and the request.
 pub(crate) struct ErrorMessages<'a> {
     pub(crate) answer: &'a Response,
     pub(crate) asked: &'a RequestContext<'a>,
     pub(crate) error: String,
-    pub(crate) said: String,
+    pub(crate) text: String,
 }
 
 impl ErrorMessages<'_> {
     /// The body has the wrong form.
     pub(crate) fn invalid(&self) -> Meaning {
         if self.asked.operation == Operation::FindProject {
-            // Whatever it takes for no slug.
+            // It isn't considered a slug.
             return Meaning::NoSuchName;
         }
-        // Users before October 2025, where an empty list is told both (user-memberships.json, "update: no roles").
-        if self.speaks_of_a_permanent_role() && !self.said.contains("at least 1 element") {
+        // Users before October 2025, where an empty list has both messages (user-memberships.json, "update: no roles").
+        if self.is_about_a_permanent_role() && !self.text.contains("at least 1 element") {
             return self.only_temporary();
         }
         Meaning::Other(self.rejected(""))
@@ -48,12 +48,12 @@ impl ErrorMessages<'_> {
     pub(crate) fn forbidden(&self) -> Meaning {
         let RequestContext { operation, kind, project, .. } = *self.asked;
         let begins = |words: &[&str], text: &str| words.iter().any(|words| text.starts_with(words));
-        // Before October 2025, for a membership id that the project hasn't (user-memberships.json, "update: unknown
-        // membership").
-        if operation == Operation::Replace && kind == SubjectKind::User && self.said.starts_with("Forbidden member") {
+        // Before October 2025, for a membership id that the project doesn't have (user-memberships.json, "update:
+        // unknown membership").
+        if operation == Operation::Replace && kind == SubjectKind::User && self.text.starts_with("Forbidden member") {
             return self.not_member();
         }
-        if begins(&NOT_IN_PROJECT, &self.error) || begins(&NOT_IN_PROJECTS, &self.said) {
+        if begins(&NOT_IN_PROJECT, &self.error) || begins(&NOT_IN_PROJECTS, &self.text) {
             let error = Error::ProjectNotFound {
                 gone: false,
                 message: format!(
@@ -61,56 +61,56 @@ impl ErrorMessages<'_> {
                      check it, and add the identity under Access Control → Machine Identities"
                 ),
             };
-            // A slug isn't an id to ask for, and what the project answers has been asked for.
+            // A slug isn't an id that can be requested, and the project itself has already been requested.
             let is_decided = matches!(operation, Operation::FindProject | Operation::LookAtProject);
             return if is_decided { Meaning::Other(error) } else { Meaning::Unclear(error) };
         }
         let error = self.lacks_a_right();
         match self.error.as_str() {
-            // Reading grants nothing, so that it is never refused for that.
-            "ForbiddenError" if operation.reads() || self.said.starts_with("This ") => Meaning::Unclear(error),
+            // Reading grants nothing, so that it is never refused for this reason.
+            "ForbiddenError" if operation.reads() || self.text.starts_with("This ") => Meaning::Unclear(error),
             "PermissionBoundaryError" | "ForbiddenError" if operation == Operation::Remove => Meaning::LockedOut(error),
             _ => Meaning::Other(error),
         }
     }
 
-    /// The caller lacks a right.
+    /// The caller lacks a permission.
     fn lacks_a_right(&self) -> Error {
         let RequestContext { operation, kind, project, subject, .. } = *self.asked;
-        let (said, SubjectTerms { permission, noun, .. }) = (&self.said, terms(kind));
+        let (text, SubjectTerms { permission, noun, .. }) = (&self.text, terms(kind));
         let message = match (self.error.as_str(), operation) {
             // The privilege system of March 2025 (docs/reference/infisical.md, "A server of June 2025").
-            ("PermissionBoundaryError", _) if said.contains("missing permission") => {
+            ("PermissionBoundaryError", _) if text.contains("missing permission") => {
                 return Error::MayNotGrant {
                     message: format!(
-                        "the operator's identity may not grant any role in project {project} (Infisical: {said}): give it \
+                        "the operator's identity may not grant any role in project {project} (Infisical: {text}): give it \
                          Grant Privileges on {permission} under Access Control → Roles (Assign Role on newer servers), or \
                          the role Admin"
                     ),
                 };
             }
             ("PermissionBoundaryError", _) => format!(
-                "the operator's identity may not grant {} in project {project} (Infisical: {said}): nobody may give \
-                 more than they have; give it these rights too, or the permission Grant Privileges on {permission} \
+                "the operator's identity may not grant {} in project {project} (Infisical: {text}): an identity may grant \
+                 only what it has; give it these permissions too, or the permission Grant Privileges on {permission} \
                  (Assign Role on newer servers)",
                 self.roles()
             ),
             ("ForbiddenError", operation) if !operation.reads() => format!(
-                "the operator's identity may not grant {} in project {project} (Infisical: {said}): nobody may give \
-                 more than they have; give it these rights too",
+                "the operator's identity may not grant {} in project {project} (Infisical: {text}): an identity may grant \
+                 only what it has; give it these permissions too",
                 self.roles()
             ),
             (_, Operation::FindSubject) if kind != SubjectKind::User => format!(
-                "the operator's identity may not look up {noun} {subject:?} in the organization (Infisical: {said}): give \
+                "the operator's identity may not look up {noun} {subject:?} in the organization (Infisical: {text}): give \
                  it the organization role Member, or write subject.id instead of subject.name"
             ),
             (_, Operation::Invite) => format!(
-                "the operator's identity may not add user {subject:?} to project {project} (Infisical: {said}): give it \
+                "the operator's identity may not add user {subject:?} to project {project} (Infisical: {text}): give it \
                  Create on Users under Access Control → Roles; for a user who is new to the organization it needs the \
                  organization role Admin too"
             ),
             _ => format!(
-                "the operator's identity lacks a permission in project {project} (Infisical: {said}): give it Read, \
+                "the operator's identity lacks a permission in project {project} (Infisical: {text}): give it Read, \
                  Create, Edit and Delete on {permission}, and Assign Role (Grant Privileges on older servers), under \
                  Access Control → Roles"
             ),
@@ -123,13 +123,13 @@ impl ErrorMessages<'_> {
         if self.error.starts_with("Custom permission") {
             return self.locked_out();
         }
-        // The caller holds the literal `custom`, which is no role (user-memberships.json, "the user with the literal
+        // The caller holds the literal `custom`, which is not a role (user-memberships.json, "the user with the literal
         // custom reads").
         if self.error.starts_with("The permission was not found") {
             return Meaning::Other(Error::Forbidden {
                 message: format!(
-                    "whoever the operator signs in as has a broken role in project {project} (Infisical: {}): give it a \
-                     role that exists under Access Control",
+                    "the identity that the operator signs in as has a broken role in project {project} (Infisical: {}): give \
+                     it a role that exists under Access Control",
                     self.error
                 ),
             });
@@ -137,15 +137,15 @@ impl ErrorMessages<'_> {
         if operation == Operation::FindProject {
             return Meaning::NoSuchName;
         }
-        // October 2024 says it of the paths of groups only (group-memberships.json, "unknown project: list").
-        if self.said.starts_with("Project with") || self.said.starts_with("Failed to find project with ID") {
-            // Access is taken for gone on this word, so it must be about this very project.
-            let gone = self.said.to_lowercase().contains(&project.to_lowercase());
+        // October 2024 responds with it on the paths of groups only (group-memberships.json, "unknown project: list").
+        if self.text.starts_with("Project with") || self.text.starts_with("Failed to find project with ID") {
+            // Access counts as gone because of this message, so it must be about this project.
+            let gone = self.text.to_lowercase().contains(&project.to_lowercase());
             let message =
                 format!("project {project} does not exist (Infisical): check the id under Project Settings → Overview");
             return Meaning::Other(Error::ProjectNotFound { gone, message });
         }
-        if ROLE_NOT_FOUND.iter().any(|words| self.said.starts_with(words)) {
+        if ROLE_NOT_FOUND.iter().any(|words| self.text.starts_with(words)) {
             return Meaning::Other(self.role_not_found());
         }
         match operation {
@@ -159,33 +159,33 @@ impl ErrorMessages<'_> {
 
     pub(crate) fn bad_request(&self) -> Meaning {
         let RequestContext { project, subject, kind, .. } = *self.asked;
-        let says = |text: &str| self.said.contains(text);
-        if says("already a member") || says("already exists in project") {
+        let has = |part: &str| self.text.contains(part);
+        if has("already a member") || has("already exists in project") {
             let noun = terms(kind).noun;
             let message = format!("{noun} {subject} is a member of project {project} already (Infisical)");
             Meaning::AlreadyMember(Error::Changed { message })
-        } else if says("doesn't have membership") || says("Group details not found") {
+        } else if has("doesn't have membership") || has("Group details not found") {
             self.not_member()
-        } else if says("missing organization membership") || says("not part of organization") {
+        } else if has("missing organization membership") || has("not part of organization") {
             Meaning::Other(self.subject_not_found())
-        } else if self.speaks_of_a_permanent_role() {
+        } else if self.is_about_a_permanent_role() {
             self.only_temporary()
         } else {
-            let hint = HINTS.iter().find(|(words, _)| says(words)).map_or("", |(_, hint)| hint);
+            let hint = HINTS.iter().find(|(words, _)| has(words)).map_or("", |(_, hint)| hint);
             Meaning::Other(self.rejected(hint))
         }
     }
 
     /// `Identity must have at least one permanent role`, `At least one long lived role is required`.
-    fn speaks_of_a_permanent_role(&self) -> bool {
-        let said = self.said.to_lowercase();
-        said.contains("at least one") && (said.contains("permanent") || said.contains("long lived"))
+    fn is_about_a_permanent_role(&self) -> bool {
+        let text = self.text.to_lowercase();
+        text.contains("at least one") && (text.contains("permanent") || text.contains("long lived"))
     }
 
     fn not_member(&self) -> Meaning {
         let RequestContext { kind, project, subject, .. } = self.asked;
         let noun = terms(*kind).noun;
-        let message = format!("{noun} {subject} is not a member of project {project} (Infisical: {})", self.said);
+        let message = format!("{noun} {subject} is not a member of project {project} (Infisical: {})", self.text);
         Meaning::NotMember(Error::Changed { message })
     }
 
@@ -193,15 +193,15 @@ impl ErrorMessages<'_> {
         Meaning::OnlyTemporary(self.rejected(&format!(": it needs a permanent role beside them, as {NO_ACCESS}")))
     }
 
-    /// Somebody holds the literal `custom`: the member that is to be removed, otherwise the caller.
+    /// The member that is to be removed, or otherwise the caller, holds the literal `custom`.
     fn locked_out(&self) -> Meaning {
         let RequestContext { operation, kind, project, subject, .. } = self.asked;
         let removed = *operation == Operation::Remove && *kind == SubjectKind::Identity;
         let whom = if removed { *subject } else { "the operator's own" };
         let error = Error::Forbidden {
             message: format!(
-                "{whom} identity has the role \"custom\" in project {project}, which locks it out (Infisical): take that \
-                 role away under Access Control → Machine Identities"
+                "{whom} identity has the role \"custom\" in project {project}, which locks it out (Infisical): remove that \
+                 role under Access Control → Machine Identities"
             ),
         };
         if removed { Meaning::LockedOut(error) } else { Meaning::Other(error) }
@@ -215,7 +215,7 @@ impl ErrorMessages<'_> {
             message: format!(
                 "{noun} {subject} does not exist in the organization (Infisical: {}): check the id under Organization → \
                  Access Control → {page}",
-                self.said
+                self.text
             ),
         }
     }
@@ -231,12 +231,12 @@ impl ErrorMessages<'_> {
         Error::RoleNotFound { role, message: format!("{what}: check the slug under Access Control → Roles{case}") }
     }
 
-    /// The role that the server says is missing: `Specified role was not found: x` in October 2024, `Specified roles
-    /// 'x' was not found…` now. Where it names none of those sent, the only one that may be missing.
+    /// The role that the server reports as missing: `Specified role was not found: x` in October 2024, `Specified roles
+    /// 'x' was not found…` now. If it names none of those sent, the only one that may be missing.
     fn missing_role(&self) -> Option<String> {
         let sent = self.asked.roles;
-        let quoted = self.said.split('\'').nth(1);
-        let last = self.said.strip_prefix("Specified role was not found:");
+        let quoted = self.text.split('\'').nth(1);
+        let last = self.text.strip_prefix("Specified role was not found:");
         let named: Vec<&str> = quoted.or(last).unwrap_or_default().split(',').map(str::trim).collect();
         if let Some(role) = sent.iter().find(|role| named.contains(&role.trim())) {
             return Some(role.clone());
@@ -247,12 +247,12 @@ impl ErrorMessages<'_> {
 
     pub(crate) fn rejected(&self, hint: &str) -> Error {
         let RequestContext { project, .. } = self.asked;
-        let said = if self.said.is_empty() { &self.error } else { &self.said };
+        let text = if self.text.is_empty() { &self.error } else { &self.text };
         Error::Rejected {
             message: format!(
                 "Infisical refuses the request for project {project} ({} {}){hint}",
                 self.answer.status,
-                self.answer.filtered(said)
+                self.answer.filtered(text)
             ),
         }
     }
@@ -263,26 +263,27 @@ impl ErrorMessages<'_> {
     }
 }
 
-/// What is said of the removal of the caller's own membership.
+/// The message for the removal of the caller's own membership.
 pub(crate) const OWN_MEMBERSHIP: &str = "your own membership";
 
-/// Whether a refusal is of an identity that the project manages itself.
+/// Whether the refusal is about an identity that the project manages itself.
 pub(crate) fn is_of_a_project(refused: &str) -> bool {
     HINTS.iter().any(|(words, hint)| *hint == OF_A_PROJECT && refused.contains(words))
 }
 
-/// How the names of errors begin that are answered to a caller who isn't in the project, or, before October 2025, where
-/// there is no such project.
+/// The beginnings of the error names for a caller who isn't in the project, or, before October 2025, for a missing
+/// project.
 const NOT_IN_PROJECT: [&str; 3] = ["Identity is not a member of", "User not a part of", "You are not member of"];
-/// The same of messages, to an invitation.
+/// The same for messages, in response to an invitation.
 const NOT_IN_PROJECTS: [&str; 1] = ["Access denied to one or more"];
 
-/// How the messages begin that speak of a role: `Specified role was not found: x`, `Specified roles 'x' was not found…`,
-/// `Custom project roles not found`, `Custom role/s not found: `, `One or more custom (project) roles not found`.
+/// The beginnings of the messages about a role: `Specified role was not found: x`, `Specified roles 'x' was not
+/// found…`, `Custom project roles not found`, `Custom role/s not found: `, `One or more custom (project) roles not
+/// found`.
 const ROLE_NOT_FOUND: [&str; 4] = ["Specified role", "Custom project role", "Custom role", "One or more custom"];
 
-/// What to do about requests that are refused for good, by words of the answer (docs/reference/infisical.md, "Errors";
-/// `backend/src/services/membership/membership-fns.ts` and the three `project-membership-…-factory.ts`).
+/// What to do about requests that are refused permanently, by words of the response (docs/reference/infisical.md,
+/// "Errors"; `backend/src/services/membership/membership-fns.ts` and the three `project-membership-…-factory.ts`).
 const HINTS: [(&str, &str); 11] = [
     ("Temporary access is not available", PLAN),
     ("rbac", PLAN),

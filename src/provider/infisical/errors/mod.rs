@@ -1,6 +1,6 @@
-//! What a refusal means. Servers of different ages say the same in different words (docs/reference/infisical.md,
-//! "Errors" and "A server of June 2025"); here they become one reason. What is compared is what is the same in all of
-//! them: the status, the error's name, what was asked for, and how a sentence begins.
+//! What a refusal means. Server versions word the same refusal differently (docs/reference/infisical.md, "Errors" and
+//! "A server of June 2025"); here they become one reason. Only what is the same in all versions is compared: the
+//! status, the error's name, the request, and how the message begins.
 
 mod messages;
 
@@ -12,7 +12,7 @@ use crate::provider::error::Effect;
 use crate::provider::http::Response;
 use messages::ErrorMessages;
 
-/// What was asked for.
+/// The operation that was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// All members of the project.
@@ -45,14 +45,14 @@ impl Operation {
     }
 }
 
-/// Whom a request was about, for its classification and messages.
+/// What a request was about, for its classification and messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestContext<'a> {
     pub(crate) operation: Operation,
     pub(crate) kind: SubjectKind,
-    /// The project's id, or the slug that is looked for.
+    /// The project's id, or the slug that is looked up.
     pub(crate) project: &'a str,
-    /// The subject's id, or the name that is looked for.
+    /// The subject's id, or the name that is looked up.
     pub(crate) subject: &'a str,
     /// The roles that were sent.
     pub(crate) roles: &'a [String],
@@ -65,16 +65,16 @@ pub(crate) enum Meaning {
     NoRoute,
     /// POST: there is a membership.
     AlreadyMember(Error),
-    /// PATCH, DELETE, GET: there is none, or the subject is unknown.
+    /// PATCH, DELETE, GET: there is no membership, or the subject is unknown.
     NotMember(Error),
     /// There is no project with this slug.
     NoSuchName,
-    /// DELETE: the member has a row of the literal `custom`, or more rights than the caller, and can't be removed before
-    /// a PATCH has taken its roles away.
+    /// DELETE: the member has a row of the literal `custom`, or more permissions than the caller, and can't be removed
+    /// before a PATCH has removed its roles.
     LockedOut(Error),
     /// The list needs a permanent role.
     OnlyTemporary(Error),
-    /// What the project itself answers decides what this means; otherwise it is this.
+    /// A read of the project decides what this means; otherwise it is this error.
     Unclear(Error),
     /// Everything else.
     Other(Error),
@@ -107,7 +107,7 @@ impl From<Meaning> for Error {
     }
 }
 
-/// A failure of the server or of what stands before it, whatever was asked for.
+/// A failure of the server or of a proxy in front of it, for any request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServerFailure {
     /// Too many requests.
@@ -120,15 +120,15 @@ pub(crate) enum ServerFailure {
     Nonsense,
 }
 
-/// The body of an error. `message` is a text, or for validation a list of issues; [`Response::said`] reads both.
+/// The body of an error. `message` is a text, or for validation a list of issues; [`Response::error_text`] reads both.
 #[derive(Deserialize)]
 struct ErrorBody {
     error: String,
 }
 
-/// Whether the answer is a failure, not a refusal.
+/// Whether the response is a failure, not a refusal.
 pub(crate) fn failure(answer: &Response) -> Option<ServerFailure> {
-    // October 2024 answers too many requests with 500 (rate-limit.json, "GET list, request 61").
+    // October 2024 responds to too many requests with 500 (rate-limit.json, "GET list, request 61").
     if answer.status == 429 || (answer.status == 500 && answer.retry_after.is_some()) {
         return Some(ServerFailure::RateLimited);
     }
@@ -137,14 +137,14 @@ pub(crate) fn failure(answer: &Response) -> Option<ServerFailure> {
     }
     match error_of(answer).as_deref() {
         None => Some(ServerFailure::Nonsense),
-        // With a space: the words of the HTTP framework. A missing thing is `NotFound` (docs/reference/infisical.md,
+        // With a space: the message of the HTTP framework. A missing thing is `NotFound` (docs/reference/infisical.md,
         // "Three generations of the identity-membership path").
         Some("Not Found") if answer.status == 404 => Some(ServerFailure::NoRoute),
         Some(_) => None,
     }
 }
 
-/// The name that a refusal has.
+/// The name of a refusal.
 pub(crate) fn error_of(answer: &Response) -> Option<String> {
     serde_json::from_slice::<ErrorBody>(&answer.body).ok().map(|body| body.error)
 }
@@ -160,8 +160,8 @@ pub(crate) fn failed(failure: ServerFailure, answer: &Response) -> Error {
 }
 
 /// [`Error::Unauthorized`] where the access token isn't accepted (any more): bad, expired or malformed 403, revoked,
-/// missing or at its end 401 (docs/reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in
-/// October 2024.
+/// missing or expired 401 (docs/reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in October
+/// 2024.
 pub(crate) fn token(answer: &Response) -> Option<Error> {
     let error = error_of(answer)?;
     let refused = match answer.status {
@@ -173,12 +173,12 @@ pub(crate) fn token(answer: &Response) -> Option<Error> {
         message: format!(
             "Infisical at {} refuses the access token ({}): check the credential and its trusted addresses",
             answer.context.endpoint,
-            answer.said()
+            answer.error_text()
         ),
     })
 }
 
-/// Reads an answer that isn't a success and doesn't speak of the token.
+/// Interprets a response that isn't a success and isn't about the token.
 pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Meaning {
     let error = error_of(answer).unwrap_or_default();
     // October 2024 (name-resolution.json, "project by unknown slug").
@@ -190,7 +190,7 @@ pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Meaning {
         Some(failure) => return Meaning::Other(failed(failure, answer)),
         None => {}
     }
-    let words = ErrorMessages { answer, asked, error, said: answer.said() };
+    let words = ErrorMessages { answer, asked, error, text: answer.error_text() };
     match answer.status {
         _ if words.error == "ValidationFailure" => words.invalid(),
         403 => words.forbidden(),
@@ -200,7 +200,7 @@ pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Meaning {
     }
 }
 
-/// [`Error::RateLimited`] with the wait that the server named.
+/// [`Error::RateLimited`] with the wait that the server requested.
 fn rate_limited(answer: &Response) -> Error {
     let wait = answer.retry_after.map_or_else(String::new, |wait| format!(", to wait {} s", wait.as_secs()));
     Error::RateLimited {
@@ -214,9 +214,10 @@ fn rate_limited(answer: &Response) -> Error {
 
 /// [`Error::Unreachable`] of a 5xx.
 fn broken(answer: &Response) -> Error {
-    // PATCH and DELETE answer 500 also for an identity that doesn't exist (issue #7255), and PATCH where it met a DELETE.
+    // PATCH and DELETE also return 500 for an identity that doesn't exist (issue #7255), and PATCH if it collides with
+    // a DELETE.
     let effect = answer.context.effect_unknown();
-    answer.context.unreachable(&format!("answered {}: {}", answer.status, answer.said()), effect)
+    answer.context.unreachable(&format!("answered {}: {}", answer.status, answer.error_text()), effect)
 }
 
 /// A write that followed one that was carried out: its failure leaves neither the old state nor the new one.
@@ -234,18 +235,18 @@ pub(crate) fn is_of_ourselves(refused: &Error) -> bool {
     refused.to_string().contains(messages::OWN_MEMBERSHIP)
 }
 
-/// Why a membership that gives no access any more is kept, for events.
+/// Why a membership that no longer gives access is kept, for events.
 pub(crate) fn why_kept(refused: &Error) -> &'static str {
     match refused {
         Error::Forbidden { .. } | Error::MayNotGrant { .. } => {
             "the operator's identity may not remove it: give it Delete under Access Control → Roles, or remove the \
-             membership by hand"
+             membership manually"
         }
         refused if messages::is_of_a_project(&refused.to_string()) => {
             "Infisical doesn't remove the membership of an identity that the project manages itself: delete the identity \
              in the project, under Access Control → Machine Identities"
         }
-        _ => "Infisical refuses to remove it, as the operator's log says: remove it by hand",
+        _ => "Infisical refuses to remove it, as the operator's log shows: remove it manually",
     }
 }
 

@@ -13,8 +13,8 @@ use crate::provider::infisical::ids::subject_id;
 use crate::provider::infisical::wire;
 use crate::provider::session::PermitUse;
 
-/// How many memberships of one subject are removed under one permit. Concurrent POSTs make as many as there are of
-/// them (concurrency.json, `post_the_same_identity_8_times`).
+/// How many memberships of one subject are removed under one permit. Concurrent POSTs create one each
+/// (concurrency.json, `post_the_same_identity_8_times`).
 const MOST: usize = 32;
 
 /// The memberships of one identity or group in one project, to be written under one permit.
@@ -37,7 +37,7 @@ impl<'a> Membership<'a> {
         Ok(Self { infisical, permit_use, kind, project, subject: subject_id(kind, &target.subject_id)? })
     }
 
-    /// Carries out a change. What a removal came to is said of [`Change::Remove`] alone.
+    /// Carries out a change. The result of a removal is reported for [`Change::Remove`] only.
     pub(crate) async fn apply(&self, change: &Change) -> Result<Removal, Error> {
         match change {
             Change::Create(entries) => self.create(entries).await?,
@@ -61,10 +61,10 @@ impl<'a> Membership<'a> {
         }
     }
 
-    /// DELETE until there is none, then one POST. Never a PATCH: it would write one of them, and maybe not the one that
-    /// counts (docs/reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
+    /// DELETE until there is none, then one POST. Never a PATCH: it would write one of them, possibly not the one in
+    /// effect (docs/reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
     async fn recreate(&self, entries: &[Entry]) -> Result<(), Error> {
-        // What can't be sent is found out before anything is taken away.
+        // A list that can't be sent is detected before anything is removed.
         let items = wire::items(entries)?;
         let written = match self.remove().await? {
             Removal::Gone | Removal::Absent => self.one().post(&items).await,
@@ -73,7 +73,7 @@ impl<'a> Membership<'a> {
         written.map_err(|refusal| errors::after_a_write(refusal.into()))
     }
 
-    /// Takes all memberships away. That there is none is as good.
+    /// Removes all memberships. It is also a success if there is none.
     async fn remove(&self) -> Result<Removal, Error> {
         let mut written = false;
         for _ in 0..MOST {
@@ -96,9 +96,9 @@ impl<'a> Membership<'a> {
         self.infisical.found(Family::Members(self.kind)) == Some(Generation::G3)
     }
 
-    /// Current servers answer the removal of an identity that doesn't exist with 500 (issue #7255), and October 2024 that
-    /// of a membership without roles with 403 (identity-extras.json, "delete"): whether there is a membership that
-    /// gives anything is then asked for. Otherwise `error` stands.
+    /// Current servers respond to the removal of an identity that doesn't exist with 500 (issue #7255), and October
+    /// 2024 to that of a membership without roles with 403 (identity-extras.json, "delete"): a read then shows whether
+    /// there is a membership that grants anything. Otherwise it is `error`.
     async fn absent_all_the_same(&self, error: Error) -> Result<Removal, Error> {
         match error {
             Error::Unreachable { effect: Effect::Unknown, .. } | Error::ProjectNotFound { gone: false, .. } => {
@@ -111,8 +111,9 @@ impl<'a> Membership<'a> {
         }
     }
 
-    /// There is a membership although none is listed. Usually somebody was faster: `changed`. But a membership that was
-    /// created with an empty list is never listed and can only be repaired (identity-extras.json, "create again").
+    /// There is a membership although none is listed. Usually another writer was faster: `changed`. But a membership
+    /// that was created with an empty list is never listed and can only be repaired (identity-extras.json, "create
+    /// again").
     async fn repair(&self, entries: &[Entry], changed: Error) -> Result<(), Error> {
         match self.one().get().await {
             Err(Meaning::NotMember(_)) => Ok(self.one().patch(&wire::items(entries)?).await?),

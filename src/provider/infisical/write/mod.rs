@@ -43,22 +43,22 @@ pub(crate) async fn apply(
     Ok(Receipt { version: None, kept: removed.kept() })
 }
 
-/// What every write answers, by kind, verb and generation. Nothing of it is needed but that it is this and no web page:
-/// the roles in it are those that the request sent, not those that stand afterwards.
+/// The response to a write, by kind, verb and generation. It is only checked to be this and not a web page: its roles
+/// are those of the request, not those that are in force afterwards.
 #[derive(Deserialize)]
 pub(crate) struct WriteResponse {
     #[serde(rename = "roles", alias = "identityMembership", alias = "groupMembership", alias = "membership")]
     _written: IgnoredAny,
 }
 
-/// What became of a membership that was to be removed.
+/// The result of the removal of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removal {
     /// The server has removed it.
     Gone,
-    /// The server says that there was none.
+    /// The server reports that there was none.
     Absent,
-    /// It stays, without access, for this reason.
+    /// It remains, without access, for this reason.
     Kept(&'static str),
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct MembershipWrite<'a> {
     pub(crate) project: &'a str,
     /// The subject's id.
     pub(crate) subject: &'a str,
-    /// What the path names: the subject's id, of users the membership's own.
+    /// The id in the path: the subject's, but for users the membership's own.
     pub(crate) id: &'a str,
 }
 
@@ -101,18 +101,16 @@ impl MembershipWrite<'_> {
         self.write(Operation::Remove, Method::Delete, None).await
     }
 
-    /// PATCH to the role that gives nothing.
+    /// PATCH to the role that grants nothing.
     pub(crate) async fn empty(&self) -> Result<(), Meaning> {
         self.patch(&wire::items(&[Entry::permanent(NO_ACCESS)])?).await
     }
 
-    /// DELETE. Where the server refuses that permanently, all access is taken away by a PATCH instead.
-    ///
-    /// Seen of identities that a project manages itself, whose removal is refused (docs/reference/infisical.md,
-    /// "Project-scoped identities"), of a row of the literal `custom`, which is in the way of its own removal until a
-    /// PATCH takes it out (identity-extras.json, "delete one with the literal custom"), of members who have more rights
-    /// than the caller, who may take them away all the same (permissions.json, "update admin to no-access"), and of a
-    /// caller who may edit and not delete.
+    /// DELETE. If the server refuses it permanently, a PATCH revokes all access instead. Observed for identities that a
+    /// project manages itself, whose removal is refused (docs/reference/infisical.md, "Project-scoped identities"), for
+    /// a row of the literal `custom`, which prevents its own removal until a PATCH removes it (identity-extras.json,
+    /// "delete one with the literal custom"), for members with more permissions than the caller, who may revoke them
+    /// nevertheless (permissions.json, "update admin to no-access"), and for a caller who may edit and not delete.
     pub(crate) async fn take_away(&self) -> Result<Removal, Meaning> {
         let (refused, is_locked_out) = match self.delete().await {
             Ok(()) => return Ok(Removal::Gone),
@@ -126,7 +124,7 @@ impl MembershipWrite<'_> {
             Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
             Err(refusal) => {
                 let error = Error::from(refusal);
-                // Refused like the removal, it is the removal's refusal that says what to do.
+                // If it is refused like the removal, the removal's refusal explains what to do.
                 return Err(Meaning::Other(if error.retry() == Retry::Terminal { refused } else { error }));
             }
         }
@@ -174,8 +172,8 @@ impl MembershipWrite<'_> {
     }
 }
 
-/// Whether trying again won't help, although the project is there, and another way may. The operator's own membership
-/// isn't to be emptied.
+/// Whether a retry won't help although the project exists, but another way may. The operator's own membership must not
+/// be emptied.
 fn is_permanent(error: &Error) -> bool {
     let is_ours = errors::is_of_ourselves(error);
     error.retry() == Retry::Terminal && !matches!(error, Error::ProjectNotFound { .. }) && !is_ours

@@ -1,5 +1,5 @@
-//! Writing the memberships of users. They are keyed by the membership's own id, which a list tells, and come about by
-//! an invitation only, which mails the user.
+//! Writing the memberships of users. They are keyed by the membership's own id, which a list shows, and are created
+//! only by an invitation, which sends the user mail.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -17,17 +17,17 @@ use crate::provider::infisical::wire::{self, RoleItem};
 use crate::provider::infisical::{Infisical, MEMBER, NO_ACCESS, names, routes};
 use crate::provider::session::PermitUse;
 
-/// How often the list is looked at again while several memberships of a user become one or none. Each time at least
-/// one goes.
+/// How often the list is read again while several memberships of a user become one or none. Each time at least one is
+/// removed.
 const ROUNDS: usize = 32;
 
-/// The answer of an invitation: anyone who is a member already is left out (user-memberships.json, "create again").
+/// The response to an invitation: users who are already members are left out (user-memberships.json, "create again").
 #[derive(Deserialize)]
 struct Invitation {
     memberships: Vec<CreatedMembership>,
 }
 
-/// A membership that was just made.
+/// A membership that was just created.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct CreatedMembership {
@@ -55,7 +55,7 @@ impl UserWrites<'_> {
         Ok(Removal::Absent)
     }
 
-    /// Brings a user in by name, without any rights, and returns its id.
+    /// Invites a user by name, without any permissions, and returns its id.
     pub(crate) async fn invite(&self, name: &str) -> Result<String, Error> {
         self.may_invite(Some(name), name)?;
         let Some(made) = self.add(name).await? else {
@@ -63,7 +63,7 @@ impl UserWrites<'_> {
                 Ok([user]) => Ok(user),
                 Err(_) => Err(Error::Changed {
                     message: format!(
-                        "Infisical says that {name:?} is a member of project {} already, and lists no such user",
+                        "Infisical reports that {name:?} is a member of project {} already, and lists no such user",
                         self.project
                     ),
                 }),
@@ -78,8 +78,8 @@ impl UserWrites<'_> {
         Ok(self.named_or_similar(name).await?.0)
     }
 
-    /// The same, and a name of a user of the project that differs in upper and lower case only. Anyone who is invited by that
-    /// would be another account (user-memberships.json, "…in other letter case").
+    /// The same, and a name of a user of the project that differs only in letter case. An invitation by that name would
+    /// create another account (user-memberships.json, "…in other letter case").
     pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
         let list = self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
         let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
@@ -89,7 +89,7 @@ impl UserWrites<'_> {
             return Ok((listed, similar));
         }
         // October 2024 lists users without their usernames, which may be another than the e-mail; its look-up by
-        // username takes letters as they are (user-memberships.json, "details: other letter case").
+        // username is case-sensitive (user-memberships.json, "details: other letter case").
         let asked = self.asked(Operation::FindSubject, name, &[]);
         let body = json!({ "username": name });
         let request = |generation: Generation| routes::details(generation, self.project).json(&body);
@@ -106,7 +106,7 @@ impl UserWrites<'_> {
         }
     }
 
-    /// POST by name, and PATCH by the id that it answers. Anyone who is found under the name counts only if it is `user`.
+    /// POST by name, and PATCH by the id in its response. A user found under the name counts only if it is `user`.
     async fn create(&self, user: &str, name: Option<&str>, items: &[RoleItem]) -> Result<(), Error> {
         let name = self.may_invite(name, user)?;
         let key = || (self.project.to_owned(), user.to_owned(), name.to_owned());
@@ -134,7 +134,7 @@ impl UserWrites<'_> {
     async fn replace(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
         if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
             match self.one(user, id).patch(items).await {
-                // The membership was made again since it was listed.
+                // The membership was created again since it was listed.
                 Err(Meaning::NotMember(_)) => {}
                 outcome => return Ok(outcome?),
             }
@@ -147,12 +147,12 @@ impl UserWrites<'_> {
         }
     }
 
-    /// Makes one membership with these roles of several, without an invitation: each is PATCHed, so that whichever
-    /// counts gives this and no more, the surplus is removed, and what stays is PATCHed. Today's servers write and
-    /// remove any of a user's memberships, whichever was named (Infisical's
+    /// Replaces several memberships by one with these roles, without an invitation: each is PATCHed, so that the one in
+    /// effect grants this and no more, the surplus is removed, and the remaining one is PATCHed. Today's servers write
+    /// and remove an arbitrary one of a user's memberships, not the one in the path (Infisical's
     /// `backend/src/server/routes/v1/project-membership-router.ts` and `updateMembership` in
-    /// `backend/src/services/membership-user/membership-user-service.ts`); there all of them count, so that removing
-    /// never gives more. So it goes on until the list shows one.
+    /// `backend/src/services/membership-user/membership-user-service.ts`); there all of them are in effect, so that
+    /// removing never grants more. This is repeated until the list shows one.
     async fn make_one(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
         let mut written = false;
         for _ in 0..ROUNDS {
@@ -191,7 +191,7 @@ impl UserWrites<'_> {
         Err(self.infisical.unfinished(&format!("user {user} still has several memberships")))
     }
 
-    /// Takes all memberships away. That there is none is as good.
+    /// Removes all memberships. It is also a success if there is none.
     async fn remove(&self, user: &str) -> Result<Removal, Error> {
         let mut known = self.infisical.take_ids(self.project, user).filter(|ids| !ids.is_empty());
         let mut doubt: Option<Error> = None;
@@ -204,15 +204,16 @@ impl UserWrites<'_> {
                 ([], _) => return Ok(Removal::Gone),
                 (_, Some(error)) => return Err(error),
                 ([_], None) => {}
-                // Where the first alone counts, the next one moves up when it goes: none may give anything then.
+                // If only the first is in effect, the next one takes its place when it is removed: none may grant
+                // anything then.
                 ([..], None) => self.empty_each(user, &ids).await?,
             }
             doubt = match self.remove_each(user, &ids).await {
                 Ok(Removal::Gone) if ids.len() == 1 => return Ok(Removal::Gone),
                 Ok(Removal::Kept(why)) => return Ok(Removal::Kept(why)),
                 Ok(_) => None,
-                // October 2024 answers the removal of a missing membership with 500 (user-memberships.json, "delete
-                // again"), and an answer may be lost: the list says whether it is gone.
+                // October 2024 responds to the removal of a missing membership with 500 (user-memberships.json, "delete
+                // again"), and a response may be lost: the list shows whether it is gone.
                 Err(error) if error.effect() == Effect::Unknown => Some(error),
                 Err(error) => return Err(error),
             };
@@ -230,7 +231,7 @@ impl UserWrites<'_> {
         Ok(())
     }
 
-    /// Takes each of these memberships away. [`Removal::Absent`]: some weren't there any more.
+    /// Removes each of these memberships. [`Removal::Absent`]: some no longer existed.
     async fn remove_each(&self, user: &str, ids: &[String]) -> Result<Removal, Error> {
         let mut removed = Removal::Gone;
         for id in ids {
@@ -242,33 +243,33 @@ impl UserWrites<'_> {
         Ok(removed)
     }
 
-    /// The name to bring in user `who` by, where that is allowed.
+    /// The name to invite user `who` by, if that is allowed.
     fn may_invite<'n>(&self, name: Option<&'n str>, who: &str) -> Result<&'n str, Error> {
         let project = self.project;
         let Some(name) = name.filter(|_| self.infisical.invite_users) else {
             return Err(Error::Rejected {
                 message: format!(
                     "user {who} is not a member of project {project}, and Infisical lets a machine identity add users by \
-                     e-mail only, which mails them: add the user by hand once, or declare subject.name and set \
-                     inviteUsers: true on the provider"
+                     e-mail only, which sends them mail: add the user manually once, or declare subject.name and set \
+                      inviteUsers: true on the provider"
                 ),
             });
         };
-        // Whatever isn't known makes an account: a typo, or the address in other letters (user-memberships.json,
+        // Every unknown name creates an account: a typo, or the address in another letter case (user-memberships.json,
         // "create: an unknown username…", "…in other letter case"). Today's servers refuse both.
         if !name.contains('@') || name.to_lowercase() != name {
             return Err(Error::Rejected {
                 message: format!(
-                    "{name:?} is not a member of project {project}, and nobody is invited to Infisical by such a name: \
-                     write the user's e-mail address in small letters, or add the user by hand once"
+                    "{name:?} is not a member of project {project}, and users can't be invited to Infisical by such a \
+                     name: write the user's e-mail address in lower case, or add the user manually once"
                 ),
             });
         }
         Ok(name)
     }
 
-    /// POST. `None`: anyone who has this name is a member already. On October 2024 the new member is a `member` until the
-    /// PATCH that follows, whatever is asked for (user-memberships.json, "create with roleSlugs").
+    /// POST. `None`: the user with this name is already a member. On October 2024 the new member is a `member` until
+    /// the PATCH that follows, whichever roles are requested (user-memberships.json, "create with roleSlugs").
     async fn add(&self, name: &str) -> Result<Option<CreatedMembership>, Error> {
         let roles = [NO_ACCESS.to_owned()];
         let asked = self.asked(Operation::Invite, name, &roles);
@@ -279,8 +280,8 @@ impl UserWrites<'_> {
         Ok(made.map(|made| CreatedMembership { user_id: normal(&made.user_id), ..made }))
     }
 
-    /// Gives a member that was just made its roles. Where they are refused it is left without any, and stays: to be
-    /// added again would mean to be mailed again. Where even that fails it is removed.
+    /// Grants its roles to a member that was just created. If they are refused, the member is left without any and is
+    /// kept: adding it again would send mail again. If even that fails, it is removed.
     async fn settle(&self, made: &CreatedMembership, items: &[RoleItem]) -> Result<(), Error> {
         let one = self.one(&made.user_id, &made.id);
         let Err(refusal) = one.patch(items).await else {
@@ -296,7 +297,7 @@ impl UserWrites<'_> {
         Err(self.left_behind(made, &error.to_string()))
     }
 
-    /// Removes somebody who was just added and isn't meant.
+    /// Removes a user that was just added by mistake.
     async fn take_back(&self, namesake: &CreatedMembership) -> Result<(), Error> {
         match self.one(&namesake.user_id, &namesake.id).take_away().await {
             Ok(_) => Ok(()),
@@ -307,7 +308,7 @@ impl UserWrites<'_> {
     fn left_behind(&self, made: &CreatedMembership, why: &str) -> Error {
         Error::Unreachable {
             message: format!(
-                "user {} was added to project {} at Infisical and may be left there with the role {MEMBER}: {why}: look \
+                "user {} was added to project {} at Infisical and may be left there with the role {MEMBER}: {why}: check \
                  under Access Control → Users",
                 made.user_id, self.project
             ),
@@ -318,8 +319,8 @@ impl UserWrites<'_> {
     fn recycled(&self, name: &str, user: &str, other: &str) -> Error {
         Error::SubjectNotFound {
             message: format!(
-                "{name:?} is the name of user {other} now, not of {user}, whom this object stands for (Infisical): nobody \
-                 was given access; create the object again for the one that is meant"
+                "{name:?} is the name of user {other} now, not of {user}, which this object was created for (Infisical): no \
+                 access was granted; create the object again for the intended user"
             ),
         }
     }

@@ -1,10 +1,10 @@
-//! Which request begins next: values and `now` in, a decision out, without tasks, timers or locks.
+//! Decides which request begins next, as a function of values and `now`, without tasks, timers or locks.
 //!
-//! Requests wait in rings. A ring holds the requests of one urgency that compete for one resource: the one writer of the
-//! endpoint, or else a quota's own limits for one kind of request. In each ring namespaces are served round robin, and within
-//! a namespace the end that was due first, or else the request that came first. Rings that compete for the same slots (a
-//! quota's reads and its writes) are served round robin as well, so that neither a flood of reads nor one of writes shuts out
-//! the other.
+//! Requests wait in rings. A ring holds the requests of one urgency that compete for one resource: the one writer of
+//! the endpoint, or else a quota's own limits for one kind of request. In each ring namespaces are served round robin,
+//! and within a namespace the end that was due first, or else the request that came first. Rings that compete for the
+//! same slots (a quota's reads and its writes) are served round robin as well, so that neither a flood of reads nor one
+//! of writes blocks the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -25,10 +25,10 @@ pub struct QuotaId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaiterId(u64);
 
-/// What is to be done next.
+/// The next action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueDecision {
-    /// This request begins now: it is counted and waits no more. Ask again.
+    /// This request begins now: it is counted and no longer waits. Call again.
     Grant(WaiterId),
     /// Nothing before this instant, unless a request comes or ends.
     At(Instant),
@@ -47,7 +47,7 @@ pub struct RequestQueue {
     last_id: u64,
 }
 
-/// What requests of one kind compete for.
+/// The resource that requests of one kind compete for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Resource {
     /// The one writer of the endpoint.
@@ -64,13 +64,13 @@ type Waiters = BTreeMap<QuotaId, BTreeSet<(Urgency, WaiterId)>>;
 struct Ring {
     /// By namespace, in the order in which they are served.
     namespaces: RoundRobin<Arc<str>, Waiters>,
-    /// How many wait for each quota.
+    /// The number of waiting requests of each quota.
     quotas: BTreeMap<QuotaId, usize>,
-    /// The urgency of one of its requests. All of them are of one level, which is all that capacity depends on.
+    /// The urgency of one of its requests. All of them have the same level, and capacity depends only on the level.
     urgency: Option<Urgency>,
 }
 
-/// Where a request waits.
+/// The place of a waiting request.
 #[derive(Clone, Debug)]
 struct QueuePosition {
     quota: QuotaId,
@@ -80,7 +80,7 @@ struct QueuePosition {
 }
 
 impl RequestQueue {
-    /// Nobody waits. With `one_writer` no two writes are in flight at once, whatever their quotas.
+    /// An empty queue. With `one_writer` no two writes are in flight at once, even of different quotas.
     pub fn new(one_writer: bool) -> Self {
         Self {
             one_writer,
@@ -100,14 +100,14 @@ impl RequestQueue {
         quota
     }
 
-    /// Other limits for a quota.
+    /// Changes the limits of a quota.
     pub fn set_limits(&mut self, quota: QuotaId, limits: Limits) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.set_limits(limits);
         }
     }
 
-    /// Removes a quota, unless something that was sent or waits still counts. Returns whether it is gone.
+    /// Removes a quota, unless something that was sent or waits still counts. Returns whether it was removed.
     pub fn remove_unused(&mut self, quota: QuotaId, now: Instant) -> bool {
         let waiting = self.waiting(quota).iter().any(|waiting| *waiting > 0);
         let spent = !waiting && self.quotas.get_mut(&quota).is_none_or(|usage| usage.is_unused(now));
@@ -117,7 +117,7 @@ impl RequestQueue {
         spent
     }
 
-    /// A request comes to wait.
+    /// Adds a waiting request.
     pub fn join(&mut self, quota: QuotaId, kind: RequestKind, urgency: Urgency, namespace: &str) -> WaiterId {
         self.last_id += 1;
         let id = WaiterId(self.last_id);
@@ -128,7 +128,7 @@ impl RequestQueue {
         id
     }
 
-    /// A request waits no longer. Nothing happens where it doesn't wait any more.
+    /// Removes a waiting request, if it still waits.
     pub fn leave(&mut self, id: WaiterId) {
         let Some(place) = self.places.remove(&id) else { return };
         let resource = self.resource(&place);
@@ -162,14 +162,14 @@ impl RequestQueue {
         }
     }
 
-    /// One more request is sent in the place of one that was granted.
+    /// One more request is sent in place of one that was granted.
     pub fn charge(&mut self, quota: QuotaId, kind: RequestKind, now: Instant) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.charge(kind, now);
         }
     }
 
-    /// A request that was granted was never sent; that it ended is said besides.
+    /// A request that was granted was never sent; its end is reported separately.
     pub fn refund(&mut self, quota: QuotaId, kind: RequestKind) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.refund(kind);
@@ -183,14 +183,14 @@ impl RequestQueue {
         }
     }
 
-    /// The server answered, and didn't ask to wait.
+    /// The server responded, and didn't request a wait.
     pub fn answered(&mut self, quota: QuotaId) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.answered();
         }
     }
 
-    /// The server reported what its own limits leave to a quota.
+    /// The server reported what remains of its own limits for a quota.
     pub fn rate_limit(&mut self, quota: QuotaId, kind: RequestKind, reported: RateLimitPause, now: Instant) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.rate_limit(kind, reported, now);
@@ -207,7 +207,7 @@ impl RequestQueue {
         })
     }
 
-    /// The request of this level that begins now; where there is none, `wake` is moved up to when there may be one.
+    /// The request of this level that begins now; if there is none, `wake` is moved forward to when there may be one.
     fn choose(&self, level: usize, now: Instant, wake: &mut Option<Instant>) -> Option<(WaiterId, Resource)> {
         for (resource, ring) in self.levels.get(level)?.iter() {
             let kind = match resource {

@@ -233,7 +233,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![Just(RequestKind::Read), Just(RequestKind::Write)];
-    // Ends go by rules of their own while a quota is paused: they have tests of their own.
+    // Ends have separate rules while a quota is paused, and separate tests.
     let urgency = proptest::sample::select(&ALL[1..]);
     prop_oneof![
         6 => (0..2_usize, kind, urgency, 0..3_usize)
@@ -245,7 +245,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A request as the model of the property remembers it.
+/// A request in the model of the property.
 #[derive(Clone, Debug)]
 struct Request {
     id: WaiterId,
@@ -255,7 +255,7 @@ struct Request {
     namespace: usize,
 }
 
-/// What the queue promises, written down a second time and simply: everything is looked at, nothing is kept in order.
+/// A simple second implementation of what the queue guarantees: it scans everything and keeps nothing in order.
 struct Model {
     one_writer: bool,
     limits: [Limits; 2],
@@ -324,8 +324,8 @@ fn settle(queue: &mut RequestQueue, model: &mut Model, now: Instant) -> QueueDec
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever comes in whatever order: no limit is broken in any window, nothing overtakes what is more urgent, nothing
-    /// that may begin is left waiting, and in the end, when all that began has ended, everybody was served.
+    /// For all requests in any order: no limit is exceeded in any window, nothing overtakes a more urgent request,
+    /// nothing that may begin is left waiting, and in the end, when all that began has ended, every request was served.
     #[test]
     fn limits_urgency_and_service_hold_whatever_comes(
         steps in proptest::collection::vec(step(), 1..120),
@@ -369,7 +369,7 @@ proptest! {
             }
             if let QueueDecision::At(instant) = settle(&mut queue, &mut model, now) && model.in_flight.is_empty() {
                 prop_assert!(instant > now, "no progress");
-                // Not a nanosecond too late: just before the instant nobody may begin, at the instant somebody may.
+                // Not a nanosecond too late: just before the instant no request may begin, at the instant one may.
                 model.nobody_may_begin(instant - Duration::from_nanos(1));
                 prop_assert!(model.waiting.iter().any(|request| model.may_begin(request, instant)), "woken for nothing");
                 now = instant;

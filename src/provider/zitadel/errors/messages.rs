@@ -1,4 +1,4 @@
-//! Refusals in words: what is wrong, where, and what to do.
+//! The messages of refusals: what is wrong, where, and what to do.
 
 use super::{Meaning, ServerRefusal};
 use crate::core::member::Project;
@@ -6,7 +6,7 @@ use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Response, text, url_hint};
 
-/// What was asked for, to be named in messages.
+/// What was requested, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestContext<'a> {
     endpoint: &'a str,
@@ -16,17 +16,17 @@ pub(crate) struct RequestContext<'a> {
 }
 
 impl<'a> RequestContext<'a> {
-    /// Something of the instance.
+    /// A request about the instance.
     pub(crate) fn of_instance(endpoint: &'a str) -> Self {
         Self { endpoint, project: None, user: "", roles: &[] }
     }
 
-    /// Something of a project.
+    /// A request about a project.
     pub(crate) fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
         Self { project: Some(project), ..Self::of_instance(endpoint) }
     }
 
-    /// The same of one user.
+    /// The same, about one user.
     pub(crate) fn user(self, user: &'a str) -> Self {
         Self { user, ..self }
     }
@@ -46,7 +46,7 @@ impl<'a> RequestContext<'a> {
             .map_or_else(|| "the credential's own organization".to_owned(), |id| format!("organization {id}"));
         match grant_id {
             None => format!("project {id} of {organization} at {}", self.endpoint),
-            // It may be the organization that made the grant or the one that was given it.
+            // It may be the organization that created the grant or the one that received it.
             Some(grant) => format!("grant {grant} of project {id} ({organization}) at {}", self.endpoint),
         }
     }
@@ -64,7 +64,7 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// The rights don't suffice: the list has rows that aren't shown.
+    /// The permissions are insufficient: the list has rows that aren't shown.
     pub(crate) fn hidden(&self) -> Error {
         let message = format!(
             "the credential may not read the members of {}: ZITADEL counts some and shows none; {}",
@@ -74,7 +74,7 @@ impl<'a> RequestContext<'a> {
         Error::Forbidden { message }
     }
 
-    /// A refusal that the server also gives when what is asked for was deleted. `whose`: the organization in which a role
+    /// A refusal that the server also returns for something that was deleted. `whose`: the organization in which a role
     /// would distinguish the two.
     pub(crate) fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
         let Error::Forbidden { message } = refused else {
@@ -92,7 +92,7 @@ impl<'a> RequestContext<'a> {
         }
     }
 
-    /// The grant is none of the organization asked for, which neither made it nor was given it.
+    /// The grant isn't one of the requested organization, which neither created nor received it.
     pub(crate) fn grant_elsewhere(&self) -> Error {
         let message = format!(
             "{} isn't there for this organization: set organizationId to the organization that owns the project or to the \
@@ -102,14 +102,14 @@ impl<'a> RequestContext<'a> {
         Error::ProjectNotFound { gone: false, message }
     }
 
-    /// The organization was given the project by another grant than the one asked for.
+    /// The organization received the project by another grant than the requested one.
     pub(crate) fn another_grant(&self, found: &str) -> Error {
         let found = text::bounded(&text::filtered(found, &[]), 40);
         let message = format!("{} is another one, {found}: check project.grantId", self.place());
         Error::ProjectNotFound { gone: false, message }
     }
 
-    /// The grant is another project's.
+    /// The grant belongs to another project.
     pub(crate) fn of_another_project(&self, found: &str) -> Error {
         let found = text::bounded(&text::filtered(found, &[]), 40);
         let message = format!(
@@ -122,14 +122,14 @@ impl<'a> RequestContext<'a> {
     /// None of the grants that the project has is known to be this one.
     pub(crate) fn unknown_grant(&self) -> Error {
         let message = format!(
-            "{} can't be told from the project's other grants: ZITADEL's v2 names a grant by the organization that the \
+            "{} can't be distinguished from the project's other grants: ZITADEL's v2 names a grant by the organization that the \
              project is granted to; set organizationId to that one",
             self.place()
         );
         Error::ProjectNotFound { gone: false, message }
     }
 
-    /// There is no such grant, whatever the organization.
+    /// There is no such grant in any organization.
     pub(crate) fn no_grant(&self) -> Error {
         let message = format!(
             "there is no {}: it was removed, its project or the organization that it was made to was deleted, or \
@@ -139,14 +139,14 @@ impl<'a> RequestContext<'a> {
         Error::ProjectNotFound { gone: true, message }
     }
 
-    /// The project belongs to another organization than the one asked for.
+    /// The project belongs to another organization than the requested one.
     pub(crate) fn elsewhere(&self) -> Error {
         let project = self.project.map_or("", |project| &project.id);
         let (whose, remedy) = match self.project.and_then(|project| project.organization_id.as_deref()) {
             Some(organization) => (
                 format!("organization {organization}"),
                 "set organizationId to the organization that owns it (if it does, this version of ZITADEL ignores the \
-                 header x-zitadel-orgid, as v4.15.1 is said to: issue #12482)",
+                 header x-zitadel-orgid, as v4.15.1 reportedly does: issue #12482)",
             ),
             None => (
                 "the organization of the credential".to_owned(),
@@ -170,8 +170,8 @@ impl<'a> RequestContext<'a> {
         let of_grant = self.project.is_some_and(|project| project.grant_id.is_some());
         let (prefix, known) =
             if of_grant { ("PROJECT_GRANT", &GRANT_ROLES[..]) } else { ("PROJECT", &PROJECT_ROLES[..]) };
-        // The server doesn't say which. One that lacks the prefix can't be right (docs/reference/zitadel.md, "Roles"):
-        // of several such the first is named, and the others when their turn comes. Otherwise it is one that not every
+        // The server doesn't report which. One that lacks the prefix can't be right (docs/reference/zitadel.md,
+        // "Roles"): of several such the first is named, and the others later. Otherwise it is one that not every
         // instance has.
         let standard = |role: &&String| PROJECT_ROLES.contains(&role.as_str()) || GRANT_ROLES.contains(&role.as_str());
         let mut others = self.roles.iter().filter(|role| !standard(role));
@@ -195,15 +195,15 @@ impl<'a> RequestContext<'a> {
     }
 }
 
-/// The roles of projects' members that every instance has (docs/reference/zitadel.md, Roles). Those of grants pass as
-/// well.
+/// The roles of projects' members that every instance has (docs/reference/zitadel.md, Roles). Those of grants are
+/// accepted as well.
 const PROJECT_ROLES: [&str; 4] =
     ["PROJECT_OWNER", "PROJECT_OWNER_VIEWER", "PROJECT_OWNER_GLOBAL", "PROJECT_OWNER_VIEWER_GLOBAL"];
 
-/// The same of grants' members.
+/// The same for grants' members.
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
-/// The error that a refusal is. Anyone who takes a refusal for no error asks for its [`Meaning`] first.
+/// The error for a refusal. A caller for which a refusal isn't an error checks its [`Meaning`] first.
 pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &ServerRefusal) -> Error {
     let place = asked.place();
     let RequestContext { endpoint, user, .. } = asked;
@@ -255,22 +255,22 @@ pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &Ser
             ),
         },
         Meaning::NoPermission { by_server: true } => Error::Forbidden {
-            message: format!("the credential's rights don't suffice for {place} ({id}): {}", asked.remedy()),
+            message: format!("the credential's permissions are insufficient for {place} ({id}): {}", asked.remedy()),
         },
         Meaning::NoPermission { by_server: false } => Error::Forbidden {
             message: format!(
-                "{place} was refused by something that isn't ZITADEL itself ({id}): look at the proxy or firewall before it"
+                "{place} was refused by something that isn't ZITADEL itself ({id}): check the proxy or firewall in front of it"
             ),
         },
         Meaning::BadToken => Error::Unauthorized {
             message: format!(
                 "ZITADEL at {endpoint} refuses the access token ({id}): it is wrong, has expired or was removed, or its \
-                 user is deactivated; make a new one and put it into the Secret"
+                 user is deactivated; create a new one and put it into the Secret"
             ),
         },
         Meaning::TooMany => Error::RateLimited {
             message: format!(
-                "ZITADEL at {endpoint} takes no more requests for now ({id}): lower the provider's limits, or raise the \
+                "ZITADEL at {endpoint} accepts no more requests at the moment ({id}): lower the provider's limits, or raise the \
                  instance's quota"
             ),
             after: answer.retry_after,
@@ -279,24 +279,28 @@ pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &Ser
             answer.context.unreachable("gave up after collisions with other writers; nothing was written", Effect::None)
         }
         Meaning::Failed => {
-            let what = format!("failed with {} {}", refusal.status, answer.said());
+            let what = format!("failed with {} {}", refusal.status, answer.error_text());
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }
         Meaning::NotHere => {
             let check = url_hint(endpoint).unwrap_or_else(|| {
                 "check the URL (where its host is none of the instance's domains, name one of them in instanceHost) and \
-                 what stands before it"
+                 any proxy in front of it"
                     .to_owned()
             });
             let what = format!("has no instance for this host, or no such API there: {check}");
             answer.context.unreachable(&what, Effect::None)
         }
         Meaning::Other => {
-            // Without an id it may be another server that speaks.
+            // Without an id the response may be from another server.
             let hint = url_hint(endpoint).filter(|_| refusal.id.is_empty());
             let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
             Error::Rejected {
-                message: format!("{place}: ZITADEL refused {} ({id}): {}{hint}", answer.context.method, answer.said()),
+                message: format!(
+                    "{place}: ZITADEL refused {} ({id}): {}{hint}",
+                    answer.context.method,
+                    answer.error_text()
+                ),
             }
         }
     }

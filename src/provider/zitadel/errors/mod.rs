@@ -1,4 +1,4 @@
-//! What a refusal means. It is told by its id, never by its text, which may be in any language
+//! What a refusal means. It is determined by its id, never by its text, which may be in any language
 //! (docs/reference/zitadel.md, Management v1, "Grant members differ" and v2; recorded in project-members.json,
 //! project-grant-members.json, internal-permissions-v2.json, organization-header.json, permissions.json, auth.json and
 //! concurrency.json).
@@ -8,47 +8,47 @@ pub(crate) mod messages;
 use super::wire;
 use crate::provider::http::Response;
 
-/// A refusal as the server worded it, without its words.
+/// A refusal of the server, without its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerRefusal {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// The gRPC code; 0 where there is none, as in v2, whose codes are words.
+    /// The gRPC code; 0 if there is none, as in v2, whose codes are strings.
     pub(crate) code: i64,
-    /// The id of what went wrong; empty where there is none: validation, a missing header, an unknown instance, and
-    /// whatever another server or a proxy says.
+    /// The id of the error; empty if there is none: validation, a missing header, an unknown instance, and every
+    /// response of another server or a proxy.
     pub(crate) id: String,
-    /// It speaks of a collision between writers, by the name of the constraint, which no language changes.
+    /// It reports a collision between writers, by the name of the constraint, which is the same in all languages.
     pub(crate) collision: bool,
-    /// A member was to be added: the members of grants have one id for "there is one" and "there is none", and the
-    /// members of projects say "there is none" with the id that here means that the grant is missing.
+    /// A member was to be added: the members of grants have one id for "there is one" and "there is none", and the id
+    /// for "there is none" of the members of projects means here that the grant is missing.
     pub(crate) adding: bool,
 }
 
 /// What a refusal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// The user isn't a member. The only one that means "add it", and on a change only.
+    /// The user isn't a member. The only meaning for which the user is added, and on a change only.
     NotAMember,
     /// The user is a member already.
     AMember,
-    /// The list is the one that stands (v3 and before; later versions answer 200).
+    /// The list equals the current one (v3 and before; later versions respond with 200).
     Unchanged,
     /// No such user.
     NoUser,
-    /// The user is another organization's.
+    /// The user belongs to another organization.
     UserElsewhere,
-    /// No project to add a member to: it is missing, or another organization's.
+    /// No project to add a member to: it is missing, or belongs to another organization.
     NoProjectHere,
     /// No grant of the project to add a member to.
     NoGrantHere,
-    /// No such project, whatever the organization.
+    /// No such project in any organization.
     NoProject,
-    /// The project is another organization's.
+    /// The project belongs to another organization.
     ProjectElsewhere,
-    /// No such grant, whatever the organization.
+    /// No such grant in any organization.
     NoGrant,
-    /// The organization neither made the grant nor was given it.
+    /// The organization neither created nor received the grant.
     GrantElsewhere,
     /// No such organization.
     NoOrganization,
@@ -60,7 +60,7 @@ pub(crate) enum Meaning {
     NoMembership,
     /// The caller's roles don't allow it.
     NoPermission {
-        /// The server says so itself; otherwise perhaps something before it.
+        /// The server itself reports it; otherwise perhaps a proxy in front of it.
         by_server: bool,
     },
     /// The credential is refused.
@@ -71,26 +71,26 @@ pub(crate) enum Meaning {
     Collision,
     /// The server failed, or a gateway before it gave up.
     Failed,
-    /// Nothing answers at this host and path: no instance, no such API, or no ZITADEL.
+    /// Nothing is served at this host and path: no instance, no such API, or no ZITADEL.
     NotHere,
     /// Anything else.
     Other,
 }
 
 impl ServerRefusal {
-    /// Reads an answer that isn't 2xx.
+    /// Interprets a response that isn't 2xx.
     pub(crate) fn read(answer: &Response) -> Self {
-        let said: wire::ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let body: wire::ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         Self {
             status: answer.status,
-            code: said.code,
-            collision: said.speaks_of("events2_pkey"),
-            id: said.id().unwrap_or_default().to_owned(),
+            code: body.code,
+            collision: body.mentions("events2_pkey"),
+            id: body.id().unwrap_or_default().to_owned(),
             adding: false,
         }
     }
 
-    /// Reads an answer to the attempt to add a member that isn't 2xx.
+    /// Interprets a response that isn't 2xx to the attempt to add a member.
     pub(crate) fn of_adding(answer: &Response) -> Self {
         Self { adding: true, ..Self::read(answer) }
     }
@@ -101,15 +101,15 @@ impl ServerRefusal {
             (401, _) => Meaning::BadToken,
             (429, _) => Meaning::TooMany,
             (500.., _) if self.collision => Meaning::Collision,
-            // Unimplemented: the service isn't served any more.
+            // Unimplemented: the service is no longer served.
             (501, _) => Meaning::NotHere,
             (500.. | 408, _) => Meaning::Failed,
             (404, "PROJECT-D8JxR") if self.adding => Meaning::NoGrantHere,
             (404, "PROJECT-37fug") if self.adding => Meaning::AMember,
             (404, "PROJECT-D8JxR" | "PROJECT-37fug") => Meaning::NotAMember,
             (409, "PROJECT-PtXi1" | "V3-DKcYh") => Meaning::AMember,
-            // The first is the id of "empty" as well: the code tells them apart. The second is said of members of grants
-            // (ZITADEL's source before v4, internal/command/project_grant_member.go).
+            // The first is the id of "empty" as well: the code distinguishes them. The second is used for members of
+            // grants (ZITADEL's source before v4, internal/command/project_grant_member.go).
             (400, "PROJECT-LiaZi" | "PROJECT-2n8vx") if self.code == 9 => Meaning::Unchanged,
             (400, "PROJECT-LiaZi" | "PROJECT-W8m4l" | "PROJECT-8fi7G" | "PROJECT-109fs") => Meaning::NoRoles,
             (400, "PROJECT-3m9d" | "PROJECT-3m9ds" | "PROJECT-m9gKK" | "PROJECT-m0sDf") => Meaning::NoRole,
@@ -118,7 +118,7 @@ impl ServerRefusal {
             (400, "COMMAND-EbFMN" | "COMMA-VCnwD") => Meaning::NoProjectHere,
             (404, "QUERY-fk2fs") => Meaning::NoProject,
             (404, "MANAG-SFf2a") => Meaning::ProjectElsewhere,
-            // ZITADEL's source, internal/query/project_grant.go: of a grant that no organization has.
+            // ZITADEL's source, internal/query/project_grant.go: for a grant that no organization has.
             (404, "QUERY-n98GGs") => Meaning::NoGrant,
             (404, "MANAG-d3g31" | "MANAG-drt2a") => Meaning::GrantElsewhere,
             (403, "AUTH-Bs7Ds") => Meaning::NoOrganization,
@@ -131,8 +131,9 @@ impl ServerRefusal {
 }
 
 impl Meaning {
-    /// Whether the server answers so to a caller with too few rights, and also to one whose rights went with a project, a
-    /// grant or an organization that was deleted (permissions.json; organization-header.json, "deleted organization").
+    /// Whether the server responds with it to a caller with too few permissions, and also to one whose permissions were
+    /// removed together with a project, a grant or an organization (permissions.json; organization-header.json,
+    /// "deleted organization").
     pub(crate) fn is_for_lack_of_rights(self) -> bool {
         matches!(self, Self::NoMembership | Self::NoOrganization | Self::NoPermission { by_server: true })
     }
@@ -144,7 +145,7 @@ mod tests {
 
     const SERVER: Meaning = Meaning::NoPermission { by_server: true };
 
-    /// Written by hand from docs/reference/zitadel.md, "Answers" and the sections below it.
+    /// Written manually from docs/reference/zitadel.md, "Answers" and the sections below it.
     #[test]
     fn every_id_of_the_reference_has_its_meaning() {
         for (status, code, id, meaning) in [
@@ -184,7 +185,7 @@ mod tests {
             (404, 5, "MANAG-fpo4B", Meaning::UserElsewhere),
             (429, 8, "QUOTA-vjAy8", Meaning::TooMany),
             (429, 8, "LIMITS-molsj", Meaning::TooMany),
-            // Not ZITADEL's own: a proxy, a gateway, a version to come.
+            // Not ZITADEL's own: a proxy, a gateway, a future version.
             (403, 0, "", Meaning::NoPermission { by_server: false }),
             (429, 0, "", Meaning::TooMany),
             (502, 0, "", Meaning::Failed),
@@ -195,7 +196,7 @@ mod tests {
             (400, 3, "", Meaning::Other),
             (405, 12, "", Meaning::Other),
             (409, 6, "PROJECT-new00", Meaning::Other),
-            // An id under another status isn't what it was.
+            // An id with another status doesn't have the same meaning.
             (400, 5, "PROJECT-D8JxR", Meaning::Other),
             (500, 13, "PROJECT-D8JxR", Meaning::Failed),
         ] {

@@ -1,4 +1,4 @@
-//! The key file of a machine user, as ZITADEL hands it out (auth.json, "JWT profile: create a key"):
+//! The key file of a machine user, as ZITADEL issues it (auth.json, "JWT profile: create a key"):
 //! `{"type":"serviceaccount","keyId","key":"<PEM, PKCS#1>","expirationDate","userId"}`.
 
 use std::fmt;
@@ -19,10 +19,10 @@ use serde_json::json;
 const LONGEST: usize = 1 << 16;
 /// The most characters of an id in it; ZITADEL's have 18.
 const LONGEST_ID: usize = 64;
-/// How far an assertion is dated back. The server takes one from its future by a second only
+/// How far an assertion is backdated. The server accepts one from its future by a second only
 /// (docs/reference/zitadel.md, "Auth"), and one from its past for an hour.
 const BACKDATED: SignedDuration = SignedDuration::from_secs(60);
-/// How long an assertion is good for. It is used once, at once.
+/// How long an assertion is valid. It is used once, immediately.
 const GOOD_FOR: SignedDuration = SignedDuration::from_mins(5);
 
 /// A machine user's key. Debug shows nothing secret.
@@ -34,7 +34,7 @@ pub struct KeyFile {
     key: Arc<RsaKeyPair>,
 }
 
-/// Why a text is no key file, and what to do.
+/// Why a text isn't a key file, and what to do.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
 #[error("{0}")]
 pub struct KeyFileError(String);
@@ -55,12 +55,12 @@ struct File {
 }
 
 impl KeyFile {
-    /// The user whose key it is.
+    /// The user that the key belongs to.
     pub fn user_id(&self) -> &str {
         &self.user_id
     }
 
-    /// Reads a key file. The error names what is wrong and repeats nothing of the file.
+    /// Parses a key file. The error states what is wrong and quotes nothing of the file.
     pub fn parse(text: &SecretString) -> Result<Self, KeyFileError> {
         let refused = |what: &str| KeyFileError(format!("{what}: {WHERE_FROM}"));
         let text = text.expose_secret().trim();
@@ -70,13 +70,13 @@ impl KeyFile {
         if !text.starts_with('{') {
             return Err(refused(match text {
                 // The API's `keyDetails` (`{"…` in base64).
-                _ if text.starts_with("eyJ") => "it is the key file in base64: decode it once more",
+                _ if text.starts_with("eyJ") => "it is the key file in base64: decode it",
                 _ if text.starts_with("-----BEGIN") => "it is the key alone, without the key's and the user's ids",
                 _ => "it isn't JSON",
             }));
         }
         let file: File = serde_json::from_str(text).map_err(|error| {
-            // The error's own text may quote the key; its place can't.
+            // The error's own text may quote the key; its position can't.
             refused(&format!("it isn't JSON of this form (line {}, column {})", error.line(), error.column()))
         })?;
         match file.r#type.as_str() {
@@ -117,7 +117,7 @@ impl KeyFile {
         Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
     }
 
-    /// The key's id and, where it is over at `now`, since when, for messages.
+    /// The key's id and, if it has expired at `now`, since when, for messages.
     pub(super) fn named(&self, now: Timestamp) -> String {
         let over = self.expires.filter(|end| *end <= now).map(|end| format!(", which ended at {end}"));
         format!("key {} of user {}{}", self.key_id, self.user_id, over.unwrap_or_default())
@@ -125,19 +125,19 @@ impl KeyFile {
 }
 
 /// Where to get a key file.
-const WHERE_FROM: &str = "write the JSON file that ZITADEL shows once when a key is made for a machine user (Users → Service \
+const WHERE_FROM: &str = "write the JSON file that ZITADEL shows once when a key is created for a machine user (Users → Service \
                           Users → Keys → New, type JSON), unchanged";
 
-/// Reads a key in PEM: PKCS#1 as ZITADEL writes it, or PKCS#8, which tools make of it.
+/// Reads a key in PEM: PKCS#1 as ZITADEL writes it, or PKCS#8, to which tools convert it.
 fn private_key(pem: &str) -> Result<RsaKeyPair, String> {
-    // What the readers say is one of a few fixed words.
+    // The parsers' errors are a few fixed texts.
     match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
         Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        Ok(_) => return Err("is no RSA key".to_owned()),
-        Err(_) => return Err("is no whole private key in PEM".to_owned()),
+        Ok(_) => return Err("is not an RSA key".to_owned()),
+        Err(_) => return Err("is not a complete private key in PEM".to_owned()),
     }
-    .map_err(|rejected| format!("is no RSA key of 2048 to 4096 bits ({rejected})"))
+    .map_err(|rejected| format!("is not an RSA key of 2048 to 4096 bits ({rejected})"))
 }
 
 impl fmt::Debug for KeyFile {

@@ -50,7 +50,7 @@ fn what_is_no_key_file_is_named_with_what_to_write_and_never_repeated() {
     };
     let secret_part = KEY.lines().nth(3).unwrap();
     let public = rcgen::KeyPair::generate().unwrap();
-    for (text, says) in [
+    for (text, expected) in [
         (String::new(), "it isn't JSON"),
         ("hunter2hunter2".to_owned(), "it isn't JSON"),
         (KEY.to_owned(), "the key alone"),
@@ -63,14 +63,14 @@ fn what_is_no_key_file_is_named_with_what_to_write_and_never_repeated() {
         (with("keyId", json!("")), "its \"keyId\""),
         (with("userId", json!("hunter2 hunter2")), "its \"userId\""),
         (with("expirationDate", json!("hunter2")), "its \"expirationDate\""),
-        (with("key", json!("hunter2")), "no whole private key in PEM"),
-        (with("key", json!(KEY[..800])), "no whole private key in PEM"),
-        (with("key", json!(KEY.replace(secret_part, ""))), "no RSA key of 2048 to 4096 bits"),
-        (with("key", json!(public.serialize_pem())), "no RSA key of 2048 to 4096 bits"),
+        (with("key", json!("hunter2")), "not a complete private key in PEM"),
+        (with("key", json!(KEY[..800])), "not a complete private key in PEM"),
+        (with("key", json!(KEY.replace(secret_part, ""))), "not an RSA key of 2048 to 4096 bits"),
+        (with("key", json!(public.serialize_pem())), "not an RSA key of 2048 to 4096 bits"),
         (with("keyId", json!("1".repeat(LONGEST))), "longer than any key file"),
     ] {
         let error = parse(&text).unwrap_err().to_string();
-        assert!(error.contains(says), "{says}: {error}");
+        assert!(error.contains(expected), "{expected}: {error}");
         assert!(error.contains("the JSON file that ZITADEL shows once"), "{error}");
         assert!(!error.contains("hunter2") && !error.contains(secret_part), "{error}");
     }

@@ -1,13 +1,10 @@
-//! Repairs a write that was answered with 200 and never reached the tables that search and rights read
-//! (docs/reference/zitadel.md, trap 4), whichever API carries it.
-//!
-//! An event is written only for a list that differs from the one that the server has, and search catches up with the
-//! next event that it can apply. A lost removal needs more than one: the POST that must precede the second DELETE inserts
-//! a row that is still there. The server tries that five times, once for each event of a member of the instance, before
-//! it skips it and goes on (concurrency.json, "lost delete"). On a quiet instance nobody else sends these events, so the
-//! writes are repeated until search shows the change.
-//!
-//! Whenever a repair is interrupted, only roles that are wanted or that search still showed had been written.
+//! Repairs a write whose response was 200 and that never reached the tables of search and permissions
+//! (docs/reference/zitadel.md, trap 4), with either API. An event is written only for a list that differs from the
+//! server's, and search catches up with the next event that it can apply. A lost removal needs more than one: the POST
+//! that must precede the second DELETE inserts a row that is still there. The server tries that five times, once for
+//! each event of a member of the instance, before it skips it and continues (concurrency.json, "lost delete"). On an
+//! idle instance there are no other such events, so the writes are repeated until search shows the change. If a repair
+//! is interrupted, only roles that are wanted or that search still showed have been written.
 
 use std::time::Duration;
 
@@ -20,15 +17,15 @@ use crate::provider::{Error, Receipt};
 /// How often the writes are repeated under one permit: three POST and DELETE are six events, and five are enough.
 const ROUNDS: u32 = 3;
 
-/// No round begins later than this after the first one: other writes to the instance wait meanwhile, ends among them.
+/// No round begins later than this after the first one: other writes to the instance, including ends, wait meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// How long search may need to catch up with a write: 43 ms at most was seen (concurrency.json,
+/// How long search may need to catch up with a write: at most 43 ms were observed (concurrency.json,
 /// `lag_after_put_while_4_other_clients_write_other_projects`).
 const CATCH_UP: Duration = Duration::from_millis(50);
 
-/// Writes the lost change again; where a row is in the way, until search shows the change, at most [`ROUNDS`] times. That
-/// it returns isn't proof yet. `observed` is the row that an observation after the write showed.
+/// Writes the lost change again; if a row prevents it, until search shows the change, at most [`ROUNDS`] times. Its
+/// return isn't proof yet. `observed` is the row that an observation after the write showed.
 pub(crate) async fn repair(
     member: &impl Members,
     wanted: &Change,
@@ -74,10 +71,11 @@ fn is_done(wanted: &Change, receipt: Receipt, shown: Option<&Member>) -> bool {
     }
 }
 
-/// The row stays though the server has no such member. It must have one to remove it: one with roles that are in force
-/// anyway. The first round has removed it: a member that is there in a later one is another writer's, and stays.
+/// The row remains although the server has no such member. The server must have one to remove it: one with roles that
+/// are in force anyway. The first round has removed it: a member that exists in a later one is another writer's, and
+/// remains.
 async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32) -> Result<Receipt, Error> {
-    // Without a row, or with one without roles, there is nothing to add: the removal alone says whether the project is
+    // Without a row, or with one without roles, there is nothing to add: the removal alone shows whether the project is
     // the right one.
     let roles = shown.and_then(|shown| write::roles(&shown.entries).ok());
     for roles in roles.into_iter().flat_map(lists_to_add) {
@@ -85,7 +83,7 @@ async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32)
             Ok(_) => break,
             Err(WriteRefusal::AMember(changed)) if round > 1 => return Err(changed),
             Err(WriteRefusal::AMember(_)) => break,
-            // The instance isn't configured with one of them any more. Such a role gives nothing.
+            // One of them is no longer configured in the instance. Such a role grants nothing.
             Err(WriteRefusal::Otherwise(Error::RoleNotFound { .. })) => {}
             Err(refused) => return Err(refused.into()),
         }
@@ -99,7 +97,7 @@ fn lists_to_add(roles: Vec<String>) -> Vec<Vec<String>> {
     std::iter::once(roles).chain(each).collect()
 }
 
-/// The row shows an old list. The server has the wanted one, so another is written first; where there is no other, the
+/// The row shows an old list. The server has the wanted one, so another is written first; if there is no other, the
 /// member is removed and added.
 async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bool) -> Result<Receipt, Error> {
     let other = member.another_list(roles);
@@ -124,7 +122,7 @@ async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bo
     Ok(member.change(roles).await?)
 }
 
-/// There is no row, and a change wouldn't make one: only adding does, to a user who isn't a member any more.
+/// There is no row, and a change wouldn't create one: only adding a user who is no longer a member does.
 async fn add_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     member.remove().await?;
     Ok(member.add(roles).await?)

@@ -7,8 +7,8 @@ use super::*;
 use crate::core::member::Entry;
 use crate::provider::error::Effect;
 
-/// A server with one user: the member that it has, and the row that search and rights read. They differ where an event
-/// was lost.
+/// A server with one user: the member that it has, and the row that search and permissions read. They differ if an
+/// event was lost.
 #[derive(Clone, Debug, Default)]
 struct State {
     written: Option<Vec<String>>,
@@ -22,9 +22,9 @@ struct State {
     tries: u32,
     /// Requests left before the operator is killed.
     left: usize,
-    /// Another writer adds the member behind our next removal.
+    /// Another writer adds the member after the next removal of the repair.
     added_by_another: bool,
-    /// Search follows nothing any more.
+    /// Search no longer follows the events.
     stands_still: bool,
 }
 
@@ -69,11 +69,11 @@ impl State {
 
 struct Server {
     state: Mutex<State>,
-    /// Takes no list with a role in it twice (v2).
+    /// Accepts no list that has a role twice (v2).
     refuses_repeats: bool,
-    /// A role that the instance isn't configured with any more.
+    /// A role that is no longer configured in the instance.
     unknown: &'static str,
-    /// How long a look at search takes.
+    /// How long a search takes.
     delay: Duration,
 }
 
@@ -257,7 +257,7 @@ async fn a_repair_that_does_not_help_ends_after_three_rounds() {
     assert_eq!(server.in_force(), ["B"]);
 }
 
-/// Where no row is in the way, repeating the writes of a search that is only late would change nothing.
+/// If no row prevents the write, repeating the writes because of a delayed search would change nothing.
 #[tokio::test(start_paused = true)]
 async fn a_change_that_search_is_late_to_show_is_written_again_once() {
     for row in [None, Some(&["B"][..])] {
@@ -284,14 +284,14 @@ async fn a_member_that_another_writer_adds_between_two_rounds_stays() {
     assert_eq!(server.state().written.as_deref(), Some(&["BY_ANOTHER".to_owned()][..]));
 }
 
-/// A role that the instance isn't configured with any more can't be added, and gives no right.
+/// A role that is no longer configured in the instance can't be added, and grants nothing.
 #[tokio::test(start_paused = true)]
 async fn a_lost_removal_of_a_role_that_is_not_configured_any_more_is_repaired_with_the_other_roles() {
     let server = Server { unknown: "C", ..Server::new(None, Some(&["A", "B", "C"])) };
     server.is_repaired(&Change::Remove).await.unwrap();
     assert!(server.in_force().is_empty());
     assert_eq!(server.state().lists, [["A"], ["A"], ["A"]]);
-    // With no other the removal alone is tried.
+    // Without another list only the removal is tried.
     let server = Server { unknown: "C", ..Server::new(None, Some(&["C"])) };
     server.is_repaired(&Change::Remove).await.unwrap();
     assert!(server.state().lists.is_empty());
@@ -302,8 +302,8 @@ fn list() -> impl Strategy<Value = Option<Vec<&'static str>>> {
 }
 
 proptest! {
-    /// However server and search differ, and whenever the repair is interrupted: nothing was written that is neither
-    /// wanted nor shown, and the repairs of one pass, left alone, bring about what is wanted.
+    /// For all differences between server and search, and all interruptions of the repair: nothing was written that is
+    /// neither wanted nor shown, and the repairs of one pass, without interference, result in what is wanted.
     #[test]
     fn a_repair_grants_nothing_whenever_it_is_interrupted(
         written in list(),

@@ -1,7 +1,7 @@
 //! Members of projects and of project grants by the management API v1.
 //!
-//! Both are written and read the same way at different paths; what their answers mean differs in ids only, which
-//! [`ServerRefusal`] knows.
+//! Both are written and read the same way at different paths; the meaning of their responses differs in ids only, which
+//! [`ServerRefusal`] handles.
 
 mod owner;
 mod search;
@@ -20,7 +20,7 @@ use crate::provider::{Error, Receipt};
 
 pub(crate) use search::list;
 
-/// Where the members of a project are.
+/// The path of the members of a project.
 struct Routes {
     members: &'static str,
     member: &'static str,
@@ -39,7 +39,7 @@ const OF_GRANTS: Routes = Routes {
     search: "/management/v1/projects/{project}/grants/{grant}/members/_search",
 };
 
-/// A request for members of a project, or of the grant of it that is meant.
+/// A request for members of a project, or of the target's grant of it.
 fn request(method: Method, route: fn(&Routes) -> &'static str, project: &Project) -> Request<'_> {
     match &project.grant_id {
         None => Request::new(method, route(&OF_PROJECTS)).id(&project.id),
@@ -67,19 +67,19 @@ impl<'a> ManagementMember<'a> {
         owner::explain_refusal(self.calls, &self.target.project, meaning, error).await
     }
 
-    /// What the server says that it did.
+    /// What the server reports that it did.
     fn details(&self, answer: &Response) -> Result<wire::Details, Error> {
         let details = answer.json::<wire::Write>()?.details;
         if owner::is_elsewhere(&self.target.project, &details) {
-            // It may have been done all the same: look, and be told by the list what is wrong.
+            // It may have been carried out nevertheless: the next list shows what is wrong.
             let what = "wrote under another organization than the one asked for";
             return Err(answer.context.unreachable(what, Effect::Unknown));
         }
         Ok(details)
     }
 
-    /// What v4 answers to a list that stands already, with 200 and the old sequence, v3 and before refuse: the sequence is
-    /// then that of the row that shows the list.
+    /// v4 responds to a list that equals the current one with 200 and the old sequence, v3 and before refuse it: the
+    /// sequence is then that of the row that shows the list.
     async fn unchanged(&self, roles: &[String]) -> Result<Receipt, Error> {
         let shown = self.find().await?.filter(|member| write::roles(&member.entries).is_ok_and(|shown| shown == roles));
         Ok(Receipt { version: shown.and_then(|member| member.version), ..Receipt::default() })
@@ -104,7 +104,8 @@ impl Members for ManagementMember<'_> {
         match refusal.meaning() {
             Meaning::AMember => Err(WriteRefusal::AMember(error)),
             Meaning::NoProjectHere | Meaning::NoGrantHere => {
-                // Missing, or another organization's: the answer doesn't tell, the project or the grant itself does.
+                // Missing, or another organization's: the response doesn't distinguish them, a read of the project or
+                // the grant does.
                 owner::locate(self.calls, project).await?;
                 Err(error.into())
             }
@@ -138,8 +139,8 @@ impl Members for ManagementMember<'_> {
         }
         let receipt = self.receipt(&answer)?;
         if receipt.version.is_none() {
-            // Nothing was found, and the same is said of a member of another organization's project (trap 3) and of a
-            // grant that is gone.
+            // Nothing was found; the response is the same for a member of another organization's project (trap 3) and
+            // for a grant that no longer exists.
             owner::locate(self.calls, project).await?.known()?;
         }
         Ok(receipt)
@@ -149,7 +150,7 @@ impl Members for ManagementMember<'_> {
         search::find(self.calls, &self.target.project, &self.target.subject_id).await
     }
 
-    /// v1 doesn't mind a role that is given twice, and takes it for another list (docs/reference/zitadel.md, trap 2).
+    /// v1 accepts a role twice, and considers that another list (docs/reference/zitadel.md, trap 2).
     fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
         Some(roles.iter().chain(roles.last()).cloned().collect())
     }

@@ -1,7 +1,6 @@
-//! Whether a project, or a grant of one, is where it is looked for.
-//!
-//! Under another organization a search is empty and a removal is answered with 200 (docs/reference/zitadel.md, trap 3):
-//! that nothing is there may only be believed of a project that is known to be under the organization asked for.
+//! Checks whether a project, or a grant of one, exists under the requested organization. Under another organization a
+//! search is empty and the response to a removal is 200 (docs/reference/zitadel.md, trap 3): an empty result is only
+//! trusted for a project that is known to be under the requested organization.
 
 use crate::core::member::Project;
 use crate::provider::Error;
@@ -14,13 +13,13 @@ use crate::provider::zitadel::wire;
 
 const PROJECT: &str = "/management/v1/projects/{project}";
 
-/// A grant, to the organization that made it; to others MANAG-d3g31.
+/// A grant, for the organization that created it; for others MANAG-d3g31.
 const GRANT_MADE: &str = "/management/v1/projects/{project}/grants/{grant}";
 
-/// The same, to the organization that was given it; to others MANAG-drt2a.
+/// The same, for the organization that received it; for others MANAG-drt2a.
 const GRANT_GIVEN: &str = "/management/v1/granted_projects/{project}/grants/{grant}";
 
-/// Under which organization the server is asked.
+/// The organization of a request.
 #[derive(Clone, Copy)]
 enum RequestOrganization {
     /// The one that is named for the project.
@@ -29,19 +28,17 @@ enum RequestOrganization {
     Own,
 }
 
-/// What the server says of a project, or of the grant that is meant, under one organization.
+/// What the server shows of a project, or of the target's grant, under one organization.
 enum ProjectReading {
     Here,
     Not(Meaning, Error),
 }
 
-/// Looks for the project, or for the grant that is meant. That it is gone or another organization's is
-/// [`Error::ProjectNotFound`].
-///
-/// A credential loses its rights in an organization or a project with it, and is then refused as one that never had any.
-/// What its own organization lets it read is enough to prove that something is gone: the server looks a project up on the
-/// whole instance, and says MANAG-SFf2a if it is another organization's and QUERY-fk2fs if there is none
-/// (organization-header.json, "GET the project").
+/// Looks up the project, or the target's grant. [`Error::ProjectNotFound`] if it doesn't exist or belongs to another
+/// organization. With the deletion of an organization or a project a credential loses its permissions there, and is
+/// then refused as one that never had any. What it may read in its own organization is enough to prove a deletion: the
+/// server looks up a project in the whole instance, and responds with MANAG-SFf2a if it belongs to another organization
+/// and QUERY-fk2fs if there is none (organization-header.json, "GET the project").
 pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
     let asked = RequestContext::of_project(calls.endpoint(), project);
     let (meaning, refused) = match read_project(calls, RequestOrganization::Named, project).await? {
@@ -56,7 +53,7 @@ pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Proje
     };
     match (own, meaning) {
         (Some(ProjectReading::Not(Meaning::NoProject | Meaning::NoGrant, gone)), _) => Err(gone),
-        // It is the same organization. Of a grant that isn't known: it has two.
+        // It is the same organization. For a grant that is unknown: it has two.
         (Some(ProjectReading::Here), _) if project.grant_id.is_none() => Ok(ProjectPresence::Here),
         (_, Meaning::NoOrganization) => Err(refused),
         // It exists.
@@ -71,8 +68,8 @@ pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Proje
     }
 }
 
-/// The error of a call about members that was refused: where it was for lack of rights, the project itself may say that
-/// it is gone.
+/// The error of a refused call about members: after a refusal for lack of permissions, a read of the project may show
+/// that it no longer exists.
 pub(crate) async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
     match meaning.is_for_lack_of_rights() {
         true => ProjectPresence::explain(locate(calls, project).await, refused),
@@ -121,7 +118,7 @@ fn of_project(answer: &Response, project: &Project, asked: &RequestContext<'_>) 
     }
 }
 
-/// The server looks a grant up by its own id, whatever project the path names.
+/// The server looks up a grant by its own id, regardless of the project in the path.
 fn of_grant(
     answer: &Response,
     project: &Project,
@@ -143,9 +140,9 @@ fn refused(asked: &RequestContext<'_>, answer: &Response) -> ProjectReading {
     ProjectReading::Not(refusal.meaning(), messages::error(asked, answer, &refusal))
 }
 
-/// Whether something that the server showed is another organization's than the one asked for: some version is said to
-/// ignore the header (zitadel issue #12482). Members of a grant are the owner's under whatever organization they are
-/// asked for.
+/// Whether something that the server showed belongs to another organization than the requested one: a version
+/// reportedly ignores the header (zitadel issue #12482). Members of a grant belong to the owner, whichever organization
+/// is requested.
 pub(crate) fn is_elsewhere(project: &Project, shown: &wire::Details) -> bool {
     let wanted = project.organization_id.as_deref().filter(|_| project.grant_id.is_none());
     !shown.resource_owner.is_empty() && wanted.is_some_and(|wanted| wanted != shown.resource_owner)

@@ -12,8 +12,8 @@ use crate::provider::zitadel::list::{self, PAGE, Rows};
 use crate::provider::zitadel::wire;
 use crate::provider::{Error, Listing};
 
-/// Lists the members of a project, or of the grant of it that is meant. Nobody there is believed only of one that is
-/// known to be there.
+/// Lists the members of a project, or of the target's grant of it. An empty list is trusted only if the project or
+/// grant is known to exist.
 pub(crate) async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
     let mut rows = Rows::default();
     while let Some(offset) = rows.next_page() {
@@ -30,11 +30,11 @@ pub(crate) async fn list(calls: &Calls<'_>, project: &Project) -> Result<Listing
     Ok(listing)
 }
 
-/// One user's row, where search shows it.
+/// One user's row, if search shows it.
 pub(crate) async fn find(calls: &Calls<'_>, project: &Project, user: &str) -> Result<Option<Member>, Error> {
     let query = json!({"query": {"limit": PAGE}, "queries": [{"userIdQuery": {"userId": user}}]});
     let page = search(calls, project, &query).await?;
-    // What came back is compared with what was asked: a query that a version doesn't know answers with everybody.
+    // The results are compared with the request: a query that a version doesn't know returns every member.
     Ok(page.result.into_iter().find(|row| row.user_id == user).map(member))
 }
 

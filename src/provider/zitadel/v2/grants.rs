@@ -1,4 +1,4 @@
-//! Which organization a grant is made to: v2 names grants by it, and shows their ids only in the rows of their
+//! Determines which organization received a grant: v2 names grants by it, and shows their ids only in the rows of their
 //! administrators (internal-permissions-v2.json, "grant: list" and "grant: grantId instead of organizationId").
 
 use std::collections::HashMap;
@@ -19,21 +19,21 @@ use crate::provider::zitadel::list::{PAGE, ProjectPresence};
 /// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
 const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
 
-/// How many organizations are asked for their administrators to find a grant.
+/// The most organizations whose administrators are listed to find a grant.
 const MOST_ASKED: usize = 20;
 
-/// The organizations that grants were found to be made to, by grant; that never changes.
+/// The organizations that received grants, by grant; that never changes.
 #[derive(Debug, Default)]
 pub(crate) struct GrantedTo(Mutex<HashMap<String, String>>);
 
 impl GrantedTo {
-    /// Forgets the grants whose ids (in lower case) are in use no more.
+    /// Drops the grants whose ids (in lower case) are no longer in use.
     pub fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
     }
 
-    /// What the members of `project` are administrators of.
+    /// The resource of the members of `project`.
     pub(crate) async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
         let Some(grant) = &project.grant_id else {
             return Ok(Resource::project(project));
@@ -59,7 +59,7 @@ pub(crate) struct GrantedOrganizations {
     pub(crate) complete: bool,
 }
 
-/// Asks for the organizations that a project is granted to.
+/// Requests the organizations that a project is granted to.
 pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<GrantedOrganizations, Error> {
     let filters = json!([{"inProjectIdsFilter": {"ids": [project.id]}}]);
     let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
@@ -75,7 +75,7 @@ pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<GrantedOr
 }
 
 /// `organizationId` may be the organization that the project is granted to, or the one that owns it: then the grant is
-/// known by its administrators.
+/// identified by its administrators.
 async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<String, Error> {
     let granted = of(calls, project).await?;
     if let Some(organization) = &project.organization_id

@@ -35,7 +35,7 @@ pub(crate) async fn list(calls: &Calls<'_>, project: &Project, resource: &Resour
     Ok(listing)
 }
 
-/// One user's row, where the list shows it.
+/// One user's row, if the list shows it.
 pub(crate) async fn find(
     calls: &Calls<'_>,
     project: &Project,
@@ -74,7 +74,7 @@ async fn page(
     Ok(list::Page { total: page.pagination.total_result, step: limit.max(rows.len()), rows })
 }
 
-/// Which grant the administrators of a resource are of, by the first that is shown; `None`: none is.
+/// The grant of the administrators of a resource, from the first that is shown; `None`: none is shown.
 pub(crate) async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) -> Result<Option<String>, Error> {
     let resource = json!({"projectGrant": {"projectId": project.id, "organizationId": granted_to}});
     let answer = ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"resource": resource}]})).await?;
@@ -89,13 +89,13 @@ pub(crate) async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &
     Ok(grants.find(of).map(|grant| grant.id))
 }
 
-/// Asks for the administrators of nothing, to see whether they are served.
+/// Requests the administrators of a resource that doesn't exist, to detect whether the API is served.
 pub(crate) async fn probe(calls: &Calls<'_>) -> Result<Response, Error> {
-    // Nobody has this id.
+    // No resource has this id.
     ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"inUserIdsFilter": {"ids": ["0"]}}]})).await
 }
 
-/// Whether the answer is one of this API's lists.
+/// Whether the response is one of this API's lists.
 pub(crate) fn check(answer: &Response) -> Result<(), Error> {
     answer.json::<wire::Administrators>().map(drop)
 }

@@ -1,9 +1,9 @@
 //! Members of projects and of project grants by v2, which calls them administrators: Connect with JSON
 //! (docs/reference/zitadel.md, v2).
 //!
-//! The organization is taken from the project, so that no header is sent. There are no sequences: a write is known by
-//! its date, in microseconds since 1970, which is how precisely ZITADEL's database keeps it. All events of one project
-//! have the database's clock, so that a later write has a later date.
+//! The organization is taken from the project, so that no header is sent. There are no sequences: a write is identified
+//! by its date, in microseconds since 1970, the precision of ZITADEL's database. All events of one project use the
+//! database's clock, so that a later write has a later date.
 
 mod grants;
 mod list;
@@ -54,7 +54,8 @@ impl<'a> Administrator<'a> {
         RequestContext::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
     }
 
-    /// The error of a write that was refused: where it was for lack of rights, the project itself may say that it is gone.
+    /// The error of a refused write: after a refusal for lack of permissions, a read of the project may show that it no
+    /// longer exists.
     async fn refused(&self, meaning: Meaning, refused: Error) -> Error {
         match meaning.is_for_lack_of_rights() {
             true => {
@@ -72,7 +73,7 @@ impl<'a> Administrator<'a> {
         self.calls.send_about_none(Request::new(Method::Post, route).json(&body)).await
     }
 
-    /// What was written, by its date.
+    /// The write, identified by its date.
     fn receipt(answer: &Response) -> Result<Receipt, Error> {
         match answer.json::<wire::WriteResponse>()?.date {
             Some(date) => Ok(Receipt { version: version(date), ..Receipt::default() }),
@@ -121,8 +122,9 @@ impl Members for Administrator<'_> {
         }
         let date = answer.json::<wire::WriteResponse>()?.date;
         if date.is_none() {
-            // Nothing was found, and the same is said to who may not remove anybody (internal-permissions-v2.json, "no
-            // rights: delete of one who is not an administrator") and of a project that is gone.
+            // Nothing was found; the response is the same for a caller without permission to remove
+            // (internal-permissions-v2.json, "no rights: delete of one who is not an administrator") and for a project
+            // that no longer exists.
             owner::locate(self.calls, &self.target.project, self.resource).await?.known()?;
         }
         Ok(Receipt { version: date.and_then(version), ..Receipt::default() })
@@ -132,7 +134,7 @@ impl Members for Administrator<'_> {
         list::find(self.calls, &self.target.project, self.resource, &self.target.subject_id).await
     }
 
-    /// Roles may not be repeated; the order of several makes another list.
+    /// Roles may not be repeated; another order of several is another list.
     fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
         (roles.len() > 1).then(|| roles.iter().rev().cloned().collect())
     }

@@ -1,5 +1,5 @@
-//! Whether a project, or a grant of one, is there at all: nobody is listed of one that isn't, and a removal is answered
-//! with 200.
+//! Checks whether a project, or a grant of one, exists: without it the list is empty, and the response to a removal is
+//! 200.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::provider::zitadel::list::ProjectPresence;
 
 const PROJECT: &str = "/zitadel.project.v2.ProjectService/GetProject";
 
-/// Looks for the resource. That it is gone or another organization's is [`Error::ProjectNotFound`].
+/// Looks up the resource. [`Error::ProjectNotFound`] if it doesn't exist or belongs to another organization.
 pub(crate) async fn locate(
     calls: &Calls<'_>,
     project: &Project,
@@ -31,8 +31,8 @@ pub(crate) async fn locate(
     }
 }
 
-/// The grant isn't among those of the project, as far as they are shown. Only to somebody who may read the project that
-/// means that there is none.
+/// The grant isn't among those of the project, as far as they are shown. Only for a caller who may read the project
+/// does that mean that there is none.
 pub(crate) async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> Result<ProjectPresence, Error> {
     let asked = RequestContext::of_project(calls.endpoint(), project);
     match of_project(calls, project).await? {
@@ -44,8 +44,8 @@ pub(crate) async fn no_grant(calls: &Calls<'_>, project: &Project, complete: boo
     }
 }
 
-/// Looks for the project. QUERY-fk2fs is said before rights are looked at, and so of a missing project only (ZITADEL's
-/// source, internal/query/project.go, GetProjectByIDWithPermission).
+/// Looks up the project. QUERY-fk2fs is returned before permissions are checked, and so for a missing project only
+/// (ZITADEL's source, internal/query/project.go, GetProjectByIDWithPermission).
 async fn of_project(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
     let request = Request::new(Method::Post, PROJECT).json(&json!({"projectId": project.id})).reads();
     let answer = calls.send_about_none(request).await?;

@@ -1,4 +1,4 @@
-//! What somebody is an administrator of.
+//! The resource of an administrator.
 
 use serde_json::{Value, json};
 
@@ -25,12 +25,12 @@ impl<'a> Resource<'a> {
         Self { project, granted_to: Some(granted_to) }
     }
 
-    /// Of a grant: the organization that the project is granted to.
+    /// For a grant: the organization that the project is granted to.
     pub(crate) fn granted_to(&self) -> Option<&str> {
         self.granted_to.as_deref()
     }
 
-    /// As it stands in a request.
+    /// As in a request.
     pub(crate) fn json(&self) -> Value {
         let project = &self.project.id;
         match &self.granted_to {
@@ -39,10 +39,11 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Whether a row is of this resource: a filter that the server doesn't know lists everybody.
+    /// Whether a row belongs to this resource: a filter that the server doesn't know lists every administrator.
     ///
     /// # Errors
-    /// The project is another organization's than the one asked for, or the grant another than the one asked for.
+    /// The project belongs to another organization than the requested one, or the grant is another than the requested
+    /// one.
     pub(crate) fn has(&self, row: &AdministratorItem, asked: &RequestContext<'_>) -> Result<bool, Error> {
         let project = self.project;
         match (&self.granted_to, &row.project, &row.project_grant) {

@@ -1,16 +1,16 @@
 //! The JSON of the v2 services, as far as it is read (ZITADEL's source, proto/zitadel/internal_permission/v2 and
-//! proto/zitadel/project/v2). As in v1, numbers of 64 bits are strings and what is empty is left out.
+//! proto/zitadel/project/v2). As in v1, 64-bit numbers are strings and empty fields are omitted.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::provider::zitadel::wire::{object, uint64};
 
-/// How much of a list there is.
+/// The size of a list.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Pagination {
-    /// How many rows there are on all pages, those that aren't shown among them; 0 past the end.
+    /// The number of rows on all pages, including those that aren't shown; 0 past the end.
     #[serde(deserialize_with = "uint64")]
     pub(crate) total_result: u64,
     /// Rows a page.
@@ -18,7 +18,7 @@ pub(crate) struct Pagination {
     pub(crate) applied_limit: u64,
 }
 
-/// A page of administrators. An empty one has its pagination all the same; without it, it is no answer of ZITADEL's.
+/// A page of administrators. An empty one has its pagination too; without it, it isn't a response of ZITADEL's.
 #[derive(Deserialize, Debug)]
 pub(crate) struct Administrators {
     #[serde(deserialize_with = "object")]
@@ -44,7 +44,7 @@ pub(crate) struct User {
     pub(crate) id: String,
 }
 
-/// Which project a row is of.
+/// The project of a row.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProjectResource {
@@ -53,7 +53,7 @@ pub(crate) struct ProjectResource {
     pub(crate) organization_id: String,
 }
 
-/// Which grant a row is of.
+/// The grant of a row.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GrantResource {
@@ -63,7 +63,7 @@ pub(crate) struct GrantResource {
     pub(crate) granted_organization_id: String,
 }
 
-/// What a write answers: when it was carried out. A removal that found nothing has no date.
+/// The response to a write: when it was carried out. A removal that found nothing has no date.
 #[derive(Deserialize, Debug)]
 pub(crate) struct WriteResponse {
     #[serde(alias = "creationDate", alias = "changeDate", alias = "deletionDate")]

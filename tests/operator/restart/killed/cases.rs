@@ -1,4 +1,4 @@
-//! What else a kill may meet.
+//! Further cases of a kill.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::stage::{Stage, set};
 use crate::subject::{each, in_seconds, until};
 use crate::support::{changed, eventually};
 
-/// A removal that the provider has carried out and hasn't answered.
+/// A removal that the provider has carried out without a response.
 pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
     let subjects = stage.both("leaving");
     steps.arranged().await;
@@ -50,7 +50,7 @@ pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// The first of two writes that cure a lost one.
+/// The first of two writes that repair a lost one.
 pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     let user = stage.user("cured");
     let ([a, b, ..], zitadel) = (user.names(), stage.simulator.zitadel());
@@ -75,7 +75,7 @@ pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// Two memberships of one identity, of which the operator has deleted both and created none anew.
+/// Two memberships of one identity, of which the operator has deleted both and created none again.
 pub async fn repair(stage: &Stage, steps: &Steps<'_>) {
     let (subject, infisical) = (stage.identity("healed"), stage.simulator.infisical());
     let temporary = RoleRow::temporary("deployer", in_seconds(-60), "1.5h");
@@ -103,7 +103,7 @@ pub async fn repair(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// An end that comes while no operator runs.
+/// An end that passes while no operator runs.
 pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     let subjects = stage.both("down");
     steps.arranged().await;
@@ -117,8 +117,8 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     let [identity, user] = &subjects;
     let met = user.holds();
     until(end).await;
-    identity.has_now(&[identity.names()[0]], "Infisical ends it by itself");
-    user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing by itself");
+    identity.has_now(&[identity.names()[0]], "Infisical ends it itself");
+    user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing itself");
     steps.repaired().await;
     let started = Timestamp::now();
     each(&subjects, async |subject| {
@@ -134,9 +134,9 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     steps.done().await;
 }
 
-/// A target in status that somebody forges while no operator runs, of an object that is deleted then.
+/// A target in status that is forged while no operator runs, of an object that is then deleted.
 pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
-    let (subjects, others) = (stage.both("own"), stage.both("stranger"));
+    let (subjects, others) = (stage.both("own"), stage.both("other"));
     steps.arranged().await;
     for subject in &subjects {
         stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
@@ -145,7 +145,7 @@ pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
     steps.reached().await;
     for (subject, other_subject) in subjects.iter().zip(&others) {
         other_subject.by_hand(&[other_subject.names()[0]]);
-        let forged = json!({"subjectId": other_subject.id, "endpoint": "https://stranger.example"});
+        let forged = json!({"subjectId": other_subject.id, "endpoint": "https://other.example"});
         stage.api.merge_status(&subject.object(), &json!({"status": {"target": forged}})).await;
         stage.api.ask_to_delete(&subject.object()).await;
     }
@@ -153,10 +153,10 @@ pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
     for (subject, other_subject) in subjects.iter().zip(&others) {
         stage.api.is_gone(&subject.object()).await;
         stage.has_event(&subject.object(), "Failed", &other_subject.id).await;
-        stage.has_event(&subject.object(), "Failed", "https://stranger.example").await;
+        stage.has_event(&subject.object(), "Failed", "https://other.example").await;
         subject.has_now(&[], "when its object is gone");
         other_subject.has_now(&[other_subject.names()[0]], "whom the forged target spoke of");
-        assert!(other_subject.writes().is_empty(), "the stranger was written to: {:#?}", other_subject.writes());
+        assert!(other_subject.writes().is_empty(), "the other subject was written to: {:#?}", other_subject.writes());
     }
     steps.done().await;
 }
@@ -182,7 +182,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     for object in &objects {
         stage.ready(object).await;
     }
-    // How many memberships a provider has is counted when it is looked at.
+    // The memberships of a provider are counted when it is checked.
     for provider in ["membershipprovider/infisical", "membershipprovider/zitadel"] {
         stage.api.annotate(provider, "example.com/asked", "now").await;
         eventually(Duration::from_secs(20), &format!("{provider} counts its memberships"), async || {
@@ -200,7 +200,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     let of_zitadel = || zitadel.count("POST", "*/members/_search");
     let projects = [worlds::INFISICAL_PROJECT, worlds::INFISICAL_OTHER_PROJECT];
     sees("each project is listed", || projects.iter().all(|project| lists(project) > 0) && of_zitadel() > 0).await;
-    // The other cases take their time, and then the operator is stopped: after that nothing is under way any more.
+    // The other cases take some time, and then the operator is stopped: after that nothing is in progress.
     steps.done().await;
     let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
     assert!(events.is_empty(), "nothing is written to Kubernetes, there was {events:#?}");

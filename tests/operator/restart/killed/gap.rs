@@ -14,23 +14,23 @@ use crate::stage::Stage;
 use crate::subject::{Subject, each};
 use crate::support::{SOON, eventually};
 
-/// Longer than it takes until the kill, shorter than the operator waits for an answer.
+/// Longer than it takes until the kill, shorter than the operator waits for a response.
 pub const HELD: Duration = Duration::from_secs(25);
 
 /// Before which step the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gap {
-    /// The first list is under way, nothing is written down.
+    /// The first list is in progress, nothing is recorded.
     List,
-    /// The list is there, and nothing is recorded.
+    /// The list has ended, and nothing is recorded.
     Record,
     /// The grants are recorded, and the provider has done nothing.
     Write,
-    /// The provider has carried the write out, and hasn't answered.
+    /// The provider has carried out the write, and has not responded.
     Answer,
-    /// The write was answered, and no list has shown it.
+    /// The write received its response, and no list has shown it.
     Confirmation,
-    /// The write is confirmed, and the status doesn't say so.
+    /// The write is confirmed, and the status doesn't show it.
     Status,
 }
 
@@ -84,7 +84,7 @@ impl Gap {
     }
 }
 
-/// A grant at each provider, met in the gap.
+/// A grant at each provider, interrupted in the gap.
 pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Steps<'_>) {
     let subjects = stage.both("granted");
     let declared = subjects.each_ref().map(|subject| {
@@ -120,13 +120,13 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
         subject.has_now(&[a, b], &format!("killed {gap:?}"));
         if !matches!(gap, Gap::List | Gap::Record) {
             let mut there = stage.api.get(&subject.object()).await["status"]["managedRoles"].clone();
-            // The role's id comes with what the provider shows of it.
+            // The role's id is recorded when the provider shows it.
             for role in there.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
                 role.remove("roleId");
             }
             assert_eq!(there, *recorded, "{}, killed {gap:?}: a recorded start stays", subject.name);
         }
-        // What was carried out before the kill, answered or not, isn't written again.
+        // What was carried out before the kill, with or without a response, isn't written again.
         let again = subject.writes().len() - written;
         let expected = usize::from(matches!(gap, Gap::List | Gap::Record | Gap::Write));
         assert_eq!(again, expected, "{}, killed {gap:?}: {:#?}", subject.name, subject.writes());

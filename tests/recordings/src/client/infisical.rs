@@ -69,7 +69,7 @@ pub fn name(values: &BTreeMap<String, String>, exchange: &Exchange) -> String {
     let sent = |field: &str| {
         let value = exchange.request.body.as_ref()?.get(field)?;
         let name = value.as_str().or(value[0].as_str())?;
-        // Nobody is invited by a name that is no e-mail address in small letters.
+        // Users are invited only by an e-mail address in lower case.
         let invites = field != "username";
         Some(if invites && (!name.contains('@') || name.to_lowercase() != name) { NAME } else { name }.to_owned())
     };

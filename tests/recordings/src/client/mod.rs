@@ -1,8 +1,9 @@
 //! Direction C: a recorded answer against the real client.
 //!
-//! The client is asked for the operation that brings the recorded request about. A server answers that request as it was
-//! recorded, and whatever else the client asks neutrally: as a healthy server would on which the recorded answer is true.
-//! What the client makes of it is a text of the form that [`crate::reading`] and `expected.yaml` have.
+//! The client is asked for the operation that brings the recorded request about. A server answers that request as it
+//! was recorded, and everything else the client requests neutrally: as a healthy server would for which the recorded
+//! response is true. What the client makes of it is a text of the form that [`crate::reading`] and `expected.yaml`
+//! have.
 
 mod infisical;
 mod operation;
@@ -114,7 +115,7 @@ impl Bench {
                 _ => zitadel::operate(self, case).await,
             }
         };
-        // A sign-in lets time pass by itself.
+        // A sign-in lets time pass.
         let patience = if case.drive.signs_in() { Duration::MAX } else { DEADLINE };
         let made = match tokio::time::timeout(patience, operation).await {
             Ok(made) => made,
@@ -132,7 +133,7 @@ impl Bench {
     }
 }
 
-/// What answers everything but the recorded request: it is told how often the recorded answer was given before.
+/// What answers everything but the recorded request: it receives how often the recorded response was sent before.
 type Neutral = Box<dyn FnMut(&Asked, usize) -> Option<Answer> + Send>;
 
 /// The recorded answer where it was given, those of `with` where they were, else what is neutral.
@@ -182,7 +183,7 @@ fn script(
     }
 }
 
-/// A permit of its own, so that a pause that one answer asks for doesn't hold up the next scene.
+/// A separate permit, so that a pause that one response requests doesn't delay the next scene.
 async fn permit(writes: bool) -> Permit {
     let quota = EndpointQuota::new(false).quota("recordings".to_owned(), Limits::default());
     quota.permit(if writes { RequestKind::Write } else { RequestKind::Read }, Urgency::Grant, "recordings").await

@@ -58,7 +58,7 @@ pub async fn run(
     }
 }
 
-/// Signs in, and goes on using the token: for how long shows in when the client signs in again.
+/// Signs in, and continues to use the token: the time of the next sign-in shows for how long.
 pub async fn sign_in(bench: &Bench, provider: &impl Provider, case: &ReplayCase<'_>) -> String {
     if let Err(refused) = provider.verify(&permit(false).await).await {
         return error(&refused);
@@ -105,7 +105,7 @@ fn listed(listing: &Listing) -> String {
 }
 
 /// The roles that were sent, as entries that the client sends in the same words. What it would refuse to send (no role,
-/// the literal `custom`) has `role` as a stand-in: it is the answer that is looked at.
+/// the literal `custom`) has `role` as a stand-in: only the response is checked.
 fn entries(body: Option<&Value>, role: &str) -> Vec<Entry> {
     let sent = body.map(|body| &body["roles"]).and_then(Value::as_array).cloned().unwrap_or_default();
     let one = body.and_then(|body| body["role"].as_str()).map(Value::from);

@@ -92,7 +92,7 @@ fn organization(exchange: &Exchange) -> Option<String> {
     Some(if is_id(first) { first.to_owned() } else { ORGANIZATION.to_owned() })
 }
 
-/// Whether a request only asks whether v2 is served: for administrators of nobody.
+/// Whether a request only detects whether v2 is served: for administrators of a resource that doesn't exist.
 pub fn is_knock(asked: &Asked) -> bool {
     asked.path.ends_with("/ListAdministrators") && asked.body["filters"][0]["inUserIdsFilter"]["ids"] == json!(["0"])
 }
@@ -139,7 +139,7 @@ fn credentials(case: &ReplayCase<'_>) -> Credentials {
     Credentials::PrivateKeyJwt(KeyFile::parse(&file.to_string().into()).expect("a key file"))
 }
 
-/// Signs in, and says for whom the assertion was made.
+/// Signs in, and returns the issuer of the assertion.
 async fn discover(bench: &Bench, zitadel: &Zitadel) -> String {
     if let Err(refused) = zitadel.verify(&permit(false).await).await {
         return error(&refused);

@@ -216,7 +216,7 @@ impl Bindings {
         self.ids.insert(id.to_owned(), id.to_owned());
     }
 
-    /// Notes what a recorded id stands for, whatever it stood for before.
+    /// Records what a recorded id stands for, replacing an earlier entry.
     pub fn bind(&mut self, recorded: &str, got: &str) {
         self.ids.insert(recorded.to_owned(), got.to_owned());
     }

@@ -17,7 +17,7 @@ use crate::readme;
 use crate::recording::Recording;
 use crate::report::{Failure, Report};
 
-/// What is said of an exchange that is done by hand.
+/// The report of an exchange that is a manual change.
 const BY_HAND: &str = "exchanges of endpoints that the operator never calls: steps that set the world";
 
 /// Replays all recordings below a folder that has a README.

@@ -218,7 +218,7 @@ impl Player {
         if differences.is_empty() { Ok(()) } else { Err(differences) }
     }
 
-    /// The token of a call, `Some(None)` if there is none; nothing if nobody knows the caller.
+    /// The token of a call, `Some(None)` if there is none; nothing if the caller is unknown.
     fn token(&self, authorization: Option<&str>, special: &Special) -> Option<Option<String>> {
         if let Some(token) = &special.caller {
             return Some(Some(self.kept.get(token).unwrap_or(token).clone()));

@@ -79,7 +79,7 @@ pub struct Special {
     pub name: String,
     /// Not replayed, for this reason.
     pub skip: Option<String>,
-    /// Of an endpoint that the operator never calls: the changes are made by hand instead.
+    /// Of an endpoint that the operator never calls: the changes are made manually instead.
     pub step: Option<String>,
     /// What happened at the server before.
     #[serde(default)]
@@ -98,7 +98,7 @@ pub struct Special {
     pub cut: Option<usize>,
     /// The token that stands in place of a redacted one.
     pub jwt: Option<SentJwt>,
-    /// The text of the error is not compared: it tells of the recorder's cluster.
+    /// The text of the error is not compared: it depends on the recorder's cluster.
     #[serde(default)]
     pub any_text: bool,
 }
@@ -155,7 +155,7 @@ pub enum Change {
         project: String,
         subject: String,
     },
-    /// The recorded id of a subject's membership that was made by hand: paths have it in them.
+    /// The recorded id of a subject's membership that was created manually: paths contain it.
     MembershipId {
         project: String,
         subject: String,
@@ -193,7 +193,7 @@ pub enum Change {
     },
     SetLimits(Limits),
     Order(Order),
-    /// Requests that were not recorded, by the first caller of the world file; their answers are not looked at.
+    /// Requests that were not recorded, by the first caller of the world file; their responses are not checked.
     Call {
         times: usize,
         method: String,

@@ -1,4 +1,4 @@
-//! What replaying ZITADEL's recordings needs beyond: sign-ins that were redacted, and what was done by hand.
+//! Additions for replaying ZITADEL's recordings: sign-ins that were redacted, and manual changes.
 
 use std::collections::BTreeMap;
 

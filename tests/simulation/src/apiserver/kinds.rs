@@ -1,4 +1,4 @@
-//! The kinds that are served: which have a status of their own, and what their schemas fill in and leave out.
+//! The kinds that are served: which have a status subresource, and what their schemas default and prune.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,12 +14,12 @@ pub struct Kind {
     pub kind: String,
     /// Group and version, as in objects.
     pub api_version: String,
-    /// Whether the status is written apart from the rest, and the spec counts generations.
+    /// Whether the kind has a status subresource and generations.
     pub custom: bool,
     schema: Option<JSONSchemaProps>,
 }
 
-/// The kind of this plural; one of which nothing is known is kept as it is sent.
+/// The kind of this plural; an unknown one is stored as it is sent.
 pub fn of(plural: &str) -> &'static Kind {
     static KINDS: OnceLock<BTreeMap<String, Kind>> = OnceLock::new();
     static OTHER: OnceLock<Kind> = OnceLock::new();
@@ -52,7 +52,7 @@ fn custom(crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::
 }
 
 impl Kind {
-    /// Leaves out what the schema doesn't have and fills in its defaults.
+    /// Prunes fields that the schema doesn't have and sets its defaults.
     pub fn finish(&self, object: &mut Value) {
         let Some(properties) = self.schema.as_ref().and_then(|schema| schema.properties.as_ref()) else { return };
         if let Value::Object(fields) = object {

@@ -1,5 +1,4 @@
-//! An API server in memory: what the operator needs of the real one, and no more. `tests/cluster/model.rs` checks it
-//! against the real one.
+//! An API server in memory, with only what the operator needs. `tests/cluster/model.rs` compares it with the real one.
 //!
 //! - [`kinds`]: what is served, defaults and pruning
 //! - [`state`]: objects, resourceVersions, finalizers, what each request does
@@ -18,20 +17,20 @@ use kinds::Kind;
 use membership_operator::clock::Clock;
 use state::{Change, Refusal, State};
 
-/// An API server. Clones are one.
+/// An API server. Clones share it.
 #[derive(Clone)]
 pub struct ApiServer {
     state: Arc<Mutex<State>>,
-    /// Told of each change. No `watch` channel: that one wakes in an order of its own.
+    /// Notified of each change. Not a `watch` channel, which wakes its receivers in an unspecified order.
     changed: Arc<Notify>,
     clock: Clock,
 }
 
-/// An object's place.
+/// An object's key.
 pub type Place<'a> = (&'a str, &'a str);
 
 impl ApiServer {
-    /// An empty one. Its clock says when objects are created and deleted.
+    /// An empty one. Its clock determines when objects are created and deleted.
     pub fn new(clock: Clock) -> Self {
         Self { state: Arc::default(), changed: Arc::default(), clock }
     }
@@ -84,7 +83,7 @@ impl ApiServer {
         self.request(&request).map(|(_, object)| object)
     }
 
-    /// An object, as it is.
+    /// An object in its present version.
     pub fn get(&self, plural: &str, place: Place<'_>) -> Option<Value> {
         self.lock().get(plural, place).cloned()
     }
@@ -94,22 +93,22 @@ impl ApiServer {
         self.lock().all(plural, None)
     }
 
-    /// The changes of a kind after a resourceVersion; `None`: they are forgotten.
+    /// The changes of a kind after a resourceVersion; `None`: they are no longer stored.
     pub fn changes(&self, plural: &str, namespace: Option<&str>, after: u64) -> Option<Vec<Change>> {
         self.lock().changes(plural, namespace, after)
     }
 
-    /// Forgets all changes so far, as etcd's compaction does: who watches from before must list anew.
+    /// Drops all changes so far, as etcd's compaction does: watches from before must list again.
     pub fn compact(&self) {
         self.lock().compact();
     }
 
-    /// Tells whoever waits of each change.
+    /// Notifies the receiver of each change.
     pub fn changed(&self) -> Arc<Notify> {
         self.changed.clone()
     }
 
-    /// What is known of a kind.
+    /// The properties of a kind.
     pub fn kind(plural: &str) -> &'static Kind {
         kinds::of(plural)
     }

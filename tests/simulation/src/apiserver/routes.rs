@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::kinds;
 use super::state::{Change, Edge, Refusal, State};
 
-/// A request, as far as it matters.
+/// The relevant parts of a request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method, in capitals.
@@ -24,7 +24,7 @@ pub struct Request {
     pub body: Value,
 }
 
-/// What the query of a watch says.
+/// The query of a watch.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     /// From after which resourceVersion on.
@@ -57,7 +57,7 @@ impl Request {
     }
 }
 
-/// The watch that a query asks for.
+/// The watch that a query requests.
 pub fn watch(query: &str) -> Option<Watch> {
     let fields: BTreeMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     let number = |name: &str| fields.get(name).and_then(|value| value.parse().ok());
@@ -65,7 +65,7 @@ pub fn watch(query: &str) -> Option<Watch> {
     Some(Watch { after: number("resourceVersion")?, seconds: number("timeoutSeconds").unwrap_or(290) })
 }
 
-/// Carries a request out. The code, and what is answered.
+/// Carries out a request. Returns the code and the body of the response.
 pub fn carry_out(state: &mut State, request: &Request, now: Timestamp) -> Result<(u16, Value), Refusal> {
     let Request { method, plural, namespace, name, status, body } = request;
     let of = namespace.as_deref().unwrap_or_default();
@@ -105,7 +105,7 @@ pub fn line(change: &Change) -> String {
     format!("{}\n", json!({"type": edge, "object": *change.object}))
 }
 
-/// The line that ends a watch from before what is remembered.
+/// The line that ends a watch from before the stored changes.
 pub fn expired() -> String {
     let refusal = Refusal::new(410, "Expired", "too old resource version");
     format!("{}\n", json!({"type": "ERROR", "object": refusal.status()}))

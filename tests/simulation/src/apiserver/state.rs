@@ -1,4 +1,4 @@
-//! What the API server holds, and what each request does to it.
+//! The state of the API server, and the effect of each request.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use serde_json::{Map, Value, json};
 use super::Place;
 use super::kinds;
 
-/// What a watch tells.
+/// The type of a watch event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edge {
     /// It is new.
     Added,
     /// It was changed.
     Modified,
-    /// It is gone; what is shown is what it was last.
+    /// It was deleted; the event contains its last version.
     Deleted,
 }
 
 /// One change of one object.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The resourceVersion that it made.
+    /// Its resourceVersion.
     pub revision: u64,
     /// What kind of change.
     pub edge: Edge,
@@ -47,7 +47,7 @@ impl Refusal {
         Self { code, reason, message: message.into() }
     }
 
-    /// As the API server answers it.
+    /// The API server's response.
     pub fn status(&self) -> Value {
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -63,7 +63,7 @@ struct Table {
     compacted: u64,
 }
 
-/// Objects, and how they came to be.
+/// Objects and their changes.
 #[derive(Default)]
 pub struct State {
     tables: BTreeMap<String, Table>,
@@ -91,7 +91,7 @@ impl State {
             .collect()
     }
 
-    /// The changes of a kind after a resourceVersion; `None`: they are forgotten.
+    /// The changes of a kind after a resourceVersion; `None`: they are no longer stored.
     pub fn changes(&self, plural: &str, namespace: Option<&str>, after: u64) -> Option<Vec<Change>> {
         let Some(table) = self.tables.get(plural) else { return Some(Vec::new()) };
         let first = table.changes.partition_point(|change| change.revision <= after);
@@ -100,7 +100,7 @@ impl State {
         (after >= table.compacted).then(|| new.filter(here).cloned().collect())
     }
 
-    /// Forgets all changes so far.
+    /// Drops all changes so far.
     pub fn compact(&mut self) {
         for table in self.tables.values_mut() {
             table.compacted = self.revision;
@@ -145,7 +145,7 @@ impl State {
         Ok(self.store(plural, Edge::Added, object))
     }
 
-    /// Puts an object in place of another of its name; whether it is a new one. A Lease is created where there is none.
+    /// Replaces an object of the same name; returns whether it is a new one. A Lease is created if there is none.
     pub fn replace(
         &mut self,
         plural: &str,
@@ -173,7 +173,7 @@ impl State {
         self.change(plural, &old, new, status)
     }
 
-    /// Deletes an object: at once, or when its last finalizer goes.
+    /// Deletes an object: immediately, or when its last finalizer is removed.
     pub fn delete(&mut self, plural: &str, place: Place<'_>, now: Timestamp) -> Result<Value, Refusal> {
         let mut object = self.found(plural, place)?.clone();
         let kind = kinds::of(plural);
@@ -208,7 +208,7 @@ impl State {
             let message = "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Refusal::new(409, "Conflict", message));
         }
-        // A write of the status takes nothing of the metadata, so that a uid guards nothing there.
+        // A write of the status ignores the metadata, so that a uid is no precondition there.
         if !(status && kind.custom) && given("uid").is_some_and(|uid| old["metadata"]["uid"] != uid) {
             return Err(Refusal::new(422, "Invalid", "metadata.uid: Invalid value: field is immutable"));
         }
@@ -240,7 +240,7 @@ impl State {
             return Ok(new);
         }
         if leaving && finalizers(&new).is_empty() {
-            // The watch shows it as it was before; whoever took the last finalizer off is shown it without.
+            // The watch shows it as it was before; the response to the removal of the last finalizer shows it without.
             let gone = self.remove(plural, old.clone());
             new["metadata"]["resourceVersion"] = gone["metadata"]["resourceVersion"].clone();
             return Ok(new);
@@ -314,7 +314,7 @@ fn of_the_server(new: &mut Value, old: &Value) {
     }
 }
 
-/// What is empty isn't there.
+/// Removes empty fields.
 fn tidy(metadata: &mut Map<String, Value>) {
     for field in ["finalizers", "annotations", "labels", "ownerReferences"] {
         let empty = match metadata.get(field) {

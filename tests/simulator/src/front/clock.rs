@@ -19,7 +19,7 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// A clock that shows what another shows, until an offset is set.
+    /// A clock that shows the same time as another, until an offset is set.
     pub(crate) fn showing(base: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self { base: Box::new(base), offset: Mutex::default() }
     }
@@ -40,7 +40,7 @@ impl Clock {
         *locked(&self.offset) = offset;
     }
 
-    /// The value of the `Date` header, in the form HTTP wants.
+    /// The value of the `Date` header, in the form that HTTP requires.
     pub(crate) fn http_date(&self) -> String {
         self.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }

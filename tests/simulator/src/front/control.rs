@@ -1,4 +1,4 @@
-//! The routes below `/_simulator` that both providers have. They are not logged and meet no orders.
+//! The routes below `/_simulator` that both providers have. They are not logged and not affected by orders.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn generic(front: Front) -> Router {
         .with_state(front)
 }
 
-/// A control request that makes no sense, and why.
+/// An invalid control request, and why.
 pub(crate) struct Nonsense(String);
 
 impl Nonsense {

@@ -1,4 +1,4 @@
-//! The way of a request through a simulated provider: log, orders, delay, the API itself, orders again, answer.
+//! The stages of a request in a simulated provider: log, orders, delay, the API itself, orders again, response.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::log::presentable;
-use super::orders::{Answer, Ending, Fate};
+use super::orders::{Answer, Effects, Ending};
 use super::{Faults, Provider};
 use crate::{Request as Logged, locked};
 
 /// Bodies beyond this are refused, in bytes.
 const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
-/// Says to the HTTP server: close this connection without an answer.
+/// Makes the HTTP server close the connection without a response.
 #[derive(Debug)]
 struct Closed;
 
@@ -49,13 +49,13 @@ impl<P: Clone> Clone for Gate<P> {
     }
 }
 
-/// A way into a simulated provider without a port: requests are handed to it in this process. Cheap to clone.
+/// A simulated provider without a port: requests are passed to it in this process. Cheap to clone.
 #[derive(Clone)]
-pub struct Door(Arc<dyn Fn(Request<Body>) -> Answering + Send + Sync>);
+pub struct Handler(Arc<dyn Fn(Request<Body>) -> Answering + Send + Sync>);
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Closed>> + Send>>;
 
-impl Door {
+impl Handler {
     pub(crate) fn into<P: Provider>(provider: P) -> Self {
         let gate = Gate::of(provider);
         Self(Arc::new(move |request| {
@@ -64,7 +64,7 @@ impl Door {
         }))
     }
 
-    /// Carries a request out; `None`: the connection was closed without an answer.
+    /// Carries out a request; `None`: the connection was closed without a response.
     pub async fn answer(&self, request: Request<Body>) -> Option<Response<Body>> {
         (self.0)(request).await.ok()
     }
@@ -86,7 +86,7 @@ pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHand
                     let gate = gate.clone();
                     let service = service_fn(move |request| answered(gate.clone(), request));
                     connections.spawn(async move {
-                        // An error here is a connection that was closed, by us on order or by the client.
+                        // An error here is a connection that was closed, by an order or by the client.
                         let _ = hyper::server::conn::http1::Builder::new()
                             .serve_connection(TokioIo::new(stream), service)
                             .await;
@@ -98,7 +98,7 @@ pub(crate) fn serve<P: Provider>(listener: TcpListener, provider: P) -> JoinHand
     })
 }
 
-/// Handles a request in a task of its own: a server carries out what it has begun even when the client gives up.
+/// Handles a request in a separate task: a server carries out what it has begun even if the client cancels.
 async fn answered<P: Provider>(gate: Gate<P>, request: Request<Incoming>) -> Result<Response<Body>, Closed> {
     tokio::spawn(async move { gate.answer(request.map(Body::new)).await }).await.unwrap_or(Err(Closed))
 }
@@ -131,14 +131,14 @@ impl<P: Provider> Gate<P> {
             status: None,
             body: presentable(&body),
         });
-        let fate = locked(&front.orders).meet(&method, &path);
-        let delay = *locked(&front.delay) + fate.delay;
+        let effects = locked(&front.orders).effects_on(&method, &path);
+        let delay = *locked(&front.delay) + effects.delay;
         pause(delay).await;
-        let outcome = self.carried_out(Request::from_parts(parts, Body::from(body)), &fate).await;
+        let outcome = self.carried_out(Request::from_parts(parts, Body::from(body)), &effects).await;
         let mut response = match outcome {
             Ok(response) => response,
             Err(closed) => {
-                pause(fate.delay_after).await;
+                pause(effects.delay_after).await;
                 return Err(closed);
             }
         };
@@ -146,28 +146,28 @@ impl<P: Provider> Gate<P> {
             response.headers_mut().insert(DATE, date);
         }
         locked(&front.log).answered(number, response.status().as_u16());
-        pause(fate.delay_after).await;
-        if fate.drip.is_zero() { Ok(response) } else { dripping(response, fate.drip).await }
+        pause(effects.delay_after).await;
+        if effects.drip.is_zero() { Ok(response) } else { dripping(response, effects.drip).await }
     }
 
-    async fn carried_out(&self, mut request: Request<Body>, fate: &Fate) -> Result<Response<Body>, Closed> {
-        if let Some(ending) = &fate.instead {
+    async fn carried_out(&self, mut request: Request<Body>, effects: &Effects) -> Result<Response<Body>, Closed> {
+        if let Some(ending) = &effects.instead {
             return ended(ending);
         }
-        request.extensions_mut().insert(Faults { window: fate.window, lost: fate.lost });
+        request.extensions_mut().insert(Faults { window: effects.window, lost: effects.lost });
         let response = called(&self.api, request).await?;
-        if let Some(ending) = &fate.afterwards {
+        if let Some(ending) = &effects.afterwards {
             return ended(ending);
         }
-        if fate.drop_rows == 0 && !fate.truncated {
+        if effects.drop_rows == 0 && !effects.truncated {
             return Ok(response);
         }
         let (mut parts, body) = response.into_parts();
         let mut body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
-        if fate.drop_rows > 0 {
-            body = without_rows(body, fate.drop_rows);
+        if effects.drop_rows > 0 {
+            body = without_rows(body, effects.drop_rows);
         }
-        if fate.truncated {
+        if effects.truncated {
             body.truncate(body.len() / 2);
         }
         parts.headers.remove(CONTENT_LENGTH);
@@ -202,7 +202,7 @@ fn ended(ending: &Ending) -> Result<Response<Body>, Closed> {
     }
 }
 
-/// A list of the shape that was asked for, as far as anybody reads it.
+/// A list of the requested shape, as far as a client reads it.
 fn gigabyte() -> Response<Body> {
     const MEBIBYTE: usize = 1 << 20;
     let block = Bytes::from(vec![b' '; MEBIBYTE]);
@@ -217,7 +217,7 @@ fn json_of(body: Body) -> Response<Body> {
     response
 }
 
-/// The same answer, byte by byte.
+/// The same response, byte by byte.
 async fn dripping(response: Response<Body>, apart: Duration) -> Result<Response<Body>, Closed> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|_| Closed)?;
@@ -245,8 +245,8 @@ fn given(answer: &Answer) -> Response<Body> {
     response
 }
 
-/// The same answer without the last rows of its first list. The totals stay as they were, so that a client which
-/// compares can tell.
+/// The same response without the last rows of its first list. The totals are unchanged, so that a client can detect it
+/// by comparing them.
 fn without_rows(body: Bytes, drop: usize) -> Bytes {
     let Ok(Value::Object(mut fields)) = serde_json::from_slice::<Value>(&body) else {
         return body;

@@ -1,16 +1,16 @@
-//! The log of what was asked.
+//! The log of requests.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// So much of a request's body is kept, in bytes.
+/// The most bytes of a request's body that are kept.
 const BODY_LIMIT: usize = 16 * 1024;
 
-/// So many requests are kept; the oldest go first.
+/// The most requests that are kept; the oldest are dropped first.
 const LOG_LIMIT: usize = 200_000;
 
-/// One request that came in, written down when it arrived.
+/// One request, recorded when it arrived.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
@@ -22,24 +22,24 @@ pub struct Request {
     pub path: String,
     /// The query, without the question mark; empty if there was none.
     pub query: String,
-    /// The name of who called: an identity's, a user's, or nothing where the credential was missing or unknown.
+    /// The name of the caller: an identity's, a user's, or empty if the credential was missing or unknown.
     pub caller: String,
-    /// What was answered; none while the answer is still to come, and for a connection closed without one.
+    /// The status of the response; none before the response, and for a connection closed without one.
     pub status: Option<u16>,
-    /// The body, cut to 16 KiB; secrets and tokens in JSON bodies are taken out.
+    /// The body, cut to 16 KiB; secrets and tokens in JSON bodies are removed.
     pub body: String,
 }
 
 /// The requests, oldest first.
 #[derive(Default)]
 pub(crate) struct Log {
-    /// The number of the first entry, counted since the start, so that clearing does not confuse answers under way.
+    /// The number of the first entry, counted since the start, so that clearing does not affect requests in progress.
     first: usize,
     entries: Vec<Request>,
 }
 
 impl Log {
-    /// Writes a request down and returns its number.
+    /// Records a request and returns its number.
     pub(crate) fn push(&mut self, request: Request) -> usize {
         if self.entries.len() >= LOG_LIMIT {
             let surplus = self.entries.len() / 2;
@@ -50,7 +50,7 @@ impl Log {
         self.first + self.entries.len() - 1
     }
 
-    /// Notes what a request was answered.
+    /// Records the status of a request's response.
     pub(crate) fn answered(&mut self, number: usize, status: u16) {
         if let Some(entry) = number.checked_sub(self.first).and_then(|at| self.entries.get_mut(at)) {
             entry.status = Some(status);
@@ -79,7 +79,7 @@ impl Request {
     }
 }
 
-/// Whether a path is as the pattern says: see [`Request::matches`].
+/// Whether a path matches the pattern: see [`Request::matches`].
 pub(crate) fn path_matches(path: &str, pattern: &str) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else {
         return path.contains(pattern);
@@ -100,7 +100,7 @@ pub(crate) fn path_matches(path: &str, pattern: &str) -> bool {
     true
 }
 
-/// The body as it may be kept: cut, and without secrets.
+/// The body as it is kept: truncated, and without secrets.
 pub(crate) fn presentable(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(mut json) => {
@@ -118,7 +118,7 @@ pub(crate) fn presentable(body: &[u8]) -> String {
     }
 }
 
-/// Takes the values of secret fields out; whether there were any.
+/// Removes the values of secret fields; returns whether there were any.
 fn redact(json: &mut Value) -> bool {
     match json {
         Value::Object(fields) => {

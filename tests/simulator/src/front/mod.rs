@@ -1,4 +1,4 @@
-//! What both simulated providers have in common: a port of their own, a clock, orders for faults, a log of requests.
+//! What both simulated providers have in common: a port, a clock, orders for faults, a log of requests.
 
 mod clock;
 mod control;
@@ -18,16 +18,15 @@ pub use orders::{Answer, Fault, Order, When};
 
 pub(crate) use clock::Clock;
 pub(crate) use control::{Nonsense, generic as generic_control, parsed};
-pub use gate::Door;
+pub use gate::Handler;
 pub(crate) use gate::serve;
 
 use crate::locked;
 use log::Log;
 use orders::Orders;
 
-/// The side of a simulated provider that is the same for all: where it listens, what it was asked, what goes wrong.
-///
-/// Cheap to clone; all clones are one.
+/// The common part of a simulated provider: its address, its log of requests, its faults. Cheap to clone; all clones
+/// share their state.
 #[derive(Clone)]
 pub struct Front(Arc<Inner>);
 
@@ -58,8 +57,8 @@ impl Front {
         self.0.clock.now()
     }
 
-    /// Sets how far this server's clock is ahead of the machine's (negative: behind). It shows in the `Date` header,
-    /// in the times that the server writes, and in what counts as over.
+    /// Sets how far this server's clock is ahead of the machine's (negative: behind). It shows in the `Date` header, in
+    /// the times that the server writes, and in what counts as expired.
     pub fn set_clock_offset(&self, offset: SignedDuration) {
         self.0.clock.set_offset(offset);
     }
@@ -74,12 +73,12 @@ impl Front {
         locked(&self.0.orders).add(order);
     }
 
-    /// The orders that can still meet a request.
+    /// The orders that can still match a request.
     pub fn orders(&self) -> Vec<Order> {
         locked(&self.0.orders).list()
     }
 
-    /// Takes all orders back.
+    /// Removes all orders.
     pub fn clear_orders(&self) {
         locked(&self.0.orders).clear();
     }
@@ -89,13 +88,13 @@ impl Front {
         *locked(&self.0.delay) = delay;
     }
 
-    /// All requests since the start or the last [`clear_requests`](Self::clear_requests), oldest first. A request is
-    /// in it from its arrival on, so one that waits can be seen.
+    /// All requests since the start or the last [`clear_requests`](Self::clear_requests), oldest first. A request is in
+    /// it from its arrival on, so that a waiting one is visible.
     pub fn requests(&self) -> Vec<Request> {
         locked(&self.0.log).all()
     }
 
-    /// Forgets the requests so far.
+    /// Clears the requests so far.
     pub fn clear_requests(&self) {
         locked(&self.0.log).clear();
     }
@@ -106,7 +105,7 @@ impl Front {
     }
 }
 
-/// What a provider brings to the common front.
+/// The parts of a provider that differ.
 pub(crate) trait Provider: Clone + Send + Sync + 'static {
     fn front(&self) -> &Front;
 
@@ -116,11 +115,11 @@ pub(crate) trait Provider: Clone + Send + Sync + 'static {
     /// Its own routes below `/_simulator`.
     fn control(&self) -> Router;
 
-    /// Who calls, by name; empty if the credential is missing or unknown. Changes nothing.
+    /// The name of the caller; empty if the credential is missing or unknown. Changes nothing.
     fn caller_name(&self, headers: &HeaderMap) -> String;
 }
 
-/// What a handler has to know of the orders that its request met.
+/// The orders for a request that its handler applies.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {
     /// How long a write waits between reading and writing.

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::log::path_matches;
 
-/// One rule: requests that match `method` and `path_contains` meet the fault `kind`, as often as `when` says.
+/// One rule: requests that match `method` and `path_contains` get the fault `kind`, as often as `when` determines.
 ///
-/// Every matching order counts and acts, in the order in which they were given; of several that answer
-/// in the handler's place the first one wins.
+/// Every matching order counts and acts, in the order in which they were given; of several that replace the handler's
+/// response the first one applies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Order {
@@ -21,14 +21,14 @@ pub struct Order {
     /// A part of the path (without the query), or all of it with `*` for any characters; empty means any.
     #[serde(default)]
     pub path_contains: String,
-    /// Which of the matching requests are meant.
+    /// Which of the matching requests are affected.
     #[serde(default)]
     pub when: When,
     /// What happens to them.
     pub kind: Fault,
 }
 
-/// Which of the matching requests an order means, counted from the moment that it was given.
+/// Which of the matching requests an order affects, counted from the moment of the order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum When {
@@ -41,50 +41,50 @@ pub enum When {
     Nth(u32),
 }
 
-/// What goes wrong. Durations are milliseconds in JSON.
+/// A fault. Durations are milliseconds in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Fault {
     /// Waits before anything is done.
     #[serde(with = "millis")]
     Delay(Duration),
-    /// Does everything, then waits before the answer is sent.
+    /// Carries out the request, then waits before the response is sent.
     #[serde(with = "millis")]
     DelayAfter(Duration),
-    /// Waits between what a write reads and what it writes. Two writers at once then meet as they do at the
-    /// real servers, whose transactions do not see each other (`docs/reference/infisical.md`, PATCH and time).
+    /// Waits between what a write reads and what it writes. Two concurrent writers then collide as at the real servers,
+    /// whose transactions do not see each other (`docs/reference/infisical.md`, PATCH and time).
     #[serde(with = "millis")]
     Window(Duration),
-    /// Answers this, and does nothing.
+    /// Responds with this, and does nothing.
     Status(Answer),
-    /// Does everything, then answers this: a gateway that gave up waiting.
+    /// Carries out the request, then responds with this: a gateway that timed out.
     StatusAfter(Answer),
-    /// Closes the connection without an answer, and does nothing.
+    /// Closes the connection without a response, and does nothing.
     Reset,
-    /// Does everything, then closes the connection without an answer.
+    /// Carries out the request, then closes the connection without a response.
     ResetAfter,
-    /// Answers 200 with a page of HTML, as a proxy with a login page does; nothing is done.
+    /// Responds 200 with a page of HTML, as a proxy with a login page does; nothing is done.
     Html,
-    /// Cuts the JSON of the answer in the middle.
+    /// Truncates the JSON of the response in the middle.
     Truncated,
-    /// Answers 200 with these bytes for JSON, and does nothing.
+    /// Responds 200 with these bytes as JSON, and does nothing.
     Bytes(Vec<u8>),
-    /// Answers 200 and a list without end, of which a gigabyte is sent; nothing is done.
+    /// Responds 200 with an endless list, of which a gigabyte is sent; nothing is done.
     Gigabyte,
-    /// Does everything, then sends the answer byte by byte, this long apart.
+    /// Carries out the request, then sends the response byte by byte, at this interval.
     #[serde(with = "millis")]
     Drip(Duration),
-    /// ZITADEL only: the write is answered 200 and never reaches what search and rights read
+    /// ZITADEL only: the response to the write is 200, and it never reaches the tables of search and permissions
     /// (`docs/reference/zitadel.md`, trap 4).
     LostWrite,
-    /// Leaves out the last rows of a list; the total stays.
+    /// Omits the last rows of a list; the total is unchanged.
     PartialList {
-        /// How many rows are left out.
+        /// The number of omitted rows.
         drop: usize,
     },
 }
 
-/// An answer that is given in place of the server's own.
+/// A response in place of the server's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Answer {
@@ -99,7 +99,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn new(status: u16, body: Value) -> Self {
         Self { status, body, headers: BTreeMap::new() }
     }
@@ -143,7 +143,7 @@ impl Order {
 }
 
 impl Fault {
-    /// A gateway's answer with an empty body and no effect.
+    /// A gateway's response with an empty body and no effect.
     pub fn status(status: u16) -> Self {
         Self::Status(Answer::new(status, Value::Null))
     }
@@ -165,7 +165,7 @@ impl Fault {
         )
     }
 
-    /// What a self-hosted Infisical of October 2024 answers to too many requests: a 500 with `retry-after`
+    /// The response of a self-hosted Infisical of October 2024 to too many requests: a 500 with `retry-after`
     /// (rate-limit.json).
     pub fn infisical_rate_limited_2024(retry_after_seconds: u32) -> Self {
         Self::Status(
@@ -184,8 +184,8 @@ impl Fault {
         Self::Status(Answer::new(429, zitadel_error(8, "Errors.Quota.Exceeded", "QUOTA-vjAy8")))
     }
 
-    /// ZITADEL's answer to the writer that lost a collision on the project's sequence: nothing was written,
-    /// the same request succeeds when repeated (zitadel/concurrency.json, the first exchange).
+    /// ZITADEL's response to the writer that lost a collision on the project's sequence: nothing was written, the same
+    /// request succeeds when repeated (zitadel/concurrency.json, the first exchange).
     pub fn zitadel_collision() -> Self {
         let text = "integrity violation of type \"unique\" on \"events2\" (constraint: \"events2_pkey\"): \
                     ERROR: duplicate key value violates unique constraint \"events2_pkey\" (SQLSTATE 23505)";
@@ -208,9 +208,9 @@ fn zitadel_error(code: u8, text: &str, id: &str) -> Value {
     })
 }
 
-/// What happens to one request, added up from all the orders that meet it.
+/// The effects on one request, combined from all orders that match it.
 #[derive(Default)]
-pub(crate) struct Fate {
+pub(crate) struct Effects {
     pub(crate) delay: Duration,
     pub(crate) instead: Option<Ending>,
     pub(crate) window: Duration,
@@ -222,7 +222,7 @@ pub(crate) struct Fate {
     pub(crate) afterwards: Option<Ending>,
 }
 
-/// How a request ends when not by the server's own answer.
+/// How a request ends without the server's own response.
 pub(crate) enum Ending {
     Answer(Answer),
     Html,
@@ -231,7 +231,7 @@ pub(crate) enum Ending {
     Gigabyte,
 }
 
-/// The orders that are in force, each with how many requests it has met.
+/// The orders in force, each with the number of requests that it has matched.
 #[derive(Default)]
 pub(crate) struct Orders(Vec<(Order, u32)>);
 
@@ -244,14 +244,14 @@ impl Orders {
         self.0.clear();
     }
 
-    /// The orders that can still meet a request.
+    /// The orders that can still match a request.
     pub(crate) fn list(&self) -> Vec<Order> {
         self.0.iter().map(|(order, _)| order.clone()).collect()
     }
 
-    /// What this request meets. Counts it; orders that are used up go.
-    pub(crate) fn meet(&mut self, method: &str, path: &str) -> Fate {
-        let mut fate = Fate::default();
+    /// The effects on this request. Counts it, and removes orders that are used up.
+    pub(crate) fn effects_on(&mut self, method: &str, path: &str) -> Effects {
+        let mut effects = Effects::default();
         for (order, met) in &mut self.0 {
             let matches = order.method.as_deref().is_none_or(|m| m.eq_ignore_ascii_case(method))
                 && path_matches(path, &order.path_contains);
@@ -265,18 +265,18 @@ impl Orders {
                 When::Nth(n) => *met == n,
             };
             if meant {
-                fate.add(&order.kind);
+                effects.add(&order.kind);
             }
         }
         self.0.retain(|(order, met)| match order.when {
             When::Always => true,
             When::Next(n) | When::Nth(n) => *met < n,
         });
-        fate
+        effects
     }
 }
 
-impl Fate {
+impl Effects {
     fn add(&mut self, fault: &Fault) {
         match fault {
             Fault::Delay(d) => self.delay += *d,

@@ -1,5 +1,5 @@
-//! The bodies of answers about memberships, field by field as recorded (membership-lifecycle.json,
-//! user-memberships.json, group-memberships.json); of the newer paths as their documentation and source say.
+//! The bodies of responses about memberships, field by field as recorded (membership-lifecycle.json,
+//! user-memberships.json, group-memberships.json); for the newer paths according to their documentation and source.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::state::{Membership, Row, State, StoredRole};
 use super::subjects::{Identity, Kind};
 use super::time::written;
 
-/// What stands in place of a user's key: nobody looks at it.
+/// The value in place of a user's key, which is not read.
 const PUBLIC_KEY: &str = "simulated-public-key";
 
 /// An identity's membership as GET and the list show it, on the first two generations.
@@ -19,7 +19,7 @@ pub(crate) fn shown(state: &State, errors: Errors, membership: &Membership) -> V
         "id": membership.id,
         "identityId": membership.subject,
         "createdAt": written(membership.created),
-        // A PATCH does not touch it.
+        // A PATCH does not change it.
         "updatedAt": written(membership.created),
         "roles": shown_roles(state, membership),
         "identity": {"name": identity.map(|i| &i.name), "id": membership.subject},
@@ -65,7 +65,7 @@ pub(crate) fn newest(state: &State, membership: &Membership) -> Value {
     shown
 }
 
-/// The same in the list, whose roles have no `customRoleName` either (`findIdentities` selects neither).
+/// The same in the list, whose roles also lack `customRoleName` (`findIdentities` selects neither).
 pub(crate) fn newest_in_list(state: &State, membership: &Membership) -> Value {
     let mut shown = newest(state, membership);
     for role in shown["roles"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -140,7 +140,7 @@ fn shown_roles(state: &State, membership: &Membership) -> Value {
     membership.rows.iter().map(shown).collect()
 }
 
-/// A row as PATCH answers it: without the slug of a custom role.
+/// A row in a response to PATCH: without the slug of a custom role.
 pub(crate) fn written_role(membership: &str, row: &Row) -> Value {
     let mut role = common(row);
     role["projectMembershipId"] = membership.into();
@@ -168,7 +168,7 @@ fn common(row: &Row) -> Value {
     })
 }
 
-/// A membership as POST and DELETE answer it: without roles.
+/// A membership in a response to POST and DELETE: without roles.
 pub(crate) fn bare(membership: &Membership) -> Value {
     let mut bare = json!({
         "id": membership.id,

@@ -1,4 +1,4 @@
-//! Sign-in by universal auth, renewal, and who calls (auth.json, identity-extras.json).
+//! Sign-in by universal auth, renewal, and the caller of a request (auth.json, identity-extras.json).
 
 use axum::Router;
 use axum::body::Bytes;
@@ -27,7 +27,7 @@ pub(crate) fn routes() -> Router<Infisical> {
         .route("/api/status", get(status))
 }
 
-/// A call whose route exists and whose caller is known.
+/// A request whose route exists and whose caller is known.
 pub(crate) struct Call {
     pub(crate) caller: Caller,
     pub(crate) errors: Errors,
@@ -71,7 +71,7 @@ impl FromRequestParts<Infisical> for Call {
     }
 }
 
-/// The product whose projects have no members of their own, on the current server.
+/// The product whose projects have no memberships of this kind, on the current server.
 const CERT_MANAGER: &str = "cert-manager";
 
 /// The project of a path that is about its members or their roles.
@@ -95,7 +95,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ").map(str::trim)
 }
 
-/// The answer where there is no route.
+/// The response for a missing route.
 pub(crate) fn no_route(method: &Method, uri: &Uri) -> Refusal {
     Errors::no_route(method.as_str(), uri.path_and_query().map_or("/", |path| path.as_str()))
 }
@@ -113,7 +113,7 @@ pub(crate) fn json_body(errors: Errors, body: &Bytes) -> Result<Value, Refusal> 
     serde_json::from_slice(body).map_err(|_| errors.went_wrong("InternalServerError"))
 }
 
-/// What was read from a body, or the answer to one that is refused.
+/// What was read from a body, or the response to one that is refused.
 pub(crate) fn valid<T>(errors: Errors, read: Result<T, Invalid>) -> Result<T, Refusal> {
     read.map_err(|invalid| match invalid {
         Invalid::Issues(issues) => errors.validation(issues),
@@ -144,7 +144,7 @@ async fn renew(State(infisical): State<Infisical>, body: Bytes) -> Result<Respon
     granted.map(|granted| grant(&granted)).map_err(|denied| errors.denied(denied))
 }
 
-/// The answer to a sign-in that went well.
+/// The response to a successful sign-in.
 pub(crate) fn grant(granted: &Granted) -> Response {
     answered(&json!({
         "accessToken": granted.token,

@@ -1,5 +1,5 @@
-//! Changes by hand: somebody at the dashboard. What is named and not there is made. Members are named by their id, be
-//! they identities, users or groups; an unknown one becomes an identity.
+//! Manual changes, as in the dashboard. Missing objects are created. Members, which are identities, users or groups,
+//! are named by their id; an unknown one becomes an identity.
 
 use super::credentials::Caller;
 use super::rows::RoleRow;
@@ -8,7 +8,7 @@ use super::{Infisical, time};
 
 /// Roles of members.
 impl Infisical {
-    /// Makes these the roles of a subject in a project: of its first membership, which is made if there is none.
+    /// Sets these roles of a subject in a project: in its first membership, which is created if there is none.
     pub fn set_roles(&self, project: &str, subject: &str, roles: Vec<RoleRow>) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -27,7 +27,7 @@ impl Infisical {
         self.set_roles(project, subject, roles);
     }
 
-    /// Takes every row of a role away from a subject; whether it had any. The membership stays.
+    /// Removes every row of a role from a subject; returns whether it had any. The membership remains.
     pub fn remove_role(&self, project: &str, subject: &str, role: &str) -> bool {
         let mut roles = self.roles(project, subject);
         let before = roles.len();
@@ -39,7 +39,7 @@ impl Infisical {
         removed
     }
 
-    /// Makes one membership more of a subject that may have some: what concurrent POSTs leave behind.
+    /// Creates one more membership of a subject that may have some, as concurrent POSTs do.
     pub fn add_membership(&self, project: &str, subject: &str, roles: Vec<RoleRow>) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -48,7 +48,7 @@ impl Infisical {
         state.insert(project, subject, rows, now);
     }
 
-    /// Takes all memberships of a subject in a project away; whether there were any.
+    /// Removes all memberships of a subject in a project; returns whether there were any.
     pub fn remove_member(&self, project: &str, subject: &str) -> bool {
         self.state().memberships.remove(project, subject) > 0
     }
@@ -75,7 +75,7 @@ impl Infisical {
     }
 }
 
-/// What goes.
+/// Deletions.
 impl Infisical {
     /// Deletes a project with its memberships.
     pub fn delete_project(&self, project: &str) {
@@ -111,8 +111,8 @@ impl Infisical {
         state.forget(group);
     }
 
-    /// Takes an identity's way of signing in with the cluster's tokens away. Access tokens that came of it are answered
-    /// with 500 from then on (kubernetes-auth.json, 117).
+    /// Removes an identity's sign-in with the cluster's tokens. The response to its access tokens is 500 from then on
+    /// (kubernetes-auth.json, 117).
     pub fn remove_cluster_login(&self, identity: &str) {
         let mut state = self.state();
         state.logins.kubernetes.remove(identity);
@@ -132,7 +132,7 @@ impl Infisical {
     }
 }
 
-/// What is called otherwise from now on. Unknown ids are left alone.
+/// Renames. Unknown ids are ignored.
 impl Infisical {
     /// Gives an identity another name.
     pub fn rename_identity(&self, identity: &str, name: &str) {

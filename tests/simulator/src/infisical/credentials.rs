@@ -1,4 +1,4 @@
-//! Clients of universal auth and access tokens, and what becomes of them. No HTTP in here.
+//! Clients of universal auth and access tokens, and their lifetimes. No HTTP in here.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub(crate) struct Client {
     pub(crate) id: String,
     pub(crate) identity: String,
     pub(crate) secrets: Vec<Secret>,
-    /// How long an access token lives, in seconds.
+    /// The lifetime of an access token, in seconds.
     pub(crate) ttl: u32,
-    /// How long it can live with renewals, in seconds.
+    /// Its maximum lifetime with renewals, in seconds.
     pub(crate) max_ttl: u32,
     /// Wrong secrets since the last right one, and until when the client is locked out for them.
     pub(crate) failures: u32,
@@ -35,9 +35,9 @@ pub(crate) struct Token {
     pub(crate) caller: Caller,
     /// None: it does not end, as a token given in the world.
     pub(crate) life: Option<Life>,
-    /// Revoked tokens are remembered: their answer differs from a token that never was.
+    /// Revoked tokens are kept: the response to them differs from that to an unknown token.
     pub(crate) revoked: bool,
-    /// Whether the way of signing in that made it was taken away since (kubernetes-auth.json, 117).
+    /// Whether its way of signing in was removed since (kubernetes-auth.json, 117).
     pub(crate) orphaned: bool,
     /// The id of the sub-organization that was chosen at the sign-in.
     pub(crate) organization: Option<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Life {
     max_ttl: u32,
     ends: Timestamp,
     last_end: Timestamp,
-    /// How often it can still be used; none: any number of times.
+    /// The remaining number of uses; none: unlimited.
     uses_left: Option<u32>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum Caller {
     Admin(String),
 }
 
-/// What is wrong with a token, or with a login. The texts are those of the recordings.
+/// The error of a token, or of a login. The texts are those of the recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denied {
     Missing,
@@ -88,7 +88,7 @@ pub(crate) enum Denied {
     LockedOut,
 }
 
-/// A new access token, with its lives in seconds.
+/// A new access token, with its lifetimes in seconds.
 pub(crate) struct Granted {
     pub(crate) token: String,
     pub(crate) ttl: u32,
@@ -118,7 +118,7 @@ impl State {
         };
         client.failures = 0;
         if client.secrets[at].ends.is_some_and(|end| now >= end) {
-            // The use after its end takes the secret away: the next one is told that it is wrong.
+            // The use after its end removes the secret: the response to the next one is that it is wrong.
             client.secrets.remove(at);
             return Err(Denied::SecretExpired);
         }
@@ -152,7 +152,7 @@ impl State {
         Granted { token, ttl, max_ttl }
     }
 
-    /// Renews a token. A refusal deletes it, although it was still good (identity-extras.json, "renew right after the
+    /// Renews a token. A refusal deletes it, although it was still valid (identity-extras.json, "renew right after the
     /// login").
     pub(crate) fn renew(&mut self, token: &str, now: Timestamp) -> Result<Granted, Denied> {
         self.look_up(token, now)?;
@@ -167,7 +167,7 @@ impl State {
         Ok(Granted { token: token.to_owned(), ttl: life.ttl, max_ttl: life.max_ttl })
     }
 
-    /// Who uses this token. Every use counts, whatever comes of it, and the one too many deletes the token
+    /// The user of this token. Every use counts, with any result, and the first one beyond the limit deletes the token
     /// (kubernetes-auth.json, 92 to 107).
     pub(crate) fn used(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let caller = self.look_up(token, now)?;
@@ -188,7 +188,7 @@ impl State {
         }
     }
 
-    /// Whose token this is. Asking after the end of its life deletes it (kubernetes-auth.json, 80 to 87).
+    /// The owner of this token. A use after its end deletes it (kubernetes-auth.json, 80 to 87).
     pub(crate) fn look_up(&mut self, token: &str, now: Timestamp) -> Result<Caller, Denied> {
         let Some(known) = self.tokens.get_mut(token) else {
             let has_the_form = token.split('.').count() == 3;
@@ -201,7 +201,7 @@ impl State {
             return Err(Denied::Gone);
         }
         if known.life.as_ref().is_some_and(|life| now >= life.ends) {
-            // June 2025 says the same again (infisical-june-2025/names-and-auth.json, 10 and 11).
+            // June 2025 responds with the same again (infisical-june-2025/names-and-auth.json, 10 and 11).
             known.revoked = self.style != ErrorStyle::June2025;
             return Err(Denied::TtlOver);
         }
@@ -218,7 +218,7 @@ fn later(now: Timestamp, seconds: u32) -> Timestamp {
     now.saturating_add(SignedDuration::from_secs(seconds.into())).unwrap_or(Timestamp::MAX)
 }
 
-/// Whole seconds, as the server counts lives.
+/// Whole seconds, as the server counts lifetimes.
 pub(crate) fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }

@@ -1,7 +1,6 @@
 //! How Infisical refuses, in both styles (`docs/reference/infisical.md`, Errors; errors.json and identity-extras.json).
-//!
-//! What October 2024 says is recorded; of the current server only the status, the error's name and the beginning of
-//! the message are known.
+//! The errors of October 2024 are recorded; of the current server only the status, the error's name and the beginning
+//! of the message are known.
 
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -54,12 +53,12 @@ impl Errors {
         self.0 == ErrorStyle::June2025
     }
 
-    /// Whether these are the errors of June 2025 or later: with `reqId`, `details`, and 422 for what isn't valid.
+    /// Whether these are the errors of June 2025 or later: with `reqId`, `details`, and 422 for invalid requests.
     pub(crate) fn since_2025(self) -> bool {
         self.0 != ErrorStyle::October2024
     }
 
-    /// How the messages of old servers write it.
+    /// The spelling in messages of old servers.
     fn id_word(self) -> &'static str {
         if self.june_2025() { "ID" } else { "id" }
     }
@@ -80,7 +79,7 @@ impl Errors {
         refusal
     }
 
-    /// The server has no such route: `Not Found` with a space, in the words of its HTTP framework.
+    /// The server has no such route: `Not Found` with a space, the message of its HTTP framework.
     pub(crate) fn no_route(method: &str, path_and_query: &str) -> Refusal {
         let body = json!({
             "message": format!("Route {method}:{path_and_query} not found"),
@@ -94,12 +93,12 @@ impl Errors {
         self.refusal(500, error, "Something went wrong")
     }
 
-    /// The body has the wrong form. October 2024 says so with a 401.
+    /// The body has the wrong form. October 2024 responds with 401.
     pub(crate) fn validation(self, issues: Vec<Value>) -> Refusal {
         self.refusal(if self.since_2025() { 422 } else { 401 }, "ValidationFailure", issues)
     }
 
-    /// Too many requests. October 2024 calls it a failure of its own (rate-limit.json).
+    /// Too many requests. October 2024 reports it as an internal failure (rate-limit.json).
     pub(crate) fn rate_limited(self, seconds: i64) -> Refusal {
         if self.since_2025() {
             let message = format!("Rate limit exceeded. Please try again in {seconds} seconds");
@@ -139,7 +138,7 @@ impl Errors {
 
     pub(crate) fn locked_out(self, why: LockedOut, project: &str) -> Refusal {
         match (why, self.0) {
-            // Users get other words than identities (user-memberships.json, 63 and 88).
+            // The message for users differs from that for identities (user-memberships.json, 63 and 88).
             (LockedOut::CustomNotFound(Kind::User), _) => {
                 self.refusal(404, "The permission was not found", "The requested entity is not found")
             }
@@ -166,7 +165,7 @@ impl Errors {
         }
     }
 
-    /// The caller lacks a right: `action` on the subject of permissions.
+    /// The caller lacks a permission: `action` on the subject of permissions.
     pub(crate) fn may_not(self, action: &str, subject: &str) -> Refusal {
         let message = format!("You are not allowed to {action} on {subject}");
         let details = match self.june_2025() {
@@ -176,7 +175,7 @@ impl Errors {
         self.with_details(403, "PermissionDenied", &message, details)
     }
 
-    /// A role of the list has rights that the caller lacks.
+    /// A role of the list has permissions that the caller lacks.
     pub(crate) fn escalation(self, kind: Kind, role: &str) -> Refusal {
         if self.since_2025() {
             let message = format!("Failed to change to a more privileged role: {role}");
@@ -190,8 +189,9 @@ impl Errors {
         self.refusal(403, "ForbiddenError", message)
     }
 
-    /// The caller may not give any role, under the privilege system of March 2025 (infisical-june-2025/permissions.json;
-    /// `constructPermissionErrorMessage` in Infisical's `backend/src/ee/services/permission/permission-fns.ts`).
+    /// The caller may not grant any role, under the privilege system of March 2025
+    /// (infisical-june-2025/permissions.json; `constructPermissionErrorMessage` in Infisical's
+    /// `backend/src/ee/services/permission/permission-fns.ts`).
     pub(crate) fn may_not_grant(self, kind: Kind, creates: bool) -> Refusal {
         let what = match (self.current(), creates) {
             (true, true) => "Failed to create identity project membership",
@@ -205,7 +205,7 @@ impl Errors {
         self.with_details(403, "PermissionBoundaryError", &message, details)
     }
 
-    /// A project of a product whose members are kept elsewhere (Infisical's
+    /// A project of a product whose members are stored elsewhere (Infisical's
     /// `backend/src/server/plugins/block-cert-manager-project-access.ts`).
     pub(crate) fn kept_elsewhere(self) -> Refusal {
         let message = "This Certificate Manager project does not support project-level memberships. \
@@ -235,7 +235,7 @@ impl Errors {
         self.refusal(404, "NotFound", message)
     }
 
-    /// PATCH of somebody who is not a member.
+    /// PATCH of a subject that is not a member.
     pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => {
@@ -249,7 +249,7 @@ impl Errors {
         }
     }
 
-    /// DELETE of somebody who is not a member.
+    /// DELETE of a subject that is not a member.
     pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => self.identity_not_found(identity),
@@ -258,7 +258,7 @@ impl Errors {
         }
     }
 
-    /// PATCH or DELETE of somebody whom the project hasn't, at the current server.
+    /// PATCH or DELETE of a subject that the project doesn't have, at the current server.
     pub(crate) fn no_membership_of(self, kind: Kind) -> Refusal {
         self.refusal(400, "BadRequest", format!("{} doesn't have membership", kind.name()))
     }
@@ -313,7 +313,7 @@ impl Errors {
     }
 }
 
-/// The right that the privilege system of March 2025 asks for.
+/// The permission that the privilege system of March 2025 requires.
 pub(crate) const GRANT_PRIVILEGES: &str = "grant-privileges";
 
 const MALFORMED: &str =

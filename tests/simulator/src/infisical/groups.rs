@@ -49,7 +49,7 @@ fn shape(held: &Held, uri: &Uri, membership: &Membership) -> Value {
 }
 
 impl Call {
-    /// The project must be there, before any rights are looked at; and the group's id must be one.
+    /// The project must exist, before any permissions are checked; and the group's id must be valid.
     fn group_id(&self, held: &Held, uri: &Uri, project: &str, group: &str) -> Result<String, Refusal> {
         if is_newest(uri) && Uuid::parse_str(group).is_err() {
             return Err(self.errors.validation(vec![not_a_uuid("groupId")]));
@@ -126,7 +126,7 @@ async fn create(
         };
         let rights = call.may(&held, &project, Kind::Group, "create", now)?;
         let id = uuid(call.errors, &group, "Find one")?;
-        // Groups of other organisations are none (name-resolution.json, 314).
+        // Groups of other organisations count as missing (name-resolution.json, 314).
         if held.groups.get(&id).is_none_or(|group| group.org != org) {
             return Err(match call.errors.june_2025() {
                 true => call.errors.group_not_found_by_name(&id),
@@ -169,7 +169,7 @@ async fn update(
         Replacement::of(membership, rows)
     };
     let (roles, membership) = replacement.written(&infisical, &call).await?;
-    // What the newest path answers to PATCH is documented nowhere that could be found; here it is what POST answers.
+    // What the newest path answers to PATCH is documented nowhere that could be found; here it is the same as for POST.
     let answer = if is_newest(&uri) {
         json!({"groupMembership": newest_group(&infisical.state(), &membership)})
     } else {

@@ -1,5 +1,5 @@
-//! How users come into a project and leave it by name; accounts and mails are made on the way (user-memberships.json;
-//! for the current server `createMembership` in Infisical's
+//! How users are added to a project and removed by name; this creates accounts and mails (user-memberships.json; for
+//! the current server `createMembership` in Infisical's
 //! `backend/src/services/membership-user/membership-user-service.ts`).
 
 use std::collections::BTreeSet;
@@ -27,7 +27,7 @@ const TO_PROJECT: &str = "Infisical project invitation";
 /// Users who join, each with its rows.
 type Joining = Vec<(String, Vec<Row>)>;
 
-/// Makes people members: those who are already are left out without a word, unknown names make accounts and mails.
+/// Makes users members: existing members are skipped silently, unknown names create accounts and mails.
 pub(crate) async fn invite(
     State(infisical): State<Infisical>,
     call: Call,
@@ -55,9 +55,9 @@ pub(crate) async fn invite(
     Ok(answered(&json!({"memberships": made})))
 }
 
-/// October 2024: everybody becomes `member`, whatever `roleSlugs` says (user-memberships.json, 24); at June 2025 it counts
-/// (infisical-june-2025/user-memberships.json, 13). Whoever has no seat in the organisation needs a caller that may give
-/// one.
+/// October 2024: every user becomes `member`, regardless of `roleSlugs` (user-memberships.json, 24); at June 2025 it
+/// counts (infisical-june-2025/user-memberships.json, 13). A user without a seat in the organisation needs a caller
+/// that may grant one.
 fn joining_before_october_2025(
     held: &mut Held,
     call: &Call,
@@ -92,8 +92,8 @@ fn joining_before_october_2025(
     Ok(joining)
 }
 
-/// The current server: first everybody gets a seat in the caller's organisation. The accounts are made before anything
-/// is asked about rights, so a refusal leaves them behind.
+/// The current server: first every user gets a seat in the caller's organisation. The accounts are created before
+/// permissions are checked, so a refusal leaves them behind.
 fn bring_in(held: &mut Held, call: &Call, names: &Names) -> Result<(), Refusal> {
     let names = names.all();
     let unknown: Vec<&String> = names.iter().filter(|name| held.user_named(name).is_none()).collect();
@@ -117,8 +117,8 @@ fn bring_in(held: &mut Held, call: &Call, names: &Names) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The current server, in the project. Whether everybody is a member already is told by comparing numbers: of users,
-/// and of memberships found.
+/// The current server, in the project. Whether every user is already a member is determined by comparing the numbers of
+/// users and of found memberships.
 fn joining(held: &mut Held, call: &Call, project: &str, names: &Names, now: Timestamp) -> Result<Joining, Refusal> {
     let users: Vec<String> =
         names.all().iter().filter_map(|name| held.user_named(name)).map(|user| user.id.clone()).collect();
@@ -150,7 +150,7 @@ fn account(held: &mut Held, name: &str) -> String {
     id
 }
 
-/// Gives somebody a place in the organisation, with the mail that says so.
+/// Gives a user a seat in the organisation, and sends a mail about it.
 fn seat(held: &mut Held, user: &str, org: &str) {
     let Some(user) = held.users.get_mut(user) else {
         return;
@@ -160,7 +160,7 @@ fn seat(held: &mut Held, user: &str, org: &str) {
     held.send(&email, TO_ORGANIZATION);
 }
 
-/// Tells those who have accepted their place in the organisation that they have joined a project.
+/// Sends a mail to those who have accepted their seat in the organisation that they have joined a project.
 fn tell_members(held: &mut Held, org: &str, joining: &Joining) {
     let accepted = |user: &str| {
         let user = held.users.get(user)?;

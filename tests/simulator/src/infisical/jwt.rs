@@ -1,13 +1,13 @@
 //! Tokens of a cluster's service accounts: written by tests, read by the simulated server. No signature is computed; a
-//! signature is a word, and the server believes all but those that it was told not to.
+//! signature is a word, and the server accepts all except those that are configured as bad.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// A JSON web token. The server reads its claims and takes its signature for good unless
-/// [`ClusterWorld`](super::ClusterWorld) says that this one is bad.
+/// A JSON web token. The server reads its claims and accepts its signature unless [`ClusterWorld`](super::ClusterWorld)
+/// says that this one is bad.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Jwt {
     /// `alg` and, if it has one, `kid`.

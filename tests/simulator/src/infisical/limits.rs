@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Infisical;
 use super::errors::Errors;
 
-/// How many requests a minute are let through. Every call here comes from one address.
+/// The number of requests per minute that are accepted. Every call here comes from one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
@@ -41,7 +41,7 @@ impl Limits {
     }
 }
 
-/// What was let through, by allowance.
+/// The accepted requests, by allowance.
 #[derive(Default)]
 pub(crate) struct Meter {
     limits: Option<Limits>,
@@ -53,7 +53,7 @@ struct Allowance {
     ends: Timestamp,
 }
 
-/// How an allowance stands after a request.
+/// The state of an allowance after a request.
 #[derive(Clone, Copy)]
 struct Standing {
     limit: u32,
@@ -115,7 +115,7 @@ fn route(path: &str) -> String {
     segments.map(|segment| if Uuid::parse_str(segment).is_ok() { "*" } else { segment }).collect::<Vec<_>>().join("/")
 }
 
-/// Lets a request through, or refuses it; says how the allowance stands in either case.
+/// Accepts or refuses a request; returns the state of the allowance in both cases.
 pub(crate) async fn metered(State(infisical): State<Infisical>, request: Request, next: Next) -> Response {
     let now = infisical.now();
     let standing = {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// What of the list is wanted.
+/// The requested part of the list.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Listing {
     pub(crate) limit: Option<usize>,
@@ -10,12 +10,12 @@ pub(crate) struct Listing {
     pub(crate) offset: usize,
     pub(crate) order_by_name: bool,
     pub(crate) descending: bool,
-    /// A part of a name, whatever the case; `_` stands for any character and `%` for any number of them.
+    /// A part of a name, in any case; `_` stands for any character and `%` for any number of them.
     pub(crate) search: String,
 }
 
 impl Listing {
-    /// Reads the query, or says what is wrong with it.
+    /// Reads the query, or returns its error.
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, Vec<Value>> {
         let mut listing = Self::default();
         let mut issues = Vec::new();
@@ -34,10 +34,10 @@ impl Listing {
         if issues.is_empty() { Ok(listing) } else { Err(issues) }
     }
 
-    /// The rows that are wanted, each with its name, out of all; and how many there are without limit and offset.
+    /// The requested rows of all, each with its name; and their number without limit and offset.
     ///
-    /// A limit takes its rows in the order of the names; what comes is in no promised order unless one was asked for.
-    /// Rows of equal names are lost and doubled between pages (`docs/reference/infisical.md`, Speed).
+    /// A limit takes its rows in the order of the names; the result has no guaranteed order unless one was requested.
+    /// Rows of equal names are lost and duplicated between pages (`docs/reference/infisical.md`, Speed).
     pub(crate) fn apply<T>(&self, rows: Vec<(String, T)>) -> (Vec<T>, usize) {
         let mut rows: Vec<(usize, String, T)> = rows
             .into_iter()
@@ -63,7 +63,7 @@ impl Listing {
     }
 }
 
-/// What of the list of the third generation is wanted.
+/// The requested part of the list of the third generation.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Paging {
     limit: Option<usize>,
@@ -72,7 +72,7 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// Reads the query, or says what is wrong with it.
+    /// Reads the query, or returns its error.
     pub(crate) fn read(pairs: &[(String, String)]) -> Result<Self, Vec<Value>> {
         let mut paging = Self::default();
         let mut issues = Vec::new();
@@ -86,7 +86,7 @@ impl Paging {
         if issues.is_empty() { Ok(paging) } else { Err(issues) }
     }
 
-    /// The rows of the page. Nothing orders them, and every page is cut out of another order: pages lose and double
+    /// The rows of the page. They have no order, and every page is taken from another order: pages lose and duplicate
     /// rows.
     pub(crate) fn apply<T>(&self, mut rows: Vec<T>) -> Vec<T> {
         if self.offset > 0 && self.limit.is_some() {
@@ -96,8 +96,8 @@ impl Paging {
     }
 }
 
-/// Whether a part of the text fits the pattern: the server puts what is searched for between two `%` of a LIKE and
-/// escapes nothing (name-resolution.json, "search=rob_t").
+/// Whether a part of the text fits the pattern: the server puts the search text between two `%` of a LIKE and escapes
+/// nothing (name-resolution.json, "search=rob_t").
 pub(crate) fn like(text: &str, pattern: &str) -> bool {
     fn fits(text: &[char], pattern: &[char]) -> bool {
         match pattern.split_first() {

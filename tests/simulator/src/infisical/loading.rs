@@ -1,4 +1,4 @@
-//! How a world is taken in, and how it is told.
+//! Loads a world and exports it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::world::{
 use super::{Infisical, RoleRow};
 
 impl Infisical {
-    /// Adds a world to what is there.
+    /// Adds a world to the state.
     pub fn load(&self, world: &InfisicalWorld) {
         if let Some(generations) = world.generations {
             self.set_generations(generations);
@@ -88,7 +88,7 @@ impl Infisical {
         }
     }
 
-    /// What is there, without secrets and tokens. Memberships show all their rows, ended ones among them.
+    /// The state, without secrets and tokens. Memberships show all their rows, including ended ones.
     pub fn world(&self) -> InfisicalWorld {
         let state = self.state();
         InfisicalWorld {

@@ -1,4 +1,4 @@
-//! The simulated Infisical: its parts, and what a test looks at.
+//! The simulated Infisical: its parts, and what a test reads.
 
 mod answers;
 mod auth;
@@ -59,10 +59,10 @@ use state::State;
 /// The default life of an access token, in seconds: TTL and max TTL alike (identity-extras.json, 70).
 const DEFAULT_TTL: u32 = 2_592_000;
 
-/// The organisation of whatever names no other.
+/// The organisation of everything that names no other.
 pub const DEFAULT_ORG: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
 
-/// The simulated Infisical. Cheap to clone; all clones are one server.
+/// The simulated Infisical. Cheap to clone; all clones share one server.
 ///
 /// What it has in common with every provider (URL, requests, orders, clock) is in [`Front`], which it derefs to.
 #[derive(Clone)]
@@ -126,7 +126,7 @@ impl Infisical {
     }
 }
 
-/// What is there. A subject is the id of an identity, a user or a group.
+/// The state. A subject is the id of an identity, a user or a group.
 impl Infisical {
     /// The role rows of a subject in a project, over all its memberships, ended ones among them.
     pub fn roles(&self, project: &str, subject: &str) -> Vec<RoleRow> {
@@ -144,13 +144,13 @@ impl Infisical {
     }
 
     /// What access is really in force at an instant: the roles that are permanent or not at their end yet, over all
-    /// memberships. A start counts for nothing; whoever holds the literal `custom` has nothing. What a user has through
-    /// a group is the group's.
+    /// memberships. A start has no effect; a holder of the literal `custom` has nothing. What a user has through a
+    /// group is the group's.
     pub fn effective_roles(&self, project: &str, subject: &str, at: Timestamp) -> BTreeSet<String> {
         self.state().effective(project, subject, at)
     }
 
-    /// How many logins by universal auth there were, good and bad, since the start or the last clearing of the requests.
+    /// The number of logins by universal auth, successful or not, since the start or the last clearing of the requests.
     pub fn logins(&self) -> usize {
         self.count("POST", "/api/v1/auth/universal-auth/login")
     }

@@ -1,4 +1,4 @@
-//! What names stand for: projects by slug, identities and groups of the organisation, roles (name-resolution.json).
+//! Resolves names: projects by slug, identities and groups of the organisation, roles (name-resolution.json).
 //! Identities of a project by name are the list's `search`, users of one are `memberships/details`.
 
 use axum::Router;
@@ -54,7 +54,7 @@ async fn project_by_slug(
     }
     let now = infisical.now();
     let held = infisical.state();
-    // A slug is one organisation's.
+    // A slug belongs to one organisation.
     let org = held.org_of(&call.caller);
     let project = held
         .projects
@@ -69,7 +69,7 @@ async fn project_by_slug(
     Ok(answered(&shown))
 }
 
-/// What the server takes for a slug: words of small letters and digits with hyphens between them.
+/// Whether the server accepts it as a slug: words of lower-case letters and digits with hyphens between them.
 fn is_slug(text: &str) -> bool {
     let word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     text.split('-').all(word)
@@ -188,7 +188,7 @@ async fn projects_of_organization(
     Ok(answered(&json!({"workspaces": shown})))
 }
 
-/// The identities of an organisation, for whoever may look them up: its members.
+/// The identities of an organisation, for callers who may look them up: its members.
 async fn identities_of_organization(
     State(infisical): State<Infisical>,
     call: Call,
@@ -225,7 +225,7 @@ async fn identities_of_organization(
     Ok(answered(&json!({"identityMemberships": shown, "totalCount": total})))
 }
 
-/// The users of an organisation. An identity is answered 200 with nothing at all (name-resolution.json, 91).
+/// The users of an organisation. For an identity the response is 200 with an empty list (name-resolution.json, 91).
 async fn users_of_organization(
     State(infisical): State<Infisical>,
     call: Call,

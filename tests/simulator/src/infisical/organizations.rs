@@ -1,5 +1,5 @@
-//! Sub-organizations: a sign-in may choose one by `organizationSlug`, and its token is then good for the projects of that
-//! one alone (`docs/reference/infisical.md`, Sub-organizations; `login` in Infisical's
+//! Sub-organizations: a sign-in may choose one by `organizationSlug`, and its token is then valid for the projects of
+//! that one only (`docs/reference/infisical.md`, Sub-organizations; `login` in Infisical's
 //! `backend/src/services/identity-ua/identity-ua-service.ts` and its siblings).
 
 use std::collections::BTreeSet;
@@ -23,8 +23,8 @@ pub struct SubOrganization {
 }
 
 impl State {
-    /// Makes the token of a sign-in one of the sub-organization that the body names, if it names one. A refusal takes the
-    /// token back. Older servers know no such field.
+    /// Restricts the token of a sign-in to the sub-organization that the body names, if it names one. A refusal revokes
+    /// the token. Older servers don't have this field.
     pub(crate) fn choose_organization(
         &mut self,
         errors: Errors,
@@ -56,14 +56,14 @@ impl State {
         Err(refusal)
     }
 
-    /// Whether an identity is there and of an organization, or was added to it.
+    /// Whether an identity exists and belongs to an organization, or was added to it.
     pub(crate) fn has_identity(&self, organization: &str, identity: &str) -> bool {
         let added = |sub: &SubOrganization| sub.id == organization && sub.identities.contains(identity);
         let known = self.identities.get(identity);
         known.is_some_and(|known| known.org == organization || self.sub_organizations.iter().any(added))
     }
 
-    /// Whether a token is good for the project of a path, if the path has one that is there.
+    /// Whether a token is valid for the project of a path, if the path has an existing one.
     pub(crate) fn is_of_the_organization(&self, token: &str, path: &str) -> bool {
         let Some(project) = path.split('/').find_map(|segment| self.projects.get(segment)) else {
             return true;

@@ -1,5 +1,5 @@
-//! What a caller may do in a project and in its organisation: coarse, but every answer that was recorded comes out of it
-//! (infisical/permissions.json, name-resolution.json).
+//! The permissions of a caller in a project and in its organisation: simplified, but consistent with every recorded
+//! response (infisical/permissions.json, name-resolution.json).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::credentials::Caller;
 use super::state::{Membership, State, StoredRole};
 use super::subjects::{Kind, OrgRole};
 
-/// What the built-in `viewer` may do. `other:read` stands for all that memberships have nothing to do with.
+/// What the built-in `viewer` may do. `other:read` represents all permissions that are unrelated to memberships.
 const VIEWER: [&str; 6] = ["identity:read", "member:read", "groups:read", "role:read", "secrets:read", "other:read"];
 
 /// What the built-in `member` may do beyond that.
@@ -19,12 +19,12 @@ const MEMBER: [&str; 6] =
 /// A set of rights in a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rights {
-    /// An administrator's: every right there is.
+    /// An administrator's: every permission.
     All,
     These(BTreeSet<String>),
 }
 
-/// Why somebody has no rights at all, not even none of them.
+/// Why a subject has no set of rights, not even an empty one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockedOut {
     /// No membership, or one without any role row.
@@ -69,9 +69,9 @@ impl State {
         }
     }
 
-    /// What somebody may do in a project now. Of several memberships only one counts
-    /// (infisical/concurrency.json, "what the identity may do now"); a user has those of its groups as well
-    /// (group-memberships.json, "access of the group member").
+    /// The rights of a subject in a project now. Of several memberships only one counts (infisical/concurrency.json,
+    /// "what the identity may do now"); a user has those of its groups as well (group-memberships.json, "access of the
+    /// group member").
     pub(crate) fn rights_of_subject(&self, project: &str, subject: &str, now: Timestamp) -> Result<Rights, LockedOut> {
         let kind = self.kind_of(subject);
         let groups = self.groups.values().filter(|group| kind == Kind::User && group.users.contains(subject));
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// What a caller is in an organisation; none if it isn't of it.
+    /// The role of a caller in an organisation; none if it isn't a member.
     pub(crate) fn org_role(&self, org: &str, caller: &Caller) -> Option<OrgRole> {
         match caller {
             Caller::Admin(_) => Some(OrgRole::Admin),

@@ -16,7 +16,7 @@ pub enum Generations {
     /// about October 2025. Its DELETE removes one of several memberships of an identity or a group, where older ones
     /// remove them all.
     All,
-    /// A server that has dropped whatever has a newer path.
+    /// A server that has dropped every path with a newer one.
     G3,
 }
 

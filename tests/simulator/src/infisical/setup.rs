@@ -1,4 +1,4 @@
-//! What a test sets up: projects, members, ways of signing in, the age of the server.
+//! The set-up of a test: projects, members, ways of signing in, the version of the server.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -15,14 +15,14 @@ use super::{DEFAULT_TTL, ErrorStyle, Generations, Infisical, Limits, RoleRow, Su
 /// The product of a project that names no other.
 const SECRET_MANAGER: &str = "secret-manager";
 
-/// The age of the server. It can be changed at any time: that is an upgrade.
+/// The version of the server. It can be changed at any time, like an upgrade.
 impl Infisical {
-    /// Sets which generations of the paths exist; the first two, unless this says otherwise.
+    /// Sets which generations of the paths exist; the first two, by default.
     pub fn set_generations(&self, generations: Generations) {
         self.state().generations = generations;
     }
 
-    /// Sets whose errors are answered; the current server's, unless this says otherwise.
+    /// Sets which server's errors are returned; the current server's, by default.
     pub fn set_error_style(&self, style: ErrorStyle) {
         self.state().style = style;
     }
@@ -55,15 +55,15 @@ impl Infisical {
         self.be(Generations::All, ErrorStyle::Current);
     }
 
-    /// Sets how many requests a minute are let through; none: all of them.
+    /// Sets the number of accepted requests per minute; none: unlimited.
     pub fn set_limits(&self, limits: Option<Limits>) {
         self.state().meter = Meter::new(limits);
     }
 }
 
-/// Projects and who can be a member.
+/// Projects and possible members.
 impl Infisical {
-    /// Adds a project of the organisation, or names it anew.
+    /// Adds a project of the organisation, or renames it.
     pub fn add_project(&self, id: &str, slug: &str, name: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -78,19 +78,19 @@ impl Infisical {
         product.clone_into(&mut self.state().project(id, now).product);
     }
 
-    /// Lets a project manage an identity itself: its membership can be changed and not removed.
+    /// Lets a project manage an identity itself: its membership can be changed but not removed.
     pub fn set_managed_by(&self, identity: &str, project: &str) {
         let now = time::cut(self.now());
         self.state().identity(identity, now).managed_by = Some(project.to_owned());
     }
 
-    /// Adds an identity to the organisation, or names it anew.
+    /// Adds an identity to the organisation, or renames it.
     pub fn add_identity(&self, id: &str, name: &str) {
         let now = time::cut(self.now());
         name.clone_into(&mut self.state().identity(id, now).name);
     }
 
-    /// Adds a user who has accepted a place in the organisation, or gives one another e-mail address.
+    /// Adds a user who has accepted a seat in the organisation, or changes a user's e-mail address.
     pub fn add_user(&self, id: &str, email: &str, first_name: &str, last_name: &str) {
         let mut state = self.state();
         let org = state.default_org.clone();
@@ -102,7 +102,7 @@ impl Infisical {
         user.seats.entry(org).or_insert(Seat { role: OrgRole::Member, accepted: true });
     }
 
-    /// Adds a group to the organisation, or names it anew.
+    /// Adds a group to the organisation, or renames it.
     pub fn add_group(&self, id: &str, slug: &str, name: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -139,12 +139,12 @@ impl Infisical {
 
 /// Ways of signing in.
 impl Infisical {
-    /// Adds a client of universal auth, or another secret to one. Its tokens live for 30 days.
+    /// Adds a client of universal auth, or another secret to one. Its tokens are valid for 30 days.
     pub fn add_client(&self, client_id: &str, secret: &str, identity: &str) {
         self.add_limited_secret(client_id, secret, identity, None, None);
     }
 
-    /// Adds a secret that works so many times, or until a moment.
+    /// Adds a secret that works this number of times, or until an instant.
     pub fn add_limited_secret(
         &self,
         client_id: &str,
@@ -172,7 +172,7 @@ impl Infisical {
         });
     }
 
-    /// Sets how long the access tokens of a client live, and how long with renewals. Whole seconds.
+    /// Sets the lifetime of a client's access tokens, without and with renewals. Whole seconds.
     pub fn set_token_lives(&self, client_id: &str, ttl: Duration, max_ttl: Duration) {
         if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.ttl = seconds(ttl);
@@ -180,7 +180,7 @@ impl Infisical {
         }
     }
 
-    /// Takes a secret of a client away. Tokens that were made with it live on (identity-extras.json, 56).
+    /// Removes a secret of a client. Tokens that were issued with it remain valid (identity-extras.json, 56).
     pub fn revoke_secret(&self, client_id: &str, secret: &str) {
         if let Some(client) = self.state().clients.iter_mut().find(|client| client.id == client_id) {
             client.secrets.retain(|s| s.value != secret);
@@ -213,7 +213,7 @@ impl Infisical {
         self.state().logins.cluster = cluster;
     }
 
-    /// Adds an access token of an identity or a user that doesn't end. Whoever isn't known becomes an identity.
+    /// Adds an access token of an identity or a user that doesn't end. An unknown subject becomes an identity.
     pub fn add_token(&self, token: &str, subject: &str) {
         let now = time::cut(self.now());
         let mut state = self.state();
@@ -244,7 +244,7 @@ impl State {
         })
     }
 
-    /// Makes the project and, if nobody has the id, an identity.
+    /// Creates the project and, if the id is unknown, an identity.
     pub(crate) fn make_sure_of(&mut self, project: &str, subject: &str, now: Timestamp) {
         self.project(project, now);
         if !self.users.contains_key(subject) && !self.groups.contains_key(subject) {
@@ -272,7 +272,7 @@ impl State {
         id
     }
 
-    /// Takes away what anybody leaves behind: memberships and tokens.
+    /// Removes what a deleted subject leaves behind: memberships and tokens.
     pub(crate) fn forget(&mut self, subject: &str) {
         self.memberships.remove_subject(subject);
         let caller = Caller::Subject(subject.to_owned());

@@ -47,9 +47,9 @@ pub struct KubernetesLogin {
     pub allowed_names: String,
     /// An audience that the token must have.
     pub allowed_audience: String,
-    /// What becomes of the question to the API server.
+    /// The result of the request to the API server.
     pub review: Review,
-    /// How long access tokens live, in seconds.
+    /// The lifetime of access tokens, in seconds.
     pub token_ttl: u32,
     /// How long with renewals, in seconds.
     pub token_max_ttl: u32,
@@ -73,7 +73,7 @@ pub struct OidcLogin {
     pub bound_claims: BTreeMap<String, String>,
     /// Whether the issuer's discovery document can be read.
     pub discovery: bool,
-    /// How long access tokens live, in seconds.
+    /// The lifetime of access tokens, in seconds.
     pub token_ttl: u32,
     /// How long with renewals, in seconds.
     pub token_max_ttl: u32,
@@ -81,7 +81,7 @@ pub struct OidcLogin {
     pub token_uses: u32,
 }
 
-/// What becomes of a TokenReview.
+/// The result of a TokenReview.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Review {
@@ -92,9 +92,9 @@ pub enum Review {
     Forbidden,
     /// The reviewer's own token is bad or has ended.
     Unauthorized,
-    /// Nobody is there, the certificate is another one's, or the address ends with a slash.
+    /// There is no server, the certificate is another server's, or the address ends with a slash.
     Unreachable,
-    /// Somebody is there who is no API server.
+    /// The server is not an API server.
     NotAnApiServer,
 }
 

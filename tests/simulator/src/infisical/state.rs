@@ -1,4 +1,4 @@
-//! What the simulated Infisical holds: projects, memberships and all the rest. No HTTP in here.
+//! The state of the simulated Infisical: projects, memberships and everything else. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ pub(crate) struct State {
     pub(crate) identities: BTreeMap<String, Identity>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) groups: BTreeMap<String, Group>,
-    /// The organisation of whatever names no other.
+    /// The organisation of everything that names no other.
     pub(crate) default_org: String,
     pub(crate) sub_organizations: Vec<SubOrganization>,
     pub(crate) clients: Vec<Client>,
@@ -40,7 +40,7 @@ pub(crate) struct State {
     pub(crate) new_privileges: Option<bool>,
 }
 
-/// Whose errors the server answers with (`docs/reference/infisical.md`, Errors).
+/// Which server's errors are returned (`docs/reference/infisical.md`, Errors).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorStyle {
@@ -75,8 +75,7 @@ pub(crate) struct CustomRole {
     pub(crate) created: Timestamp,
 }
 
-/// One membership of a project. Nothing stops anybody from having several (`docs/reference/infisical.md`, PATCH and
-/// time).
+/// One membership of a project. A subject can have several (`docs/reference/infisical.md`, PATCH and time).
 #[derive(Debug, Clone)]
 pub(crate) struct Membership {
     /// Counts up; the table sets it.
@@ -104,7 +103,7 @@ pub(crate) enum StoredRole {
     BuiltIn(String),
     /// By the role's id: a renamed slug keeps its assignments.
     Custom(String),
-    /// The literal `custom`, which no role stands behind.
+    /// The literal `custom`, without a role.
     LiteralCustom,
 }
 
@@ -114,14 +113,14 @@ pub(crate) enum StoredRole {
 pub struct Window {
     /// The range as it was sent, such as `2h`.
     pub range: String,
-    /// The start as it was sent. It grants nothing and withholds nothing: only the end is enforced.
+    /// The start as it was sent. It has no effect: only the end is enforced.
     pub start: Timestamp,
     /// start + range, computed at the write.
     pub end: Timestamp,
 }
 
 impl Row {
-    /// Whether the role is in force: permanent, or not at its end yet. The start is not looked at.
+    /// Whether the role is in force: permanent, or not ended yet. The start is ignored.
     pub(crate) fn active(&self, now: Timestamp) -> bool {
         self.window.as_ref().is_none_or(|window| now < window.end)
     }
@@ -132,7 +131,7 @@ impl State {
         self.projects.get(project)?.roles.iter().find(|role| role.id == id)
     }
 
-    /// What a slug means in a project.
+    /// The role of a slug in a project.
     pub(crate) fn role_of_slug(&self, project: &str, slug: &str) -> Option<StoredRole> {
         if slug == "custom" {
             return Some(StoredRole::LiteralCustom);
@@ -179,10 +178,10 @@ impl State {
         });
     }
 
-    /// Removes the memberships that a DELETE of an identity or a group removes: all of them at servers without the third
-    /// generation (infisical/concurrency.json, 18), the written one since then (`deleteMembership` in Infisical's
-    /// `backend/src/services/membership-identity/membership-identity-service.ts` and its sibling for groups). How many
-    /// went.
+    /// Removes the memberships that a DELETE of an identity or a group removes: all of them at servers without the
+    /// third generation (infisical/concurrency.json, 18), the written one since then (`deleteMembership` in Infisical's
+    /// `backend/src/services/membership-identity/membership-identity-service.ts` and its sibling for groups). Returns
+    /// how many were removed.
     pub(crate) fn remove_as_asked(&mut self, project: &str, subject: &str) -> usize {
         if !self.generations.third() {
             return self.memberships.remove(project, subject);
@@ -191,9 +190,9 @@ impl State {
         written.map_or(0, |id| usize::from(self.memberships.remove_one(project, subject, &id)))
     }
 
-    /// What access is in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles
-    /// in force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom
-    /// may do").
+    /// The roles in force: over all memberships, permanent or not ended yet. A literal `custom` among the roles in
+    /// force locks its holder out of everything (identity-extras.json, "what the identity with the literal custom may
+    /// do").
     pub(crate) fn effective(&self, project: &str, subject: &str, at: Timestamp) -> BTreeSet<String> {
         let in_force =
             || self.memberships.of(project, subject).iter().flat_map(|m| &m.rows).filter(|row| row.active(at));

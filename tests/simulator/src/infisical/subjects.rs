@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{State, new_id};
 
-/// What kind of member somebody is. The names of the rights over their memberships begin with [`Kind::subject`].
+/// The kind of a member. The names of the rights over their memberships begin with [`Kind::subject`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Identity,
@@ -35,7 +35,7 @@ impl Kind {
     }
 }
 
-/// What somebody may do in an organisation (infisical/name-resolution.json).
+/// What a subject may do in an organisation (infisical/name-resolution.json).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrgRole {
@@ -114,7 +114,7 @@ pub struct Mail {
 }
 
 impl State {
-    /// What kind of member an id stands for; whoever isn't known is an identity.
+    /// The kind of member of an id; an unknown one is an identity.
     pub(crate) fn kind_of(&self, subject: &str) -> Kind {
         if self.users.contains_key(subject) {
             Kind::User

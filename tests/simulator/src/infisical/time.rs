@@ -1,4 +1,4 @@
-//! Ranges and start times as Infisical reads them (temporary-grants.json).
+//! Ranges and start times as Infisical parses them (temporary-grants.json).
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 const LAST_DATE: f64 = 8.64e15;
 
 /// Reads a range as the JavaScript package `ms` does: a number and at most one unit, in any case; no unit means
-/// milliseconds. `1M` is a minute. None: it is no range.
+/// milliseconds. `1M` is a minute. None: it isn't a range.
 pub(crate) fn range_milliseconds(range: &str) -> Option<f64> {
     if range.len() > 100 {
         return None;
@@ -14,7 +14,7 @@ pub(crate) fn range_milliseconds(range: &str) -> Option<f64> {
     let unsigned = range.strip_prefix('-').unwrap_or(range);
     let digits = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, unit) = unsigned.split_at(digits);
-    // The package wants digits after a dot and takes one dot at most.
+    // The package requires digits after a dot and accepts one dot at most.
     if number.is_empty() || number.ends_with('.') || number.matches('.').count() > 1 {
         return None;
     }
@@ -33,7 +33,7 @@ pub(crate) fn range_milliseconds(range: &str) -> Option<f64> {
     Some(sign * number * unit)
 }
 
-/// `start` and so many milliseconds, cut to whole ones. None where JavaScript has no such date.
+/// `start` and so many milliseconds, cut to whole ones. None if JavaScript has no such date.
 pub(crate) fn plus(start: Timestamp, milliseconds: f64) -> Option<Timestamp> {
     #[expect(clippy::cast_precision_loss, reason = "JavaScript's own arithmetic")]
     let end = start.as_millisecond() as f64 + milliseconds;

@@ -1,5 +1,5 @@
 //! Memberships of users in projects, keyed by the membership's own id (user-memberships.json; Infisical's
-//! `backend/src/server/routes/v1/project-membership-router.ts`). How users come in is in `invitations.rs`.
+//! `backend/src/server/routes/v1/project-membership-router.ts`). `invitations.rs` adds users.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -21,7 +21,7 @@ use super::subjects::Kind;
 use super::validation::{not_a_uuid, patch_user_roles, strings};
 use super::writes::{Replacement, Writes, pause, uuid};
 
-/// What October 2024 calls its failure to read an id that is none.
+/// The error of October 2024 for an invalid id.
 const NO_UUID: &str = "Find user by project membership id";
 
 /// The routes of this area. The first generation is split over two versions of the path.
@@ -44,8 +44,8 @@ fn shape(held: &Held, call: &Call, membership: &Membership) -> Value {
     if call.errors.since_2025() { shown_user_now(held, membership) } else { shown_user(held, membership) }
 }
 
-/// A server without the third generation takes `memberships/identities` and `memberships/groups` for the membership of
-/// that id, and fails to read it: 500, where other missing routes are 404.
+/// A server without the third generation interprets `memberships/identities` and `memberships/groups` as the membership
+/// of that id, and fails to parse it: 500, where other missing routes are 404.
 pub(crate) fn taken_for_a_user(infisical: &Infisical, call: &Call, id: &str) -> Result<Response, Refusal> {
     let held = infisical.state();
     Err(match user_of(&held, call, id) {

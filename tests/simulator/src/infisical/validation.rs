@@ -1,5 +1,5 @@
-//! What of a request's body and query is refused before anything is looked at, in the words of the validator that the
-//! server uses (errors.json, temporary-grants.json, pagination.json).
+//! Validates a request's body and query before anything else, with the messages of the server's validator (errors.json,
+//! temporary-grants.json, pagination.json).
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ pub(crate) struct TemporaryInput {
     pub(crate) milliseconds: f64,
 }
 
-/// Why a body is not taken.
+/// Why a body is not accepted.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Invalid {
     Issues(Vec<Value>),
@@ -50,7 +50,7 @@ pub(crate) fn patch_user_roles(body: &Value) -> Result<Vec<RoleInput>, Invalid> 
     if issues.is_empty() { Ok(roles) } else { Err(Invalid::Issues(issues)) }
 }
 
-/// Whom a request invites or removes.
+/// The users that a request invites or removes.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Names {
     emails: Vec<String>,
@@ -71,7 +71,7 @@ impl Names {
     }
 }
 
-/// The names of a request. The current server wants them in lower case.
+/// The names of a request. The current server requires lower case.
 pub(crate) fn names(body: &Value, current: bool) -> Result<Names, Invalid> {
     let fields = object(body)?;
     let mut issues = Vec::new();
@@ -129,7 +129,7 @@ fn too_few(field: &str) -> Value {
     })
 }
 
-/// An id that the newer paths want to be a UUID.
+/// An id that must be a UUID on the newer paths.
 pub(crate) fn not_a_uuid(field: &str) -> Value {
     json!({"validation": "uuid", "code": "invalid_string", "message": "Invalid uuid", "path": [field]})
 }
@@ -193,7 +193,7 @@ fn role(at: usize, item: &Value) -> Result<RoleInput, Invalid> {
     };
     match temporary(at, item) {
         Ok(role) => Ok(role),
-        // Right in form and wrong in content: the validator then tells of this form only.
+        // Right in form and wrong in content: the validator then reports only on this form.
         Err(Broken::Content(issues)) => Err(Invalid::Issues(issues)),
         Err(Broken::Crash) => Err(Invalid::Crash),
         Err(Broken::EmptyRange) => Err(Invalid::EmptyRange),

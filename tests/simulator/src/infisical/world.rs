@@ -1,4 +1,4 @@
-//! The forms of a world of Infisical as JSON. How it is taken in is in `loading.rs`.
+//! The JSON form of a world of Infisical. `loading.rs` loads it.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterWorld, ErrorStyle, Generations, KubernetesLogin, OidcLogin, OrgRole, RoleRow, SubOrganization};
 
-/// What an Infisical server holds.
+/// The state of an Infisical server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct InfisicalWorld {
     /// Which generations of the paths exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generations: Option<Generations>,
-    /// Whose errors are answered.
+    /// Which server's errors are returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_style: Option<ErrorStyle>,
     /// Whether organisations use the privilege system of March 2025; left out: as the recorded ones of the server's age.
@@ -111,13 +111,13 @@ pub struct UserWorld {
     pub first_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<String>,
-    /// Its place in each organisation, by id; if left out, that of an ordinary member of
+    /// Its seat in each organisation, by id; if omitted, that of an ordinary member of
     /// [`DEFAULT_ORG`](super::DEFAULT_ORG).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seats: Option<BTreeMap<String, SeatWorld>>,
 }
 
-/// A user's place in an organisation.
+/// A user's seat in an organisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SeatWorld {
@@ -156,7 +156,7 @@ pub struct ClientWorld {
     pub client_secret: String,
     /// The identity that signs in with it.
     pub identity: String,
-    /// How long its access tokens live, in seconds; 30 days by default.
+    /// The lifetime of its access tokens, in seconds; 30 days by default.
     #[serde(default = "default_ttl")]
     pub token_ttl: u32,
     /// How long with renewals, in seconds; 30 days by default.

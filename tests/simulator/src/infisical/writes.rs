@@ -1,8 +1,8 @@
-//! What writes of memberships have in common, whoever the member is.
+//! What writes of memberships have in common, for every kind of member.
 //!
-//! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two of them at once meet
-//! as two transactions of the real server do. Readers see a write whole or not at all (infisical/concurrency.json,
-//! "reads while one writer switches").
+//! A write reads, waits for the ordered [`Fault::Window`](crate::Fault::Window), and writes: two concurrent ones
+//! collide like two transactions of the real server. Readers see a write completely or not at all
+//! (infisical/concurrency.json, "reads while one writer switches").
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Call {
     }
 }
 
-/// Ids of members are compared as UUIDs, whatever the case; project ids as text (identity-extras.json, 32 and 33).
+/// Ids of members are compared as UUIDs, ignoring case; project ids as text (identity-extras.json, 32 and 33).
 pub(crate) fn uuid(errors: Errors, text: &str, error: &str) -> Result<String, Refusal> {
     match Uuid::parse_str(text) {
         Ok(id) => Ok(id.to_string()),
@@ -74,15 +74,15 @@ impl Call {
         };
         let new_privileges = held.new_privileges.unwrap_or(errors.june_2025());
         if new_privileges {
-            // June 2025 asks for it even to give nothing (infisical-june-2025/permissions.json, 1 and 5); the current
-            // source doesn't look at `no-access`.
+            // June 2025 requires it even to grant nothing (infisical-june-2025/permissions.json, 1 and 5); the current
+            // source ignores `no-access`.
             let gives = |role: &RoleInput| errors.june_2025() || role.slug != "no-access";
             let right = format!("{}:{GRANT_PRIVILEGES}", kind.subject());
             if roles.iter().any(gives) && !rights.allow(&right) {
                 return Err(errors.may_not_grant(kind, creates));
             }
         }
-        // October 2024 lets whoever may edit users make them anything (permissions.json, 472).
+        // October 2024 lets every caller who may edit users grant them any role (permissions.json, 472).
         let unchecked = new_privileges || kind == Kind::User && errors.0 == ErrorStyle::October2024;
         let now = time::cut(now);
         let mut rows = Vec::new();
@@ -124,7 +124,7 @@ impl Call {
     }
 }
 
-/// A PATCH that has read what it replaces.
+/// A PATCH that has read the rows that it replaces.
 pub(crate) struct Replacement {
     project: String,
     subject: String,
@@ -150,11 +150,12 @@ impl Replacement {
         pause(call.faults.window).await;
         let mut held = infisical.state();
         let of = held.memberships.of_mut(&self.project, &self.subject);
-        // The rows have a foreign key to their membership, which a DELETE may have taken meanwhile.
+        // The rows have a foreign key to their membership, which a DELETE may have removed meanwhile.
         let Some(written) = of.iter_mut().find(|m| m.id == self.membership) else {
             return Err(call.errors.went_wrong("InternalServerError"));
         };
-        // Deleted is what was there at the start: what another PATCH has inserted since stays, and the two unite.
+        // Deleted is what was there at the start: what another PATCH has inserted since remains, and the two are
+        // merged.
         written.rows.retain(|row| !self.replaced.contains(&row.id));
         let answer = self.rows.iter().map(|row| written_role(&self.membership, row)).collect();
         written.rows.extend(self.rows);

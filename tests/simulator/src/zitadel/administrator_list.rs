@@ -1,4 +1,4 @@
-//! The rows of v2's list of administrators: who is one of what, who sees it, and what is looked for.
+//! The rows of v2's list of administrators: the administrators, who may see them, and the filters.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::state::{Scope, State, User, UserKind};
 use super::text::Text;
 use super::wire::{without_zeroes, written};
 
-/// An administrator, of whatever.
+/// An administrator of any resource.
 pub(crate) struct Administrator<'a> {
     pub(crate) user: &'a str,
     of: Of<'a>,
@@ -25,7 +25,7 @@ enum Of<'a> {
     Resource(&'a Resource),
 }
 
-/// Everybody whom search knows, of the instance, of organisations, of projects and of grants. A user without a login
+/// All administrators in search, of the instance, of organisations, of projects and of grants. A user without a login
 /// name is left out, as everywhere.
 pub(crate) fn administrators(state: &State) -> Vec<Administrator<'_>> {
     let mut rows: Vec<Administrator> = Vec::new();
@@ -134,7 +134,7 @@ fn display_name(user: &User) -> String {
     }
 }
 
-/// What a list is narrowed by: all filters must fit.
+/// The filters of a list: all must match.
 pub(crate) enum Filter {
     Users(Vec<String>),
     Role(String),
@@ -167,7 +167,7 @@ impl Filter {
         if let Some(role) = filter.get("role") {
             return Some(Self::Role(text(role, "roleKey")));
         }
-        // Names are compared exactly, whatever the method says (internal-permissions-v2.json, 41).
+        // Names are compared exactly, regardless of the method (internal-permissions-v2.json, 41).
         if let Some(name) = filter.get("userPreferredLoginName") {
             return Some(Self::LoginName(Text::exactly(name, "preferredLoginName")));
         }

@@ -1,7 +1,7 @@
 //! v2: the administrators of projects and grants (internal-permissions-v2.json).
 //!
 //! The same members as management v1's, with dates in place of sequences. The organisation is the project's own,
-//! whatever the header says.
+//! regardless of the header.
 
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ async fn update(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Resu
     Ok(answered(&json!({"changeDate": written(made.at)})))
 }
 
-/// 200 whatever was there; without a date if it never was an administrator, even for a caller without rights.
+/// Always 200; without a date if it never was an administrator, even for a caller without permissions.
 async fn delete(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result<Response, Refusal> {
     let asked = Asked::read(&body, "DeleteAdministratorRequest")?;
     let resource = asked.resource(&zitadel.state(), "ADMIN-3UOjLtuohh")?;
@@ -59,7 +59,7 @@ async fn delete(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Resu
     Ok(answered(&made.map_or_else(|| json!({}), |made| json!({"deletionDate": written(made.at)}))))
 }
 
-/// Whoever asks gets 200: rows that it may not see are counted all the same. A misspelt `filters` lists everything.
+/// Every caller gets 200: rows that it may not see are counted nevertheless. A misspelt `filters` lists everything.
 async fn list(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result<Response, Refusal> {
     let message = connect::read(&body, PACKAGE, "ListAdministratorsRequest")?;
     let page = Page::read(&message)?;
@@ -85,12 +85,12 @@ async fn list(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result
     if !page.ascending {
         rows.reverse();
     }
-    let (rows, told) = page.apply(rows, |row| row.is_seen_by(&held, &call.user));
+    let (rows, details) = page.apply(rows, |row| row.is_seen_by(&held, &call.user));
     let rows: Vec<Value> = rows.iter().filter_map(|row| row.shown(&held)).collect();
-    Ok(answered(&without_zeroes(json!({"pagination": told, "administrators": rows}))))
+    Ok(answered(&without_zeroes(json!({"pagination": details, "administrators": rows}))))
 }
 
-/// What a write asks for.
+/// The request of a write.
 struct Asked {
     user: String,
     resource: Map<String, Value>,
@@ -98,7 +98,7 @@ struct Asked {
 }
 
 impl Asked {
-    /// Reads a request of this name, and checks it as the server does before it looks at anything else.
+    /// Reads a request of this name, and validates it as the server does before any other check.
     fn read(body: &Bytes, request: &str) -> Result<Self, Refusal> {
         let message: Message = connect::read(body, PACKAGE, request)?;
         let user = message.string("userId", "user_id")?;
@@ -124,8 +124,8 @@ impl Asked {
         Ok(Self { user, resource, roles })
     }
 
-    /// The project or the grant. A grant is told by the organisation that it is to; where there is none, it is one
-    /// that nobody is a member of.
+    /// The project or the grant. A grant is identified by the organisation that received it; if there is none, it has
+    /// no members.
     fn resource(&self, held: &Held, refusal: &'static str) -> Result<Resource, Refusal> {
         if let Some(project) = self.resource.get("projectId").and_then(Value::as_str) {
             return Ok(Resource::new(project, None));

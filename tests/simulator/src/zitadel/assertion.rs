@@ -1,4 +1,4 @@
-//! The assertion of the JWT profile: a token that a key's holder signed, and what the server asks of it
+//! The assertion of the JWT profile: a token that a key's holder signed, and what the server requires of it
 //! (zitadel/auth.json, 20 to 53).
 
 use base64::Engine;
@@ -14,7 +14,7 @@ const TOLERANCE: i64 = 1;
 /// How old an assertion may be, in seconds.
 const MOST_AGE: i64 = 60 * 60;
 
-/// Why an assertion isn't taken. The server answers the same whatever it is.
+/// Why an assertion isn't accepted. The server's response is always the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Malformed,
@@ -60,7 +60,7 @@ impl Default for Audience {
     }
 }
 
-/// The user whom an assertion speaks for, once everything about it is right.
+/// The user of a valid assertion.
 pub(crate) fn verified(
     credentials: &Credentials,
     assertion: &str,

@@ -1,4 +1,4 @@
-//! Who calls, and in which organisation (zitadel/auth.json, organization-header.json).
+//! The caller of a request, and its organisation (zitadel/auth.json, organization-header.json).
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -11,7 +11,7 @@ use super::permission::Permission;
 use super::state::{State, UserState};
 use crate::front::Faults;
 
-/// A call by a known user in an organisation that exists, or did.
+/// A request of a known user in an organisation that exists or existed.
 pub(crate) struct Call {
     pub(crate) user: String,
     /// The organisation of the header, or else the caller's own.
@@ -40,7 +40,7 @@ impl FromRequestParts<Zitadel> for Call {
 }
 
 impl Call {
-    /// Refuses a caller who may not, by what is known now.
+    /// Refuses a caller without permission, by the present state.
     pub(crate) fn allowed(
         &self,
         zitadel: &Zitadel,
@@ -52,7 +52,7 @@ impl Call {
         self.may(&held, permission, thing)
     }
 
-    /// Refuses a caller who may not.
+    /// Refuses a caller without permission.
     pub(crate) fn may(&self, state: &State, permission: Permission, thing: Option<&str>) -> Result<(), Refusal> {
         state.may(&self.user, &self.org, permission, thing).map_err(errors::may_not)
     }
@@ -76,7 +76,7 @@ fn org_header(headers: &HeaderMap) -> Option<&str> {
         .find(|org| !org.is_empty())
 }
 
-/// The name of who calls, for the log.
+/// The name of the caller, for the log.
 pub(crate) fn caller_name(state: &State, headers: &HeaderMap) -> String {
     let token = bearer(headers).ok().and_then(|token| state.credentials.tokens.get(token));
     let user = token.map(|token| &token.user);

@@ -1,4 +1,4 @@
-//! Changes by hand: somebody at the console. They are events as all writes are, and search follows them with its lag.
+//! Manual changes, as in the console. They are events like all writes, and search follows them with its lag.
 
 use super::events::{Kind, Resource};
 use super::state::{UserKind, UserState};
@@ -144,7 +144,7 @@ impl Zitadel {
     }
 
     /// Deactivates a user: its tokens are refused, its memberships stay (project-members.json, 81 to 83). What it got
-    /// by signing in is refused for good (auth.json, 79).
+    /// by signing in is refused permanently (auth.json, 79).
     pub fn deactivate_user(&self, user: &str) {
         self.set_user_state(user, UserState::Inactive);
         self.state().credentials.sign_out(user);

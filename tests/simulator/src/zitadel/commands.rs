@@ -1,5 +1,5 @@
-//! The writes of members, of projects and of grants, by either API: what is looked at, in which order, and what comes
-//! of it (project-members.json, project-grant-members.json, internal-permissions-v2.json).
+//! The writes of members, of projects and of grants, by either API: what is checked, in which order, and the result
+//! (project-members.json, project-grant-members.json, internal-permissions-v2.json).
 //!
 //! They decide from the events, search reads the projection: that is why a PUT can answer 200 for a member that search
 //! never shows.
@@ -25,7 +25,7 @@ pub(crate) struct Command<'a> {
     pub(crate) org: Option<&'a str>,
 }
 
-/// A write that was made, now or long ago.
+/// A completed write, now or earlier.
 pub(crate) struct Written {
     pub(crate) sequence: u64,
     pub(crate) at: Timestamp,
@@ -57,7 +57,7 @@ impl Command<'_> {
         self.push(Kind::MemberAdded { user: self.user.clone(), org, granted_org, roles }).await
     }
 
-    /// Makes these the roles of a member. Whether user and project exist is not looked at: a ghost is answered 200
+    /// Sets these roles of a member. Whether user and project exist is not checked: the response for a ghost is 200
     /// (`docs/reference/zitadel.md`, trap 1).
     pub(crate) async fn change(self, roles: Vec<String>) -> Result<Written, Refusal> {
         {
@@ -79,7 +79,8 @@ impl Command<'_> {
         self.push(Kind::MemberChanged { user, roles }).await
     }
 
-    /// Removes a member. One that was removed before is told with that removal, one that never was with nothing.
+    /// Removes a member. For one that was removed before it returns that removal, for one that never was a member
+    /// nothing.
     pub(crate) async fn remove(self) -> Result<Option<Written>, Refusal> {
         {
             let held = self.held();
@@ -103,7 +104,7 @@ impl Command<'_> {
         held
     }
 
-    /// The member as the write side knows it; a project's only under the right organisation.
+    /// The member on the write side; a project's only under the right organisation.
     fn member<'s>(&self, held: &'s State) -> Option<&'s Member> {
         let member = held.member(&self.resource, &self.user)?;
         let fits = self.is_grant() || self.org.is_none_or(|org| org == member.org);
@@ -138,7 +139,7 @@ impl Command<'_> {
         grant.map(|grant| Some(grant.granted_org.clone())).ok_or_else(errors::no_grant_to_add_to)
     }
 
-    /// The methods' own look at the caller's rights: on a grant in the organisation that it was granted to.
+    /// The methods' own check of the caller's permissions: on a grant in the organisation that it was granted to.
     fn check_rights(&self, held: &State, on_project: Permission, on_grant: Permission) -> Result<(), Refusal> {
         let refused = match &self.resource.grant {
             None => {

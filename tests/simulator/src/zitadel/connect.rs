@@ -1,5 +1,5 @@
-//! The Connect protocol, in which v2 of the API is spoken: JSON by POST, refusals in a form of their own
-//! (internal-permissions-v2.json, 1, 21 and 93 to 97).
+//! The Connect protocol of v2 of the API: JSON by POST, refusals in their own form (internal-permissions-v2.json, 1, 21
+//! and 93 to 97).
 
 use axum::Router;
 use axum::body::Bytes;
@@ -41,7 +41,7 @@ pub(crate) fn read(body: &Bytes, package: &str, name: &str) -> Result<Message, R
     Message::read(body).map_err(|refusal| refusal.after(&before))
 }
 
-/// What an unknown path is answered, here and by a server that hasn't got the service yet.
+/// The response for an unknown path, here and by a server without the service.
 pub(crate) async fn not_found() -> Response {
     let content_type = (CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     (StatusCode::NOT_FOUND, [content_type], "404 page not found\n").into_response()
@@ -128,18 +128,18 @@ impl Page {
         Ok(Self { offset: message.number(page, "offset", "uint64")?, limit, ascending })
     }
 
-    /// The page of the rows, and what it says of itself: without a total past the end. Rows that the caller may not
-    /// see are counted, and dropped after the page was cut, so that pages may be short.
+    /// The page of the rows, and its details: without a total past the end. Rows that the caller may not see are
+    /// counted, and dropped after the page was cut, so that pages may be short.
     pub(crate) fn apply<T>(&self, rows: Vec<T>, sees: impl Fn(&T) -> bool) -> (Vec<T>, Value) {
         let total = rows.len();
         let mut page: Vec<T> = rows.into_iter().skip(self.offset).take(self.limit).collect();
-        let mut told = Map::new();
+        let mut details = Map::new();
         if !page.is_empty() {
-            told.insert("totalResult".to_owned(), total.to_string().into());
+            details.insert("totalResult".to_owned(), total.to_string().into());
         }
-        told.insert("appliedLimit".to_owned(), self.limit.to_string().into());
+        details.insert("appliedLimit".to_owned(), self.limit.to_string().into());
         page.retain(sees);
-        (page, Value::Object(told))
+        (page, Value::Object(details))
     }
 }
 
@@ -149,7 +149,7 @@ pub(crate) fn ids(filter: &Value, field: &str) -> Vec<String> {
     list.filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
-/// A filter that is none.
+/// An invalid filter.
 pub(crate) fn no_filter(request: &str, at: usize, filter: &str) -> Refusal {
     errors::malformed(format!(
         "invalid {request}.Filters[{at}]: embedded message failed validation | \

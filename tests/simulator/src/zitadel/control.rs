@@ -17,7 +17,7 @@ use super::world::{GrantWorld, MemberWorld, ZitadelWorld};
 use super::{Scope, ServerGeneration, Zitadel};
 use crate::front::{Nonsense, parsed};
 
-/// `world`, `roles`, `effective`, `rights`, `lag`, `generation`, and what can be changed or deleted by hand.
+/// `world`, `roles`, `effective`, `rights`, `lag`, `generation`, and what can be changed or deleted manually.
 pub(crate) fn routes() -> Router<Zitadel> {
     Router::new()
         .route("/world", get(world).post(add_world))
@@ -74,7 +74,7 @@ struct UserChange {
     name: Option<String>,
     email: Option<String>,
     active: Option<bool>,
-    /// Only `false`: search then leaves the user out for ever.
+    /// Only `false`: search then leaves the user out permanently.
     login_name: Option<bool>,
 }
 

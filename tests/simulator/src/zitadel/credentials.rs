@@ -1,11 +1,11 @@
-//! What callers show: personal access tokens, access tokens of a sign-in, and what they sign in with.
+//! The credentials of callers: personal access tokens, access tokens of a sign-in, and the credentials of a sign-in.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// How long an access token lives unless it is said otherwise (zitadel/auth.json, 20).
+/// The lifetime of an access token unless configured otherwise (zitadel/auth.json, 20).
 const TOKEN_LIFETIME: Duration = Duration::from_hours(12);
 
 /// All credentials of an instance.
@@ -16,7 +16,7 @@ pub(crate) struct Credentials {
     pub(crate) keys: HashMap<String, Key>,
     /// Client secrets: user id → secret.
     pub(crate) secrets: HashMap<String, String>,
-    /// How long access tokens live.
+    /// The lifetime of access tokens.
     pub(crate) lifetime: Duration,
 }
 
@@ -49,7 +49,7 @@ impl Credentials {
         self.tokens.insert(token.to_owned(), pat);
     }
 
-    /// Whose token it is, if the API takes it.
+    /// The owner of the token, if the API accepts it.
     pub(crate) fn user_of(&self, token: &str, now: Timestamp) -> Option<&str> {
         let token = self.tokens.get(token)?;
         let holds = token.for_the_api && token.ends.is_none_or(|end| now < end);

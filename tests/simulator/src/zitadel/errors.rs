@@ -1,4 +1,4 @@
-//! How ZITADEL refuses (`docs/reference/zitadel.md`, Management v1): a gRPC code, a text that may be localised, and an
+//! ZITADEL's refusals (`docs/reference/zitadel.md`, Management v1): a gRPC code, a text that may be localised, and an
 //! id that isn't.
 
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -67,7 +67,7 @@ const fn with_id(status: u16, code: u8, text: String, id: &'static str) -> Refus
     Refusal { status, code, text, id: Some(id) }
 }
 
-/// What the gateway before the server refuses carries no id.
+/// A refusal of the gateway in front of the server, without an id.
 const fn without_id(status: u16, code: u8, text: String) -> Refusal {
     Refusal { status, code, text, id: None }
 }
@@ -100,7 +100,7 @@ pub(crate) fn no_such_org() -> Refusal {
     with_id(403, 7, "Organisation doesn't exist".to_owned(), "AUTH-Bs7Ds")
 }
 
-/// What stands before the methods of management v1 refuses.
+/// A refusal by the layer before the methods of management v1.
 pub(crate) fn may_not(why: Refused) -> Refusal {
     match why {
         Refused::NoMembership => with_id(404, 5, "membership not found".to_owned(), "AUTHZ-cdgFk"),
@@ -109,7 +109,7 @@ pub(crate) fn may_not(why: Refused) -> Refusal {
     }
 }
 
-/// A method itself refuses, which is where v2 looks at rights (permissions.json, `summary`).
+/// A method itself refuses, which is where v2 checks permissions (permissions.json, `summary`).
 pub(crate) fn method_may_not(why: Refused) -> Refusal {
     let id = match why {
         Refused::NoMembership => return may_not(why),
@@ -119,12 +119,12 @@ pub(crate) fn method_may_not(why: Refused) -> Refusal {
     with_id(403, 7, "No matching permissions found".to_owned(), id)
 }
 
-/// PUT: the only answer that means "POST it".
+/// PUT: the only response that means "POST it".
 pub(crate) fn no_member() -> Refusal {
     with_id(404, 5, "Errors.NotFound".to_owned(), "PROJECT-D8JxR")
 }
 
-/// PUT of a grant's member that is none.
+/// PUT of a user who is not a member of the grant.
 pub(crate) fn no_grant_member() -> Refusal {
     with_id(404, 5, "Errors.NotFound".to_owned(), "PROJECT-37fug")
 }
@@ -144,7 +144,7 @@ pub(crate) fn grant_of_another_org(id: &'static str) -> Refusal {
     with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), id)
 }
 
-/// GET of a grant that isn't there: `ProjectGrantByID` in ZITADEL's `internal/query/project_grant.go`.
+/// GET of a missing grant: `ProjectGrantByID` in ZITADEL's `internal/query/project_grant.go`.
 pub(crate) fn no_grant() -> Refusal {
     with_id(404, 5, "Errors.ProjectGrant.NotFound".to_owned(), "QUERY-n98GGs")
 }
@@ -169,17 +169,17 @@ pub(crate) fn limit_exceeded() -> Refusal {
     with_id(400, 3, "Limit exceeded".to_owned(), "QUERY-4M0fs")
 }
 
-/// GET of a user that isn't there.
+/// GET of a missing user.
 pub(crate) fn user_not_found() -> Refusal {
     with_id(404, 5, "User could not be found".to_owned(), "QUERY-Dfbg2")
 }
 
-/// GET of a user that is another organisation's.
+/// GET of a user of another organisation.
 pub(crate) fn user_of_another_org() -> Refusal {
     with_id(404, 5, "User could not be found".to_owned(), "MANAG-fpo4B")
 }
 
-/// The instance that a request is for can't be told (auth.json, 80 and 89).
+/// The instance of a request is unknown (auth.json, 80 and 89).
 pub(crate) fn no_instance(text: String) -> Refusal {
     without_id(404, 5, text)
 }
@@ -223,7 +223,7 @@ pub(crate) fn no_project() -> Refusal {
     with_id(404, 5, "Project not found".to_owned(), "QUERY-fk2fs")
 }
 
-/// GET of a project that is another organisation's.
+/// GET of a project of another organisation.
 pub(crate) fn project_of_another_org() -> Refusal {
     with_id(404, 5, "Project not found".to_owned(), "MANAG-SFf2a")
 }

@@ -1,10 +1,10 @@
-//! The events that everything follows from, and what the write side makes of them.
+//! The events that determine everything, and their effect on the write side.
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-/// What somebody is a member of: a project, or a grant of it to another organisation. A project's id alone, or the ids
-/// of both, will do for one.
+/// The resource of a member: a project, or a grant of it to another organisation. A project's id alone, or the ids of
+/// both, will do for one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
     /// The project's id.
@@ -51,10 +51,10 @@ pub(crate) struct Event {
     pub(crate) resource: Resource,
     pub(crate) sequence: u64,
     pub(crate) at: Timestamp,
-    /// When it was pushed, by a clock that nobody moves: search is behind this.
+    /// When it was pushed, by a clock without an offset: search lags behind this.
     pub(crate) pushed: Instant,
     pub(crate) kind: Kind,
-    /// Search skips it for good (`docs/reference/zitadel.md`, trap 4).
+    /// Search skips it permanently (`docs/reference/zitadel.md`, trap 4).
     pub(crate) lost: bool,
 }
 
@@ -142,8 +142,8 @@ impl Kind {
     }
 }
 
-/// A member as the write side knows it: from the events, never from the projection, so that writes decide rightly
-/// however far search is behind.
+/// A member on the write side: from the events, never from the projection, so that writes decide correctly regardless
+/// of the lag of search.
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     /// The project's organisation.

@@ -1,4 +1,4 @@
-//! What stands before the API: is this the instance's address, and does a server of this age have the path at all?
+//! The layer before the API: checks the instance's address, and whether a server of this version has the path.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use super::errors;
 use super::instance::{Origin, is_oidc};
 use super::state::ServerGeneration;
 
-/// Lets a request pass, or refuses it in the form of the API that it is for.
+/// Accepts a request, or refuses it in the form of its API.
 pub(crate) async fn passed(State(zitadel): State<Zitadel>, request: Request<Body>, next: Next) -> Response {
     let (checked, generation) = {
         let state = zitadel.state();

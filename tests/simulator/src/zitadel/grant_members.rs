@@ -122,7 +122,7 @@ async fn update(
     Ok(answered(&write_details(&written, "changeDate")))
 }
 
-/// What was not there is told by the missing sequence; the organisation is the project's all the same.
+/// A missing sequence shows that there was no member; the organisation is the project's nevertheless.
 async fn remove(
     State(zitadel): State<Zitadel>,
     call: Call,

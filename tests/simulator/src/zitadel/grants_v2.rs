@@ -37,9 +37,9 @@ pub(crate) async fn list(State(zitadel): State<Zitadel>, call: Call, body: Bytes
     if !page.ascending {
         rows.reverse();
     }
-    let (rows, told) = page.apply(rows, |(id, grant)| is_seen_by(&held, &call.user, id, grant));
+    let (rows, details) = page.apply(rows, |(id, grant)| is_seen_by(&held, &call.user, id, grant));
     let rows: Vec<Value> = rows.into_iter().map(|(_, grant)| shown(&held, grant)).collect();
-    Ok(answered(&without_zeroes(json!({"pagination": told, "projectGrants": rows}))))
+    Ok(answered(&without_zeroes(json!({"pagination": details, "projectGrants": rows}))))
 }
 
 fn is_seen_by(held: &Held, caller: &str, id: &str, grant: &ProjectGrant) -> bool {

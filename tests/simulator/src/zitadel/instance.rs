@@ -43,14 +43,14 @@ impl Origin {
         format!("{}://{host}", self.scheme)
     }
 
-    /// That the instance has this host name, whatever the port; all will do for an instance without any.
+    /// Checks that the instance has this host name, with any port; an instance without host names accepts all.
     pub(crate) fn check(&self, domains: &[String]) -> Result<(), String> {
         let Some(external) = domains.first() else {
             return Ok(());
         };
         let known = |host: &str| domains.iter().any(|domain| domain == without_port(host));
         let origin = format!("&{{{} {} {}}}", self.instance_host, self.public_host, self.scheme);
-        let told = |id: &str, more: &str| {
+        let error = |id: &str, more: &str| {
             format!(
                 "unable to set instance using origin {origin} (ExternalDomain is {external}): ID={id} Message=Instance \
                  not found. Make sure you got the domain right. Check out \
@@ -58,11 +58,11 @@ impl Origin {
             )
         };
         if !known(&self.instance_host) {
-            return Err(told("QUERY-1kIjX", ""));
+            return Err(error("QUERY-1kIjX", ""));
         }
         if !self.public_host.is_empty() && !known(&self.public_host) {
             let public = &self.public_host;
-            return Err(told("QUERY-IuGh1", &format!(" Parent=(public domain \"{public}\" not trusted)")));
+            return Err(error("QUERY-IuGh1", &format!(" Parent=(public domain \"{public}\" not trusted)")));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What is there: the write side, and what search and rights read.
+//! The state: the write side, and what search and rights read.
 
 use std::collections::BTreeSet;
 
@@ -30,8 +30,8 @@ impl Zitadel {
     }
 
     /// What access is really in force: what the projection says now, since rights follow it and not the writes
-    /// (zitadel/concurrency.json, 6). Nothing here ends by itself, so the instant changes nothing; it is asked for so
-    /// that both providers are asked alike.
+    /// (zitadel/concurrency.json, 6). Nothing ends automatically here, so the instant changes nothing; it is a
+    /// parameter so that both providers have the same method.
     pub fn effective_roles(&self, of: impl Into<Resource>, user: &str, _at: Timestamp) -> BTreeSet<String> {
         self.projected_roles(of, user).into_iter().collect()
     }

@@ -86,7 +86,7 @@ async fn update(
     Ok(answered(&write_details(&written, "changeDate")))
 }
 
-/// Always 200. What was not there is told by the missing sequence only, and after an earlier removal not even by that;
+/// Always 200. Only the missing sequence shows that there was no member, and after an earlier removal not even that;
 /// the organisation is then merely the request's.
 async fn remove(
     State(zitadel): State<Zitadel>,

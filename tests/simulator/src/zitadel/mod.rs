@@ -1,4 +1,4 @@
-//! The simulated ZITADEL: what a test sets up, changes by hand and looks at.
+//! The simulated ZITADEL: what a test sets up, changes manually and reads.
 
 mod administrator_list;
 mod administrators;

@@ -18,11 +18,11 @@ pub(crate) enum Permission {
     UserRead,
     OrgMemberRead,
     InstanceMemberRead,
-    /// Being anybody in the organisation is enough.
+    /// Any role in the organisation is enough.
     Any,
 }
 
-/// Why somebody may not.
+/// Why a caller may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// No role at all in the organisation: AUTHZ-cdgFk.

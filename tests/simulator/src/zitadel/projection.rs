@@ -1,4 +1,4 @@
-//! What search and rights read: a table that follows the events, later, and not always all of them.
+//! The table of search and rights: it follows the events with a delay, and may skip some.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use tokio::time::Instant;
 
 use super::events::{Event, Kind, Resource};
 
-/// How often an event that can't be applied is tried before it is skipped; until then it holds up all that come after it
-/// (zitadel/concurrency.json, 15 to 19). Each event that the table follows, of whatever project, is one try, the first
-/// being its own.
+/// How often an event that can't be applied is tried before it is skipped; until then it delays all later events
+/// (zitadel/concurrency.json, 15 to 19). Each event that the table follows, of any project, is one try, the first being
+/// its own.
 const TRIES: u32 = 5;
 
 /// The cycle in which the server tries without an event, again and again until it succeeds.
@@ -22,7 +22,7 @@ pub(crate) struct Projection {
     /// What a user is a member of: an index.
     resources_of: HashMap<String, BTreeSet<Resource>>,
     inserted: u64,
-    /// The time of the last event that was looked at.
+    /// The time of the last processed event.
     pub(crate) seen: Timestamp,
     /// How many events were applied or skipped.
     position: usize,

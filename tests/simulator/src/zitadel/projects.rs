@@ -106,9 +106,9 @@ async fn list(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result
     let sees = |(id, project): &(&String, &Project)| {
         held.may(&call.user, &project.org, Permission::ProjectRead, Some(id)).is_ok()
     };
-    let (rows, told) = page.apply(rows, sees);
+    let (rows, details) = page.apply(rows, sees);
     let rows: Vec<Value> = rows.into_iter().map(|(id, project)| shown_v2(id, project)).collect();
-    Ok(answered(&without_zeroes(json!({"pagination": told, "projects": rows}))))
+    Ok(answered(&without_zeroes(json!({"pagination": details, "projects": rows}))))
 }
 
 async fn project_v2(State(zitadel): State<Zitadel>, call: Call, body: Bytes) -> Result<Response, Refusal> {

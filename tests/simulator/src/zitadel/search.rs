@@ -1,4 +1,4 @@
-//! The search for members: which rows, and how they look (project-members.json, 48 to 64).
+//! The search for members: the rows, and their form (project-members.json, 48 to 64).
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use super::state::{State, User, UserKind};
 use super::text::Text;
 use super::wire::{Message, object_details, without_zeroes};
 
-/// What is searched for: all queries must fit. There is no order; `asc` is ignored.
+/// The queries of a search: all must match. There is no order; `asc` is ignored.
 pub(crate) struct Search {
     queries: Vec<Query>,
     offset: usize,
@@ -104,7 +104,7 @@ impl Query {
 }
 
 impl User {
-    /// What a member's row calls the user.
+    /// The user's name in a member's row.
     pub(crate) fn display_name(&self) -> String {
         match &self.kind {
             UserKind::Human { first_name, last_name, .. } => format!("{first_name} {last_name}"),

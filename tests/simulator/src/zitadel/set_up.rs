@@ -1,4 +1,4 @@
-//! What a test puts into the instance before anybody asks, and how the server is to behave.
+//! Sets up the instance before a test, and configures its behaviour.
 
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ impl Zitadel {
         state.last = created;
     }
 
-    /// Takes a user's login name away, which happens when users are created at the same time: search leaves such a
-    /// user out for ever (`docs/reference/zitadel.md`, trap 5).
+    /// Takes a user's login name away, which happens when users are created at the same time: search leaves such a user
+    /// out permanently (`docs/reference/zitadel.md`, trap 5).
     pub fn lose_login_name(&self, user: &str) {
         if let Some(user) = self.state().users.get_mut(user) {
             user.login_name = None;
@@ -160,7 +160,7 @@ impl Zitadel {
         self.state().credentials.secrets.insert(user.to_owned(), secret.to_owned());
     }
 
-    /// Sets how long the access tokens live that are got from now on; 12 h unless this says otherwise.
+    /// Sets the lifetime of access tokens that are issued from now on; 12 h by default.
     pub fn set_token_lifetime(&self, lifetime: Duration) {
         self.state().credentials.lifetime = lifetime;
     }

@@ -1,4 +1,4 @@
-//! What the simulated ZITADEL holds: organisations, users, projects, tokens, and the events that everything else
+//! The state of the simulated ZITADEL: organisations, users, projects, tokens, and the events that everything else
 //! follows from. No HTTP in here.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -31,7 +31,7 @@ pub(crate) struct State {
     /// Grants of projects to other organisations, by their ids.
     pub(crate) grants: BTreeMap<String, ProjectGrant>,
     pub(crate) credentials: Credentials,
-    /// The host names of the instance; none: whatever a request says is taken for it.
+    /// The host names of the instance; none: every host is accepted.
     pub(crate) domains: Vec<String>,
     pub(crate) generation: ServerGeneration,
     /// Roles of users on the instance and in organisations.
@@ -67,7 +67,7 @@ pub(crate) struct User {
     pub(crate) org: String,
     pub(crate) kind: UserKind,
     pub(crate) user_name: String,
-    /// None: the user that search leaves out for ever (`docs/reference/zitadel.md`, trap 5).
+    /// None: the user that search leaves out permanently (`docs/reference/zitadel.md`, trap 5).
     pub(crate) login_name: Option<String>,
     pub(crate) state: UserState,
     pub(crate) deleted: bool,
@@ -121,7 +121,7 @@ pub(crate) struct Right {
     pub(crate) created: Timestamp,
 }
 
-/// What a server of some age offers.
+/// The APIs of a server version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "camelCase")]
 pub enum ServerGeneration {
@@ -134,7 +134,7 @@ pub enum ServerGeneration {
     V2Only,
 }
 
-/// Where a role of a user holds.
+/// The scope of a user's role.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Scope {
@@ -186,13 +186,13 @@ impl State {
         role.starts_with("PROJECT_GRANT") && self.is_project_role(role)
     }
 
-    /// A project that was deleted neither by itself nor with its organisation (ZITADEL's source,
+    /// A project that was deleted neither directly nor with its organisation (ZITADEL's source,
     /// internal/query/projection/project.go).
     pub(crate) fn live_project(&self, id: &str) -> Option<&Project> {
         self.projects.get(id).filter(|project| !project.deleted && self.is_live_org(&project.org))
     }
 
-    /// A grant of a project that was not removed, neither by itself nor with its project or either organisation
+    /// A grant of a project that was not removed, neither directly nor with its project or either organisation
     /// (project_grant.go, beside it).
     pub(crate) fn live_grant(&self, id: &str) -> Option<&ProjectGrant> {
         let grant = self.grants.get(id).filter(|grant| !grant.deleted)?;
@@ -209,7 +209,7 @@ impl State {
         self.projects.get(project).map(|project| project.org.clone()).unwrap_or_default()
     }
 
-    /// What the write side knows of a member.
+    /// The member on the write side.
     pub(crate) fn member(&self, resource: &Resource, user: &str) -> Option<&Member> {
         self.members.get(&(resource.clone(), user.to_owned()))
     }

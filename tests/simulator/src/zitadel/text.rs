@@ -1,4 +1,4 @@
-//! Texts that are searched for, and how they are compared (name-resolution.json, 6 to 17 and 32 to 35).
+//! Search texts, and their comparison (name-resolution.json, 6 to 17 and 32 to 35).
 
 use serde_json::Value;
 
@@ -17,12 +17,12 @@ impl Text {
         Self { wanted: string(field).to_owned(), method: method.unwrap_or_default().to_owned() }
     }
 
-    /// The same text, looked for by equality, whatever the method.
+    /// The same text, compared for equality, regardless of the method.
     pub(crate) fn exactly(query: &Value, field: &str) -> Self {
         Self { method: String::new(), ..Self::read(query, field) }
     }
 
-    /// An empty text fits everybody with "contains" and nobody with equality. Nothing in it is a wildcard.
+    /// An empty text matches every user with "contains" and none with equality. Nothing in it is a wildcard.
     pub(crate) fn fits(&self, value: &str) -> bool {
         let (value_lower, wanted_lower) = (value.to_lowercase(), self.wanted.to_lowercase());
         match self.method.as_str() {

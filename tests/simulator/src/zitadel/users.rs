@@ -36,7 +36,7 @@ async fn user(State(zitadel): State<Zitadel>, call: Call, Path(id): Path<String>
     Ok(answered(&json!({"user": shown(&id, user)})))
 }
 
-/// Users of any organisation, for those who may read users there, and everybody itself.
+/// Users of any organisation, for callers who may read users there, and every user itself.
 async fn user_v2(State(zitadel): State<Zitadel>, call: Call, Path(id): Path<String>) -> Result<Response, Refusal> {
     let mut held = zitadel.state();
     held.catch_up();

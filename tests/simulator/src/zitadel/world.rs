@@ -1,4 +1,4 @@
-//! A world of ZITADEL as JSON, and how it is taken in.
+//! A world of ZITADEL as JSON, and its loading.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Zitadel;
 use super::events::Resource;
 use super::state::{Scope, ServerGeneration, User, UserKind, UserState};
 
-/// What a ZITADEL instance holds.
+/// The state of a ZITADEL instance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ZitadelWorld {
@@ -162,7 +162,7 @@ impl MemberWorld {
 }
 
 impl Zitadel {
-    /// Adds a world to what is there.
+    /// Adds a world to the state.
     pub fn load(&self, world: &ZitadelWorld) {
         if let Some(generation) = world.generation {
             self.set_generation(generation);
@@ -201,7 +201,7 @@ impl Zitadel {
         }
     }
 
-    /// What is there, as search has it, without credentials and without what was deleted.
+    /// The state, as in search, without credentials and without deleted objects.
     pub fn world(&self) -> ZitadelWorld {
         let mut state = self.state();
         state.catch_up();

@@ -159,7 +159,7 @@ async fn a_lost_delete_is_repaired_by_the_third_post_and_delete() {
     assert!(in_force(&stage).is_empty(), "the fifth try was the last one");
 }
 
-/// concurrency.json, 15: each try needs an event of a member, of whatever project.
+/// concurrency.json, 15: each try needs an event of a member, of any project.
 #[tokio::test]
 async fn a_stuck_post_holds_up_all_member_search_and_others_events_are_tries_too() {
     let stage = Stage::new().await;

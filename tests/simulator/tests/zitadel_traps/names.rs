@@ -44,7 +44,7 @@ async fn a_misspelt_field_matches_everybody_with_contains() {
         users(&stage, json!({"emailQuery": {"email": "nobody@acme.example", "method": method}})).await
     };
     assert!(by("TEXT_QUERY_METHOD_EQUALS").await.is_empty());
-    assert_eq!(by("TEXT_QUERY_METHOD_CONTAINS").await, [NAMESAKE, ADA], "everybody who has an address");
+    assert_eq!(by("TEXT_QUERY_METHOD_CONTAINS").await, [NAMESAKE, ADA], "every user with an address");
 }
 
 #[tokio::test]

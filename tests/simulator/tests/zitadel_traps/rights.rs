@@ -23,7 +23,7 @@ async fn v2_looks_at_rights_in_the_method_with_other_ids() {
     let stage = Stage::new().await;
     let zitadel = stage.simulator.zitadel();
     zitadel.load(&serde_json::from_value(file["world"].clone()).unwrap());
-    // Somebody who joined when this part had been recorded.
+    // A user who was added after this part was recorded.
     zitadel.remove_member(PROJECT, "400624345971428390");
     let callers = recorded["summary"].as_array().unwrap();
     for row in callers {

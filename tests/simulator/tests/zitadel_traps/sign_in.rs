@@ -64,7 +64,7 @@ async fn by_secret(stage: &Stage, secret: &str) -> Got {
     token(stage, &[grant_type, ("scope", AUDIENCE), client, ("client_secret", secret)]).await
 }
 
-/// What the API says to whoever signed in.
+/// The API's response to the signed-in user.
 async fn used(stage: &Stage, signed_in: &Got) -> String {
     let token = signed_in.body["access_token"].as_str().unwrap();
     let url = stage.simulator.zitadel().url();

@@ -1,12 +1,12 @@
-//! A server of June 2025 (docs/reference/infisical.md, "A server of June 2025"), and what no server's wording may
-//! decide.
+//! A server of June 2025 (docs/reference/infisical.md, "A server of June 2025"), and cases that must not depend on a
+//! server's wording.
 
 use super::subjects::{of_groups, of_users};
 use super::*;
 
 const FOLDERS: [&str; 2] = ["infisical", "infisical-june-2025"];
 
-/// What an operation's path tells, of identities, users or groups.
+/// The responses of an operation's path, for identities, users or groups.
 type OperationOf = fn(&str, &str) -> Option<Operation>;
 
 const KINDS: [(SubjectKind, OperationOf); 3] =
@@ -83,12 +83,12 @@ fn a_product_whose_members_are_kept_elsewhere_is_not_taken_for_a_lack_of_rights(
             assert_eq!(kind(&answer, &asked(operation, &[])), Kind::Elsewhere, "{operation:?}: {message}");
         }
     }
-    // Only what reads can't be refused for what it grants.
+    // Only a read can't be refused for what it grants.
     let answer = made_up(List, 403, "ForbiddenError", "Something new");
     assert_eq!(kind(&answer, &asked(List, &[])), Kind::Elsewhere);
 }
 
-/// Seen failing with any of the beginnings compared as a whole sentence, as it was before.
+/// Seen failing with any of the beginnings compared as a complete message, as it was before.
 #[test]
 fn no_classification_depends_on_how_a_sentence_or_a_name_ends() {
     let mut looked_at = 0;
@@ -101,7 +101,7 @@ fn no_classification_depends_on_how_a_sentence_or_a_name_ends() {
             for (field, is_sentence) in [("message", true), ("error", body["error"].as_str().unwrap().contains(' '))] {
                 // `Not Found` is the framework's own name.
                 if let (true, Some(text)) = (is_sentence && expected != Kind::NoRoute, body[field].as_str()) {
-                    body[field] = format!("{}, as a newer server says", text.trim_end_matches('.')).into();
+                    body[field] = format!("{}, in a newer server's wording", text.trim_end_matches('.')).into();
                 }
             }
             let reworded =

@@ -11,7 +11,7 @@ mod subjects;
 const PROJECT: &str = "6ec3d92b-3251-4084-9a12-ffb509a03ffc";
 const IDENTITY: &str = "c7e4e5d3-f44e-42c0-b7cd-f56f9b698566";
 
-/// What an answer is to be taken for.
+/// The expected interpretation of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Token,
@@ -69,7 +69,7 @@ fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Res
     Response::made_up(status, writes, None, &serde_json::json!({"error": error, "message": message}).to_string())
 }
 
-/// October 2024's refusals, by what was asked, the status, `error` and the beginning of `message`
+/// October 2024's refusals, by the operation, the status, `error` and the beginning of `message`
 /// (docs/reference/infisical.md, "Errors", column "October 2024").
 const OCTOBER_2024: [Row; 25] = {
     use Operation::*;
@@ -114,12 +114,12 @@ const OCTOBER_2024: [Row; 25] = {
     ]
 };
 
-/// The refusals of October 2024 of the requests that `operation` knows, by method and path.
+/// The refusals of October 2024 for the requests of `operation`, by method and path.
 fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Response)> {
     recorded_in("infisical", operation)
 }
 
-/// The same of a folder of recordings.
+/// The same for a directory of recordings.
 fn recorded_in(
     folder: &str,
     operation: impl Fn(&str, &str) -> Option<Operation>,
@@ -157,7 +157,7 @@ fn of_identities(method: &str, path: &str) -> Option<Operation> {
     verb(method, below.starts_with('/'))
 }
 
-/// What a request to a list (`one`: to one of its members) is for.
+/// The operation of a request to a list (`one`: to one of its members).
 fn verb(method: &str, one: bool) -> Option<Operation> {
     Some(match (method, one) {
         ("GET", false) => Operation::List,
@@ -172,12 +172,12 @@ fn verb(method: &str, one: bool) -> Option<Operation> {
 /// A row of a table: for which operations, the status, `error`, the beginning of `message`, and what it means.
 type Row = (&'static [Operation], u16, &'static str, &'static str, Kind);
 
-/// That each answer is in a row of the table and is read as it says.
+/// Checks that each response is in a row of the table and is interpreted accordingly.
 fn read_as(table: &[Row], of: SubjectKind, recorded: Vec<(String, Operation, Response)>) {
     let mut used = BTreeSet::new();
     for (name, operation, answer) in recorded {
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        let message = answer.said();
+        let message = answer.error_text();
         let expected = if answer.retry_after.is_some() {
             // October 2024's rate limit (rate-limit.json).
             Kind::RateLimited
@@ -209,7 +209,7 @@ fn every_recorded_refusal_is_read_as_the_reference_says() {
     read_as(&OCTOBER_2024, SubjectKind::Identity, recorded);
 }
 
-/// The current server's words for what October 2024 said otherwise (docs/reference/infisical.md, "Errors", column
+/// The current server's messages where they differ from October 2024 (docs/reference/infisical.md, "Errors", column
 /// "now").
 #[test]
 fn the_current_server_is_read_as_the_reference_says() {

@@ -1,4 +1,4 @@
-//! Users, groups and names: every recorded refusal, and today's words for the same.
+//! Users, groups and names: every recorded refusal, and today's messages for the same.
 
 use super::*;
 
@@ -30,7 +30,7 @@ const USERS: [Row; 17] = {
         (&[Replace, Remove], 500, "InternalServerError", "Something went wrong", Kind::Unreachable),
         (&[Replace, Remove], 500, "Find user by project membership id", "Something went wrong", Kind::Unreachable),
         (&[List, Look, Replace], 404, "Not Found", "Route ", Kind::NoRoute),
-        // Told to people, never to an operator.
+        // Returned to people, never to an operator.
         (&[List], 403, "User not a part of the specified project", "You are not allowed", Kind::ProjectAmbiguous),
         (&[List], 404, "The permission was not found", "The requested entity", Kind::Forbidden),
         // Paths that the operator doesn't call: removal by e-mail, and a list of organization memberships.
@@ -47,7 +47,7 @@ const GROUPS: [Row; 14] = {
         (&[Look], 404, "NotFound", "Cannot find group membership", Kind::NotMember),
         (&[Replace, Remove], 404, "NotFound", "Failed to find group with ID", Kind::NotMember),
         (&[Create], 404, "NotFound", "Failed to find group with ID", Kind::SubjectNotFound),
-        // Of other projects than the one that `asked` is about.
+        // From other projects than the one of `asked`.
         (&[List, Create], 404, "NotFound", "Failed to find project with ID", Kind::ProjectAmbiguous),
         (&[Create], 400, "BadRequest", "Group with ID", Kind::AlreadyMember),
         (&[Create, Replace], 404, "NotFound", "Specified role was not found", Kind::RoleNotFound),
@@ -134,7 +134,7 @@ fn every_recorded_refusal_of_users_groups_and_names_is_read_as_the_reference_say
     read_as(&NAMES, SubjectKind::Identity, names);
 }
 
-/// Today's words (Infisical's `backend/src/services/membership-{user,group,identity}/…` and `convertor-service.ts`).
+/// Today's messages (Infisical's `backend/src/services/membership-{user,group,identity}/…` and `convertor-service.ts`).
 #[test]
 fn the_current_server_is_read_as_its_source_says() {
     use Operation::*;
@@ -169,7 +169,7 @@ fn the_current_server_is_read_as_its_source_says() {
 
 #[test]
 fn a_permanent_refusal_says_what_to_do() {
-    for (message, says) in [
+    for (message, expected) in [
         ("Temporary access is not available on your current plan. Please upgrade", "upgrade it"),
         ("Failed to assign custom role to group due to plan RBAC restriction. Upgrade to", "upgrade it"),
         ("Certificate Manager only supports Admin and Member roles", "admin and member only"),
@@ -182,7 +182,7 @@ fn a_permanent_refusal_says_what_to_do() {
             let asked = RequestContext { kind: of, ..asked(Operation::Replace, &[]) };
             let error = Error::from(read(&answer, &asked));
             assert!(matches!(error, Error::Rejected { .. }), "{message}: {error:?}");
-            assert!(error.to_string().contains(says), "{message}: {error}");
+            assert!(error.to_string().contains(expected), "{message}: {error}");
         }
     }
 }

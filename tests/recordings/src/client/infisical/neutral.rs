@@ -1,4 +1,5 @@
-//! What a healthy Infisical answers to everything but the recorded request. It has one member, whom the scene is about.
+//! The responses of a healthy Infisical to everything except the recorded request. It has one member, the subject of
+//! the scene.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +11,8 @@ use crate::client::ReplayCase;
 use crate::expected::Drive;
 use crate::server::{Answer, Asked};
 
-/// A project that nobody has: a client asks for it to see which routes there are.
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+/// A project that doesn't exist: a client requests it to detect which routes there are.
+const MISSING: &str = "00000000-0000-0000-0000-000000000000";
 /// A refusal that is true of every project that isn't the caller's.
 const AMBIGUOUS: (&str, &str) =
     ("Identity is not a member of the specified project", "You are not allowed to access this resource");
@@ -62,7 +63,7 @@ impl Healthy {
         {
             return Some(no_route(asked));
         }
-        if parts.contains(&NOBODY) {
+        if parts.contains(&MISSING) {
             return Some(refused(403, AMBIGUOUS.0, AMBIGUOUS.1));
         }
         match (asked.method.as_str(), parts.as_slice()) {
@@ -100,7 +101,7 @@ impl Healthy {
         };
         let row = self.row(id, inner);
         let body = match (method, one) {
-            // Whoever is looked up is found nowhere but in the recorded answer.
+            // A subject that is looked up is only found in the recorded response.
             ("GET", false) => {
                 let rows = if self.there && self.drive != Drive::FindSubject { vec![row] } else { Vec::new() };
                 json!({list: rows, "totalCount": rows.len()})
@@ -149,7 +150,7 @@ impl Healthy {
     }
 }
 
-/// Of a path of memberships, whatever its generation: of which kind, and whether it is about a single one.
+/// The kind of a memberships path of any generation, and whether it is about a single one.
 fn members(parts: &[&str]) -> Option<(SubjectKind, bool)> {
     use SubjectKind::{Group, Identity, User};
     Some(match parts {

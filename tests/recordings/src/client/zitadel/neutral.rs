@@ -10,7 +10,7 @@ use crate::client::ReplayCase;
 use crate::expected::{Drive, error_of};
 use crate::server::{Answer, Asked};
 
-/// Nothing has this id, whatever the recording.
+/// An id that exists in no recording.
 const NOTHING: &str = "999999999999999999";
 /// Who can't be added because he is there, is there.
 const MEMBER_ALREADY: [&str; 3] = ["PROJECT-37fug", "PROJECT-PtXi1", "V3-DKcYh"];

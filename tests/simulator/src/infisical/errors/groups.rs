@@ -16,7 +16,7 @@ impl Errors {
     }
 
     /// POST, and PATCH, for a group that the organisation does not have; and at October 2024 for one that the project
-    /// hasn't.
+    /// doesn't have.
     pub(crate) fn group_not_found(self, group: &str) -> Refusal {
         if self.current() {
             return self.refusal(400, "BadRequest", format!("Group {group} is missing organization membership"));
@@ -24,7 +24,7 @@ impl Errors {
         self.refusal(404, "NotFound", format!("Failed to find group with ID {group}"))
     }
 
-    /// PATCH and DELETE of a group that the project hasn't.
+    /// PATCH and DELETE of a group that the project doesn't have.
     pub(crate) fn group_not_member(self, group: &str) -> Refusal {
         if self.current() { self.no_membership_of(Kind::Group) } else { self.group_not_found(group) }
     }
@@ -51,7 +51,7 @@ impl Errors {
         self.refusal(400, "BadRequest", message)
     }
 
-    /// A project that isn't there, on the paths of groups: 404 even at October 2024.
+    /// A missing project, on the paths of groups: 404 even at October 2024.
     pub(crate) fn no_project_for_groups(self, project: &str) -> Refusal {
         if self.current() {
             return self.missing_project(project);

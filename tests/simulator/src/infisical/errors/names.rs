@@ -3,7 +3,7 @@
 use super::{Errors, NO_ACCESS, Refusal};
 
 impl Errors {
-    /// October 2024 wraps whatever it doesn't find: 500.
+    /// October 2024 wraps the error of everything that it doesn't find: 500.
     pub(crate) fn project_not_found_by_slug(self, slug: &str) -> Refusal {
         if self.since_2025() {
             return self.refusal(404, "NotFound", format!("Project with slug '{slug}' not found"));

@@ -4,13 +4,13 @@
 use super::{Errors, Refusal};
 
 impl Errors {
-    /// `details` of a name that is no member.
+    /// `details` of a name that is not a member.
     pub(crate) fn nobody_of_that_name(self, username: &str) -> Refusal {
         let name = if self.since_2025() { format!("'{username}'") } else { username.to_owned() };
         self.refusal(404, "NotFound", format!("Project membership not found for user {name}"))
     }
 
-    /// A membership id that isn't one, at the current server: before anything else is looked at.
+    /// A membership id that isn't one, at the current server: before any other check.
     pub(crate) fn no_such_membership(self, id: &str) -> Refusal {
         self.refusal(404, "NotFound", format!("Membership with id {id} not found"))
     }
@@ -29,7 +29,7 @@ impl Errors {
         self.refusal(403, "ForbiddenError", "Forbidden member update")
     }
 
-    /// Inviting to a project that isn't there (user-memberships.json, 38).
+    /// Inviting to a missing project (user-memberships.json, 38).
     pub(crate) fn no_project_to_invite_to(self) -> Refusal {
         self.refusal(403, "ForbiddenError", "Access denied to one or more of the specified projects")
     }
