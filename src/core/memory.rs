@@ -61,7 +61,7 @@ pub struct Memory {
     /// The roles of writes that had no response. Each write may still be carried out until the instant, so that the record
     /// of its roles stays until a list that began later does not show them.
     pub under_way: BTreeMap<String, Instant>,
-    /// This process has observed the target before.
+    /// There was a pass over the target before.
     pub is_known: bool,
     /// What has happened since the last report.
     pub attempt: Attempt,
@@ -248,6 +248,9 @@ impl Memory {
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
         self.attempt.began.get_or_insert(now);
+        if !std::mem::replace(&mut self.is_known, true) {
+            self.inherit(snapshot);
+        }
         let undecided =
             declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
         let mut known = std::mem::take(&mut self.undecided);
@@ -339,18 +342,15 @@ impl Memory {
         attempt.sent.is_some()
     }
 
-    /// Takes in the first observation of the target by this process. A recorded role that it does not show may have been
-    /// requested by an earlier process, which did not live to see the response.
-    pub fn first_observed(&mut self, observation: &Observation, snapshot: &Snapshot) {
-        if std::mem::replace(&mut self.is_known, true) {
-            return;
-        }
-        let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
+    /// Takes in what was recorded before the first pass: an earlier process may have requested it and not have lived to see
+    /// the response.
+    fn inherit(&mut self, snapshot: &Snapshot) {
         for declaration in &snapshot.declarations {
-            let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
-            let requested = recorded.map(|managed| &managed.role).filter(|role| declaration.may_be_unanswered(role));
-            let missing = requested.filter(|role| entries.iter().all(|entry| entry.role != **role));
-            self.under_way.extend(missing.map(|role| (role.clone(), snapshot.at + UNDER_WAY)));
+            if let Some(until) = declaration.unanswered_until(snapshot.now) {
+                let left = until.duration_since(snapshot.now).unsigned_abs().min(UNDER_WAY);
+                let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
+                self.under_way.extend(recorded.map(|managed| (managed.role.clone(), snapshot.at + left)));
+            }
         }
     }
 

@@ -119,9 +119,6 @@ pub fn decide(
     memory: &mut Memory,
 ) -> (Option<ConfirmedWrite>, NextStep) {
     memory.begin(snapshot);
-    if let Some(known) = observation {
-        memory.first_observed(known, snapshot);
-    }
     let confirmed = observation.and_then(|known| memory.observed(known, snapshot.provider.capabilities, snapshot.at));
     let next = next_step(snapshot, observation, memory);
     if let Step::Observe(Observe { need, not_before, .. }) = &next.step {
