@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 /// A wall clock. Clones show the same time.
 #[derive(Clone, Debug)]
-pub struct Clock(Shows);
+pub struct Clock(ClockSource);
 
 #[derive(Clone, Debug)]
-enum Shows {
+enum ClockSource {
     System,
     Following { origin: Timestamp, since: Instant, ahead: Arc<AtomicI64> },
 }
@@ -19,19 +19,19 @@ enum Shows {
 impl Clock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self(Shows::System)
+        Self(ClockSource::System)
     }
 
     /// A clock that shows `origin` now and follows tokio's time, so that it pauses when tokio's time is paused.
     pub fn following(origin: Timestamp) -> Self {
-        Self(Shows::Following { origin, since: Instant::now(), ahead: Arc::default() })
+        Self(ClockSource::Following { origin, since: Instant::now(), ahead: Arc::default() })
     }
 
     /// The present time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Shows::System => Timestamp::now(),
-            Shows::Following { origin, since, ahead } => {
+            ClockSource::System => Timestamp::now(),
+            ClockSource::Following { origin, since, ahead } => {
                 let passed = SignedDuration::try_from(since.elapsed()).unwrap_or(SignedDuration::MAX);
                 let ahead = SignedDuration::from_millis(ahead.load(Ordering::Relaxed));
                 origin.saturating_add(passed.saturating_add(ahead)).unwrap_or(Timestamp::MAX)
@@ -43,14 +43,14 @@ impl Clock {
     /// system's.
     pub fn apart(&self) -> Self {
         match &self.0 {
-            Shows::System => Self::system(),
-            Shows::Following { .. } => Self::following(self.now()),
+            ClockSource::System => Self::system(),
+            ClockSource::Following { .. } => Self::following(self.now()),
         }
     }
 
     /// Jumps, forwards or backwards. The system's clock cannot be changed and ignores this.
     pub fn jump(&self, by: SignedDuration) {
-        if let Shows::Following { ahead, .. } = &self.0 {
+        if let ClockSource::Following { ahead, .. } = &self.0 {
             ahead.fetch_add(i64::try_from(by.as_millis()).unwrap_or_default(), Ordering::Relaxed);
         }
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_following_clock_goes_as_tokio_s_time_goes_and_jumps_when_told() {
+    async fn a_following_clock_follows_tokios_time_and_jumps_on_request() {
         let origin: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let clock = Clock::following(origin);
         assert_eq!(clock.now(), origin);

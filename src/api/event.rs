@@ -2,7 +2,7 @@
 
 /// What an event reports. The reasons are stable names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Happening {
+pub enum EventKind {
     /// Roles were granted.
     Granted,
     /// Roles that nobody declares any more were taken away.
@@ -31,7 +31,7 @@ pub enum Happening {
     Ready,
 }
 
-impl Happening {
+impl EventKind {
     /// The event's reason.
     pub fn reason(self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! The contract with users: the kinds of the group `membership.dev`, their conditions and durations.
 
+#![warn(missing_docs)]
+
 pub mod characters;
 pub mod condition;
 pub mod crds;

@@ -8,8 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::api::Duration;
 use crate::cli::verify::VerifyProvider;
-use crate::controller::Config;
-use crate::lease::{self, Terms};
+use crate::controller::OperatorConfig;
+use crate::lease::{self, LeaseTerms};
 use crate::provider::address::Cidr;
 use crate::provider::http::{Policy, Proxies};
 use crate::telemetry::LogFormat;
@@ -76,7 +76,7 @@ pub struct Run {
     /// For how long the Lease is taken, from 5s to 10m: what another replica waits at most when one is killed. Below 60s
     /// writes to a provider are given half of it, instead of 30s, to be answered.
     #[arg(long, env = "LEASE_DURATION", value_name = "DURATION", default_value = "60s", value_parser = terms)]
-    pub lease_duration: Terms,
+    pub lease_duration: LeaseTerms,
     /// The folder with the operator's own projected tokens, one file an audience, for ClusterMembershipProviders with
     /// kubernetesAuth or oidcAuth. The names of the files don't matter: the tokens say their audiences.
     #[arg(long, env = "TOKEN_DIRECTORY", default_value = "/var/run/secrets/membership.dev", value_name = "FOLDER")]
@@ -86,10 +86,10 @@ pub struct Run {
 /// The file that contains the namespace of a Pod.
 const POD_NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
-fn terms(text: &str) -> Result<Terms, String> {
+fn terms(text: &str) -> Result<LeaseTerms, String> {
     let seconds = Duration(text.to_owned()).seconds().map_err(|error| error.to_string())?;
-    let bounds = || format!("{text} is not from {}s to {}s", Terms::SHORTEST, Terms::LONGEST);
-    Terms::seconds(seconds).ok_or_else(bounds)
+    let bounds = || format!("{text} is not from {}s to {}s", LeaseTerms::SHORTEST, LeaseTerms::LONGEST);
+    LeaseTerms::seconds(seconds).ok_or_else(bounds)
 }
 
 /// The name of a namespace, in the form that Kubernetes requires (RFC 1123 label).
@@ -105,9 +105,9 @@ impl Run {
     ///
     /// # Errors
     /// If a Lease is requested and there is no namespace for it.
-    pub fn config(self) -> Result<Config, String> {
+    pub fn config(self) -> Result<OperatorConfig, String> {
         let lease = self.lease()?;
-        Ok(Config {
+        Ok(OperatorConfig {
             address: self.listen,
             lease,
             namespaces: BTreeSet::from_iter(self.watch_namespaces).into_iter().collect(),
@@ -122,12 +122,14 @@ impl Run {
         })
     }
 
-    fn lease(&self) -> Result<Option<lease::Config>, String> {
+    fn lease(&self) -> Result<Option<lease::LeaseConfig>, String> {
         let of_the_pod = || std::fs::read_to_string(POD_NAMESPACE).ok().map(|namespace| namespace.trim().to_owned());
         let namespace = self.lease_namespace.clone().or_else(of_the_pod).filter(|namespace| !namespace.is_empty());
         match (self.leader_election, namespace) {
             (Some(false), _) | (None, None) => Ok(None),
-            (Some(true) | None, Some(namespace)) => Ok(Some(lease::Config { namespace, terms: self.lease_duration })),
+            (Some(true) | None, Some(namespace)) => {
+                Ok(Some(lease::LeaseConfig { namespace, terms: self.lease_duration }))
+            }
             (Some(true), None) => Err("there is no namespace for the Lease: name one with --lease-namespace, or set \
                      --leader-election=false where no other replica runs"
                 .to_owned()),

@@ -2,18 +2,18 @@
 
 use super::context::Context;
 use super::roster::Roster;
-use super::snapshot::Taken;
+use super::snapshot::ConnectedSnapshot;
 use super::state::targets::Unit;
 use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
-use crate::core::memory::{Apply, Purpose};
+use crate::core::memory::{PlannedWrite, WritePurpose};
 use crate::core::snapshot::Snapshot;
 use crate::provider::quota::Permit;
 use crate::provider::{AnyProvider, Provider};
 
 /// Sends a write and notes its response. Whether it is in force is decided by the next steps.
-pub async fn send(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit, apply: Apply) {
-    let Taken { snapshot, connection, roster, .. } = taken;
+pub async fn send(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit, apply: PlannedWrite) {
+    let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     if apply.is_repair() {
         ctx.metrics.repaired();
     }
@@ -30,10 +30,10 @@ pub async fn carry_out(
     roster: &Roster,
     snapshot: &Snapshot,
     permit: Permit,
-    apply: &Apply,
+    apply: &PlannedWrite,
 ) -> Result<Receipt, Error> {
     let (target, name) = (&snapshot.target, snapshot.subject_name());
-    let Apply { change, purpose, before, .. } = apply;
+    let PlannedWrite { change, purpose, before, .. } = apply;
     tracing::debug!(?target, ?change, ?purpose, ?before, "writing");
     let answer = if apply.is_repair() {
         tracing::info!(?target, "the provider accepted a write and does not show it: repairing it");
@@ -45,11 +45,11 @@ pub async fn carry_out(
     roster.write_answered(answer.as_ref().err());
     match &answer {
         // No list confirms it now, because the list failed.
-        Ok(_) if *purpose == Purpose::EndUnlisted => roster.doubt(&target.subject_id),
+        Ok(_) if *purpose == WritePurpose::EndUnlisted => roster.doubt(&target.subject_id),
         Ok(receipt) => roster.wrote(&target.subject_id, written(snapshot, change, *receipt)),
         Err(error) => {
             // If a change takes several requests, the first may have been carried out.
-            let is_partly_done = matches!(change, Change::Recreate(_)) || *purpose == Purpose::Repair;
+            let is_partly_done = matches!(change, Change::Recreate(_)) || *purpose == WritePurpose::Repair;
             let is_changed = matches!(error, Error::Changed { .. });
             if is_changed || is_partly_done || error.effect() == Effect::Unknown {
                 roster.doubt(&target.subject_id);
@@ -61,8 +61,8 @@ pub async fn carry_out(
 }
 
 /// Asks the provider why a member that it accepted is not listed.
-pub async fn explain(ctx: &Context, unit: &Unit, taken: &Taken, permit: Permit) {
-    let Taken { snapshot, connection, .. } = taken;
+pub async fn explain(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit) {
+    let ConnectedSnapshot { snapshot, connection, .. } = taken;
     let answer = connection.provider.explain_absence(&permit, &snapshot.target).await;
     drop(permit);
     ctx.targets.with_memory(unit, |remembered| remembered.memory.explained(answer, snapshot));

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::provider_key::ProviderKey;
-use super::provider_object::Named;
-use super::reachability::{Finding, Reachability};
+use super::provider_object::NamedProvider;
+use super::reachability::{ReachabilityChange, ServerReachability};
 use crate::api::Reason;
 use crate::api::provider::{AllowRule, Limits};
 use crate::controller::roster::Rosters;
-use crate::core::policy::Server;
+use crate::core::policy::ServerKind;
 use crate::core::policy::resync::Resync;
 use crate::provider::AnyProvider;
 use crate::provider::quota::{EndpointQuota, Quota};
@@ -32,7 +32,7 @@ pub struct Connection {
     /// The server's normalised URL.
     pub endpoint: String,
     /// The kind of server, with the facts about it that a membership depends on.
-    pub server: Server,
+    pub server: ServerKind,
     /// The client.
     pub provider: AnyProvider,
     /// Its share of the endpoint's quota.
@@ -42,7 +42,7 @@ pub struct Connection {
     /// The resync: how long drift may remain.
     pub resync: Resync,
     /// Whether the server can be reached.
-    pub reachability: Mutex<Reachability>,
+    pub reachability: Mutex<ServerReachability>,
 }
 
 impl Connection {
@@ -58,24 +58,24 @@ impl Connection {
     }
 
     /// Records that a check reached the server.
-    pub fn found(&self, now: Instant) -> Finding {
+    pub fn found(&self, now: Instant) -> ReachabilityChange {
         self.reachability().found(now)
     }
 
     /// Records that a check did not reach the server.
-    pub fn not_found(&self, now: Instant) -> Finding {
+    pub fn not_found(&self, now: Instant) -> ReachabilityChange {
         self.reachability().not_found(now);
-        Finding::AsBefore
+        ReachabilityChange::AsBefore
     }
 
-    fn reachability(&self) -> MutexGuard<'_, Reachability> {
+    fn reachability(&self) -> MutexGuard<'_, ServerReachability> {
         self.reachability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The state of a provider object's connection.
 #[derive(Clone)]
-pub enum Link {
+pub enum ConnectionState {
     /// The credential was verified.
     Ready(Arc<Connection>),
     /// The provider object can't be used for grants.
@@ -90,7 +90,7 @@ pub enum Link {
     },
 }
 
-impl Link {
+impl ConnectionState {
     /// The connection that ends and revocations can be carried out with.
     pub fn usable(self) -> Option<Arc<Connection>> {
         match self {
@@ -102,21 +102,20 @@ impl Link {
 
 /// What is kept of a provider object that was removed by force while its memberships held access.
 #[derive(Clone)]
-pub struct Retired {
+pub struct RetiredProvider {
     /// The provider object as it was when the connection was made, with its rules.
-    pub named: Named,
-    /// Its connection.
+    pub named: NamedProvider,
     pub connection: Arc<Connection>,
 }
 
 /// All connections.
 #[derive(Default)]
 pub struct Connections {
-    links: Mutex<HashMap<ProviderKey, Link>>,
+    links: Mutex<HashMap<ProviderKey, ConnectionState>>,
     /// How many connections were made.
     made: AtomicU64,
     /// Those of provider objects that were removed by force, by key and endpoint.
-    retired: Mutex<HashMap<(ProviderKey, String), Retired>>,
+    retired: Mutex<HashMap<(ProviderKey, String), RetiredProvider>>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
     /// Each provider object's rules at its last check.
     rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
@@ -124,7 +123,7 @@ pub struct Connections {
 
 impl Connections {
     /// The state of a provider object's connection; `None` before its first check.
-    pub fn get(&self, key: &ProviderKey) -> Option<Link> {
+    pub fn get(&self, key: &ProviderKey) -> Option<ConnectionState> {
         self.links().get(key).cloned()
     }
 
@@ -134,13 +133,13 @@ impl Connections {
     }
 
     /// Replaces the state of a provider object's connection.
-    pub fn put(&self, key: ProviderKey, link: Link) {
+    pub fn put(&self, key: ProviderKey, link: ConnectionState) {
         self.links().insert(key, link);
     }
 
     /// Whether a provider object has a connection to this endpoint.
     pub fn leads_to(&self, key: &ProviderKey, endpoint: &str) -> bool {
-        let connection = self.get(key).and_then(Link::usable);
+        let connection = self.get(key).and_then(ConnectionState::usable);
         connection.is_some_and(|connection| connection.endpoint == endpoint)
     }
 
@@ -151,13 +150,13 @@ impl Connections {
     }
 
     /// Keeps the connection of a provider object that was removed by force: revocations are carried out through it.
-    pub fn retire(&self, key: &ProviderKey, retired: Retired) {
+    pub fn retire(&self, key: &ProviderKey, retired: RetiredProvider) {
         let endpoint = retired.connection.endpoint.clone();
         self.all_retired().insert((key.clone(), endpoint), retired);
     }
 
     /// What is kept of a provider object with this key that stood for this endpoint.
-    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Retired> {
+    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<RetiredProvider> {
         self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
     }
 
@@ -171,7 +170,7 @@ impl Connections {
         }
     }
 
-    fn all_retired(&self) -> MutexGuard<'_, HashMap<(ProviderKey, String), Retired>> {
+    fn all_retired(&self) -> MutexGuard<'_, HashMap<(ProviderKey, String), RetiredProvider>> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -211,14 +210,14 @@ impl Connections {
 
     /// All connections, including those that only serve ends and revocations.
     pub fn usable(&self) -> Vec<Arc<Connection>> {
-        self.links().values().cloned().filter_map(Link::usable).collect()
+        self.links().values().cloned().filter_map(ConnectionState::usable).collect()
     }
 
     fn budgets(&self) -> MutexGuard<'_, HashMap<(String, bool), EndpointQuota>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, Link>> {
+    fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, ConnectionState>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use super::connections::Connections;
 use super::provider_key::ProviderKey;
 use super::provider_object::Providers;
-use super::queue::{Brought, Queue};
+use super::queue::{Queue, TicketResult};
 use super::state::in_use::InUse;
-use super::state::namespaces::Namespaces;
+use super::state::namespaces::NamespaceLabels;
 use super::state::outage::Outage;
 use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
@@ -37,8 +37,7 @@ pub struct Context {
     pub memberships: Store<ProjectMembership>,
     /// The provider objects of both kinds.
     pub providers: Providers,
-    /// The namespaces' labels.
-    pub namespaces: Namespaces,
+    pub namespaces: NamespaceLabels,
     /// The operator's own writes.
     pub written: OwnWrites,
     /// Which provider objects are kept because their memberships hold access.
@@ -56,7 +55,7 @@ pub struct Context {
     /// Whether a list of memberships is in progress: what it has returned so far is not in the store yet.
     pub listing: AtomicBool,
     /// Which target is worked on next.
-    pub queue: Queue<Arc<Unit>, Brought>,
+    pub queue: Queue<Arc<Unit>, TicketResult>,
     /// Which passes are due.
     pub passes: Passes,
     /// Whether the caches are filled.
@@ -72,7 +71,6 @@ pub struct Context {
     pub reports: Reports,
     /// Notified when the number of memberships of a provider may have changed.
     pub membership_count: Notify,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 

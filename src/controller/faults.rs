@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::queue::Pause;
-use super::state::outage::{self, Concern, Failed};
+use super::queue::NextPass;
+use super::state::outage::{self, FailedPass, FaultScope};
 use super::state::targets::Unit;
 use super::{reporting, write};
 use crate::api::ProjectMembership;
@@ -20,24 +20,23 @@ use crate::provider::Urgency;
 const OVERTAKEN: Duration = Duration::from_millis(100);
 
 /// Why a pass ended early.
-pub enum Stop {
+pub enum EarlyEnd {
     /// The inputs of the pass have changed: it starts again.
     Overtaken,
     /// The API server refused or failed requests.
-    Faults(Vec<Fault>),
+    Faults(Vec<ObjectFault>),
 }
 
-impl Stop {
+impl EarlyEnd {
     /// The stop of a pass in which a request about an object failed.
     pub fn of(object: &Arc<ProjectMembership>, error: Arc<kube::Error>) -> Self {
-        Self::Faults(vec![Fault { object: object.clone(), error, settled: false }])
+        Self::Faults(vec![ObjectFault { object: object.clone(), error, settled: false }])
     }
 }
 
 /// A request about an object that the API server refused or failed.
 #[derive(Clone, Debug)]
-pub struct Fault {
-    /// The object.
+pub struct ObjectFault {
     pub object: Arc<ProjectMembership>,
     /// The error that the request returned.
     pub error: Arc<kube::Error>,
@@ -45,7 +44,7 @@ pub struct Fault {
     pub settled: bool,
 }
 
-impl Fault {
+impl ObjectFault {
     /// A fault of a report. `settled`: nothing is left to do at the provider.
     pub fn of_report(object: &Arc<ProjectMembership>, error: kube::Error, settled: bool) -> Self {
         Self { object: object.clone(), error: Arc::new(error), settled }
@@ -53,24 +52,24 @@ impl Fault {
 }
 
 /// The pause until a stopped pass over a unit runs again.
-pub fn pause<G>(ctx: &Context, unit: &Unit, stop: &Stop) -> Pause<G> {
+pub fn pause<G>(ctx: &Context, unit: &Unit, stop: &EarlyEnd) -> NextPass<G> {
     match stop {
-        Stop::Overtaken => Pause::after(OVERTAKEN),
-        Stop::Faults(faults) => {
+        EarlyEnd::Overtaken => NextPass::after(OVERTAKEN),
+        EarlyEnd::Faults(faults) => {
             let retries = faults.iter().filter_map(|fault| retry(ctx, unit, fault));
             let soonest = retries.min_by_key(|(retry, _)| *retry);
             let until = soonest.map(|(retry, urgency)| (Instant::now() + retry, urgency));
-            Pause { until, ..Pause::until_woken() }
+            NextPass { until, ..NextPass::until_woken() }
         }
     }
 }
 
 /// The time until the pass is retried after a fault: see [`outage`]. `None`: when something changes. What is due for any
 /// declaration of the target counts, not only for the one with the fault.
-fn retry(ctx: &Context, unit: &Unit, fault: &Fault) -> Option<(Duration, Urgency)> {
-    let Fault { object, error, settled } = fault;
+fn retry(ctx: &Context, unit: &Unit, fault: &ObjectFault) -> Option<(Duration, Urgency)> {
+    let ObjectFault { object, error, settled } = fault;
     let reference = write::reference(object);
-    let (now, concern) = (ctx.now(), Concern::of(error));
+    let (now, concern) = (ctx.now(), FaultScope::of(error));
     let in_a_row = reporting::fault(ctx, object.as_ref(), error);
     let declarations = ctx.declarations(unit);
     // An object that only has to be released needs nothing but the API server.
@@ -78,10 +77,10 @@ fn retry(ctx: &Context, unit: &Unit, fault: &Fault) -> Option<(Duration, Urgency
         |object: &&Arc<ProjectMembership>| object.metadata.deletion_timestamp.is_none() || !never_acted(object);
     let urgencies = declarations.iter().filter(needs_provider).map(|object| snapshot::urgency_of(object, now));
     let urgency = urgencies.min().unwrap_or(Urgency::Resync);
-    let failed = Failed {
+    let failed = FailedPass {
         concern,
         in_a_row,
-        waits: concern == Concern::Server && ctx.outage.waits(&reference, in_a_row),
+        waits: concern == FaultScope::Server && ctx.outage.waits(&reference, in_a_row),
         revokes: !settled && urgency.revokes(),
         next_end: declarations.iter().filter_map(|object| outage::next_end(object, now)).min(),
     };

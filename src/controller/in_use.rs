@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::{Named, ProviderObject};
+use super::provider_object::{NamedProvider, ProviderObject};
 use super::state::tombstones;
 use super::write;
 use crate::api::membership::PendingGrants;
@@ -28,13 +28,13 @@ use crate::core::snapshot::is_finalized;
 use crate::telemetry::liveness::waiting;
 
 /// Counts a membership as being finalized until this is dropped.
-struct Holder<'a> {
+struct FinalizingGuard<'a> {
     ctx: &'a Context,
     provider: &'a str,
     key: ProviderKey,
 }
 
-impl Drop for Holder<'_> {
+impl Drop for FinalizingGuard<'_> {
     fn drop(&mut self) {
         if self.ctx.in_use.ended(self.provider) {
             // The pass that tried to release the provider object meanwhile has ended without doing so.
@@ -44,20 +44,20 @@ impl Drop for Holder<'_> {
 }
 
 /// Why a membership could not be finalized.
-pub enum Refused {
+pub enum FinalizeError {
     /// The provider object is gone, is being deleted or is another one.
     Overtaken,
     /// The API server refused or failed a request.
     Kubernetes(Arc<kube::Error>),
 }
 
-impl From<Arc<kube::Error>> for Refused {
+impl From<Arc<kube::Error>> for FinalizeError {
     fn from(error: Arc<kube::Error>) -> Self {
         Self::Kubernetes(error)
     }
 }
 
-impl From<kube::Error> for Refused {
+impl From<kube::Error> for FinalizeError {
     fn from(error: kube::Error) -> Self {
         Self::Kubernetes(Arc::new(error))
     }
@@ -70,18 +70,18 @@ pub async fn hold(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: Option<&PendingGrants>,
-) -> Result<Arc<ProjectMembership>, Refused> {
+) -> Result<Arc<ProjectMembership>, FinalizeError> {
     let key = ProviderKey::named_by(object);
     // The provider object existed when the pass began; another one may have its name by now.
-    let stays = |named: &Named| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
-    let named = ctx.providers.find(&key).filter(stays).ok_or(Refused::Overtaken)?;
+    let stays = |named: &NamedProvider| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
+    let named = ctx.providers.find(&key).filter(stays).ok_or(FinalizeError::Overtaken)?;
     if !ctx.in_use.begins(provider) {
-        return Err(Refused::Overtaken);
+        return Err(FinalizeError::Overtaken);
     }
-    let _holder = Holder { ctx, provider, key };
+    let _holder = FinalizingGuard { ctx, provider, key };
     match &named {
-        Named::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
-        Named::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
+        NamedProvider::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
+        NamedProvider::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
     }
     Ok(match pending {
         Some(pending) => write::pending_grants(ctx, object, pending).await?,
@@ -95,7 +95,7 @@ pub async fn recorded(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: &PendingGrants,
-) -> Result<Arc<ProjectMembership>, Refused> {
+) -> Result<Arc<ProjectMembership>, FinalizeError> {
     match is_finalized(object) {
         true => Ok(write::pending_grants(ctx, object, pending).await?),
         false => hold(ctx, object, provider, Some(pending)).await,

@@ -40,4 +40,4 @@ mod watch;
 pub mod wiring;
 pub mod write;
 
-pub use run::{Config, RunError, run};
+pub use run::{OperatorConfig, RunError, run};

@@ -9,24 +9,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::connections::{Connection, Link};
+use super::connections::{Connection, ConnectionState};
 use super::context::Context;
-use super::faults::Stop;
+use super::faults::EarlyEnd;
 use super::in_use;
-use super::provider_object::Named;
+use super::provider_object::NamedProvider;
 use super::resolve;
 use super::write;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::{ManagementPolicy, ProjectMembership, Reason, SubjectKind};
-use crate::core::evaluation::{Beside, Reading, read};
+use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, evaluate_one};
 use crate::core::layers::Phase;
 use crate::core::member::{Project, Term};
-use crate::core::policy::allow::Place;
-use crate::core::policy::{self, Pinned, Refusal};
+use crate::core::policy::allow::ResolvedTarget;
+use crate::core::policy::{self, PinnedIds, Refusal};
 use crate::core::snapshot::requested;
-use crate::core::status::{self, InForce, Told};
+use crate::core::status::{self, InForce, ReadyCondition};
 use crate::provider::error::Effect;
-use crate::provider::quota::Kind;
+use crate::provider::quota::RequestKind;
 use crate::provider::{Error, Provider, Retry, Urgency};
 use crate::telemetry::liveness::waiting;
 
@@ -67,12 +67,12 @@ impl From<Error> for Lookup {
 }
 
 /// Why a lookup ends early.
-enum Ended {
+enum LookupEnd {
     With(Lookup),
-    Stopped(Stop),
+    Stopped(EarlyEnd),
 }
 
-impl<T: Into<Lookup>> From<T> for Ended {
+impl<T: Into<Lookup>> From<T> for LookupEnd {
     fn from(lookup: T) -> Self {
         Self::With(lookup.into())
     }
@@ -83,8 +83,8 @@ pub async fn look_up(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
-) -> Result<Lookup, Stop> {
+    named: &NamedProvider,
+) -> Result<Lookup, EarlyEnd> {
     match found(ctx, object, connection, named).await {
         // Another object may have this name by now.
         Ok(_) if ctx.still_there(object).is_none() => Ok(Lookup::Gone),
@@ -100,8 +100,8 @@ pub async fn look_up(
             due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
             Ok(Lookup::Found)
         }
-        Err(Ended::With(lookup)) => Ok(lookup),
-        Err(Ended::Stopped(stop)) => Err(stop),
+        Err(LookupEnd::With(lookup)) => Ok(lookup),
+        Err(LookupEnd::Stopped(stop)) => Err(stop),
     }
 }
 
@@ -109,8 +109,8 @@ async fn found(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
-) -> Result<Pinned, Ended> {
+    named: &NamedProvider,
+) -> Result<PinnedIds, LookupEnd> {
     let (spec, server) = (&object.spec, &connection.server);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let mut pinned = ctx.targets.pinned(object);
@@ -119,7 +119,7 @@ async fn found(
     }
     let urgency = if deleting { Urgency::Revoke } else { Urgency::Grant };
     let namespace = object.namespace().unwrap_or_default();
-    let permit = async || connection.quota.permit(Kind::Read, urgency, &namespace).await;
+    let permit = async || connection.quota.permit(RequestKind::Read, urgency, &namespace).await;
     if let (None, None, Some(name)) = (&spec.project.id, &pinned.project_id, &spec.project.name) {
         let organization = policy::organization_id(spec, server)?;
         let found = connection.provider.find_project(&permit().await, name, organization.as_deref()).await;
@@ -132,8 +132,8 @@ async fn found(
             let allowed = if deleting { Ok(()) } else { may_look_up(ctx, object, named, Some(&id)) };
             allowed.map(|()| id)
         });
-        let somewhere = Place { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
-        pinned.project_id = Some(found.map_err(|refusal| untold(ctx, object, named, somewhere, name, refusal))?);
+        let somewhere = ResolvedTarget { project_id: Some(NOT_KNOWN_YET), ..anywhere(object) };
+        pinned.project_id = Some(found.map_err(|refusal| concealed(ctx, object, named, somewhere, name, refusal))?);
     }
     let Some(project) = policy::project(spec, server, &pinned)? else {
         return Ok(pinned);
@@ -148,26 +148,26 @@ async fn found(
         let invites = connection.provider.capabilities(spec.subject.kind).invites && enforces;
         // If several objects name a user who is not yet a member, one of them invites the user and the others find the
         // invited user: two simultaneous invitations would send two mails and create two memberships.
-        let door = ctx.targets.door(&connection.endpoint, &project.id, name);
-        let _alone = if invites { Some(waiting(door.lock()).await) } else { None };
+        let invite_lock = ctx.targets.invite_lock(&connection.endpoint, &project.id, name);
+        let _alone = if invites { Some(waiting(invite_lock.lock()).await) } else { None };
         let ids = connection.provider.find_subject(&permit().await, &project, spec.subject.kind, name).await;
-        let in_project = Place { project_id: Some(&project.id), ..anywhere(object) };
-        let somebody = Place { subject_id: Some(NOT_KNOWN_YET), ..in_project };
-        let untold = |refusal| untold(ctx, object, named, somebody, name, refusal);
+        let in_project = ResolvedTarget { project_id: Some(&project.id), ..anywhere(object) };
+        let somebody = ResolvedTarget { subject_id: Some(NOT_KNOWN_YET), ..in_project };
+        let concealed = |refusal| concealed(ctx, object, named, somebody, name, refusal);
         // The provider's error may name a subject other than the one that was requested. A user with a similar name is
         // not invited.
         if let Err(Error::SubjectNotFound { message }) = ids {
-            return Err(untold(Refusal { reason: Reason::SubjectNotFound, message }).into());
+            return Err(concealed(Refusal { reason: Reason::SubjectNotFound, message }).into());
         }
         pinned.subject_id = Some(match one_subject(ids?, spec.subject.kind, name, &project) {
             Ok(id) if deleting => id,
             Ok(id) => {
-                let place = Place { subject_id: Some(&id), ..in_project };
-                may_be_at(ctx, object, named, place).map_err(untold)?;
+                let place = ResolvedTarget { subject_id: Some(&id), ..in_project };
+                may_be_at(ctx, object, named, place).map_err(concealed)?;
                 id
             }
-            Err(NotOne::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
-            Err(NotOne::None(refusal) | NotOne::Several(refusal)) => return Err(untold(refusal).into()),
+            Err(NotUnique::None(_)) if invites => bring_in(ctx, object, connection, named, &project, name).await?,
+            Err(NotUnique::None(refusal) | NotUnique::Several(refusal)) => return Err(concealed(refusal).into()),
         });
     }
     Ok(pinned)
@@ -178,16 +178,16 @@ async fn found(
 fn may_look_up(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &Named,
+    named: &NamedProvider,
     project_id: Option<&String>,
 ) -> Result<(), Refusal> {
-    may_be_at(ctx, object, named, Place { project_id: project_id.map(String::as_str), ..anywhere(object) })
+    may_be_at(ctx, object, named, ResolvedTarget { project_id: project_id.map(String::as_str), ..anywhere(object) })
 }
 
 /// The object's target as far as the ids in its spec determine it.
-fn anywhere(object: &ProjectMembership) -> Place<'_> {
+fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
     let subject = &object.spec.subject;
-    Place {
+    ResolvedTarget {
         project_id: object.spec.project.id.as_deref(),
         subject_kind: subject.kind,
         subject_id: subject.id.as_deref(),
@@ -197,11 +197,11 @@ fn anywhere(object: &ProjectMembership) -> Place<'_> {
 /// If rules list ids, a namespace gets the same message whether the name stands for an unlisted id, for nothing or for
 /// several subjects or projects: the namespace must not find out what the credential can see. `unlisted`: the place
 /// with an id that no rule lists.
-fn untold(
+fn concealed(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &Named,
-    unlisted: Place<'_>,
+    named: &NamedProvider,
+    unlisted: ResolvedTarget<'_>,
     name: &str,
     refusal: Refusal,
 ) -> Refusal {
@@ -220,7 +220,12 @@ fn untold(
     }
 }
 
-fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Place<'_>) -> Result<(), Refusal> {
+fn may_be_at(
+    ctx: &Context,
+    object: &ProjectMembership,
+    named: &NamedProvider,
+    place: ResolvedTarget<'_>,
+) -> Result<(), Refusal> {
     let admitted = policy::admit(&object.spec)?;
     let labels = resolve::labels(ctx, object);
     let governed = resolve::governed(named, object, labels.as_ref(), place);
@@ -228,7 +233,7 @@ fn may_be_at(ctx: &Context, object: &ProjectMembership, named: &Named, place: Pl
 }
 
 /// Why a name doesn't identify one subject.
-pub enum NotOne {
+pub enum NotUnique {
     /// No subject has the name.
     None(Refusal),
     /// Several subjects have the name.
@@ -249,16 +254,16 @@ pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
 }
 
 /// The only subject among those found for a name.
-pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotOne> {
+pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotUnique> {
     let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
     match <[String; 1]>::try_from(ids) {
         Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(NotOne::None(refused(format!(
+        Err(_) if count == 0 => Err(NotUnique::None(refused(format!(
             "there is no {kind:?} named {name:?} that the provider's credential can see from project {}: check subject.name, or write subject.id",
             project.id
         )))),
-        Err(_) => Err(NotOne::Several(refused(format!(
+        Err(_) => Err(NotUnique::Several(refused(format!(
             "{count} subjects of kind {kind:?} are named {name:?}: create the object again with subject.id"
         )))),
     }
@@ -270,22 +275,22 @@ async fn bring_in(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
+    named: &NamedProvider,
     project: &Project,
     name: &str,
-) -> Result<String, Ended> {
+) -> Result<String, LookupEnd> {
     let now = ctx.now();
     let capabilities = connection.provider.capabilities(SubjectKind::User);
-    let reading = reading_of_newcomer(ctx, object, connection, named, project, now);
-    if let Some(inactive) = &reading.inactive {
+    let evaluated = evaluate_alone(ctx, object, connection, named, project, now);
+    if let Some(inactive) = &evaluated.inactive {
         return Err(inactive.clone().into());
     }
-    if reading.layer.phase != Phase::Counts || reading.layer.in_effect(now).next().is_none() {
-        say_scheduled(ctx, object, &reading).await?;
+    if evaluated.layer.phase != Phase::Counts || evaluated.layer.in_effect(now).next().is_none() {
+        patch_scheduled(ctx, object, &evaluated).await?;
         return Err(Lookup::Later.into());
     }
     let before = object.status.clone().unwrap_or_default();
-    let mut record = reading.layer.record_before(now);
+    let mut record = evaluated.layer.record_before(now);
     // The roles that an invitation gives are recorded as managed, including the base role that gives no access:
     // otherwise the membership would outlast the object.
     for role in capabilities.left_by_an_invitation() {
@@ -293,15 +298,15 @@ async fn bring_in(
     }
     let pending = PendingGrants {
         number: PendingGrants::next_number(object),
-        roles: reading.renames.written(&record, &[]),
+        roles: evaluated.renames.written(&record, &[]),
         ..PendingGrants::default()
     };
     let object = in_use::recorded(ctx, object, &connection.uid, &pending).await.map_err(|refused| match refused {
-        in_use::Refused::Overtaken => Ended::Stopped(Stop::Overtaken),
-        in_use::Refused::Kubernetes(error) => Ended::Stopped(Stop::of(object, error)),
+        in_use::FinalizeError::Overtaken => LookupEnd::Stopped(EarlyEnd::Overtaken),
+        in_use::FinalizeError::Kubernetes(error) => LookupEnd::Stopped(EarlyEnd::of(object, error)),
     })?;
     let namespace = object.namespace().unwrap_or_default();
-    let permit = connection.quota.permit(Kind::Write, Urgency::Grant, &namespace).await;
+    let permit = connection.quota.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
     // Check again under the permit: an invitation mail can't be recalled.
     let invited = if is_wanted(ctx, &object, connection, project) {
         connection.provider.invite(&permit, project, name).await.map_err(Some)
@@ -310,30 +315,31 @@ async fn bring_in(
         Err(None)
     };
     let may_have = |error: &Option<Error>| error.as_ref().is_some_and(|error| error.effect() == Effect::Unknown);
-    if invited.as_ref().is_err_and(|error| !may_have(error))
+    if !invited.as_ref().is_err_and(may_have)
         && let Some(object) = ctx.still_there(&object)
     {
-        // Nothing was granted, so that a start which was recorded for the grant is removed.
-        let managed = before.managed_roles.clone();
-        let roles = before.roles.clone();
-        let after = object.status.clone().unwrap_or_default();
-        let after = ProjectMembershipStatus { managed_roles: managed, roles, ..after };
+        let mut after = object.status.clone().unwrap_or_default();
+        if invited.is_err() {
+            // Nothing was granted, so that a start which was recorded for the grant is removed.
+            (after.managed_roles, after.roles) = (before.managed_roles, before.roles);
+        }
+        // The status includes the record from now on: the invitation had a response (`Declaration::may_be_unanswered`).
         write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
-    invited.map_err(|error| Ended::With(error.map_or(Lookup::Overtaken, Lookup::from)))
+    invited.map_err(|error| LookupEnd::With(error.map_or(Lookup::Overtaken, Lookup::from)))
 }
 
 /// Evaluates an object whose user isn't in the project yet.
-fn reading_of_newcomer(
+fn evaluate_alone(
     ctx: &Context,
     object: &ProjectMembership,
     connection: &Connection,
-    named: &Named,
+    named: &NamedProvider,
     project: &Project,
     now: Timestamp,
-) -> Reading {
+) -> DeclarationEvaluation {
     let (labels, record) = (resolve::labels(ctx, object), ctx.written.record(object));
-    let beside = Beside {
+    let inputs = EvaluationInputs {
         capabilities: connection.provider.capabilities(SubjectKind::User),
         observed: None,
         record: &record,
@@ -344,12 +350,12 @@ fn reading_of_newcomer(
         governed: resolve::governed(named, object, labels.as_ref(), unknown_subject(project)),
         now,
     };
-    read(object, &beside)
+    evaluate_one(object, &inputs)
 }
 
 /// The place of a user who isn't in the project yet. The id is unknown, so that it matches none of a rule's subjects.
-fn unknown_subject(project: &Project) -> Place<'_> {
-    Place { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
+fn unknown_subject(project: &Project) -> ResolvedTarget<'_> {
+    ResolvedTarget { project_id: Some(&project.id), subject_kind: SubjectKind::User, subject_id: Some(NOT_KNOWN_YET) }
 }
 
 /// Whether the object, in its current version, still requires this user to be invited through this connection.
@@ -357,39 +363,44 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
     let Some(object) = ctx.still_there(object) else {
         return false;
     };
-    let current =
-        matches!(ctx.connections.get(&connection.key), Some(Link::Ready(link)) if std::ptr::eq(&*link, connection));
+    let current = matches!(ctx.connections.get(&connection.key), Some(ConnectionState::Ready(link)) if std::ptr::eq(&*link, connection));
     // The current rules apply.
     let Some(named) = ctx.providers.find(&connection.key) else {
         return false;
     };
     let now = ctx.now();
-    let layer = reading_of_newcomer(ctx, &object, connection, &named, project, now).layer;
+    let layer = evaluate_alone(ctx, &object, connection, &named, project, now).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 
-async fn say_scheduled(ctx: &Context, object: &Arc<ProjectMembership>, reading: &Reading) -> Result<(), Ended> {
-    let told =
-        Told::new(Reason::Converged, "no role is in effect: the user is brought into the project when one starts");
-    let status = status_of(ctx, object, reading, &reading.layer.managed, &told);
+async fn patch_scheduled(
+    ctx: &Context,
+    object: &Arc<ProjectMembership>,
+    evaluated: &DeclarationEvaluation,
+) -> Result<(), LookupEnd> {
+    let ready_condition = ReadyCondition::new(
+        Reason::Converged,
+        "no role is in effect: the user is brought into the project when one starts",
+    );
+    let status = status_of(ctx, object, evaluated, &evaluated.layer.managed, &ready_condition);
     write::status(ctx, object, &status).await.map(drop).map_err(|error| stopped(object, error))
 }
 
 fn status_of(
     ctx: &Context,
     object: &ProjectMembership,
-    reading: &Reading,
+    evaluated: &DeclarationEvaluation,
     record: &BTreeMap<String, Term>,
-    told: &Told,
+    ready_condition: &ReadyCondition,
 ) -> ProjectMembershipStatus {
     let now = ctx.now();
     let old = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
-    let roles = status::roles(&reading.layer, &[], &old.roles, &InForce::default(), now);
-    let managed = reading.renames.written(record, &[]);
+    let roles = status::roles(&evaluated.layer, &[], &old.roles, &InForce::default(), now);
+    let managed = evaluated.renames.written(record, &[]);
     ProjectMembershipStatus {
         observed_generation: generation,
-        conditions: status::conditions(&old.conditions, told, &[], generation, now),
+        conditions: status::conditions(&old.conditions, ready_condition, &[], generation, now),
         active_roles: status::active_roles(&roles),
         next_transition_time: status::next_transition(&roles, &managed, now),
         roles,
@@ -399,8 +410,8 @@ fn status_of(
     }
 }
 
-fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> Ended {
-    Ended::Stopped(Stop::of(object, Arc::new(error)))
+fn stopped(object: &Arc<ProjectMembership>, error: kube::Error) -> LookupEnd {
+    LookupEnd::Stopped(EarlyEnd::of(object, Arc::new(error)))
 }
 
 /// How long to wait before names are looked up again: one second, doubled with each failure up to five minutes, or the

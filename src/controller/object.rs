@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 use super::connections::Connection;
 use super::context::Context;
-use super::faults::Stop;
+use super::faults::EarlyEnd;
 use super::names::{self, Lookup};
-use super::provider_object::Named;
-use super::queue::Pause;
+use super::provider_object::NamedProvider;
+use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::state::targets::Unit;
 use super::{precedence, record, release, report, write};
@@ -24,16 +24,16 @@ use crate::core::snapshot::is_status_lost;
 use crate::provider::Urgency;
 
 /// One pass over one object.
-pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<Pause<G>, Stop> {
+pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd> {
     let faults = record::restore(ctx, unit).await?;
     if !faults.is_empty() {
-        return Err(Stop::Faults(faults));
+        return Err(EarlyEnd::Faults(faults));
     }
     let Some(object) = ctx.declarations(unit).into_iter().next() else {
-        return Ok(Pause::until_woken());
+        return Ok(NextPass::until_woken());
     };
     match resolve(ctx, &object) {
-        Err(Unresolved::Checking) => Ok(Pause::until_woken()),
+        Err(Unresolved::Checking) => Ok(NextPass::until_woken()),
         Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => report::unresolved(ctx, vec![(object, refusal)]).await,
         Ok(resolved) => without_place(ctx, object, &resolved).await,
@@ -46,21 +46,21 @@ async fn without_place<G>(
     ctx: &Context,
     object: Arc<ProjectMembership>,
     resolved: &Resolved,
-) -> Result<Pause<G>, Stop> {
-    let reading = precedence::alone(ctx, &object, resolved, ctx.now());
-    let counts = object.spec.management_policy == ManagementPolicy::Enforce && reading.layer.phase == Phase::Counts;
+) -> Result<NextPass<G>, EarlyEnd> {
+    let evaluated = precedence::alone(ctx, &object, resolved, ctx.now());
+    let counts = object.spec.management_policy == ManagementPolicy::Enforce && evaluated.layer.phase == Phase::Counts;
     ctx.targets.may_count(&object, counts).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
     if !ctx.targets.is_beyond_bound(&object) {
-        return Ok(Pause::until_woken());
+        return Ok(NextPass::until_woken());
     }
-    if object.metadata.deletion_timestamp.is_some() && reading.holds_nothing() {
+    if object.metadata.deletion_timestamp.is_some() && evaluated.holds_nothing() {
         release::release(ctx, &object).await?;
-        return Ok(Pause::until_woken());
+        return Ok(NextPass::until_woken());
     }
-    let of_its_own = reading.inactive.filter(|_| !reading.compares);
+    let of_its_own = evaluated.inactive.filter(|_| !evaluated.compares);
     let refusal = of_its_own.unwrap_or_else(beyond_the_bound);
     let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
-    Ok(reported.or_earlier(Pause::after(resolved.connection.resync.provider())))
+    Ok(reported.or_earlier(NextPass::after(resolved.connection.resync.provider())))
 }
 
 /// Looks up the names of an object.
@@ -68,11 +68,11 @@ async fn names_first<G>(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &Named,
-) -> Result<Pause<G>, Stop> {
+    named: &NamedProvider,
+) -> Result<NextPass<G>, EarlyEnd> {
     if object.metadata.deletion_timestamp.is_some() && never_acted(object) {
         release::release(ctx, object).await?;
-        return Ok(Pause::until_woken());
+        return Ok(NextPass::until_woken());
     }
     let began = Instant::now();
     let lookup = names::look_up(ctx, object, connection, named).await?;
@@ -83,17 +83,17 @@ async fn names_first<G>(
     }
     match lookup {
         // Its target's pass is due.
-        Lookup::Found | Lookup::Gone => Ok(Pause::until_woken()),
-        Lookup::Overtaken => Ok(Pause::now()),
+        Lookup::Found | Lookup::Gone => Ok(NextPass::until_woken()),
+        Lookup::Overtaken => Ok(NextPass::now()),
         Lookup::Later => {
             let object = ctx.latest(&write::reference(object));
             let edge = object.and_then(|object| object.status.as_ref()?.next_transition_time);
             let until = edge.map(|edge| (Instant::now() + from_now(ctx, edge), Urgency::Grant));
-            Ok(Pause { until, ..Pause::until_woken() })
+            Ok(NextPass { until, ..NextPass::until_woken() })
         }
         Lookup::Refused { refusal, retry } => {
             let Some(object) = ctx.still_there(object) else {
-                return Ok(Pause::until_woken());
+                return Ok(NextPass::until_woken());
             };
             // The name was never resolved, and the provider knows no such subject or project, so that there is nothing
             // to revoke. A status that was lost may have held the id that the name stood for at that time: then the
@@ -102,12 +102,12 @@ async fn names_first<G>(
                 !is_status_lost(&object) && matches!(refusal.reason, Reason::SubjectNotFound | Reason::ProjectNotFound);
             if object.metadata.deletion_timestamp.is_some() && nobody {
                 release::release(ctx, &object).await?;
-                return Ok(Pause::until_woken());
+                return Ok(NextPass::until_woken());
             }
             let retry = retry.and_then(|retry| names::retry_after(retry, ctx.targets.not_found(&object)));
             let again = retry.unwrap_or(connection.resync.provider());
             let reported = report::unresolved(ctx, vec![(object, refusal)]).await?;
-            Ok(reported.or_earlier(Pause::after(again)))
+            Ok(reported.or_earlier(NextPass::after(again)))
         }
     }
 }

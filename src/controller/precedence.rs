@@ -11,7 +11,7 @@ use super::resolve::{Resolved, labels, resolve};
 use super::state::targets::Unit;
 use crate::api::membership::ProviderKind;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason};
-use crate::core::evaluation::{Beside, Reading, read};
+use crate::core::evaluation::{DeclarationEvaluation, EvaluationInputs, evaluate_one};
 use crate::core::layers::Phase;
 use crate::core::member::Target;
 use crate::core::precedence::may_take_precedence;
@@ -70,9 +70,9 @@ fn rank(connection: &Connection) -> impl Ord + use<> {
 }
 
 /// Evaluates an object as if it were the only declaration of its target.
-pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> Reading {
+pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now: Timestamp) -> DeclarationEvaluation {
     let (nobody, record, labels) = (BTreeSet::new(), ctx.written.record(object), labels(ctx, object));
-    let beside = Beside {
+    let inputs = EvaluationInputs {
         capabilities: resolved.capabilities(),
         observed: None,
         record: &record,
@@ -83,7 +83,7 @@ pub fn alone(ctx: &Context, object: &ProjectMembership, resolved: &Resolved, now
         governed: resolved.governed(object, labels.as_ref()),
         now,
     };
-    read(object, &beside)
+    evaluate_one(object, &inputs)
 }
 
 /// Whether an object counts if it is evaluated alone.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::state::outage::Waiting;
+use super::state::outage::WaitingKeys;
 use super::stored::Stored;
 use super::watch::Reconnect;
 use crate::api::ProjectMembership;
@@ -36,7 +36,7 @@ pub async fn probe(ctx: Arc<Context>, api: Api<Stored<ProjectMembership>>) {
             }
             tokio::time::sleep(backoff.next().unwrap_or(LONGEST)).await;
         }
-        let (lasted, Waiting { memberships, providers }) = ctx.outage.ends(Instant::now());
+        let (lasted, WaitingKeys { memberships, providers }) = ctx.outage.ends(Instant::now());
         if let Some(lasted) = lasted {
             tracing::info!(
                 seconds = lasted.as_secs_f64().round(),

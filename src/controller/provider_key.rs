@@ -9,11 +9,9 @@ use crate::api::membership::{ProviderKind, ProviderRef};
 /// A provider object's key: kind, namespace, name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProviderKey {
-    /// The kind.
     pub kind: ProviderKind,
     /// Its namespace; empty for a ClusterMembershipProvider.
     pub namespace: String,
-    /// Its name.
     pub name: String,
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch as signal};
 
 use super::provider_key::ProviderKey;
-use super::references::Home;
+use super::references::ReferenceScope;
 use super::stored::{Complete, Stored};
 use crate::api::membership::ProviderKind;
 use crate::api::provider::AllowRule;
@@ -34,13 +34,13 @@ pub trait ProviderObject:
     fn provider_status(&self) -> Option<&MembershipProviderStatus>;
 
     /// The location of the objects that it refers to. `tokens`: the folder of the operator's own tokens.
-    fn home<'a>(&'a self, tokens: &'a Path) -> Home<'a>;
+    fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a>;
 
     /// The API with which it is written.
     fn api(&self, client: Client) -> Api<Stored<Self>>;
 
     /// The view that its memberships have of it.
-    fn named(&self) -> Named;
+    fn named(&self) -> NamedProvider;
 
     /// The key by which memberships refer to it.
     fn key(&self) -> ProviderKey {
@@ -64,16 +64,16 @@ impl ProviderObject for MembershipProvider {
         self.status.as_ref()
     }
 
-    fn home<'a>(&'a self, _: &'a Path) -> Home<'a> {
-        Home::Namespace(self.metadata.namespace.as_deref().unwrap_or_default())
+    fn home<'a>(&'a self, _: &'a Path) -> ReferenceScope<'a> {
+        ReferenceScope::Namespace(self.metadata.namespace.as_deref().unwrap_or_default())
     }
 
     fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::namespaced(client, self.metadata.namespace.as_deref().unwrap_or_default())
     }
 
-    fn named(&self) -> Named {
-        Named::OfNamespace(Arc::new(self.clone()))
+    fn named(&self) -> NamedProvider {
+        NamedProvider::OfNamespace(Arc::new(self.clone()))
     }
 }
 
@@ -92,29 +92,29 @@ impl ProviderObject for ClusterMembershipProvider {
         self.status.as_ref()
     }
 
-    fn home<'a>(&'a self, tokens: &'a Path) -> Home<'a> {
-        Home::Cluster(tokens)
+    fn home<'a>(&'a self, tokens: &'a Path) -> ReferenceScope<'a> {
+        ReferenceScope::Cluster(tokens)
     }
 
     fn api(&self, client: Client) -> Api<Stored<Self>> {
         Api::all(client)
     }
 
-    fn named(&self) -> Named {
-        Named::OfCluster(Arc::new(self.clone()))
+    fn named(&self) -> NamedProvider {
+        NamedProvider::OfCluster(Arc::new(self.clone()))
     }
 }
 
 /// The cached provider objects of both kinds, and the channels that request a check of one.
 pub struct Providers {
     /// The provider objects of namespaces.
-    pub of_namespaces: Kind<MembershipProvider>,
+    pub of_namespaces: ProvidersOfKind<MembershipProvider>,
     /// The provider objects of the cluster.
-    pub of_cluster: Kind<ClusterMembershipProvider>,
+    pub of_cluster: ProvidersOfKind<ClusterMembershipProvider>,
 }
 
 /// The provider objects of one kind.
-pub struct Kind<K: ProviderObject> {
+pub struct ProvidersOfKind<K: ProviderObject> {
     /// The cache of the objects.
     pub store: Store<K>,
     /// Requests a check.
@@ -127,14 +127,14 @@ pub struct Kind<K: ProviderObject> {
 
 /// What a membership needs to know of the provider object that it names.
 #[derive(Clone, Debug)]
-pub enum Named {
+pub enum NamedProvider {
     /// A provider object of the membership's namespace.
     OfNamespace(Arc<MembershipProvider>),
     /// A provider object of the cluster.
     OfCluster(Arc<ClusterMembershipProvider>),
 }
 
-impl Named {
+impl NamedProvider {
     /// The uid of the provider object.
     pub fn uid(&self) -> Option<&String> {
         match self {
@@ -183,11 +183,13 @@ impl Named {
 
 impl Providers {
     /// The provider object with this key.
-    pub fn find(&self, key: &ProviderKey) -> Option<Named> {
+    pub fn find(&self, key: &ProviderKey) -> Option<NamedProvider> {
         match key.kind {
-            ProviderKind::MembershipProvider => self.of_namespaces.store.get(&key.reference()).map(Named::OfNamespace),
+            ProviderKind::MembershipProvider => {
+                self.of_namespaces.store.get(&key.reference()).map(NamedProvider::OfNamespace)
+            }
             ProviderKind::ClusterMembershipProvider => {
-                self.of_cluster.store.get(&key.reference()).map(Named::OfCluster)
+                self.of_cluster.store.get(&key.reference()).map(NamedProvider::OfCluster)
             }
         }
     }
@@ -256,7 +258,7 @@ impl Providers {
     }
 }
 
-impl<K: ProviderObject> Kind<K>
+impl<K: ProviderObject> ProvidersOfKind<K>
 where
     K::DynamicType: std::hash::Hash + Eq + Clone,
 {

@@ -13,9 +13,9 @@ use super::context::Context;
 use super::provider_key::ProviderKey;
 use super::provider_object::{ProviderObject, Providers};
 use super::write;
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::{MembershipProviderStatus, Reason};
-use crate::core::status::{self, Told};
+use crate::core::status::{self, ReadyCondition};
 use crate::provider::Verified;
 
 /// How long changes of the number of memberships are collected before they are written, so that many changes need one
@@ -31,14 +31,14 @@ const KEPT: &str = "reachable, and the credential is accepted; it is being delet
 pub async fn write<K: ProviderObject>(
     ctx: &Context,
     object: &K,
-    checked: Result<Verified, Told>,
+    checked: Result<Verified, ReadyCondition>,
 ) -> Result<(), kube::Error> {
     let old = object.provider_status().cloned().unwrap_or_default();
     let generation = object.meta().generation.unwrap_or_default();
     let deleting = object.meta().deletion_timestamp.is_some();
     let (conditions, api) = match checked {
         // A provider that failed its check is not ready. It is not reported as a wait, as a membership may be.
-        Err(told) => (status::not_ready(&old.conditions, &told, generation, ctx.now()), None),
+        Err(ready_condition) => (status::not_ready(&old.conditions, &ready_condition, generation, ctx.now()), None),
         Ok(verified) => (verified_conditions(&old.conditions, deleting, generation, ctx.now()), Some(verified.api)),
     };
     let new = MembershipProviderStatus {
@@ -54,14 +54,15 @@ pub async fn write<K: ProviderObject>(
 
 fn verified_conditions(old: &[Condition], deleting: bool, generation: i64, now: jiff::Timestamp) -> Vec<Condition> {
     let message = if deleting { KEPT } else { "reachable, and the credential is accepted" };
-    let mut conditions = status::conditions(old, &Told::new(Reason::Converged, message), &[], generation, now);
+    let mut conditions =
+        status::conditions(old, &ReadyCondition::new(Reason::Converged, message), &[], generation, now);
     conditions.iter_mut().for_each(|condition| condition.reason = "Verified".to_owned());
     conditions
 }
 
 /// What to report about a provider whose conditions change: that it is ready, or why it is not. `None`: nothing
 /// changed. Pure.
-fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(Happening, String)> {
+fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(EventKind, String)> {
     let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
     let (old, new) = (ready(old), ready(new)?);
     let same = |old: &Condition| old.status == new.status && (new.status == "True" || old.reason == new.reason);
@@ -69,21 +70,21 @@ fn readiness_change(old: &[Condition], new: &[Condition]) -> Option<(Happening, 
         return None;
     }
     Some(match new.status.as_str() {
-        "True" => (Happening::Ready, new.message),
-        _ => (Happening::NotReady, format!("{}: {}", new.reason, new.message)),
+        "True" => (EventKind::Ready, new.message),
+        _ => (EventKind::NotReady, format!("{}: {}", new.reason, new.message)),
     })
 }
 
-fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(Happening, String)>) {
-    let Some((happening, message)) = change else {
+fn report<K: ProviderObject>(ctx: &Context, object: &K, change: Option<(EventKind, String)>) {
+    let Some((event_kind, message)) = change else {
         return;
     };
     let provider = object.key().to_string();
-    match happening {
-        Happening::Ready => tracing::info!(provider, "the provider is ready: {message}"),
+    match event_kind {
+        EventKind::Ready => tracing::info!(provider, "the provider is ready: {message}"),
         _ => tracing::warn!(provider, "the provider is not ready: {message}"),
     }
-    ctx.events.tell_of(object.object_ref(&()), happening, &message);
+    ctx.events.emit_for(object.object_ref(&()), event_kind, &message);
 }
 
 /// The number of ProjectMemberships that name each provider object.
@@ -173,14 +174,14 @@ mod tests {
         match of {
             None => Vec::new(),
             Some(("True", _)) => verified_conditions(&[], false, 1, now),
-            Some((_, reason)) => status::not_ready(&[], &Told::new(reason, "why"), 1, now),
+            Some((_, reason)) => status::not_ready(&[], &ReadyCondition::new(reason, "why"), 1, now),
         }
     }
 
     /// Seen failing when each status was reported: every check of an outage had an event.
     #[test]
     fn a_provider_is_reported_when_its_readiness_or_the_reason_changes() {
-        use Happening::{NotReady, Ready};
+        use EventKind::{NotReady, Ready};
         let ready = Some(("True", Reason::Converged));
         let (away, refused) = (Some(("False", Reason::Unreachable)), Some(("False", Reason::Unauthorized)));
         for (old, new, expected) in [
@@ -193,7 +194,7 @@ mod tests {
             (away, ready, Some((Ready, "reachable, and the credential is accepted"))),
         ] {
             let found = readiness_change(&conditions(old), &conditions(new));
-            let found = found.as_ref().map(|(happening, message)| (*happening, message.as_str()));
+            let found = found.as_ref().map(|(event_kind, message)| (*event_kind, message.as_str()));
             assert_eq!(found, expected, "{old:?} to {new:?}");
         }
     }

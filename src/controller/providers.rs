@@ -11,28 +11,28 @@ use kube::runtime::controller::Action;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::connections::{Connection, Link, Retired};
+use super::connections::{Connection, ConnectionState, RetiredProvider};
 use super::context::Context;
 use super::in_use;
 use super::provider_key::ProviderKey;
-use super::provider_object::{Named, ProviderObject};
+use super::provider_object::{NamedProvider, ProviderObject};
 use super::provider_status;
-use super::reachability::{Finding, QUIET};
+use super::reachability::{QUIET, ReachabilityChange};
 use super::references::{Credential, References};
 use super::replaced;
 use super::reporting;
-use super::state::outage::{Concern, Failed};
+use super::state::outage::{FailedPass, FaultScope};
 use super::write;
 use crate::api::Reason;
 use crate::api::membership::ProviderKind;
 use crate::api::provider::MembershipProviderSpec;
 use crate::controller::roster::Rosters;
-use crate::core::policy::Server;
+use crate::core::policy::ServerKind;
 use crate::core::policy::resync::Resync;
-use crate::core::status::Told;
+use crate::core::status::ReadyCondition;
 use crate::provider::http::{Client, Endpoint};
 use crate::provider::infisical::Infisical;
-use crate::provider::quota::Kind;
+use crate::provider::quota::RequestKind;
 use crate::provider::zitadel::Zitadel;
 use crate::provider::{AnyProvider, Backend, Error, Provider, Urgency, Verified};
 
@@ -51,33 +51,33 @@ pub struct Checker {
     /// The folder of the operator's own tokens.
     pub tokens: PathBuf,
     /// The connection of each object, so that the operator signs in only once with the same credential.
-    made: Mutex<HashMap<ProviderKey, Made>>,
+    made: Mutex<HashMap<ProviderKey, CachedConnection>>,
 }
 
 /// A connection and what it was made from.
 #[derive(Clone)]
-pub struct Made {
-    print: u64,
+pub struct CachedConnection {
+    fingerprint: u64,
     connection: Arc<Connection>,
-    named: Named,
+    named: NamedProvider,
     failures: u32,
 }
 
 /// A request of a check to the API server was refused or failed.
 #[derive(thiserror::Error, Debug)]
 #[error("the API server: {error}")]
-pub struct Fault {
+pub struct CheckFault {
     /// The error that the request returned.
     pub error: Arc<kube::Error>,
 }
 
 /// Checks a provider object once.
-pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
+pub async fn check<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, CheckFault> {
     let span = tracing::error_span!("check", provider = %object.key());
-    look_at(object, checker).instrument(span).await
+    check_in_span(object, checker).instrument(span).await
 }
 
-async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, Fault> {
+async fn check_in_span<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Result<Action, CheckFault> {
     let ctx = &checker.ctx;
     if !ctx.begun.is_ready() {
         // The number of its memberships is not known yet, or another replica leads. It is checked when this one begins
@@ -102,21 +102,21 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
         ctx.memberships_of(&key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     let interval = Resync::of(object.provider(), key.kind).map_or(Duration::from_secs(600), |resync| resync.provider());
-    let Checked { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
-        Err(told) => {
-            if told.reason == Reason::Unreachable {
+    let CheckResult { link, finding, status, retry } = match connect(&checker, object.as_ref(), &key).await {
+        Err(ready_condition) => {
+            if ready_condition.reason == Reason::Unreachable {
                 ctx.outage.provider_waits(&key, u32::MAX);
             }
             let failures = checker.failed(&key);
-            Checked::unread(ctx.connections.get(&key), told, wait(failures))
+            CheckResult::unread(ctx.connections.get(&key), ready_condition, wait(failures))
         }
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
                 checker.succeeded(&key);
                 let finding = connection.found(Instant::now());
                 // A pass met a failure that the check did not meet: the next check comes soon.
-                let retry = if finding == Finding::NoOutage { QUIET.min(interval) } else { interval };
-                Checked { link: Link::Ready(connection), finding, status: Some(Ok(verified)), retry }
+                let retry = if finding == ReachabilityChange::NoOutage { QUIET.min(interval) } else { interval };
+                CheckResult { link: ConnectionState::Ready(connection), finding, status: Some(Ok(verified)), retry }
             }
             Err(error) => {
                 let failures = checker.failed(&key);
@@ -124,13 +124,15 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
             }
         },
     };
-    let changed = changed(ctx.connections.get(&key).as_ref(), &link) || finding == Finding::Recovered;
+    let changed = changed(ctx.connections.get(&key).as_ref(), &link) || finding == ReachabilityChange::Recovered;
     ctx.connections.put(key.clone(), link);
     if changed {
         ctx.memberships_of(&key).iter().for_each(|membership| ctx.wake(&write::reference(membership)));
     }
     if let Some(status) = status {
-        provider_status::write(ctx, object.as_ref(), status).await.map_err(|error| Fault { error: Arc::new(error) })?;
+        provider_status::write(ctx, object.as_ref(), status)
+            .await
+            .map_err(|error| CheckFault { error: Arc::new(error) })?;
     }
     if kept.is_ok() {
         reporting::no_fault(ctx, object.as_ref());
@@ -138,54 +140,58 @@ async fn look_at<K: ProviderObject>(object: Arc<K>, checker: Arc<Checker>) -> Re
     Ok(Action::requeue(unmarked.flatten().map_or(retry, |soon| soon.min(retry))))
 }
 
-/// The result of a check.
-struct Checked {
-    link: Link,
-    finding: Finding,
+struct CheckResult {
+    link: ConnectionState,
+    finding: ReachabilityChange,
     /// The result to report in the provider object's status; `None`: the status stays as it is.
-    status: Option<Result<Verified, Told>>,
+    status: Option<Result<Verified, ReadyCondition>>,
     /// The time until the next check.
     retry: Duration,
 }
 
-impl Checked {
+impl CheckResult {
     /// The result for a provider whose credential cannot be read.
-    fn unread(known: Option<Link>, told: Told, retry: Duration) -> Self {
-        let finding = Finding::AsBefore;
+    fn unread(known: Option<ConnectionState>, ready_condition: ReadyCondition, retry: Duration) -> Self {
+        let finding = ReachabilityChange::AsBefore;
         match known {
             // A short outage of the API server does not invalidate a credential that works.
-            Some(link @ Link::Ready(_)) if told.reason == Reason::Unreachable => {
+            Some(link @ ConnectionState::Ready(_)) if ready_condition.reason == Reason::Unreachable => {
                 Self { link, finding, status: None, retry }
             }
             known => {
-                let last = known.and_then(Link::usable);
-                let link = Link::Failed { reason: told.reason, message: told.message.clone(), last };
-                Self { link, finding, status: Some(Err(told)), retry }
+                let last = known.and_then(ConnectionState::usable);
+                let link = ConnectionState::Failed {
+                    reason: ready_condition.reason,
+                    message: ready_condition.message.clone(),
+                    last,
+                };
+                Self { link, finding, status: Some(Err(ready_condition)), retry }
             }
         }
     }
 }
 
 /// Decides when to check again after a provider object's status could not be written.
-pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &Fault, checker: Arc<Checker>) -> Action {
+pub fn after_fault<K: ProviderObject>(object: Arc<K>, fault: &CheckFault, checker: Arc<Checker>) -> Action {
     after(&checker, object.as_ref(), &fault.error).map_or_else(Action::await_change, Action::requeue)
 }
 
 /// The time until a provider object that could not be written is checked again; `None`: when the API server is
 /// available again.
 fn after<K: ProviderObject>(checker: &Checker, object: &K, error: &kube::Error) -> Option<Duration> {
-    let (ctx, concern) = (&checker.ctx, Concern::of(error));
+    let (ctx, concern) = (&checker.ctx, FaultScope::of(error));
     let in_a_row = reporting::fault(ctx, object, error);
-    let waits = concern == Concern::Server && ctx.outage.provider_waits(&object.key(), in_a_row);
-    Failed { concern, in_a_row, waits, revokes: false, next_end: None }.retry()
+    let waits = concern == FaultScope::Server && ctx.outage.provider_waits(&object.key(), in_a_row);
+    FailedPass { concern, in_a_row, waits, revokes: false, next_end: None }.retry()
 }
 
-fn changed(old: Option<&Link>, new: &Link) -> bool {
+fn changed(old: Option<&ConnectionState>, new: &ConnectionState) -> bool {
     match (old, new) {
-        (Some(Link::Ready(old)), Link::Ready(new)) => !Arc::ptr_eq(old, new),
-        (Some(Link::Failed { reason, message, .. }), Link::Failed { reason: r, message: m, .. }) => {
-            (reason, message) != (r, m)
-        }
+        (Some(ConnectionState::Ready(old)), ConnectionState::Ready(new)) => !Arc::ptr_eq(old, new),
+        (
+            Some(ConnectionState::Failed { reason, message, .. }),
+            ConnectionState::Failed { reason: r, message: m, .. },
+        ) => (reason, message) != (r, m),
         _ => true,
     }
 }
@@ -193,7 +199,7 @@ fn changed(old: Option<&Link>, new: &Link) -> bool {
 /// Verifies a credential. The request has the urgency of a grant, for which namespaces are served in turn: many
 /// requests do not prevent a provider from being checked.
 async fn verify(connection: &Connection) -> Result<Verified, Error> {
-    let permit = connection.quota.permit(Kind::Read, Urgency::Grant, &connection.key.namespace).await;
+    let permit = connection.quota.permit(RequestKind::Read, Urgency::Grant, &connection.key.namespace).await;
     connection.provider.verify(&permit).await
 }
 
@@ -201,7 +207,7 @@ fn wait(failures: u32) -> Duration {
     Duration::from_secs(1).saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT)
 }
 
-fn told_to_wait(error: &Error) -> Duration {
+fn asked_to_wait(error: &Error) -> Duration {
     match error {
         Error::RateLimited { after: Some(after), .. } => *after,
         _ => Duration::ZERO,
@@ -209,28 +215,34 @@ fn told_to_wait(error: &Error) -> Duration {
 }
 
 /// The connection for an object's spec and secrets: the known one if nothing changed.
-async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &ProviderKey) -> Result<Arc<Connection>, Told> {
+async fn connect<K: ProviderObject>(
+    checker: &Checker,
+    object: &K,
+    key: &ProviderKey,
+) -> Result<Arc<Connection>, ReadyCondition> {
     let spec = object.provider();
     let http = match key.kind {
         ProviderKind::MembershipProvider => &checker.http,
         ProviderKind::ClusterMembershipProvider => &checker.cluster_http,
     };
-    let invalid = |message: String| Told::new(Reason::InvalidSpec, message);
+    let invalid = |message: String| ReadyCondition::new(Reason::InvalidSpec, message);
     let one_kind = || invalid("set exactly one of spec.infisical and spec.zitadel".to_owned());
     let (url, server) = match (&spec.infisical, &spec.zitadel) {
-        (Some(infisical), None) => (&infisical.url, Server::Infisical),
-        (None, Some(zitadel)) => (&zitadel.url, Server::Zitadel { organization_id: zitadel.organization_id.clone() }),
+        (Some(infisical), None) => (&infisical.url, ServerKind::Infisical),
+        (None, Some(zitadel)) => {
+            (&zitadel.url, ServerKind::Zitadel { organization_id: zitadel.organization_id.clone() })
+        }
         _ => return Err(one_kind()),
     };
-    let resync = Resync::of(spec, key.kind).map_err(|refusal| Told::new(refusal.reason, refusal.message))?;
+    let resync = Resync::of(spec, key.kind).map_err(|refusal| ReadyCondition::new(refusal.reason, refusal.message))?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
     http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
     let mut references = References::of(checker.ctx.client.clone(), object.home(&checker.tokens));
     let trust = references.trust(spec.ca_bundle.as_ref()).await?;
     let credential = references.credential(spec).await?;
     let uid = object.uid().unwrap_or_default();
-    let print = references.print(&uid, spec);
-    if let Some(connection) = checker.known(key, print) {
+    let fingerprint = references.fingerprint(&uid, spec);
+    if let Some(connection) = checker.known(key, fingerprint) {
         return Ok(connection);
     }
     let http = match &trust {
@@ -253,7 +265,7 @@ async fn connect<K: ProviderObject>(checker: &Checker, object: &K, key: &Provide
         resync,
         reachability: Mutex::default(),
     });
-    checker.remember(key, print, connection.clone(), object.named());
+    checker.remember(key, fingerprint, connection.clone(), object.named());
     Ok(connection)
 }
 
@@ -280,16 +292,16 @@ impl Checker {
         Self { ctx, http, cluster_http, tokens, made: Mutex::default() }
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderKey, Made>> {
+    fn made(&self) -> std::sync::MutexGuard<'_, HashMap<ProviderKey, CachedConnection>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, key: &ProviderKey, print: u64) -> Option<Arc<Connection>> {
-        self.made().get(key).filter(|made| made.print == print).map(|made| made.connection.clone())
+    fn known(&self, key: &ProviderKey, fingerprint: u64) -> Option<Arc<Connection>> {
+        self.made().get(key).filter(|made| made.fingerprint == fingerprint).map(|made| made.connection.clone())
     }
 
-    fn remember(&self, key: &ProviderKey, print: u64, connection: Arc<Connection>, named: Named) {
-        self.made().insert(key.clone(), Made { print, connection, named, failures: 0 });
+    fn remember(&self, key: &ProviderKey, fingerprint: u64, connection: Arc<Connection>, named: NamedProvider) {
+        self.made().insert(key.clone(), CachedConnection { fingerprint, connection, named, failures: 0 });
     }
 
     fn failed(&self, key: &ProviderKey) -> u32 {
@@ -309,26 +321,34 @@ impl Checker {
     /// The result for a provider that could not be verified. One that was verified before and is unreachable now stays
     /// usable, though its object is not Ready: an end that is due is then carried out as soon as the provider responds
     /// again.
-    fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> Checked {
-        let known = self.ctx.connections.get(key).and_then(Link::usable);
+    fn unverified(&self, key: &ProviderKey, connection: Arc<Connection>, error: Error, retry: Duration) -> CheckResult {
+        let known = self.ctx.connections.get(key).and_then(ConnectionState::usable);
         let was_ready = known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &connection));
-        let told = Told::new(error.reason(), error.to_string());
-        let failed = |last| Link::Failed { reason: told.reason, message: told.message.clone(), last };
+        let ready_condition = ReadyCondition::new(error.reason(), error.to_string());
+        let failed = |last| ConnectionState::Failed {
+            reason: ready_condition.reason,
+            message: ready_condition.message.clone(),
+            last,
+        };
         let finding = match &error {
             Error::Unreachable { .. } => connection.not_found(Instant::now()),
             _ => connection.found(Instant::now()),
         };
         // The requests of a standby replica are not sent, so that their failure is no outage.
         let outage = matches!(error, Error::Unreachable { .. }) && self.http.leads();
-        let retry = retry.max(told_to_wait(&error));
+        let retry = retry.max(asked_to_wait(&error));
         let (link, status) = match error {
-            Error::Unreachable { .. } if was_ready => (Link::Ready(connection), outage.then_some(Err(told))),
-            Error::RateLimited { .. } if was_ready => (Link::Ready(connection), None),
+            Error::Unreachable { .. } if was_ready => {
+                (ConnectionState::Ready(connection), outage.then_some(Err(ready_condition)))
+            }
+            Error::RateLimited { .. } if was_ready => (ConnectionState::Ready(connection), None),
             // A newer credential that is not verified yet does not invalidate the previous one.
-            Error::Unreachable { .. } | Error::RateLimited { .. } => (failed(known), Some(Err(told.clone()))),
-            _ => (failed(None), Some(Err(told.clone()))),
+            Error::Unreachable { .. } | Error::RateLimited { .. } => {
+                (failed(known), Some(Err(ready_condition.clone())))
+            }
+            _ => (failed(None), Some(Err(ready_condition.clone()))),
         };
-        Checked { link, finding, status, retry }
+        CheckResult { link, finding, status, retry }
     }
 
     /// Forgets the provider objects of this kind that are gone, even if no watch reported their deletion, and returns
@@ -357,14 +377,14 @@ impl Checker {
     /// connection is then kept for ends and revocations.
     pub fn forget(&self, key: &ProviderKey) {
         let made = self.made().remove(key);
-        let was_usable = |made: &Made| {
-            let usable = self.ctx.connections.get(key).and_then(Link::usable);
+        let was_usable = |made: &CachedConnection| {
+            let usable = self.ctx.connections.get(key).and_then(ConnectionState::usable);
             usable.is_some_and(|usable| Arc::ptr_eq(&usable, &made.connection))
         };
-        if let Some(Made { connection, named, .. }) = made.filter(was_usable)
+        if let Some(CachedConnection { connection, named, .. }) = made.filter(was_usable)
             && replaced::holds_access(&self.ctx, key, &connection.endpoint)
         {
-            self.ctx.connections.retire(key, Retired { named, connection });
+            self.ctx.connections.retire(key, RetiredProvider { named, connection });
         }
         self.ctx.connections.remove(key);
     }

@@ -14,7 +14,7 @@ pub const QUIET: Duration = Duration::from_secs(10);
 
 /// What is known about a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reachability {
+pub enum ServerReachability {
     /// The last check reached it, or there was none yet. No check is requested before this instant.
     Reachable {
         /// The instant; `None`: a check may be requested at any time.
@@ -31,7 +31,7 @@ pub enum Reachability {
 
 /// The change that a check results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub enum ReachabilityChange {
     /// No change.
     AsBefore,
     /// The server responds to a check that a pass requested: that pass's failure is no outage.
@@ -40,13 +40,13 @@ pub enum Finding {
     Recovered,
 }
 
-impl Default for Reachability {
+impl Default for ServerReachability {
     fn default() -> Self {
         Self::Reachable { quiet_until: None }
     }
 }
 
-impl Reachability {
+impl ServerReachability {
     /// Records that a request of a pass was not answered. Returns whether to check the provider now.
     pub fn unanswered(&mut self, now: Instant) -> bool {
         let asks = match self {
@@ -65,11 +65,11 @@ impl Reachability {
     }
 
     /// Records that a check reached the server.
-    pub fn found(&mut self, now: Instant) -> Finding {
+    pub fn found(&mut self, now: Instant) -> ReachabilityChange {
         let (finding, quiet_until) = match self {
-            Self::Reachable { .. } => (Finding::AsBefore, None),
-            Self::Suspected => (Finding::NoOutage, Some(now + QUIET)),
-            Self::Unreachable { .. } => (Finding::Recovered, None),
+            Self::Reachable { .. } => (ReachabilityChange::AsBefore, None),
+            Self::Suspected => (ReachabilityChange::NoOutage, Some(now + QUIET)),
+            Self::Unreachable { .. } => (ReachabilityChange::Recovered, None),
         };
         *self = Self::Reachable { quiet_until };
         finding
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn one_unanswered_request_of_a_pass_asks_for_one_check() {
         let began = Instant::now();
-        let mut server = Reachability::default();
-        assert_eq!(server.found(began), Finding::AsBefore);
+        let mut server = ServerReachability::default();
+        assert_eq!(server.found(began), ReachabilityChange::AsBefore);
         assert!(server.unanswered(after(began, 1)));
         assert!(!server.unanswered(after(began, 1)), "it was asked for");
         server.not_found(after(began, 2));
@@ -105,13 +105,13 @@ mod tests {
     #[test]
     fn the_first_answer_after_an_outage_asks_for_a_check_which_ends_it() {
         let began = Instant::now();
-        let mut server = Reachability::default();
+        let mut server = ServerReachability::default();
         server.found(began);
         server.not_found(after(began, 60));
         server.not_found(after(began, 90));
         assert!(!server.answered(after(began, 50)), "an answer from before the outage");
         assert!(server.answered(after(began, 61)));
-        assert_eq!(server.found(after(began, 120)), Finding::Recovered);
+        assert_eq!(server.found(after(began, 120)), ReachabilityChange::Recovered);
         assert!(!server.answered(after(began, 121)));
         assert!(server.unanswered(after(began, 121)), "the next outage is reported at once");
     }
@@ -120,17 +120,17 @@ mod tests {
     #[test]
     fn a_route_that_fails_alone_asks_for_a_check_every_ten_seconds() {
         let began = Instant::now();
-        let mut server = Reachability::default();
+        let mut server = ServerReachability::default();
         server.found(began);
         let mut asked = Vec::new();
         for seconds in 0..25 {
             if server.unanswered(after(began, seconds)) {
                 asked.push(seconds);
-                assert_eq!(server.found(after(began, seconds)), Finding::NoOutage);
+                assert_eq!(server.found(after(began, seconds)), ReachabilityChange::NoOutage);
             }
         }
         assert_eq!(asked, [0, 10, 20]);
-        assert_eq!(server.found(after(began, 40)), Finding::AsBefore, "the check that follows on its own");
+        assert_eq!(server.found(after(began, 40)), ReachabilityChange::AsBefore, "the check that follows on its own");
         assert!(server.unanswered(after(began, 41)));
     }
 }

@@ -7,22 +7,22 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::Context;
-use super::faults::Stop;
-use super::queue::{Awaited, Brought, Pause, Ticket, Wait};
-use super::roster::Asker;
-use super::snapshot::{self, Found, Taken};
-use super::state::targets::{Remembered, Unit};
+use super::faults::EarlyEnd;
+use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult};
+use super::roster::ListCaller;
+use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
+use super::state::targets::{TargetMemory, Unit};
 use super::{apply, faults, object, record, release, report};
-use crate::core::memory::Confirmed;
-use crate::core::step::{self, Next, Observe, Step};
+use crate::core::memory::ConfirmedWrite;
+use crate::core::step::{self, NextStep, Observe, Step};
 use crate::provider::Urgency;
-use crate::provider::quota::{Kind, Permit};
+use crate::provider::quota::{Permit, RequestKind};
 
 /// Runs one pass: until everything is reported, or something has to be waited for.
-pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) -> Pause<Brought> {
+pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResult>) -> NextPass<TicketResult> {
     if !ctx.begun.is_ready() {
         // When this replica begins to lead, there is a pass over every target.
-        return Pause::until_woken();
+        return NextPass::until_woken();
     }
     let began = Instant::now();
     let span = report::span(&ctx, &unit);
@@ -34,15 +34,19 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<Brought>) 
     let pause = outcome.unwrap_or_else(|stop| faults::pause(&ctx, &unit, &stop));
     // A write that was sent is confirmed and reported, also while the operator is being stopped.
     let is_unfinished = ctx.targets.with_memory(&unit, |remembered| remembered.memory.attempt.sent.is_some());
-    Pause { is_unfinished, ..pause }
+    NextPass { is_unfinished, ..pause }
 }
 
 /// One pass over all declarations of a target.
-async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) -> Result<Pause<Brought>, Stop> {
+async fn target(
+    ctx: &Arc<Context>,
+    unit: &Arc<Unit>,
+    brought: Option<TicketResult>,
+) -> Result<NextPass<TicketResult>, EarlyEnd> {
     let mut permit = None;
     match brought {
-        Some(Brought::Permit(brought)) => permit = Some(brought),
-        Some(Brought::Listed(not_before, outcome)) => {
+        Some(TicketResult::Permit(brought)) => permit = Some(brought),
+        Some(TicketResult::Listed(not_before, outcome)) => {
             ctx.targets.with_memory(unit, |remembered| remembered.memory.listed(not_before.into_std(), outcome));
         }
         None => {}
@@ -54,27 +58,31 @@ async fn target(ctx: &Arc<Context>, unit: &Arc<Unit>, brought: Option<Brought>) 
     };
     let outcome = steps(ctx, unit, permit).await;
     match (outcome, faults.is_empty()) {
-        (Ok(pause), false) => Ok(pause.or_earlier(faults::pause(ctx, unit, &Stop::Faults(faults)))),
-        (Err(Stop::Faults(more)), _) => {
+        (Ok(pause), false) => Ok(pause.or_earlier(faults::pause(ctx, unit, &EarlyEnd::Faults(faults)))),
+        (Err(EarlyEnd::Faults(more)), _) => {
             // What is retried begins with what the objects record, and with the write that is not confirmed.
             ctx.targets.with_memory(unit, |remembered| remembered.memory.begin_again());
-            Err(Stop::Faults(faults.into_iter().chain(more).collect()))
+            Err(EarlyEnd::Faults(faults.into_iter().chain(more).collect()))
         }
         (outcome, _) => outcome,
     }
 }
 
 /// Carries out one step after the other.
-async fn steps(ctx: &Arc<Context>, unit: &Arc<Unit>, mut permit: Option<Permit>) -> Result<Pause<Brought>, Stop> {
+async fn steps(
+    ctx: &Arc<Context>,
+    unit: &Arc<Unit>,
+    mut permit: Option<Permit>,
+) -> Result<NextPass<TicketResult>, EarlyEnd> {
     loop {
-        let Found { unresolved, taken } = snapshot::take(ctx, unit);
+        let CachedTarget { unresolved, taken } = snapshot::take(ctx, unit);
         let Some(taken) = taken else {
             return Box::pin(report::unresolved(ctx, unresolved)).await;
         };
-        let (confirmed, Next { step, payer, edge }) = decide(ctx, unit, &taken);
+        let (confirmed, NextStep { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-        let pause = Pause { until, ..Pause::until_woken() };
+        let pause = NextPass { until, ..NextPass::until_woken() };
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         if let Some(unneeded) = permit.take_if(|permit| Some(permit.kind()) != wanted) {
@@ -91,14 +99,14 @@ async fn steps(ctx: &Arc<Context>, unit: &Arc<Unit>, mut permit: Option<Permit>)
             }
             (Step::Apply(apply), None) => {
                 let pause = pause.or_earlier(report::long_wait(ctx, unit, &taken, apply.urgency).await);
-                return Ok(until_permitted(&taken, Kind::Write, apply.urgency, payer, pause));
+                return Ok(until_permitted(&taken, RequestKind::Write, apply.urgency, payer, pause));
             }
             (Step::Apply(apply), Some(permit)) => {
                 let sending = apply::send(ctx, unit, &taken, permit, *apply);
                 Box::pin(report::while_slow(ctx, unit, &taken, sending)).await;
             }
             (Step::Explain(urgency), None) => {
-                return Ok(until_permitted(&taken, Kind::Read, urgency, payer, pause));
+                return Ok(until_permitted(&taken, RequestKind::Read, urgency, payer, pause));
             }
             (Step::Explain(_), Some(permit)) => Box::pin(apply::explain(ctx, unit, &taken, permit)).await,
             (Step::Report(outcome), _) => {
@@ -111,22 +119,22 @@ async fn steps(ctx: &Arc<Context>, unit: &Arc<Unit>, mut permit: Option<Permit>)
 }
 
 /// The kind of permit that a step needs.
-fn wanted_permit(step: &Step) -> Option<Kind> {
+fn wanted_permit(step: &Step) -> Option<RequestKind> {
     match step {
-        Step::Apply(_) => Some(Kind::Write),
-        Step::Explain(_) => Some(Kind::Read),
+        Step::Apply(_) => Some(RequestKind::Write),
+        Step::Explain(_) => Some(RequestKind::Read),
         Step::Release(_) | Step::Record { .. } | Step::Observe(_) | Step::Report(_) => None,
     }
 }
 
 /// Decides the next step by what was observed last.
-fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next) {
-    let Taken { snapshot, connection, roster, .. } = taken;
+fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<ConfirmedWrite>, NextStep) {
+    let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     let through = (connection.uid.clone(), connection.endpoint.clone());
     let evidence = roster.evidence();
     let (confirmed, next, evidence_changed) = ctx.targets.with_memory(unit, |remembered| {
         if remembered.through != through {
-            *remembered = Remembered { through, ..Remembered::default() };
+            *remembered = TargetMemory { through, ..TargetMemory::default() };
         }
         let evidence_changed = std::mem::replace(&mut remembered.evidence, evidence) != evidence;
         let observation = roster.observation(&snapshot.target.subject_id);
@@ -141,35 +149,40 @@ fn decide(ctx: &Context, unit: &Unit, taken: &Taken) -> (Option<Confirmed>, Next
 }
 
 /// The pause until a list that is needed.
-fn until_listed(taken: Taken, observe: Observe, payer: String, pause: Pause<Brought>) -> Pause<Brought> {
+fn until_listed(
+    taken: ConnectedSnapshot,
+    observe: Observe,
+    payer: String,
+    pause: NextPass<TicketResult>,
+) -> NextPass<TicketResult> {
     let Observe { not_before, spacing, urgency, .. } = observe;
     let not_before = Instant::from_std(not_before);
     if not_before > Instant::now() {
-        let later = Pause { until: Some((not_before, urgency)), ..Pause::until_woken() };
+        let later = NextPass { until: Some((not_before, urgency)), ..NextPass::until_woken() };
         return later.or_earlier(pause);
     }
-    let Taken { snapshot, connection, roster, .. } = taken;
+    let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     // What waits keeps no more of the snapshot than this.
     let subject_id = snapshot.target.subject_id;
-    let wait = Wait { kind: Awaited::List, urgency, connection: connection.number };
+    let wait = TicketKey { kind: TicketKind::List, urgency, connection: connection.number };
     let list = async move {
-        let asker = Asker { quota: &connection.quota, urgency, namespace: &payer, spacing };
+        let asker = ListCaller { quota: &connection.quota, urgency, namespace: &payer, spacing };
         let outcome = roster.observe(&connection.provider, asker, &subject_id, Some(not_before)).await;
-        Brought::Listed(not_before, outcome.map(drop))
+        TicketResult::Listed(not_before, outcome.map(drop))
     };
-    Pause { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
+    NextPass { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }
 }
 
 /// The pause until a permit is granted.
 fn until_permitted(
-    taken: &Taken,
-    kind: Kind,
+    taken: &ConnectedSnapshot,
+    kind: RequestKind,
     urgency: Urgency,
     payer: String,
-    pause: Pause<Brought>,
-) -> Pause<Brought> {
-    let wait = Wait { kind: Awaited::Permit(kind), urgency, connection: taken.connection.number };
+    pause: NextPass<TicketResult>,
+) -> NextPass<TicketResult> {
+    let wait = TicketKey { kind: TicketKind::Permit(kind), urgency, connection: taken.connection.number };
     let quota = taken.connection.quota.clone();
-    let permit = async move { Brought::Permit(quota.permit(kind, urgency, &payer).await) };
-    Pause { ticket: Some(Ticket { wait, future: Box::pin(permit.in_current_span()) }), ..pause }
+    let permit = async move { TicketResult::Permit(quota.permit(kind, urgency, &payer).await) };
+    NextPass { ticket: Some(Ticket { wait, future: Box::pin(permit.in_current_span()) }), ..pause }
 }

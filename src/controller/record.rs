@@ -6,8 +6,8 @@ use kube::ResourceExt;
 use kube::core::Status;
 
 use super::context::Context;
-use super::faults::{Fault, Stop};
-use super::snapshot::Taken;
+use super::faults::{EarlyEnd, ObjectFault};
+use super::snapshot::ConnectedSnapshot;
 use super::state::targets::Unit;
 use super::state::tombstones::is_one;
 use super::{in_use, replaced, tombstones, write};
@@ -16,7 +16,13 @@ use crate::core::record::Record;
 
 /// Writes the records. `ends`: something is due to end that does not depend on them, so that a failure does not end the
 /// pass.
-pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Record>, ends: bool) -> Result<(), Stop> {
+pub async fn write(
+    ctx: &Context,
+    unit: &Unit,
+    taken: &ConnectedSnapshot,
+    records: Vec<Record>,
+    ends: bool,
+) -> Result<(), EarlyEnd> {
     let failed_before = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded);
     for record in records {
         let Some(declaration) = taken.declaration(&record.uid) else { continue };
@@ -31,13 +37,13 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
         match written {
             // A record that cannot be read again would be written for ever.
             Ok(written) if PendingGrants::of(&written).is_none() && !is_one(&written.name_any()) => {
-                return Err(Stop::of(object, Arc::new(unreadable())));
+                return Err(EarlyEnd::of(object, Arc::new(unreadable())));
             }
             Ok(_) => {}
-            Err(in_use::Refused::Overtaken) => return Err(Stop::Overtaken),
-            Err(in_use::Refused::Kubernetes(error)) => {
+            Err(in_use::FinalizeError::Overtaken) => return Err(EarlyEnd::Overtaken),
+            Err(in_use::FinalizeError::Kubernetes(error)) => {
                 if !ends || failed_before {
-                    return Err(Stop::of(object, error));
+                    return Err(EarlyEnd::of(object, error));
                 }
                 // What has to end does not wait until the API server accepts the record of what is to be granted.
                 ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.unrecorded = true);
@@ -51,17 +57,17 @@ pub async fn write(ctx: &Context, unit: &Unit, taken: &Taken, records: Vec<Recor
 /// Repairs the objects before they are evaluated: a finalizer that another writer removed is added again, and the record
 /// of access at the endpoint of a former provider object is separated. Returns the faults that do not prevent the
 /// evaluation.
-pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<Fault>, Stop> {
+pub async fn restore(ctx: &Context, unit: &Unit) -> Result<Vec<ObjectFault>, EarlyEnd> {
     let mut faults = Vec::new();
     for object in ctx.declarations(unit) {
         let mut present = object.clone();
         if ctx.tombstones.is_stripped(&object) {
             match tombstones::put_back(ctx, &object).await {
                 Ok(restored) => present = restored,
-                Err(error) => faults.push(Fault { object, error, settled: false }),
+                Err(error) => faults.push(ObjectFault { object, error, settled: false }),
             }
         }
-        replaced::part(ctx, &present).await.map_err(|error| Stop::of(&present, Arc::new(error)))?;
+        replaced::part(ctx, &present).await.map_err(|error| EarlyEnd::of(&present, Arc::new(error)))?;
     }
     Ok(faults)
 }

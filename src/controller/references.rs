@@ -17,7 +17,7 @@ use crate::api::Reason;
 use crate::api::provider::{
     CaBundle, CaKeyRef, Infisical, InfisicalAuth, MembershipProviderSpec, OwnToken, SecretKeyRef, Zitadel, ZitadelAuth,
 };
-use crate::core::status::Told;
+use crate::core::status::ReadyCondition;
 use crate::provider::http::Trust;
 use crate::provider::{infisical, zitadel};
 
@@ -31,7 +31,7 @@ pub enum Credential {
 
 /// The location of the objects that a provider object names.
 #[derive(Clone, Copy)]
-pub enum Home<'a> {
+pub enum ReferenceScope<'a> {
     /// They are in this namespace, which is the provider object's own.
     Namespace(&'a str),
     /// Each is in the namespace that the reference names. The provider object is one of the cluster and may sign in
@@ -42,19 +42,19 @@ pub enum Home<'a> {
 /// The objects that a provider object names, and a hash of the values that were read.
 pub struct References<'a> {
     client: Client,
-    home: Home<'a>,
+    home: ReferenceScope<'a>,
     read: DefaultHasher,
 }
 
 /// One key of an object, with its namespace.
-struct Place<'a> {
+struct KeyLocation<'a> {
     kind: &'static str,
     namespace: &'a str,
     name: &'a str,
     key: &'a str,
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for KeyLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, namespace, name, key } = self;
         write!(f, "key {key:?} of {kind} {name:?} in namespace {namespace:?}")
@@ -62,7 +62,7 @@ impl fmt::Display for Place<'_> {
 }
 
 /// Why a value is unavailable.
-struct Missing {
+struct MissingValue {
     message: String,
     /// The API server did not answer: the object may be unchanged.
     unanswered: bool,
@@ -70,20 +70,20 @@ struct Missing {
 
 impl<'a> References<'a> {
     /// References of which nothing was read yet.
-    pub fn of(client: Client, home: Home<'a>) -> Self {
+    pub fn of(client: Client, home: ReferenceScope<'a>) -> Self {
         Self { client, home, read: DefaultHasher::new() }
     }
 
     /// The fingerprint of everything that a connection is made from: the object's uid, its spec, and the values that
     /// were read. It never leaves the process.
-    pub fn print(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
+    pub fn fingerprint(mut self, uid: &str, spec: &MembershipProviderSpec) -> u64 {
         // A spec always has a JSON form.
         (uid, serde_json::to_string(spec).unwrap_or_default()).hash(&mut self.read);
         self.read.finish()
     }
 
     /// The credential that a spec names.
-    pub async fn credential(&mut self, spec: &MembershipProviderSpec) -> Result<Credential, Told> {
+    pub async fn credential(&mut self, spec: &MembershipProviderSpec) -> Result<Credential, ReadyCondition> {
         match (&spec.infisical, &spec.zitadel) {
             (Some(Infisical { auth, .. }), None) => self.infisical(auth).await.map(Credential::Infisical),
             (None, Some(Zitadel { auth, .. })) => self.zitadel(auth).await.map(Credential::Zitadel),
@@ -91,7 +91,7 @@ impl<'a> References<'a> {
         }
     }
 
-    async fn infisical(&mut self, auth: &InfisicalAuth) -> Result<infisical::Credentials, Told> {
+    async fn infisical(&mut self, auth: &InfisicalAuth) -> Result<infisical::Credentials, ReadyCondition> {
         let InfisicalAuth { universal_auth, kubernetes_auth, oidc_auth, token_secret_ref } = auth;
         match (universal_auth, kubernetes_auth, oidc_auth, token_secret_ref) {
             (Some(universal), None, None, None) => Ok(infisical::Credentials::UniversalAuth {
@@ -113,16 +113,16 @@ impl<'a> References<'a> {
 
     /// The operator's own token with an audience. No provider object of a namespace may use it: the schema forbids it,
     /// and so does this function.
-    fn own_token(&self, field: &str, own: &OwnToken) -> Result<infisical::TokenSource, Told> {
+    fn own_token(&self, field: &str, own: &OwnToken) -> Result<infisical::TokenSource, ReadyCondition> {
         match self.home {
-            Home::Cluster(folder) => Ok(infisical::TokenSource::with_audience(folder, &own.audience)),
-            Home::Namespace(_) => Err(invalid(&format!(
+            ReferenceScope::Cluster(folder) => Ok(infisical::TokenSource::with_audience(folder, &own.audience)),
+            ReferenceScope::Namespace(_) => Err(invalid(&format!(
                 "spec.infisical.auth.{field} is for a ClusterMembershipProvider: sign in with a Secret of this namespace"
             ))),
         }
     }
 
-    async fn zitadel(&mut self, auth: &ZitadelAuth) -> Result<zitadel::Credentials, Told> {
+    async fn zitadel(&mut self, auth: &ZitadelAuth) -> Result<zitadel::Credentials, ReadyCondition> {
         let ZitadelAuth {
             personal_access_token_secret_ref: token,
             private_key_jwt_secret_ref: key,
@@ -133,7 +133,7 @@ impl<'a> References<'a> {
             (None, Some(key), None) => {
                 let file = zitadel::KeyFile::parse(&self.secret(key).await?).map_err(|error| {
                     let place = self.of_secret(key).map(|place| place.to_string()).unwrap_or_default();
-                    Told::new(Reason::Unauthorized, format!("{place} is no key file of ZITADEL's: {error}"))
+                    ReadyCondition::new(Reason::Unauthorized, format!("{place} is no key file of ZITADEL's: {error}"))
                 })?;
                 Ok(zitadel::Credentials::PrivateKeyJwt(file))
             }
@@ -149,7 +149,7 @@ impl<'a> References<'a> {
     }
 
     /// The certificate authorities that a spec names.
-    pub async fn trust(&mut self, bundle: Option<&CaBundle>) -> Result<Option<Trust>, Told> {
+    pub async fn trust(&mut self, bundle: Option<&CaBundle>) -> Result<Option<Trust>, ReadyCondition> {
         let Some(CaBundle { inline, config_map_ref, secret_ref }) = bundle else { return Ok(None) };
         let (place, read) = match (inline, config_map_ref, secret_ref) {
             (Some(pem), None, None) => ("inline".to_owned(), Ok(pem.clone().into_bytes())),
@@ -163,10 +163,10 @@ impl<'a> References<'a> {
             }
             _ => return Err(invalid("set exactly one of inline, configMapRef and secretRef in spec.caBundle")),
         };
-        let pem = read.map_err(|Missing { message, unanswered }| {
+        let pem = read.map_err(|MissingValue { message, unanswered }| {
             // Not InvalidSpec: a missing object may be created later, as a Secret may.
             let reason = if unanswered { Reason::Unreachable } else { Reason::ProviderNotReady };
-            Told::new(reason, format!("spec.caBundle can't be read: {message}"))
+            ReadyCondition::new(reason, format!("spec.caBundle can't be read: {message}"))
         })?;
         pem.hash(&mut self.read);
         match Trust::parse(&pem) {
@@ -175,67 +175,67 @@ impl<'a> References<'a> {
         }
     }
 
-    fn of_secret<'r>(&self, reference: &'r SecretKeyRef) -> Result<Place<'r>, Told>
+    fn of_secret<'r>(&self, reference: &'r SecretKeyRef) -> Result<KeyLocation<'r>, ReadyCondition>
     where
         'a: 'r,
     {
         let SecretKeyRef { namespace, name, key } = reference;
-        Ok(Place { kind: "Secret", namespace: self.namespace(namespace.as_deref())?, name, key })
+        Ok(KeyLocation { kind: "Secret", namespace: self.namespace(namespace.as_deref())?, name, key })
     }
 
-    fn of_bundle<'r>(&self, kind: &'static str, reference: &'r CaKeyRef) -> Result<Place<'r>, Told>
+    fn of_bundle<'r>(&self, kind: &'static str, reference: &'r CaKeyRef) -> Result<KeyLocation<'r>, ReadyCondition>
     where
         'a: 'r,
     {
         let CaKeyRef { namespace, name, key } = reference;
-        Ok(Place { kind, namespace: self.namespace(namespace.as_deref())?, name, key })
+        Ok(KeyLocation { kind, namespace: self.namespace(namespace.as_deref())?, name, key })
     }
 
     /// The namespace of a reference. The schema enforces this as well; the check here ensures that an old schema never
     /// lets the operator read a Secret of another namespace.
-    fn namespace<'r>(&self, named: Option<&'r str>) -> Result<&'r str, Told>
+    fn namespace<'r>(&self, named: Option<&'r str>) -> Result<&'r str, ReadyCondition>
     where
         'a: 'r,
     {
         match (self.home, named) {
-            (Home::Namespace(own), None) => Ok(own),
-            (Home::Cluster(_), Some(namespace)) => Ok(namespace),
-            (Home::Namespace(_), Some(_)) => {
+            (ReferenceScope::Namespace(own), None) => Ok(own),
+            (ReferenceScope::Cluster(_), Some(namespace)) => Ok(namespace),
+            (ReferenceScope::Namespace(_), Some(_)) => {
                 Err(invalid("a reference of a MembershipProvider has no namespace: leave it out"))
             }
-            (Home::Cluster(_), None) => {
+            (ReferenceScope::Cluster(_), None) => {
                 Err(invalid("a reference of a ClusterMembershipProvider says in which namespace: set namespace"))
             }
         }
     }
 
     /// The text of a Secret's key.
-    async fn secret(&mut self, reference: &SecretKeyRef) -> Result<SecretString, Told> {
+    async fn secret(&mut self, reference: &SecretKeyRef) -> Result<SecretString, ReadyCondition> {
         let place = self.of_secret(reference)?;
-        let bytes = self.secret_bytes(&place).await.map_err(|Missing { message, unanswered }| {
-            Told::new(if unanswered { Reason::Unreachable } else { Reason::Unauthorized }, message)
+        let bytes = self.secret_bytes(&place).await.map_err(|MissingValue { message, unanswered }| {
+            ReadyCondition::new(if unanswered { Reason::Unreachable } else { Reason::Unauthorized }, message)
         })?;
         let text = std::str::from_utf8(&bytes).ok().map(str::trim).filter(|text| !text.is_empty());
         let Some(text) = text else {
-            return Err(Told::new(Reason::Unauthorized, format!("{place} is empty or not text")));
+            return Err(ReadyCondition::new(Reason::Unauthorized, format!("{place} is empty or not text")));
         };
         text.hash(&mut self.read);
         Ok(SecretString::from(text.to_owned()))
     }
 
-    async fn secret_bytes(&self, place: &Place<'_>) -> Result<Vec<u8>, Missing> {
+    async fn secret_bytes(&self, place: &KeyLocation<'_>) -> Result<Vec<u8>, MissingValue> {
         let mut data = self.get::<Secret>(place).await?.data.unwrap_or_default();
         data.remove(place.key).map(|bytes| bytes.0).ok_or_else(|| no_key(place))
     }
 
-    async fn config_map(&self, place: &Place<'_>) -> Result<Vec<u8>, Missing> {
+    async fn config_map(&self, place: &KeyLocation<'_>) -> Result<Vec<u8>, MissingValue> {
         let found = self.get::<ConfigMap>(place).await?;
         let text = found.data.unwrap_or_default().remove(place.key).map(String::into_bytes);
         let binary = || found.binary_data.unwrap_or_default().remove(place.key).map(|bytes| bytes.0);
         text.or_else(binary).ok_or_else(|| no_key(place))
     }
 
-    async fn get<K>(&self, Place { kind, namespace, name, .. }: &Place<'_>) -> Result<K, Missing>
+    async fn get<K>(&self, KeyLocation { kind, namespace, name, .. }: &KeyLocation<'_>) -> Result<K, MissingValue>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + DeserializeOwned
@@ -260,15 +260,15 @@ impl<'a> References<'a> {
             ),
             _ => (format!("{kind} {name:?} can't be read: {error}"), true),
         };
-        Err(Missing { message, unanswered })
+        Err(MissingValue { message, unanswered })
     }
 }
 
-fn no_key(Place { kind, namespace, name, key }: &Place<'_>) -> Missing {
+fn no_key(KeyLocation { kind, namespace, name, key }: &KeyLocation<'_>) -> MissingValue {
     let message = format!("{kind} {name:?} in namespace {namespace:?} has no key {key:?}: add it");
-    Missing { message, unanswered: false }
+    MissingValue { message, unanswered: false }
 }
 
-fn invalid(message: &str) -> Told {
-    Told::new(Reason::InvalidSpec, message)
+fn invalid(message: &str) -> ReadyCondition {
+    ReadyCondition::new(Reason::InvalidSpec, message)
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::context::Context;
-use super::faults::{Fault, Stop};
-use super::snapshot::Taken;
+use super::faults::{EarlyEnd, ObjectFault};
+use super::snapshot::ConnectedSnapshot;
 use super::{tombstones, write};
 use crate::api::ProjectMembership;
-use crate::api::event::Happening;
-use crate::core::report::{Left, released};
+use crate::api::event::EventKind;
+use crate::core::report::{RemainingAccess, released};
 use crate::core::step::Release;
 
 /// Releases declarations of a target.
-pub async fn all(ctx: &Context, taken: &Taken, releases: Vec<Release>) -> Result<(), Stop> {
+pub async fn all(ctx: &Context, taken: &ConnectedSnapshot, releases: Vec<Release>) -> Result<(), EarlyEnd> {
     for Release { uid, is_abandoned } in releases {
         if let Some(declaration) = taken.declaration(&uid) {
             match is_abandoned {
@@ -27,7 +27,7 @@ pub async fn all(ctx: &Context, taken: &Taken, releases: Vec<Release>) -> Result
 }
 
 /// The administrator's last resort: the object is released and its access is left in place, with an event and a metric.
-pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), Stop> {
+pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), EarlyEnd> {
     let managed = object.status.iter().flat_map(|status| &status.managed_roles);
     let roles: Vec<String> = managed.map(|role| role.role.clone()).collect();
     tracing::warn!(
@@ -36,24 +36,24 @@ pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(
         roles = roles.join(", "),
         "abandoned: the access stays at the provider"
     );
-    ctx.events.tell(object, Happening::Abandoned, &roles, object.spec.justification.as_deref());
+    ctx.events.tell(object, EventKind::Abandoned, &roles, object.spec.justification.as_deref());
     ctx.metrics.abandoned();
-    release_as(ctx, object, Left::Abandoned).await
+    release_as(ctx, object, RemainingAccess::Abandoned).await
 }
 
 /// Removes the finalizer from an object that holds nothing.
-pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), Stop> {
-    release_as(ctx, object, Left::of(object)).await
+pub async fn release(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), EarlyEnd> {
+    release_as(ctx, object, RemainingAccess::of(object)).await
 }
 
 /// Removes the operator's finalizer. If another controller's finalizer keeps the object, the status first reports what
 /// became of the access, because the operator doesn't write the status after that.
-async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: Left) -> Result<(), Stop> {
+async fn release_as(ctx: &Context, object: &Arc<ProjectMembership>, left: RemainingAccess) -> Result<(), EarlyEnd> {
     if tombstones::end(ctx, object) {
         ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
         return Ok(());
     }
-    let stopped = |error| Stop::Faults(vec![Fault::of_report(object, error, false)]);
+    let stopped = |error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, false)]);
     let mut object = object.clone();
     if let Some(status) = released(&object, left, ctx.now()) {
         match write::status(ctx, &object, &status).await {

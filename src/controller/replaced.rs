@@ -10,14 +10,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::connections::Link;
+use super::connections::ConnectionState;
 use super::context::Context;
 use super::provider_key::ProviderKey;
 use super::state::tombstones::left_at;
 use super::tombstones::leave_behind;
 use super::write;
 use crate::api::ProjectMembership;
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::ProjectMembershipStatus;
 use crate::core::snapshot::is_finalized;
 use crate::provider::http::text;
@@ -47,7 +47,7 @@ fn former_endpoint(object: &ProjectMembership, endpoint: &str, created: Option<T
 pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let key = ProviderKey::named_by(object);
     let current = match (left_at(object), ctx.connections.get(&key)) {
-        (None, Some(Link::Ready(current))) => current,
+        (None, Some(ConnectionState::Ready(current))) => current,
         _ => return Ok(()),
     };
     let there = ctx.providers.find(&key).is_some_and(|named| named.uid() == Some(&current.uid));
@@ -73,17 +73,17 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), 
 /// Reports a role that an object holds at the endpoint of a former provider object.
 fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, revocable: bool) {
     let former = text::filtered(former, &[]);
-    let (happening, what) = match revocable {
-        true => (Happening::Failed, "it is revoked through the connection that is still in memory"),
+    let (event_kind, what) = match revocable {
+        true => (EventKind::Failed, "it is revoked through the connection that is still in memory"),
         false => {
-            (Happening::Abandoned, "no connection to it is left, and the access stays there: revoke it at that server")
+            (EventKind::Abandoned, "no connection to it is left, and the access stays there: revoke it at that server")
         }
     };
     let message = format!(
         "the role {role:?} was granted at {former}, and the provider object was created again with another endpoint: {what}"
     );
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-    ctx.events.tell(object, happening, &[message], object.spec.justification.as_deref());
+    ctx.events.tell(object, event_kind, &[message], object.spec.justification.as_deref());
 }
 
 /// The endpoint in an object's status, or the one for which a copy of an object was left behind.

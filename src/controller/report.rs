@@ -9,22 +9,22 @@ use tokio::time::Instant;
 
 use super::connections::Connection;
 use super::context::Context;
-use super::faults::{Fault, Stop, spread};
-use super::queue::Pause;
+use super::faults::{EarlyEnd, ObjectFault, spread};
+use super::queue::NextPass;
 use super::reporting::{self, Overdue};
 use super::resolve::resolve;
-use super::snapshot::{self, Taken};
+use super::snapshot::{self, ConnectedSnapshot};
 use super::state::targets::Unit;
 use super::state::tombstones;
 use super::{precedence, release, write};
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::TargetStatus;
 use crate::api::{ABANDON, ProjectMembership, Reason};
-use crate::core::memory::Confirmed;
+use crate::core::memory::ConfirmedWrite;
 use crate::core::policy::Refusal;
-use crate::core::report::{self, Again, Report, again, next_edge, reports};
+use crate::core::report::{self, NextAttempt, Report, again, next_edge, reports};
 use crate::core::snapshot::Declaration;
-use crate::core::step::{Kind, Outcome};
+use crate::core::step::{PassEnd, PassOutcome};
 use crate::provider::Urgency;
 use crate::provider::http::text;
 
@@ -52,8 +52,13 @@ pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
 }
 
 /// Reports to each declaration of a target, and releases those of which nothing is left to revoke.
-pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome) -> Result<Pause<G>, Stop> {
-    let Taken { snapshot, connection, roster, .. } = taken;
+pub async fn all<G>(
+    ctx: &Context,
+    unit: &Unit,
+    taken: &ConnectedSnapshot,
+    outcome: &PassOutcome,
+) -> Result<NextPass<G>, EarlyEnd> {
+    let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     let (reports, due_in, settled) = ctx.targets.with_memory(unit, |remembered| {
         let memory = &mut remembered.memory;
         let reports = reports(snapshot, outcome, memory);
@@ -61,14 +66,14 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
             // The change may be in force or not.
             roster.doubt(&snapshot.target.subject_id);
         }
-        let again = again(snapshot, outcome, &reports);
+        let again = again(snapshot, outcome, memory, &reports);
         let due_in = due_in(taken, outcome, again, memory, unit);
-        (reports, due_in, again == Again::AtEdge)
+        (reports, due_in, again == NextAttempt::AtEdge)
     });
     match &outcome.kind {
-        Kind::Failed { error, .. } => note_provider(ctx, connection, Some(error.reason()), None),
-        Kind::NotAsked => {}
-        Kind::Settled | Kind::Contested => {
+        PassEnd::Failed { error, .. } => note_provider(ctx, connection, Some(error.reason()), None),
+        PassEnd::NotAsked => {}
+        PassEnd::Settled | PassEnd::Contested => {
             let listed = outcome.observation.as_ref().map(|observation| Instant::from_std(observation.listed));
             note_provider(ctx, connection, None, listed);
         }
@@ -78,16 +83,16 @@ pub async fn all<G>(ctx: &Context, unit: &Unit, taken: &Taken, outcome: &Outcome
         next_edge(&reports, snapshot.now).map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
     let named = snapshot.target_status();
     let writes = snapshot.declarations.iter().zip(reports).map(|(declaration, report)| {
-        tell_ignored_target(ctx, &declaration.object, &named);
+        emit_ignored_target(ctx, &declaration.object, &named);
         one(ctx, &declaration.object, report, settled)
     });
     let reported = joined(join_all(writes).await)?;
-    let resync = Pause { until: Some((Instant::now() + due_in, Urgency::Resync)), ..Pause::until_woken() };
-    Ok(resync.or_earlier(Pause { until: edge, ..Pause::until_woken() }).or_earlier(reported))
+    let resync = NextPass { until: Some((Instant::now() + due_in, Urgency::Resync)), ..NextPass::until_woken() };
+    Ok(resync.or_earlier(NextPass { until: edge, ..NextPass::until_woken() }).or_earlier(reported))
 }
 
 /// Reports the progress of a request that takes long.
-pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &Taken, request: impl Future<Output = ()>) {
+pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, request: impl Future<Output = ()>) {
     let mut request = std::pin::pin!(request);
     if tokio::time::timeout(SLOW, &mut request).await.is_err() {
         tokio::join!(request, progress(ctx, unit, taken));
@@ -95,24 +100,24 @@ pub async fn while_slow(ctx: &Context, unit: &Unit, taken: &Taken, request: impl
 }
 
 /// Reports a wait that has become long, or returns when it will have. What revokes does not wait for a report.
-pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &Taken, urgency: Urgency) -> Pause<G> {
+pub async fn long_wait<G>(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, urgency: Urgency) -> NextPass<G> {
     if urgency.revokes() || taken.snapshot.declarations.iter().all(Declaration::is_observed) {
-        return Pause::until_woken();
+        return NextPass::until_woken();
     }
     let began = ctx.targets.with_memory(unit, |remembered| remembered.memory.attempt.began);
     let left = began.map(|began| (began + LONG).saturating_duration_since(taken.snapshot.at));
     match left {
-        Some(left) if !left.is_zero() => Pause::after(left),
+        Some(left) if !left.is_zero() => NextPass::after(left),
         Some(_) | None => {
             Box::pin(progress(ctx, unit, taken)).await;
-            Pause::until_woken()
+            NextPass::until_woken()
         }
     }
 }
 
 /// Reports that grants are being carried out. A failure does not matter: the result is reported in any case.
-pub async fn progress(ctx: &Context, unit: &Unit, taken: &Taken) {
-    let Taken { snapshot, roster, .. } = taken;
+pub async fn progress(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) {
+    let ConnectedSnapshot { snapshot, roster, .. } = taken;
     let observation = roster.observation(&snapshot.target.subject_id);
     let reports = ctx
         .targets
@@ -130,13 +135,16 @@ pub async fn progress(ctx: &Context, unit: &Unit, taken: &Taken) {
 }
 
 /// Reports to objects whose references cannot be resolved: nothing is done at the provider.
-pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, Refusal)>) -> Result<Pause<G>, Stop> {
+pub async fn unresolved<G>(
+    ctx: &Context,
+    objects: Vec<(Arc<ProjectMembership>, Refusal)>,
+) -> Result<NextPass<G>, EarlyEnd> {
     let writes = objects.into_iter().map(async |(object, refusal)| {
         let now = ctx.now();
         let is_abandoned = object.annotations().get(ABANDON).is_some_and(|value| value == "true");
         if is_abandoned && object.metadata.deletion_timestamp.is_some() {
             release::abandon(ctx, &object).await?;
-            return Ok(Pause::until_woken());
+            return Ok(NextPass::until_woken());
         }
         let report = report::unresolved(&object, &refusal, snapshot::enforces_expiry(ctx, &object), now);
         let is_stuck = object.metadata.deletion_timestamp.is_some() && !report.is_released;
@@ -145,26 +153,26 @@ pub async fn unresolved<G>(ctx: &Context, objects: Vec<(Arc<ProjectMembership>, 
         let at_edge = edge.map(|(until, edge)| (Instant::now() + until, Urgency::End(edge)));
         // The provider object's check starts the passes of its memberships. The remaining times are those at which an
         // end is due, the wait has to be reported, or Ready has to turn False.
-        let retry = is_stuck.then(|| Pause::after(Duration::from_secs(60)));
-        let at_edge = Pause { until: at_edge, ..Pause::until_woken() };
-        let pause = at_edge.or_earlier(retry.unwrap_or(Pause::until_woken()));
+        let retry = is_stuck.then(|| NextPass::after(Duration::from_secs(60)));
+        let at_edge = NextPass { until: at_edge, ..NextPass::until_woken() };
+        let pause = at_edge.or_earlier(retry.unwrap_or(NextPass::until_woken()));
         one(ctx, &object, report, false).await.map(|reported| pause.or_earlier(reported))
     });
     joined(join_all(writes).await)
 }
 
 /// The earliest of the pauses, or all faults.
-pub fn joined<G>(outcomes: Vec<Result<Pause<G>, Stop>>) -> Result<Pause<G>, Stop> {
-    let mut faults: Vec<Fault> = Vec::new();
-    let mut pause = Pause::until_woken();
+pub fn joined<G>(outcomes: Vec<Result<NextPass<G>, EarlyEnd>>) -> Result<NextPass<G>, EarlyEnd> {
+    let mut faults: Vec<ObjectFault> = Vec::new();
+    let mut pause = NextPass::until_woken();
     for outcome in outcomes {
         match outcome {
             Ok(other) => pause = pause.or_earlier(other),
-            Err(Stop::Faults(more)) => faults.extend(more),
-            Err(Stop::Overtaken) => return Err(Stop::Overtaken),
+            Err(EarlyEnd::Faults(more)) => faults.extend(more),
+            Err(EarlyEnd::Overtaken) => return Err(EarlyEnd::Overtaken),
         }
     }
-    if faults.is_empty() { Ok(pause) } else { Err(Stop::Faults(faults)) }
+    if faults.is_empty() { Ok(pause) } else { Err(EarlyEnd::Faults(faults)) }
 }
 
 /// Reports to one object. `settled`: nothing is left to do at the provider.
@@ -173,61 +181,67 @@ async fn one<G>(
     object: &Arc<ProjectMembership>,
     report: Report,
     settled: bool,
-) -> Result<Pause<G>, Stop> {
-    let Report { told, status, overdue, is_released } = report;
+) -> Result<NextPass<G>, EarlyEnd> {
+    let Report { ready_condition, status, overdue, is_released } = report;
     if is_released {
         release::release(ctx, object).await?;
-        return Ok(Pause::until_woken());
+        return Ok(NextPass::until_woken());
     }
     let report_in = if !overdue.is_empty() {
         let because = reporting::because(object, &overdue, ctx.now());
-        let overdue = Overdue { roles: &overdue, because: &because, reason: told.reason, message: &told.message };
+        let overdue = Overdue {
+            roles: &overdue,
+            because: &because,
+            reason: ready_condition.reason,
+            message: &ready_condition.message,
+        };
         reporting::revocation_failed(ctx, object, &overdue);
         None
     } else {
         reporting::nothing_overdue(ctx, object);
         let is_leaving = object.metadata.deletion_timestamp.is_some();
-        (!is_leaving).then(|| reporting::condition(ctx, object, &told)).flatten()
+        (!is_leaving).then(|| reporting::condition(ctx, object, &ready_condition)).flatten()
     };
     write::status(ctx, object, &status)
         .await
-        .map_err(|error| Stop::Faults(vec![Fault::of_report(object, error, settled)]))?;
+        .map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
     reporting::no_fault(ctx, object.as_ref());
     reporting::missed_grants(ctx, object, &status.roles);
-    ctx.metrics.told(told.reason);
-    Ok(report_in.map_or_else(Pause::until_woken, Pause::after))
+    ctx.metrics.count_reason(ready_condition.reason);
+    Ok(report_in.map_or_else(NextPass::until_woken, NextPass::after))
 }
 
 /// How long until the next pass, if no edge and no event comes first.
 fn due_in(
-    taken: &Taken,
-    outcome: &Outcome,
-    again: Again,
+    taken: &ConnectedSnapshot,
+    outcome: &PassOutcome,
+    again: NextAttempt,
     memory: &mut crate::core::memory::Memory,
     unit: &Unit,
 ) -> Duration {
     let snapshot = &taken.snapshot;
     let backoff = match again {
-        Again::AtEdge => {
+        NextAttempt::AtEdge => {
             memory.failures = 0;
             let listed = outcome.observation.as_ref().map(|observation| observation.listed);
             let (now, interval) = (Instant::now().into_std(), snapshot.interval());
-            let interval = if outcome.kind == Kind::NotAsked { snapshot.provider.resync.provider() } else { interval };
-            let is_listed = !matches!(outcome.kind, Kind::NotAsked | Kind::Failed { .. } | Kind::Contested);
+            let interval =
+                if outcome.kind == PassEnd::NotAsked { snapshot.provider.resync.provider() } else { interval };
+            let is_listed = !matches!(outcome.kind, PassEnd::NotAsked | PassEnd::Failed { .. } | PassEnd::Contested);
             let resync = listed.filter(|_| is_listed).map(|began| (began + interval).saturating_duration_since(now));
             // A few milliseconds later than the resync, so that the observation is certainly too old by then.
             return resync.unwrap_or(interval) + Duration::from_millis(5);
         }
-        Again::After(delay) => return delay,
-        Again::Backoff => memory.backoff(LONGEST_BACKOFF),
-        Again::Soon => memory.backoff(LONGEST_WHILE_DUE),
+        NextAttempt::After(delay) => return delay,
+        NextAttempt::Backoff => memory.backoff(LONGEST_BACKOFF),
+        NextAttempt::Soon => memory.backoff(LONGEST_WHILE_DUE),
     };
     spread(backoff, unit, memory.failures)
 }
 
 /// Records which declarations may be carried out: they have a claim to a place among the declarations of the target,
 /// whose number is bounded.
-fn claim_places(ctx: &Context, taken: &Taken) {
+fn claim_places(ctx: &Context, taken: &ConnectedSnapshot) {
     if taken.snapshot.provider.unready.is_some() {
         return;
     }
@@ -241,12 +255,12 @@ fn claim_places(ctx: &Context, taken: &Taken) {
 }
 
 /// Reports a write that a list shows.
-pub fn confirmed(ctx: &Context, taken: &Taken, confirmed: Option<Confirmed>) {
-    let Some(Confirmed { effects, kept }) = confirmed else {
+pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<ConfirmedWrite>) {
+    let Some(ConfirmedWrite { effects, kept }) = confirmed else {
         return;
     };
     let target = taken.snapshot.target_status();
-    for (uid, happening, roles) in effects.events {
+    for (uid, event_kind, roles) in effects.events {
         let Some(declaration) = taken.declaration(&uid) else { continue };
         let object = &declaration.object;
         let justification = object.spec.justification.as_deref();
@@ -259,9 +273,9 @@ pub fn confirmed(ctx: &Context, taken: &Taken, confirmed: Option<Confirmed>) {
             roles = roles.join(", "),
             justification,
             "{}",
-            happening.reason()
+            event_kind.reason()
         );
-        ctx.events.tell(object, happening, &roles, justification);
+        ctx.events.tell(object, event_kind, &roles, justification);
     }
     for end in effects.ends {
         ctx.metrics.lateness(taken.snapshot.now.duration_since(end));
@@ -274,7 +288,7 @@ pub fn confirmed(ctx: &Context, taken: &Taken, confirmed: Option<Confirmed>) {
         let concerned = concerned.chain(taken.snapshot.declarations.iter()).next();
         if let Some(object) = concerned.map(|declaration| &declaration.object) {
             let justification = object.spec.justification.as_deref();
-            ctx.events.tell(object, Happening::MembershipKept, &[message], justification);
+            ctx.events.tell(object, EventKind::MembershipKept, &[message], justification);
         }
     }
 }
@@ -288,7 +302,7 @@ pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Rea
 
 /// Reports that `status.target` is ignored because it differs from the target that the spec and the provider object
 /// name: it was forged or is out of date.
-fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
+fn emit_ignored_target(ctx: &Context, object: &ProjectMembership, named: &TargetStatus) {
     let Some(said) = object.status.as_ref().and_then(|status| status.target.as_ref()) else {
         return;
     };
@@ -301,7 +315,7 @@ fn tell_ignored_target(ctx: &Context, object: &ProjectMembership, named: &Target
     if !differs.is_empty() {
         let message = format!("status.target is not what the spec names and is ignored: {}", differs.join("; "));
         tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-        ctx.events.tell(object, Happening::Failed, &[message], None);
+        ctx.events.tell(object, EventKind::Failed, &[message], None);
     }
 }
 

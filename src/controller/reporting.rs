@@ -10,33 +10,33 @@ use tokio::time::Instant;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::state::outage::Concern;
+use super::state::outage::FaultScope;
 use super::state::tombstones;
 use crate::api::condition::Standing;
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation;
 use crate::core::notices::Notices;
-use crate::core::status::{self, Told};
+use crate::core::status::{self, ReadyCondition};
 
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for a while. Returns how
 /// soon a wait has to be reported, if the next pass has to be scheduled for that.
-pub fn condition(ctx: &Context, object: &ProjectMembership, told: &Told) -> Option<Duration> {
+pub fn condition(ctx: &Context, object: &ProjectMembership, ready_condition: &ReadyCondition) -> Option<Duration> {
     let uid = object.uid().unwrap_or_default();
     let now = Instant::now().into_std();
-    match told.reason.standing() {
+    match ready_condition.reason.standing() {
         Standing::Waiting => {
             let (due, left) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
-                (notices.waits(told.reason, now), notices.grace_left(told.reason, now))
+                (notices.waits(ready_condition.reason, now), notices.grace_left(ready_condition.reason, now))
             });
             if due {
-                report_wait(ctx, object, told);
+                report_wait(ctx, object, ready_condition);
             }
             return left;
         }
-        Standing::Stalled | Standing::Failing if begins(object, told.reason) => {
-            emit(ctx, object, Happening::Failed, told.reason, &told.message);
+        Standing::Stalled | Standing::Failing if begins(object, ready_condition.reason) => {
+            emit(ctx, object, EventKind::Failed, ready_condition.reason, &ready_condition.message);
         }
         Standing::Stalled | Standing::Failing | Standing::Ready => {}
     }
@@ -52,22 +52,22 @@ fn begins(object: &ProjectMembership, reason: Reason) -> bool {
 
 /// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its
 /// memberships.
-fn report_wait(ctx: &Context, object: &ProjectMembership, told: &Told) {
-    let message = format!("{}: {}", told.reason, told.message);
+fn report_wait(ctx: &Context, object: &ProjectMembership, ready_condition: &ReadyCondition) {
+    let message = format!("{}: {}", ready_condition.reason, ready_condition.message);
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     if provider.is_some_and(|provider| provider.is_reported_not_ready()) {
-        ctx.events.tell(object, Happening::Waiting, &[message], object.spec.justification.as_deref());
+        ctx.events.tell(object, EventKind::Waiting, &[message], object.spec.justification.as_deref());
     } else {
-        emit(ctx, object, Happening::Waiting, told.reason, &message);
+        emit(ctx, object, EventKind::Waiting, ready_condition.reason, &message);
     }
 }
 
-fn emit(ctx: &Context, object: &ProjectMembership, happening: Happening, reason: Reason, message: &str) {
+fn emit(ctx: &Context, object: &ProjectMembership, event_kind: EventKind, reason: Reason, message: &str) {
     let (namespace, name) = (object.namespace(), object.name_any());
     let name = tombstones::name_of(&name);
     tracing::warn!(namespace, name, %reason, "{message}");
     let justification = object.spec.justification.as_deref();
-    ctx.events.tell(object, happening, &[message.to_owned()], justification);
+    ctx.events.tell(object, event_kind, &[message.to_owned()], justification);
 }
 
 /// Access that should have ended and may still be in force.
@@ -91,7 +91,7 @@ pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Ov
         ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
         ctx.metrics.unrevoked(overdue.reason);
-        emit(ctx, object, Happening::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
+        emit(ctx, object, EventKind::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
     }
 }
 
@@ -110,7 +110,7 @@ pub fn missed_grants(ctx: &Context, object: &ProjectMembership, new: &[RoleStatu
         roles = missed.join(", "),
         "not granted: the windows ended before the roles could be granted"
     );
-    ctx.events.tell(object, Happening::NotGranted, &missed, object.spec.justification.as_deref());
+    ctx.events.tell(object, EventKind::NotGranted, &missed, object.spec.justification.as_deref());
 }
 
 /// Records that nothing of the object is overdue. (Each revocation has an event of its own.)
@@ -160,9 +160,9 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
 /// API server is probed; a failure that concerns this object is logged. Returns how many passes in a row have met a
 /// fault.
 pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
-    let concern = Concern::of(error);
+    let concern = FaultScope::of(error);
     let undecided = ctx.outage.is_undecided();
-    if concern == Concern::Server {
+    if concern == FaultScope::Server {
         ctx.outage.suspect();
     }
     let uid = object.uid().unwrap_or_default();

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::connections::{Connection, Link, Retired};
+use super::connections::{Connection, ConnectionState, RetiredProvider};
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::Named;
+use super::provider_object::NamedProvider;
 use super::state::namespaces::Labels;
 use super::state::tombstones;
 use crate::api::membership::ProviderKind;
 use crate::api::{ProjectMembership, Reason};
 use crate::core::member::{Capabilities, Target};
-use crate::core::policy::allow::{Governed, Namespace, Place};
+use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::{self, Refusal};
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::is_finalized;
@@ -24,7 +24,7 @@ pub struct Resolved {
     /// The connection to the provider.
     pub connection: Arc<Connection>,
     /// The provider object in its present version, with its rules.
-    pub named: Named,
+    pub named: NamedProvider,
     /// Why the provider is not ready. The connection is then the last one that was ready, and serves only ends and
     /// revocations.
     pub unready: Option<Refusal>,
@@ -49,7 +49,7 @@ impl Resolved {
 
     /// The rules that apply to an object of the target. `labels`: those of its namespace.
     pub fn governed<'a>(&'a self, object: &'a ProjectMembership, labels: Option<&'a Labels>) -> Option<Governed<'a>> {
-        let place = Place {
+        let place = ResolvedTarget {
             project_id: Some(&self.target.project.id),
             subject_kind: self.target.subject_kind,
             subject_id: Some(&self.target.subject_id),
@@ -68,7 +68,7 @@ pub enum Unresolved {
     /// The provider object is being checked for the first time. When the check is done, its memberships are reconciled.
     Checking,
     /// A name of the object has yet to be looked up through this connection.
-    Named(Arc<Connection>, Named),
+    Named(Arc<Connection>, NamedProvider),
     /// Something is missing or wrong.
     Refused(Refusal),
 }
@@ -93,7 +93,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
     let endpoint =
         tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
     let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
-    let Some(Retired { named, connection }) = retired else {
+    let Some(RetiredProvider { named, connection }) = retired else {
         return Err(refusal.into());
     };
     match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {
@@ -125,7 +125,7 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
         return Err(provider_not_found(ctx, key).into());
     };
     let link = ctx.connections.get(key).ok_or(Unresolved::Checking)?;
-    let failed = matches!(link, Link::Failed { .. });
+    let failed = matches!(link, ConnectionState::Failed { .. });
     let leaving = (named.is_being_deleted() && !failed).then(|| unready(key, &link));
     let unready = failed.then(|| unready(key, &link));
     let connection = match (link.usable().filter(|usable| Some(&usable.uid) == named.uid()), &unready) {
@@ -147,14 +147,14 @@ fn resolve_current(ctx: &Context, object: &ProjectMembership, key: &ProviderKey)
 
 /// Why a provider object's memberships wait. About a provider object of the cluster the message gives only the reason:
 /// its Secrets, its server's messages and the rest of its status are for its administrators only.
-fn unready(key: &ProviderKey, link: &Link) -> Refusal {
+fn unready(key: &ProviderKey, link: &ConnectionState) -> Refusal {
     let ProviderKey { kind, name, .. } = key;
     let message = match (link, kind) {
-        (Link::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and takes no new memberships"),
-        (Link::Failed { reason, message, .. }, ProviderKind::MembershipProvider) => {
+        (ConnectionState::Ready(_), _) => format!("{kind:?} {name:?} is being deleted and takes no new memberships"),
+        (ConnectionState::Failed { reason, message, .. }, ProviderKind::MembershipProvider) => {
             format!("{kind:?} {name:?} is not ready: {reason}: {message}")
         }
-        (Link::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
+        (ConnectionState::Failed { reason, .. }, ProviderKind::ClusterMembershipProvider) => {
             format!(
                 "{kind:?} {name:?} is not ready: {reason}: the reason is in its own status, for those who maintain it"
             )
@@ -187,10 +187,10 @@ pub fn labels(ctx: &Context, object: &ProjectMembership) -> Option<Labels> {
 
 /// The rules that apply to an object at `place`; `None`: its provider object has none.
 pub fn governed<'a>(
-    named: &'a Named,
+    named: &'a NamedProvider,
     object: &'a ProjectMembership,
     labels: Option<&'a Labels>,
-    place: Place<'a>,
+    place: ResolvedTarget<'a>,
 ) -> Option<Governed<'a>> {
     let namespace = Namespace { name: object.metadata.namespace.as_deref().unwrap_or_default(), labels };
     let provider = object.spec.provider_ref.name.as_str();

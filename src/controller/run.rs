@@ -14,15 +14,15 @@ use tokio::sync::{mpsc, watch as signal};
 use super::context::Context;
 use super::provider_object::ProviderObject;
 use super::providers::{self, Checker};
-use super::queue::{Brought, Pause};
+use super::queue::{NextPass, TicketResult};
 use super::state::targets::Unit;
-use super::wiring::{Feed, Outside, Wiring, while_leading, wire};
+use super::wiring::{Dependencies, Feed, Wiring, while_leading, wire};
 use super::{reconcile, tombstones};
 use crate::clock::Clock;
 use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
 use crate::provider::http;
-use crate::telemetry::Reachability;
+use crate::telemetry::ApiReachability;
 use crate::telemetry::liveness::{name_of, waiting};
 use crate::telemetry::{Health, Metrics, serve};
 use crate::transport::roots;
@@ -36,13 +36,13 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// The configuration of the operator.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct OperatorConfig {
     /// The address at which `/metrics`, `/healthz` and `/readyz` are served.
     pub address: SocketAddr,
     /// Which URLs provider objects may name.
     pub urls: http::Policy,
     /// The Lease that decides which of several replicas acts; `None`: there is only one replica.
-    pub lease: Option<lease::Config>,
+    pub lease: Option<lease::LeaseConfig>,
     /// The namespaces that are watched. If it is empty, all of them and the cluster-scoped kinds are watched.
     pub namespaces: Vec<String>,
     /// The folder of the operator's own tokens, for provider objects of the cluster that sign in with one.
@@ -70,7 +70,6 @@ pub enum RunError {
     /// The address is unavailable.
     #[error("{address} can't be listened on: {error}. Choose another with --listen")]
     Listen {
-        /// The address.
         address: SocketAddr,
         /// Why it cannot be listened on.
         error: std::io::Error,
@@ -78,11 +77,11 @@ pub enum RunError {
 }
 
 /// Runs until `stop` is true, then lets what is in progress finish.
-pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), RunError> {
+pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result<(), RunError> {
     announce(&config);
     let leadership = config.lease.as_ref().map_or_else(Leadership::alone, |lease| Leadership::elected(lease.terms));
     let metrics = Arc::new(Metrics::default());
-    let reachability = Arc::new(Reachability::default());
+    let reachability = Arc::new(ApiReachability::default());
     let api_server = ApiServer::infer(&config.urls.proxies, metrics.clone(), reachability.clone()).await?;
     // Nothing but GET is sent unless this process leads, except about the Lease, so that no caller can forget to check.
     let client = api_server.client()?.with_layer(&while_leading(leadership.clone())).build();
@@ -103,8 +102,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         let mut stop = stop.clone();
         async move { drop(stop.wait_for(|stop| *stop).await) }.shared()
     };
-    let Config { namespaces, tokens, .. } = config;
-    let outside = Outside {
+    let OperatorConfig { namespaces, tokens, .. } = config;
+    let outside = Dependencies {
         client,
         http,
         cluster_http,
@@ -115,8 +114,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         metrics: metrics.clone(),
         clock,
     };
-    let Wiring { ctx, checker, providers, cluster_providers, aside, telling } = wire(outside);
-    let telling = tokio::spawn(telling);
+    let Wiring { ctx, checker, providers, cluster_providers, background, event_task } = wire(outside);
+    let event_task = tokio::spawn(event_task);
     let health = Health { caches: ctx.readiness.clone(), reachability, passes: ctx.passes.clone() };
     let serving = tokio::spawn(serve(config.address, metrics.clone(), health, stopped.clone()));
     let checking_namespaced = checking(&checker, providers, stopped.clone());
@@ -128,8 +127,8 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
         reconciling.await;
     };
 
-    let departing = tombstones::run(ctx.clone(), stopped.clone());
-    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, departing) };
+    let tombstones_task = tombstones::run(ctx.clone(), stopped.clone());
+    let work = async { tokio::join!(checking_namespaced, checking_cluster, reconciling, tombstones_task) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: what is under way is finished first");
@@ -147,7 +146,7 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     };
     tokio::select! {
         _ = work => {}
-        () = aside => {}
+        () = background => {}
         () = finishing => tracing::info!("some passes didn't finish in time and are left for the next start"),
         error = listening(serving, config.address) => return Err(error),
         to = lost(&mut keeping, &metrics) => return Err(RunError::LeaseLost { to }),
@@ -160,13 +159,13 @@ pub async fn run(config: Config, stop: signal::Receiver<bool>) -> Result<(), Run
     }
     drop((ctx, checker));
     // Events that are still waiting may delay the exit by a second at most.
-    let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), event_task).await;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "stopped");
     Ok(())
 }
 
 /// Logs the version, and the arguments that decide what the operator does.
-fn announce(config: &Config) {
+fn announce(config: &OperatorConfig) {
     let lease = config.lease.as_ref().map(|lease| format!("{}, {:?}", lease.namespace, lease.terms.duration()));
     let or_all = |names: &[String]| if names.is_empty() { "all".to_owned() } else { names.join(", ") };
     tracing::info!(
@@ -206,7 +205,7 @@ async fn listening(serving: tokio::task::JoinHandle<std::io::Result<()>>, addres
 /// `within` makes a task of each pass.
 pub async fn reconciling(
     ctx: Arc<Context>,
-    within: impl Fn(BoxFuture<'static, Pause<Brought>>) -> BoxFuture<'static, Pause<Brought>>,
+    within: impl Fn(BoxFuture<'static, NextPass<TicketResult>>) -> BoxFuture<'static, NextPass<TicketResult>>,
     stopped: impl Future<Output = ()>,
 ) {
     let pass = |unit: Arc<Unit>, brought| {
@@ -223,7 +222,7 @@ pub async fn reconciling(
 async fn check<K: ProviderObject>(
     object: Arc<K>,
     checker: Arc<Checker>,
-) -> Result<controller::Action, providers::Fault> {
+) -> Result<controller::Action, providers::CheckFault> {
     let passes = checker.ctx.passes.clone();
     passes.run(name_of(&ObjectRef::from_obj(&*object)), providers::check(object, checker)).await
 }

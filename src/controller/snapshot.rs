@@ -10,7 +10,7 @@ use super::connections::Connection;
 use super::context::Context;
 use super::precedence;
 use super::provider_key::ProviderKey;
-use super::provider_object::Named;
+use super::provider_object::NamedProvider;
 use super::resolve::{self, Resolved, Unresolved, resolve};
 use super::roster::Roster;
 use super::state::targets::Unit;
@@ -23,18 +23,16 @@ use crate::core::snapshot::{Declaration, ProviderView, Snapshot};
 use crate::provider::Provider;
 
 /// What the caches contain of a target.
-pub struct Found {
+pub struct CachedTarget {
     /// The declarations whose references cannot be resolved, each with the reason.
     pub unresolved: Vec<(Arc<ProjectMembership>, Refusal)>,
     /// The others; `None`: there are none, or the provider object is being checked for the first time.
-    pub taken: Option<Taken>,
+    pub taken: Option<ConnectedSnapshot>,
 }
 
 /// A snapshot, and the connection through which its target is observed and changed.
-pub struct Taken {
-    /// The snapshot.
+pub struct ConnectedSnapshot {
     pub snapshot: Snapshot,
-    /// The connection.
     pub connection: Arc<Connection>,
     /// What is known of the project's members.
     pub roster: Arc<Roster>,
@@ -42,7 +40,7 @@ pub struct Taken {
     lead: SignedDuration,
 }
 
-impl Taken {
+impl ConnectedSnapshot {
     /// How long it is until `at`, by the clock of the snapshot.
     pub fn until(&self, ctx: &Context, at: Timestamp) -> Duration {
         let now = ctx.now().saturating_add(self.lead).unwrap_or(Timestamp::MAX);
@@ -56,7 +54,7 @@ impl Taken {
 }
 
 /// Takes a snapshot of a target.
-pub fn take(ctx: &Context, unit: &Unit) -> Found {
+pub fn take(ctx: &Context, unit: &Unit) -> CachedTarget {
     let mut resolved: Vec<(Arc<ProjectMembership>, Resolved)> = Vec::new();
     let mut unresolved = Vec::new();
     for object in ctx.declarations(unit) {
@@ -67,12 +65,12 @@ pub fn take(ctx: &Context, unit: &Unit) -> Found {
             Err(Unresolved::Checking | Unresolved::Named(..)) => {}
         }
     }
-    Found { unresolved, taken: common(ctx, unit, resolved) }
+    CachedTarget { unresolved, taken: common(ctx, unit, resolved) }
 }
 
 /// The snapshot of the declarations that share a connection, which are all of them unless provider objects were removed
 /// by force.
-fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Resolved)>) -> Option<Taken> {
+fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Resolved)>) -> Option<ConnectedSnapshot> {
     // A project belongs to one organization, whether or not an object names it. One that names a wrong organization does
     // not hinder the others.
     let rank = |(_, found): &&(Arc<ProjectMembership>, Resolved)| (found.retired, found.evidence() == Evidence::Unable);
@@ -98,8 +96,8 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
             is_gone: retired,
             leaving,
             cluster: match named {
-                Named::OfNamespace(_) => None,
-                Named::OfCluster(provider) => Some(provider),
+                NamedProvider::OfNamespace(_) => None,
+                NamedProvider::OfCluster(provider) => Some(provider),
             },
             is_ourselves,
             resync: connection.resync,
@@ -114,7 +112,7 @@ fn common(ctx: &Context, unit: &Unit, resolved: Vec<(Arc<ProjectMembership>, Res
     };
     let Snapshot { target, .. } = &snapshot;
     let roster = connection.rosters.of(&target.project, target.subject_kind);
-    Some(Taken { snapshot, connection, roster, lead })
+    Some(ConnectedSnapshot { snapshot, connection, roster, lead })
 }
 
 /// One declaration, with what is known of it besides the object.

@@ -17,9 +17,9 @@ use kube::{Resource, ResourceExt};
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::state::tombstones::{Hold, MARK, State, as_kept, left_at, name_of};
+use super::state::tombstones::{FinalizerState, MARK, TombstoneState, as_kept, left_at, name_of};
 use super::{in_use, reporting, write};
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::{ManagedRole, ProviderKind};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership};
 use crate::core::snapshot::is_finalized;
@@ -34,24 +34,24 @@ const LONGEST_WRITE: Duration = Duration::from_secs(35);
 ///
 /// Before this replica begins to act, it only records which objects have the finalizer, because the replica that led
 /// until then removed finalizers as well.
-pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
+pub fn on_event(ctx: &Context, event: &Event<ProjectMembership>) {
     let acts = ctx.begun.is_ready();
     let mut state = ctx.tombstones.lock();
     match event {
         Event::Apply(object) | Event::InitApply(object) => {
-            ctx.written.saw(object, !acts);
+            ctx.written.observe(object, !acts);
             let uid = object.uid().unwrap_or_default();
             if is_finalized(object) {
-                state.holds.entry(uid).or_insert(Hold::Ours);
+                state.holds.entry(uid).or_insert(FinalizerState::Ours);
             } else if object.metadata.deletion_timestamp.is_some() && state.misses(&uid) && acts {
                 // Finalizers of other controllers keep the object for now.
-                state.holds.insert(uid, Hold::Released);
+                state.holds.insert(uid, FinalizerState::Released);
                 found(&mut state, ctx, Arc::new(object.clone()));
             }
         }
         Event::Delete(object) => {
             let held = state.holds.remove(&object.uid().unwrap_or_default());
-            if held == Some(Hold::Ours) && acts {
+            if held == Some(FinalizerState::Ours) && acts {
                 found(&mut state, ctx, Arc::new(object.clone()));
             }
         }
@@ -78,12 +78,12 @@ pub fn saw(ctx: &Context, event: &Event<ProjectMembership>) {
     }
 }
 
-fn found(state: &mut State, ctx: &Context, object: Arc<ProjectMembership>) {
+fn found(state: &mut TombstoneState, ctx: &Context, object: Arc<ProjectMembership>) {
     keep(state, ctx, &object, as_kept(&object, ctx.now()));
     state.waiting.push(object);
 }
 
-fn keep(state: &mut State, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
+fn keep(state: &mut TombstoneState, ctx: &Context, object: &ProjectMembership, mut kept: ProjectMembership) {
     if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
         && let Some(status) = &mut kept.status
     {
@@ -123,15 +123,15 @@ pub async fn put_back(
     let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
     match in_use::hold(ctx, object, provider, None).await {
         // The finalizer is also added if the provider object is gone.
-        Err(in_use::Refused::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
-        Err(in_use::Refused::Kubernetes(error)) => Err(error),
+        Err(in_use::FinalizeError::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
+        Err(in_use::FinalizeError::Kubernetes(error)) => Err(error),
         Ok(held) => Ok(held),
     }
 }
 
 fn tell(ctx: &Context, object: &ProjectMembership, message: &str) {
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
-    ctx.events.tell(object, Happening::Failed, &[message.to_owned()], None);
+    ctx.events.tell(object, EventKind::Failed, &[message.to_owned()], None);
 }
 
 /// Processes tombstones until nothing of them is left to revoke, or until `stopped` completes: then the passes in
@@ -185,7 +185,7 @@ async fn to_its_end(ctx: &Arc<Context>, object: Arc<ProjectMembership>, stopped:
         }
     }
     // From now on it is a declaration of its target.
-    ctx.targets.saw(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
+    ctx.targets.enter(&object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Revoke));
     ctx.wake(&reference);
 }
 

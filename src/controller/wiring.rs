@@ -26,11 +26,11 @@ use tower::filter::FilterLayer;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::{Kind, ProviderObject, Providers};
+use super::provider_object::{ProviderObject, Providers, ProvidersOfKind};
 use super::providers::Checker;
 use super::queue::{Delay, Queue};
 use super::state::in_use::InUse;
-use super::state::namespaces::Namespaces;
+use super::state::namespaces::NamespaceLabels;
 use super::state::outage::{self, Outage};
 use super::state::own_writes::OwnWrites;
 use super::state::reports::Reports;
@@ -56,7 +56,7 @@ const CLOCK_JUMP: Duration = Duration::from_secs(1);
 const LABELS: Duration = Duration::from_secs(10);
 
 /// What the controller needs from its caller.
-pub struct Outside {
+pub struct Dependencies {
     /// The client of the API server. It must send nothing but GET while this process does not lead: see
     /// [`while_leading`].
     pub client: Client,
@@ -72,7 +72,6 @@ pub struct Outside {
     pub delay: Delay<Arc<Unit>>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The wall clock.
     pub clock: Clock,
@@ -90,9 +89,9 @@ pub struct Wiring {
     pub cluster_providers: Feed<ClusterMembershipProvider>,
     /// The background tasks: among others they let the passes begin when this process leads, and watch the clock. It
     /// never ends.
-    pub aside: BoxFuture<'static, ()>,
+    pub background: BoxFuture<'static, ()>,
     /// The task that sends the events. It ends when `ctx` is dropped and all events are sent.
-    pub telling: BoxFuture<'static, ()>,
+    pub event_task: BoxFuture<'static, ()>,
 }
 
 /// The sources of passes over the objects of one kind.
@@ -106,17 +105,17 @@ pub struct Feed<K: Resource<DynamicType = ()> + 'static> {
 }
 
 /// Builds a controller. Nothing happens until its parts are polled.
-pub fn wire(outside: Outside) -> Wiring {
-    let Outside { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
+pub fn wire(outside: Dependencies) -> Wiring {
+    let Dependencies { client, http, cluster_http, tokens, namespaces: watched, delay, leadership, metrics, clock } =
         outside;
     let outage = Arc::new(Outage::default());
     let probing = apis_of(&client, &watched).into_iter().next();
     let client = outage::client(client, outage.clone());
-    let (events, telling) = Events::new(client.clone(), metrics.clone(), outage.available());
+    let (events, event_task) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, of_namespaces_source) = source();
     let (of_cluster, of_cluster_source) = source();
-    let (namespaces, namespaces_writer) = Namespaces::new();
+    let (namespaces, namespaces_writer) = NamespaceLabels::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
         memberships: memberships.clone(),
@@ -172,21 +171,21 @@ pub fn wire(outside: Outside) -> Wiring {
     let garbage = garbage::collect_regularly(checker.clone());
     // One API is probed: that of all namespaces, or that of the first watched namespace.
     let probe = probing.map_or_else(|| future::pending().boxed(), |api| probe::probe(ctx.clone(), api).boxed());
-    let aside = async {
+    let background = async {
         tokio::join!(changes, ready, clock, labels, counts, probe, garbage);
     };
     Wiring {
         providers: of_namespaces_source.watched(apis_of(&client, &watched), &checker, leads(&leadership)),
         cluster_providers: of_cluster_source.watched(of_cluster, &checker, leads(&leadership)),
-        aside: aside.boxed(),
-        telling: telling.boxed(),
+        background: background.boxed(),
+        event_task: event_task.boxed(),
         ctx,
         checker,
     }
 }
 
 /// What fills the cache of one kind of provider objects and tracks its state.
-struct Source<K: ProviderObject> {
+struct CacheSource<K: ProviderObject> {
     store: Store<K>,
     writer: Writer<K>,
     woken: mpsc::UnboundedReceiver<ObjectRef<K>>,
@@ -194,15 +193,16 @@ struct Source<K: ProviderObject> {
     listed: signal::Sender<bool>,
 }
 
-fn source<K: ProviderObject>() -> (Kind<K>, Source<K>) {
+fn source<K: ProviderObject>() -> (ProvidersOfKind<K>, CacheSource<K>) {
     let (store, writer) = reflector::store();
     let (wake, woken) = mpsc::unbounded_channel();
     let (not_served, listed) = (signal::Sender::new(false), signal::Sender::new(false));
-    let kind = Kind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
-    (kind, Source { store, writer, woken, not_served, listed })
+    let kind =
+        ProvidersOfKind { store: store.clone(), wake, not_served: not_served.subscribe(), listed: listed.subscribe() };
+    (kind, CacheSource { store, writer, woken, not_served, listed })
 }
 
-impl<K: ProviderObject> Source<K> {
+impl<K: ProviderObject> CacheSource<K> {
     fn watched(
         self,
         apis: Vec<Api<Stored<K>>>,
@@ -213,11 +213,11 @@ impl<K: ProviderObject> Source<K> {
         // A kind that is not watched is treated as not served.
         not_served.send_replace(apis.is_empty());
         let ctx = checker.ctx.clone();
-        let saw = {
+        let on_event = {
             let checker = checker.clone();
             move |event: &Event<K>| provider_event(&checker, event)
         };
-        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, saw, leads, listed);
+        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, on_event, leads, listed);
         Feed { changes: by_others(changes, ctx).boxed(), store, woken }
     }
 }
@@ -305,7 +305,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
     if let Event::Init = event {
         ctx.listing.store(true, Ordering::Release);
     }
-    tombstones::saw(ctx, event);
+    tombstones::on_event(ctx, event);
     if let Event::InitDone = event {
         ctx.listing.store(false, Ordering::Release);
     }
@@ -326,7 +326,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::Init | Event::InitApply(_) => {}
     }
     let due = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.targets.saw(object),
+        Event::Apply(object) | Event::InitApply(object) => ctx.targets.enter(object),
         Event::Delete(object) => {
             if let Some(uid) = &object.metadata.uid {
                 ctx.written.forget(uid);

@@ -12,14 +12,14 @@ use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::provider_object::ProviderObject;
-use super::state::outage::Concern;
+use super::state::outage::FaultScope;
 use super::state::tombstones;
 use super::stored::Stored;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::provider::Limits;
 use crate::api::{FINALIZER, PENDING_GRANTS, ProjectMembership};
 use crate::provider::Urgency;
-use crate::provider::quota::{EndpointQuota, Kind, Quota};
+use crate::provider::quota::{EndpointQuota, Quota, RequestKind};
 
 /// The field manager of all writes.
 pub const MANAGER: &str = "membership-operator";
@@ -47,7 +47,7 @@ pub async fn status(
     status: &ProjectMembershipStatus,
 ) -> Result<Arc<ProjectMembership>, kube::Error> {
     if let Some(tombstone) = ctx.tombstones.set_status(object, status) {
-        ctx.targets.saw(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+        ctx.targets.enter(&tombstone).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
         return Ok(tombstone);
     }
     if object.status.as_ref() == Some(status) && PendingGrants::unobserved(object).is_none() {
@@ -151,7 +151,7 @@ where
 {
     let uid = object.uid().unwrap_or_default();
     let namespace = object.namespace().unwrap_or_default();
-    let _turn = ctx.turns.permit(Kind::Write, Urgency::Grant, &namespace).await;
+    let _turn = ctx.turns.permit(RequestKind::Write, Urgency::Grant, &namespace).await;
     ctx.written.begins(&uid);
     // On the heap: thousands of writes may wait for their turn.
     let answer = Box::pin(write()).await.and_then(Stored::answered);
@@ -179,7 +179,7 @@ pub async fn own_provider<K: ProviderObject, T: ResourceExt>(
 
 /// Whether the write failed because another writer was first.
 pub fn is_conflict(error: &kube::Error) -> bool {
-    Concern::of(error) == Concern::Conflict
+    FaultScope::of(error) == FaultScope::Conflict
 }
 
 /// The API with which an object is written and read.

@@ -8,7 +8,7 @@ use super::places::MOST_DECLARATIONS;
 use super::snapshot::{Snapshot, is_finalized, is_status_lost};
 use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleGrant, RoleState};
 use crate::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, ProjectMembership, Reason, RoleManagement};
-use crate::core::grants::{self, Grant, Past, Starts};
+use crate::core::grants::{self, Grant, RecordHistory, Starts};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
 use crate::core::plan;
@@ -21,15 +21,14 @@ use crate::core::status::term_of;
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// One for each declaration of the snapshot, in the same order.
-    pub readings: Vec<Reading>,
+    pub evaluations: Vec<DeclarationEvaluation>,
     /// Unmanaged roles that no declaration which removes something may take, not even when the whole member is removed.
     pub spared: BTreeSet<String>,
 }
 
 /// An object as a layer, with what is needed to write its status.
 #[derive(Clone, Debug)]
-pub struct Reading {
-    /// The layer.
+pub struct DeclarationEvaluation {
     pub layer: Layer,
     /// The spec's roles, if the spec was admitted.
     pub admitted: Option<Admitted>,
@@ -44,7 +43,7 @@ pub struct Reading {
     pub renames: Renames,
 }
 
-impl Reading {
+impl DeclarationEvaluation {
     /// Whether the object has recorded nothing.
     pub fn holds_nothing(&self) -> bool {
         self.layer.managed.is_empty() && self.layer.carried.is_empty()
@@ -66,7 +65,7 @@ impl Reading {
 
 /// The inputs, besides the object itself, from which it is evaluated.
 #[derive(Clone, Copy, Debug)]
-pub struct Beside<'a> {
+pub struct EvaluationInputs<'a> {
     /// The provider's capabilities.
     pub capabilities: Capabilities,
     /// The member as the provider shows it.
@@ -99,14 +98,14 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
     let mut recorders: HashMap<&str, usize> = HashMap::new();
     recorded.iter().flatten().for_each(|role| *recorders.entry(role).or_default() += 1);
     let shown = || observed.into_iter().flat_map(|member| &member.entries).map(|entry| &entry.role);
-    let mut readings = Vec::with_capacity(declarations.len());
+    let mut evaluations = Vec::with_capacity(declarations.len());
     for (declaration, own) in declarations.iter().zip(&recorded) {
         let by_others =
             |role: &&String| recorders.get(role.as_str()).is_some_and(|all| *all > usize::from(own.contains(*role)));
         let others: BTreeSet<String> = shown().filter(by_others).cloned().collect();
         let governed = snapshot.governed(declaration);
         let takes_no_new = provider.leaving.as_ref().filter(|_| !declaration.is_finalized());
-        let beside = Beside {
+        let inputs = EvaluationInputs {
             capabilities: provider.capabilities,
             observed,
             record: &declaration.record,
@@ -117,55 +116,55 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
             governed,
             now: *now,
         };
-        let mut reading = read(&declaration.object, &beside);
+        let mut evaluated = evaluate_one(&declaration.object, &inputs);
         if let (Some(governed), Some(trusted)) = (governed, &declaration.trusted) {
             // A user who can forge a record must not be able to remove roles that no rule gives them.
-            let Reading { layer, renames, .. } = &mut reading;
+            let DeclarationEvaluation { layer, renames, .. } = &mut evaluated;
             let written = |role: &str| trusted.contains(renames.recorded_as(role));
             layer.managed.retain(|role, _| governed.may_take(role).is_ok() || written(role));
         }
-        readings.push(reading);
+        evaluations.push(evaluated);
     }
     for (index, declaration) in declarations.iter().enumerate() {
-        refuse_adoption(&declaration.object, index, &mut readings, observed, *now);
+        refuse_adoption(&declaration.object, index, &mut evaluations, observed, *now);
     }
-    let foreign = foreign(&readings, provider.capabilities, observed, *now);
-    for (reading, declaration) in readings.iter_mut().zip(declarations) {
-        refuse_taking(reading, snapshot.governed(declaration), &foreign);
-        if reading.layer.phase == Phase::Holds {
-            bring_ends_forward(&mut reading.layer.managed, &reading.renames, &declaration.object, *now);
+    let unmanaged = unmanaged(&evaluations, provider.capabilities, observed, *now);
+    for (evaluated, declaration) in evaluations.iter_mut().zip(declarations) {
+        refuse_taking(evaluated, snapshot.governed(declaration), &unmanaged);
+        if evaluated.layer.phase == Phase::Holds {
+            bring_ends_forward(&mut evaluated.layer.managed, &evaluated.renames, &declaration.object, *now);
         }
     }
-    let spared = spared(snapshot, &readings, foreign);
-    Evaluation { readings, spared }
+    let spared = spared(snapshot, &evaluations, unmanaged);
+    Evaluation { evaluations, spared }
 }
 
 /// The unmanaged roles that none of the declarations which remove a role may take.
-fn spared(snapshot: &Snapshot, readings: &[Reading], foreign: BTreeSet<String>) -> BTreeSet<String> {
+fn spared(snapshot: &Snapshot, evaluations: &[DeclarationEvaluation], unmanaged: BTreeSet<String>) -> BTreeSet<String> {
     let removes = |layer: &Layer| layer.managed.keys().any(|role| !layer.keeps(role, snapshot.now));
-    let removing: Vec<Governed<'_>> = (snapshot.declarations.iter().zip(readings))
-        .filter(|(_, reading)| removes(&reading.layer))
+    let removing: Vec<Governed<'_>> = (snapshot.declarations.iter().zip(evaluations))
+        .filter(|(_, evaluated)| removes(&evaluated.layer))
         .filter_map(|(declaration, _)| snapshot.governed(declaration))
         .collect();
     let is_governed = snapshot.provider.cluster.is_some();
     let may_be_taken = |role: &String| !is_governed || removing.iter().any(|governed| governed.may_take(role).is_ok());
-    foreign.into_iter().filter(|role| !may_be_taken(role)).collect()
+    unmanaged.into_iter().filter(|role| !may_be_taken(role)).collect()
 }
 
 /// Evaluates one object.
-pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
+pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -> DeclarationEvaluation {
     let none = ProjectMembershipStatus::default();
     let status = object.status.as_ref().unwrap_or(&none);
-    let (mut managed, renames) = recognised(object, beside.record, beside.observed);
+    let (mut managed, renames) = recognised(object, inputs.record, inputs.observed);
     let admission = policy::admit(&object.spec);
     let deleting = object.metadata.deletion_timestamp.is_some();
     let asked_for = admission.as_ref().map_or_else(
         |_| Vec::new(),
-        |admitted| grants::evaluate(admitted, &starts(object, status, &managed, beside), beside.now),
+        |admitted| grants::evaluate(admitted, &starts(object, status, &managed, inputs), inputs.now),
     );
-    let checked = Checked { object, admission: &admission, grants: &asked_for, beside };
+    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, inputs };
     // An object may not see the state of roles that it could not be granted.
-    let compares = !deleting && is_looking_on(object) && refused(&checked).is_none();
+    let compares = !deleting && only_observes(object) && refused(&checked).is_none();
     let inactive = if deleting { None } else { inactive(&checked) };
     let phase = match (deleting, &inactive) {
         (true, _) => Phase::Leaves,
@@ -176,10 +175,10 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
     let mut grants = if phase == Phase::Counts { asked_for } else { Vec::new() };
     renames.follow(&mut grants, &managed);
     if deleting {
-        bring_ends_forward(&mut managed, &renames, object, beside.now);
-        add_unrecorded(object, status, admitted.as_ref(), beside.governed, &mut managed);
+        bring_ends_forward(&mut managed, &renames, object, inputs.now);
+        add_unrecorded(object, status, admitted.as_ref(), inputs.governed, &mut managed);
         if object.spec.deletion_policy == DeletionPolicy::Orphan {
-            managed.retain(|_, term| *term != Term::Permanent && !beside.capabilities.enforces_expiry);
+            managed.retain(|_, term| *term != Term::Permanent && !inputs.capabilities.enforces_expiry);
         }
     }
     let layer = Layer {
@@ -188,9 +187,9 @@ pub fn read(object: &ProjectMembership, beside: &Beside<'_>) -> Reading {
         exclusive: object.spec.role_management == RoleManagement::Exclusive,
         grants,
         managed,
-        carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(beside, entry)).collect(),
+        carried: status.carried_roles.iter().map(carried).filter(|entry| may_restore(inputs, entry)).collect(),
     };
-    Reading { layer, admitted, inactive, refused_by_observation: false, compares, renames }
+    DeclarationEvaluation { layer, admitted, inactive, refused_by_observation: false, compares, renames }
 }
 
 /// Applies the ends that a spec which is not admitted brings forward to the roles that its object has recorded.
@@ -234,26 +233,26 @@ pub fn recognised(
 }
 
 /// What a check looks at.
-struct Checked<'a> {
+struct CheckInputs<'a> {
     object: &'a ProjectMembership,
     admission: &'a Result<Admitted, Refusal>,
     grants: &'a [Grant],
-    beside: &'a Beside<'a>,
+    inputs: &'a EvaluationInputs<'a>,
 }
 
 /// Why an object may not be carried out; `None`: this check has no objection.
-type Check = fn(&Checked<'_>) -> Option<Refusal>;
+type Check = fn(&CheckInputs<'_>) -> Option<Refusal>;
 
 /// Why a declaration cannot be carried out, in the order in which it is checked. What depends on the observation is
 /// checked afterwards: [`refuse_adoption`] and [`refuse_taking`].
 const CHECKS: [Check; 4] = [provider_is_ready, is_valid, is_not_the_operator, is_allowed];
 
-fn refused(checked: &Checked<'_>) -> Option<Refusal> {
+fn refused(checked: &CheckInputs<'_>) -> Option<Refusal> {
     CHECKS.iter().find_map(|check| check(checked))
 }
 
 /// Why the grants of an object that isn't being deleted don't count.
-fn inactive(checked: &Checked<'_>) -> Option<Refusal> {
+fn inactive(checked: &CheckInputs<'_>) -> Option<Refusal> {
     suspended(checked.object)
         .or_else(|| refused(checked))
         .or_else(|| is_enforced(checked))
@@ -264,36 +263,36 @@ fn refusal(reason: Reason, message: &str) -> Option<Refusal> {
     Some(Refusal { reason, message: message.to_owned() })
 }
 
-fn provider_is_ready(checked: &Checked<'_>) -> Option<Refusal> {
-    checked.beside.unready.cloned()
+fn provider_is_ready(checked: &CheckInputs<'_>) -> Option<Refusal> {
+    checked.inputs.unready.cloned()
 }
 
-fn is_valid(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
     checked.admission.as_ref().err().cloned()
 }
 
-fn is_not_the_operator(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_not_the_operator(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
-    if checked.beside.ourselves { refusal(Reason::NotAllowed, message) } else { None }
+    if checked.inputs.ourselves { refusal(Reason::NotAllowed, message) } else { None }
 }
 
-fn is_allowed(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let admitted = checked.admission.as_ref().ok()?;
-    checked.beside.governed?.may_grant(admitted, checked.grants).err()
+    checked.inputs.governed?.may_grant(admitted, checked.grants).err()
 }
 
-fn is_enforced(checked: &Checked<'_>) -> Option<Refusal> {
+fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let observes = checked.object.spec.management_policy == ManagementPolicy::Observe;
     let message = "managementPolicy is Observe: differences are shown, nothing is written";
     if observes { refusal(Reason::Observed, message) } else { None }
 }
 
-fn takes_precedence(checked: &Checked<'_>) -> Option<Refusal> {
+fn takes_precedence(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
-    if checked.beside.shadowed { refusal(Reason::Conflict, message) } else { None }
+    if checked.inputs.shadowed { refusal(Reason::Conflict, message) } else { None }
 }
 
-fn is_looking_on(object: &ProjectMembership) -> bool {
+fn only_observes(object: &ProjectMembership) -> bool {
     object.spec.suspend || object.spec.management_policy == ManagementPolicy::Observe
 }
 
@@ -318,15 +317,15 @@ pub fn beyond_the_bound() -> Refusal {
 pub fn refuse_adoption(
     object: &ProjectMembership,
     index: usize,
-    readings: &mut [Reading],
+    evaluations: &mut [DeclarationEvaluation],
     observed: Option<&Member>,
     now: Timestamp,
 ) {
     if object.spec.adoption_policy != AdoptionPolicy::Refuse {
         return;
     }
-    let layers: Vec<Layer> = readings.iter().map(|reading| reading.layer.clone()).collect();
-    let (Some(reading), Some(layer)) = (readings.get_mut(index), layers.get(index)) else {
+    let layers: Vec<Layer> = evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
+    let (Some(evaluated), Some(layer)) = (evaluations.get_mut(index), layers.get(index)) else {
         return;
     };
     if layer.phase != Phase::Counts {
@@ -336,9 +335,9 @@ pub fn refuse_adoption(
     if before.is_empty() {
         return;
     }
-    reading.layer.phase = Phase::Holds;
-    reading.layer.grants.clear();
-    reading.inactive = Some(Refusal {
+    evaluated.layer.phase = Phase::Holds;
+    evaluated.layer.grants.clear();
+    evaluated.inactive = Some(Refusal {
         reason: Reason::AlreadyExists,
         message: format!(
             "{} was there before this object, and adoptionPolicy is Refuse: remove it at the provider, or set adoptionPolicy: Adopt",
@@ -349,13 +348,13 @@ pub fn refuse_adoption(
 
 /// The unmanaged roles in force: no declaration has recorded them, so that removing one takes away a grant that the
 /// operator didn't make. The role that gives no access isn't included.
-pub fn foreign(
-    readings: &[Reading],
+pub fn unmanaged(
+    evaluations: &[DeclarationEvaluation],
     capabilities: Capabilities,
     observed: Option<&Member>,
     now: Timestamp,
 ) -> BTreeSet<String> {
-    let ours = |role: &String| readings.iter().any(|reading| reading.layer.managed.contains_key(role));
+    let ours = |role: &String| evaluations.iter().any(|evaluated| evaluated.layer.managed.contains_key(role));
     let entries = observed.into_iter().flat_map(|member| &member.entries);
     let in_force = entries.filter(|entry| !entry.term.ended(now)).map(|entry| &entry.role);
     in_force.filter(|role| !ours(role) && Some(role.as_str()) != capabilities.empty_role).cloned().collect()
@@ -363,17 +362,21 @@ pub fn foreign(
 
 /// Refuses an Exclusive object that would remove an unmanaged role which no rule lets its namespace remove. A role that
 /// the object declares itself is permitted.
-pub fn refuse_taking(reading: &mut Reading, governed: Option<Governed<'_>>, foreign: &BTreeSet<String>) {
-    let (Some(governed), Phase::Counts, true) = (governed, reading.layer.phase, reading.layer.exclusive) else {
+pub fn refuse_taking(
+    evaluated: &mut DeclarationEvaluation,
+    governed: Option<Governed<'_>>,
+    unmanaged: &BTreeSet<String>,
+) {
+    let (Some(governed), Phase::Counts, true) = (governed, evaluated.layer.phase, evaluated.layer.exclusive) else {
         return;
     };
-    let declared = |role: &String| reading.layer.grants.iter().any(|grant| grant.role == *role);
-    let refused = foreign.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
+    let declared = |role: &String| evaluated.layer.grants.iter().any(|grant| grant.role == *role);
+    let refused = unmanaged.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
     if let Some(refusal) = refused {
-        reading.layer.phase = Phase::Holds;
-        reading.layer.grants.clear();
-        reading.inactive = Some(refusal);
-        reading.refused_by_observation = true;
+        evaluated.layer.phase = Phase::Holds;
+        evaluated.layer.grants.clear();
+        evaluated.inactive = Some(refusal);
+        evaluated.refused_by_observation = true;
     }
 }
 
@@ -382,14 +385,14 @@ fn starts(
     object: &ProjectMembership,
     status: &ProjectMembershipStatus,
     managed: &BTreeMap<String, Term>,
-    beside: &Beside<'_>,
+    inputs: &EvaluationInputs<'_>,
 ) -> Starts {
     // The finalizer is added before the first write to the provider: an object without it never granted anything,
     // however long it has waited.
     let past = match (is_finalized(object), is_status_lost(object)) {
-        (false, _) => Past::New,
-        (true, true) => Past::Lost,
-        (true, false) => Past::Recorded,
+        (false, _) => RecordHistory::New,
+        (true, true) => RecordHistory::Lost,
+        (true, false) => RecordHistory::Recorded,
     };
     let of_roles = status.roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
@@ -402,9 +405,9 @@ fn starts(
     for (role, start) in of_roles.chain(of_managed).chain(of_renamed) {
         recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
     }
-    let entries = beside.observed.map_or(&[][..], |member| &member.entries);
-    let foreign = entries.iter().filter(|entry| !beside.others.contains(&entry.role));
-    let provider = foreign.filter_map(|entry| match entry.term {
+    let entries = inputs.observed.map_or(&[][..], |member| &member.entries);
+    let unmanaged = entries.iter().filter(|entry| !inputs.others.contains(&entry.role));
+    let provider = unmanaged.filter_map(|entry| match entry.term {
         Term::Permanent => None,
         Term::Temporary(window) => Some((entry.role.clone(), window)),
     });
@@ -429,7 +432,7 @@ fn add_unrecorded(
     let on_its_word =
         spec.role_management == RoleManagement::Exclusive && spec.adoption_policy == AdoptionPolicy::Adopt;
     // That version added the finalizer only when it was about to grant.
-    let never_acted = is_looking_on(object) && status.observed_generation != -1;
+    let never_acted = only_observes(object) && status.observed_generation != -1;
     let is_covered = PendingGrants::of(object).is_some() || status.observed_generation >= generation - 1;
     if !on_its_word || never_acted || is_covered || !is_finalized(object) {
         return;
@@ -448,8 +451,8 @@ pub fn managed(roles: &[ManagedRole]) -> BTreeMap<String, Term> {
 /// Whether an unmanaged role that a repair removed temporarily may be restored because a status records it. Under allow
 /// rules, a status alone is not enough for a role that could never be granted to the namespace: otherwise a user who
 /// forges the status would receive that role.
-fn may_restore(beside: &Beside<'_>, entry: &Entry) -> bool {
-    beside.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
+fn may_restore(inputs: &EvaluationInputs<'_>, entry: &Entry) -> bool {
+    inputs.governed.is_none_or(|governed| governed.may_restore(&entry.role, entry.term))
 }
 
 fn carried(role: &CarriedRole) -> Entry {

@@ -125,7 +125,6 @@ pub struct Project {
 /// One subject in one project. With the provider object through which it is managed, it is the unit of work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Target {
-    /// The project.
     pub project: Project,
     /// The subject's kind.
     pub subject_kind: SubjectKind,

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
+use crate::core::layers::Layer;
 use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
 use crate::core::record::{NewRole, Record};
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
-use crate::core::step::{Kind, Outcome, unconfirmed};
+use crate::core::step::{PassEnd, PassOutcome, unconfirmed};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
 /// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
@@ -26,14 +27,18 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two lists that are to show a write.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long a write without a response may still be carried out: proxies keep a request that they cannot deliver for up
+/// to a minute.
+pub const UNDER_WAY: Duration = Duration::from_secs(60);
+
 /// The uids and generations of the objects on whose behalf something was requested.
-pub type AskedBy = BTreeSet<(String, i64)>;
+pub type Requesters = BTreeSet<(String, i64)>;
 
 /// What is remembered of a target.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// Roles that do not exist according to the provider.
-    pub refused: BTreeMap<String, Refused>,
+    pub refused: BTreeMap<String, RefusedRole>,
     /// Recorded grants that the provider has not accepted yet, by uid and role. If it refuses such a role, the record of
     /// it does not count.
     pub tentative: BTreeSet<(String, String)>,
@@ -48,11 +53,16 @@ pub struct Memory {
     /// A list that began no earlier than this is required: it was requested and failed, or a role may have been renamed.
     pub required: Option<Instant>,
     /// The change that the provider refused permanently: the next pass does not repeat the request.
-    pub stalled: Option<Stalled>,
+    pub stalled: Option<StalledChange>,
     /// How many writes in a row were undone before they were confirmed.
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
     pub repairs: Repairs,
+    /// The roles of writes that had no response. Each write may still be carried out until the instant, so that the record
+    /// of its roles stays until a list that began later does not show them.
+    pub under_way: BTreeMap<String, Instant>,
+    /// There was a pass over the target before.
+    pub is_known: bool,
     /// What has happened since the last report.
     pub attempt: Attempt,
 }
@@ -73,7 +83,7 @@ pub struct Attempt {
     /// The grants could not be recorded.
     pub unrecorded: bool,
     /// The write that was answered and is not confirmed yet.
-    pub sent: Option<Sent>,
+    pub sent: Option<SentWrite>,
     /// A change that was refused because the member differs from the one in the list.
     pub missed: Option<Change>,
     /// In how many rounds another writer changed the member before a write was confirmed.
@@ -88,20 +98,20 @@ pub struct Attempt {
 
 /// A role that does not exist according to the provider.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusedRole {
     /// The provider's message, for the condition.
     pub message: String,
     /// When the provider refused it.
     pub at: Instant,
     /// On whose behalf the provider was asked.
-    pub asked_by: AskedBy,
+    pub requested_by: Requesters,
 }
 
 /// A change that the provider refused permanently.
 #[derive(Clone, Debug)]
-pub struct Stalled {
+pub struct StalledChange {
     /// The objects that requested it: a changed spec requests it again.
-    pub asked_by: AskedBy,
+    pub requested_by: Requesters,
     /// The change that was requested.
     pub change: Change,
     /// The refusal.
@@ -122,7 +132,7 @@ pub struct RefusedChange {
     /// The refusal.
     pub error: Error,
     /// On whose behalf it was requested.
-    pub asked_by: AskedBy,
+    pub requested_by: Requesters,
     /// When it was refused: the change that is sent instead relies on a later list.
     pub at: Instant,
     /// How many of the fallbacks were tried.
@@ -133,7 +143,7 @@ pub struct RefusedChange {
 
 /// Why a list is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
+pub enum ListReason {
     /// The last one is too old, or there is none.
     Age,
     /// A declaration is new: it is decided on a list that began after it was received.
@@ -148,7 +158,7 @@ pub enum Need {
 
 /// What a write is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum WritePurpose {
     /// It removes the difference between the declarations and the provider. `through_another`: the provider's list
     /// differs from the state on which it decides, so that the change is made through another one.
     Plan {
@@ -168,11 +178,10 @@ pub enum Purpose {
 
 /// A write that is about to be sent.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Apply {
-    /// The change.
+pub struct PlannedWrite {
     pub change: Change,
     /// What it is for.
-    pub purpose: Purpose,
+    pub purpose: WritePurpose,
     /// How urgent it is.
     pub urgency: Urgency,
     /// The member before the write.
@@ -182,34 +191,33 @@ pub struct Apply {
     /// A declaration has recorded a role with its id.
     pub knows_ids: bool,
     /// What to report when it is confirmed.
-    pub effects: Effects,
+    pub effects: WriteEffects,
     /// The drift that it repairs, if it does nothing else.
     pub repairs: Option<Vec<Drift>>,
     /// On whose behalf it is sent.
-    pub asked_by: AskedBy,
+    pub requested_by: Requesters,
 }
 
-impl Apply {
+impl PlannedWrite {
     /// Whether it repeats a write, or makes it in another way, because the provider's list does not show it.
     pub fn is_repair(&self) -> bool {
-        matches!(self.purpose, Purpose::Repair | Purpose::Plan { through_another: true })
+        matches!(self.purpose, WritePurpose::Repair | WritePurpose::Plan { through_another: true })
     }
 }
 
 /// What a confirmed write means for the declarations of its target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effects {
+pub struct WriteEffects {
     /// The events: the uid of the object, the kind of event, and the roles.
-    pub events: Vec<(String, Happening, Vec<String>)>,
+    pub events: Vec<(String, EventKind, Vec<String>)>,
     /// When the grants that it ended should have ended.
     pub ends: Vec<Timestamp>,
 }
 
 /// A write that was answered and is not confirmed yet.
 #[derive(Clone, Debug)]
-pub struct Sent {
-    /// The write.
-    pub apply: Apply,
+pub struct SentWrite {
+    pub apply: PlannedWrite,
     /// The response.
     pub receipt: Receipt,
     /// When it ended, or the last repair of it.
@@ -228,9 +236,9 @@ pub struct Sent {
 
 /// A write that a list shows, with what to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Confirmed {
+pub struct ConfirmedWrite {
     /// What to report.
-    pub effects: Effects,
+    pub effects: WriteEffects,
     /// Why a membership stays without access although it was removed.
     pub kept: Option<&'static str>,
 }
@@ -240,6 +248,9 @@ impl Memory {
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
         self.attempt.began.get_or_insert(now);
+        if !std::mem::replace(&mut self.is_known, true) {
+            self.inherit(snapshot);
+        }
         let undecided =
             declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
         let mut known = std::mem::take(&mut self.undecided);
@@ -270,11 +281,11 @@ impl Memory {
     }
 
     /// Notes why a list is requested.
-    pub fn asked(&mut self, need: Need, not_before: Instant) {
+    pub fn asked(&mut self, need: ListReason, not_before: Instant) {
         match need {
-            Need::Fresh => self.attempt.planned = Some(not_before),
-            Need::Clock => self.attempt.clock_asked = Some(not_before),
-            Need::Age | Need::Decision | Need::Confirmation => {}
+            ListReason::Fresh => self.attempt.planned = Some(not_before),
+            ListReason::Clock => self.attempt.clock_asked = Some(not_before),
+            ListReason::Age | ListReason::Decision | ListReason::Confirmation => {}
         }
     }
 
@@ -312,23 +323,41 @@ impl Memory {
     }
 
     /// Ends the attempt: it is reported. Returns whether a write is left unconfirmed.
-    pub fn end(&mut self, snapshot: &Snapshot, outcome: &Outcome) -> bool {
+    pub fn end(&mut self, snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
         let attempt = std::mem::take(&mut self.attempt);
         match outcome.kind {
-            Kind::Settled => {
+            PassEnd::Settled => {
                 self.contested = 0;
                 if let Some(observation) = outcome.observation.as_ref().filter(|_| outcome.plan.drift().is_empty()) {
                     self.repairs.no_drift(observation.as_of, snapshot.interval());
                 }
             }
-            Kind::Contested => self.contested = 0,
-            Kind::NotAsked | Kind::Failed { .. } => {}
+            PassEnd::Contested => self.contested = 0,
+            PassEnd::NotAsked | PassEnd::Failed { .. } => {}
         }
-        if let Some(RefusedChange { change, error, asked_by, removed, .. }) = attempt.refusal {
+        if let Some(RefusedChange { change, error, requested_by, removed, .. }) = attempt.refusal {
             let connection = snapshot.provider.connection;
-            self.stalled = Some(Stalled { asked_by, change, error, removed, connection, at: snapshot.at });
+            self.stalled = Some(StalledChange { requested_by, change, error, removed, connection, at: snapshot.at });
         }
         attempt.sent.is_some()
+    }
+
+    /// Takes in what was recorded before the first pass: an earlier process may have requested it and not have lived to see
+    /// the response.
+    fn inherit(&mut self, snapshot: &Snapshot) {
+        for declaration in &snapshot.declarations {
+            let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
+            let unanswered = recorded.map(|managed| &managed.role).filter(|role| declaration.may_be_unanswered(role));
+            self.under_way.extend(unanswered.map(|role| (role.clone(), snapshot.at + UNDER_WAY)));
+        }
+    }
+
+    /// Until when a write may still be carried out that would grant a role which a layer has recorded and nothing keeps.
+    pub fn awaits_late_write(&self, layers: &[Layer], now: Timestamp) -> Option<Instant> {
+        let awaited = |(role, _): &(&String, &Instant)| {
+            layers.iter().any(|layer| layer.managed.contains_key(*role) && !layer.keeps(role, now))
+        };
+        self.under_way.iter().filter(awaited).map(|(_, until)| *until).max()
     }
 
     /// Takes in an observation. Returns the write that it confirms.
@@ -337,20 +366,21 @@ impl Memory {
         observation: &Observation,
         capabilities: Capabilities,
         now: Instant,
-    ) -> Option<Confirmed> {
+    ) -> Option<ConfirmedWrite> {
         // A role that is shown exists: the record of it counts, whoever granted it first.
         let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
         self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
+        self.under_way.retain(|_, until| observation.listed < *until);
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
-                let Sent { apply, receipt, .. } = self.attempt.sent.take()?;
+                let SentWrite { apply, receipt, .. } = self.attempt.sent.take()?;
                 self.carried_out(&apply, now);
-                Some(Confirmed { effects: apply.effects, kept: receipt.kept })
+                Some(ConfirmedWrite { effects: apply.effects, kept: receipt.kept })
             }
             Confirmation::Overtaken => {
                 let purpose = self.attempt.sent.take()?.apply.purpose;
-                if matches!(purpose, Purpose::Fallback { .. }) {
+                if matches!(purpose, WritePurpose::Fallback { .. }) {
                     self.removed();
                 } else {
                     self.attempt.rounds += 1;
@@ -367,8 +397,8 @@ impl Memory {
         }
     }
 
-    fn carried_out(&mut self, apply: &Apply, now: Instant) {
-        if matches!(apply.purpose, Purpose::Fallback { .. }) {
+    fn carried_out(&mut self, apply: &PlannedWrite, now: Instant) {
+        if matches!(apply.purpose, WritePurpose::Fallback { .. }) {
             self.removed();
             return;
         }
@@ -387,7 +417,7 @@ impl Memory {
     /// Takes in the response to a write. `declares`: whether a declaration declares a role.
     pub fn answered(
         &mut self,
-        apply: Apply,
+        apply: PlannedWrite,
         answer: Result<Receipt, Error>,
         declares: impl Fn(&str) -> bool,
         now: Instant,
@@ -397,20 +427,24 @@ impl Memory {
             self.tentative.retain(|(_, role)| !apply.gained.contains(role));
             self.unsent.retain(|(_, role)| !apply.gained.contains(role));
         }
-        if let (Purpose::Fallback { index }, Some(refusal)) = (apply.purpose, &mut self.attempt.refusal) {
+        if answer.as_ref().is_err_and(|error| error.effect() == Effect::Unknown) {
+            let roles = apply.change.outcome().iter().map(|entry| entry.role.clone());
+            self.under_way.extend(roles.map(|role| (role, now + UNDER_WAY)));
+        }
+        if let (WritePurpose::Fallback { index }, Some(refusal)) = (apply.purpose, &mut self.attempt.refusal) {
             refusal.tried = index + 1;
         }
         match (answer, apply.purpose) {
-            (_, Purpose::EndUnlisted) => self.attempt.ended_unlisted = true,
-            (Ok(receipt), Purpose::Repair) => {
+            (_, WritePurpose::EndUnlisted) => self.attempt.ended_unlisted = true,
+            (Ok(receipt), WritePurpose::Repair) => {
                 if let Some(sent) = &mut self.attempt.sent {
                     (sent.receipt, sent.ended, sent.look_at, sent.is_late) = (receipt, now, now, false);
                     (sent.pause, sent.repairs) = (FIRST_PAUSE, sent.repairs + 1);
                 }
             }
-            (Ok(receipt), Purpose::Plan { .. } | Purpose::Fallback { .. }) => {
+            (Ok(receipt), WritePurpose::Plan { .. } | WritePurpose::Fallback { .. }) => {
                 self.stalled = None;
-                self.attempt.sent = Some(Sent {
+                self.attempt.sent = Some(SentWrite {
                     apply,
                     receipt,
                     ended: now,
@@ -421,32 +455,32 @@ impl Memory {
                     explained: None,
                 });
             }
-            (Err(_), Purpose::Fallback { .. }) => {}
-            (Err(Error::Changed { .. }), Purpose::Plan { .. } | Purpose::Repair) => {
+            (Err(_), WritePurpose::Fallback { .. }) => {}
+            (Err(Error::Changed { .. }), WritePurpose::Plan { .. } | WritePurpose::Repair) => {
                 let sent = self.attempt.sent.take();
                 self.attempt.rounds += 1;
                 self.attempt.missed = Some(sent.map_or(apply.change, |sent| sent.apply.change));
             }
-            (Err(error), Purpose::Plan { .. }) => {
+            (Err(error), WritePurpose::Plan { .. }) => {
                 if self.learn(&apply, &error, declares, now) {
                     // The role may have been renamed since the list.
                     self.required = Some(now).filter(|_| apply.knows_ids);
                     return;
                 }
                 if error.retry() == Retry::Terminal {
-                    let Apply { change, asked_by, .. } = apply;
+                    let PlannedWrite { change, requested_by, .. } = apply;
                     self.attempt.refusal =
-                        Some(RefusedChange { change, error, asked_by, at: now, tried: 0, removed: false });
+                        Some(RefusedChange { change, error, requested_by, at: now, tried: 0, removed: false });
                 } else {
                     self.attempt.failed = Some(error);
                 }
             }
-            (Err(error), Purpose::Repair) => self.attempt.failed = Some(error),
+            (Err(error), WritePurpose::Repair) => self.attempt.failed = Some(error),
         }
     }
 
     /// Learns from a refusal which declared roles don't exist. Returns whether it is worth planning again without them.
-    fn learn(&mut self, apply: &Apply, error: &Error, declares: impl Fn(&str) -> bool, now: Instant) -> bool {
+    fn learn(&mut self, apply: &PlannedWrite, error: &Error, declares: impl Fn(&str) -> bool, now: Instant) -> bool {
         let Error::RoleNotFound { role, message } = error else {
             return false;
         };
@@ -465,10 +499,10 @@ impl Memory {
         for culprit in culprits.into_iter().filter(|role| declares(role)) {
             let refused = self.refused.entry(culprit).or_insert_with(|| {
                 learnt = true;
-                Refused { message: message.clone(), at: now, asked_by: AskedBy::new() }
+                RefusedRole { message: message.clone(), at: now, requested_by: Requesters::new() }
             });
-            learnt |= !apply.asked_by.is_subset(&refused.asked_by);
-            refused.asked_by.extend(apply.asked_by.iter().cloned());
+            learnt |= !apply.requested_by.is_subset(&refused.requested_by);
+            refused.requested_by.extend(apply.requested_by.iter().cloned());
         }
         learnt
     }

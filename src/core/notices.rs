@@ -25,12 +25,12 @@ pub struct Notices {
     /// Since when the object has been waiting, and which reasons of this wait were reported.
     waiting: Option<(Instant, BTreeSet<Reason>)>,
     /// Set if the API server failed or refused a request of the last pass.
-    fault: Option<Fault>,
+    fault: Option<FaultSeries>,
 }
 
 /// Faults of several consecutive passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Fault {
+struct FaultSeries {
     in_a_row: u32,
     /// The last fault that was logged.
     logged: Option<String>,

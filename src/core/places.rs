@@ -22,13 +22,13 @@ pub enum Claim {
 }
 
 /// The key of a declaration: namespace and name.
-pub type Key = (String, String);
+pub type DeclarationKey = (String, String);
 
 /// The declarations of one target through one provider object, by their claims and then by age.
 #[derive(Debug, Default)]
 pub struct Places {
     ranked: BTreeSet<Rank>,
-    ranks: HashMap<Key, Rank>,
+    ranks: HashMap<DeclarationKey, Rank>,
 }
 
 /// The order of declarations: by claim, then by age with the oldest first.
@@ -36,12 +36,12 @@ pub struct Places {
 struct Rank {
     claim: Claim,
     created: Timestamp,
-    key: Key,
+    key: DeclarationKey,
 }
 
 impl Places {
     /// Enters a declaration, or changes its claim.
-    pub fn put(&mut self, key: &Key, claim: Claim, created: Timestamp) {
+    pub fn put(&mut self, key: &DeclarationKey, claim: Claim, created: Timestamp) {
         let rank = Rank { claim, created, key: key.clone() };
         if let Some(before) = self.ranks.insert(key.clone(), rank.clone()) {
             self.ranked.remove(&before);
@@ -50,7 +50,7 @@ impl Places {
     }
 
     /// Removes a declaration.
-    pub fn remove(&mut self, key: &Key) {
+    pub fn remove(&mut self, key: &DeclarationKey) {
         if let Some(rank) = self.ranks.remove(key) {
             self.ranked.remove(&rank);
         }
@@ -62,7 +62,7 @@ impl Places {
     }
 
     /// The declarations that have a place: all that hold access, and up to the bound the others in their order.
-    pub fn placed(&self) -> impl Iterator<Item = &Key> {
+    pub fn placed(&self) -> impl Iterator<Item = &DeclarationKey> {
         let ranked = self.ranked.iter().enumerate();
         ranked
             .take_while(|(place, rank)| *place < MOST_DECLARATIONS || rank.claim == Claim::HoldsAccess)
@@ -70,7 +70,7 @@ impl Places {
     }
 
     /// Whether a declaration has a place.
-    pub fn has_place(&self, key: &Key) -> bool {
+    pub fn has_place(&self, key: &DeclarationKey) -> bool {
         self.ranks.len() <= MOST_DECLARATIONS || self.placed().any(|placed| placed == key)
     }
 }
@@ -79,7 +79,7 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn key(number: usize) -> Key {
+    fn key(number: usize) -> DeclarationKey {
         ("team".to_owned(), format!("object-{number:04}"))
     }
 

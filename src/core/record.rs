@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use crate::api::ProjectMembership;
 use crate::api::membership::{CarriedRole, ManagedRole, PendingGrants, TargetStatus};
 use crate::core::clocks::Agreement;
-use crate::core::evaluation::{Evaluation, Reading};
+use crate::core::evaluation::{DeclarationEvaluation, Evaluation};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Change, Entry, Member, Term};
-use crate::core::plan::{Plan, View, base_to_record};
+use crate::core::plan::{Plan, PlanInputs, base_to_record};
 use crate::core::snapshot::{Declaration, Snapshot};
 
 /// What to record of one declaration.
@@ -31,7 +31,6 @@ pub struct Record {
 /// A role that was not recorded before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRole {
-    /// The role.
     pub role: String,
     /// It is granted within a window.
     pub is_temporary: bool,
@@ -53,19 +52,20 @@ pub fn records(
     evaluation: &Evaluation,
     layers: &[Layer],
     plan: &Plan,
-    view: &View<'_>,
+    view: &PlanInputs<'_>,
 ) -> Vec<Record> {
-    let may_carry = |declaration: &Declaration, reading: &Reading, entry: &Entry| {
+    let may_carry = |declaration: &Declaration, evaluated: &DeclarationEvaluation, entry: &Entry| {
         let governed = snapshot.governed(declaration);
-        reading.layer.phase != Phase::Holds && governed.is_none_or(|rules| rules.may_restore(&entry.role, entry.term))
+        evaluated.layer.phase != Phase::Holds && governed.is_none_or(|rules| rules.may_restore(&entry.role, entry.term))
     };
-    let pairs = || snapshot.declarations.iter().zip(&evaluation.readings);
-    let mut carried = carried_by(plan, layers, view, |entry| pairs().any(|(d, reading)| may_carry(d, reading, entry)));
+    let pairs = || snapshot.declarations.iter().zip(&evaluation.evaluations);
+    let mut carried =
+        carried_by(plan, layers, view, |entry| pairs().any(|(d, evaluated)| may_carry(d, evaluated, entry)));
     let invites = matches!(plan.change(), Some(Change::Create(_)));
     let mut left: Vec<&str> = snapshot.provider.capabilities.left_by_an_invitation().filter(|_| invites).collect();
     let mut records = Vec::new();
-    for (declaration, reading) in pairs() {
-        let layer = &reading.layer;
+    for (declaration, evaluated) in pairs() {
+        let layer = &evaluated.layer;
         let counts = layer.phase == Phase::Counts;
         let mut record = if counts { layer.record_before(snapshot.now) } else { layer.managed.clone() };
         record.retain(|role, term| {
@@ -85,12 +85,12 @@ pub fn records(
         // A role that is granted again by its name may have another id by now. After a crash, the next process must not
         // take it for an unmanaged role.
         let shown = |role: &str| entries(view.observed).iter().any(|entry| entry.role == role);
-        let again = |role: &&String| reading.renames.id_of(role).is_some() && !shown(role);
+        let again = |role: &&String| evaluated.renames.id_of(role).is_some() && !shown(role);
         let again: Vec<&String> = plan.gained().iter().filter(again).collect();
         // The ids that names stand for are recorded before anything is granted to them.
         let pins = counts && !record.is_empty() && !is_pinned(declaration);
         let carries: Vec<Entry>;
-        (carries, carried) = carried.into_iter().partition(|entry| may_carry(declaration, reading, entry));
+        (carries, carried) = carried.into_iter().partition(|entry| may_carry(declaration, evaluated, entry));
         let takes = counts || snapshot.provider.leaving.is_none();
         let finalize = !record.is_empty() && !declaration.is_finalized() && takes;
         let grants = record != layer.managed;
@@ -109,7 +109,7 @@ pub fn records(
         };
         records.push(Record {
             uid: declaration.uid().to_owned(),
-            roles: reading.renames.without_ids(&again).written(&record, entries(view.observed)),
+            roles: evaluated.renames.without_ids(&again).written(&record, entries(view.observed)),
             carried_roles: match carries.is_empty() {
                 true => carried_before(declaration),
                 false => carries.iter().map(carried_role).collect(),
@@ -146,23 +146,23 @@ fn is_elsewhere(declaration: &Declaration, snapshot: &Snapshot) -> bool {
 
 /// Unmanaged entries that a repair removes temporarily and that are not recorded yet. `is_useful`: whether the record of
 /// an entry by some declaration allows to restore it; any other record would be requested again and again.
-fn carried_by(plan: &Plan, layers: &[Layer], view: &View<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+fn carried_by(plan: &Plan, layers: &[Layer], view: &PlanInputs<'_>, is_useful: impl Fn(&Entry) -> bool) -> Vec<Entry> {
     let recreates = |change: &&Change| matches!(change, Change::Recreate(_));
     let ours = |entry: &Entry| {
         layers.iter().any(|l| l.managed.contains_key(&entry.role) || l.has_in_effect(&entry.role, view.now))
     };
-    let mut foreign: Vec<Entry> = Vec::new();
+    let mut unmanaged: Vec<Entry> = Vec::new();
     for change in plan.change().into_iter().chain(plan.fallbacks()).filter(recreates) {
         for entry in change.outcome().iter().filter(|entry| !ours(entry)) {
             // In the form in which it is read from the record again: without its id.
             let entry = Entry { role_id: None, ..entry.clone() };
-            if !foreign.contains(&entry) && is_useful(&entry) {
-                foreign.push(entry);
+            if !unmanaged.contains(&entry) && is_useful(&entry) {
+                unmanaged.push(entry);
             }
         }
     }
     let written = |entry: &Entry| layers.iter().any(|layer| layer.carried.contains(entry));
-    if foreign.iter().all(written) { Vec::new() } else { foreign }
+    if unmanaged.iter().all(written) { Vec::new() } else { unmanaged }
 }
 
 fn carried_role(entry: &Entry) -> CarriedRole {
@@ -180,8 +180,8 @@ fn carried_role(entry: &Entry) -> CarriedRole {
 }
 
 /// Whether a temporary grant of a declaration is in effect and is not recorded yet.
-pub fn begins_temporary(reading: &Reading, refused: &BTreeSet<String>, snapshot: &Snapshot) -> bool {
-    let layer = &reading.layer;
+pub fn begins_temporary(evaluated: &DeclarationEvaluation, refused: &BTreeSet<String>, snapshot: &Snapshot) -> bool {
+    let layer = &evaluated.layer;
     layer.in_effect(snapshot.now).any(|grant| {
         grant.term != Term::Permanent && !layer.managed.contains_key(&grant.role) && !refused.contains(&grant.role)
     })

@@ -7,7 +7,7 @@ use super::snapshot::Declaration;
 use crate::api::Reason;
 use crate::api::membership::Drift;
 use crate::core::layers::{Layer, Phase};
-use crate::core::status::Told;
+use crate::core::status::ReadyCondition;
 
 /// After this number of repairs of the same drift in a row the target is contested.
 const CONTESTED: u32 = 3;
@@ -60,10 +60,10 @@ impl Repairs {
     }
 
     /// The report of the declarations of a contested target.
-    pub fn told(&self) -> Option<Told> {
+    pub fn ready_condition(&self) -> Option<ReadyCondition> {
         self.is_contested().then(|| {
             let message = "another writer has undone the same repair at three resyncs in a row: find out who else manages this member, for example an operator in another cluster; until then drift is repaired every 10 minutes at most, and ends and revocations are carried out at once";
-            Told::new(Reason::Contested, message)
+            ReadyCondition::new(Reason::Contested, message)
         })
     }
 }
@@ -106,7 +106,7 @@ mod tests {
         assert!(repairs.waits(&drift, now, MINUTE * 30), "a longer interval counts");
         assert!(repairs.waits(&drift, began + MINUTE * 70, MINUTE * 30));
         repairs.repaired(&other, now);
-        assert!(!repairs.is_contested() && repairs.told().is_none());
+        assert!(!repairs.is_contested() && repairs.ready_condition().is_none());
     }
 
     /// Seen failing when `no_drift` took effect at once: the list that confirms a repair, and the quiet time of the

@@ -12,7 +12,7 @@ use crate::core::clocks::Agreement;
 use crate::core::evaluation;
 use crate::core::member::{Capabilities, Member, Target, Urgency};
 use crate::core::policy::Refusal;
-use crate::core::policy::allow::{Governed, Namespace, Place};
+use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::resync::Resync;
 
 /// A target, its provider object and its declarations at one instant.
@@ -64,7 +64,6 @@ pub struct ProviderView {
 /// One ProjectMembership of the target.
 #[derive(Clone, Debug)]
 pub struct Declaration {
-    /// The object.
     pub object: Arc<ProjectMembership>,
     /// Its record of managed roles, as far as it is trusted.
     pub record: Vec<ManagedRole>,
@@ -98,7 +97,7 @@ impl Snapshot {
 
     /// The rules that apply to a declaration; `None`: its provider object has none.
     pub fn governed<'a>(&'a self, declaration: &'a Declaration) -> Option<Governed<'a>> {
-        let place = Place {
+        let place = ResolvedTarget {
             project_id: Some(&self.target.project.id),
             subject_kind: self.target.subject_kind,
             subject_id: Some(&self.target.subject_id),
@@ -177,6 +176,15 @@ impl Declaration {
     /// Whether the status is for the present spec.
     pub fn is_observed(&self) -> bool {
         self.object.status.as_ref().is_some_and(|status| status.observed_generation == self.generation())
+    }
+
+    /// Whether a write that grants a recorded role may have had no response. It had one if the status includes the record,
+    /// is not about a failure, and the spec that it is for declares the role.
+    pub fn may_be_unanswered(&self, role: &str) -> bool {
+        let has_failed = self.ready().is_some_and(|(status, _)| status != "True");
+        let is_included = PendingGrants::unobserved(&self.object).is_none();
+        let declares = || self.object.spec.roles.iter().any(|declared| declared.role == role);
+        has_failed || !is_included || (self.is_observed() && !declares())
     }
 
     /// The status and the reason of the condition Ready.

@@ -19,19 +19,19 @@ use tower::{BoxError, Service};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::WATCH_SECONDS;
+use crate::telemetry::ApiReachability;
 use crate::telemetry::Metrics;
-use crate::telemetry::Reachability;
 use crate::transport::replaceable::Replaceable;
 
 /// How long an unused connection is kept: shorter than load balancers keep a flow without traffic.
 const IDLE_LIMIT: Duration = Duration::from_secs(45);
 
 /// A response of the API server. It was read completely, unless it is that of a watch.
-pub type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+pub type ApiResponse = Response<UnsyncBoxBody<Bytes, BoxError>>;
 
 /// The time limits of requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct TimeLimits {
     /// From sending a request to the last byte of its response; for a watch, to the head of its response.
     pub single: Duration,
     /// The same for one page of a list.
@@ -40,7 +40,7 @@ pub struct Limits {
     pub watch_silence: Duration,
 }
 
-impl Default for Limits {
+impl Default for TimeLimits {
     fn default() -> Self {
         let watch_silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 3);
         Self { single: Duration::from_secs(10), list: Duration::from_secs(30), watch_silence }
@@ -54,13 +54,13 @@ pub struct TimedOut(pub Duration);
 
 /// The kinds of requests with different limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum RequestClass {
     Single,
     List,
     Watch,
 }
 
-impl Kind {
+impl RequestClass {
     /// Determined by the parameters that make a request a watch or one page of a list
     /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/>).
     fn of<B>(request: &Request<B>) -> Self {
@@ -107,14 +107,14 @@ impl<C: Connect + Clone> Pool<C> {
 
 /// Sends requests.
 pub(super) struct Exchange<C> {
-    shared: Arc<Shared<C>>,
+    shared: Arc<ExchangeState<C>>,
 }
 
-struct Shared<C> {
+struct ExchangeState<C> {
     pool: Pool<C>,
-    limits: Limits,
+    limits: TimeLimits,
     metrics: Arc<Metrics>,
-    reachability: Arc<Reachability>,
+    reachability: Arc<ApiReachability>,
 }
 
 impl<C> Clone for Exchange<C> {
@@ -124,8 +124,13 @@ impl<C> Clone for Exchange<C> {
 }
 
 impl<C> Exchange<C> {
-    pub(super) fn new(pool: Pool<C>, limits: Limits, metrics: Arc<Metrics>, reachability: Arc<Reachability>) -> Self {
-        Self { shared: Arc::new(Shared { pool, limits, metrics, reachability }) }
+    pub(super) fn new(
+        pool: Pool<C>,
+        limits: TimeLimits,
+        metrics: Arc<Metrics>,
+        reachability: Arc<ApiReachability>,
+    ) -> Self {
+        Self { shared: Arc::new(ExchangeState { pool, limits, metrics, reachability }) }
     }
 }
 
@@ -133,9 +138,9 @@ impl<C> Service<Request<Body>> for Exchange<C>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    type Response = Answer;
+    type Response = ApiResponse;
     type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Answer, BoxError>>;
+    type Future = BoxFuture<'static, Result<ApiResponse, BoxError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
@@ -146,18 +151,18 @@ where
     }
 }
 
-async fn exchange<C>(shared: Arc<Shared<C>>, request: Request<Body>) -> Result<Answer, BoxError>
+async fn exchange<C>(shared: Arc<ExchangeState<C>>, request: Request<Body>) -> Result<ApiResponse, BoxError>
 where
     C: Connect + Clone + Send + Sync + 'static,
 {
-    let kind = Kind::of(&request);
-    let limit = if kind == Kind::List { shared.limits.list } else { shared.limits.single };
+    let kind = RequestClass::of(&request);
+    let limit = if kind == RequestClass::List { shared.limits.list } else { shared.limits.single };
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let (pool, client) = shared.pool.current.current();
-    let mut under_way = UnderWay { shared: shared.clone(), pool, answered: false };
+    let mut under_way = RequestInFlight { shared: shared.clone(), pool, answered: false };
     let answer = async {
         let response = client.request(request).await?;
-        if kind == Kind::Watch && response.status().is_success() {
+        if kind == RequestClass::Watch && response.status().is_success() {
             return Ok(response.map(|body| watched(shared.clone(), pool, uri.clone(), body)));
         }
         let (head, body) = response.into_parts();
@@ -182,7 +187,7 @@ where
 
 /// The body of a watch.
 fn watched<C>(
-    shared: Arc<Shared<C>>,
+    shared: Arc<ExchangeState<C>>,
     pool: u64,
     uri: Uri,
     body: hyper::body::Incoming,
@@ -201,7 +206,7 @@ where
             seconds,
             "a watch of the Kubernetes API server went silent: it is resumed on a new connection"
         );
-        shared.metrics.api_server_timed_out(Kind::Watch.name());
+        shared.metrics.api_server_timed_out(RequestClass::Watch.name());
         shared.pool.replace(pool);
         TimedOut(limit).into()
     });
@@ -210,15 +215,15 @@ where
 
 /// A request that was sent. If it is dropped without a response, by the limit here or by its caller (the Lease has a
 /// limit of its own), it replaces the pool, so that the next request is sent on a new connection.
-struct UnderWay<C: Connect + Clone> {
-    shared: Arc<Shared<C>>,
+struct RequestInFlight<C: Connect + Clone> {
+    shared: Arc<ExchangeState<C>>,
     pool: u64,
     answered: bool,
 }
 
-impl<C: Connect + Clone> Drop for UnderWay<C> {
+impl<C: Connect + Clone> Drop for RequestInFlight<C> {
     fn drop(&mut self) {
-        let Shared { pool, reachability, .. } = &*self.shared;
+        let ExchangeState { pool, reachability, .. } = &*self.shared;
         if self.answered {
             reachability.answered();
         } else {

@@ -23,17 +23,17 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use tower::util::BoxService;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-pub use exchange::{Answer, Limits};
+pub use exchange::{ApiResponse, TimeLimits};
 pub use proxy::ProxyError;
 
+use crate::telemetry::ApiReachability;
 use crate::telemetry::Metrics;
-use crate::telemetry::Reachability;
 use crate::transport::Proxies;
 use crate::transport::roots;
 use exchange::{Exchange, Pool};
 
 /// How long the API server is asked to keep one watch open, in seconds; the client then resumes the watch. If a watch
-/// stays open and silent for longer, its connection has gone silent ([`Limits::watch_silence`]).
+/// stays open and silent for longer, its connection has gone silent ([`TimeLimits::watch_silence`]).
 pub const WATCH_SECONDS: u32 = 30;
 /// How long a connection may take to be established, including the proxy and TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -59,15 +59,15 @@ pub enum ClientError {
 }
 
 /// The service that a client of the API server is built on.
-pub type Stack = BoxService<Request<Body>, Answer, BoxError>;
+pub type Stack = BoxService<Request<Body>, ApiResponse, BoxError>;
 
 /// The API server and how the operator reaches it.
 pub struct ApiServer {
     config: Config,
     proxy: Option<Intercept>,
-    limits: Limits,
+    limits: TimeLimits,
     metrics: Arc<Metrics>,
-    reachability: Arc<Reachability>,
+    reachability: Arc<ApiReachability>,
 }
 
 impl ApiServer {
@@ -79,7 +79,7 @@ impl ApiServer {
     pub async fn infer(
         proxies: &Proxies,
         metrics: Arc<Metrics>,
-        reachability: Arc<Reachability>,
+        reachability: Arc<ApiReachability>,
     ) -> Result<Self, ClientError> {
         let mut config = Config::infer().await?;
         let agent = concat!("membership-operator/", env!("CARGO_PKG_VERSION"));
@@ -92,7 +92,7 @@ impl ApiServer {
             config.root_cert = Some(roots::compiled_in().map(|root| root.to_vec()).collect());
             roots::report_fallback("the Kubernetes API server");
         }
-        Ok(Self { config, proxy, limits: Limits::default(), metrics, reachability })
+        Ok(Self { config, proxy, limits: TimeLimits::default(), metrics, reachability })
     }
 
     /// A client with connections of its own, to which layers may be added.

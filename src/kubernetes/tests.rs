@@ -28,7 +28,7 @@ fn timed_out(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Service(error) if error.is::<TimedOut>())
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: TimeLimits = TimeLimits {
     single: Duration::from_millis(500),
     list: Duration::from_secs(20),
     watch_silence: Duration::from_millis(700),

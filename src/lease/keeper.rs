@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::election::{Election, Record, Step, Terms};
+use super::election::{Election, LeaseRecord, LeaseStep, LeaseTerms};
 use super::leadership::Leadership;
-use super::{Config, NAME};
+use super::{LeaseConfig, NAME};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
@@ -26,7 +26,7 @@ pub struct Keeper {
     /// The Lease as last read or written. `None` outside: it must be read; `None` inside: there is no Lease.
     known: Option<Option<Lease>>,
     /// The leader that was logged last.
-    told: Option<String>,
+    logged_holder: Option<String>,
     /// Whether the last attempt to read or write the Lease failed.
     failing: bool,
 }
@@ -72,7 +72,7 @@ impl Keeper {
     /// A keeper for this process. `identity` must be unique to this process, also across its restarts.
     pub fn new(
         client: Client,
-        config: &Config,
+        config: &LeaseConfig,
         identity: String,
         leadership: Arc<Leadership>,
         metrics: Arc<Metrics>,
@@ -85,7 +85,7 @@ impl Keeper {
             metrics,
             clock,
             known: None,
-            told: None,
+            logged_holder: None,
             failing: false,
         }
     }
@@ -97,15 +97,15 @@ impl Keeper {
             let turn = self.turn().await;
             self.log_failure(turn.as_ref().err());
             let wait = match turn {
-                Ok(Step::Lost { to }) => {
+                Ok(LeaseStep::Lost { to }) => {
                     self.metrics.leads(false);
                     return to;
                 }
-                Ok(Step::Wait(until)) => until.saturating_duration_since(Instant::now()),
-                Ok(Step::Take) => self.terms().look_every(),
+                Ok(LeaseStep::Wait(until)) => until.saturating_duration_since(Instant::now()),
+                Ok(LeaseStep::Take) => self.terms().read_every(),
                 Err(_) => {
                     self.known = None;
-                    self.terms().look_every()
+                    self.terms().read_every()
                 }
             };
             self.metrics.leads(self.leadership.leads(Instant::now()));
@@ -147,22 +147,22 @@ impl Keeper {
         tracing::warn!("the lease could not be given back: it runs out by itself");
     }
 
-    fn terms(&self) -> Terms {
+    fn terms(&self) -> LeaseTerms {
         self.election.terms()
     }
 
     /// Reads or writes once, if either is due.
-    async fn turn(&mut self) -> Result<Step, String> {
+    async fn turn(&mut self) -> Result<LeaseStep, String> {
         if self.known.is_none() || !self.election.is_ours() {
-            let found = self.look().await?;
-            self.election.saw(found.as_ref().map(record), Instant::now());
+            let found = self.read_lease().await?;
+            self.election.observe(found.as_ref().map(record), Instant::now());
             self.known = Some(found);
             if !self.election.is_ours() {
                 self.leadership.held_until(None);
             }
         }
         let step = self.election.step(Instant::now());
-        if step == Step::Take {
+        if step == LeaseStep::Take {
             self.take().await?;
             return Ok(self.election.step(Instant::now()));
         }
@@ -170,7 +170,7 @@ impl Keeper {
         Ok(step)
     }
 
-    async fn look(&self) -> Result<Option<Lease>, String> {
+    async fn read_lease(&self) -> Result<Option<Lease>, String> {
         self.in_time(self.api.get_opt(NAME)).await
     }
 
@@ -187,21 +187,21 @@ impl Keeper {
 
     async fn give_back(&mut self) -> Result<(), String> {
         if self.known.is_none() {
-            self.known = Some(self.look().await?);
+            self.known = Some(self.read_lease().await?);
         }
         let found = self.known.clone().flatten().as_ref().map(record);
-        let Some(Record { holder: Some(holder), .. }) = &found else {
+        let Some(LeaseRecord { holder: Some(holder), .. }) = &found else {
             return Ok(());
         };
         if holder != self.election.identity() {
             return Ok(());
         }
-        let record = Record { holder: None, ..self.election.record(self.clock.now()) };
+        let record = LeaseRecord { holder: None, ..self.election.record(self.clock.now()) };
         self.write(&record).await.map(drop)
     }
 
     /// Writes the record over the Lease that is known.
-    async fn write(&mut self, record: &Record) -> Result<Lease, String> {
+    async fn write(&mut self, record: &LeaseRecord) -> Result<Lease, String> {
         let known = self.known.take().flatten();
         let lease = with(known.clone(), record);
         let params = PostParams::default();
@@ -227,7 +227,7 @@ impl Keeper {
     /// Logs the leader if it has changed.
     fn tell(&mut self) {
         let holder = self.election.holder();
-        if holder == self.told.as_deref() {
+        if holder == self.logged_holder.as_deref() {
             return;
         }
         let identity = self.election.identity();
@@ -236,23 +236,23 @@ impl Keeper {
             Some(holder) => tracing::info!(identity, holder, "another replica leads: standing by"),
             None => {}
         }
-        self.told = holder.map(str::to_owned);
+        self.logged_holder = holder.map(str::to_owned);
     }
 }
 
-fn record(lease: &Lease) -> Record {
+fn record(lease: &Lease) -> LeaseRecord {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|seconds| u64::try_from(seconds).ok());
-    Record {
+    LeaseRecord {
         holder: spec.and_then(|spec| spec.holder_identity.clone()).filter(|holder| !holder.is_empty()),
         renewed: spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0),
         transitions: spec.and_then(|spec| spec.lease_transitions).unwrap_or_default(),
-        terms: seconds.map(|s| s.clamp(Terms::SHORTEST, Terms::LONGEST)).and_then(Terms::seconds),
+        terms: seconds.map(|s| s.clamp(LeaseTerms::SHORTEST, LeaseTerms::LONGEST)).and_then(LeaseTerms::seconds),
     }
 }
 
 /// The Lease to write: fields that others set stay, and so does the resourceVersion.
-fn with(known: Option<Lease>, record: &Record) -> Lease {
+fn with(known: Option<Lease>, record: &LeaseRecord) -> Lease {
     let named = ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() };
     let mut lease = known.unwrap_or(Lease { metadata: named, spec: None });
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
@@ -283,12 +283,12 @@ mod tests {
 
     /// An API server with one Lease, which counts the writes to it.
     #[derive(Clone, Default)]
-    struct ApiServer {
+    struct LeaseServer {
         lease: Arc<Mutex<Option<Vec<u8>>>>,
         writes: Arc<AtomicUsize>,
     }
 
-    impl ApiServer {
+    impl LeaseServer {
         fn client(&self) -> Client {
             let server = self.clone();
             let service = tower::service_fn(move |request: Request<Body>| {
@@ -315,9 +315,9 @@ mod tests {
         }
     }
 
-    fn keeper(server: &ApiServer) -> Keeper {
-        let terms = Terms::seconds(5).unwrap();
-        let config = Config { namespace: "default".to_owned(), terms };
+    fn keeper(server: &LeaseServer) -> Keeper {
+        let terms = LeaseTerms::seconds(5).unwrap();
+        let config = LeaseConfig { namespace: "default".to_owned(), terms };
         let (leadership, metrics) = (Leadership::elected(terms), Arc::default());
         Keeper::new(server.client(), &config, "one".to_owned(), leadership, metrics, Clock::system())
     }
@@ -325,7 +325,7 @@ mod tests {
     /// Seen failing with the keeper polled by the task that is blocked: no write at all.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_lease_is_renewed_while_the_main_task_is_busy() {
-        let server = ApiServer::default();
+        let server = LeaseServer::default();
         let keeping = keeper(&server).spawn();
         let began = std::time::Instant::now();
         // This task is busy and not polled in the meantime.
@@ -341,7 +341,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_loses_the_lease_learns_to_whom() {
-        let server = ApiServer::default();
+        let server = LeaseServer::default();
         let mut keeping = keeper(&server).spawn();
         while server.writes.load(Ordering::SeqCst) < 1 {
             tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use super::Terms;
+use super::LeaseTerms;
 use crate::transport::TIME_LIMIT;
 
 /// Whether this process may act. There is one for the whole process.
@@ -24,13 +24,13 @@ pub struct Leadership {
 
 #[derive(Debug)]
 struct State {
-    right: Right,
+    right: WriteRight,
     closed: bool,
     under_way: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Right {
+enum WriteRight {
     /// There are no other replicas.
     Alone,
     /// By a lease, until this instant.
@@ -40,23 +40,23 @@ enum Right {
 impl Leadership {
     /// The leadership of the only process, which always leads.
     pub fn alone() -> Arc<Self> {
-        Self::new(Right::Alone, TIME_LIMIT)
+        Self::new(WriteRight::Alone, TIME_LIMIT)
     }
 
     /// The leadership of one of several replicas, which leads while [`Leadership::held_until`] allows it.
-    pub fn elected(terms: Terms) -> Arc<Self> {
-        Self::new(Right::Until(None), terms.write_limit())
+    pub fn elected(terms: LeaseTerms) -> Arc<Self> {
+        Self::new(WriteRight::Until(None), terms.write_limit())
     }
 
-    fn new(right: Right, write_limit: Duration) -> Arc<Self> {
+    fn new(right: WriteRight, write_limit: Duration) -> Arc<Self> {
         let state = Mutex::new(State { right, closed: false, under_way: 0 });
-        let led = watch::Sender::new(right == Right::Alone);
+        let led = watch::Sender::new(right == WriteRight::Alone);
         Arc::new(Self { write_limit, state, led, idle: Notify::new() })
     }
 
     /// This process holds the lease until this instant, or not at all.
     pub fn held_until(&self, until: Option<Instant>) {
-        self.lock().right = Right::Until(until);
+        self.lock().right = WriteRight::Until(until);
         if until.is_some() {
             self.led.send_if_modified(|led| !std::mem::replace(led, true));
         }
@@ -84,12 +84,12 @@ impl Leadership {
     }
 
     /// Begins a write to a provider at `now`, of one request or several. `None`: it may not begin.
-    pub fn begin(self: &Arc<Self>, now: Instant) -> Option<UnderWay> {
+    pub fn begin(self: &Arc<Self>, now: Instant) -> Option<WriteInProgress> {
         let mut state = self.lock();
         let time = state.right.left(now).is_some_and(|left| left > self.write_limit);
         (time && !state.closed).then(|| {
             state.under_way += 1;
-            UnderWay(self.clone())
+            WriteInProgress(self.clone())
         })
     }
 
@@ -119,7 +119,7 @@ impl Leadership {
     }
 }
 
-impl Right {
+impl WriteRight {
     fn left(self, now: Instant) -> Option<Duration> {
         match self {
             Self::Alone => Some(Duration::MAX),
@@ -130,9 +130,9 @@ impl Right {
 
 /// A write to a provider that has begun. It ends when this is dropped.
 #[derive(Debug)]
-pub struct UnderWay(Arc<Leadership>);
+pub struct WriteInProgress(Arc<Leadership>);
 
-impl Drop for UnderWay {
+impl Drop for WriteInProgress {
     fn drop(&mut self) {
         self.0.lock().under_way -= 1;
         self.0.idle.notify_one();
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_write_begins_only_with_more_time_left_than_it_may_take() {
-        let terms = Terms::seconds(60).unwrap();
+        let terms = LeaseTerms::seconds(60).unwrap();
         let now = Instant::now();
         let leadership = Leadership::elected(terms);
         assert!(leadership.begin(now).is_none() && !leadership.leads(now), "before the lease is taken");

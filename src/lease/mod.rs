@@ -13,9 +13,9 @@ pub mod leadership;
 #[cfg(test)]
 mod model;
 
-pub use election::{Election, Terms};
+pub use election::{Election, LeaseTerms};
 pub use keeper::{Keeper, Keeping};
-pub use leadership::{Leadership, UnderWay};
+pub use leadership::{Leadership, WriteInProgress};
 
 /// The name of the Lease. There is one in a namespace, because the operator acts on all namespaces.
 pub const NAME: &str = "membership-operator";
@@ -28,9 +28,8 @@ pub fn identity() -> String {
 
 /// Where the Lease is, and how long it lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Its namespace.
+pub struct LeaseConfig {
     pub namespace: String,
     /// Its duration and what follows from it.
-    pub terms: Terms,
+    pub terms: LeaseTerms,
 }

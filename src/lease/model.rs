@@ -11,21 +11,21 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::election::{Election, Record, Step, Terms};
+use super::election::{Election, LeaseRecord, LeaseStep, LeaseTerms};
 use super::leadership::Leadership;
 
 /// The state of the API server: the Lease and its resourceVersion.
 #[derive(Default)]
 struct Server {
-    lease: Option<Record>,
+    lease: Option<LeaseRecord>,
     version: u64,
 }
 
 /// The state of a replica's request.
 enum Request {
     None,
-    Look { served: Option<(Option<Record>, u64)> },
-    Write { record: Record, over: u64, began: Instant, served: Option<bool> },
+    Look { served: Option<(Option<LeaseRecord>, u64)> },
+    Write { record: LeaseRecord, over: u64, began: Instant, served: Option<bool> },
 }
 
 struct Replica {
@@ -48,17 +48,17 @@ impl Replica {
     fn goes_on(&mut self, server: &mut Server, now: Instant, wall: Timestamp, lost: bool) {
         self.request = match std::mem::replace(&mut self.request, Request::None) {
             Request::None => match (self.version, self.election.step(now)) {
-                (_, Step::Lost { .. }) => Request::None,
-                (Some(over), Step::Take) => {
+                (_, LeaseStep::Lost { .. }) => Request::None,
+                (Some(over), LeaseStep::Take) => {
                     Request::Write { record: self.election.record(wall), over, began: now, served: None }
                 }
-                (Some(_), Step::Wait(_)) if self.election.is_ours() => Request::None,
+                (Some(_), LeaseStep::Wait(_)) if self.election.is_ours() => Request::None,
                 _ => Request::Look { served: None },
             },
             Request::Look { served: None } => Request::Look { served: Some((server.lease.clone(), server.version)) },
             Request::Look { served: Some((lease, version)) } => {
                 if !lost {
-                    self.election.saw(lease, now);
+                    self.election.observe(lease, now);
                     self.version = Some(version);
                     if !self.election.is_ours() {
                         self.leadership.held_until(None);
@@ -100,7 +100,7 @@ proptest! {
         let origin = Instant::now();
         let mut server = Server::default();
         let mut replicas: Vec<Replica> = clocks.iter().zip(&leases).enumerate().map(|(index, ((offset, rate), lease))| {
-            let terms = Terms::seconds(*lease).unwrap();
+            let terms = LeaseTerms::seconds(*lease).unwrap();
             Replica {
                 election: Election::new(index.to_string(), terms),
                 leadership: Leadership::elected(terms),

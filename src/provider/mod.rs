@@ -31,6 +31,7 @@ use http::{Client, Endpoint};
 
 /// What [`Provider::verify`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub struct Verified {
     /// The generation of the API, for `status.api`. Infisical's is that of the paths of identity memberships:
     /// `projects/v1/memberships` (`/api/v1/projects/{p}/memberships/identities`, since about October 2025), `projects/v1`
@@ -41,6 +42,7 @@ pub struct Verified {
 
 /// A project's members as one list showed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub struct Listing {
     /// One row a subject: several memberships of one subject are folded into one row that says so.
     pub members: Vec<Member>,
@@ -49,6 +51,7 @@ pub struct Listing {
 }
 
 /// A kind of server: what has to be known of it to make a client.
+#[warn(missing_docs)]
 pub trait Backend: Provider + Sized {
     /// What a provider object says of a server of this kind, besides its URL and how to sign in.
     type Spec;
@@ -84,6 +87,7 @@ pub trait Backend: Provider + Sized {
 
 /// A provider of project memberships: one server, as one credential sees it. The methods without a default are what every
 /// provider has to do; each default is right for a server without the peculiarity that the method is for.
+#[warn(missing_docs)]
 pub trait Provider: Send + Sync {
     /// What it can and needs for subjects of this kind. Known after [`Provider::verify`].
     fn capabilities(&self, kind: SubjectKind) -> Capabilities;

@@ -114,9 +114,7 @@ macro_rules! providers {
 }
 
 providers! {
-    /// Infisical.
     Infisical: infisical::Infisical,
-    /// ZITADEL.
     Zitadel: zitadel::Zitadel,
 }
 

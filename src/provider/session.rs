@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::http::{Answer, Request, Server};
+use super::http::{Request, Response, Server};
 use super::{Error, Permit};
 
 /// The most that a token is given up before its end.
@@ -28,12 +28,12 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const AFTER_FAILURES: Duration = Duration::from_secs(30);
 
 /// The requests under one permit: the first is in it, each further one is charged.
-pub struct Turn<'p> {
+pub struct PermitUse<'p> {
     permit: &'p Permit,
     begun: AtomicBool,
 }
 
-impl<'p> Turn<'p> {
+impl<'p> PermitUse<'p> {
     /// None sent yet.
     pub fn new(permit: &'p Permit) -> Self {
         Self { permit, begun: AtomicBool::new(false) }
@@ -49,7 +49,7 @@ impl<'p> Turn<'p> {
 }
 
 /// A token of a sign-in.
-pub struct Fresh {
+pub struct IssuedToken {
     /// The access token.
     pub token: SecretString,
     /// How long it lives; `None`: nobody says.
@@ -57,7 +57,7 @@ pub struct Fresh {
 }
 
 /// What an answer says of the token that was presented.
-pub enum Verdict {
+pub enum TokenVerdict {
     /// The server took it, whatever it made of the request.
     Taken,
     /// Nothing: the server failed, or something before it answered.
@@ -72,13 +72,17 @@ pub trait SignIn: Send + Sync {
     fn gives_another(&self) -> bool;
 
     /// Signs in, or hands out the token that is given. [`Error::Unauthorized`] where the server refuses the credential: it is then left alone for long.
-    fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> impl Future<Output = Result<Fresh, Error>> + Send;
+    fn sign_in(
+        &self,
+        server: &Server,
+        permit_use: &PermitUse<'_>,
+    ) -> impl Future<Output = Result<IssuedToken, Error>> + Send;
 
     /// The id of the subject that a token was given to, in lower case; `None`: neither tells.
     fn signed_in_as(&self, token: &SecretString) -> Option<String>;
 
     /// Reads what an answer says of the token.
-    fn verdict(&self, answer: &Answer) -> Verdict;
+    fn verdict(&self, answer: &Response) -> TokenVerdict;
 
     /// Names the secrets besides the token, to be hidden in whatever is shown.
     fn hide<'a>(&'a self, request: Request<'a>) -> Request<'a>;
@@ -132,23 +136,28 @@ impl<S: SignIn> Session<S> {
 
     /// Sends one request with a token. One that isn't accepted any more is replaced once, by one sign-in for all calls;
     /// nothing was carried out then.
-    pub async fn present(&self, server: &Server, turn: &Turn<'_>, request: Request<'_>) -> Result<Answer, Error> {
+    pub async fn present(
+        &self,
+        server: &Server,
+        permit_use: &PermitUse<'_>,
+        request: Request<'_>,
+    ) -> Result<Response, Error> {
         let mut signed_in_again = false;
         loop {
-            let token = self.token(server, turn).await?;
+            let token = self.token(server, permit_use).await?;
             let presented = self.way.hide(request.clone()).bearer(&token.secret);
-            let answer = server.call(turn.next(), presented).await?;
+            let answer = server.call(permit_use.next(), presented).await?;
             match self.way.verdict(&answer) {
-                Verdict::Taken => {
+                TokenVerdict::Taken => {
                     self.taken();
                     return Ok(answer);
                 }
-                Verdict::Unsaid => return Ok(answer),
-                Verdict::Refused(_) if !signed_in_again && self.way.gives_another() => {
+                TokenVerdict::Unsaid => return Ok(answer),
+                TokenVerdict::Refused(_) if !signed_in_again && self.way.gives_another() => {
                     self.forget(&token).await;
                     signed_in_again = true;
                 }
-                Verdict::Refused(error) => {
+                TokenVerdict::Refused(error) => {
                     self.refused(&error).await;
                     return Err(error);
                 }
@@ -157,7 +166,7 @@ impl<S: SignIn> Session<S> {
     }
 
     /// A token to use now, of a new sign-in where there is none.
-    async fn token(&self, server: &Server, turn: &Turn<'_>) -> Result<Token, Error> {
+    async fn token(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<Token, Error> {
         let asked = Instant::now();
         let mut state = self.state.lock().await;
         if let Some((token, end)) = &state.token
@@ -171,8 +180,8 @@ impl<S: SignIn> Session<S> {
         {
             return Err(error.clone());
         }
-        match self.way.sign_in(server, turn).await {
-            Ok(Fresh { token, life }) => {
+        match self.way.sign_in(server, permit_use).await {
+            Ok(IssuedToken { token, life }) => {
                 state.sign_ins += 1;
                 *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = self.way.signed_in_as(&token);
                 let token = Token { secret: Arc::new(token), sign_in: state.sign_ins };

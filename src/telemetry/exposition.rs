@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn every_sample_of_the_classic_format_has_a_help_and_a_type_under_its_own_name() {
         let metrics = Metrics::default();
-        metrics.told(Reason::Forbidden);
+        metrics.count_reason(Reason::Forbidden);
         metrics.unrevoked(Reason::Forbidden);
         metrics.pass(std::time::Duration::from_secs(1), true);
         metrics.api_server_timed_out("single");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Reachability;
+use super::ApiReachability;
 use crate::telemetry::liveness::Passes;
 
 /// How long the API server may leave all requests unanswered before `/readyz` fails.
@@ -34,7 +34,7 @@ pub struct Health {
     /// Whether the caches are filled.
     pub caches: Readiness,
     /// Whether the API server answers.
-    pub reachability: Arc<Reachability>,
+    pub reachability: Arc<ApiReachability>,
     /// The passes that are due.
     pub passes: Passes,
 }

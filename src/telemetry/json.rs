@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_fields_of_its_spans_beside_its_own() {
+    fn a_line_has_its_own_fields_and_those_of_its_spans() {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -24,11 +24,11 @@ tokio::task_local! {
 
 /// The passes of one process. Clones share their state.
 #[derive(Clone, Debug, Default)]
-pub struct Passes(Arc<Mutex<HashMap<String, Entry>>>);
+pub struct Passes(Arc<Mutex<HashMap<String, ObjectPasses>>>);
 
 /// The passes over one object, whose name has the form `ProjectMembership/team-a/ci`.
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct ObjectPasses {
     /// Since when a pass that has not started has been requested.
     asked: Option<Instant>,
     running: Option<Pass>,
@@ -86,14 +86,14 @@ impl Passes {
 
     /// How long the oldest pass that is due has been due.
     pub fn oldest_due(&self, now: Instant) -> Duration {
-        let due = |entry: &Entry| entry.running.map(|pass| pass.due).into_iter().chain(entry.asked).min();
+        let due = |entry: &ObjectPasses| entry.running.map(|pass| pass.due).into_iter().chain(entry.asked).min();
         let oldest = self.lock().values().filter_map(due).min();
         oldest.map_or(Duration::ZERO, |due| now.saturating_duration_since(due))
     }
 
     /// The pass that has made no progress for the longest time, if that is longer than [`STALLED`].
     pub fn stalled(&self, now: Instant) -> Option<(String, Duration)> {
-        let since = |entry: &Entry| match entry.running {
+        let since = |entry: &ObjectPasses| match entry.running {
             // A pass that was requested in the meantime waits for this one.
             Some(pass) => (pass.waits == 0).then_some(pass.progress),
             None => entry.asked,
@@ -108,7 +108,7 @@ impl Passes {
     }
 
     /// Changes what is known about an object, and removes the entry if nothing is left.
-    fn settle(&self, object: &str, change: impl FnOnce(&mut Entry)) {
+    fn settle(&self, object: &str, change: impl FnOnce(&mut ObjectPasses)) {
         let mut passes = self.lock();
         if let Some(entry) = passes.get_mut(object) {
             change(entry);
@@ -118,12 +118,12 @@ impl Passes {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, ObjectPasses>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Entry {
+impl ObjectPasses {
     fn is_needed(&self) -> bool {
         self.asked.is_some() || self.running.is_some()
     }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::exposition::{self, Format};
-use super::{Observed, Observer};
+use super::{ObservedRequest, Observer};
 use crate::api::Reason;
 
 /// The operator's metrics. Their names have the prefix `membership_`.
@@ -24,7 +24,7 @@ pub struct Metrics {
     requests: Family<RequestLabel, Counter>,
     request_time: Family<ProviderLabel, Histogram>,
     lateness: Histogram,
-    healed: Counter,
+    repaired: Counter,
     unrevoked: Family<ReasonLabel, Counter>,
     overdue: Gauge,
     missed: Counter,
@@ -86,8 +86,8 @@ impl Default for Metrics {
             Unit::Seconds,
             lateness.clone(),
         );
-        let healed = Counter::default();
-        registry.register("writes_healed", "Writes that a provider answered with yes and lost", healed.clone());
+        let repaired = Counter::default();
+        registry.register("writes_healed", "Writes that a provider answered with yes and lost", repaired.clone());
         let unrevoked = Family::default();
         let unrevoked_help = "Reports of access that could not be revoked and is tried again, by reason";
         registry.register("unrevoked", unrevoked_help, unrevoked.clone());
@@ -136,7 +136,7 @@ impl Default for Metrics {
             requests,
             request_time,
             lateness,
-            healed,
+            repaired,
             unrevoked,
             overdue,
             missed,
@@ -164,7 +164,7 @@ impl Metrics {
     }
 
     /// Counts the reason that a pass reported.
-    pub fn told(&self, reason: Reason) {
+    pub fn count_reason(&self, reason: Reason) {
         self.outcomes.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
     }
 
@@ -175,7 +175,7 @@ impl Metrics {
 
     /// Counts a repeated write that the provider had lost.
     pub fn repaired(&self) {
-        self.healed.inc();
+        self.repaired.inc();
     }
 
     /// Sets how many memberships have access that should have ended.
@@ -241,8 +241,8 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn request(&self, observed: &Observed<'_>) {
-        let Observed { provider, method, route, outcome, elapsed, .. } = *observed;
+    fn request(&self, observed: &ObservedRequest<'_>) {
+        let ObservedRequest { provider, method, route, outcome, elapsed, .. } = *observed;
         self.requests.get_or_create(&RequestLabel { provider, method, route, code: outcome.code() }).inc();
         self.request_time.get_or_create(&ProviderLabel { provider }).observe(elapsed.as_secs_f64());
     }

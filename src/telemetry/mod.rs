@@ -12,8 +12,8 @@ mod serve;
 pub use exposition::Format;
 pub use health::{Health, Readiness};
 pub use metrics::Metrics;
-pub use observer::{Observed, Observer, Outcome};
-pub use reachability::Reachability;
+pub use observer::{ObservedRequest, Observer, RequestOutcome};
+pub use reachability::ApiReachability;
 pub use serve::serve;
 
 use std::time::Duration;

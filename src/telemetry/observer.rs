@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// One request, as the metrics count it.
 #[derive(Clone, Copy, Debug)]
-pub struct Observed<'a> {
+pub struct ObservedRequest<'a> {
     /// The kind of provider: `Infisical` or `ZITADEL`.
     pub provider: &'static str,
     /// The server.
@@ -13,15 +13,13 @@ pub struct Observed<'a> {
     pub method: &'static str,
     /// The pattern of the path, as `/api/v1/projects/{project}/identity-memberships`: one value for all ids.
     pub route: &'static str,
-    /// The outcome of the request.
-    pub outcome: Outcome,
+    pub outcome: RequestOutcome,
     /// The time from sending the request to the last byte of the response.
     pub elapsed: Duration,
 }
 
-/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// The server answered with this status.
     Answered(u16),
     /// It was not sent: the URL is not allowed, or there was no connection.
@@ -34,7 +32,7 @@ pub enum Outcome {
     Abandoned,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// The value of the metric's label: the status, or one word.
     pub fn code(self) -> String {
         match self {
@@ -50,10 +48,10 @@ impl Outcome {
 /// Counts requests.
 pub trait Observer: Send + Sync {
     /// Called once for each request, when it has ended.
-    fn request(&self, observed: &Observed<'_>);
+    fn request(&self, observed: &ObservedRequest<'_>);
 }
 
 /// Counts nothing.
 impl Observer for () {
-    fn request(&self, _: &Observed<'_>) {}
+    fn request(&self, _: &ObservedRequest<'_>) {}
 }

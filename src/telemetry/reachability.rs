@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// Since when the API server has not responded. There is one for all clients of the process.
 #[derive(Debug, Default)]
-pub struct Reachability(Mutex<Option<Instant>>);
+pub struct ApiReachability(Mutex<Option<Instant>>);
 
-impl Reachability {
+impl ApiReachability {
     /// A request received a response, whatever its status.
     pub fn answered(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -259,7 +259,7 @@ fn lease_of(holder: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_simulation_s_api_server_answers_and_tells_what_the_real_one_does() {
+async fn the_simulated_api_server_responds_and_notifies_like_the_real_one() {
     with_namespace(async |ns| {
         let kubeconfig = Kubeconfig::read_from(plane().await.admin_kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();

@@ -13,15 +13,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::provider::Limits;
 use membership_operator::api::{ProjectMembershipSpec, SubjectKind};
-use membership_operator::controller::roster::{Asker, Roster};
+use membership_operator::controller::roster::{ListCaller, Roster};
 use membership_operator::core::confirm::{Confirmation, confirmation};
 use membership_operator::core::grants::{Grant, Starts, evaluate};
 use membership_operator::core::layers::{Layer, Phase, record_after};
 use membership_operator::core::member::{Change, Entry, Member, Project, Target, Term};
-use membership_operator::core::plan::{View, plan, shown};
+use membership_operator::core::plan::{PlanInputs, plan, shown};
 use membership_operator::core::policy::admit;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
-use membership_operator::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
+use membership_operator::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
 use membership_operator::provider::{Backend, Error, Provider};
 use provider::{Directory, FileProvider, Spec};
 use serde_json::{Value, json};
@@ -84,13 +84,14 @@ impl World {
         }
     }
 
-    async fn permit(&self, kind: Kind, urgency: Urgency) -> Permit {
+    async fn permit(&self, kind: RequestKind, urgency: Urgency) -> Permit {
         self.quota.permit(kind, urgency, "team-a").await
     }
 
     /// What a list that begins now shows.
     async fn observe(&self) -> Result<Option<Member>, Error> {
-        let asker = Asker { quota: &self.quota, urgency: Urgency::Grant, namespace: "team-a", spacing: Duration::ZERO };
+        let asker =
+            ListCaller { quota: &self.quota, urgency: Urgency::Grant, namespace: "team-a", spacing: Duration::ZERO };
         let observed = self.roster.observe(&self.provider, asker, &self.target.subject_id, Some(Instant::now())).await;
         Ok(observed?.member)
     }
@@ -126,13 +127,13 @@ impl World {
             self.layer.managed = self.layer.record_before(now);
         }
         let none = BTreeSet::new();
-        let view = |observed| View { observed, capabilities, refused: &none, spared: &none, now };
+        let view = |observed| PlanInputs { observed, capabilities, refused: &none, spared: &none, now };
         let layers = [self.layer.clone()];
         let plan = plan(&layers, &view(observed.as_ref()));
         let mut written = None;
         let mut shows = observed.clone();
         if let Some(change) = plan.change() {
-            let permit = self.permit(Kind::Write, plan.urgency(false)).await;
+            let permit = self.permit(RequestKind::Write, plan.urgency(false)).await;
             let receipt = self.provider.apply(&permit, &self.target, None, change).await?;
             drop(permit);
             shows = self.observe().await?;
@@ -217,7 +218,7 @@ async fn a_refusal_says_which_role_or_member_it_is_about_and_changes_nothing() {
     let error = world.pass(noon()).await.unwrap_err();
     assert!(matches!(&error, Error::RoleNotFound { role: Some(role), .. } if role == "admin"), "{error}");
     assert_eq!(world.roles(), None);
-    let permit = world.permit(Kind::Write, Urgency::Grant).await;
+    let permit = world.permit(RequestKind::Write, Urgency::Grant).await;
     let replace = Change::Replace(vec![Entry::permanent("viewer")]);
     let error = world.provider.apply(&permit, &world.target, None, &replace).await.unwrap_err();
     assert!(matches!(error, Error::Changed { .. }), "{error}");
@@ -227,7 +228,7 @@ async fn a_refusal_says_which_role_or_member_it_is_about_and_changes_nothing() {
 #[tokio::test]
 async fn the_defaults_repair_by_the_same_list_invite_nobody_and_know_of_nothing_unusual() {
     let world = World::new(json!([]));
-    let permit = world.permit(Kind::Write, Urgency::Grant).await;
+    let permit = world.permit(RequestKind::Write, Urgency::Grant).await;
     let wanted = Change::Create(vec![Entry::permanent("viewer")]);
     world.by_hand(|roles| roles.extend(["deployer".to_owned()]));
     let shown = world.observe().await.unwrap();
@@ -245,7 +246,7 @@ async fn the_defaults_repair_by_the_same_list_invite_nobody_and_know_of_nothing_
 #[tokio::test]
 async fn projects_and_users_are_found_by_their_exact_names() {
     let world = World::new(json!([]));
-    let permit = world.permit(Kind::Read, Urgency::Grant).await;
+    let permit = world.permit(RequestKind::Read, Urgency::Grant).await;
     let (provider, project) = (&world.provider, &world.target.project);
     assert_eq!(provider.verify(&permit).await.unwrap().api, "file/v1");
     assert_eq!(provider.find_project(&permit, "shop", None).await.unwrap(), ["p-1"]);

@@ -73,7 +73,7 @@ async fn a_write_without_an_answer_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn an_identity_made_anew_after_its_removal_is_in_doubt_until_its_answer_comes() {
+async fn an_identity_created_again_after_its_removal_is_unknown_until_its_response() {
     let stage = Stage::new().await;
     let permit = stage.write().await;
     stage.infisical.verify(&permit).await.unwrap();
@@ -89,7 +89,7 @@ async fn an_identity_made_anew_after_its_removal_is_in_doubt_until_its_answer_co
 }
 
 #[tokio::test]
-async fn a_rate_limit_says_when_and_pauses_the_lane() {
+async fn a_rate_limit_says_when_and_pauses_the_quota() {
     let limits = [(Fault::infisical_rate_limited(7), 7), (Fault::infisical_rate_limited_2024(53), 53)];
     for (fault, seconds) in limits {
         let stage = Stage::new().await;

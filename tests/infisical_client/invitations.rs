@@ -140,7 +140,7 @@ async fn a_name_that_somebody_else_has_now_gives_them_nothing() {
 }
 
 #[tokio::test]
-async fn a_stranger_who_can_not_be_removed_is_left_without_rights_or_told_of() {
+async fn an_invited_user_who_can_not_be_removed_is_left_without_rights_or_reported() {
     let denied = || Fault::Status(Answer::new(403, serde_json::json!({"error": "PermissionDenied", "message": "no"})));
     for patch_too in [false, true] {
         let stage = stage(Generations::G1, ErrorStyle::October2024).await;
@@ -172,7 +172,7 @@ async fn roles_that_are_refused_leave_a_member_without_any_and_no_second_mail() 
 }
 
 #[tokio::test]
-async fn whoever_can_not_be_deprived_of_the_creation_role_is_removed_again() {
+async fn a_user_whose_creation_role_can_not_be_removed_is_removed_again() {
     let stage = stage(Generations::G1, ErrorStyle::October2024).await;
     let denied = Fault::Status(Answer::new(403, serde_json::json!({"error": "PermissionDenied", "message": "no"})));
     stage.server().order(Order::always(denied.clone()).on("PATCH", "/memberships"));

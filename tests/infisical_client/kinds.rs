@@ -80,7 +80,7 @@ async fn several_memberships_of_one_subject_become_one_or_none() {
 
 /// Whatever moment it is cut short at: what is in force is what was, what is wanted, or less.
 #[tokio::test]
-async fn a_healing_that_is_cut_short_gives_nobody_more() {
+async fn a_repair_that_is_interrupted_grants_nothing_more() {
     for (generations, style) in [AGES[0], AGES[3]] {
         for (kind, subject) in SUBJECTS {
             let mut deaths = JoinSet::new();
@@ -114,7 +114,7 @@ async fn a_healing_that_is_cut_short_gives_nobody_more() {
 }
 
 #[tokio::test]
-async fn a_temporary_role_stands_beside_the_base_that_the_kind_needs() {
+async fn a_temporary_role_is_sent_with_the_base_that_the_kind_needs() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
             let say = format!("{kind:?} {generations:?} {style:?}");

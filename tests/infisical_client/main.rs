@@ -31,9 +31,9 @@ use std::sync::{Arc, Mutex};
 use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
 use membership_operator::core::member::{Change, Entry, Member, Project, Target};
-use membership_operator::provider::http::{Client, Endpoint, Observed, Observer, Policy};
+use membership_operator::provider::http::{Client, Endpoint, ObservedRequest, Observer, Policy};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};
+use membership_operator::provider::quota::{EndpointQuota, Quota, RequestKind};
 use membership_operator::provider::{Error, Permit, Provider, Receipt, Urgency};
 use simulator::worlds::{self, INFISICAL_CLIENT_ID, INFISICAL_CLIENT_SECRET, INFISICAL_PROJECT};
 use simulator::{ErrorStyle, Generations, Simulator};
@@ -61,7 +61,7 @@ const AGES: [(Generations, ErrorStyle); 6] = [
 struct Seen(Mutex<Vec<(&'static str, &'static str, String)>>);
 
 impl Observer for Seen {
-    fn request(&self, observed: &Observed<'_>) {
+    fn request(&self, observed: &ObservedRequest<'_>) {
         self.0.lock().unwrap().push((observed.method, observed.route, observed.outcome.code()));
     }
 }
@@ -95,11 +95,11 @@ impl Stage {
     }
 
     async fn read(&self) -> Permit {
-        self.quota.permit(Kind::Read, Urgency::Resync, "team-a").await
+        self.quota.permit(RequestKind::Read, Urgency::Resync, "team-a").await
     }
 
     async fn write(&self) -> Permit {
-        self.quota.permit(Kind::Write, Urgency::Grant, "team-a").await
+        self.quota.permit(RequestKind::Write, Urgency::Grant, "team-a").await
     }
 
     /// The server as each of the generations that are known.

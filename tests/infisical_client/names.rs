@@ -106,7 +106,7 @@ async fn a_group_is_found_by_its_slug_also_without_rights_in_the_organization_if
 
 /// Seen failing with every kind's look at the letters taken out.
 #[tokio::test]
-async fn a_name_in_another_letter_case_finds_nobody_and_is_told_the_right_one() {
+async fn a_name_in_another_letter_case_finds_nobody_and_the_message_has_the_right_one() {
     for (generations, style) in AGES {
         let stage = Stage::inviting().await;
         stage.be(generations, style);

@@ -42,7 +42,7 @@ async fn list(stage: &Stage) -> Result<usize, Error> {
 }
 
 #[tokio::test]
-async fn a_project_of_a_sub_organization_is_managed_by_whoever_signs_in_to_it() {
+async fn a_project_of_a_sub_organization_is_managed_by_a_credential_of_it() {
     for way in WAYS {
         let stage = stage(way, Some("platform"), true).await;
         assert!(list(&stage).await.is_ok(), "{way}");

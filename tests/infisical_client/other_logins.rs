@@ -9,7 +9,7 @@ use membership_operator::api::SubjectKind;
 use membership_operator::core::member::Change;
 use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use serde_json::{Value, json};
 use simulator::worlds::{INFISICAL_DEPLOYER, INFISICAL_OPERATOR, INFISICAL_TOKEN};
@@ -71,7 +71,7 @@ async fn pass(seconds: u64) {
 }
 
 #[tokio::test]
-async fn the_token_is_read_anew_for_each_login_and_one_login_serves_many_calls() {
+async fn the_token_is_read_again_for_each_login_and_one_login_serves_many_calls() {
     for (file, way) in WAYS {
         let reads = Arc::new(AtomicUsize::new(0));
         let counted = reads.clone();
@@ -187,7 +187,7 @@ async fn the_login_names_the_identity_and_carries_the_token_as_it_is_in_the_file
         .await;
         let endpoint = Endpoint::parse(&server.url).unwrap();
         let infisical = Infisical::new(&client(Arc::new(())), endpoint, way(TokenSource::file(&path)));
-        let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+        let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
         assert!(infisical.list(&permit, &web(), SubjectKind::Identity).await.is_err());
         let (head, body) = received.recv().await.unwrap();
         assert!(head.starts_with(&format!("POST /api/v1/auth/{file}/login ")), "{head}");

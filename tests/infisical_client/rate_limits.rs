@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use membership_operator::api::SubjectKind;
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Provider, Urgency};
 use serde_json::json;
 use simulator::{Answer, Fault, Order};
@@ -18,7 +18,7 @@ fn list_with(remaining: &str) -> Answer {
         .header("x-ratelimit-reset", "57")
 }
 
-async fn may_begin(stage: &Stage, kind: Kind, urgency: Urgency) -> bool {
+async fn may_begin(stage: &Stage, kind: RequestKind, urgency: Urgency) -> bool {
     tokio::time::timeout(Duration::from_millis(50), stage.quota.permit(kind, urgency, "team-a")).await.is_ok()
 }
 
@@ -31,12 +31,12 @@ async fn what_the_server_has_left_is_not_exceeded_and_its_last_tenth_is_for_revo
         let permit = stage.read().await;
         stage.infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap();
         drop(permit);
-        assert_eq!(may_begin(&stage, Kind::Read, Urgency::Resync).await, resync, "{remaining} left");
-        assert_eq!(may_begin(&stage, Kind::Read, Urgency::Revoke).await, revoke, "{remaining} left");
-        assert!(may_begin(&stage, Kind::Write, Urgency::Grant).await, "reads and writes are counted apart");
+        assert_eq!(may_begin(&stage, RequestKind::Read, Urgency::Resync).await, resync, "{remaining} left");
+        assert_eq!(may_begin(&stage, RequestKind::Read, Urgency::Revoke).await, revoke, "{remaining} left");
+        assert!(may_begin(&stage, RequestKind::Write, Urgency::Grant).await, "reads and writes are counted apart");
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(58)).await;
-        assert!(may_begin(&stage, Kind::Read, Urgency::Resync).await, "{remaining} left, a minute later");
+        assert!(may_begin(&stage, RequestKind::Read, Urgency::Resync).await, "{remaining} left, a minute later");
         tokio::time::resume();
     }
 }
@@ -53,7 +53,7 @@ async fn a_sign_in_is_counted_for_itself() {
     let permit = stage.write().await;
     assert!(stage.infisical.verify(&permit).await.is_err());
     drop(permit);
-    for kind in [Kind::Read, Kind::Write] {
+    for kind in [RequestKind::Read, RequestKind::Write] {
         assert!(may_begin(&stage, kind, Urgency::Resync).await, "{kind:?}");
     }
 }

@@ -83,7 +83,7 @@ async fn a_credential_that_may_not_read_roles_lists_without_their_ids_and_is_ask
 
 /// Without the ids a renamed role would be taken for somebody else's: a list that lacks them is no list.
 #[tokio::test]
-async fn a_list_whose_ids_can_not_be_had_just_now_fails() {
+async fn a_list_whose_role_ids_are_unavailable_fails() {
     let stage = Stage::new().await;
     stage.be(Generations::G3, ErrorStyle::Current);
     stage.server().add_membership(INFISICAL_PROJECT, INFISICAL_DEPLOYER, vec![RoleRow::permanent("deployer")]);

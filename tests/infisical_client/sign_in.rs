@@ -59,7 +59,7 @@ async fn a_wrong_secret_is_not_tried_again_until_the_pause_is_over() {
 }
 
 #[tokio::test]
-async fn a_secret_that_is_mended_at_the_server_is_taken_after_the_pause() {
+async fn a_secret_that_is_corrected_at_the_server_is_accepted_after_the_pause() {
     let stage = Stage::with(universal_auth("new-secret-0123")).await;
     assert!(lists(&stage, 1).await[0].is_err());
     stage.server().add_client(INFISICAL_CLIENT_ID, "new-secret-0123", INFISICAL_OPERATOR);

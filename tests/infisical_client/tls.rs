@@ -11,7 +11,7 @@ use hyper_util::server::conn::auto;
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Trust};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -98,7 +98,7 @@ fn at(client: &Client, server: &Server) -> Infisical {
 }
 
 async fn list(infisical: &Infisical) -> Result<usize, Error> {
-    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }
 
@@ -131,7 +131,7 @@ async fn an_authority_of_ones_own_is_taken_in_the_place_of_all_others() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_is_refused_whoever_signed_it() {
+async fn a_certificate_for_another_host_is_refused_whichever_authority_signed_it() {
     let authority = Authority::new();
     let server = serve(authority.server("other.example.com", &[])).await;
     let error = list(&at(&trusting(&authority.pem()), &server)).await.unwrap_err();

@@ -8,7 +8,7 @@ use membership_operator::core::member::Change;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{BEGIN_LIMIT, Client, Endpoint, Policy, TIME_LIMIT};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use simulator::worlds::{INFISICAL_CLIENT_SECRET, INFISICAL_DEPLOYER};
 use tokio::io::AsyncWriteExt;
@@ -22,7 +22,7 @@ fn with_token(client: &Client, url: &str) -> Infisical {
 }
 
 async fn list(infisical: &Infisical) -> Error {
-    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err()
 }
 
@@ -47,7 +47,7 @@ async fn a_redirect_is_not_followed_with_a_credential() {
 
 /// Seen failing with the hint taken out of `Answer::nonsense`.
 #[tokio::test]
-async fn a_url_with_a_path_that_is_no_part_of_it_is_told_the_url_to_write() {
+async fn a_url_with_a_superfluous_path_is_refused_with_the_correct_url() {
     let stage = Stage::new().await;
     let page = Raw::answering(
         "HTTP/1.1 200 OK\r\ncontent-length: 15\r\ncontent-type: text/html\r\n\r\n<!doctype html>".to_owned(),
@@ -107,7 +107,7 @@ async fn an_answer_to_a_write_is_cut_off_at_a_mebibyte() {
     })
     .await;
     let infisical = with_token(&client(Arc::new(())), &server.url);
-    let permit = quota().permit(Kind::Write, Urgency::Grant, "team-a").await;
+    let permit = quota().permit(RequestKind::Write, Urgency::Grant, "team-a").await;
     let change = Change::Create(permanent(&["viewer"]));
     let error = infisical.apply(&permit, &target(INFISICAL_DEPLOYER), None, &change).await.unwrap_err();
     assert!(error.to_string().contains("more than 1 MiB"), "{error}");
@@ -146,7 +146,7 @@ async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
         })
         .await;
         let infisical = with_token(&client(Arc::new(())), &server.url);
-        let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+        let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
         assert!(infisical.verify(&permit).await.is_ok());
         // The connection stands: from here on only the limit can end the wait.
         tokio::time::pause();

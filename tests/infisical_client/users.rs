@@ -18,7 +18,7 @@ async fn with_ada(generations: Generations, style: ErrorStyle) -> Stage {
 }
 
 #[tokio::test]
-async fn a_membership_that_was_made_anew_since_the_list_is_found() {
+async fn a_membership_that_was_created_again_since_the_list_is_found() {
     for (generations, style) in AGES {
         for change in [Change::Replace(permanent(&["member"])), Change::Remove] {
             let stage = with_ada(generations, style).await;
@@ -40,7 +40,7 @@ async fn a_membership_that_was_made_anew_since_the_list_is_found() {
 }
 
 #[tokio::test]
-async fn a_membership_id_that_a_list_told_costs_no_other_list() {
+async fn a_membership_id_from_a_list_costs_no_other_list() {
     let stage = with_ada(Generations::All, ErrorStyle::Current).await;
     let lists = || stage.server().count("GET", "/memberships");
     let before = lists();

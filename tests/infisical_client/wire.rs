@@ -7,7 +7,7 @@ use control_plane::TcpProxy;
 use membership_operator::api::SubjectKind;
 use membership_operator::provider::http::{Client, Endpoint, Policy, Proxies};
 use membership_operator::provider::infisical::{Credentials, Infisical};
-use membership_operator::provider::quota::Kind;
+use membership_operator::provider::quota::RequestKind;
 use membership_operator::provider::{Error, Provider, Urgency};
 use tokio::io::AsyncWriteExt;
 
@@ -40,7 +40,7 @@ async fn remembering() -> (Raw, Arc<Mutex<Vec<String>>>) {
 async fn list(client: &Client, url: &str) -> Result<usize, Error> {
     let infisical =
         Infisical::new(client, Endpoint::parse(url).unwrap(), Credentials::Token("token".to_owned().into()));
-    let permit = quota().permit(Kind::Read, Urgency::Resync, "team-a").await;
+    let permit = quota().permit(RequestKind::Read, Urgency::Resync, "team-a").await;
     infisical.list(&permit, &web(), SubjectKind::Identity).await.map(|listing| listing.members.len())
 }
 
@@ -103,7 +103,7 @@ fn behind(proxy: &Raw, except: &str, allowed_hosts: Option<&[&str]>) -> Client {
 }
 
 #[tokio::test]
-async fn a_proxy_is_taken_only_to_hosts_that_the_operator_was_told() {
+async fn a_proxy_is_used_only_for_the_hosts_that_the_operator_was_given() {
     let (proxy, heads) = remembering().await;
     let named = Some(&["infisical.invalid", "localhost"][..]);
     assert_eq!(list(&behind(&proxy, "", named), "http://infisical.invalid").await, Ok(0));

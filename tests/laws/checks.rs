@@ -5,18 +5,18 @@ use membership_operator::api::membership::{RoleGrant, RoleState};
 use membership_operator::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Reason, RoleManagement};
 use membership_operator::core::clocks::Agreement;
 use membership_operator::core::member::{Change, Entry, Term};
-use membership_operator::core::memory::{Apply, Purpose};
+use membership_operator::core::memory::{PlannedWrite, WritePurpose};
 use membership_operator::core::record::Record;
 use membership_operator::core::report::Report;
 use membership_operator::core::snapshot::Snapshot;
-use membership_operator::core::step::{Kind, Outcome};
+use membership_operator::core::step::{PassEnd, PassOutcome};
 
 use crate::model::{access, no_longer};
 use crate::objects::{Object, allowed, is_startless};
 use crate::world::World;
 
 /// Roles that no object ever declares.
-pub const FOREIGN: [&str; 2] = ["auditor", "stranger"];
+pub const UNMANAGED: [&str; 2] = ["auditor", "stranger"];
 
 /// When access ends; `None`: never.
 type End = Option<Timestamp>;
@@ -105,7 +105,7 @@ impl World {
     }
 
     /// A write that is about to be sent.
-    pub fn check_write(&mut self, snapshot: &Snapshot, apply: &Apply) -> Result<(), String> {
+    pub fn check_write(&mut self, snapshot: &Snapshot, apply: &PlannedWrite) -> Result<(), String> {
         let now = snapshot.now;
         let entries = apply.before.as_ref().map_or(&[][..], |member| &member.entries);
         let before = access(entries);
@@ -139,22 +139,22 @@ impl World {
                 return Err(format!("{entry:?} is not recorded before it is granted: {apply:?}"));
             }
         }
-        if apply.purpose == Purpose::EndUnlisted && !apply.gained.is_empty() {
+        if apply.purpose == WritePurpose::EndUnlisted && !apply.gained.is_empty() {
             return Err(format!("without a list it grants: {apply:?}"));
         }
         // An end does not wait for a list that fails.
-        self.may_lose |= matches!(apply.purpose, Purpose::Fallback { .. } | Purpose::EndUnlisted);
+        self.may_lose |= matches!(apply.purpose, WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted);
         self.check_foreign(snapshot, apply, entries)
     }
 
     /// Unmanaged roles are removed only by an Exclusive object.
-    fn check_foreign(&self, snapshot: &Snapshot, apply: &Apply, before: &[Entry]) -> Result<(), String> {
-        let sacrifices = matches!(apply.purpose, Purpose::Fallback { .. });
+    fn check_foreign(&self, snapshot: &Snapshot, apply: &PlannedWrite, before: &[Entry]) -> Result<(), String> {
+        let sacrifices = matches!(apply.purpose, WritePurpose::Fallback { .. });
         let may_go = |role: &str| {
             let forged = self.objects.iter().any(|object| object.forged.contains(role));
             forged || (self.view.cluster.is_none() && (self.is_exclusive() || sacrifices))
         };
-        let is_foreign = |entry: &&Entry| FOREIGN.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
+        let is_foreign = |entry: &&Entry| UNMANAGED.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
         let sent = |entry: &Entry| {
             let mut outcome = apply.change.outcome().iter();
             outcome.any(|sent| sent.role == entry.role && rounded(sent.term.end()) == rounded(entry.term.end()))
@@ -167,8 +167,8 @@ impl World {
             }
         }
         // What has been there for longer than a list may be old is carried over as well.
-        let is_old = self.hand_at.is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
-        let is_planned = matches!(apply.purpose, Purpose::Plan { .. } | Purpose::Fallback { .. });
+        let is_old = self.hand_at.max(self.late_at).is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
+        let is_planned = matches!(apply.purpose, WritePurpose::Plan { .. } | WritePurpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
         let there = self.provider.member.iter().flat_map(|member| &member.entries).filter(is_foreign);
         for entry in there.filter(|_| is_old && is_planned && !would_be_refused) {
@@ -201,7 +201,7 @@ impl World {
             }
         }
         // A forged role is recorded again, and is foreign all the same.
-        let ours = record.roles.iter().filter(|role| !FOREIGN.contains(&role.role.as_str()));
+        let ours = record.roles.iter().filter(|role| !UNMANAGED.contains(&role.role.as_str()));
         self.ours.extend(ours.map(|role| role.role.clone()));
         Ok(())
     }
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// What is about to be reported.
-    pub fn check_reports(&self, snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Result<(), String> {
+    pub fn check_reports(&self, snapshot: &Snapshot, outcome: &PassOutcome, reports: &[Report]) -> Result<(), String> {
         let member = outcome.observation.as_ref().and_then(|observation| observation.member.as_ref());
         let entries = member.map_or(&[][..], |member| &member.entries);
         let shown = access(entries);
@@ -247,7 +247,7 @@ impl World {
         // So does one that a refusal without a name concerns.
         let is_unnamed = !outcome.refused.is_empty() && !self.provider.names_roles;
         let clocks_agree = snapshot.clocks == Agreement::Agree && !is_unnamed;
-        let is_planned = outcome.kind == Kind::Settled && outcome.plan.change().is_none() && clocks_agree;
+        let is_planned = outcome.kind == PassEnd::Settled && outcome.plan.change().is_none() && clocks_agree;
         for (role, end) in shown.iter().filter(|(role, _)| is_planned && self.is_recorded(role) && !self.is_base(role))
         {
             if end.is_some_and(|end| end <= snapshot.now) {
@@ -265,13 +265,13 @@ impl World {
             }
         }
         for (object, report) in self.objects.iter().zip(reports) {
-            if report.told.reason != Reason::Converged || object.is_leaving() {
+            if report.ready_condition.reason != Reason::Converged || object.is_leaving() {
                 continue;
             }
             if !self.counts(object) {
                 return Err(format!("{} is reported as Converged and does not count", object.uid()));
             }
-            if outcome.kind != Kind::Settled {
+            if outcome.kind != PassEnd::Settled {
                 // The change that failed concerns others.
                 continue;
             }
@@ -388,7 +388,7 @@ impl World {
             let until = self.allowed_until(role, self.now()).or(self.allowed_until(role, now));
             let in_bounds = until.is_some_and(|until| !shows_ends || no_longer(rounded(*end), rounded(until)));
             let is_recorded = self.ours.contains(*role) || self.is_recorded(role);
-            let is_ours = !FOREIGN.contains(role) && !is_unnamed && is_recorded;
+            let is_ours = !UNMANAGED.contains(role) && !is_unnamed && is_recorded;
             if !in_bounds && (is_ours || is_exclusive) {
                 return Err(format!("{role} until {end:?} is there at rest, allowed until {until:?}"));
             }

@@ -8,7 +8,7 @@ use membership_operator::api::{Duration as Length, Time};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Entry, Term, Window};
 
-use crate::checks::FOREIGN;
+use crate::checks::UNMANAGED;
 use crate::generators::shown_as;
 use crate::objects::{Object, Policies};
 use crate::provider::{Fault, unreachable};
@@ -227,7 +227,7 @@ fn hand(world: &mut World) {
 /// Somebody removes the roles that no object declares.
 pub fn remove_foreign(world: &mut World) {
     let Some(mut member) = world.provider.member.clone() else { return };
-    member.entries.retain(|entry| !FOREIGN.contains(&entry.role.as_str()));
+    member.entries.retain(|entry| !UNMANAGED.contains(&entry.role.as_str()));
     trace!(world, "somebody removes the foreign roles");
     world.provider.set(member.entries, member.memberships);
     world.hand_at = Some(world.at);
@@ -238,10 +238,10 @@ pub fn remove_foreign(world: &mut World) {
 /// What somebody else brings during a pass may be lost: no provider refuses to overwrite it.
 fn note_brought(world: &mut World) {
     let entries = world.provider.member.iter().flat_map(|member| &member.entries);
-    let foreign = entries.filter(|entry| FOREIGN.contains(&entry.role.as_str()));
+    let unmanaged = entries.filter(|entry| UNMANAGED.contains(&entry.role.as_str()));
     let is_passing = world.is_passing;
     let there: Vec<Entry> =
-        foreign.filter(|entry| !is_passing || world.brought.contains_key(&entry.role)).cloned().collect();
+        unmanaged.filter(|entry| !is_passing || world.brought.contains_key(&entry.role)).cloned().collect();
     world.brought = there.into_iter().map(|entry| (entry.role.clone(), entry)).collect();
 }
 
@@ -264,7 +264,8 @@ fn fault(world: &mut World) -> Fault {
         2 => Fault::Refused(Error::Rejected { message: message() }),
         3 => Fault::Refused(Error::MayNotGrant { message: message() }),
         4 => Fault::Refused(Error::Changed { message: message() }),
-        5 | 6 => Fault::NoAnswer { carried_out: true },
+        5 => Fault::NoAnswer { carried_out: true },
+        6 => Fault::Delayed(Duration::from_secs(world.random.pick(&[2, 20, 40, 55]))),
         7 => Fault::NoAnswer { carried_out: false },
         8 => Fault::Half,
         9 | 10 => Fault::Lost,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use membership_operator::core::grants::Grant;
 use membership_operator::core::layers::{Layer, Phase};
 use membership_operator::core::member::{Capabilities, Entry, Member, Term, Verbatim, Window};
-use membership_operator::core::plan::View;
+use membership_operator::core::plan::PlanInputs;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ pub fn layer() -> impl Strategy<Value = Layer> {
 
 /// A target at an instant: its layers, and what the provider shows.
 #[derive(Clone, Debug)]
-pub struct Scene {
+pub struct PlanningCase {
     pub layers: Vec<Layer>,
     pub observed: Option<Member>,
     pub capabilities: Capabilities,
@@ -120,9 +120,9 @@ pub struct Scene {
     pub now: Timestamp,
 }
 
-impl Scene {
-    pub fn view(&self) -> View<'_> {
-        View {
+impl PlanningCase {
+    pub fn view(&self) -> PlanInputs<'_> {
+        PlanInputs {
             observed: self.observed.as_ref(),
             capabilities: self.capabilities,
             refused: &self.refused,
@@ -148,7 +148,7 @@ pub fn member(entries: Vec<Entry>, memberships: u32) -> Member {
 }
 
 /// Any target.
-pub fn scene() -> impl Strategy<Value = Scene> {
+pub fn planning_case() -> impl Strategy<Value = PlanningCase> {
     let observed = option::weighted(0.8, (vec(entry(), 0..6), prop_oneof![5 => Just(1), 1 => Just(2_u32)]));
     let refused = prop_oneof![3 => Just(BTreeSet::new()), 1 => btree_set(role(), 1..2)];
     let spared = prop_oneof![2 => Just(BTreeSet::new()), 1 => btree_set(role(), 1..3)];
@@ -161,7 +161,7 @@ pub fn scene() -> impl Strategy<Value = Scene> {
             true => member(entries, memberships),
             false => member(without_ends(&entries), 1),
         });
-        Scene { layers, observed, capabilities, refused, spared, now: now() }
+        PlanningCase { layers, observed, capabilities, refused, spared, now: now() }
     })
 }
 

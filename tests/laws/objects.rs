@@ -18,7 +18,6 @@ use membership_operator::core::record::Record;
 use membership_operator::core::snapshot::{Declaration, ProviderView};
 use serde_json::json;
 
-/// An object.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// As the API server stores it.

@@ -9,7 +9,7 @@ use membership_operator::core::member::{Change, Entry, Term};
 use membership_operator::core::plan::{Plan, base_to_record, plan, shown};
 use proptest::prelude::*;
 
-use crate::generators::{Scene, layer, member, role, scene, term};
+use crate::generators::{PlanningCase, layer, member, planning_case, role, term};
 use crate::model::{access, carried_out, no_longer};
 
 /// All that a plan may ever send.
@@ -17,27 +17,27 @@ fn writes(plan: &Plan) -> Vec<&Change> {
     plan.change().into_iter().chain(plan.fallbacks()).collect()
 }
 
-fn union_of(scene: &Scene) -> Union {
-    union(&scene.layers, &scene.refused, scene.now)
+fn union_of(planning_case: &PlanningCase) -> Union {
+    union(&planning_case.layers, &planning_case.refused, planning_case.now)
 }
 
 /// Nobody of ours has anything to do with the role.
-fn foreign(role: &str, union: &Union) -> bool {
+fn unmanaged(role: &str, union: &Union) -> bool {
     !union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
 }
 
 /// What the subject holds when the plan is carried out.
-fn access_after(scene: &Scene, plan: &Plan) -> BTreeMap<String, Option<Timestamp>> {
-    let entries = plan.change().map_or(scene.entries(), Change::outcome);
+fn access_after(planning_case: &PlanningCase, plan: &Plan) -> BTreeMap<String, Option<Timestamp>> {
+    let entries = plan.change().map_or(planning_case.entries(), Change::outcome);
     access(entries).into_iter().map(|(role, end)| (role.to_owned(), end)).collect()
 }
 
 /// Everybody has written down what has to be.
-fn record(scene: &mut Scene) {
-    for index in 0..scene.layers.len() {
-        let base = base_to_record(&scene.layers[index], &scene.layers, &scene.view());
-        let layer = &mut scene.layers[index];
-        layer.managed = layer.record_before(scene.now);
+fn record(planning_case: &mut PlanningCase) {
+    for index in 0..planning_case.layers.len() {
+        let base = base_to_record(&planning_case.layers[index], &planning_case.layers, &planning_case.view());
+        let layer = &mut planning_case.layers[index];
+        layer.managed = layer.record_before(planning_case.now);
         if let Some(base) = base {
             layer.managed.entry(base.to_owned()).or_insert(Term::Permanent);
         }
@@ -56,66 +56,66 @@ fn observer() -> Layer {
     }
 }
 
-fn checked(scene: &Scene, change: &Change) -> Result<(), TestCaseError> {
-    let done = carried_out(change, scene.observed.as_ref(), scene.capabilities, &BTreeSet::new());
+fn checked(planning_case: &PlanningCase, change: &Change) -> Result<(), TestCaseError> {
+    let done = carried_out(change, planning_case.observed.as_ref(), planning_case.capabilities, &BTreeSet::new());
     prop_assert!(done.is_ok(), "{:?} refused: {:?}", change, done);
     Ok(())
 }
 
 proptest! {
     #[test]
-    fn nothing_is_sent_that_the_provider_refuses_in_any_case(scene in scene()) {
-        let plan = plan(&scene.layers, &scene.view());
+    fn nothing_is_sent_that_the_provider_refuses_in_any_case(planning_case in planning_case()) {
+        let plan = plan(&planning_case.layers, &planning_case.view());
         for change in writes(&plan) {
-            checked(&scene, change)?;
+            checked(&planning_case, change)?;
         }
     }
 
     #[test]
-    fn a_role_of_ours_that_nobody_has_or_holds_is_in_nothing_that_is_sent(scene in scene()) {
-        let union = union_of(&scene);
+    fn a_role_of_ours_that_nobody_has_or_holds_is_in_nothing_that_is_sent(planning_case in planning_case()) {
+        let union = union_of(&planning_case);
         let over = |entry: &&Entry| {
             let role = &entry.role;
             union.ours.contains(role) && !union.kept.contains_key(role) && !union.held.contains_key(role)
-                && !scene.is_base(role)
+                && !planning_case.is_base(role)
         };
-        let plan = plan(&scene.layers, &scene.view());
+        let plan = plan(&planning_case.layers, &planning_case.view());
         for change in writes(&plan) {
             prop_assert_eq!(change.outcome().iter().find(over), None, "in {:?}", change);
         }
         if plan.change().is_none() {
-            prop_assert_eq!(scene.entries().iter().find(over), None, "left as it is");
+            prop_assert_eq!(planning_case.entries().iter().find(over), None, "left as it is");
         }
     }
 
     #[test]
-    fn a_foreign_role_that_is_spared_is_never_given_up_for_a_removal(scene in scene()) {
-        let union = union_of(&scene);
-        let plan = plan(&scene.layers, &scene.view());
+    fn an_unmanaged_role_that_is_spared_is_never_removed_for_another_removal(planning_case in planning_case()) {
+        let union = union_of(&planning_case);
+        let plan = plan(&planning_case.layers, &planning_case.view());
         for fallback in plan.fallbacks() {
-            for entry in scene.entries().iter().filter(|entry| scene.spared.contains(&entry.role)) {
+            for entry in planning_case.entries().iter().filter(|entry| planning_case.spared.contains(&entry.role)) {
                 let stays = fallback.outcome().iter().any(|sent| sent.role == entry.role);
-                prop_assert!(stays || !foreign(&entry.role, &union) || scene.is_base(&entry.role), "{:?}", fallback);
+                prop_assert!(stays || !unmanaged(&entry.role, &union) || planning_case.is_base(&entry.role), "{:?}", fallback);
             }
         }
     }
 
     #[test]
-    fn additive_leaves_foreign_entries_as_they_are(mut scene in scene()) {
-        for layer in &mut scene.layers {
+    fn additive_leaves_unmanaged_entries_unchanged(mut planning_case in planning_case()) {
+        for layer in &mut planning_case.layers {
             layer.exclusive = false;
         }
-        let union = union_of(&scene);
-        let plan = plan(&scene.layers, &scene.view());
+        let union = union_of(&planning_case);
+        let plan = plan(&planning_case.layers, &planning_case.view());
         // What is tried when it is refused is another law's.
         if let Some(change) = plan.change() {
-            for (role, end) in access(scene.entries()) {
-                if !foreign(role, &union) || (scene.is_base(role) && end.is_some()) {
+            for (role, end) in access(planning_case.entries()) {
+                if !unmanaged(role, &union) || (planning_case.is_base(role) && end.is_some()) {
                     continue;
                 }
                 let sent: Vec<&Entry> = change.outcome().iter().filter(|entry| entry.role == role).collect();
                 prop_assert_eq!(sent.len(), 1, "{} in {:?}", role, change);
-                let shown: Vec<&Entry> = scene.entries().iter().filter(|entry| entry.role == role).collect();
+                let shown: Vec<&Entry> = planning_case.entries().iter().filter(|entry| entry.role == role).collect();
                 prop_assert!(shown.contains(&sent[0]), "{:?} isn't among {:?}", sent[0], shown);
                 prop_assert_eq!(sent[0].term.end(), end);
             }
@@ -123,17 +123,17 @@ proptest! {
     }
 
     #[test]
-    fn removals_sent_alone_leave_foreign_entries_as_they_are(scene in scene()) {
-        let union = union_of(&scene);
-        let plan = plan(&scene.layers, &scene.view());
+    fn removals_sent_alone_leave_unmanaged_entries_unchanged(planning_case in planning_case()) {
+        let union = union_of(&planning_case);
+        let plan = plan(&planning_case.layers, &planning_case.view());
         let Some(first) = plan.fallbacks().first() else {
             return Ok(());
         };
         // The change itself may be no more than the removals; then it isn't tried twice.
         let keeps_them = |change: &Change| {
-            let (before, sent) = (access(scene.entries()), access(change.outcome()));
+            let (before, sent) = (access(planning_case.entries()), access(change.outcome()));
             let strangers = before.into_iter().filter(|(role, end)| {
-                foreign(role, &union) && !(scene.is_base(role) && end.is_some())
+                unmanaged(role, &union) && !(planning_case.is_base(role) && end.is_some())
             });
             strangers.into_iter().all(|(role, end)| sent.get(role) == Some(&end))
         };
@@ -141,17 +141,17 @@ proptest! {
     }
 
     #[test]
-    fn a_killed_run_leaves_at_most_what_was_there_and_what_is_in_effect(scene in scene()) {
-        let union = union_of(&scene);
-        let before = access(scene.entries());
-        let plan = plan(&scene.layers, &scene.view());
+    fn a_killed_run_leaves_at_most_what_was_there_and_what_is_in_effect(planning_case in planning_case()) {
+        let union = union_of(&planning_case);
+        let before = access(planning_case.entries());
+        let plan = plan(&planning_case.layers, &planning_case.view());
         for change in writes(&plan) {
             for (role, end) in access(change.outcome()) {
                 let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
                 let in_effect = union.kept.get(role).is_some_and(|term| no_longer(end, term.end()));
                 let comes_back = union.carried.iter().any(|entry| entry.role == role && entry.term.end() == end);
                 prop_assert!(
-                    was_there || in_effect || comes_back || scene.is_base(role),
+                    was_there || in_effect || comes_back || planning_case.is_base(role),
                     "{role} until {end:?} by {change:?}"
                 );
             }
@@ -159,20 +159,20 @@ proptest! {
     }
 
     #[test]
-    fn only_what_was_written_down_is_granted(scene in scene()) {
-        let before = access(scene.entries());
-        let plan = plan(&scene.layers, &scene.view());
+    fn only_what_was_written_down_is_granted(planning_case in planning_case()) {
+        let before = access(planning_case.entries());
+        let plan = plan(&planning_case.layers, &planning_case.view());
         for change in writes(&plan) {
             for (role, end) in access(change.outcome()) {
                 let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
-                let mut carried = scene.layers.iter().flat_map(|layer| &layer.carried);
+                let mut carried = planning_case.layers.iter().flat_map(|layer| &layer.carried);
                 let comes_back = carried.any(|entry| entry.role == role && entry.term.end() == end);
-                let word = scene.layers.iter().any(|layer| {
+                let word = planning_case.layers.iter().any(|layer| {
                     let recorded = layer.managed.get(role).is_some_and(|term| no_longer(end, term.end()));
-                    layer.has_in_effect(role, scene.now) && recorded
+                    layer.has_in_effect(role, planning_case.now) && recorded
                 });
                 prop_assert!(
-                    was_there || comes_back || word || scene.is_base(role),
+                    was_there || comes_back || word || planning_case.is_base(role),
                     "{role} until {end:?} by {change:?}"
                 );
             }
@@ -180,108 +180,108 @@ proptest! {
     }
 
     #[test]
-    fn planning_on_the_outcome_of_a_plan_gives_the_empty_plan(mut scene in scene()) {
-        record(&mut scene);
-        let first = plan(&scene.layers, &scene.view());
+    fn planning_on_the_outcome_of_a_plan_gives_the_empty_plan(mut planning_case in planning_case()) {
+        record(&mut planning_case);
+        let first = plan(&planning_case.layers, &planning_case.view());
         if let Some(change) = first.change() {
-            let done = carried_out(change, scene.observed.as_ref(), scene.capabilities, &BTreeSet::new());
+            let done = carried_out(change, planning_case.observed.as_ref(), planning_case.capabilities, &BTreeSet::new());
             prop_assert!(done.is_ok(), "{:?} refused: {:?}", change, done);
-            scene.observed = done.unwrap();
+            planning_case.observed = done.unwrap();
         }
-        let layers = scene.layers.clone();
+        let layers = planning_case.layers.clone();
         for (index, layer) in layers.iter().enumerate() {
             let others: Vec<Layer> = layers.iter().filter(|other| other.uid != layer.uid).cloned().collect();
-            let shown = shown(layer, &layers, &scene.view());
-            scene.layers[index].managed = record_after(layer, &others, &shown, scene.now);
-            scene.layers[index].carried.clear();
+            let shown = shown(layer, &layers, &planning_case.view());
+            planning_case.layers[index].managed = record_after(layer, &others, &shown, planning_case.now);
+            planning_case.layers[index].carried.clear();
         }
-        let second = plan(&scene.layers, &scene.view());
+        let second = plan(&planning_case.layers, &planning_case.view());
         prop_assert_eq!(second.change(), None, "after {:?}", first);
     }
 
     #[test]
     fn the_union_and_the_plan_do_not_depend_on_the_order_of_objects(
-        (scene, shuffled) in scene().prop_flat_map(|s| (Just(s.clone()), Just(s.layers).prop_shuffle()))
+        (planning_case, shuffled) in planning_case().prop_flat_map(|s| (Just(s.clone()), Just(s.layers).prop_shuffle()))
     ) {
-        prop_assert_eq!(union_of(&scene), union(&shuffled, &scene.refused, scene.now));
-        prop_assert_eq!(plan(&scene.layers, &scene.view()), plan(&shuffled, &scene.view()));
+        prop_assert_eq!(union_of(&planning_case), union(&shuffled, &planning_case.refused, planning_case.now));
+        prop_assert_eq!(plan(&planning_case.layers, &planning_case.view()), plan(&shuffled, &planning_case.view()));
     }
 
     #[test]
-    fn an_unknown_role_beside_others_changes_no_other_roles_end(mut scene in scene(), unknown in role()) {
+    fn an_unknown_role_beside_others_changes_no_other_roles_end(mut planning_case in planning_case(), unknown in role()) {
         // The provider shows no role that it doesn't know.
-        if let Some(member) = &mut scene.observed {
+        if let Some(member) = &mut planning_case.observed {
             member.entries.retain(|entry| entry.role != unknown);
         }
-        for layer in &mut scene.layers {
+        for layer in &mut planning_case.layers {
             layer.carried.retain(|entry| entry.role != unknown);
         }
-        scene.refused.clear();
-        let mut without = scene.clone();
-        scene.refused.insert(unknown.clone());
+        planning_case.refused.clear();
+        let mut without = planning_case.clone();
+        planning_case.refused.insert(unknown.clone());
         for layer in &mut without.layers {
             // It may be a stranger's role misspelt: its object then tolerates others.
             layer.exclusive &= layer.grants.iter().all(|grant| grant.role != unknown);
             layer.grants.retain(|grant| grant.role != unknown);
             layer.managed.remove(&unknown);
         }
-        let others = |scene: &Scene| {
-            let mut access = access_after(scene, &plan(&scene.layers, &scene.view()));
-            access.retain(|role, _| *role != unknown && !scene.is_base(role));
+        let others = |planning_case: &PlanningCase| {
+            let mut access = access_after(planning_case, &plan(&planning_case.layers, &planning_case.view()));
+            access.retain(|role, _| *role != unknown && !planning_case.is_base(role));
             access
         };
-        prop_assert_eq!(others(&scene), others(&without));
+        prop_assert_eq!(others(&planning_case), others(&without));
         let sends = |change: &&Change| change.outcome().iter().any(|entry| entry.role == unknown);
-        let plan = plan(&scene.layers, &scene.view());
-        if !scene.is_base(&unknown) {
+        let plan = plan(&planning_case.layers, &planning_case.view());
+        if !planning_case.is_base(&unknown) {
             prop_assert_eq!(writes(&plan).into_iter().find(sends), None);
         }
     }
 
     #[test]
-    fn an_object_that_observes_from_the_start_changes_nothing(mut scene in scene()) {
-        let alone = Scene { layers: vec![observer()], ..scene.clone() };
+    fn an_object_that_observes_from_the_start_changes_nothing(mut planning_case in planning_case()) {
+        let alone = PlanningCase { layers: vec![observer()], ..planning_case.clone() };
         let watching = plan(&alone.layers, &alone.view());
         prop_assert_eq!(watching.change(), None);
-        let without = plan(&scene.layers, &scene.view());
-        scene.layers.push(observer());
-        prop_assert_eq!(plan(&scene.layers, &scene.view()), without);
+        let without = plan(&planning_case.layers, &planning_case.view());
+        planning_case.layers.push(observer());
+        prop_assert_eq!(plan(&planning_case.layers, &planning_case.view()), without);
     }
 
     #[test]
-    fn objects_that_do_not_count_gain_nothing(mut scene in scene()) {
-        for layer in &mut scene.layers {
+    fn objects_that_do_not_count_gain_nothing(mut planning_case in planning_case()) {
+        for layer in &mut planning_case.layers {
             layer.phase = if layer.phase == Phase::Leaves { Phase::Leaves } else { Phase::Holds };
             layer.carried.clear();
         }
-        let before = access(scene.entries());
-        let plan = plan(&scene.layers, &scene.view());
+        let before = access(planning_case.entries());
+        let plan = plan(&planning_case.layers, &planning_case.view());
         prop_assert_eq!(plan.gained(), &[] as &[String]);
         for change in writes(&plan) {
             for (role, end) in access(change.outcome()) {
                 let was_there = before.get(role).is_some_and(|known| no_longer(end, *known));
-                prop_assert!(was_there || scene.is_base(role), "{role} until {end:?} by {change:?}");
+                prop_assert!(was_there || planning_case.is_base(role), "{role} until {end:?} by {change:?}");
             }
         }
     }
 
     #[test]
     fn what_is_held_is_neither_taken_away_nor_cut_short_of_its_end(
-        mut scene in scene(),
+        mut planning_case in planning_case(),
         (granted, held, shown) in (term(), term(), term()),
     ) {
         // They meet on one role.
         let grants = vec![Grant { role: "deployer".to_owned(), term: granted }];
         let managed = |term| BTreeMap::from([("deployer".to_owned(), term)]);
         let counts = Layer { uid: "c".into(), phase: Phase::Counts, grants, managed: managed(granted), ..observer() };
-        scene.layers.extend([counts, Layer { uid: "h".into(), managed: managed(held), ..observer() }]);
-        let shown = if scene.capabilities.enforces_expiry { shown } else { Term::Permanent };
+        planning_case.layers.extend([counts, Layer { uid: "h".into(), managed: managed(held), ..observer() }]);
+        let shown = if planning_case.capabilities.enforces_expiry { shown } else { Term::Permanent };
         let entry = Entry::new("deployer", shown);
-        scene.observed.get_or_insert_with(|| member(Vec::new(), 1)).entries.push(entry);
-        let union = union_of(&scene);
-        let after = access_after(&scene, &plan(&scene.layers, &scene.view()));
-        for (role, end) in access(scene.entries()) {
-            if let Some(held) = union.held.get(role).filter(|_| !scene.is_base(role)) {
+        planning_case.observed.get_or_insert_with(|| member(Vec::new(), 1)).entries.push(entry);
+        let union = union_of(&planning_case);
+        let after = access_after(&planning_case, &plan(&planning_case.layers, &planning_case.view()));
+        for (role, end) in access(planning_case.entries()) {
+            if let Some(held) = union.held.get(role).filter(|_| !planning_case.is_base(role)) {
                 let left = after.get(role);
                 let enough = left.is_some_and(|left| no_longer(held.end(), *left) || no_longer(end, *left));
                 let held = held.end();
@@ -291,22 +291,22 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_without_a_list_behind_it_carries_only_what_was_written_down(scene in scene()) {
-        let union = union_of(&scene);
-        let plan = plan(&scene.layers, &scene.view());
+    fn a_plan_without_a_list_behind_it_carries_only_what_was_written_down(planning_case in planning_case()) {
+        let union = union_of(&planning_case);
+        let plan = plan(&planning_case.layers, &planning_case.view());
         if let Some(change) = plan.change().filter(|_| !plan.needs_fresh()) {
             prop_assert!(union.exclusive || *change != Change::Remove);
             let strangers = change.outcome().iter().find(|entry| {
-                !union.granted.contains_key(&entry.role) && !scene.is_base(&entry.role)
+                !union.granted.contains_key(&entry.role) && !planning_case.is_base(&entry.role)
             });
             prop_assert_eq!(strangers, None);
         }
     }
 
     #[test]
-    fn what_a_plan_says_it_does_is_what_it_does(scene in scene()) {
-        let plan = plan(&scene.layers, &scene.view());
-        let (before, after) = (access(scene.entries()), access_after(&scene, &plan));
+    fn what_a_plan_says_it_does_is_what_it_does(planning_case in planning_case()) {
+        let plan = plan(&planning_case.layers, &planning_case.view());
+        let (before, after) = (access(planning_case.entries()), access_after(&planning_case, &plan));
         for (role, _) in plan.lost() {
             prop_assert!(before.contains_key(role.as_str()) && !after.contains_key(role), "{role} isn't lost");
         }
@@ -314,11 +314,11 @@ proptest! {
             let longer = !no_longer(after[role], before.get(role.as_str()).copied().unwrap_or(Some(Timestamp::MIN)));
             prop_assert!(longer, "{role} isn't gained");
         }
-        let gone = before.keys().filter(|role| !after.contains_key(**role) && !scene.is_base(role));
+        let gone = before.keys().filter(|role| !after.contains_key(**role) && !planning_case.is_base(role));
         for role in gone {
             prop_assert!(plan.lost().iter().any(|(lost, _)| lost == role), "{role} is lost in silence");
         }
-        let come = after.keys().filter(|role| !before.contains_key(role.as_str()) && !scene.is_base(role));
+        let come = after.keys().filter(|role| !before.contains_key(role.as_str()) && !planning_case.is_base(role));
         for role in come {
             prop_assert!(plan.gained().contains(role), "{role} is gained in silence");
         }

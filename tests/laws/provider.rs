@@ -15,6 +15,8 @@ pub enum Fault {
     Refused(Error),
     /// Its response does not arrive.
     NoAnswer { carried_out: bool },
+    /// Its response does not arrive, and it is carried out after this time.
+    Delayed(Duration),
     /// Of several requests only the first is carried out: the memberships are deleted.
     Half,
     /// ZITADEL: it is answered with success, and neither search nor the rights in force show it (trap 4).
@@ -23,7 +25,6 @@ pub enum Fault {
     Late(Duration),
 }
 
-/// The provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub capabilities: Capabilities,
@@ -34,6 +35,8 @@ pub struct Provider {
     sequence: u64,
     /// What lists show until this time.
     late: Option<(Option<Member>, Instant)>,
+    /// Writes without a response that are still to be carried out, and whether each is a repair.
+    pub under_way: Vec<(Instant, Change, bool)>,
     /// It removes no membership, and lets it be changed to the role that gives nothing.
     pub keeps_members: bool,
     /// Roles that don't exist.
@@ -59,12 +62,24 @@ impl Provider {
             stored: None,
             sequence: 0,
             late: None,
+            under_way: Vec::new(),
             keeps_members: false,
             unknown: BTreeSet::from(["typo"]),
             names_roles: true,
             lists: VecDeque::new(),
             writes: VecDeque::new(),
         }
+    }
+
+    /// Carries out the delayed writes that are due. Returns whether there were any.
+    pub fn advance(&mut self, at: Instant) -> bool {
+        let (due, later) = std::mem::take(&mut self.under_way).into_iter().partition(|(due, ..)| *due <= at);
+        self.under_way = later;
+        let due: Vec<(Instant, Change, bool)> = due;
+        for (_, change, repairs) in &due {
+            let _ = self.carry_out(change, *repairs);
+        }
+        !due.is_empty()
     }
 
     /// A list that begins now.
@@ -100,6 +115,10 @@ impl Provider {
                 if carried_out {
                     let _ = self.carry_out(change, repairs);
                 }
+                Err(unreachable(Effect::Unknown))
+            }
+            Some(Fault::Delayed(delay)) => {
+                self.under_way.push((at + delay, change.clone(), repairs));
                 Err(unreachable(Effect::Unknown))
             }
             Some(Fault::Half) if matches!(change, Change::Recreate(_)) => {

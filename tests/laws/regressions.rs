@@ -178,3 +178,58 @@ fn an_object_that_alone_recorded_the_permanent_base_leaves_while_another_has_its
     assert_eq!(world.objects.len(), 1);
     assert_eq!(held(&world), ["deployer", "viewer"]);
 }
+
+/// A write that had no response is carried out 40 s later, when its object has been deleted. `happens`: between the write
+/// and the deletion.
+fn delayed_past_the_deletion(capabilities: Capabilities, happens: impl FnOnce(&mut World)) {
+    let mut world = of(capabilities, false, false, vec![permanent("viewer")]);
+    world.provider.writes.push_back(Some(Fault::Delayed(Duration::from_secs(40))));
+    world.pass().unwrap();
+    happens(&mut world);
+    let now = world.wall;
+    assert!(!world.objects[0].delete(now), "the finalizer keeps it");
+    for _ in 0..100 {
+        let pass = world.pass().unwrap();
+        if world.objects.is_empty() {
+            break;
+        }
+        world.advance(pass.due_in);
+    }
+    assert!(world.objects.is_empty(), "it is released");
+    assert!(world.provider.under_way.is_empty(), "not before the write may have been carried out");
+    assert!(held(&world).is_empty(), "{:?}", held(&world));
+}
+
+/// Seen failing without `under_way` in `answered_for`.
+#[test]
+fn a_write_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
+    for capabilities in [INFISICAL, ZITADEL] {
+        delayed_past_the_deletion(capabilities, |_| {});
+    }
+}
+
+/// Seen failing without `Memory::inherit`, the second case also without the condition Ready in
+/// `may_be_unanswered`.
+#[test]
+fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
+    for capabilities in [INFISICAL, ZITADEL] {
+        delayed_past_the_deletion(capabilities, World::crash);
+        delayed_past_the_deletion(capabilities, |world| {
+            // The list fails, and what is reported includes the record.
+            world
+                .provider
+                .lists
+                .push_back(crate::provider::unreachable(membership_operator::core::error::Effect::None));
+            world.pass().unwrap();
+            world.crash();
+        });
+        delayed_past_the_deletion(capabilities, |world| {
+            // The second write has a response, and the process ends before it reports that.
+            world.advance(Duration::from_secs(2));
+            world.statuses_fail = 1;
+            world.pass().unwrap();
+            assert_eq!(held(world), ["viewer"]);
+            world.crash();
+        });
+    }
+}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use membership_operator::api::membership::{ProjectMembershipSpec, RoleGrant, Temporary};
 use membership_operator::api::{Duration, Time};
-use membership_operator::core::grants::{Grant, Past, Starts, evaluate};
+use membership_operator::core::grants::{Grant, RecordHistory, Starts, evaluate};
 use membership_operator::core::layers::{Layer, Phase};
 use membership_operator::core::member::{Term, Window};
 use membership_operator::core::policy::admit;
@@ -161,7 +161,7 @@ proptest! {
         let now = now();
         let at_provider = shown.map(|(start, end)| Window { start: minutes(start), end: minutes(end) });
         let starts = Starts {
-            past: Past::Lost,
+            past: RecordHistory::Lost,
             recorded: BTreeMap::new(),
             provider: at_provider.map(|window| ("r".to_owned(), window)).into_iter().collect(),
             expired: BTreeMap::new(),
@@ -185,7 +185,7 @@ proptest! {
         end in -2_000_000_000_i64..2_000_000_000,
         recorded in option::of(-2_000_000_000_i64..2_000_000_000),
         at in 0_i64..2_000_000_000,
-        past in prop::sample::select(vec![Past::New, Past::Recorded, Past::Lost]),
+        past in prop::sample::select(vec![RecordHistory::New, RecordHistory::Recorded, RecordHistory::Lost]),
     ) {
         let time = |nanoseconds: i64| now() + SignedDuration::from_nanos(nanoseconds);
         let start = start.map(|start| start.min(end - 1));
@@ -207,7 +207,7 @@ proptest! {
         recorded in option::of(any::<i64>()),
         end in option::of(any::<i64>()),
         start in option::of(any::<i64>()),
-        past in prop::sample::select(vec![Past::New, Past::Recorded, Past::Lost]),
+        past in prop::sample::select(vec![RecordHistory::New, RecordHistory::Recorded, RecordHistory::Lost]),
     ) {
         let time = |seconds: i64| {
             let range = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();

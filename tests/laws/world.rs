@@ -1,5 +1,5 @@
 //! The objects of one target, the provider and the clocks, and a driver that carries out the steps of
-//! [`next_step`] as `controller::reconcile` does.
+//! [`decide`] as `controller::reconcile` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use membership_operator::core::clocks::{self, ProviderClock};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Change, Entry, Member, Target};
-use membership_operator::core::memory::{Apply, Memory, Need, Purpose};
+use membership_operator::core::memory::{ListReason, Memory, PlannedWrite, WritePurpose};
 use membership_operator::core::policy::Refusal;
 use membership_operator::core::record::Record;
-use membership_operator::core::report::{Again, again, next_edge, reports};
+use membership_operator::core::report::{NextAttempt, again, next_edge, reports};
 use membership_operator::core::snapshot::{ProviderView, Snapshot};
-use membership_operator::core::step::{Kind, Observe, Outcome, Step, next_step, unconfirmed};
+use membership_operator::core::step::{Observe, PassEnd, PassOutcome, Step, decide, unconfirmed};
 
 use crate::events;
 use crate::objects::{Object, target};
@@ -50,6 +50,8 @@ pub struct World {
     pub interruption: Option<(usize, events::Interruption)>,
     /// The time of the last change that somebody else made at the provider.
     pub hand_at: Option<Instant>,
+    /// The time of the last write of the operator that was carried out after it was given up.
+    pub late_at: Option<Instant>,
     /// Roles that no object declares, as somebody else brought them between two passes.
     pub brought: BTreeMap<String, Entry>,
     /// An object tolerates no unmanaged role, or a removal needed a sacrifice.
@@ -98,6 +100,11 @@ impl World {
     pub fn advance(&mut self, by: Duration) {
         self.at += by;
         self.wall += SignedDuration::try_from(by).unwrap();
+        if self.provider.advance(self.at) {
+            trace!(self, "a delayed write is carried out: {:?}", self.provider.member);
+            // It may replace what somebody else wrote in the meantime.
+            (self.late_at, self.may_lose) = (Some(self.at), true);
+        }
     }
 
     /// Everything that is in memory is lost.
@@ -142,12 +149,8 @@ impl World {
                 return Ok(Pass { writes, due_in, is_asked: false, is_at_rest: true });
             }
             let snapshot = self.snapshot();
-            self.memory.begin(&snapshot);
             let observation = self.roster.observation();
-            if let Some(observation) = &observation {
-                self.memory.observed(observation, snapshot.provider.capabilities, snapshot.at);
-            }
-            let next = next_step(&snapshot, observation.as_ref(), &self.memory);
+            let (_, next) = decide(&snapshot, observation.as_ref(), &mut self.memory);
             self.advance(Duration::from_millis(1));
             match next.step {
                 Step::Release(releases) => {
@@ -205,7 +208,6 @@ impl World {
 
     fn observe(&mut self, observe: &Observe) {
         let Observe { not_before, spacing, need, .. } = *observe;
-        self.memory.asked(need, not_before);
         trace!(self, "observe {need:?}");
         if not_before > self.at {
             self.advance(not_before - self.at);
@@ -216,7 +218,7 @@ impl World {
         }
         let at = self.at;
         let outcome = match self.roster.sighting(Some(not_before)) {
-            Some(_) if need != Need::Clock => Ok(()),
+            Some(_) if need != ListReason::Clock => Ok(()),
             _ => self.provider.list(at).map(|shown| self.roster.listed(shown, at)),
         };
         trace!(self, "list {outcome:?}: {:?}", self.roster.observation().map(|observation| observation.member));
@@ -249,10 +251,10 @@ impl World {
         self.objects.iter_mut().find(|object| object.uid() == uid).ok_or_else(|| format!("no object {uid}"))
     }
 
-    fn send(&mut self, snapshot: &Snapshot, apply: Apply) -> Result<(), String> {
+    fn send(&mut self, snapshot: &Snapshot, apply: PlannedWrite) -> Result<(), String> {
         trace!(self, "{:?} {:?}", apply.purpose, apply.change);
         self.check_write(snapshot, &apply)?;
-        let repairs = matches!(apply.purpose, Purpose::Repair | Purpose::Plan { through_another: true });
+        let repairs = matches!(apply.purpose, WritePurpose::Repair | WritePurpose::Plan { through_another: true });
         let change = match repairs {
             true => apply.change.stated_again(apply.before.as_ref()),
             false => apply.change.clone(),
@@ -265,14 +267,15 @@ impl World {
             self.answered();
         }
         match &answer {
-            Ok(_) if apply.purpose == Purpose::EndUnlisted => self.roster.doubt(self.at),
+            Ok(_) if apply.purpose == WritePurpose::EndUnlisted => self.roster.doubt(self.at),
             Ok(receipt) => {
                 let kept = receipt.kept.and(self.view.capabilities.empty_role);
                 let version = receipt.version;
                 self.roster.wrote(written(&self.target, &apply.change, kept, version), self.at);
             }
             Err(error) => {
-                let is_partly_done = matches!(apply.change, Change::Recreate(_)) || apply.purpose == Purpose::Repair;
+                let is_partly_done =
+                    matches!(apply.change, Change::Recreate(_)) || apply.purpose == WritePurpose::Repair;
                 let is_changed = matches!(error, Error::Changed { .. });
                 if is_changed || is_partly_done || error.effect() == Effect::Unknown {
                     self.roster.doubt(self.at);
@@ -299,20 +302,20 @@ impl World {
         Ok(())
     }
 
-    fn report(&mut self, snapshot: &Snapshot, outcome: &Outcome, mut writes: usize) -> Result<Pass, String> {
+    fn report(&mut self, snapshot: &Snapshot, outcome: &PassOutcome, mut writes: usize) -> Result<Pass, String> {
         trace!(self, "report {:?}", outcome.kind);
         let reports = reports(snapshot, outcome, &self.memory);
         if self.memory.end(snapshot, outcome) {
             self.roster.doubt(self.at);
         }
-        let again = again(snapshot, outcome, &reports);
+        let again = again(snapshot, outcome, &self.memory, &reports);
         let due_in = self.due_in(snapshot, outcome, again);
         let edge = next_edge(&reports, snapshot.now);
         let until_edge = edge.and_then(|edge| Duration::try_from(edge.duration_since(self.now())).ok());
         self.check_reports(snapshot, outcome, &reports)?;
         let is_governed = self.view.cluster.is_some();
         for (declaration, report) in snapshot.declarations.iter().zip(reports) {
-            trace!(self, "{}: {:?} {:?}", declaration.uid(), report.told, report.status.managed_roles);
+            trace!(self, "{}: {:?} {:?}", declaration.uid(), report.ready_condition, report.status.managed_roles);
             if self.statuses_fail > 0 {
                 self.statuses_fail -= 1;
             } else if report.is_released {
@@ -324,25 +327,27 @@ impl World {
         }
         self.check_starts()?;
         let change_left = outcome.plan.change().is_some() && self.memory.repairs.is_contested();
-        let is_at_rest =
-            matches!(outcome.kind, Kind::Settled | Kind::NotAsked) && again == Again::AtEdge && !change_left;
+        let is_at_rest = matches!(outcome.kind, PassEnd::Settled | PassEnd::NotAsked)
+            && again == NextAttempt::AtEdge
+            && !change_left;
         let due_in = until_edge.map_or(due_in, |edge| due_in.min(edge));
-        Ok(Pass { writes, due_in, is_asked: outcome.kind != Kind::NotAsked, is_at_rest })
+        Ok(Pass { writes, due_in, is_asked: outcome.kind != PassEnd::NotAsked, is_at_rest })
     }
 
-    fn due_in(&mut self, snapshot: &Snapshot, outcome: &Outcome, again: Again) -> Duration {
+    fn due_in(&mut self, snapshot: &Snapshot, outcome: &PassOutcome, again: NextAttempt) -> Duration {
         match again {
-            Again::AtEdge => {
+            NextAttempt::AtEdge => {
                 self.memory.failures = 0;
-                let is_listed = !matches!(outcome.kind, Kind::NotAsked | Kind::Failed { .. } | Kind::Contested);
+                let is_listed =
+                    !matches!(outcome.kind, PassEnd::NotAsked | PassEnd::Failed { .. } | PassEnd::Contested);
                 let listed = outcome.observation.as_ref().map(|observation| observation.listed).filter(|_| is_listed);
                 let interval = snapshot.interval();
                 let resync = listed.map(|began| (began + interval).saturating_duration_since(self.at));
                 resync.unwrap_or(interval) + Duration::from_millis(5)
             }
-            Again::After(delay) => delay,
-            Again::Backoff => self.memory.backoff(Duration::from_secs(300)),
-            Again::Soon => self.memory.backoff(Duration::from_secs(5)),
+            NextAttempt::After(delay) => delay,
+            NextAttempt::Backoff => self.memory.backoff(Duration::from_secs(300)),
+            NextAttempt::Soon => self.memory.backoff(Duration::from_secs(5)),
         }
     }
 
@@ -375,7 +380,7 @@ impl World {
             let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
             let is_quiet = is_quiet && (is_forgotten || self.declares_unknown());
             let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);
-            if pass.is_at_rest && is_quiet && is_listed {
+            if pass.is_at_rest && is_quiet && is_listed && self.provider.under_way.is_empty() {
                 return self.check_rest();
             }
             trace!(self, "{:?} later", pass.due_in);
@@ -427,6 +432,7 @@ pub fn world(mut random: Random, provider: Provider, cluster: bool) -> World {
         statuses_fail: 0,
         interruption: None,
         hand_at: None,
+        late_at: None,
         brought: BTreeMap::new(),
         may_lose: false,
         is_passing: false,

@@ -1,6 +1,8 @@
 //! The API server without kubectl, for what tests ask again and again: a process for each look would take longer than
 //! what is looked at.
 
+use std::time::Duration;
+
 use axum::http::{Method, Request, header};
 use control_plane::ControlPlane;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -86,7 +88,16 @@ impl Api {
 
     /// Waits until an object is gone.
     pub async fn is_gone(&self, object: &str) {
-        eventually(SOON, &format!("{object} is gone"), async || match self.find(object).await {
+        self.is_gone_within(SOON, object).await;
+    }
+
+    /// Waits until an object is gone that was deleted soon after a write without a response.
+    pub async fn is_gone_a_minute_later(&self, object: &str) {
+        self.is_gone_within(SOON + SOON, object).await;
+    }
+
+    async fn is_gone_within(&self, limit: Duration, object: &str) {
+        eventually(limit, &format!("{object} is gone"), async || match self.find(object).await {
             None => Ok(()),
             Some(there) => Err(format!("{:#}", there["status"])),
         })

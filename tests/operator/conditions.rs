@@ -11,8 +11,8 @@ use crate::subject::{each, in_seconds, time, until};
 use crate::support::{SOON, eventually};
 
 /// Waits until an object is told `reason`, and fails unless its conditions are as the table says: Ready with `ready`,
-/// `beside` (Reconciling or Stalled) True for the same reason, and no other.
-async fn told(stage: &Stage, object: &str, reason: &str, ready: &str, beside: Option<&str>) -> Value {
+/// `second` (Reconciling or Stalled) True for the same reason, and no other.
+async fn has_condition(stage: &Stage, object: &str, reason: &str, ready: &str, second: Option<&str>) -> Value {
     stage.reason_is(object, reason).await;
     let found = stage.api.get(object).await;
     let (status, generation) = (&found["status"], &found["metadata"]["generation"]);
@@ -20,7 +20,7 @@ async fn told(stage: &Stage, object: &str, reason: &str, ready: &str, beside: Op
     let shown: Vec<String> =
         conditions.iter().map(|c| format!("{}={} {}", c["type"], c["status"], c["reason"]).replace('"', "")).collect();
     let mut expected = vec![format!("Ready={ready} {reason}")];
-    expected.extend(beside.map(|type_| format!("{type_}=True {reason}")));
+    expected.extend(second.map(|type_| format!("{type_}=True {reason}")));
     if reason == "RoleNotFound" {
         // The declared role is missing, and that is seen.
         expected.push("Drifted=True Drifted".to_owned());
@@ -73,7 +73,7 @@ async fn a_refusal_stalls_and_a_hindrance_reconciles() {
         secretless["metadata"]["name"] = json!("secretless");
         secretless["spec"]["infisical"]["auth"] = json!({"tokenSecretRef": {"name": "nowhere", "key": "token"}});
         stage.api.apply(&[secretless]).await;
-        each(cases, async |(reason, (ready, beside), before, fields)| {
+        each(cases, async |(reason, (ready, second), before, fields)| {
             let subject = stage.identity(&reason.to_lowercase());
             match before {
                 Nothing => {}
@@ -85,7 +85,7 @@ async fn a_refusal_stalls_and_a_hindrance_reconciles() {
                 }
             }
             stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), fields)]).await;
-            told(&stage, &subject.object(), reason, ready, beside).await;
+            has_condition(&stage, &subject.object(), reason, ready, second).await;
         })
         .await;
     })
@@ -104,13 +104,13 @@ async fn while_a_grant_is_under_way_the_object_is_progressing() {
                 subject.by_hand(&[b]);
             }
             stage.declare(&subject, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;
-            let status = told(&stage, &subject.object(), "Progressing", "Unknown", Some("Reconciling")).await;
+            let status = has_condition(&stage, &subject.object(), "Progressing", "Unknown", Some("Reconciling")).await;
             // What it is about to grant is written down, and not yet said to be there.
             let managed = status["managedRoles"].as_array().cloned().unwrap_or_default();
             assert!(managed.iter().any(|role| role["role"] == a && role["expirationTime"].is_string()), "{status:#}");
             assert_eq!(status["roles"][0]["state"], "Scheduled", "{status:#}");
             subject.has(&[a]).await;
-            told(&stage, &subject.object(), "Converged", "True", None).await;
+            has_condition(&stage, &subject.object(), "Converged", "True", None).await;
         })
         .await;
     })
@@ -123,7 +123,7 @@ async fn waiting_turns_ready_false_after_five_minutes() {
         let subject = stage.identity("patient");
         let nowhere = json!({"providerRef": {"name": "nowhere"}});
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), nowhere)]).await;
-        told(&stage, &subject.object(), "ProviderNotFound", "Unknown", Some("Reconciling")).await;
+        has_condition(&stage, &subject.object(), "ProviderNotFound", "Unknown", Some("Reconciling")).await;
         let mut conditions = stage.api.get(&subject.object()).await["status"]["conditions"].clone();
         let ten_minutes_ago = in_seconds(-600);
         for condition in conditions.as_array_mut().unwrap() {
@@ -132,12 +132,12 @@ async fn waiting_turns_ready_false_after_five_minutes() {
         stage.api.merge_status(&subject.object(), &json!({"status": {"conditions": conditions}})).await;
         stage.says(&subject.object(), "Ready", "False", "ProviderNotFound").await;
         // It is waiting all the same: somebody may still create the provider.
-        told(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
+        has_condition(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
         let mut provider = stage.infisical_provider();
         provider["metadata"]["name"] = json!("nowhere");
         stage.api.apply(&[provider]).await;
         subject.has(&["viewer"]).await;
-        told(&stage, &subject.object(), "Converged", "True", None).await;
+        has_condition(&stage, &subject.object(), "Converged", "True", None).await;
     })
     .await;
 }
@@ -177,9 +177,9 @@ async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
         let subject = stage.identity("limited");
         stage.simulator.infisical().order(Order::next_n(1, limited.clone()).on("POST", &subject.id));
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
-        told(&stage, &subject.object(), "RateLimited", "Unknown", Some("Reconciling")).await;
+        has_condition(&stage, &subject.object(), "RateLimited", "Unknown", Some("Reconciling")).await;
         subject.has(&["viewer"]).await;
-        told(&stage, &subject.object(), "Converged", "True", None).await;
+        has_condition(&stage, &subject.object(), "Converged", "True", None).await;
     });
     let refused = with_stage(async |stage| {
         let subject = stage.identity("refused");

@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// Waits until an event about an object has this reason and says this.
-    pub async fn tells(&self, object: &str, reason: &str, text: &str) {
+    pub async fn has_event(&self, object: &str, reason: &str, text: &str) {
         eventually(SOON, &format!("an event {reason} about {object} that says {text:?}"), async || {
             let events = self.api.events(object).await;
             let says = |event: &&Value| {
@@ -110,7 +110,7 @@ impl Stage {
 
     /// Fails unless those whom no object speaks of have what they had when the test began.
     #[track_caller]
-    pub fn strangers_keep_their_rights(&self) {
+    pub fn other_subjects_keep_their_rights(&self) {
         let (infisical, zitadel, now) = (self.simulator.infisical(), self.simulator.zitadel(), Timestamp::now());
         let of = |id| infisical.effective_roles(worlds::INFISICAL_PROJECT, id, now);
         assert_eq!(of(worlds::INFISICAL_ON_CALL), set(&["viewer"]), "on-call at Infisical");

@@ -65,7 +65,7 @@ async fn a_change_by_hand_is_put_right_for_every_kind() {
 }
 
 #[tokio::test]
-async fn what_others_gave_stays_beside_an_additive_object_of_every_kind() {
+async fn unmanaged_roles_stay_with_an_additive_object_of_every_kind() {
     with_stage(async |stage| {
         each(stage.every("beside"), async |subject| {
             let [a, b, ..] = subject.names();
@@ -112,7 +112,7 @@ fn reason_of_nobody(name: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn what_was_refused_for_good_is_not_sent_again_by_whoever_looks() {
+async fn a_permanently_refused_change_is_not_sent_again_by_another_declaration() {
     with_stage(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["viewer"]);

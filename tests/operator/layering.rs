@@ -7,7 +7,7 @@ use crate::stage::with_stage;
 use crate::subject::{LATE, each, in_seconds, time, with};
 
 #[tokio::test]
-async fn an_on_call_object_adds_its_role_beside_the_permanent_one_and_takes_it_along() {
+async fn an_on_call_object_adds_its_role_to_the_permanent_one_and_removes_it_again() {
     with_stage(async |stage| {
         each(stage.both("pair"), async |subject| {
             let [a, b, ..] = subject.names();
@@ -140,17 +140,17 @@ async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
                 subject.by_hand(&[c]);
                 expected.push(c);
             }
-            let aside = format!("aside-{}", subject.name);
-            stage.api.apply(&[with(subject.layer(&aside, json!([{"role": b}, {"role": c}])), fields.clone())]).await;
-            let aside = format!("pm/{aside}");
-            stage.reason_is(&aside, reason).await;
+            let inactive = format!("aside-{}", subject.name);
+            stage.api.apply(&[with(subject.layer(&inactive, json!([{"role": b}, {"role": c}])), fields.clone())]).await;
+            let inactive = format!("pm/{inactive}");
+            stage.reason_is(&inactive, reason).await;
             // Additive, so that what `Refuse` refuses isn't cleared away.
             let object = subject.declares_with(json!([{"role": a}]), json!({"roleManagement": "Additive"}));
             stage.api.apply(&[object]).await;
             subject.has(&expected).await;
             stage.says(&subject.object(), "Ready", "True", "Converged").await;
-            stage.reconcile_now(&aside).await;
-            stage.reason_is(&aside, reason).await;
+            stage.reconcile_now(&inactive).await;
+            stage.reason_is(&inactive, reason).await;
             subject.has_now(&expected, &format!("beside an object that is {reason}"));
         })
         .await;
@@ -267,7 +267,7 @@ async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_c
         assert!(!by.is_empty(), "the second credential tries by itself");
         assert!(by.iter().all(|(caller, status)| caller == "second-tenant" && *status == Some(403)), "{by:?}");
         assert!(!subject.holds().contains("admin"), "there was {:?}", subject.holds());
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

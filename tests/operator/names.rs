@@ -31,32 +31,32 @@ fn every(stage: &Stage, name: &str) -> Vec<(Subject, &'static str, String)> {
 /// Gives what has this name another one, and the name to somebody new.
 fn recycle(stage: &Stage, subject: &Subject, name: &str) -> Subject {
     let (infisical, zitadel) = (stage.simulator.infisical(), stage.simulator.zitadel());
-    let mut heir = match subject.name.rsplit('-').next() {
+    let mut successor = match subject.name.rsplit('-').next() {
         Some("infisical") => {
             infisical.rename_identity(&subject.id, &format!("{name}-old"));
             stage.identity(name)
         }
         Some("person") => {
             infisical.rename_user(&subject.id, &format!("old-{name}"));
-            let heir = stage.person("heir");
-            infisical.rename_user(&heir.id, name);
-            heir
+            let successor = stage.person("heir");
+            infisical.rename_user(&successor.id, name);
+            successor
         }
         Some("group") => {
             infisical.rename_group(&subject.id, &format!("{name}-old"));
-            let heir = stage.group("heir");
-            infisical.rename_group(&heir.id, name);
-            heir
+            let successor = stage.group("heir");
+            infisical.rename_group(&successor.id, name);
+            successor
         }
         _ => {
             zitadel.rename_user(&subject.id, &format!("{name}-old"));
-            let heir = stage.user("heir");
-            zitadel.rename_user(&heir.id, name);
-            heir
+            let successor = stage.user("heir");
+            zitadel.rename_user(&successor.id, name);
+            successor
         }
     };
-    heir.name.clone_from(&subject.name);
-    heir
+    successor.name.clone_from(&subject.name);
+    successor
 }
 
 #[tokio::test]
@@ -70,11 +70,11 @@ async fn a_name_is_looked_up_once_and_kept() {
             let target = stage.api.get(&subject.object()).await["status"]["target"].clone();
             assert_eq!(target["subjectId"], subject.id.as_str(), "{}", subject.name);
 
-            let heir = recycle(&stage, &subject, &name);
+            let successor = recycle(&stage, &subject, &name);
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": b}]})).await;
             stage.ready(&subject.object()).await;
             subject.has_now(&[a, b], "whoever had the name first");
-            heir.has_now(&[], "whoever has it now");
+            successor.has_now(&[], "whoever has it now");
             stage.delete(&subject.object()).await;
             subject.has_now(&[], "after the deletion");
         })
@@ -142,7 +142,7 @@ async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
 }
 
 #[tokio::test]
-async fn whoever_was_looked_up_and_is_gone_is_not_found_again() {
+async fn a_resolved_subject_that_is_gone_is_not_looked_up_again() {
     with_stage(async |stage| {
         let subject = stage.identity("gone");
         let declared = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "gone", json!([{"role": "viewer"}]));
@@ -150,11 +150,11 @@ async fn whoever_was_looked_up_and_is_gone_is_not_found_again() {
         subject.has(&["viewer"]).await;
         stage.ready(&subject.object()).await;
         stage.simulator.infisical().delete_identity(&subject.id);
-        let heir = stage.identity("gone");
+        let successor = stage.identity("gone");
         stage.reconcile_now(&subject.object()).await;
         let message = stage.is_stalled(&subject.object(), "SubjectNotFound").await;
         assert!(message.contains(&subject.id), "{message}");
-        heir.has_now(&[], "whoever has the name now");
+        successor.has_now(&[], "whoever has the name now");
     })
     .await;
 }
@@ -181,20 +181,20 @@ async fn an_object_by_name_and_one_by_id_share_their_target() {
 async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
     with_stage(async |stage| {
         let subject = stage.identity("elsewhere");
-        let stranger = stage.identity("stranger");
-        stranger.rows_by_hand(vec![RoleRow::permanent("admin")]);
+        let other_subject = stage.identity("stranger");
+        other_subject.rows_by_hand(vec![RoleRow::permanent("admin")]);
         let declared = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "elsewhere", json!([{"role": "viewer"}]));
         stage.api.apply(&[with(declared, json!({"suspend": true}))]).await;
         stage.reason_is(&subject.object(), "Suspended").await;
         let forged = json!({
             "provider": "MembershipProvider/other/infisical", "endpoint": "https://infisical.example.com",
-            "projectId": worlds::INFISICAL_PROJECT, "subjectKind": "Identity", "subjectId": stranger.id,
+            "projectId": worlds::INFISICAL_PROJECT, "subjectKind": "Identity", "subjectId": other_subject.id,
         });
         stage.api.merge_status(&subject.object(), &json!({"status": {"target": forged}})).await;
         stage.change(&subject, json!({"suspend": false})).await;
         let message = stage.is_stalled(&subject.object(), "InvalidSpec").await;
         assert!(message.contains("https://infisical.example.com"), "{message}");
-        stranger.has_now(&["admin"], "whom the forged status names");
+        other_subject.has_now(&["admin"], "whom the forged status names");
     })
     .await;
 }

@@ -33,7 +33,7 @@ fn under(name: &str, subject: &Subject, by_name: bool) -> Value {
 }
 
 #[tokio::test]
-async fn an_object_created_anew_while_a_pass_over_the_old_one_waits_gives_its_roles_to_its_own_subject() {
+async fn an_object_created_again_during_a_waiting_pass_gives_its_roles_to_its_own_subject() {
     for by_name in [false, true] {
         with_stage(async |stage| {
             let (old, new) = (stage.identity("old"), stage.identity("new"));
@@ -57,7 +57,7 @@ async fn an_object_created_anew_while_a_pass_over_the_old_one_waits_gives_its_ro
 }
 
 #[tokio::test]
-async fn two_objects_that_name_a_newcomer_send_one_invitation() {
+async fn two_objects_that_name_the_same_new_user_send_one_invitation() {
     with_stage(async |stage| {
         lets_invite(&stage).await;
         let (person, object) = outsider(&stage, "newcomer", json!([{"role": "viewer"}]));
@@ -105,7 +105,7 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
 }
 
 #[tokio::test]
-async fn an_object_created_anew_while_the_old_one_is_revoked_keeps_its_access() {
+async fn an_object_created_again_while_the_old_one_is_revoked_keeps_its_access() {
     with_stage(async |stage| {
         each(stage.both("anew"), async |subject| {
             let [a, ..] = subject.names();

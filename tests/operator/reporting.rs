@@ -96,7 +96,7 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
 }
 
 /// Waits for an event about a subject's object with this reason, of which the note contains all of `parts`.
-async fn told(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str]) -> Value {
+async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str]) -> Value {
     eventually(SOON, &format!("an event {reason} about {} with {parts:?}", subject.name), async || {
         let events = stage.api.events(&subject.object()).await;
         let fits = |event: &&Value| {
@@ -118,22 +118,22 @@ async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
             let roles = json!([{"role": a}, {"role": b}, {"role": c, "temporary": {"duration": "6s"}}]);
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
             subject.has(&[a, b, c]).await;
-            let event = told(&stage, &subject, "Granted", &["granted", a, b, c, "INC-4711: hotfix rollout"]).await;
+            let event = has_event(&stage, &subject, "Granted", &["granted", a, b, c, "INC-4711: hotfix rollout"]).await;
             let object = stage.api.get(&subject.object()).await;
             assert_eq!(event["type"], "Normal", "{event:#}");
             assert_eq!(event["regarding"]["kind"], "ProjectMembership", "{event:#}");
             assert_eq!(event["regarding"]["uid"], object["metadata"]["uid"], "{event:#}");
             assert_eq!(event["reportingController"], "membership-operator", "{event:#}");
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": c, "temporary": {"duration": "6s"}}]})).await;
-            told(&stage, &subject, "Revoked", &["revoked", b, "no longer declared", "INC-4711"]).await;
-            told(&stage, &subject, "Expired", &["revoked", c, "the time is over", "INC-4711"]).await;
+            has_event(&stage, &subject, "Revoked", &["revoked", b, "no longer declared", "INC-4711"]).await;
+            has_event(&stage, &subject, "Expired", &["revoked", c, "the time is over", "INC-4711"]).await;
             stage.ready(&subject.object()).await;
             subject.by_hand(&[a, d]);
-            let event = told(&stage, &subject, "Drifted", &["revoked", d, "added at the provider"]).await;
+            let event = has_event(&stage, &subject, "Drifted", &["revoked", d, "added at the provider"]).await;
             assert_eq!(event["type"], "Warning", "{event:#}");
             stage.ready(&subject.object()).await;
             subject.by_hand(&[]);
-            told(&stage, &subject, "Drifted", &["granted", a, "again"]).await;
+            has_event(&stage, &subject, "Drifted", &["granted", a, "again"]).await;
         })
         .await;
     })
@@ -146,7 +146,7 @@ async fn an_event_says_why_an_object_can_not_be_carried_out() {
         each(stage.both("failed"), async |subject| {
             stage.declare(&subject, json!([{"role": "PROJECT-nobody-knows"}])).await;
             let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
-            let event = told(&stage, &subject, "Failed", &[&message]).await;
+            let event = has_event(&stage, &subject, "Failed", &[&message]).await;
             assert_eq!(event["type"], "Warning", "{event:#}");
         })
         .await;

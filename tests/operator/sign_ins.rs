@@ -81,13 +81,13 @@ async fn a_key_and_client_credentials_become_ready_and_grant() {
             (2..=4).contains(&sign_ins),
             "expected a sign-in or two for each provider object, there were {sign_ins}"
         );
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_was_removed_at_the_server_is_said_with_what_to_do_and_a_new_secret_mends_it() {
+async fn a_credential_removed_at_the_server_is_reported_with_what_to_do_and_a_new_secret_helps() {
     with_stage(async |stage| {
         let zitadel = stage.simulator.zitadel();
         stage.api.apply(&[key_secret(&worlds::zitadel_key_file()), client_secret(worlds::ZITADEL_CLIENT_SECRET)]).await;
@@ -126,7 +126,7 @@ async fn what_was_removed_at_the_server_is_said_with_what_to_do_and_a_new_secret
             stage.ready(&user.object()).await;
             user.has_now(&[b], "with a new credential");
         }
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

@@ -48,7 +48,6 @@ pub fn binary() -> &'static Path {
 /// What one test has for itself: a namespace, and an Infisical and a ZITADEL with `worlds::demo()`, named by the
 /// provider objects `infisical` and `zitadel`.
 pub struct Stage {
-    /// The namespace.
     pub ns: Namespace,
     /// The API server, for what is asked often.
     pub api: Api,

@@ -115,7 +115,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
 
         stays_as_it_is(&stage, &objects).await;
         applied_again_writes_nothing(&stage, &objects).await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

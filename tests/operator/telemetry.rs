@@ -76,7 +76,7 @@ async fn metrics_measure_how_late_an_end_was() {
 }
 
 #[tokio::test]
-async fn metrics_count_writes_that_were_healed() {
+async fn metrics_count_repaired_writes() {
     with_stage(async |stage| {
         let before = metric(&shared().await.1.metrics().await, "membership_writes_healed_total", &[]);
         let subject = stage.user("healed");

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use garble::{assert_presentable, garble, garbled};
 use jiff::Timestamp;
 use membership_operator::api::{Duration, ProjectMembership};
-use membership_operator::core::evaluation::{Beside, read};
+use membership_operator::core::evaluation::{EvaluationInputs, evaluate_one};
 use membership_operator::core::member::{Capabilities, Term};
-use membership_operator::core::plan::{View, plan};
-use membership_operator::core::policy::{self, Pinned, Server};
+use membership_operator::core::plan::{PlanInputs, plan};
+use membership_operator::core::policy::{self, PinnedIds, ServerKind};
 use membership_operator::core::status;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -87,8 +87,8 @@ fn assert_visible(message: &str) {
 
 /// What must hold of whatever can be decoded.
 fn holds(object: &ProjectMembership, now: Timestamp) {
-    for server in [Server::Infisical, Server::Zitadel { organization_id: None }] {
-        if let Err(refusal) = policy::target(&object.spec, &server, &Pinned::default()) {
+    for server in [ServerKind::Infisical, ServerKind::Zitadel { organization_id: None }] {
+        if let Err(refusal) = policy::target(&object.spec, &server, &PinnedIds::default()) {
             assert_visible(&refusal.message);
         }
     }
@@ -96,7 +96,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
     for capabilities in [INFISICAL, ZITADEL] {
         let others = BTreeSet::new();
         let record = object.status.as_ref().map_or(&[][..], |status| &status.managed_roles);
-        let beside = Beside {
+        let inputs = EvaluationInputs {
             capabilities,
             observed: None,
             record,
@@ -107,11 +107,11 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
             governed: None,
             now,
         };
-        let reading = read(object, &beside);
-        if let Some(inactive) = &reading.inactive {
+        let evaluated = evaluate_one(object, &inputs);
+        if let Some(inactive) = &evaluated.inactive {
             assert_visible(&inactive.message);
         }
-        let layer = reading.layer;
+        let layer = evaluated.layer;
         for grant in &layer.grants {
             assert!(declared.contains(grant.role.as_str()), "{} isn't declared", grant.role);
             let temporary = object.spec.roles.iter().any(|role| role.role == grant.role && role.temporary.is_some());
@@ -120,7 +120,7 @@ fn holds(object: &ProjectMembership, now: Timestamp) {
         let refused = BTreeSet::new();
         let planned = plan(
             std::slice::from_ref(&layer),
-            &View { observed: None, capabilities, refused: &refused, spared: &refused, now },
+            &PlanInputs { observed: None, capabilities, refused: &refused, spared: &refused, now },
         );
         for role in planned.gained() {
             assert!(

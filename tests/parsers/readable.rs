@@ -8,7 +8,7 @@ use membership_operator::api::{
     ProjectMembershipStatus, Reason,
 };
 use membership_operator::controller::stored::{Complete, Stored};
-use membership_operator::core::status::{self, Told};
+use membership_operator::core::status::{self, ReadyCondition};
 use membership_operator::provider::http::Endpoint;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -93,7 +93,8 @@ proptest! {
 
 #[test]
 fn a_status_of_a_provider_is_admitted() {
-    let conditions = status::conditions(&[], &Told::new(Reason::Converged, "m"), &[], 1, Timestamp::UNIX_EPOCH);
+    let conditions =
+        status::conditions(&[], &ReadyCondition::new(Reason::Converged, "m"), &[], 1, Timestamp::UNIX_EPOCH);
     let full =
         MembershipProviderStatus { observed_generation: 1, conditions, api: Some("v1".to_owned()), memberships: 1 };
     for status in [MembershipProviderStatus::default(), full] {

@@ -7,7 +7,7 @@ use membership_operator::api::membership::{
 };
 use membership_operator::api::{ProjectMembershipStatus, Reason};
 use membership_operator::core::member::{Term, Window};
-use membership_operator::core::status::{self, Told};
+use membership_operator::core::status::{self, ReadyCondition};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -72,7 +72,7 @@ pub fn status() -> impl Strategy<Value = ProjectMembershipStatus> {
         };
         ProjectMembershipStatus {
             observed_generation: generation,
-            conditions: status::conditions(&[old], &Told::new(reason, message), &drift, generation, now),
+            conditions: status::conditions(&[old], &ReadyCondition::new(reason, message), &drift, generation, now),
             target: Some(TargetStatus {
                 provider: "MembershipProvider/team-a/infisical".to_owned(),
                 endpoint: "https://app.infisical.com".to_owned(),

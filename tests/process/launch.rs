@@ -11,7 +11,6 @@ use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The binary.
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_membership-operator"));
     for name in ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "KUBECONFIG"] {

@@ -66,7 +66,7 @@ async fn what_stands_for_nothing_or_for_several_fails_before_anything_is_changed
 
 /// A credential without rights in the organization passes all the same, by id.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_look_no_name_up_passes_by_id_and_is_told_so_by_name() {
+async fn without_the_right_to_look_up_names_ids_pass_and_names_are_refused_with_the_reason() {
     let stage = Stage::new(At::Infisical).await;
     stage.simulator.infisical().set_org_role(simulator::worlds::INFISICAL_OPERATOR, OrgRole::NoAccess);
     let outcome = stage.run(INFISICAL_DEPLOYER).await;

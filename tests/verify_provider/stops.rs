@@ -8,7 +8,7 @@ use simulator::{Fault, Order};
 use crate::support::{At, Running, Stage, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_to_stop_in_the_middle_of_a_write_it_puts_back_what_was_there() {
+async fn stopped_during_a_write_it_restores_the_original_roles() {
     for signal in ["TERM", "INT", "HUP"] {
         let stage = Stage::new(At::Infisical).await;
         let before = stage.world();
@@ -26,7 +26,7 @@ async fn told_to_stop_in_the_middle_of_a_write_it_puts_back_what_was_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn told_to_stop_while_it_waits_for_an_end_it_waits_no_longer() {
+async fn stopped_while_it_waits_for_an_end_it_waits_no_longer() {
     let stage = Stage::new(At::Zitadel).await;
     let before = stage.world();
     let mut arguments = stage.confirmed(ZITADEL_GRACE);

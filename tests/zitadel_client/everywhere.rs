@@ -379,7 +379,7 @@ async fn a_role_that_no_member_can_have_is_named() {
 }
 
 #[tokio::test]
-async fn who_may_not_is_told_which_role_is_missing() {
+async fn a_lack_of_rights_is_reported_with_the_missing_role() {
     for place in Place::all().await {
         let Place { name, world, owner, project, .. } = &place;
         world.server().take_rights(OPERATOR, &Scope::Org(ORG.to_owned()));

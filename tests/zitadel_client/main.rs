@@ -29,7 +29,7 @@ use membership_operator::api::provider::Limits;
 use membership_operator::core::member::{Change, Entry, Member, Project, Target};
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Endpoint, Policy};
-use membership_operator::provider::quota::{EndpointQuota, Kind, Quota};
+use membership_operator::provider::quota::{EndpointQuota, Quota, RequestKind};
 use membership_operator::provider::zitadel::{Credentials, Zitadel};
 use membership_operator::provider::{Error, Listing, Permit, Provider, Receipt, Urgency};
 use secrecy::SecretString;
@@ -93,7 +93,7 @@ impl World {
     }
 
     async fn permit(&self) -> Permit {
-        self.quota.permit(Kind::Write, Urgency::Grant, "test").await
+        self.quota.permit(RequestKind::Write, Urgency::Grant, "test").await
     }
 
     async fn list(&self, project: &Project) -> Result<Listing, Error> {

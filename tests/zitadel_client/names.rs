@@ -129,7 +129,7 @@ async fn an_owner_of_one_project_finds_the_users_of_its_organization() {
 }
 
 #[tokio::test]
-async fn who_may_not_look_up_is_told_what_to_do() {
+async fn a_refused_lookup_says_what_to_do() {
     let world = World::start().await;
     world.server().add_user("510", ORG, "stranger");
     world.server().add_pat("stranger-token", "510");

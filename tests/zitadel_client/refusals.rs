@@ -136,11 +136,11 @@ async fn what_goes_wrong_on_the_way_is_never_an_empty_list_nor_a_done_write() {
 }
 
 #[tokio::test]
-async fn too_many_requests_stop_the_lane() {
+async fn too_many_requests_pause_the_quota() {
     let world = World::start().await;
     world.order(Order::next(Fault::zitadel_rate_limited()));
     let error = world.apply(&target(ADA), &create(&[OWNER])).await.unwrap_err();
     assert!(matches!(error, Error::RateLimited { after: None, .. }), "{error}");
-    let next = world.quota.permit(Kind::Read, Urgency::Revoke, "test");
+    let next = world.quota.permit(RequestKind::Read, Urgency::Revoke, "test");
     assert!(tokio::time::timeout(Duration::from_millis(100), next).await.is_err(), "no request meanwhile");
 }

@@ -124,7 +124,7 @@ async fn finds(world: &World, name: &str) -> Result<Vec<String>, Error> {
 
 /// docs/reference/zitadel.md, "Names".
 #[tokio::test]
-async fn a_project_is_found_by_its_name_by_whoever_is_a_member_of_it() {
+async fn a_project_is_found_by_its_name_by_each_of_its_members() {
     for v2 in [false, true] {
         for (seat, role) in [(Seat::Project, OWNER), (Seat::Project, VIEWER), (Seat::Org(ORG), "ORG_OWNER_VIEWER")] {
             let world = with(v2, seat, role).await;

@@ -171,7 +171,7 @@ fn secret(secret: &str) -> Credentials {
 
 async fn verify(zitadel: &Zitadel) -> Result<&'static str, Error> {
     let permit = EndpointQuota::new(true).quota("test".to_owned(), Limits::default());
-    let permit = permit.permit(Kind::Read, Urgency::Resync, "test").await;
+    let permit = permit.permit(RequestKind::Read, Urgency::Resync, "test").await;
     zitadel.verify(&permit).await.map(|verified| verified.api)
 }
 

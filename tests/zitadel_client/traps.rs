@@ -73,7 +73,7 @@ async fn every_further_write_of_a_cure_is_charged() {
     let permit = world.permit().await;
     world.zitadel.repair(&permit, &user, None, &replace(&[OWNER]), shown.as_ref()).await.unwrap();
     drop(permit);
-    let next = world.quota.permit(Kind::Write, Urgency::Revoke, "test");
+    let next = world.quota.permit(RequestKind::Write, Urgency::Revoke, "test");
     assert!(tokio::time::timeout(Duration::from_millis(100), next).await.is_err(), "two writes took the whole minute");
 }
 

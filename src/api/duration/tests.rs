@@ -27,7 +27,7 @@ fn each_unit_is_read_at_most_once_and_in_order() {
 }
 
 #[test]
-fn what_is_no_duration_is_told_how_to_write_one() {
+fn a_wrong_duration_is_refused_with_the_correct_format() {
     for text in [
         "", "h", "90", "1h30", "30m1h", "1h1h", "1.5h", "-1h", "+1h", " 1h", "1h ", "1 h", "1H", "1y", "1ms", "1h-30m",
         "１h", "1ｈ", "1\u{0}h", "P1D", "1é",

@@ -11,7 +11,7 @@ use super::membership::{NAME, permanent};
 use crate::api::membership::ProjectRef;
 use crate::api::{Duration, ProjectMembershipSpec, SubjectKind};
 use crate::core::member::{Project, Target};
-use crate::core::policy::{self, Pinned, Server};
+use crate::core::policy::{self, PinnedIds, ServerKind};
 use crate::provider::address::Cidr;
 use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
 
@@ -23,7 +23,7 @@ const LONGEST_TEMPORARY: u64 = 600;
 pub struct VerifyProvider {
     /// The kind of server.
     #[arg(long, value_enum)]
-    pub provider: Kind,
+    pub provider: Product,
     /// The server's URL, as in the provider object.
     #[arg(long, value_name = "URL")]
     pub url: String,
@@ -91,14 +91,14 @@ pub struct VerifyProvider {
 
 /// The kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum Product {
     /// Infisical.
     Infisical,
     /// ZITADEL.
     Zitadel,
 }
 
-impl Kind {
+impl Product {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -109,7 +109,7 @@ impl Kind {
 }
 
 /// The configuration that the arguments describe.
-pub struct Config {
+pub struct VerifyConfig {
     /// The arguments.
     pub arguments: VerifyProvider,
     /// The server's URL.
@@ -124,26 +124,26 @@ pub struct Config {
     pub other_role: String,
     /// The duration of the temporary role.
     pub temporary: Duration,
-    server: Server,
+    server: ServerKind,
 }
 
 impl VerifyProvider {
     /// The configuration that the arguments describe, or what is wrong with them.
-    pub fn config(self) -> Result<Config, String> {
+    pub fn config(self) -> Result<VerifyConfig, String> {
         let endpoint = Endpoint::parse(&self.url).map_err(|error| format!("--url: {error}"))?;
         let http = self.http(&endpoint)?;
-        if self.provider == Kind::Infisical && self.instance_host.is_some() {
+        if self.provider == Product::Infisical && self.instance_host.is_some() {
             return Err("--instance-host is for ZITADEL: leave it out".to_owned());
         }
-        if self.provider == Kind::Zitadel && self.organization_slug.is_some() {
+        if self.provider == Product::Zitadel && self.organization_slug.is_some() {
             return Err("--organization-slug is for Infisical: leave it out".to_owned());
         }
         let (server, kind) = match self.provider {
-            Kind::Infisical => (Server::Infisical, SubjectKind::Identity),
-            Kind::Zitadel => (Server::Zitadel { organization_id: None }, SubjectKind::User),
+            Product::Infisical => (ServerKind::Infisical, SubjectKind::Identity),
+            Product::Zitadel => (ServerKind::Zitadel { organization_id: None }, SubjectKind::User),
         };
         let kind = self.subject_kind.unwrap_or(kind);
-        if self.invite_users && (self.provider, kind) != (Kind::Infisical, SubjectKind::User) {
+        if self.invite_users && (self.provider, kind) != (Product::Infisical, SubjectKind::User) {
             return Err("--invite-users is for Infisical and --subject-kind User: leave it out".to_owned());
         }
         let temporary = Duration(self.temporary.clone());
@@ -152,10 +152,10 @@ impl VerifyProvider {
             return Err(format!("--temporary is {temporary}: use 2s to {LONGEST_TEMPORARY}s"));
         }
         let (role, other) = match (self.provider, &self.grant_id) {
-            (Kind::Infisical, _) => ("viewer", "no-access"),
-            (Kind::Zitadel, None) => ("PROJECT_OWNER_VIEWER", "PROJECT_OWNER_VIEWER_GLOBAL"),
+            (Product::Infisical, _) => ("viewer", "no-access"),
+            (Product::Zitadel, None) => ("PROJECT_OWNER_VIEWER", "PROJECT_OWNER_VIEWER_GLOBAL"),
             // There are no others (ZITADEL's source, cmd/defaults.yaml, InternalAuthZ.RolePermissionMappings).
-            (Kind::Zitadel, Some(_)) => ("PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER"),
+            (Product::Zitadel, Some(_)) => ("PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER"),
         };
         let role = self.role.clone().unwrap_or_else(|| role.to_owned());
         let other_role = self.other_role.clone().unwrap_or_else(|| other.to_owned());
@@ -174,7 +174,7 @@ impl VerifyProvider {
             "roles": [permanent(&role), permanent(&other_role)],
         }));
         let template = template.map_err(|error| error.to_string())?;
-        let config = Config { arguments: self, endpoint, http, template, role, other_role, temporary, server };
+        let config = VerifyConfig { arguments: self, endpoint, http, template, role, other_role, temporary, server };
         policy::admit(&config.template).map_err(|refusal| refusal.message)?;
         config.target(None)?;
         for id in &config.arguments.subject_id {
@@ -201,7 +201,7 @@ impl VerifyProvider {
     }
 }
 
-impl Config {
+impl VerifyConfig {
     /// The kind of the subjects.
     pub fn kind(&self) -> SubjectKind {
         self.template.subject.kind
@@ -209,19 +209,19 @@ impl Config {
 
     /// Whether subjects can be added only by an invitation, so that a member is never removed to be added again.
     pub fn only_by_invitation(&self) -> bool {
-        (self.arguments.provider, self.kind()) == (Kind::Infisical, SubjectKind::User)
+        (self.arguments.provider, self.kind()) == (Product::Infisical, SubjectKind::User)
     }
 
     /// The target of a subject; `None`: its id or that of the project is not known yet.
     pub fn target(&self, subject_id: Option<&str>) -> Result<Option<Target>, String> {
         let mut spec = self.template.clone();
         spec.subject.id = subject_id.map(str::to_owned);
-        policy::target(&spec, &self.server, &Pinned::default()).map_err(|refusal| refusal.message)
+        policy::target(&spec, &self.server, &PinnedIds::default()).map_err(|refusal| refusal.message)
     }
 
     /// The project; an error as long as only its name is known.
     pub fn project(&self) -> Result<Project, String> {
-        let project = policy::project(&self.template, &self.server, &Pinned::default());
+        let project = policy::project(&self.template, &self.server, &PinnedIds::default());
         project.map_err(|refusal| refusal.message)?.ok_or_else(|| "the project is known by name only".to_owned())
     }
 

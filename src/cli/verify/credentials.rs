@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use secrecy::SecretString;
 
-use super::arguments::{Config, Kind};
+use super::arguments::{Product, VerifyConfig};
 use crate::provider::{AnyProvider, infisical, zitadel};
 
 /// The invalid token, which is not secret.
@@ -40,13 +40,13 @@ pub struct CredentialFiles {
 
 impl CredentialFiles {
     /// A description of the way to sign in.
-    pub fn way(&self, provider: Kind) -> &'static str {
+    pub fn way(&self, provider: Product) -> &'static str {
         match self {
             Self { client_secret_file: Some(_), .. } => "client id and secret",
             Self { key_file: Some(_), .. } => "key",
             Self { kubernetes_token_file: Some(_), .. } => "Kubernetes auth",
             Self { oidc_token_file: Some(_), .. } => "OIDC auth",
-            _ if provider == Kind::Zitadel => "personal access token",
+            _ if provider == Product::Zitadel => "personal access token",
             _ => "access token",
         }
     }
@@ -106,30 +106,30 @@ impl CredentialFiles {
 }
 
 /// The server with the credential from the files. Nothing is sent.
-pub fn provider(config: &Config) -> Result<AnyProvider, String> {
+pub fn provider(config: &VerifyConfig) -> Result<AnyProvider, String> {
     let files = &config.arguments.credentials;
     match config.arguments.provider {
-        Kind::Infisical => Ok(infisical(config, files.of_infisical()?)),
-        Kind::Zitadel => Ok(zitadel(config, files.of_zitadel()?)),
+        Product::Infisical => Ok(infisical(config, files.of_infisical()?)),
+        Product::Zitadel => Ok(zitadel(config, files.of_zitadel()?)),
     }
 }
 
 /// The same server with an access token that does not exist.
-pub fn with_an_invalid_token(config: &Config) -> AnyProvider {
+pub fn with_an_invalid_token(config: &VerifyConfig) -> AnyProvider {
     let token = SecretString::from(INVALID.to_owned());
     match config.arguments.provider {
-        Kind::Infisical => infisical(config, infisical::Credentials::Token(token)),
-        Kind::Zitadel => zitadel(config, zitadel::Credentials::PersonalAccessToken(token)),
+        Product::Infisical => infisical(config, infisical::Credentials::Token(token)),
+        Product::Zitadel => zitadel(config, zitadel::Credentials::PersonalAccessToken(token)),
     }
 }
 
-fn infisical(config: &Config, credentials: infisical::Credentials) -> AnyProvider {
+fn infisical(config: &VerifyConfig, credentials: infisical::Credentials) -> AnyProvider {
     let infisical = infisical::Infisical::new(&config.http, config.endpoint.clone(), credentials);
     let infisical = infisical.in_organization(config.arguments.organization_slug.clone());
     infisical.inviting_users(config.arguments.invite_users).into()
 }
 
-fn zitadel(config: &Config, credentials: zitadel::Credentials) -> AnyProvider {
+fn zitadel(config: &VerifyConfig, credentials: zitadel::Credentials) -> AnyProvider {
     let instance_host = config.arguments.instance_host.clone();
     zitadel::Zitadel::new(&config.http, config.endpoint.clone(), credentials, instance_host).into()
 }

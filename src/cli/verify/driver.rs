@@ -7,22 +7,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::membership::{Membership, NAME, held};
-use super::report::{Failure, Timed};
+use super::membership::{InMemoryMembership, NAME, held};
+use super::report::{MeasuredRequest, UnexpectedResult};
 use crate::api::SubjectKind;
 use crate::api::membership::Drift;
 use crate::api::provider::Limits;
 use crate::controller::apply::carry_out;
-use crate::controller::roster::{Asker, Rosters};
+use crate::controller::roster::{ListCaller, Rosters};
 use crate::core::clocks;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
-use crate::core::memory::{Apply, Memory, Purpose};
+use crate::core::memory::{Memory, PlannedWrite, WritePurpose};
 use crate::core::policy::resync::Resync;
 use crate::core::report::reports;
 use crate::core::snapshot::{ProviderView, Snapshot};
 use crate::core::step::{self, Observe, Step};
 use crate::provider::http::Endpoint;
-use crate::provider::quota::{EndpointQuota, Kind, Permit, Quota, Urgency};
+use crate::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
 use crate::provider::{AnyProvider, Error, Listing, Provider};
 
 /// How often a request is sent at most while the server reports too many requests. The quota waits in between.
@@ -37,7 +37,7 @@ pub struct Driver {
     endpoint: String,
     quota: Quota,
     rosters: Rosters,
-    times: RefCell<Vec<(Timed, Duration)>>,
+    times: RefCell<Vec<(MeasuredRequest, Duration)>>,
     writes: Cell<u32>,
 }
 
@@ -79,16 +79,16 @@ impl Driver {
     }
 
     /// All measurements.
-    pub fn times(&self) -> Vec<(Timed, Duration)> {
+    pub fn times(&self) -> Vec<(MeasuredRequest, Duration)> {
         self.times.borrow().clone()
     }
 
     /// Records a measurement.
-    pub fn note(&self, timed: Timed, took: Duration) {
+    pub fn note(&self, timed: MeasuredRequest, took: Duration) {
         self.times.borrow_mut().push((timed, took));
     }
 
-    async fn timed<T>(&self, timed: Timed, request: impl Future<Output = T>) -> T {
+    async fn timed<T>(&self, timed: MeasuredRequest, request: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let answer = request.await;
         self.note(timed, began.elapsed());
@@ -98,14 +98,14 @@ impl Driver {
     /// Sends one request, under a permit.
     pub async fn request<T>(
         &self,
-        timed: Option<Timed>,
+        timed: Option<MeasuredRequest>,
         send: impl AsyncFn(&Permit) -> Result<T, Error>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, UnexpectedResult> {
         let (kind, urgency) = match timed {
-            Some(Timed::Write) => (Kind::Write, Urgency::Grant),
-            _ => (Kind::Read, Urgency::Resync),
+            Some(MeasuredRequest::Write) => (RequestKind::Write, Urgency::Grant),
+            _ => (RequestKind::Read, Urgency::Resync),
         };
-        self.writes.set(self.writes.get() + u32::from(kind == Kind::Write));
+        self.writes.set(self.writes.get() + u32::from(kind == RequestKind::Write));
         let mut attempt = 1;
         loop {
             let permit = self.quota.permit(kind, urgency, NAME).await;
@@ -114,29 +114,41 @@ impl Driver {
             timed.into_iter().for_each(|timed| self.note(timed, began.elapsed()));
             match answer {
                 Err(Error::RateLimited { .. }) if attempt < ATTEMPTS => attempt += 1,
-                answer => return answer.map_err(Failure::from),
+                answer => return answer.map_err(UnexpectedResult::from),
             }
         }
     }
 
     /// The members of this kind in a project.
-    pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, Failure> {
-        self.request(Some(Timed::List), async |permit: &Permit| self.provider.list(permit, project, kind).await).await
+    pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, UnexpectedResult> {
+        self.request(Some(MeasuredRequest::List), async |permit: &Permit| {
+            self.provider.list(permit, project, kind).await
+        })
+        .await
     }
 
     /// What a list of its own shows of a target.
-    pub async fn observe(&self, target: &Target) -> Result<Option<Member>, Failure> {
+    pub async fn observe(&self, target: &Target) -> Result<Option<Member>, UnexpectedResult> {
         row(&self.list(&target.project, target.subject_kind).await?, &target.subject_id)
     }
 
     /// The ids of the projects with a name.
-    pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<Vec<String>, Failure> {
+    pub async fn find_project(
+        &self,
+        name: &str,
+        organization_id: Option<&str>,
+    ) -> Result<Vec<String>, UnexpectedResult> {
         self.request(None, async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await)
             .await
     }
 
     /// The ids of the subjects with a name that could be members of the project.
-    pub async fn find_subject(&self, project: &Project, kind: SubjectKind, name: &str) -> Result<Vec<String>, Failure> {
+    pub async fn find_subject(
+        &self,
+        project: &Project,
+        kind: SubjectKind,
+        name: &str,
+    ) -> Result<Vec<String>, UnexpectedResult> {
         self.request(None, async |permit: &Permit| self.provider.find_subject(permit, project, kind, name).await).await
     }
 
@@ -146,7 +158,7 @@ impl Driver {
         wall.saturating_add(clocks::lead(self.provider.clock().as_ref(), wall, at)).unwrap_or(Timestamp::MAX)
     }
 
-    fn snapshot(&self, membership: &Membership) -> Snapshot {
+    fn snapshot(&self, membership: &InMemoryMembership) -> Snapshot {
         let (wall, at) = (Timestamp::now(), Instant::now().into_std());
         let target = membership.target.clone();
         Snapshot {
@@ -173,10 +185,15 @@ impl Driver {
 
     /// Carries a membership out as the operator does, until the provider holds what it declares or a failure is
     /// reported. `repairs`: a write that the server accepted and does not show is repaired; otherwise that is a failure.
-    pub async fn converge(&self, membership: &mut Membership, repairs: bool) -> Result<Converged, Failure> {
+    pub async fn converge(
+        &self,
+        membership: &mut InMemoryMembership,
+        repairs: bool,
+    ) -> Result<Converged, UnexpectedResult> {
         let target = membership.target.clone();
         let roster = self.rosters.of(&target.project, target.subject_kind);
-        let mut memory = Memory { required: Some(Instant::now().into_std()), ..Memory::default() };
+        // No earlier process wrote for the object.
+        let mut memory = Memory { required: Some(Instant::now().into_std()), is_known: true, ..Memory::default() };
         let (mut converged, mut attempt, mut permit) = (Converged::default(), 1, None);
         loop {
             let snapshot = self.snapshot(membership);
@@ -184,7 +201,7 @@ impl Driver {
             let sent = memory.attempt.sent.as_ref().map(|sent| sent.ended);
             let (confirmed, next) = step::decide(&snapshot, observation.as_ref(), &mut memory);
             if let (Some(_), Some(sent)) = (confirmed, sent) {
-                self.note(Timed::Confirm, sent.elapsed());
+                self.note(MeasuredRequest::Confirm, sent.elapsed());
                 converged.confirmed = Some(self.now());
             }
             match (next.step, permit.take()) {
@@ -196,27 +213,27 @@ impl Driver {
                 }
                 (Step::Observe(Observe { not_before, urgency, .. }), _) => {
                     sleep_until(not_before.into()).await;
-                    let asker = Asker { quota: &self.quota, urgency, namespace: NAME, spacing: Duration::ZERO };
+                    let asker = ListCaller { quota: &self.quota, urgency, namespace: NAME, spacing: Duration::ZERO };
                     let list = roster.observe(&self.provider, asker, &target.subject_id, Some(not_before.into()));
-                    memory.listed(not_before, self.timed(Timed::List, list).await.map(drop));
+                    memory.listed(not_before, self.timed(MeasuredRequest::List, list).await.map(drop));
                 }
-                (Step::Apply(apply), _) if apply.purpose == Purpose::Repair && !repairs => {
+                (Step::Apply(apply), _) if apply.purpose == WritePurpose::Repair && !repairs => {
                     roster.doubt(&target.subject_id);
                     return Err(not_shown(&apply));
                 }
                 (Step::Apply(apply), None) => {
-                    permit = Some(self.quota.permit(Kind::Write, apply.urgency, NAME).await);
+                    permit = Some(self.quota.permit(RequestKind::Write, apply.urgency, NAME).await);
                 }
                 (Step::Apply(apply), Some(permit)) => {
                     self.writes.set(self.writes.get() + 1);
                     let write = carry_out(&self.provider, &roster, &snapshot, permit, &apply);
-                    let answer = self.timed(Timed::Write, write).await;
+                    let answer = self.timed(MeasuredRequest::Write, write).await;
                     converged.writes += u32::from(answer.is_ok());
                     converged.drift.extend(apply.repairs.clone().unwrap_or_default());
                     memory.answered(*apply, answer, |role| snapshot.declares(role), Instant::now().into_std());
                 }
                 (Step::Explain(urgency), _) => {
-                    let permit = self.quota.permit(Kind::Read, urgency, NAME).await;
+                    let permit = self.quota.permit(RequestKind::Read, urgency, NAME).await;
                     memory.explained(self.provider.explain_absence(&permit, &target).await, &snapshot);
                 }
                 (Step::Release(_), _) => return Ok(converged),
@@ -228,10 +245,10 @@ impl Driver {
                     let reported = membership.reported(reports);
                     converged.shown = observation.and_then(|observation| observation.member);
                     match outcome.kind {
-                        step::Kind::Failed { error: Error::RateLimited { .. }, .. } if attempt < ATTEMPTS => {
+                        step::PassEnd::Failed { error: Error::RateLimited { .. }, .. } if attempt < ATTEMPTS => {
                             attempt += 1
                         }
-                        step::Kind::Failed { error, .. } => return Err(error.into()),
+                        step::PassEnd::Failed { error, .. } => return Err(error.into()),
                         _ => return reported.map(|()| converged),
                     }
                 }
@@ -241,9 +258,9 @@ impl Driver {
 }
 
 /// The row of a subject in a list; `None`: the list is complete and has none.
-pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, Failure> {
+pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, UnexpectedResult> {
     match listing.members.iter().find(|member| member.subject_id == subject_id) {
-        None if listing.partial => Err(Failure::unexpected(format!(
+        None if listing.partial => Err(UnexpectedResult::unexpected(format!(
             "the list of members is incomplete, so that it is not known what {subject_id} holds: try again"
         ))),
         member => Ok(member.cloned()),
@@ -251,10 +268,10 @@ pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, Failur
 }
 
 /// The server accepted a write and does not show it.
-fn not_shown(Apply { change, before, .. }: &Apply) -> Failure {
+fn not_shown(PlannedWrite { change, before, .. }: &PlannedWrite) -> UnexpectedResult {
     let member =
         Member { subject_id: String::new(), entries: change.outcome().to_vec(), memberships: 1, version: None };
     let written = if *change == Change::Remove { "a removal".to_owned() } else { held(Some(&member)) };
     let listed = held(before.as_ref());
-    Failure::unexpected(format!("a list that shows {listed}, although the server accepted {written}"))
+    UnexpectedResult::unexpected(format!("a list that shows {listed}, although the server accepted {written}"))
 }

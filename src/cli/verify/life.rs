@@ -2,31 +2,29 @@
 
 use jiff::Timestamp;
 
-use super::Check;
+use super::ServerCheck;
 use super::driver::Converged;
-use super::membership::{Membership, held, permanent, temporary, wanted};
-use super::report::{Failure, Timed};
-use super::stop::Ended;
-use super::subjects::Before;
+use super::membership::{InMemoryMembership, held, permanent, temporary, wanted};
+use super::report::{MeasuredRequest, UnexpectedResult};
+use super::stop::StopReason;
+use super::subjects::OriginalMembership;
 use crate::api::RoleManagement;
 use crate::api::membership::{DriftKind, RoleGrant};
 use crate::core::member::Member;
 
 /// The membership of one subject.
-pub struct Life<'a> {
-    /// The check.
-    pub check: &'a mut Check,
+pub struct MembershipLife<'a> {
+    pub check: &'a mut ServerCheck,
     /// What the subject held before.
-    pub before: &'a Before,
-    /// The membership.
-    pub membership: Membership,
+    pub before: &'a OriginalMembership,
+    pub membership: InMemoryMembership,
     /// The subject stays a member throughout, because adding it again would send an e-mail.
     pub stays: bool,
 }
 
-impl Life<'_> {
+impl MembershipLife<'_> {
     /// The life cycle without its end. The former state is not restored here, whether or not a failure ends it early.
-    pub async fn live(&mut self, clocks_agree: bool) -> Result<(), Ended> {
+    pub async fn live(&mut self, clocks_agree: bool) -> Result<(), StopReason> {
         let (role, other) = (self.check.config.role.clone(), self.check.config.other_role.clone());
         let length = self.check.config.temporary.clone();
         if self.stays {
@@ -56,27 +54,27 @@ impl Life<'_> {
     }
 
     /// The end of the life cycle.
-    pub async fn die(&mut self) -> Result<(), Ended> {
+    pub async fn die(&mut self) -> Result<(), StopReason> {
         self.delete("revoked", []).await?;
         let listed = self.check.driver.observe(&self.membership.target).await;
-        let absent = listed.and_then(|shown| Failure::unless(held(shown.as_ref()), shown.is_none()));
+        let absent = listed.and_then(|shown| UnexpectedResult::unless(held(shown.as_ref()), shown.is_none()));
         self.check.report.step("absent in a new list", "no membership", absent)?;
         self.delete("revoked again", [self.check.config.role.clone()]).await
     }
 
-    async fn declare(&mut self, what: &str, roles: Vec<RoleGrant>, writes: bool) -> Result<(), Ended> {
+    async fn declare(&mut self, what: &str, roles: Vec<RoleGrant>, writes: bool) -> Result<(), StopReason> {
         let expected = wanted(&roles);
         self.membership.declare(roles);
         self.converge(what, &expected, writes).await
     }
 
-    async fn delete(&mut self, what: &str, holds: impl IntoIterator<Item = String>) -> Result<(), Ended> {
+    async fn delete(&mut self, what: &str, holds: impl IntoIterator<Item = String>) -> Result<(), StopReason> {
         self.membership.take_over(holds);
         self.membership.delete();
         self.converge(what, "no membership", true).await
     }
 
-    async fn converge(&mut self, what: &str, expected: &str, writes: bool) -> Result<(), Ended> {
+    async fn converge(&mut self, what: &str, expected: &str, writes: bool) -> Result<(), StopReason> {
         let converged = self.check.driver.converge(&mut self.membership, false).await;
         self.judge(what, expected, converged, writes)
     }
@@ -86,9 +84,9 @@ impl Life<'_> {
         &mut self,
         what: &str,
         expected: &str,
-        converged: Result<Converged, Failure>,
+        converged: Result<Converged, UnexpectedResult>,
         writes: bool,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), StopReason> {
         let result = converged.and_then(|Converged { shown, writes: made, .. }| {
             let made_text = match made {
                 0 => "no write".to_owned(),
@@ -96,7 +94,7 @@ impl Life<'_> {
                 more => format!("{more} writes"),
             };
             let text = format!("{} ({made_text})", held(shown.as_ref()));
-            Failure::unless(text, self.is_what_is_declared(shown.as_ref()) && writes == (made > 0))
+            UnexpectedResult::unless(text, self.is_what_is_declared(shown.as_ref()) && writes == (made > 0))
         });
         self.check.report.step(what, expected, result).map(drop)
     }
@@ -118,7 +116,7 @@ impl Life<'_> {
     }
 
     /// Waits for the end of the temporary role.
-    async fn end(&mut self) -> Result<(), Ended> {
+    async fn end(&mut self) -> Result<(), StopReason> {
         let Some(end) = self.membership.ends() else { return Ok(()) };
         // A timer may fire a moment early by the wall clock.
         while let Ok(left) = std::time::Duration::try_from(end.duration_since(self.check.driver.now()))
@@ -133,21 +131,21 @@ impl Life<'_> {
         let converged = self.check.driver.converge(&mut self.membership, false).await;
         let confirmed: Option<Timestamp> = converged.as_ref().ok().and_then(|converged| converged.confirmed);
         if let Some(late) = confirmed.and_then(|confirmed| confirmed.duration_since(end).try_into().ok()) {
-            self.check.driver.note(Timed::End, late);
+            self.check.driver.note(MeasuredRequest::End, late);
         }
         self.judge("the temporary role is gone at its end", &expected, converged, true)
     }
 
     /// Another writer adds a role.
-    async fn drift(&mut self, role: &str, other: &str) -> Result<(), Ended> {
+    async fn drift(&mut self, role: &str, other: &str) -> Result<(), StopReason> {
         let mut template = self.check.config.template.clone();
         template.role_management = RoleManagement::Additive;
-        let mut writer = Membership::new(&template, &self.membership.target);
+        let mut writer = InMemoryMembership::new(&template, &self.membership.target);
         writer.declare(vec![permanent(role)]);
         let added = self.check.driver.converge(&mut writer, false).await;
         let expected = wanted(&[permanent(role), permanent(other)]);
         let added = added.map(|converged| held(converged.shown.as_ref()));
-        let added = added.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
+        let added = added.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
         if !self.check.report.step("another writer adds a role", &expected, added)? {
             return Ok(());
         }
@@ -156,7 +154,7 @@ impl Life<'_> {
         let is_detected = drift.iter().any(|drift| drift.role == role && drift.kind == DriftKind::Unexpected);
         let drift: Vec<String> = drift.iter().map(|drift| format!("{:?} {}", drift.kind, drift.role)).collect();
         let drift = if drift.is_empty() { "no drift".to_owned() } else { drift.join(" and ") };
-        let detected = Failure::unless(drift, is_detected);
+        let detected = UnexpectedResult::unless(drift, is_detected);
         self.check.report.step("it is detected as drift", &format!("Unexpected {role}"), detected)?;
         self.judge("the drift is repaired", other, converged, true)
     }

@@ -13,20 +13,19 @@ use crate::core::record::Record;
 use crate::core::report::Report;
 use crate::core::snapshot::Declaration;
 
-use super::report::Failure;
+use super::report::UnexpectedResult;
 
 /// The name of everything that an object needs a name of.
 pub const NAME: &str = "verify-provider";
 
 /// An object, and the target that it names.
 #[derive(Clone, Debug)]
-pub struct Membership {
-    /// The target.
+pub struct InMemoryMembership {
     pub target: Target,
     object: ProjectMembership,
 }
 
-impl Membership {
+impl InMemoryMembership {
     /// A new object for a target. `template`: its other fields.
     pub fn new(template: &ProjectMembershipSpec, target: &Target) -> Self {
         let mut object = ProjectMembership::new(NAME, template.clone());
@@ -103,11 +102,11 @@ impl Membership {
     }
 
     /// Takes in what is reported about it. An error if the provider does not hold what it declares.
-    pub fn reported(&mut self, reports: Vec<Report>) -> Result<(), Failure> {
-        for Report { told, status, is_released, .. } in reports {
+    pub fn reported(&mut self, reports: Vec<Report>) -> Result<(), UnexpectedResult> {
+        for Report { ready_condition, status, is_released, .. } in reports {
             self.object.status = Some(status);
-            if told.reason != Reason::Converged && !is_released {
-                return Err(told.into());
+            if ready_condition.reason != Reason::Converged && !is_released {
+                return Err(ready_condition.into());
             }
         }
         Ok(())

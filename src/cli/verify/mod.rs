@@ -28,13 +28,13 @@ use crate::controller::names::one_project;
 use crate::core::clocks::SKEW;
 use crate::provider::quota::Permit;
 use crate::provider::{Listing, Provider};
-use arguments::Config;
+use arguments::VerifyConfig;
 use driver::Driver;
-use life::Life;
-use membership::Membership;
-use report::{Failure, Report, Timed};
-use stop::{Ended, Stop};
-use subjects::{Before, Subject};
+use life::MembershipLife;
+use membership::InMemoryMembership;
+use report::{CheckReport, MeasuredRequest, UnexpectedResult};
+use stop::{StopReason, StopSignal};
+use subjects::{OriginalMembership, Subject};
 
 /// The exit code if the check did not begin: nothing was changed.
 const REFUSED: u8 = 2;
@@ -52,18 +52,17 @@ pub async fn run(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Exit
     }
 }
 
-/// A check of a server.
-struct Check {
-    config: Config,
+struct ServerCheck {
+    config: VerifyConfig,
     driver: Driver,
-    report: Report,
+    report: CheckReport,
 }
 
 /// Returns whether every step had the expected result, or why the check did not begin.
 async fn check(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Result<bool, String> {
     let config = arguments.config()?;
     let driver = Driver::new(credentials::provider(&config)?, &config.endpoint);
-    let mut check = Check { report: Report::new(Stop::new(stop)), driver, config };
+    let mut check = ServerCheck { report: CheckReport::new(StopSignal::new(stop)), driver, config };
     check.report.print(check.config.announcement());
     if !check.config.arguments.yes_change_this_project {
         return Err("nothing was sent: use --yes-change-this-project to run the check".to_owned());
@@ -71,27 +70,27 @@ async fn check(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Result
     let ended = match check.begin().await {
         Ok(subjects) => check.work(subjects).await,
         // The step that failed was reported.
-        Err(Ended::GivenUp) => Ok(()),
+        Err(StopReason::GivenUp) => Ok(()),
         Err(ended) => Err(ended),
     };
     let why = match ended {
         Ok(()) => None,
-        Err(Ended::Refused(message)) => return Err(message),
-        Err(Ended::Stopped) => Some("an interruption by the user"),
-        Err(Ended::GivenUp) => Some("a server that cannot be used, so that the remaining steps were skipped"),
+        Err(StopReason::Refused(message)) => return Err(message),
+        Err(StopReason::Stopped) => Some("an interruption by the user"),
+        Err(StopReason::GivenUp) => Some("a server that cannot be used, so that the remaining steps were skipped"),
     };
     if let Some(why) = why {
-        let _ = check.report.step("all steps", "every step carried out", Err(Failure::unexpected(why)));
+        let _ = check.report.step("all steps", "every step carried out", Err(UnexpectedResult::unexpected(why)));
     }
     check.report.finish(&check.driver.times());
     Ok(check.report.is_good())
 }
 
-impl Check {
+impl ServerCheck {
     /// Signs in, looks up names, and reads what the subjects hold, without changing anything.
-    async fn begin(&mut self) -> Result<Vec<Subject>, Ended> {
+    async fn begin(&mut self) -> Result<Vec<Subject>, StopReason> {
         let verify = async |permit: &Permit| self.driver.provider.verify(permit).await;
-        let verified = self.driver.request(Some(Timed::SignIn), verify).await;
+        let verified = self.driver.request(Some(MeasuredRequest::SignIn), verify).await;
         self.require("sign in and detect the API", "a known API", verified.map(|verified| verified.api.to_owned()))?;
         if let Some(name) = self.config.template.project.name.clone() {
             let organization_id = self.config.template.project.organization_id.as_deref();
@@ -100,27 +99,32 @@ impl Check {
             self.require(&format!("look up project {name:?}"), "one id", id.clone())?;
             (self.config.template.project.name, self.config.template.project.id) = (None, id.ok());
         }
-        let project = self.config.project().map_err(Ended::Refused)?;
+        let project = self.config.project().map_err(StopReason::Refused)?;
         let kind = self.config.kind();
         let listing = self.driver.list(&project, kind).await;
         let result = match &listing {
             Ok(Listing { partial: true, members }) => {
-                Err(Failure::unexpected(format!("an incomplete list of {}", members.len())))
+                Err(UnexpectedResult::unexpected(format!("an incomplete list of {}", members.len())))
             }
             Ok(Listing { members, .. }) => Ok(format!("{} members", members.len())),
             Err(failure) => Err(failure.clone()),
         };
         self.report.step(&format!("list the project's members of kind {kind:?}"), "a complete list", result)?;
-        self.find_subjects(&project, &listing.map_err(|_| Ended::GivenUp)?).await
+        self.find_subjects(&project, &listing.map_err(|_| StopReason::GivenUp)?).await
     }
 
     /// Reports a step without which the check cannot continue.
-    fn require(&mut self, what: &str, expected: &str, result: Result<String, Failure>) -> Result<(), Ended> {
-        if self.report.step(what, expected, result)? { Ok(()) } else { Err(Ended::GivenUp) }
+    fn require(
+        &mut self,
+        what: &str,
+        expected: &str,
+        result: Result<String, UnexpectedResult>,
+    ) -> Result<(), StopReason> {
+        if self.report.step(what, expected, result)? { Ok(()) } else { Err(StopReason::GivenUp) }
     }
 
     /// Carries out the steps for each subject.
-    async fn work(&mut self, subjects: Vec<Subject>) -> Result<(), Ended> {
+    async fn work(&mut self, subjects: Vec<Subject>) -> Result<(), StopReason> {
         let clocks_agree = self.compare_clocks()?;
         for (index, subject) in subjects.into_iter().enumerate() {
             let writes = self.driver.writes();
@@ -136,7 +140,7 @@ impl Check {
                 }
             };
             let ended = self.live(&before, index == 0, clocks_agree).await;
-            if ended == Err(Ended::Stopped) {
+            if ended == Err(StopReason::Stopped) {
                 self.report.print("      interrupted: what the subject held is restored first");
             }
             if self.driver.writes() > writes {
@@ -148,10 +152,15 @@ impl Check {
     }
 
     /// The life cycle of one subject's membership, with the errors if it is the first one.
-    async fn live(&mut self, before: &Before, is_first: bool, clocks_agree: bool) -> Result<(), Ended> {
+    async fn live(
+        &mut self,
+        before: &OriginalMembership,
+        is_first: bool,
+        clocks_agree: bool,
+    ) -> Result<(), StopReason> {
         let stays = self.config.only_by_invitation();
-        let membership = Membership::new(&self.config.template, &before.target);
-        let mut life = Life { check: self, before, membership, stays };
+        let membership = InMemoryMembership::new(&self.config.template, &before.target);
+        let mut life = MembershipLife { check: self, before, membership, stays };
         life.live(clocks_agree).await?;
         if !stays {
             life.die().await?;
@@ -171,7 +180,7 @@ impl Check {
     }
 
     /// Whether the clocks of the server and of this machine are close enough for temporary roles.
-    fn compare_clocks(&mut self) -> Result<bool, Ended> {
+    fn compare_clocks(&mut self) -> Result<bool, StopReason> {
         let clock = self.driver.provider.clock();
         let Some(skew) = clock.map(|clock| clock.skew(Timestamp::now(), Instant::now().into_std())) else {
             self.report.skipped("clocks", "the server's responses have no Date header");
@@ -182,7 +191,7 @@ impl Check {
             ahead @ 1.. => format!("a server {} s ahead", ahead as f64 / 1000.0),
             behind => format!("a server {} s behind", -behind as f64 / 1000.0),
         };
-        let result = Failure::unless(text, skew.unsigned_abs() <= SKEW);
+        let result = UnexpectedResult::unless(text, skew.unsigned_abs() <= SKEW);
         self.report.step("clocks", &format!("a difference of at most {} s", SKEW.as_secs()), result)
     }
 }

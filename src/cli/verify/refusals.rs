@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use super::Check;
-use super::arguments::Kind;
+use super::ServerCheck;
+use super::arguments::Product;
 use super::credentials;
-use super::membership::{Membership, held, permanent};
-use super::report::Failure;
-use super::stop::Ended;
+use super::membership::{InMemoryMembership, held, permanent};
+use super::report::UnexpectedResult;
+use super::stop::StopReason;
 use crate::api::Reason;
 use crate::controller::names::{one_project, one_subject};
 use crate::core::member::{Project, Target};
@@ -20,7 +20,7 @@ const NO_ROLE: &str = "verify-provider-no-such-role";
 /// A name that no subject and no project has. It is not an e-mail address, so that it cannot be invited.
 const NO_NAME: &str = "verify-provider-no-such-name";
 
-impl Kind {
+impl Product {
     /// An id of the right form that does not exist.
     fn unused_id(self) -> String {
         match self {
@@ -31,9 +31,9 @@ impl Kind {
     }
 }
 
-impl Check {
+impl ServerCheck {
     /// Provokes all errors, for a target that holds nothing, or the other role if the subject stays a member.
-    pub async fn provoke_errors(&mut self, target: &Target) -> Result<(), Ended> {
+    pub async fn provoke_errors(&mut self, target: &Target) -> Result<(), StopReason> {
         let kind = self.config.arguments.provider;
         self.unknown_role(target).await?;
         let what = "a subject id that does not exist";
@@ -50,7 +50,7 @@ impl Check {
         // The server looks a grant up by its own id, whatever the project is.
         let unknown = Project { id: kind.unused_id(), grant_id: None, ..known() };
         self.unknown_place("a project id that does not exist", unknown, target).await?;
-        if kind == Kind::Zitadel {
+        if kind == Product::Zitadel {
             let unknown = Project { grant_id: Some(kind.unused_id()), ..known() };
             self.unknown_place("a grant id that does not exist", unknown, target).await?;
             // v2 finds a grant by its members, whatever organization is named.
@@ -60,21 +60,21 @@ impl Check {
         self.invalid_token().await
     }
 
-    async fn unknown_role(&mut self, target: &Target) -> Result<(), Ended> {
+    async fn unknown_role(&mut self, target: &Target) -> Result<(), StopReason> {
         let before = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
         let result = self.grant(target, NO_ROLE).await;
         self.expect_error("a role that does not exist", &[Reason::RoleNotFound], result)?;
         if let Ok(expected) = before {
             let shown = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
-            let shown = shown.and_then(|shown| Failure::unless(shown.clone(), shown == expected));
+            let shown = shown.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
             self.report.step("nothing was written", &expected, shown)?;
         }
         Ok(())
     }
 
     /// Requests a role for a subject. If the server accepts it against expectation, it is revoked.
-    async fn grant(&self, target: &Target, role: &str) -> Result<String, Failure> {
-        let mut membership = Membership::new(&self.config.template, target);
+    async fn grant(&self, target: &Target, role: &str) -> Result<String, UnexpectedResult> {
+        let mut membership = InMemoryMembership::new(&self.config.template, target);
         membership.declare(vec![permanent(role)]);
         let granted = self.driver.converge(&mut membership, false).await;
         if granted.as_ref().err().is_none_or(|failure| failure.reason.is_none()) {
@@ -85,7 +85,7 @@ impl Check {
     }
 
     /// Looks up names that do not exist. A credential that may not look names up receives that error.
-    async fn unknown_names(&mut self, target: &Target) -> Result<(), Ended> {
+    async fn unknown_names(&mut self, target: &Target) -> Result<(), StopReason> {
         let Target { project, subject_kind: kind, .. } = target;
         let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
         let subject = subject.and_then(|ids| Ok(one_subject(ids, *kind, NO_NAME, project)?));
@@ -99,7 +99,7 @@ impl Check {
         self.expect_error("a project name that does not exist", &[Reason::ProjectNotFound, Reason::Forbidden], project)
     }
 
-    async fn unknown_place(&mut self, what: &str, project: Project, target: &Target) -> Result<(), Ended> {
+    async fn unknown_place(&mut self, what: &str, project: Project, target: &Target) -> Result<(), StopReason> {
         // A caller without rights in other projects may receive the second error, or nothing.
         let reasons = [Reason::ProjectNotFound, Reason::Forbidden];
         let listing = self.driver.list(&project, target.subject_kind).await;
@@ -112,7 +112,7 @@ impl Check {
     }
 
     /// A wrong *token* is refused once without harm; a wrong secret at a sign-in could do harm.
-    async fn invalid_token(&mut self) -> Result<(), Ended> {
+    async fn invalid_token(&mut self) -> Result<(), StopReason> {
         let provider = credentials::with_an_invalid_token(&self.config);
         let verified = self.driver.request(None, async |permit: &Permit| provider.verify(permit).await).await;
         let result = verified.map(|verified| format!("an accepted sign-in ({})", verified.api));
@@ -124,9 +124,14 @@ impl Check {
         Ok(())
     }
 
-    fn expect_error(&mut self, what: &str, reasons: &[Reason], result: Result<String, Failure>) -> Result<(), Ended> {
+    fn expect_error(
+        &mut self,
+        what: &str,
+        reasons: &[Reason],
+        result: Result<String, UnexpectedResult>,
+    ) -> Result<(), StopReason> {
         let result = match result {
-            Ok(unexpected) => Err(Failure::unexpected(unexpected)),
+            Ok(unexpected) => Err(UnexpectedResult::unexpected(unexpected)),
             Err(failure) if failure.reason.is_some_and(|reason| reasons.contains(&reason)) => Ok(failure.to_string()),
             Err(failure) => Err(failure),
         };

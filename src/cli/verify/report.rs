@@ -4,16 +4,16 @@ use std::fmt::{self, Display};
 use std::io::Write;
 use std::time::Duration;
 
-use super::stop::{Ended, Stop};
+use super::stop::{StopReason, StopSignal};
 use crate::api::Reason;
-use crate::controller::names::NotOne;
+use crate::controller::names::NotUnique;
 use crate::core::policy::Refusal;
-use crate::core::status::Told;
+use crate::core::status::ReadyCondition;
 use crate::provider::Error;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timed {
+pub enum MeasuredRequest {
     /// Signing in and detecting the generation of the API.
     SignIn,
     /// A list of the project's members.
@@ -26,7 +26,7 @@ pub enum Timed {
     End,
 }
 
-impl Timed {
+impl MeasuredRequest {
     const ALL: [(Self, &'static str); 5] = [
         (Self::SignIn, "sign in"),
         (Self::List, "list"),
@@ -38,13 +38,13 @@ impl Timed {
 
 /// A result that was not expected.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct UnexpectedResult {
     /// The reason that the operator would report; `None`: the server did something else than expected.
     pub reason: Option<Reason>,
     message: String,
 }
 
-impl Failure {
+impl UnexpectedResult {
     /// The server did something else than expected.
     pub fn unexpected(result: impl Into<String>) -> Self {
         Self { reason: None, message: result.into() }
@@ -61,31 +61,31 @@ impl Failure {
     }
 }
 
-impl From<Told> for Failure {
-    fn from(Told { reason, message }: Told) -> Self {
+impl From<ReadyCondition> for UnexpectedResult {
+    fn from(ReadyCondition { reason, message }: ReadyCondition) -> Self {
         Self { reason: Some(reason), message }
     }
 }
 
-impl From<Refusal> for Failure {
+impl From<Refusal> for UnexpectedResult {
     fn from(Refusal { reason, message }: Refusal) -> Self {
         Self { reason: Some(reason), message }
     }
 }
 
-impl From<NotOne> for Failure {
-    fn from((NotOne::None(refusal) | NotOne::Several(refusal)): NotOne) -> Self {
+impl From<NotUnique> for UnexpectedResult {
+    fn from((NotUnique::None(refusal) | NotUnique::Several(refusal)): NotUnique) -> Self {
         refusal.into()
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for UnexpectedResult {
     fn from(error: Error) -> Self {
         Self { reason: Some(error.reason()), message: error.to_string() }
     }
 }
 
-impl Display for Failure {
+impl Display for UnexpectedResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reason {
             Some(reason) => write!(f, "{reason:?}: {}", self.message),
@@ -96,15 +96,15 @@ impl Display for Failure {
 
 /// What was reported so far.
 #[derive(Debug)]
-pub struct Report {
-    stop: Stop,
+pub struct CheckReport {
+    stop: StopSignal,
     passed: u32,
     failed: u32,
 }
 
-impl Report {
+impl CheckReport {
     /// An empty report. `stop`: whether the user wants to stop.
-    pub fn new(stop: Stop) -> Self {
+    pub fn new(stop: StopSignal) -> Self {
         Self { stop, passed: 0, failed: 0 }
     }
 
@@ -116,14 +116,19 @@ impl Report {
 
     /// Reports the expected and the actual result of a step. Returns whether it was as expected, or why no further step
     /// is made.
-    pub fn step(&mut self, what: &str, expected: &str, result: Result<String, Failure>) -> Result<bool, Ended> {
+    pub fn step(
+        &mut self,
+        what: &str,
+        expected: &str,
+        result: Result<String, UnexpectedResult>,
+    ) -> Result<bool, StopReason> {
         match &result {
             Ok(got) => self.print(format_args!("ok    {what}: expected {expected}; got {got}")),
             Err(got) => self.print(format_args!("FAIL  {what}: expected {expected}; got {got}")),
         }
         *(if result.is_ok() { &mut self.passed } else { &mut self.failed }) += 1;
         match result {
-            Err(failure) if failure.is_final() => Err(Ended::GivenUp),
+            Err(failure) if failure.is_final() => Err(StopReason::GivenUp),
             result => self.stop.check().map(|()| result.is_ok()),
         }
     }
@@ -134,7 +139,7 @@ impl Report {
     }
 
     /// Waits for this long, or until the user wants to stop.
-    pub async fn sleep(&mut self, length: Duration) -> Result<(), Ended> {
+    pub async fn sleep(&mut self, length: Duration) -> Result<(), StopReason> {
         self.stop.sleep(length).await
     }
 
@@ -144,14 +149,14 @@ impl Report {
     }
 
     /// Reports the times and the result.
-    pub fn finish(&self, times: &[(Timed, Duration)]) {
+    pub fn finish(&self, times: &[(MeasuredRequest, Duration)]) {
         if !times.is_empty() {
             self.print(format_args!(
                 "\n{:<12} {:>6} {:>10} {:>10} {:>10}",
                 "times", "count", "least", "median", "most"
             ));
         }
-        for (timed, name) in Timed::ALL {
+        for (timed, name) in MeasuredRequest::ALL {
             let mut of: Vec<Duration> = times.iter().filter(|(t, _)| *t == timed).map(|(_, took)| *took).collect();
             of.sort_unstable();
             if let (Some(least), Some(median), Some(most)) = (of.first(), of.get(of.len() / 2), of.last()) {

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 /// Why no further step is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum StopReason {
     /// The check did not begin, for this reason: nothing was changed.
     Refused(String),
     /// The user wants to stop.
@@ -16,9 +16,9 @@ pub enum Ended {
 
 /// Whether to stop: SIGTERM, Ctrl-C, or a terminal that is closed.
 #[derive(Debug)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct StopSignal(watch::Receiver<bool>);
 
-impl Stop {
+impl StopSignal {
     /// `signalled` is the operator's own signal. SIGHUP counts as well here, because the user is at a terminal.
     pub fn new(mut signalled: watch::Receiver<bool>) -> Self {
         let (stop, stopped) = watch::channel(false);
@@ -39,15 +39,15 @@ impl Stop {
     }
 
     /// An error once the user wants to stop.
-    pub fn check(&self) -> Result<(), Ended> {
-        if *self.0.borrow() { Err(Ended::Stopped) } else { Ok(()) }
+    pub fn check(&self) -> Result<(), StopReason> {
+        if *self.0.borrow() { Err(StopReason::Stopped) } else { Ok(()) }
     }
 
     /// Waits for this long, or until the user wants to stop.
-    pub async fn sleep(&mut self, length: std::time::Duration) -> Result<(), Ended> {
+    pub async fn sleep(&mut self, length: std::time::Duration) -> Result<(), StopReason> {
         tokio::select! {
             () = tokio::time::sleep(length) => Ok(()),
-            _ = self.0.wait_for(|stop| *stop) => Err(Ended::Stopped),
+            _ = self.0.wait_for(|stop| *stop) => Err(StopReason::Stopped),
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Check;
+use super::ServerCheck;
 use super::driver::row;
 use super::membership::{held, permanent, wanted};
-use super::report::{Failure, Timed};
-use super::stop::Ended;
-use crate::controller::names::{NotOne, one_subject};
+use super::report::{MeasuredRequest, UnexpectedResult};
+use super::stop::StopReason;
+use crate::controller::names::{NotUnique, one_subject};
 use crate::core::member::{Change, Entry, Project, Target, Term};
 use crate::provider::quota::Permit;
 use crate::provider::{Listing, Provider};
@@ -29,21 +29,20 @@ const ADMINISTERS: [&str; 5] = ["admin", "member", "PROJECT_OWNER", "PROJECT_OWN
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// It has an id, and held this.
-    Known(Before),
+    Known(OriginalMembership),
     /// A user who is to be invited by this name.
     ToInvite(String),
 }
 
 /// What a subject held before anything was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Before {
-    /// The target.
+pub struct OriginalMembership {
     pub target: Target,
     /// Its entries, which were permanent; none if there was no membership.
     pub entries: Vec<Entry>,
 }
 
-impl Before {
+impl OriginalMembership {
     /// Reads the state from a list. A state that could not be restored exactly is refused with advice.
     fn read(listing: &Listing, target: &Target) -> Result<Self, String> {
         let subject = &target.subject_id;
@@ -78,7 +77,6 @@ impl Before {
         !self.entries.is_empty()
     }
 
-    /// The roles.
     pub fn roles(&self) -> BTreeSet<String> {
         self.entries.iter().map(|entry| entry.role.clone()).collect()
     }
@@ -89,9 +87,9 @@ impl Before {
     }
 }
 
-impl Check {
+impl ServerCheck {
     /// Looks up the subjects, and reads what they hold. Each subject is returned once.
-    pub async fn find_subjects(&mut self, project: &Project, listing: &Listing) -> Result<Vec<Subject>, Ended> {
+    pub async fn find_subjects(&mut self, project: &Project, listing: &Listing) -> Result<Vec<Subject>, StopReason> {
         let arguments = self.config.arguments.clone();
         let mut subjects: Vec<Subject> = Vec::new();
         for id in &arguments.subject_id {
@@ -105,12 +103,12 @@ impl Check {
         Ok(subjects)
     }
 
-    fn known(&self, listing: &Listing, id: &str) -> Result<Subject, Ended> {
-        let target = self.config.target(Some(id)).map_err(Ended::Refused)?;
-        let target = target.ok_or_else(|| Ended::Refused(format!("subject {id:?} is not an id")))?;
-        let before = Before::read(listing, &target).map_err(Ended::Refused)?;
+    fn known(&self, listing: &Listing, id: &str) -> Result<Subject, StopReason> {
+        let target = self.config.target(Some(id)).map_err(StopReason::Refused)?;
+        let target = target.ok_or_else(|| StopReason::Refused(format!("subject {id:?} is not an id")))?;
+        let before = OriginalMembership::read(listing, &target).map_err(StopReason::Refused)?;
         if self.driver.provider.signed_in_as().is_some_and(|ourselves| ourselves == target.subject_id) {
-            return Err(Ended::Refused(format!("{id} is the account that signs in: choose another subject")));
+            return Err(StopReason::Refused(format!("{id} is the account that signs in: choose another subject")));
         }
         if self.config.only_by_invitation() && !before.is_member() {
             return Err(not_a_member(id));
@@ -119,7 +117,7 @@ impl Check {
         Ok(Subject::Known(before))
     }
 
-    async fn look_up(&mut self, project: &Project, listing: &Listing, name: &str) -> Result<Subject, Ended> {
+    async fn look_up(&mut self, project: &Project, listing: &Listing, name: &str) -> Result<Subject, StopReason> {
         let kind = self.config.kind();
         let what = format!("look up {kind:?} {name:?}");
         let ids = self.driver.find_subject(project, kind, name).await;
@@ -128,7 +126,7 @@ impl Check {
                 self.report.step(&what, "one id", Ok(id.clone()))?;
                 return self.known(listing, &id);
             }
-            Ok(Err(NotOne::None(_))) if self.config.only_by_invitation() => {
+            Ok(Err(NotUnique::None(_))) if self.config.only_by_invitation() => {
                 if !self.config.arguments.invite_users {
                     return Err(not_a_member(&format!("{name:?}")));
                 }
@@ -140,20 +138,20 @@ impl Check {
             Err(failure) => failure,
         };
         self.report.step(&what, "one id", Err(failure))?;
-        Err(Ended::GivenUp)
+        Err(StopReason::GivenUp)
     }
 
     /// Invites a user, without any rights. If a failed invitation left the user in the project, the user is removed again.
-    pub async fn invite(&mut self, name: &str) -> Result<Before, Ended> {
-        let project = self.config.project().map_err(Ended::Refused)?;
+    pub async fn invite(&mut self, name: &str) -> Result<OriginalMembership, StopReason> {
+        let project = self.config.project().map_err(StopReason::Refused)?;
         let kind = self.config.kind();
-        let before = |subject_id| Before {
+        let before = |subject_id| OriginalMembership {
             target: Target { project: project.clone(), subject_kind: kind, subject_id },
             entries: Vec::new(),
         };
         let (driver, place) = (&self.driver, &project);
         let invite = async |permit: &Permit| driver.provider.invite(permit, place, name).await;
-        let invited = driver.request(Some(Timed::Write), invite).await;
+        let invited = driver.request(Some(MeasuredRequest::Write), invite).await;
         let ended = self.report.step(&format!("{name:?} is invited"), "a new member without rights", invited.clone());
         if let Ok(id) = invited {
             // If the user wants to stop, the next step says so, and the new member is removed like any other.
@@ -168,11 +166,11 @@ impl Check {
                 project.id
             )),
         }
-        Err(ended.err().unwrap_or(Ended::GivenUp))
+        Err(ended.err().unwrap_or(StopReason::GivenUp))
     }
 
     /// Restores what a subject held, however long the server takes to accept it.
-    pub async fn restore(&mut self, before: &Before) {
+    pub async fn restore(&mut self, before: &OriginalMembership) {
         let mut restored = Ok(String::new());
         for (attempt, pause) in PAUSES.into_iter().enumerate() {
             tokio::time::sleep(pause).await;
@@ -190,8 +188,8 @@ impl Check {
     }
 
     /// States the former list itself: the plan of an object tolerates what gives no access, and has no order.
-    async fn try_to_restore(&self, before: &Before, again: bool) -> Result<String, Failure> {
-        let Before { target, entries } = before;
+    async fn try_to_restore(&self, before: &OriginalMembership, again: bool) -> Result<String, UnexpectedResult> {
+        let OriginalMembership { target, entries } = before;
         let shown = self.driver.observe(target).await?;
         if before.is_member() && held(shown.as_ref()) == before.text() {
             return Ok(before.text());
@@ -203,14 +201,14 @@ impl Check {
             true => provider.repair(permit, target, None, &change, shown.as_ref()).await,
             false => provider.apply(permit, target, None, &change).await,
         };
-        self.driver.request(Some(Timed::Write), write).await?;
+        self.driver.request(Some(MeasuredRequest::Write), write).await?;
         tokio::time::sleep(LAG).await;
         let shown = held(self.driver.observe(target).await?.as_ref());
         let is_restored = shown == before.text();
-        Failure::unless(shown, is_restored)
+        UnexpectedResult::unless(shown, is_restored)
     }
 
-    async fn report_what_is_left(&self, before: &Before) {
+    async fn report_what_is_left(&self, before: &OriginalMembership) {
         let Target { project, subject_kind, subject_id } = &before.target;
         let left = match self.driver.observe(&before.target).await {
             Ok(shown) => format!("holds {}", held(shown.as_ref())),
@@ -226,8 +224,8 @@ impl Check {
     }
 }
 
-fn not_a_member(user: &str) -> Ended {
-    Ended::Refused(format!(
+fn not_a_member(user: &str) -> StopReason {
+    StopReason::Refused(format!(
         "User {user} is not in the project, and Infisical adds users by an invitation only, which sends mail: choose a \
          member, or use --subject-name with the e-mail address and --invite-users"
     ))

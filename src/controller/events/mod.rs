@@ -13,7 +13,7 @@ use kube::{Client, Error, Resource};
 use tokio::sync::{mpsc, watch as signal};
 
 use crate::api::ProjectMembership;
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::controller::state::tombstones;
 use crate::telemetry::Metrics;
 use publisher::{Pending, Publisher};
@@ -23,22 +23,22 @@ const WAITING: usize = 1024;
 /// How many events are published concurrently: one to which the API server responds slowly doesn't delay the others.
 const AT_ONCE: usize = 8;
 
-fn note(happening: Happening, what: &[String], justification: Option<&str>) -> String {
+fn note(event_kind: EventKind, what: &[String], justification: Option<&str>) -> String {
     let what = what.join(", ");
-    let text = match happening {
-        Happening::Granted => format!("granted {what}"),
-        Happening::Revoked => format!("revoked {what}: no longer declared"),
-        Happening::Expired => format!("revoked {what}: the time is over"),
-        Happening::NotGranted => format!("did not grant {what}: the time was over before it could be"),
-        Happening::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
-        Happening::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
-        Happening::Failed
-        | Happening::Waiting
-        | Happening::MembershipKept
-        | Happening::RevokeFailed
-        | Happening::NotReady
-        | Happening::Ready => what,
-        Happening::Abandoned => format!("released without a revocation: {what} stays at the provider"),
+    let text = match event_kind {
+        EventKind::Granted => format!("granted {what}"),
+        EventKind::Revoked => format!("revoked {what}: no longer declared"),
+        EventKind::Expired => format!("revoked {what}: the time is over"),
+        EventKind::NotGranted => format!("did not grant {what}: the time was over before it could be"),
+        EventKind::DriftedBack => format!("granted {what} again: it was removed or changed at the provider"),
+        EventKind::DriftedAway => format!("revoked {what}: it was added at the provider and nobody declares it"),
+        EventKind::Failed
+        | EventKind::Waiting
+        | EventKind::MembershipKept
+        | EventKind::RevokeFailed
+        | EventKind::NotReady
+        | EventKind::Ready => what,
+        EventKind::Abandoned => format!("released without a revocation: {what} stays at the provider"),
     };
     let text = match justification {
         Some(justification) => format!("{text} ({justification})"),
@@ -89,24 +89,30 @@ impl Events {
     }
 
     /// Emits an event about a membership. Never waits.
-    pub fn tell(&self, object: &ProjectMembership, happening: Happening, what: &[String], justification: Option<&str>) {
+    pub fn tell(
+        &self,
+        object: &ProjectMembership,
+        event_kind: EventKind,
+        what: &[String],
+        justification: Option<&str>,
+    ) {
         let mut regarding = object.object_ref(&());
         regarding.name = regarding.name.as_deref().map(tombstones::name_of).map(str::to_owned);
         regarding.uid = regarding.uid.as_deref().map(tombstones::uid_of).map(str::to_owned);
-        self.emit(regarding, happening, note(happening, what, justification));
+        self.emit(regarding, event_kind, note(event_kind, what, justification));
     }
 
     /// Emits an event about an object of any kind. Never waits.
-    pub fn tell_of(&self, regarding: ObjectReference, happening: Happening, message: &str) {
-        self.emit(regarding, happening, text::truncated(message, text::NOTE));
+    pub fn emit_for(&self, regarding: ObjectReference, event_kind: EventKind, message: &str) {
+        self.emit(regarding, event_kind, text::truncated(message, text::NOTE));
     }
 
-    fn emit(&self, regarding: ObjectReference, happening: Happening, note: String) {
+    fn emit(&self, regarding: ObjectReference, event_kind: EventKind, note: String) {
         let event = Pending {
             regarding,
-            type_: happening.type_(),
-            reason: happening.reason(),
-            action: happening.action(),
+            type_: event_kind.type_(),
+            reason: event_kind.reason(),
+            action: event_kind.action(),
             note,
             at: Timestamp::now(),
         };
@@ -162,9 +168,9 @@ mod tests {
     /// An API server that never responds to events about `stuck`, refuses events about `refused`, and stores all
     /// others.
     #[derive(Clone)]
-    struct ApiServer(mpsc::UnboundedSender<serde_json::Value>);
+    struct EventApi(mpsc::UnboundedSender<serde_json::Value>);
 
-    impl tower::Service<Request<Body>> for ApiServer {
+    impl tower::Service<Request<Body>> for EventApi {
         type Response = Response<Body>;
         type Error = Infallible;
         type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
@@ -200,11 +206,11 @@ mod tests {
         let (stored, mut found) = mpsc::unbounded_channel();
         let metrics = Arc::new(Metrics::default());
         let available = signal::Sender::new(true).subscribe();
-        let (events, publishing) = Events::new(Client::new(ApiServer(stored), "default"), metrics.clone(), available);
+        let (events, publishing) = Events::new(Client::new(EventApi(stored), "default"), metrics.clone(), available);
         let publishing = tokio::spawn(publishing);
         for name in ["stuck", "refused", "stored"] {
             let regarding = ObjectReference { name: Some(name.to_owned()), ..ObjectReference::default() };
-            events.tell_of(regarding, Happening::Ready, "reachable");
+            events.emit_for(regarding, EventKind::Ready, "reachable");
         }
         let event = tokio::time::timeout(Duration::from_secs(10), found.recv()).await.unwrap().unwrap();
         assert_eq!(event["regarding"]["name"], "stored");
@@ -214,32 +220,32 @@ mod tests {
         publishing.abort();
     }
 
-    const ALL: [Happening; 12] = [
-        Happening::MembershipKept,
-        Happening::Granted,
-        Happening::Revoked,
-        Happening::Expired,
-        Happening::DriftedBack,
-        Happening::DriftedAway,
-        Happening::Failed,
-        Happening::Waiting,
-        Happening::RevokeFailed,
-        Happening::Abandoned,
-        Happening::NotReady,
-        Happening::Ready,
+    const ALL: [EventKind; 12] = [
+        EventKind::MembershipKept,
+        EventKind::Granted,
+        EventKind::Revoked,
+        EventKind::Expired,
+        EventKind::DriftedBack,
+        EventKind::DriftedAway,
+        EventKind::Failed,
+        EventKind::Waiting,
+        EventKind::RevokeFailed,
+        EventKind::Abandoned,
+        EventKind::NotReady,
+        EventKind::Ready,
     ];
 
     /// Seen failing when the note was truncated by characters: 1,537 bytes.
     #[test]
     fn no_field_of_an_event_is_longer_than_the_api_server_takes() {
         let (role, justification) = ("роль".repeat(32), "Д".repeat(512));
-        for happening in ALL {
-            let note = note(happening, &vec![role.clone(); 32], Some(&justification));
-            assert!(note.len() <= text::NOTE, "{happening:?}: {} bytes", note.len());
-            assert!(note.ends_with('…'), "{happening:?}: {note}");
-            assert!(happening.reason().len() <= 128 && happening.action().len() <= 128, "{happening:?}");
+        for event_kind in ALL {
+            let note = note(event_kind, &vec![role.clone(); 32], Some(&justification));
+            assert!(note.len() <= text::NOTE, "{event_kind:?}: {} bytes", note.len());
+            assert!(note.ends_with('…'), "{event_kind:?}: {note}");
+            assert!(event_kind.reason().len() <= 128 && event_kind.action().len() <= 128, "{event_kind:?}");
         }
-        let note = note(Happening::Granted, &["viewer".to_owned()], Some(&justification));
+        let note = note(EventKind::Granted, &["viewer".to_owned()], Some(&justification));
         assert!(note.starts_with("granted viewer (ДД") && note.len() > text::NOTE - 4, "{note}");
     }
 }

@@ -36,7 +36,6 @@ pub struct Pending {
     pub regarding: ObjectReference,
     /// `Normal` or `Warning`.
     pub type_: &'static str,
-    /// The reason.
     pub reason: &'static str,
     /// What the operator did or tried.
     pub action: &'static str,
@@ -47,9 +46,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    fn key(&self) -> Key {
+    fn key(&self) -> SeriesKey {
         let uid = self.regarding.uid.clone().unwrap_or_default();
-        Key { uid, reason: self.reason, action: self.action, note: self.note.clone() }
+        SeriesKey { uid, reason: self.reason, action: self.action, note: self.note.clone() }
     }
 
     fn namespace(&self) -> &str {
@@ -59,7 +58,7 @@ impl Pending {
 
 /// The properties that are equal for all events of one series.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct SeriesKey {
     uid: String,
     reason: &'static str,
     action: &'static str,
@@ -75,7 +74,7 @@ struct Series {
 
 #[derive(Debug, Default)]
 struct State {
-    series: HashMap<Key, Series>,
+    series: HashMap<SeriesKey, Series>,
     last_number: i128,
 }
 
@@ -131,7 +130,7 @@ impl Publisher {
 
 impl State {
     /// The name of the event whose series continues, and its new count.
-    fn continued(&mut self, key: &Key, at: Timestamp) -> Option<(String, i32)> {
+    fn continued(&mut self, key: &SeriesKey, at: Timestamp) -> Option<(String, i32)> {
         self.series.retain(|_, series| at.duration_since(series.last) < CONTINUED_FOR);
         let series = self.series.get_mut(key)?;
         series.count = series.count.saturating_add(1);

@@ -8,10 +8,10 @@ use super::*;
 use crate::api::ProjectMembership;
 use crate::api::provider::Limits;
 use crate::clock::Clock;
-use crate::controller::connections::Link;
+use crate::controller::connections::ConnectionState;
 use crate::controller::provider_key::ProviderKey;
-use crate::controller::wiring::{Outside, Wiring, membership_event, wire};
-use crate::core::policy::Pinned;
+use crate::controller::wiring::{Dependencies, Wiring, membership_event, wire};
+use crate::core::policy::PinnedIds;
 use crate::lease::Leadership;
 use crate::provider::http;
 use crate::telemetry::Metrics;
@@ -25,7 +25,7 @@ fn controller() -> Wiring {
         futures::future::pending::<Result<axum::http::Response<kube::client::Body>, std::convert::Infallible>>()
     });
     let http = http::Client::new(http::Policy::default(), metrics.clone()).unwrap();
-    wire(Outside {
+    wire(Dependencies {
         client: Client::new(never, "default"),
         cluster_http: http.clone(),
         http,
@@ -65,7 +65,7 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
         let uid = object.uid().unwrap();
         membership_event(&ctx, &Event::Apply(object.clone()));
         ctx.targets.not_found(&object);
-        let found = Pinned { project_id: None, subject_id: Some(format!("subject-{number}")) };
+        let found = PinnedIds { project_id: None, subject_id: Some(format!("subject-{number}")) };
         ctx.targets.pin(&object, found.clone());
         ctx.written.begins(&uid);
         ctx.written.ended(&uid, Some(&object.metadata));
@@ -74,7 +74,8 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
             namespace: "team".to_owned(),
             name: format!("provider-{number}"),
         };
-        let link = Link::Failed { reason: crate::api::Reason::InvalidSpec, message: String::new(), last: None };
+        let link =
+            ConnectionState::Failed { reason: crate::api::Reason::InvalidSpec, message: String::new(), last: None };
         ctx.connections.put(key.clone(), link);
         drop(ctx.connections.quota(&format!("https://{number}.example.com"), false, &key, Limits::default()));
         if number % 2 == 0 {
@@ -102,11 +103,11 @@ async fn nothing_is_remembered_of_thousands_of_objects_projects_and_endpoints_th
 async fn what_is_in_progress_is_kept() {
     let Wiring { ctx, checker, .. } = controller();
     ctx.readiness.ready();
-    let door = ctx.targets.door("https://1.example.com", "project", "ada");
+    let invite_lock = ctx.targets.invite_lock("https://1.example.com", "project", "ada");
     ctx.written.begins("uid-1");
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (1, 1));
-    drop(door);
+    drop(invite_lock);
     ctx.written.ended("uid-1", None);
     collect(&checker);
     assert_eq!((ctx.targets.len(), ctx.written.len()), (0, 0));

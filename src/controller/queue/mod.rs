@@ -17,10 +17,10 @@ use tokio::time::Instant;
 
 use crate::core::error::Error;
 use crate::core::member::Urgency;
-use crate::provider::quota::{Kind, Permit};
+use crate::provider::quota::{Permit, RequestKind};
 
 /// What a ticket brings to the next pass over a target.
-pub enum Brought {
+pub enum TicketResult {
     /// A permit for one request to the provider.
     Permit(Permit),
     /// The outcome of a list that had to begin no earlier than this time.
@@ -30,16 +30,16 @@ pub enum Brought {
 /// What a pass waits for, besides time.
 pub struct Ticket<G> {
     /// What distinguishes it from another ticket of the key: a ticket that is equal keeps its place.
-    pub wait: Wait,
+    pub wait: TicketKey,
     /// Completes with what it brings.
     pub future: BoxFuture<'static, G>,
 }
 
 /// What a ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
+pub struct TicketKey {
     /// What it brings.
-    pub kind: Awaited,
+    pub kind: TicketKind,
     /// How urgent it is.
     pub urgency: Urgency,
     /// The number of the connection through which it is requested.
@@ -48,15 +48,14 @@ pub struct Wait {
 
 /// What a pass may wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
+pub enum TicketKind {
     /// A list of the project.
     List,
-    /// A permit.
-    Permit(Kind),
+    Permit(RequestKind),
 }
 
 /// When the next pass over a key is due.
-pub struct Pause<G> {
+pub struct NextPass<G> {
     /// When it is due at the latest, and how urgent it is then.
     pub until: Option<(Instant, Urgency)>,
     /// What it waits for.
@@ -65,7 +64,7 @@ pub struct Pause<G> {
     pub is_unfinished: bool,
 }
 
-impl<G> Pause<G> {
+impl<G> NextPass<G> {
     /// The next pass is due when the key is woken.
     pub fn until_woken() -> Self {
         Self { until: None, ticket: None, is_unfinished: false }
@@ -96,7 +95,6 @@ impl<G> Pause<G> {
 /// How much later than requested a pass over a key becomes due.
 pub type Delay<K> = Box<dyn Fn(&K) -> Duration + Send + Sync>;
 
-/// The queue.
 pub struct Queue<K, G> {
     state: Mutex<State<K, G>>,
     changed: Notify,
@@ -105,7 +103,7 @@ pub struct Queue<K, G> {
 }
 
 struct State<K, G> {
-    entries: HashMap<K, Entry<G>>,
+    entries: HashMap<K, QueueEntry<G>>,
     /// The keys that wait for a time.
     delayed: BTreeSet<(Instant, K)>,
     /// The keys that are due, the most urgent first, then in the order in which they became due.
@@ -114,23 +112,23 @@ struct State<K, G> {
     number: u64,
 }
 
-struct Entry<G> {
-    wake: Wake,
+struct QueueEntry<G> {
+    wake: DueTime,
     is_running: bool,
     is_unfinished: bool,
-    ticket: Option<(Wait, AbortHandle, u64)>,
+    ticket: Option<(TicketKey, AbortHandle, u64)>,
     granted: Option<G>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wake {
+enum DueTime {
     None,
     At(Instant, Urgency),
     Due(Urgency, u64),
 }
 
-enum Done<K, G> {
-    Pass(K, Pause<G>),
+enum Completion<K, G> {
+    Pass(K, NextPass<G>),
     Ticket(K, u64, G),
 }
 
@@ -167,18 +165,18 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
     /// which `waiting` wraps.
     pub async fn run(
         &self,
-        pass: impl Fn(K, Option<G>) -> BoxFuture<'static, Pause<G>>,
+        pass: impl Fn(K, Option<G>) -> BoxFuture<'static, NextPass<G>>,
         waiting: impl Fn(&K, BoxFuture<'static, G>) -> BoxFuture<'static, G>,
         stopped: impl Future<Output = ()>,
     ) {
-        let mut tasks: JoinSet<Done<K, G>> = JoinSet::new();
+        let mut tasks: JoinSet<Completion<K, G>> = JoinSet::new();
         let mut stopped = std::pin::pin!(stopped.fuse());
         let (mut is_stopping, mut running, mut number) = (false, 0_usize, 0);
         while !is_stopping || running > 0 || self.lock().is_unfinished() {
             while let Some((key, granted)) = self.next(is_stopping) {
                 let pass = pass(key.clone(), granted);
                 running += 1;
-                tasks.spawn(async move { Done::Pass(key, pass.await) });
+                tasks.spawn(async move { Completion::Pass(key, pass.await) });
             }
             let next = self.lock().delayed.first().map(|(at, _)| *at);
             let done = tokio::select! {
@@ -193,8 +191,8 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                 () = sleep_until(next) => continue,
             };
             match done {
-                Ok(Done::Ticket(key, number, granted)) => self.lock().granted(&key, number, granted),
-                Ok(Done::Pass(key, Pause { until, ticket, is_unfinished })) => {
+                Ok(Completion::Ticket(key, number, granted)) => self.lock().granted(&key, number, granted),
+                Ok(Completion::Pass(key, NextPass { until, ticket, is_unfinished })) => {
                     running -= 1;
                     let until = until.map(|(at, urgency)| (at + (self.delay)(&key), urgency));
                     let wait = ticket.as_ref().map(|ticket| ticket.wait);
@@ -202,7 +200,7 @@ impl<K: Clone + Eq + Hash + Ord + Send + 'static, G: Send + 'static> Queue<K, G>
                     if let (true, Some(Ticket { wait, future })) = (is_new, ticket) {
                         number += 1;
                         let (waiting, of) = (waiting(&key, future), key.clone());
-                        let abort = tasks.spawn(async move { Done::Ticket(of, number, waiting.await) });
+                        let abort = tasks.spawn(async move { Completion::Ticket(of, number, waiting.await) });
                         self.lock().parked(&key, wait, abort, number);
                     }
                 }
@@ -231,8 +229,8 @@ async fn sleep_until(at: Option<Instant>) {
 
 impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
     fn wake(&mut self, key: &K, at: Instant, urgency: Urgency) {
-        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
-            wake: Wake::None,
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| QueueEntry {
+            wake: DueTime::None,
             is_running: false,
             is_unfinished: false,
             ticket: None,
@@ -240,10 +238,10 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         });
         let is_running = entry.is_running;
         let wake = match entry.wake {
-            Wake::None => Wake::At(at, urgency),
-            Wake::At(known, of) => Wake::At(known.min(at), of.min(urgency)),
-            Wake::Due(of, number) if of <= urgency => Wake::Due(of, number),
-            Wake::Due(_, number) => Wake::Due(urgency, number),
+            DueTime::None => DueTime::At(at, urgency),
+            DueTime::At(known, of) => DueTime::At(known.min(at), of.min(urgency)),
+            DueTime::Due(of, number) if of <= urgency => DueTime::Due(of, number),
+            DueTime::Due(_, number) => DueTime::Due(urgency, number),
         };
         let before = std::mem::replace(&mut entry.wake, wake);
         if !is_running && before != wake {
@@ -252,19 +250,19 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         }
     }
 
-    fn place(&mut self, key: &K, wake: Wake) {
+    fn place(&mut self, key: &K, wake: DueTime) {
         match wake {
-            Wake::None => {}
-            Wake::At(at, _) => drop(self.delayed.insert((at, key.clone()))),
-            Wake::Due(urgency, number) => drop(self.due.insert((urgency, number, key.clone()))),
+            DueTime::None => {}
+            DueTime::At(at, _) => drop(self.delayed.insert((at, key.clone()))),
+            DueTime::Due(urgency, number) => drop(self.due.insert((urgency, number, key.clone()))),
         }
     }
 
-    fn remove(&mut self, key: &K, wake: Wake) {
+    fn remove(&mut self, key: &K, wake: DueTime) {
         match wake {
-            Wake::None => {}
-            Wake::At(at, _) => drop(self.delayed.remove(&(at, key.clone()))),
-            Wake::Due(urgency, number) => drop(self.due.remove(&(urgency, number, key.clone()))),
+            DueTime::None => {}
+            DueTime::At(at, _) => drop(self.delayed.remove(&(at, key.clone()))),
+            DueTime::Due(urgency, number) => drop(self.due.remove(&(urgency, number, key.clone()))),
         }
     }
 
@@ -279,9 +277,9 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
             self.number += 1;
             let number = self.number;
             if let Some(entry) = self.entries.get_mut(&key)
-                && let Wake::At(_, urgency) = entry.wake
+                && let DueTime::At(_, urgency) = entry.wake
             {
-                entry.wake = Wake::Due(urgency, number);
+                entry.wake = DueTime::Due(urgency, number);
                 self.due.insert((urgency, number, key));
             }
         }
@@ -290,7 +288,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         self.due.remove(&first);
         let (_, _, key) = first;
         let entry = self.entries.get_mut(&key)?;
-        (entry.wake, entry.is_running) = (Wake::None, true);
+        (entry.wake, entry.is_running) = (DueTime::None, true);
         let granted = entry.granted.take();
         Some((key, granted))
     }
@@ -322,7 +320,7 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         &mut self,
         key: &K,
         until: Option<(Instant, Urgency)>,
-        wait: Option<Wait>,
+        wait: Option<TicketKey>,
         is_unfinished: bool,
     ) -> bool {
         let Some(entry) = self.entries.get_mut(key) else { return false };
@@ -337,14 +335,15 @@ impl<K: Clone + Eq + Hash + Ord, G> State<K, G> {
         if let Some((at, urgency)) = until {
             self.wake(key, at, urgency);
         }
-        let is_idle = |entry: &Entry<G>| entry.wake == Wake::None && entry.ticket.is_none() && entry.granted.is_none();
+        let is_idle =
+            |entry: &QueueEntry<G>| entry.wake == DueTime::None && entry.ticket.is_none() && entry.granted.is_none();
         if !is_new && self.entries.get(key).is_some_and(is_idle) {
             self.entries.remove(key);
         }
         is_new
     }
 
-    fn parked(&mut self, key: &K, wait: Wait, abort: AbortHandle, number: u64) {
+    fn parked(&mut self, key: &K, wait: TicketKey, abort: AbortHandle, number: u64) {
         if let Some(entry) = self.entries.get_mut(key) {
             entry.ticket = Some((wait, abort, number));
         }

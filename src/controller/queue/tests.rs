@@ -8,8 +8,8 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 
-fn permit(urgency: Urgency) -> Wait {
-    Wait { kind: Awaited::Permit(Kind::Write), urgency, connection: 0 }
+fn permit(urgency: Urgency) -> TicketKey {
+    TicketKey { kind: TicketKind::Permit(RequestKind::Write), urgency, connection: 0 }
 }
 
 type State = super::State<&'static str, u8>;
@@ -129,9 +129,11 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
                 passes.fetch_add(1, Ordering::Relaxed);
                 let ticket = || Ticket { wait: permit(Urgency::Grant), future: sleep(SECOND).map(|()| 1).boxed() };
                 match (key, granted) {
-                    ("sent", None) => Pause { ticket: Some(ticket()), is_unfinished: true, ..Pause::until_woken() },
-                    ("waits", None) => Pause { ticket: Some(ticket()), ..Pause::until_woken() },
-                    _ => Pause::until_woken(),
+                    ("sent", None) => {
+                        NextPass { ticket: Some(ticket()), is_unfinished: true, ..NextPass::until_woken() }
+                    }
+                    ("waits", None) => NextPass { ticket: Some(ticket()), ..NextPass::until_woken() },
+                    _ => NextPass::until_woken(),
                 }
             }
             .boxed()
@@ -154,5 +156,5 @@ async fn a_queue_that_is_stopped_finishes_what_is_unfinished_and_starts_nothing_
 #[tokio::test(start_paused = true)]
 async fn thousands_of_keys_that_wait_take_some_hundred_bytes_each() {
     // The key and the ticket's future are on the heap besides.
-    assert!(size_of::<(Arc<str>, Entry<u8>)>() <= 128, "{}", size_of::<(Arc<str>, Entry<u8>)>());
+    assert!(size_of::<(Arc<str>, QueueEntry<u8>)>() <= 128, "{}", size_of::<(Arc<str>, QueueEntry<u8>)>());
 }

@@ -15,7 +15,7 @@ use crate::core::error::Effect;
 use crate::core::member::{Member, Project};
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::Observation;
-use crate::provider::quota::{Kind, Permit, Quota};
+use crate::provider::quota::{Permit, Quota, RequestKind};
 use crate::provider::{Error, Listing, Provider, Urgency};
 use crate::telemetry::liveness::waiting;
 
@@ -24,7 +24,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The caller that requests a list, and how urgently.
 #[derive(Clone, Copy, Debug)]
-pub struct Asker<'a> {
+pub struct ListCaller<'a> {
     /// The provider's quota.
     pub quota: &'a Quota,
     /// The urgency of the list request.
@@ -49,10 +49,10 @@ pub struct Roster {
 #[derive(Debug, Default)]
 struct State {
     rows: HashMap<String, Member>,
-    listed: Option<Listed>,
+    listed: Option<LastList>,
     failed: Option<(Instant, Error)>,
     /// The results of the operator's own writes, until a list that began after them shows them.
-    written: HashMap<String, Written>,
+    written: HashMap<String, OwnWrite>,
     /// Subjects for which the response to a write was lost: only a list that began after this time shows the result.
     doubts: HashMap<String, Instant>,
     /// The last write was refused for lack of rights.
@@ -60,13 +60,13 @@ struct State {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Listed {
+struct LastList {
     began: Instant,
     partial: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Written {
+struct OwnWrite {
     member: Option<Member>,
     ended: Instant,
 }
@@ -111,21 +111,21 @@ impl Roster {
     pub async fn observe<P: Provider>(
         &self,
         provider: &P,
-        asker: Asker<'_>,
+        asker: ListCaller<'_>,
         subject_id: &str,
         not_before: Option<Instant>,
     ) -> Result<Observation, Error> {
         let asked = Instant::now();
         loop {
-            if let Some(sighting) = self.sighting(subject_id, not_before) {
-                return sighting;
+            if let Some(observation) = self.observation_since(subject_id, not_before) {
+                return observation;
             }
             if let Some(began) = self.began() {
                 tokio::time::sleep_until(began + asker.spacing).await;
             }
             let _one = waiting(self.listing[asker.urgency.level()].lock()).await;
-            if let Some(sighting) = self.sighting(subject_id, not_before) {
-                return sighting;
+            if let Some(observation) = self.observation_since(subject_id, not_before) {
+                return observation;
             }
             if let Some(error) = self.recent_failure(asked) {
                 return Err(error);
@@ -134,9 +134,9 @@ impl Roster {
                 // Another list began while this request waited for the lock.
                 continue;
             }
-            let permit = asker.quota.permit(Kind::Read, asker.urgency, asker.namespace).await;
+            let permit = asker.quota.permit(RequestKind::Read, asker.urgency, asker.namespace).await;
             // A more urgent list may have begun and ended before this request got its permit.
-            if self.sighting(subject_id, not_before).is_some() {
+            if self.observation_since(subject_id, not_before).is_some() {
                 permit.unused();
                 continue;
             }
@@ -146,7 +146,11 @@ impl Roster {
     }
 
     /// What is known of `subject_id` as of `not_before`; `None`: nothing recent enough.
-    pub fn sighting(&self, subject_id: &str, not_before: Option<Instant>) -> Option<Result<Observation, Error>> {
+    pub fn observation_since(
+        &self,
+        subject_id: &str,
+        not_before: Option<Instant>,
+    ) -> Option<Result<Observation, Error>> {
         let state = self.state();
         let listed = state.listed?;
         let doubt = state.doubts.get(subject_id).copied();
@@ -176,7 +180,7 @@ impl Roster {
 
     /// The last observation of `subject_id`, regardless of its age; `None`: there is none.
     pub fn observation(&self, subject_id: &str) -> Option<Observation> {
-        self.sighting(subject_id, None)?.ok()
+        self.observation_since(subject_id, None)?.ok()
     }
 
     async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {
@@ -206,7 +210,7 @@ impl Roster {
     pub fn wrote(&self, subject_id: &str, member: Option<Member>) {
         let mut state = self.state();
         state.doubts.remove(subject_id);
-        state.written.insert(subject_id.to_owned(), Written { member, ended: Instant::now() });
+        state.written.insert(subject_id.to_owned(), OwnWrite { member, ended: Instant::now() });
     }
 
     /// Records that the effect of a write is unknown: the observation of this subject is stale from now on.
@@ -227,7 +231,7 @@ impl State {
             return;
         }
         self.rows = listing.members.into_iter().map(|member| (member.subject_id.clone(), member)).collect();
-        self.listed = Some(Listed { began, partial: listing.partial });
+        self.listed = Some(LastList { began, partial: listing.partial });
         self.failed = None;
         self.written.retain(|_, written| written.ended > began);
         self.doubts.retain(|_, doubt| *doubt > began);

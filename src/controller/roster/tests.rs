@@ -76,7 +76,7 @@ impl World {
     }
 
     async fn observe(&self, spacing: Duration, not_before: Option<Instant>) -> Result<Observation, Error> {
-        let asker = Asker { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
+        let asker = ListCaller { quota: &self.quota, urgency: Urgency::Resync, namespace: "test", spacing };
         self.roster.observe(&self.provider, asker, "s", not_before).await
     }
 
@@ -135,11 +135,11 @@ async fn a_list_that_began_before_a_write_ended_does_not_replace_its_row() {
         tokio::time::sleep(LIST / 2).await;
         world.roster.wrote("s", Some(row("written")));
     };
-    let (sighting, ()) = tokio::join!(observed, writes);
-    let sighting = sighting.unwrap();
-    assert_eq!(sighting.member, Some(row("written")));
-    let sighting = world.observe(Duration::ZERO, Some(Instant::now())).await.unwrap();
-    assert_eq!(sighting.member, Some(row("new")));
+    let (observation, ()) = tokio::join!(observed, writes);
+    let observation = observation.unwrap();
+    assert_eq!(observation.member, Some(row("written")));
+    let observation = world.observe(Duration::ZERO, Some(Instant::now())).await.unwrap();
+    assert_eq!(observation.member, Some(row("new")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,20 +7,20 @@ use tokio::time::Instant;
 
 /// The use of each provider object, by its uid.
 #[derive(Debug, Default)]
-pub struct InUse(Mutex<HashMap<String, Use>>);
+pub struct InUse(Mutex<HashMap<String, ProviderUse>>);
 
 #[derive(Debug, Default)]
-struct Use {
+struct ProviderUse {
     /// How many memberships are being finalized, that is, are about to get the operator's finalizer.
     holders: usize,
     /// The provider object is being released: no membership may be finalized any more.
     leaves: bool,
-    mark: Arc<tokio::sync::Mutex<Mark>>,
+    mark: Arc<tokio::sync::Mutex<InUseFinalizer>>,
 }
 
 /// What is known about the finalizer on a provider object.
 #[derive(Debug, Default)]
-pub struct Mark {
+pub struct InUseFinalizer {
     /// It was added; the watch may not show it yet.
     pub stands: bool,
     /// If the last attempt to add it failed: when the attempt began, and why it failed.
@@ -62,7 +62,7 @@ impl InUse {
     }
 
     /// What is known about the finalizer on a provider object.
-    pub fn mark(&self, uid: &str) -> Arc<tokio::sync::Mutex<Mark>> {
+    pub fn mark(&self, uid: &str) -> Arc<tokio::sync::Mutex<InUseFinalizer>> {
         self.lock().entry(uid.to_owned()).or_default().mark.clone()
     }
 
@@ -81,7 +81,7 @@ impl InUse {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Use>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, ProviderUse>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

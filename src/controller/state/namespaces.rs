@@ -15,13 +15,13 @@ use crate::api::provider::AllowRule;
 pub type Labels = BTreeMap<String, String>;
 
 /// The namespaces' labels, as last watched.
-pub struct Namespaces {
+pub struct NamespaceLabels {
     store: Store<PartialObjectMeta<Namespace>>,
     /// Whether a rule selects by labels.
     pub wanted: signal::Sender<bool>,
 }
 
-impl Namespaces {
+impl NamespaceLabels {
     /// Creates an empty store, and the writer for [`watch`].
     pub fn new() -> (Self, Writer<PartialObjectMeta<Namespace>>) {
         let (store, writer) = reflector::store();

@@ -16,10 +16,10 @@ use crate::api::membership::{ManagedRole, PendingGrants, ProviderKind};
 /// version and write it again. The events that the watch delivers for these writes must not start another pass: a
 /// failing object would be retried at once, because the failure itself was written to its status.
 #[derive(Debug, Default)]
-pub struct OwnWrites(Mutex<HashMap<String, Own>>);
+pub struct OwnWrites(Mutex<HashMap<String, ObjectWrites>>);
 
 #[derive(Debug, Default)]
-struct Own {
+struct ObjectWrites {
     /// The resourceVersions that the operator's writes produced, until the watch shows a later one.
     made: BTreeSet<u64>,
     /// The response to the last write, until the watch shows it.
@@ -95,7 +95,7 @@ impl OwnWrites {
 
     /// Records an object of a ClusterMembershipProvider as the watch shows it. `trusted`: the replica that led until
     /// now wrote the status.
-    pub fn saw(&self, object: &ProjectMembership, trusted: bool) {
+    pub fn observe(&self, object: &ProjectMembership, trusted: bool) {
         if object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
             return;
         }
@@ -187,12 +187,12 @@ impl OwnWrites {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Own>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, ObjectWrites>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Own {
+impl ObjectWrites {
     /// Notes that the watch has shown this resourceVersion; it shows no earlier one after that.
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
@@ -274,17 +274,17 @@ mod tests {
     fn only_what_the_operator_recorded_is_trusted_under_allow_rules() {
         let written = OwnWrites::default();
         let trusted = || written.trusted(&recorded(&[], false)).unwrap();
-        written.saw(&recorded(&["admin"], true), false);
+        written.observe(&recorded(&["admin"], true), false);
         assert!(trusted().is_empty(), "it came with the object");
         // A write of something else returns the forged record.
         written.remember(&recorded(&["admin"], true), recorded(&["admin"], true));
         assert!(trusted().is_empty());
         written.remember(&recorded(&["admin"], true), recorded(&["admin", "viewer"], false));
         assert_eq!(trusted(), ["viewer".to_owned()].into(), "it was recorded by this write");
-        written.saw(&recorded(&["admin", "owner"], false), false);
+        written.observe(&recorded(&["admin", "owner"], false), false);
         assert_eq!(trusted(), ["viewer".to_owned()].into(), "another writer added it later");
         let led_before = OwnWrites::default();
-        led_before.saw(&recorded(&["owner"], false), true);
+        led_before.observe(&recorded(&["owner"], false), true);
         assert_eq!(led_before.trusted(&recorded(&[], false)).unwrap(), ["owner".to_owned()].into());
     }
 }

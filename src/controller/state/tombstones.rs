@@ -20,16 +20,16 @@ pub const MARK: char = '/';
 /// The tombstones, and the objects that carry the operator's finalizer.
 #[derive(Debug, Default)]
 pub struct Tombstones {
-    state: Mutex<State>,
+    state: Mutex<TombstoneState>,
     /// Notified when an object was found that is not processed yet.
     pub found: Notify,
 }
 
 /// What is known about finalizers.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct TombstoneState {
     /// Objects that were seen with the operator's finalizer, by uid.
-    pub holds: HashMap<String, Hold>,
+    pub holds: HashMap<String, FinalizerState>,
     /// The objects with the operator's finalizer that existed before the list in progress.
     pub before: Vec<Arc<ProjectMembership>>,
     /// Objects, as last seen, that appear to have been deleted without the operator's release and are not processed
@@ -41,37 +41,37 @@ pub struct State {
 
 /// What is known about the finalizer of one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
+pub enum FinalizerState {
     /// The object is expected to have the operator's finalizer.
     Ours,
     /// The operator has removed the finalizer, or is about to.
     Released,
 }
 
-impl State {
+impl TombstoneState {
     /// Whether the object is expected to have the operator's finalizer.
     pub fn misses(&self, uid: &str) -> bool {
-        self.holds.get(uid) == Some(&Hold::Ours)
+        self.holds.get(uid) == Some(&FinalizerState::Ours)
     }
 }
 
 impl Tombstones {
     /// Records that the object has the operator's finalizer.
     pub fn holds(&self, uid: &str) {
-        self.lock().holds.entry(uid.to_owned()).or_insert(Hold::Ours);
+        self.lock().holds.entry(uid.to_owned()).or_insert(FinalizerState::Ours);
     }
 
     /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
     pub fn releases(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = Hold::Released;
+            *hold = FinalizerState::Released;
         }
     }
 
     /// Records that removing the finalizer has failed.
     pub fn keeps(&self, uid: &str) {
         if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = Hold::Ours;
+            *hold = FinalizerState::Ours;
         }
     }
 
@@ -100,7 +100,7 @@ impl Tombstones {
     /// dropped.
     pub fn is_released(&self, object: &ProjectMembership) -> bool {
         let is_tombstone = object.metadata.name.as_deref().is_some_and(is_one);
-        !is_tombstone && object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&Hold::Released))
+        !is_tombstone && object.uid().is_some_and(|uid| self.lock().holds.get(&uid) == Some(&FinalizerState::Released))
     }
 
     /// The tombstone with this reference, if there is one.
@@ -133,7 +133,7 @@ impl Tombstones {
     }
 
     /// The state.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, TombstoneState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -109,7 +109,7 @@ pub fn config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS)
 }
 
-/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `saw` is
+/// Watches all objects of a kind, keeps `writer`'s store filled, and yields the objects that were applied. `on_event` is
 /// called with each event after the store reflects it. `not_served` is true while the API server does not know the kind
 /// (404); it is asked again, since a kind may be installed later.
 ///
@@ -121,7 +121,7 @@ pub fn objects<K>(
     writer: Writer<K>,
     metrics: Arc<Metrics>,
     not_served: signal::Sender<bool>,
-    saw: impl Fn(&Event<K>) + Send + 'static,
+    on_event: impl Fn(&Event<K>) + Send + 'static,
     leads: impl Future<Output = ()> + Send + 'static,
     listed: signal::Sender<bool>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
@@ -139,20 +139,20 @@ where
     let parts = apis.into_iter().enumerate().map(|(part, api)| {
         let standing_by = watch(api.clone(), config()).take_until(leads.clone());
         let acting = watch(api, config());
-        let told = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
-        told.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
+        let received = standing_by.map_ok(|event| (event, false)).chain(acting.map_ok(|event| (event, true)));
+        received.backoff(Reconnect::default()).map_ok(move |(event, leads)| (part, event, leads)).boxed()
     });
     let (mut interruptions, kind) = (Interruptions::default(), K::kind(&()));
     stream::select_all(parts)
-        .inspect(move |told| interruptions.log(&kind, told))
-        .filter_map(move |told| {
+        .inspect(move |received| interruptions.log(&kind, received))
+        .filter_map(move |received| {
             let readable = |(part, event, leads)| Some((part, readable(event, &metrics)?, leads));
-            future::ready(told.map(readable).transpose())
+            future::ready(received.map(readable).transpose())
         })
-        .flat_map(move |told| {
-            let events = told.map(|(part, event, leads)| {
+        .flat_map(move |received| {
+            let events = received.map(|(part, event, leads)| {
                 let events = merge.take(part, event, leads, |other| in_namespace(&store, namespaces.get(other)));
-                all_led.store(merge.led(), Ordering::Relaxed);
+                all_led.store(merge.is_led(), Ordering::Relaxed);
                 events
             });
             stream::iter(match events {
@@ -170,7 +170,7 @@ where
         .reflect(writer)
         .inspect(move |event| {
             if let Ok(event) = event {
-                saw(event);
+                on_event(event);
                 if matches!(event, Event::InitDone) && led.load(Ordering::Relaxed) {
                     listed.send_replace(true);
                 }
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_shows_is_looked_at_when_all_of_it_was_read() {
+    fn the_objects_of_a_list_are_processed_when_it_is_complete() {
         use Event::{Apply, Delete, Init, InitApply, InitDone};
         let mut listed = Vec::new();
         let mut after = |event| applied::<u8, ()>(&mut listed, Ok(event));

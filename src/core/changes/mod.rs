@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::event::Happening;
+use crate::api::event::EventKind;
 use crate::api::membership::{RoleState, RoleStatus};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Term, Window};
-use crate::core::plan::{Loss, Plan};
+use crate::core::plan::{Plan, RemovalReason};
 
 /// A declaration as a layer, and what it reported before the change.
 #[derive(Clone, Debug)]
-pub struct Before {
+pub struct PriorState {
     /// The declaration, in the state for which the change was planned.
     pub layer: Layer,
     /// The roles that its status reported in force when the pass began, each with the term it had then.
@@ -25,11 +25,10 @@ pub struct Before {
 
 /// Something to report about one declaration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Happened {
+pub struct DeclarationEvent {
     /// The index of the declaration in the list.
     pub declaration: usize,
-    /// The kind of event.
-    pub happening: Happening,
+    pub event_kind: EventKind,
     /// The roles that it concerns.
     pub roles: Vec<String>,
 }
@@ -49,30 +48,35 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
 /// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then somebody
 /// removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or a role
 /// that was lengthened, made permanent or declared again.
-pub fn changes(declarations: &[Before], gained: &[String], lost: &[(String, Loss)], now: Timestamp) -> Vec<Happened> {
-    let mut found: BTreeMap<(usize, Happening), Vec<String>> = BTreeMap::new();
-    let mut report = |declaration: usize, happening: Happening, role: &String| {
-        found.entry((declaration, happening)).or_default().push(role.clone());
+pub fn changes(
+    declarations: &[PriorState],
+    gained: &[String],
+    lost: &[(String, RemovalReason)],
+    now: Timestamp,
+) -> Vec<DeclarationEvent> {
+    let mut found: BTreeMap<(usize, EventKind), Vec<String>> = BTreeMap::new();
+    let mut report = |declaration: usize, event_kind: EventKind, role: &String| {
+        found.entry((declaration, event_kind)).or_default().push(role.clone());
     };
     for (index, declaration) in declarations.iter().enumerate() {
         for role in gained {
-            if let Some(happening) = gain(declaration, role, now) {
-                report(index, happening, role);
+            if let Some(event_kind) = gain(declaration, role, now) {
+                report(index, event_kind, role);
             }
         }
-        for (role, _) in lost.iter().filter(|(_, loss)| *loss != Loss::Unexpected) {
+        for (role, _) in lost.iter().filter(|(_, loss)| *loss != RemovalReason::Unexpected) {
             if let Some(term) = declaration.layer.managed.get(role) {
-                report(index, if term.ended(now) { Happening::Expired } else { Happening::Revoked }, role);
+                report(index, if term.ended(now) { EventKind::Expired } else { EventKind::Revoked }, role);
             }
         }
     }
     // Nobody declares an unmanaged role. It is removed on behalf of the declarations that tolerate no unmanaged role.
-    let exclusive = |declaration: &Before| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
+    let exclusive = |declaration: &PriorState| declaration.layer.exclusive && declaration.layer.phase == Phase::Counts;
     let remover = declarations.iter().position(exclusive).unwrap_or_default();
-    for (role, _) in lost.iter().filter(|(_, loss)| *loss == Loss::Unexpected) {
-        report(remover, Happening::DriftedAway, role);
+    for (role, _) in lost.iter().filter(|(_, loss)| *loss == RemovalReason::Unexpected) {
+        report(remover, EventKind::DriftedAway, role);
     }
-    let happened = |((declaration, happening), roles)| Happened { declaration, happening, roles };
+    let happened = |((declaration, event_kind), roles)| DeclarationEvent { declaration, event_kind, roles };
     found.into_iter().map(happened).collect()
 }
 
@@ -85,7 +89,7 @@ pub fn concerns(plan: &Plan, declaration: &Layer, now: Timestamp) -> bool {
         || plan.lost().iter().any(|(role, _)| own(role))
         || plan.drift().iter().any(|drift| own(&drift.role));
     let exclusive = declaration.exclusive && declaration.phase == Phase::Counts;
-    let unmanaged = exclusive && plan.lost().iter().any(|(_, loss)| *loss == Loss::Unexpected);
+    let unmanaged = exclusive && plan.lost().iter().any(|(_, loss)| *loss == RemovalReason::Unexpected);
     // A role that has to go but is not listed is not named.
     let to_go = declaration.managed.keys().any(|role| !declaration.has_in_effect(role, now));
     let unnamed = plan.revokes() && to_go;
@@ -114,12 +118,12 @@ pub fn without_roles(message: &str, roles: &BTreeSet<String>) -> String {
 
 /// What the grant of `role` means for a declaration. `None`: the declaration does not have the role in effect, or has
 /// not recorded it yet.
-fn gain(declaration: &Before, role: &str, now: Timestamp) -> Option<Happening> {
+fn gain(declaration: &PriorState, role: &str, now: Timestamp) -> Option<EventKind> {
     let layer = &declaration.layer;
     let grant = layer.in_effect(now).find(|grant| grant.role == role)?;
     let granted = layer.managed.contains_key(role);
     let repaired = declaration.reported.get(role) == Some(&grant.term);
-    granted.then_some(if repaired { Happening::DriftedBack } else { Happening::Granted })
+    granted.then_some(if repaired { EventKind::DriftedBack } else { EventKind::Granted })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use Happening::{DriftedAway, DriftedBack, Expired, Granted, Revoked};
+use EventKind::{DriftedAway, DriftedBack, Expired, Granted, Revoked};
 use jiff::SignedDuration;
 
 use super::*;
@@ -19,7 +19,7 @@ fn terms(terms: &[(&str, Term)]) -> BTreeMap<String, Term> {
 }
 
 /// A declaration that counts: its grants, its recorded roles, and the roles that it reported in force.
-fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&str, Term)]) -> Before {
+fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&str, Term)]) -> PriorState {
     let layer = Layer {
         uid: "uid".to_owned(),
         phase: Phase::Counts,
@@ -28,17 +28,21 @@ fn declaration(grants: &[(&str, Term)], managed: &[(&str, Term)], reported: &[(&
         managed: terms(managed),
         carried: Vec::new(),
     };
-    Before { layer, reported: terms(reported) }
+    PriorState { layer, reported: terms(reported) }
 }
 
 fn strings(roles: &[&str]) -> Vec<String> {
     roles.iter().map(|role| (*role).to_owned()).collect()
 }
 
-fn found(declarations: &[Before], gained: &[&str], lost: &[(&str, Loss)]) -> Vec<(usize, Happening, Vec<String>)> {
-    let lost: Vec<(String, Loss)> = lost.iter().map(|(role, loss)| ((*role).to_owned(), *loss)).collect();
+fn found(
+    declarations: &[PriorState],
+    gained: &[&str],
+    lost: &[(&str, RemovalReason)],
+) -> Vec<(usize, EventKind, Vec<String>)> {
+    let lost: Vec<(String, RemovalReason)> = lost.iter().map(|(role, loss)| ((*role).to_owned(), *loss)).collect();
     let found = changes(declarations, &strings(gained), &lost, at(0));
-    found.into_iter().map(|change| (change.declaration, change.happening, change.roles)).collect()
+    found.into_iter().map(|change| (change.declaration, change.event_kind, change.roles)).collect()
 }
 
 /// Seen failing with every previously recorded role reported as a repair, as it was decided before.
@@ -88,7 +92,7 @@ fn a_declaration_hears_only_of_roles_that_it_has_or_had() {
     let ended = declaration(&[], &[("x", window(-60, -1)), ("y", window(-60, -1))], &[]);
     let longer = declaration(&[], &[("y", window(-60, 3600))], &[]);
     let not_written_down = declaration(&[("a", PERMANENT)], &[], &[]);
-    let lost = [("old", Loss::Revoked), ("x", Loss::Expired), ("y", Loss::Revoked)];
+    let lost = [("old", RemovalReason::Revoked), ("x", RemovalReason::Expired), ("y", RemovalReason::Revoked)];
     assert_eq!(
         found(&[ours, theirs, ended, longer, not_written_down], &["a", "b"], &lost),
         [
@@ -108,7 +112,7 @@ fn the_removal_of_an_unmanaged_role_is_reported_to_a_declaration_that_tolerates_
     additive.layer.exclusive = false;
     let mut suspended = exclusive.clone();
     suspended.layer.phase = Phase::Holds;
-    let lost = [("admin", Loss::Unexpected)];
+    let lost = [("admin", RemovalReason::Unexpected)];
     for (case, declarations, expected) in [
         ("the acting one", vec![exclusive.clone(), exclusive.clone()], 0),
         ("another one", vec![additive, suspended, exclusive], 2),
@@ -127,7 +131,7 @@ fn what_a_repair_puts_back_of_an_unmanaged_role_is_nobodys_grant() {
 #[test]
 fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
     use crate::core::member::{Capabilities, Entry, Member};
-    use crate::core::plan::{View, plan};
+    use crate::core::plan::{PlanInputs, plan};
     let capabilities = Capabilities {
         enforces_expiry: true,
         permanent_base: Some("no-access"),
@@ -164,7 +168,7 @@ fn a_change_concerns_the_declarations_of_which_it_changes_a_role() {
         let entries = shown.iter().map(|role| Entry::permanent(*role)).collect();
         let member = Member { subject_id: "s".to_owned(), entries, memberships: 1, version: None };
         let none = BTreeSet::new();
-        let view = View { observed: Some(&member), capabilities, refused: &none, spared: &none, now: at(0) };
+        let view = PlanInputs { observed: Some(&member), capabilities, refused: &none, spared: &none, now: at(0) };
         let planned = plan(&[ours.clone(), needs.clone()], &view);
         assert!(planned.change().is_some(), "{case}: there is a change");
         assert_eq!(concerns(&planned, &ours, at(0)), concerned, "{case}: {planned:?}");

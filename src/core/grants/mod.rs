@@ -10,11 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Time;
 use crate::api::membership::{RoleGrant, Temporary};
 use crate::core::member::{Term, Window};
-use crate::core::policy::{Admitted, When};
+use crate::core::policy::{Admitted, GrantPeriod};
 
-/// The state of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum GrantState {
     /// Before its start.
     Scheduled,
     /// In the interval `[start, end)`.
@@ -26,7 +25,6 @@ pub enum State {
 /// A declared role with the term that was computed for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
-    /// The role.
     pub role: String,
     /// How long it is held.
     pub term: Term,
@@ -34,24 +32,24 @@ pub struct Grant {
 
 impl Grant {
     /// The state of the grant at `now`.
-    pub fn state(&self, now: Timestamp) -> State {
+    pub fn state(&self, now: Timestamp) -> GrantState {
         match self.term {
-            Term::Permanent => State::Active,
-            Term::Temporary(window) if now >= window.end || window.end <= window.start => State::Expired,
-            Term::Temporary(window) if now < window.start => State::Scheduled,
-            Term::Temporary(_) => State::Active,
+            Term::Permanent => GrantState::Active,
+            Term::Temporary(window) if now >= window.end || window.end <= window.start => GrantState::Expired,
+            Term::Temporary(window) if now < window.start => GrantState::Scheduled,
+            Term::Temporary(_) => GrantState::Active,
         }
     }
 
     /// Whether the role should be held at `now`.
     pub fn in_effect(&self, now: Timestamp) -> bool {
-        self.state(now) == State::Active
+        self.state(now) == GrantState::Active
     }
 }
 
 /// What is known about an object's past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Past {
+pub enum RecordHistory {
     /// The operator has never acted on it: an open window at the provider is adopted, a closed one is disregarded.
     New,
     /// Its status contains a record.
@@ -68,7 +66,7 @@ pub enum Past {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Starts {
     /// What is known about the object's past.
-    pub past: Past,
+    pub past: RecordHistory,
     /// The starts in its status.
     pub recorded: BTreeMap<String, Timestamp>,
     /// The windows that the provider shows and that no other object granted. Not used if the past is recorded.
@@ -80,15 +78,15 @@ pub struct Starts {
 impl Starts {
     /// The starts of an object whose status records these.
     pub fn recorded(recorded: BTreeMap<String, Timestamp>) -> Self {
-        Self { past: Past::Recorded, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() }
+        Self { past: RecordHistory::Recorded, recorded, provider: BTreeMap::new(), expired: BTreeMap::new() }
     }
 
     fn provider(&self, role: &str, now: Timestamp) -> Option<Timestamp> {
         let window = self.provider.get(role)?;
         match self.past {
-            Past::Recorded => None,
-            Past::New => window.contains(now).then_some(window.start),
-            Past::Lost => Some(window.start),
+            RecordHistory::Recorded => None,
+            RecordHistory::New => window.contains(now).then_some(window.start),
+            RecordHistory::Lost => Some(window.start),
         }
     }
 }
@@ -97,11 +95,11 @@ impl Starts {
 /// second, the precision of Kubernetes timestamps; declared times keep their milliseconds. No window starts after its
 /// end.
 pub fn evaluate(admitted: &Admitted, starts: &Starts, now: Timestamp) -> Vec<Grant> {
-    let grant = |wanted: &crate::core::policy::Wanted| Grant {
+    let grant = |wanted: &crate::core::policy::AdmittedRole| Grant {
         role: wanted.role.clone(),
         term: match wanted.when {
-            When::Always => Term::Permanent,
-            When::Within { start, seconds, end } => {
+            GrantPeriod::Always => Term::Permanent,
+            GrantPeriod::Within { start, seconds, end } => {
                 Term::Temporary(in_order(window(&wanted.role, start, seconds, end, starts, now)))
             }
         },
@@ -131,8 +129,8 @@ fn window(
         (Some(declared), _, _) => declared,
         (None, Some(known), _) => known.min(accepted),
         // Its start is unknown, so it counts as ended: its window ends now.
-        (None, None, Past::Lost) => return ended_now(length, end, accepted),
-        (None, None, Past::New | Past::Recorded) => accepted,
+        (None, None, RecordHistory::Lost) => return ended_now(length, end, accepted),
+        (None, None, RecordHistory::New | RecordHistory::Recorded) => accepted,
     };
     window_from(start, length, end)
 }

@@ -25,7 +25,7 @@ fn full(time: &str) -> String {
 }
 
 /// The single grant of a spec, for what is known about its start.
-fn grant(temporary: Value, past: Past, recorded: Option<&str>, provider: Option<Window>, now: &str) -> Grant {
+fn grant(temporary: Value, past: RecordHistory, recorded: Option<&str>, provider: Option<Window>, now: &str) -> Grant {
     let starts = Starts {
         past,
         recorded: recorded.map(|start| ("r".to_owned(), at(start))).into_iter().collect(),
@@ -39,17 +39,17 @@ fn grant(temporary: Value, past: Past, recorded: Option<&str>, provider: Option<
 fn a_grant_is_scheduled_before_its_start_active_until_its_end_and_expired_from_it_on() {
     let grant = Grant { role: "r".into(), term: Term::Temporary(within("10:00:00", "12:00:00")) };
     for (now, state) in [
-        ("09:59:59.999999999", State::Scheduled),
-        ("10:00:00", State::Active),
-        ("11:59:59.999999999", State::Active),
-        ("12:00:00", State::Expired),
-        ("13:00:00", State::Expired),
+        ("09:59:59.999999999", GrantState::Scheduled),
+        ("10:00:00", GrantState::Active),
+        ("11:59:59.999999999", GrantState::Active),
+        ("12:00:00", GrantState::Expired),
+        ("13:00:00", GrantState::Expired),
     ] {
         assert_eq!(grant.state(at(now)), state, "{now}");
-        assert_eq!(grant.in_effect(at(now)), state == State::Active, "{now}");
+        assert_eq!(grant.in_effect(at(now)), state == GrantState::Active, "{now}");
     }
     let permanent = Grant { role: "r".into(), term: Term::Permanent };
-    assert_eq!(permanent.state(Timestamp::MIN), State::Active);
+    assert_eq!(permanent.state(Timestamp::MIN), GrantState::Active);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_window_that_does_not_end_after_its_start_is_over_at_all_times() {
     for window in [within("12:00:00", "12:00:00"), within("12:00:00", "10:00:00")] {
         let grant = Grant { role: "r".into(), term: Term::Temporary(window) };
         for now in ["09:00:00", "11:00:00", "12:00:00", "13:00:00"] {
-            assert_eq!(grant.state(at(now)), State::Expired, "{now}");
+            assert_eq!(grant.state(at(now)), GrantState::Expired, "{now}");
         }
         assert_eq!(next_edge([&grant.term], at("09:00:00")), None);
     }
@@ -81,7 +81,7 @@ fn the_end_is_the_earlier_of_start_and_duration_and_of_the_expiration_time() {
         // It ended before it was first accepted.
         (json!({"expirationTime": full("09:00:00")}), within("10:00:00", "10:00:00")),
     ] {
-        let found = grant(temporary.clone(), Past::New, None, None, now);
+        let found = grant(temporary.clone(), RecordHistory::New, None, None, now);
         assert_eq!(found.term, Term::Temporary(expected), "{temporary}");
     }
 }
@@ -92,22 +92,28 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
     let open = Some(within("09:00:00", "11:00:00"));
     let closed = Some(within("05:00:00", "07:00:00"));
     for (why, past, recorded, provider, expected) in [
-        ("a recorded start stays", Past::Recorded, Some("09:30:00"), None, within("09:30:00", "11:30:00")),
-        ("whatever the provider shows", Past::Recorded, Some("09:30:00"), open, within("09:30:00", "11:30:00")),
-        ("a role added later starts now", Past::Recorded, None, open, within("10:00:00", "12:00:00")),
+        ("a recorded start stays", RecordHistory::Recorded, Some("09:30:00"), None, within("09:30:00", "11:30:00")),
+        (
+            "whatever the provider shows",
+            RecordHistory::Recorded,
+            Some("09:30:00"),
+            open,
+            within("09:30:00", "11:30:00"),
+        ),
+        ("a role added later starts now", RecordHistory::Recorded, None, open, within("10:00:00", "12:00:00")),
         (
             "a start ahead of a clock put back is now",
-            Past::Recorded,
+            RecordHistory::Recorded,
             Some("10:05:00"),
             None,
             within("10:00:00", "12:00:00"),
         ),
-        ("a new object starts now", Past::New, None, None, within("10:00:00", "12:00:00")),
-        ("a new object adopts an open window", Past::New, None, open, within("09:00:00", "11:00:00")),
-        ("to a new object a closed one is history", Past::New, None, closed, within("10:00:00", "12:00:00")),
-        ("with a lost status an open one counts", Past::Lost, None, open, within("09:00:00", "11:00:00")),
-        ("and a closed one", Past::Lost, None, closed, within("05:00:00", "07:00:00")),
-        ("and where nobody knows it is over", Past::Lost, None, None, within("08:00:00", "10:00:00")),
+        ("a new object starts now", RecordHistory::New, None, None, within("10:00:00", "12:00:00")),
+        ("a new object adopts an open window", RecordHistory::New, None, open, within("09:00:00", "11:00:00")),
+        ("to a new object a closed one is history", RecordHistory::New, None, closed, within("10:00:00", "12:00:00")),
+        ("with a lost status an open one counts", RecordHistory::Lost, None, open, within("09:00:00", "11:00:00")),
+        ("and a closed one", RecordHistory::Lost, None, closed, within("05:00:00", "07:00:00")),
+        ("and where nobody knows it is over", RecordHistory::Lost, None, None, within("08:00:00", "10:00:00")),
     ] {
         assert_eq!(grant(two_hours(), past, recorded, provider, now).term, Term::Temporary(expected), "{why}");
     }
@@ -116,7 +122,7 @@ fn a_start_counts_from_what_is_known_of_the_objects_past() {
 #[test]
 fn a_declared_start_goes_before_all_others() {
     let declared = json!({"startTime": full("11:00:00"), "duration": "1h"});
-    for past in [Past::New, Past::Recorded, Past::Lost] {
+    for past in [RecordHistory::New, RecordHistory::Recorded, RecordHistory::Lost] {
         let found = grant(declared.clone(), past, Some("09:00:00"), Some(within("08:00:00", "12:00:00")), "10:00:00");
         assert_eq!(found.term, Term::Temporary(within("11:00:00", "12:00:00")), "{past:?}");
     }
@@ -125,7 +131,7 @@ fn a_declared_start_goes_before_all_others() {
 #[test]
 fn a_changed_duration_counts_from_the_recorded_start() {
     for (duration, end) in [("1h", "10:00:00"), ("3h", "12:00:00"), ("30m", "09:30:00")] {
-        let found = grant(json!({"duration": duration}), Past::Recorded, Some("09:00:00"), None, "09:45:00");
+        let found = grant(json!({"duration": duration}), RecordHistory::Recorded, Some("09:00:00"), None, "09:45:00");
         assert_eq!(found.term, Term::Temporary(within("09:00:00", end)), "{duration}");
     }
 }
@@ -143,36 +149,42 @@ fn a_window_that_was_reported_as_expired_stays_so_when_the_clock_goes_back() {
     let declared = json!({"startTime": full("11:00:00"), "duration": "30m"});
     for temporary in [json!({"duration": "30m"}), json!({"duration": "20m"}), declared] {
         for now in ["10:00:00", "11:10:00", "12:00:00"] {
-            assert_eq!(state(temporary.clone(), now), [State::Expired; 2], "{temporary} at {now}");
+            assert_eq!(state(temporary.clone(), now), [GrantState::Expired; 2], "{temporary} at {now}");
         }
     }
-    assert_eq!(state(json!({"duration": "1h"}), "11:10:00"), [State::Active; 2], "a spec that lengthens it");
+    assert_eq!(state(json!({"duration": "1h"}), "11:10:00"), [GrantState::Active; 2], "a spec that lengthens it");
     let later = json!({"startTime": full("11:05:00"), "duration": "25m"});
-    assert_eq!(state(later, "11:10:00"), [State::Active; 2], "a spec with another start");
+    assert_eq!(state(later, "11:10:00"), [GrantState::Active; 2], "a spec with another start");
 }
 
 #[test]
 fn what_a_lost_status_made_over_stays_over_once_it_is_recorded() {
-    let lost = grant(json!({"duration": "2h"}), Past::Lost, None, None, "10:00:00.7");
+    let lost = grant(json!({"duration": "2h"}), RecordHistory::Lost, None, None, "10:00:00.7");
     let Term::Temporary(window) = lost.term else { panic!("{lost:?}") };
     let starts = Starts::recorded(BTreeMap::from([("r".to_owned(), window.start)]));
     for now in ["10:00:00.7", "10:00:01", "23:00:00"] {
         let again = evaluate(&admitted(json!({"duration": "2h"})), &starts, at(now)).remove(0);
-        assert_eq!(again.state(at(now)), State::Expired, "{now}");
+        assert_eq!(again.state(at(now)), GrantState::Expired, "{now}");
     }
 }
 
 #[test]
 fn an_absolute_end_needs_no_start_to_be_known() {
-    let lost = grant(json!({"expirationTime": full("12:00:00")}), Past::Lost, None, None, "10:00:00");
+    let lost = grant(json!({"expirationTime": full("12:00:00")}), RecordHistory::Lost, None, None, "10:00:00");
     assert_eq!(lost.term, Term::Temporary(within("10:00:00", "12:00:00")));
-    let both = grant(json!({"expirationTime": full("12:00:00"), "duration": "4h"}), Past::Lost, None, None, "10:00:00");
-    assert_eq!(both.state(at("10:00:00")), State::Expired);
+    let both = grant(
+        json!({"expirationTime": full("12:00:00"), "duration": "4h"}),
+        RecordHistory::Lost,
+        None,
+        None,
+        "10:00:00",
+    );
+    assert_eq!(both.state(at("10:00:00")), GrantState::Expired);
 }
 
 #[test]
 fn an_accepted_start_is_a_whole_second_and_no_later_than_now() {
-    let found = grant(json!({"duration": "1s"}), Past::New, None, None, "10:00:00.999999999");
+    let found = grant(json!({"duration": "1s"}), RecordHistory::New, None, None, "10:00:00.999999999");
     assert_eq!(found.term, Term::Temporary(within("10:00:00", "10:00:01")));
     for (at, whole) in [(1_500_000_000, 1), (-1, -1), (-1_500_000_000, -2), (-1_000_000_000, -1), (0, 0)] {
         let at = Timestamp::from_nanosecond(at).unwrap();
@@ -187,7 +199,7 @@ fn fractions_that_no_provider_keeps_make_a_window_smaller_never_larger() {
         "startTime": "2026-11-21T10:00:00.0001Z",
         "expirationTime": "2026-11-21T11:00:00.1239Z",
     });
-    let found = grant(declared, Past::New, None, None, "09:00:00");
+    let found = grant(declared, RecordHistory::New, None, None, "09:00:00");
     assert_eq!(found.term, Term::Temporary(within("10:00:00.001", "11:00:00.123")));
 }
 
@@ -200,7 +212,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "declared within a second",
             declared("10:00:00.2", "10:00:00.7"),
-            Past::New,
+            RecordHistory::New,
             None,
             "09:00:00",
             ("10:00:00.2", "10:00:00.7"),
@@ -208,7 +220,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "declared within a millisecond",
             declared("10:00:00.0001", "10:00:00.0009"),
-            Past::New,
+            RecordHistory::New,
             None,
             "09:00:00",
             ("10:00:00.001", "10:00:00.001"),
@@ -216,7 +228,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "accepted in the second of its end",
             ends("10:00:00.95"),
-            Past::New,
+            RecordHistory::New,
             None,
             "10:00:00.9",
             ("10:00:00", "10:00:00.95"),
@@ -224,7 +236,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "accepted in the second after it",
             ends("10:00:00.95"),
-            Past::New,
+            RecordHistory::New,
             None,
             "10:00:01.1",
             ("10:00:01", "10:00:01"),
@@ -232,7 +244,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "an end brought before the recorded start",
             ends("09:59:59.5"),
-            Past::Recorded,
+            RecordHistory::Recorded,
             Some("10:00:00"),
             "10:00:03",
             ("10:00:00", "10:00:00"),
@@ -240,7 +252,7 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
         (
             "an end that passed while the status was lost",
             ends("09:00:00.5"),
-            Past::Lost,
+            RecordHistory::Lost,
             None,
             "10:00:00.2",
             ("10:00:00", "10:00:00"),
@@ -254,7 +266,10 @@ fn a_window_of_less_than_a_second_starts_no_later_than_it_ends() {
 #[test]
 fn a_window_at_the_provider_is_adopted_to_the_millisecond() {
     let open = within("09:00:00.123", "11:00:00.123");
-    assert_eq!(grant(json!({"duration": "2h"}), Past::New, None, Some(open), "10:00:00").term, Term::Temporary(open));
+    assert_eq!(
+        grant(json!({"duration": "2h"}), RecordHistory::New, None, Some(open), "10:00:00").term,
+        Term::Temporary(open)
+    );
 }
 
 #[test]

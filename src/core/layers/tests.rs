@@ -94,10 +94,10 @@ fn after_an_observation_a_record_keeps_what_is_in_effect_held_or_still_there() {
 }
 
 #[test]
-fn a_role_is_handed_over_to_an_heir_that_has_written_it_down() {
+fn a_role_is_handed_over_to_a_successor_that_has_recorded_it() {
     let leaving = layer("a", Phase::Leaves, &[], &[("r", GOOD)]);
     let r = [("r", until("13:00"))];
-    for (why, other, heir, wait) in [
+    for (why, other, successor, wait) in [
         ("it counts and has written it down", layer("b", Phase::Counts, &r, &r), true, false),
         ("it hasn't yet", layer("b", Phase::Counts, &r, &[]), false, true),
         ("it has, with another window", layer("b", Phase::Counts, &r, &[("r", GOOD)]), true, false),
@@ -107,16 +107,16 @@ fn a_role_is_handed_over_to_an_heir_that_has_written_it_down() {
         ("it leaves as well", layer("b", Phase::Leaves, &[], &r), false, false),
         ("it has others", layer("b", Phase::Counts, &[("s", GOOD)], &[]), false, false),
     ] {
-        assert_eq!(takes_over(&other, "r", now()), heir, "{why}");
+        assert_eq!(takes_over(&other, "r", now()), successor, "{why}");
         let after = record_after(&leaving, std::slice::from_ref(&other), &roles(&["r"]), now());
-        assert_eq!(after.is_empty(), heir, "{why}");
+        assert_eq!(after.is_empty(), successor, "{why}");
         assert_eq!(!successors_to_wait_for(&leaving, &[other], now()).is_empty(), wait, "{why}");
     }
 }
 
 /// Seen failing without the check of the other declarations: `taken` and `held` are due.
 #[test]
-fn what_is_due_to_end_is_written_down_and_kept_by_nobody() {
+fn a_role_that_is_due_to_end_is_recorded_and_kept_by_no_declaration() {
     let managed = [("r", GOOD), ("over", until("12:00")), ("taken", GOOD), ("held", GOOD), ("base", GOOD)];
     let others = [
         layer("b", Phase::Counts, &[("taken", GOOD)], &[]),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::verdict::last_to_end;
-use super::{View, plan, union_for};
+use super::{PlanInputs, plan, union_for};
 use crate::core::layers::{Layer, Phase, Union, takes_over};
 use crate::core::member::{Change, Entry, Term};
 
@@ -39,7 +39,7 @@ pub(super) fn settle(
     rest: &[Entry],
     observed: &[Entry],
     union: &Union,
-    view: &View<'_>,
+    view: &PlanInputs<'_>,
     losing: bool,
     extent: Extent,
 ) -> Base {
@@ -60,9 +60,9 @@ pub(super) fn settle(
     if rest.is_empty() && without_access && !union.ours.contains(base) {
         return Base { entry: last_to_end(&rows).cloned(), touched: false };
     }
-    let foreign = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
+    let unmanaged = !union.ours.contains(base) && (!union.exclusive || extent != Extent::Whole);
     let stays =
-        if foreign { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
+        if unmanaged { extent != Extent::Ours } else { union.held.contains_key(base) && !(rest.is_empty() && losing) };
     if stays {
         // A temporary base cannot exist alone. An unmanaged one is removed with the last role beside it.
         let entry = last_to_end(&rows).filter(|entry| !rest.is_empty() || entry.term == Term::Permanent);
@@ -88,7 +88,7 @@ fn needed(rest: &[Entry]) -> bool {
 
 /// The base, if `layer` has to record it as managed before it writes: either its next write adds the base, or another
 /// layer added it and `layer` needs it too. For layers of any phase.
-pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Option<&'static str> {
+pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> Option<&'static str> {
     let base = view.capabilities.permanent_base?;
     // Evaluated as if the result of `record_before` were written already, so that one status write covers both.
     let recorded = |known: &Layer| match known.uid == layer.uid {
@@ -114,7 +114,7 @@ pub fn base_to_record(layer: &Layer, layers: &[Layer], view: &View<'_>) -> Optio
 
 /// Whether everything that `layer` has in effect or holds is temporary, so that it needs the base. A role that the
 /// provider refused does not count.
-fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
+fn relies(layer: &Layer, base: &str, view: &PlanInputs<'_>) -> bool {
     let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
     let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
     if layer.phase == Phase::Holds {
@@ -128,7 +128,7 @@ fn relies(layer: &Layer, base: &str, view: &View<'_>) -> bool {
 /// no longer responsible for it: another layer that needs it has recorded it; or `layer` is being deleted and leaves
 /// only unmanaged temporary roles, which require the base; or the membership holds nothing else, in which case the
 /// provider was already asked to remove it and it gives no access.
-pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<String> {
+pub fn shown(layer: &Layer, layers: &[Layer], view: &PlanInputs<'_>) -> BTreeSet<String> {
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let mut shown: BTreeSet<String> = observed.iter().map(|entry| entry.role.clone()).collect();
     let Some(base) = view.capabilities.empty_role else {
@@ -139,11 +139,11 @@ pub fn shown(layer: &Layer, layers: &[Layer], view: &View<'_>) -> BTreeSet<Strin
         return shown;
     }
     let others = || layers.iter().filter(|other| other.uid != layer.uid);
-    let heir = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
+    let successor = others().any(|other| other.managed.contains_key(base) && relies(other, base, view));
     let rest: Vec<Entry> = observed.iter().filter(|entry| entry.role != base).cloned().collect();
-    let foreign = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
+    let unmanaged = rest.iter().all(|entry| !union.ours.contains(&entry.role) && !union.kept.contains_key(&entry.role));
     let without_access = view.observed.is_some_and(|member| view.capabilities.is_without_access(member));
-    if heir || without_access || (layer.phase == Phase::Leaves && foreign && needed(&rest)) {
+    if successor || without_access || (layer.phase == Phase::Leaves && unmanaged && needed(&rest)) {
         shown.remove(base);
     }
     shown

@@ -14,13 +14,13 @@ use crate::api::membership::{Drift, DriftKind};
 use crate::core::layers::{Layer, Phase, Union, union};
 use crate::core::member::{Capabilities, Change, Entry, Member, Term, Urgency};
 use base::{Extent, settle};
-use verdict::{Fate, Verdict, judge};
+use verdict::{RoleChange, RoleVerdict, judge};
 
 pub use base::{base_to_record, shown};
 
 /// Why an entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Loss {
+pub enum RemovalReason {
     /// Its window has ended.
     Expired,
     /// It was managed, and nobody declares it any more.
@@ -31,7 +31,7 @@ pub enum Loss {
 
 /// The inputs of a plan besides the layers.
 #[derive(Clone, Debug)]
-pub struct View<'a> {
+pub struct PlanInputs<'a> {
     /// The provider's row. `None`: the complete list of the project contains none.
     pub observed: Option<&'a Member>,
     /// What the provider supports and requires.
@@ -51,7 +51,7 @@ pub struct Plan {
     change: Option<Change>,
     fallbacks: Vec<Change>,
     gained: Vec<String>,
-    lost: Vec<(String, Loss)>,
+    lost: Vec<(String, RemovalReason)>,
     drift: Vec<Drift>,
     needs_fresh: bool,
     removal_takes_others: bool,
@@ -84,7 +84,7 @@ impl Plan {
     }
 
     /// Roles that the change removes, each with the reason.
-    pub fn lost(&self) -> &[(String, Loss)] {
+    pub fn lost(&self) -> &[(String, RemovalReason)] {
         &self.lost
     }
 
@@ -140,25 +140,29 @@ pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, n
 }
 
 /// Compares the union of `layers` with the observation and plans the change.
-pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
+pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
     let union = union_for(layers, view);
     let observed = view.observed.map_or(&[][..], |member| &member.entries);
     let verdicts = judge(observed, &union, layers, view);
-    let losing = verdicts.iter().any(|verdict| matches!(verdict.fate, Fate::Goes(Loss::Expired | Loss::Revoked)));
+    let losing = verdicts
+        .iter()
+        .any(|verdict| matches!(verdict.fate, RoleChange::Goes(RemovalReason::Expired | RemovalReason::Revoked)));
     let missing = missing(&verdicts, &union, view);
-    let mut outcome: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays).chain(missing.iter().cloned()).collect();
+    let mut outcome: Vec<Entry> =
+        verdicts.iter().filter_map(RoleVerdict::stays).chain(missing.iter().cloned()).collect();
     let mut base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
     base.touched |= base.entry.is_none() && only_leaving_ones_have_base(observed, &union, layers, view);
     let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
     let unproven = unproven(observed, &union, view);
-    let touched = !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != Fate::Stays);
+    let touched =
+        !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.fate != RoleChange::Stays);
     base.put_into(&mut outcome);
     let change = change(outcome, touched || unproven, &union, view);
     let drift = drift(&verdicts, &union);
     let Some(change) = change else {
         return Plan { drift, ..Plan::default() };
     };
-    let revokes = unproven || verdicts.iter().any(Verdict::revokes);
+    let revokes = unproven || verdicts.iter().any(RoleVerdict::revokes);
     let (fallbacks, others) = match revokes {
         true => fallbacks(&verdicts, observed, &union, view, &change),
         false => (Vec::new(), BTreeSet::new()),
@@ -181,7 +185,7 @@ pub fn plan(layers: &[Layer], view: &View<'_>) -> Plan {
 
 /// The union of the layers. The permanent base becomes permanent as long as any layer has it: it gives no access that
 /// would have to end, and if it were temporary, another base would be needed beside it.
-fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
+fn union_for(layers: &[Layer], view: &PlanInputs<'_>) -> Union {
     let mut union = union(layers, view.refused, view.now);
     if let Some(base) = view.capabilities.permanent_base {
         for roles in [&mut union.granted, &mut union.kept, &mut union.held] {
@@ -193,7 +197,7 @@ fn union_for(layers: &[Layer], view: &View<'_>) -> Union {
 
 /// Whether the base is shown, and only declarations that are being deleted have recorded it: they would wait for another
 /// reason to write.
-fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> bool {
+fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Layer], view: &PlanInputs<'_>) -> bool {
     let Some(base) = view.capabilities.empty_role.filter(|base| !union.kept.contains_key(*base)) else {
         return false;
     };
@@ -202,13 +206,13 @@ fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Laye
     is_shown && recorders.peek().is_some() && recorders.all(|layer| layer.phase == Phase::Leaves)
 }
 
-fn goes_with_ours(union: &Union, view: &View<'_>) -> bool {
+fn goes_with_ours(union: &Union, view: &PlanInputs<'_>) -> bool {
     view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
 }
 
 /// Entries to add, which the provider does not show: roles that may be granted, and unmanaged roles that a repair
 /// removed.
-fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entry> {
+fn missing(verdicts: &[RoleVerdict<'_>], union: &Union, view: &PlanInputs<'_>) -> Vec<Entry> {
     let present: BTreeSet<&str> = verdicts.iter().map(|verdict| verdict.role).collect();
     let granted = union.granted.iter().filter(|(role, _)| !present.contains(role.as_str()));
     let mut missing: Vec<Entry> = granted.map(|(role, term)| Entry::new(role.clone(), *term)).collect();
@@ -230,15 +234,15 @@ fn missing(verdicts: &[Verdict<'_>], union: &Union, view: &View<'_>) -> Vec<Entr
     missing
 }
 
-fn gained(verdicts: &[Verdict<'_>], missing: &[Entry]) -> Vec<String> {
+fn gained(verdicts: &[RoleVerdict<'_>], missing: &[Entry]) -> Vec<String> {
     let widened = verdicts.iter().filter(|verdict| verdict.widened).map(|verdict| verdict.role.to_owned());
     widened.chain(missing.iter().map(|entry| entry.role.clone())).collect()
 }
 
-fn lost(verdict: &Verdict<'_>) -> Option<(String, Loss)> {
+fn lost(verdict: &RoleVerdict<'_>) -> Option<(String, RemovalReason)> {
     match verdict.fate {
-        Fate::Goes(loss) => Some((verdict.role.to_owned(), loss)),
-        Fate::Stays | Fate::Becomes(_) => None,
+        RoleChange::Goes(loss) => Some((verdict.role.to_owned(), loss)),
+        RoleChange::Stays | RoleChange::Becomes(_) => None,
     }
 }
 
@@ -252,10 +256,10 @@ fn ends_later(a: Term, b: Term) -> bool {
 }
 
 /// The differences from what all layers that count declare, recorded or not.
-fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
+fn drift(verdicts: &[RoleVerdict<'_>], union: &Union) -> Vec<Drift> {
     let of = |role: &str, kind| Drift { role: role.to_owned(), kind };
     let found = verdicts.iter().filter_map(|verdict| match verdict.fate {
-        Fate::Goes(Loss::Unexpected) => Some(of(verdict.role, DriftKind::Unexpected)),
+        RoleChange::Goes(RemovalReason::Unexpected) => Some(of(verdict.role, DriftKind::Unexpected)),
         _ if verdict.differs => Some(of(verdict.role, DriftKind::Different)),
         _ => None,
     });
@@ -267,7 +271,7 @@ fn drift(verdicts: &[Verdict<'_>], union: &Union) -> Vec<Drift> {
 }
 
 /// The write that changes the observed row into `outcome`. `due`: there is a reason to write.
-fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Option<Change> {
+fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &PlanInputs<'_>) -> Option<Change> {
     let Some(member) = view.observed else {
         return match outcome.is_empty() {
             true => due.then_some(Change::Remove),
@@ -290,7 +294,7 @@ fn change(outcome: Vec<Entry>, due: bool, union: &Union, view: &View<'_>) -> Opt
 
 /// Whether a managed role that has to be removed is merely not listed. The credential may be unable to read a row that
 /// is missing, and an existing row may be outdated. In this case the removal is sent for the provider's own answer.
-fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
+fn unproven(observed: &[Entry], union: &Union, view: &PlanInputs<'_>) -> bool {
     let listed = |role: &String| observed.iter().any(|entry| entry.role == *role);
     let to_go = |role: &&String| !union.kept.contains_key(*role) && !union.held.contains_key(*role);
     let proof = view.observed.is_some() && view.capabilities.lists_are_current;
@@ -298,7 +302,7 @@ fn unproven(observed: &[Entry], union: &Union, view: &View<'_>) -> bool {
 }
 
 /// When the first of the managed roles that have to be removed should have ended. `None`: none of them has ended.
-fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> Option<Timestamp> {
+fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &PlanInputs<'_>) -> Option<Timestamp> {
     let stays = |role: &String| union.kept.contains_key(role) || union.held.contains_key(role);
     let is_there = |role: &String| view.observed.is_none() || observed.iter().any(|entry| entry.role == *role);
     let to_go = union.ours.iter().filter(|role| !stays(role) && is_there(role));
@@ -308,13 +312,13 @@ fn due(observed: &[Entry], union: &Union, layers: &[Layer], view: &View<'_>) -> 
 
 /// Whether a change needs a recent list: it carries over what only the list justifies, or it replaces a list to which
 /// somebody may have added roles that no declaration removes. A creation is refused if somebody was faster.
-fn relies_on_list(change: &Change, union: &Union, view: &View<'_>) -> bool {
+fn relies_on_list(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool {
     let replaces = !matches!(change, Change::Create(_));
     (replaces && !union.exclusive) || carries_listed(change, union, view)
 }
 
 /// Whether a change contains anything that only the observed list justifies.
-fn carries_listed(change: &Change, union: &Union, view: &View<'_>) -> bool {
+fn carries_listed(change: &Change, union: &Union, view: &PlanInputs<'_>) -> bool {
     let same_end = |a: Term, b: Term| !view.capabilities.enforces_expiry || !(ends_later(a, b) || ends_later(b, a));
     let told = |entry: &Entry| {
         Some(entry.role.as_str()) == view.capabilities.empty_role
@@ -333,10 +337,10 @@ const ONE_BY_ONE: usize = 4;
 /// all of them); finally without the managed roles that the provider does not know any more, so that it accepts no list
 /// that contains them. Also returns which roles the unmanaged ones are.
 fn fallbacks(
-    verdicts: &[Verdict<'_>],
+    verdicts: &[RoleVerdict<'_>],
     observed: &[Entry],
     union: &Union,
-    view: &View<'_>,
+    view: &PlanInputs<'_>,
     change: &Change,
 ) -> (Vec<Change>, BTreeSet<String>) {
     let as_change = |mut entries: Vec<Entry>, extent: Extent| {
@@ -347,7 +351,7 @@ fn fallbacks(
             (false, _) => Change::Replace(entries),
         }
     };
-    let alone: Vec<Entry> = verdicts.iter().filter_map(Verdict::stays_where_nothing_is_gained).collect();
+    let alone: Vec<Entry> = verdicts.iter().filter_map(RoleVerdict::stays_where_nothing_is_gained).collect();
     let stays = |entry: &&Entry| {
         let role = &entry.role;
         union.kept.contains_key(role) || union.held.contains_key(role) || view.spared.contains(role)

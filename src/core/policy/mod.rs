@@ -14,7 +14,7 @@ use crate::core::member::{Project, Target};
 
 /// The server that the membership's provider object names, which the schema cannot check.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerKind {
     /// Infisical: subjects are identities, users and groups; ids are UUIDs.
     Infisical,
     /// ZITADEL: subjects are users; ids are digits; `organization_id` is the default of the provider object.
@@ -35,7 +35,7 @@ pub struct Refusal {
 
 /// When an admitted role is in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+pub enum GrantPeriod {
     /// Permanently.
     Always,
     /// From a start until the earlier of `start + seconds` and `end`; at least one of these is set.
@@ -51,29 +51,28 @@ pub enum When {
 
 /// One role of an admitted spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The role.
+pub struct AdmittedRole {
     pub role: String,
     /// When it is in effect.
-    pub when: When,
+    pub when: GrantPeriod,
 }
 
 /// A spec that may be carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admitted {
-    roles: Vec<Wanted>,
+    roles: Vec<AdmittedRole>,
 }
 
 impl Admitted {
     /// Its roles, in the order of the spec.
-    pub fn roles(&self) -> &[Wanted] {
+    pub fn roles(&self) -> &[AdmittedRole] {
         &self.roles
     }
 }
 
 /// The ids that an object's names were resolved to. An id is not used if the spec gives the id itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pinned {
+pub struct PinnedIds {
     /// The id of `project.name`.
     pub project_id: Option<String>,
     /// The id of `subject.name`.
@@ -83,12 +82,16 @@ pub struct Pinned {
 /// The target of a spec's references, in the provider's normal form. `None`: one of its names is not resolved yet.
 ///
 /// It depends on immutable fields only, so that the access of an object whose roles are refused can still be ended.
-pub fn target(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Target>, Refusal> {
+pub fn target(
+    spec: &ProjectMembershipSpec,
+    server: &ServerKind,
+    pinned: &PinnedIds,
+) -> Result<Option<Target>, Refusal> {
     let project = project(spec, server, pinned)?;
     let kind = spec.subject.kind;
     match (server, kind) {
-        (Server::Infisical, _) | (Server::Zitadel { .. }, SubjectKind::User) => {}
-        (Server::Zitadel { .. }, kind) => {
+        (ServerKind::Infisical, _) | (ServerKind::Zitadel { .. }, SubjectKind::User) => {}
+        (ServerKind::Zitadel { .. }, kind) => {
             return Err(invalid(&format!(
                 "spec.subject.kind is {kind:?}, but ZITADEL knows User only: create the object again with kind User"
             )));
@@ -103,9 +106,13 @@ pub fn target(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) ->
 }
 
 /// The project of [`target`].
-pub fn project(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -> Result<Option<Project>, Refusal> {
+pub fn project(
+    spec: &ProjectMembershipSpec,
+    server: &ServerKind,
+    pinned: &PinnedIds,
+) -> Result<Option<Project>, Refusal> {
     let organization_id = organization_id(spec, server)?;
-    if let (Server::Infisical, Some(_)) = (server, &spec.project.grant_id) {
+    if let (ServerKind::Infisical, Some(_)) = (server, &spec.project.grant_id) {
         return Err(invalid(
             "spec.project.grantId is for ZITADEL; Infisical has no project grants: create the object again without it",
         ));
@@ -121,21 +128,21 @@ pub fn project(spec: &ProjectMembershipSpec, server: &Server, pinned: &Pinned) -
 }
 
 /// The organization in which the project is looked up: that of the spec, or else that of the provider object.
-pub fn organization_id(spec: &ProjectMembershipSpec, server: &Server) -> Result<Option<String>, Refusal> {
+pub fn organization_id(spec: &ProjectMembershipSpec, server: &ServerKind) -> Result<Option<String>, Refusal> {
     match (server, &spec.project.organization_id) {
-        (Server::Infisical, None) => Ok(None),
-        (Server::Infisical, Some(_)) => Err(invalid(
+        (ServerKind::Infisical, None) => Ok(None),
+        (ServerKind::Infisical, Some(_)) => Err(invalid(
             "spec.project.organizationId is for ZITADEL; an Infisical project is found without it: create the object again without it",
         )),
-        (Server::Zitadel { organization_id }, None) => Ok(organization_id.clone()),
-        (Server::Zitadel { .. }, Some(id)) => {
+        (ServerKind::Zitadel { organization_id }, None) => Ok(organization_id.clone()),
+        (ServerKind::Zitadel { .. }, Some(id)) => {
             server.check_id("spec.project.organizationId", id)?;
             Ok(Some(id.clone()))
         }
     }
 }
 
-impl Server {
+impl ServerKind {
     fn check_id(&self, field: &str, id: &str) -> Result<(), Refusal> {
         match self {
             Self::Infisical => uuid(field, id),
@@ -160,7 +167,7 @@ pub fn admit(spec: &ProjectMembershipSpec) -> Result<Admitted, Refusal> {
         if !seen.insert(grant.role.as_str()) {
             return Err(invalid(&format!("spec.roles: {:?} is declared twice: leave one", grant.role)));
         }
-        roles.push(Wanted { role: grant.role.clone(), when: when(grant)? });
+        roles.push(AdmittedRole { role: grant.role.clone(), when: when(grant)? });
     }
     if roles.is_empty() {
         return Err(invalid("spec.roles is empty: declare at least one role, or delete the object"));
@@ -168,9 +175,9 @@ pub fn admit(spec: &ProjectMembershipSpec) -> Result<Admitted, Refusal> {
     Ok(Admitted { roles })
 }
 
-fn when(grant: &RoleGrant) -> Result<When, Refusal> {
+fn when(grant: &RoleGrant) -> Result<GrantPeriod, Refusal> {
     let Some(temporary) = &grant.temporary else {
-        return Ok(When::Always);
+        return Ok(GrantPeriod::Always);
     };
     let seconds = match &temporary.duration {
         None => None,
@@ -198,7 +205,7 @@ fn when(grant: &RoleGrant) -> Result<When, Refusal> {
             grant.role
         )));
     }
-    Ok(When::Within { start, seconds, end })
+    Ok(GrantPeriod::Within { start, seconds, end })
 }
 
 fn invalid(message: &str) -> Refusal {

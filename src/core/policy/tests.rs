@@ -31,8 +31,8 @@ fn zitadel(changes: Value) -> ProjectMembershipSpec {
     spec
 }
 
-fn zitadel_server() -> Server {
-    Server::Zitadel { organization_id: Some("69".to_owned()) }
+fn zitadel_server() -> ServerKind {
+    ServerKind::Zitadel { organization_id: Some("69".to_owned()) }
 }
 
 fn temporary(temporary: Value) -> ProjectMembershipSpec {
@@ -40,7 +40,7 @@ fn temporary(temporary: Value) -> ProjectMembershipSpec {
 }
 
 #[test]
-fn a_spec_that_cannot_be_carried_out_is_told_what_to_write_instead() {
+fn a_spec_that_cannot_be_carried_out_is_refused_with_what_to_write_instead() {
     for (spec, message) in [
         (spec(json!({"roles": []})), "spec.roles is empty: declare at least one role, or delete the object"),
         (
@@ -98,12 +98,12 @@ fn an_admitted_spec_asks_for_its_roles_in_order() {
     .unwrap();
     let (start, end) = (start.parse().ok(), end.parse().ok());
     let expected = [
-        ("viewer", When::Always),
-        ("deployer", When::Within { start: None, seconds: Some(5_400), end: None }),
-        ("admin", When::Within { start, seconds: None, end }),
-        ("auditor", When::Within { start: None, seconds: Some(86_400), end }),
+        ("viewer", GrantPeriod::Always),
+        ("deployer", GrantPeriod::Within { start: None, seconds: Some(5_400), end: None }),
+        ("admin", GrantPeriod::Within { start, seconds: None, end }),
+        ("auditor", GrantPeriod::Within { start: None, seconds: Some(86_400), end }),
     ];
-    let expected: Vec<Wanted> = expected.map(|(role, when)| Wanted { role: role.to_owned(), when }).into();
+    let expected: Vec<AdmittedRole> = expected.map(|(role, when)| AdmittedRole { role: role.to_owned(), when }).into();
     assert_eq!(admitted.roles(), expected);
 }
 
@@ -118,25 +118,26 @@ fn ids_of_infisical_are_compared_in_lower_case() {
         subject_kind: SubjectKind::Identity,
         subject_id: IDENTITY.to_owned(),
     };
-    assert_eq!(target(&spec, &Server::Infisical, &Pinned::default()), Ok(Some(expected)));
+    assert_eq!(target(&spec, &ServerKind::Infisical, &PinnedIds::default()), Ok(Some(expected)));
 }
 
 #[test]
 fn a_memberships_organization_goes_before_the_providers() {
-    let organization = |spec: &ProjectMembershipSpec, server: &Server| {
-        target(spec, server, &Pinned::default()).map(|target| target.and_then(|target| target.project.organization_id))
+    let organization = |spec: &ProjectMembershipSpec, server: &ServerKind| {
+        target(spec, server, &PinnedIds::default())
+            .map(|target| target.and_then(|target| target.project.organization_id))
     };
     let own = zitadel(json!({"project": {"id": "331", "organizationId": "70"}}));
     assert_eq!(organization(&own, &zitadel_server()), Ok(Some("70".to_owned())));
     assert_eq!(organization(&zitadel(json!({})), &zitadel_server()), Ok(Some("69".to_owned())));
-    assert_eq!(organization(&zitadel(json!({})), &Server::Zitadel { organization_id: None }), Ok(None));
+    assert_eq!(organization(&zitadel(json!({})), &ServerKind::Zitadel { organization_id: None }), Ok(None));
 }
 
 #[test]
-fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
+fn an_impossible_target_is_refused_with_what_to_write_instead() {
     let uuid = "copy the id from the settings page, or write the name as name, and create the object again";
     let digits = "copy the resource id from the console, or write the name as name, and create the object again";
-    let infisical = Server::Infisical;
+    let infisical = ServerKind::Infisical;
     for (spec, server, message) in [
         (
             spec(json!({"project": {"id": "web"}})),
@@ -189,25 +190,26 @@ fn a_target_that_the_server_cannot_have_is_told_what_to_write_instead() {
             "spec.subject.kind is Identity, but ZITADEL knows User only: create the object again with kind User".to_owned(),
         ),
     ] {
-        assert_eq!(target(&spec, server, &Pinned::default()), Err(Refusal { reason: Reason::InvalidSpec, message }));
+        assert_eq!(target(&spec, server, &PinnedIds::default()), Err(Refusal { reason: Reason::InvalidSpec, message }));
     }
 }
 
 #[test]
 fn what_a_name_stands_for_is_taken_from_what_was_pinned_and_an_id_from_the_spec() {
-    let pinned = Pinned { project_id: Some(PROJECT.to_owned()), subject_id: Some(IDENTITY.to_owned()) };
+    let pinned = PinnedIds { project_id: Some(PROJECT.to_owned()), subject_id: Some(IDENTITY.to_owned()) };
     let subject = json!({"kind": "Identity", "name": "ci-deployer"});
     let named = spec(json!({"project": {"name": "web"}, "subject": subject}));
-    let found = target(&named, &Server::Infisical, &pinned).unwrap().unwrap();
+    let found = target(&named, &ServerKind::Infisical, &pinned).unwrap().unwrap();
     assert_eq!((found.project.id.as_str(), found.subject_id.as_str()), (PROJECT, IDENTITY));
-    for missing in [Pinned { subject_id: None, ..pinned.clone() }, Pinned { project_id: None, ..pinned.clone() }] {
-        assert_eq!(target(&named, &Server::Infisical, &missing), Ok(None));
+    for missing in [PinnedIds { subject_id: None, ..pinned.clone() }, PinnedIds { project_id: None, ..pinned.clone() }]
+    {
+        assert_eq!(target(&named, &ServerKind::Infisical, &missing), Ok(None));
     }
-    let other = Pinned { project_id: Some(IDENTITY.to_owned()), subject_id: Some(PROJECT.to_owned()) };
+    let other = PinnedIds { project_id: Some(IDENTITY.to_owned()), subject_id: Some(PROJECT.to_owned()) };
     let by_id = spec(json!({"project": {"id": PROJECT}, "subject": {"kind": "Identity", "id": IDENTITY}}));
-    let found = target(&by_id, &Server::Infisical, &other).unwrap().unwrap();
+    let found = target(&by_id, &ServerKind::Infisical, &other).unwrap().unwrap();
     assert_eq!((found.project.id.as_str(), found.subject_id.as_str()), (PROJECT, IDENTITY));
     // The resolved value is not a valid id of this server. It is never sent.
-    let odd = Pinned { subject_id: Some("../x".to_owned()), ..pinned };
-    assert!(target(&named, &Server::Infisical, &odd).is_err());
+    let odd = PinnedIds { subject_id: Some("../x".to_owned()), ..pinned };
+    assert!(target(&named, &ServerKind::Infisical, &odd).is_err());
 }

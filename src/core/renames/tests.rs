@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::core::grants::State;
+use crate::core::grants::GrantState;
 
 fn at(time: &str) -> Timestamp {
     format!("2026-12-01T{time}:00Z").parse().unwrap()
@@ -124,7 +124,7 @@ fn a_grant_under_a_former_name_gives_no_more_than_was_written_down() {
         assert_eq!(grants[0].role, "releaser");
         (grants[0].state(at("11:00")), grants[0].term.end())
     };
-    use State::{Active, Expired};
+    use GrantState::{Active, Expired};
     assert_eq!(state(Term::Permanent, Term::Permanent), (Active, None));
     assert_eq!(state(window("10:00", "12:00"), window("10:00", "12:00")), (Active, Some(at("12:00"))));
     assert_eq!(state(window("10:00", "14:00"), window("10:00", "12:00")), (Active, Some(at("12:00"))), "longer");

@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Of, Report};
+use super::{Report, ReportInputs};
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus};
 use crate::api::{DeletionPolicy, FINALIZER, ProjectMembership, Reason};
 use crate::core::error::{Error, Retry};
 use crate::core::evaluation;
 use crate::core::layers;
-use crate::core::member::Term;
+use crate::core::member::{Member, Term};
 use crate::core::policy::Refusal;
-use crate::core::status::{self, Told};
-use crate::core::step::Kind;
+use crate::core::status::{self, ReadyCondition};
+use crate::core::step::PassEnd;
 
 /// What a user can do about a revocation that the provider refuses permanently.
 const RELEASE: &str = "To release the object without revoking, set spec.deletionPolicy to Orphan (permanent roles stay), or let an administrator set the annotation membership.dev/abandon to \"true\" (all access stays)";
 
-impl Of<'_> {
+impl ReportInputs<'_> {
     /// The report of a declaration that is being deleted: it is released, or it is said why it stays.
     pub fn leaving(&self) -> Report {
         if self.is_released() {
-            let told = Told::new(Reason::Progressing, "");
+            let ready_condition = ReadyCondition::new(Reason::Progressing, "");
             let status = self.object().status.clone().unwrap_or_default();
-            return Report { told, status, overdue: BTreeSet::new(), is_released: true };
+            return Report { ready_condition, status, overdue: BTreeSet::new(), is_released: true };
         }
         let everything: BTreeSet<String> = self.layer().managed.keys().cloned().collect();
         let others = || self.layers.iter().filter(|other| other.uid != self.layer().uid);
@@ -36,6 +36,12 @@ impl Of<'_> {
             Some(_) => everything.iter().all(kept),
         };
         let why = self.why_it_stays();
+        let awaits_late_write = self.memory.awaits_late_write(self.layers, self.now()).is_some();
+        if failure.is_none() && !is_handed_over && awaits_late_write && self.is_removed() {
+            let message = "the access was removed; a write that granted it had no response and may still be carried out: the object is released when the provider doesn't show the access a minute later";
+            let report = self.reported(ReadyCondition::new(Reason::Progressing, message));
+            return Report { overdue: BTreeSet::new(), ..report };
+        }
         let message = match failure {
             _ if is_handed_over => {
                 "other declarations of this target keep roles of this object: waiting until they have recorded them"
@@ -46,22 +52,22 @@ impl Of<'_> {
             }
             Some(_) | None => format!("the access couldn't be revoked yet: {}", why.message),
         };
-        let report = self.reported(Told::new(Reason::RevokeFailed, message.clone()));
+        let report = self.reported(ReadyCondition::new(Reason::RevokeFailed, message.clone()));
         let overdue = match is_handed_over {
             true => BTreeSet::new(),
             false => Some(report.overdue).filter(|roles| !roles.is_empty()).unwrap_or(everything),
         };
         // The cause is reported in the event and the metric.
-        Report { told: Told::new(why.reason, message), overdue, ..report }
+        Report { ready_condition: ReadyCondition::new(why.reason, message), overdue, ..report }
     }
 
-    fn why_it_stays(&self) -> Told {
+    fn why_it_stays(&self) -> ReadyCondition {
         match (&self.snapshot.provider.unready, self.failure()) {
-            (Some(Refusal { reason, message }), None) => Told::new(
+            (Some(Refusal { reason, message }), None) => ReadyCondition::new(
                 *reason,
                 format!("{message}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place"),
             ),
-            (_, _) => self.told(),
+            (_, _) => self.ready_condition(),
         }
     }
 
@@ -75,9 +81,17 @@ impl Of<'_> {
         // If other declarations have recorded all of its roles, the provider's responses to changes of these roles are
         // theirs to report.
         let is_taken_over = nothing_left(&everything) && layer.carried.is_empty();
-        let is_carried_out = self.failure().is_none_or(|(_, removed)| removed) && self.outcome.kind != Kind::Contested;
+        let is_carried_out =
+            self.failure().is_none_or(|(_, removed)| removed) && self.outcome.kind != PassEnd::Contested;
         let is_revoked = self.member().is_some_and(|member| nothing_left(&self.answered_for(member)));
         is_gone || is_taken_over || (is_carried_out && is_revoked) || self.is_orphaned()
+    }
+
+    /// Whether the provider shows nothing that the declaration manages.
+    fn is_removed(&self) -> bool {
+        let entries =
+            |member: &Member| member.entries.iter().any(|entry| self.layer().managed.contains_key(&entry.role));
+        self.member().is_some_and(|member| !member.is_some_and(entries))
     }
 
     /// Whether the provider is unavailable and all of the access is to be left in place.
@@ -85,7 +99,7 @@ impl Of<'_> {
         let layer = self.layer();
         let permanent = layer.managed.values().all(|term| *term == Term::Permanent);
         let orphans = self.object().spec.deletion_policy == DeletionPolicy::Orphan;
-        self.outcome.kind == Kind::NotAsked && orphans && permanent && layer.carried.is_empty()
+        self.outcome.kind == PassEnd::NotAsked && orphans && permanent && layer.carried.is_empty()
     }
 }
 
@@ -101,20 +115,20 @@ pub fn unresolved_leaving(
     let orphans = object.spec.deletion_policy == DeletionPolicy::Orphan;
     let only_permanent = managed.values().all(|term| *term == Term::Permanent) && old.carried_roles.is_empty();
     if never_acted(object) || (orphans && only_permanent) {
-        let told = Told::new(Reason::Progressing, "");
-        return Report { told, status: old, overdue: BTreeSet::new(), is_released: true };
+        let ready_condition = ReadyCondition::new(Reason::Progressing, "");
+        return Report { ready_condition, status: old, overdue: BTreeSet::new(), is_released: true };
     }
     let generation = object.metadata.generation.unwrap_or_default();
     let message = format!(
         "the access can't be revoked: {}. Correct that, or set deletionPolicy: Orphan to leave permanent roles in place",
         refusal.message
     );
-    let told = Told::new(Reason::RevokeFailed, message.clone());
-    let conditions = status::conditions(&old.conditions, &told, &[], generation, now);
+    let ready_condition = ReadyCondition::new(Reason::RevokeFailed, message.clone());
+    let conditions = status::conditions(&old.conditions, &ready_condition, &[], generation, now);
     let status = ProjectMembershipStatus { conditions, ..old };
     // The cause is reported in the event and the metric.
     Report {
-        told: Told::new(refusal.reason, message),
+        ready_condition: ReadyCondition::new(refusal.reason, message),
         status,
         overdue: managed.into_keys().collect(),
         is_released: false,
@@ -134,7 +148,7 @@ pub fn never_acted(object: &ProjectMembership) -> bool {
 
 /// The access that stays at the provider when an object is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum RemainingAccess {
     /// Nothing: its access was revoked, or handed over to other declarations.
     Nothing,
     /// Permanent roles, as its deletionPolicy requires.
@@ -143,7 +157,7 @@ pub enum Left {
     Abandoned,
 }
 
-impl Left {
+impl RemainingAccess {
     /// What stays of an object that is released without an administrator's decision.
     pub fn of(object: &ProjectMembership) -> Self {
         match object.spec.deletion_policy {
@@ -155,7 +169,7 @@ impl Left {
 
 /// The status of an object that is released while finalizers of other controllers keep it; `None` if there are no
 /// others. Pure.
-pub fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Option<ProjectMembershipStatus> {
+pub fn released(object: &ProjectMembership, left: RemainingAccess, now: Timestamp) -> Option<ProjectMembershipStatus> {
     let keepers: Vec<&str> =
         object.metadata.finalizers.iter().flatten().map(String::as_str).filter(|name| *name != FINALIZER).collect();
     if keepers.is_empty() {
@@ -163,18 +177,20 @@ pub fn released(object: &ProjectMembership, left: Left, now: Timestamp) -> Optio
     }
     let old = object.status.clone().unwrap_or_default();
     let what = match left {
-        Left::Nothing => "the access was revoked",
-        Left::Orphaned => "the access was released, and permanent roles were left in place (deletionPolicy: Orphan)",
-        Left::Abandoned => "the object was abandoned, and the access was left in place",
+        RemainingAccess::Nothing => "the access was revoked",
+        RemainingAccess::Orphaned => {
+            "the access was released, and permanent roles were left in place (deletionPolicy: Orphan)"
+        }
+        RemainingAccess::Abandoned => "the object was abandoned, and the access was left in place",
     };
     let message = format!("{what}; only finalizers of other controllers keep this object: {}", keepers.join(", "));
     let generation = object.metadata.generation.unwrap_or_default();
-    let told = Told::new(Reason::Progressing, message);
-    let conditions = status::not_ready(&old.conditions, &told, generation, now);
+    let ready_condition = ReadyCondition::new(Reason::Progressing, message);
+    let conditions = status::not_ready(&old.conditions, &ready_condition, generation, now);
     let ended = |role: RoleStatus| RoleStatus { state: RoleState::Expired, message: None, ..role };
     let roles: Vec<RoleStatus> = match left {
-        Left::Nothing => old.roles.into_iter().map(ended).collect(),
-        Left::Orphaned | Left::Abandoned => old.roles,
+        RemainingAccess::Nothing => old.roles.into_iter().map(ended).collect(),
+        RemainingAccess::Orphaned | RemainingAccess::Abandoned => old.roles,
     };
     Some(ProjectMembershipStatus {
         observed_generation: generation,
@@ -218,11 +234,11 @@ mod tests {
     fn a_released_object_that_others_keep_says_what_became_of_its_access() {
         let now: Timestamp = "2026-11-21T12:00:05Z".parse().unwrap();
         let keeper = "example.com/keep";
-        assert_eq!(released(&object(&[FINALIZER]), Left::Nothing, now), None, "nobody is there to read it");
+        assert_eq!(released(&object(&[FINALIZER]), RemainingAccess::Nothing, now), None, "nobody is there to read it");
         for (left, says, active) in [
-            (Left::Nothing, "the access was revoked", ""),
-            (Left::Orphaned, "permanent roles were left in place", "viewer"),
-            (Left::Abandoned, "the object was abandoned", "viewer"),
+            (RemainingAccess::Nothing, "the access was revoked", ""),
+            (RemainingAccess::Orphaned, "permanent roles were left in place", "viewer"),
+            (RemainingAccess::Abandoned, "the object was abandoned", "viewer"),
         ] {
             let status = released(&object(&[keeper, FINALIZER]), left, now).unwrap();
             let ready = &status.conditions[0];

@@ -1,7 +1,7 @@
 //! What a pass reports about each declaration of its target: the status, and whether the object is released. Pure.
 
 mod leaving;
-mod told;
+mod ready;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use leaving::unresolved_leaving;
-pub use leaving::{Left, never_acted, released};
+pub use leaving::{RemainingAccess, never_acted, released};
 
 use super::error::{Effect, Retry};
-use super::evaluation::{self, Reading};
+use super::evaluation::{self, DeclarationEvaluation};
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
 use super::memory::Memory;
@@ -20,8 +20,8 @@ use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::entries;
 use super::snapshot::{Declaration, Observation, Snapshot, is_finalized, is_status_lost, requested};
-use super::status::{self, InForce, Told};
-use super::step::{Kind, Outcome, needs_observation, view};
+use super::status::{self, InForce, ReadyCondition};
+use super::step::{PassEnd, PassOutcome, needs_observation, view};
 use crate::api::membership::{
     Drift, DriftKind, ManagedRole, PendingGrants, ProjectMembershipStatus, RoleState, RoleStatus,
 };
@@ -31,7 +31,7 @@ use crate::api::{ProjectMembership, Reason};
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Why the object is or is not ready.
-    pub told: Told,
+    pub ready_condition: ReadyCondition,
     /// Its new status.
     pub status: ProjectMembershipStatus,
     /// Roles that should have ended and may still be in force.
@@ -42,12 +42,12 @@ pub struct Report {
 
 /// When the next attempt is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum NextAttempt {
     /// At the next edge or the next resync.
     AtEdge,
     /// After a backoff.
     Backoff,
-    /// As [`Again::Backoff`], but after at most a few seconds: an end or a revocation is due.
+    /// As [`NextAttempt::Backoff`], but after at most a few seconds: an end or a revocation is due.
     Soon,
     /// After this time.
     After(Duration),
@@ -57,12 +57,12 @@ pub enum Again {
 const ATTEMPT_EVERY: Duration = Duration::from_secs(10);
 
 /// Reports an outcome to each declaration of the snapshot, in the same order.
-pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<Report> {
-    let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
-    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
+pub fn reports(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory) -> Vec<Report> {
+    let layers: Vec<Layer> = outcome.evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
+    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.evaluations);
     pairs
-        .map(|(declaration, reading)| {
-            let of = Of { snapshot, outcome, memory, layers: &layers, declaration, reading };
+        .map(|(declaration, evaluated)| {
+            let of = ReportInputs { snapshot, outcome, memory, layers: &layers, declaration, evaluated };
             if declaration.is_leaving() { of.leaving() } else { of.present() }
         })
         .collect()
@@ -71,47 +71,53 @@ pub fn reports(snapshot: &Snapshot, outcome: &Outcome, memory: &Memory) -> Vec<R
 /// What is reported about the declarations whose spec no status speaks of yet, while their grants are being carried out.
 pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Vec<(String, Report)> {
     let observed = observation.and_then(|observation| observation.member.as_ref());
-    let outcome = Outcome {
-        kind: Kind::Settled,
+    let outcome = PassOutcome {
+        kind: PassEnd::Settled,
         evaluation: evaluation::evaluate(snapshot, observed),
         plan: plan::Plan::default(),
         observation: observation.cloned(),
         refused: BTreeSet::new(),
     };
-    let told = Told::new(Reason::Progressing, "the grant is recorded and is being carried out");
-    let layers: Vec<Layer> = outcome.evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
-    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.readings);
-    let under_way = pairs.filter(|(d, reading)| !d.is_observed() && reading.layer.phase == Phase::Counts);
+    let ready_condition = ReadyCondition::new(Reason::Progressing, "the grant is recorded and is being carried out");
+    let layers: Vec<Layer> = outcome.evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
+    let pairs = snapshot.declarations.iter().zip(&outcome.evaluation.evaluations);
+    let under_way = pairs.filter(|(d, evaluated)| !d.is_observed() && evaluated.layer.phase == Phase::Counts);
     under_way
-        .map(|(declaration, reading)| {
-            let of = Of { snapshot, outcome: &outcome, memory, layers: &layers, declaration, reading };
-            let mut report = of.reported(told.clone());
+        .map(|(declaration, evaluated)| {
+            let of = ReportInputs { snapshot, outcome: &outcome, memory, layers: &layers, declaration, evaluated };
+            let mut report = of.reported(ready_condition.clone());
             // A removal may be under way: the record stays as it is until that is known.
             let shown = entries(observed);
-            report.status.managed_roles = reading.renames.written(&reading.layer.managed, shown);
+            report.status.managed_roles = evaluated.renames.written(&evaluated.layer.managed, shown);
             (declaration.uid().to_owned(), report)
         })
         .collect()
 }
 
 /// When the next attempt is due.
-pub fn again(snapshot: &Snapshot, outcome: &Outcome, reports: &[Report]) -> Again {
+pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, reports: &[Report]) -> NextAttempt {
     let due = is_due(snapshot, outcome);
+    let layers: Vec<Layer> = outcome.evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
-        Kind::Failed { error, .. } => match error.retry() {
+        PassEnd::Failed { error, .. } => match error.retry() {
             // What is due is attempted regardless of how long the server asks to wait, one request at a time.
-            Retry::After(delay) if due => Again::After(delay.min(ATTEMPT_EVERY)),
-            Retry::After(delay) => Again::After(delay),
-            Retry::Backoff | Retry::Terminal if due => Again::Soon,
-            Retry::Backoff => Again::Backoff,
-            Retry::Terminal => Again::AtEdge,
+            Retry::After(delay) if due => NextAttempt::After(delay.min(ATTEMPT_EVERY)),
+            Retry::After(delay) => NextAttempt::After(delay),
+            Retry::Backoff | Retry::Terminal if due => NextAttempt::Soon,
+            Retry::Backoff => NextAttempt::Backoff,
+            Retry::Terminal => NextAttempt::AtEdge,
         },
-        Kind::Contested if outcome.plan.revokes() => Again::Soon,
-        Kind::NotAsked if stays => Again::After(Duration::from_secs(60)),
-        Kind::Settled if stays => Again::Soon,
-        Kind::Settled if reports.iter().any(|report| report.told.reason == Reason::Progressing) => Again::Backoff,
-        Kind::Settled | Kind::NotAsked | Kind::Contested => Again::AtEdge,
+        PassEnd::Contested if outcome.plan.revokes() => NextAttempt::Soon,
+        PassEnd::Settled if let Some(until) = memory.awaits_late_write(&layers, snapshot.now) => {
+            NextAttempt::After(until.saturating_duration_since(snapshot.at))
+        }
+        PassEnd::NotAsked if stays => NextAttempt::After(Duration::from_secs(60)),
+        PassEnd::Settled if stays => NextAttempt::Soon,
+        PassEnd::Settled if reports.iter().any(|report| report.ready_condition.reason == Reason::Progressing) => {
+            NextAttempt::Backoff
+        }
+        PassEnd::Settled | PassEnd::NotAsked | PassEnd::Contested => NextAttempt::AtEdge,
     }
 }
 
@@ -125,32 +131,32 @@ pub fn next_edge(reports: &[Report], now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Whether something is due to be revoked and is still there, or may be.
-fn is_due(snapshot: &Snapshot, outcome: &Outcome) -> bool {
-    let removed = matches!(outcome.kind, Kind::Failed { removed: true, .. });
+fn is_due(snapshot: &Snapshot, outcome: &PassOutcome) -> bool {
+    let removed = matches!(outcome.kind, PassEnd::Failed { removed: true, .. });
     let there = shown(outcome.observation.as_ref().and_then(|observation| observation.member.as_ref()));
-    let readings = &outcome.evaluation.readings;
-    let is_kept = |role: &str| readings.iter().any(|reading| reading.layer.keeps(role, snapshot.now));
-    let mut managed = readings.iter().flat_map(|reading| reading.layer.managed.keys());
+    let evaluations = &outcome.evaluation.evaluations;
+    let is_kept = |role: &str| evaluations.iter().any(|evaluated| evaluated.layer.keeps(role, snapshot.now));
+    let mut managed = evaluations.iter().flat_map(|evaluated| evaluated.layer.managed.keys());
     managed.any(|role| !is_kept(role) && (!removed || there.contains(role)))
 }
 
 /// One declaration, and what its report is made from.
-struct Of<'a> {
+struct ReportInputs<'a> {
     snapshot: &'a Snapshot,
-    outcome: &'a Outcome,
+    outcome: &'a PassOutcome,
     memory: &'a Memory,
     layers: &'a [Layer],
     declaration: &'a Declaration,
-    reading: &'a Reading,
+    evaluated: &'a DeclarationEvaluation,
 }
 
-impl Of<'_> {
+impl ReportInputs<'_> {
     fn object(&self) -> &ProjectMembership {
         &self.declaration.object
     }
 
     fn layer(&self) -> &Layer {
-        &self.reading.layer
+        &self.evaluated.layer
     }
 
     fn now(&self) -> Timestamp {
@@ -163,9 +169,9 @@ impl Of<'_> {
 
     /// The member as the provider shows it. The outer `None`: it is unknown, or this declaration may not see it.
     fn member(&self) -> Option<Option<&Member>> {
-        let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
+        let may_see = needs_observation(self.snapshot, self.declaration, self.evaluated);
         let observation =
-            self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != Kind::NotAsked)?;
+            self.outcome.observation.as_ref().filter(|_| may_see && self.outcome.kind != PassEnd::NotAsked)?;
         Some(observation.member.as_ref())
     }
 
@@ -180,11 +186,11 @@ impl Of<'_> {
             return Vec::new();
         };
         let of_names = self.drift_of_names();
-        if !self.reading.compares {
+        if !self.evaluated.compares {
             let counts = self.layer().phase == Phase::Counts;
             return if counts { with(self.outcome.plan.drift(), of_names) } else { Vec::new() };
         }
-        let Some(declared) = self.reading.declared(self.object(), self.now()) else {
+        let Some(declared) = self.evaluated.declared(self.object(), self.now()) else {
             return Vec::new();
         };
         let others = self.layers.iter().filter(|layer| layer.uid != declared.uid).cloned();
@@ -199,7 +205,7 @@ impl Of<'_> {
         let others = || self.layers.iter().filter(|layer| layer.uid != self.layer().uid);
         let declared_by_others = |role: &str| others().any(|other| other.has_in_effect(role, self.now()));
         let mut drift = Vec::new();
-        for (former, present) in self.reading.renames.of_spec() {
+        for (former, present) in self.evaluated.renames.of_spec() {
             drift.push(Drift { role: former.to_owned(), kind: DriftKind::Missing });
             if !declared_by_others(present) {
                 drift.push(Drift { role: present.to_owned(), kind: DriftKind::Unexpected });
@@ -229,7 +235,7 @@ impl Of<'_> {
         let due = layers::due(layer, self.layers, self.capabilities().empty_role, self.now());
         let overdue: BTreeSet<String> = due.filter(still).cloned().collect();
         let unsent = self.memory.unsent.iter().filter(|(uid, _)| *uid == layer.uid);
-        let renames = &self.reading.renames;
+        let renames = &self.evaluated.renames;
         InForce {
             overdue: renames.with_former_names(&overdue),
             shown: shown.map(|shown| renames.with_former_names(&shown)),
@@ -238,10 +244,13 @@ impl Of<'_> {
         }
     }
 
-    /// The roles of the provider's row that this declaration has to record for as long as the provider shows them.
+    /// The roles of the provider's row that this declaration has to record for as long as the provider shows them, and
+    /// those that a late write may still add to it.
     fn answered_for(&self, member: Option<&Member>) -> BTreeSet<String> {
         let view = view(self.snapshot, member, &self.outcome.refused, &self.outcome.evaluation.spared);
-        plan::shown(self.layer(), self.layers, &view)
+        let mut shown = plan::shown(self.layer(), self.layers, &view);
+        shown.extend(self.memory.under_way.keys().cloned());
+        shown
     }
 
     /// What the declaration manages after the pass.
@@ -255,7 +264,7 @@ impl Of<'_> {
             (Some((error, _)), _) if error.effect() == Effect::Unknown => layer.managed.clone(),
             (Some(_) | None, _) => layer.managed.clone(),
         };
-        let mut managed = self.reading.renames.written(&record, entries(self.member().flatten()));
+        let mut managed = self.evaluated.renames.written(&record, entries(self.member().flatten()));
         // If the provider has only ever refused a grant, the recorded start of that grant does not count.
         managed.retain(|managed| !self.is_untried(&managed.role));
         managed
@@ -270,19 +279,19 @@ impl Of<'_> {
     fn roles(&self, in_force: &InForce) -> Vec<RoleStatus> {
         let old = self.object().status.as_ref().map_or(&[][..], |status| &status.roles);
         let (layer, now) = (self.layer(), self.now());
-        let observes = self.reading.inactive.as_ref().is_some_and(|refusal| refusal.reason == Reason::Observed);
+        let observes = self.evaluated.inactive.as_ref().is_some_and(|refusal| refusal.reason == Reason::Observed);
         let mut roles = match layer.phase {
             Phase::Counts if self.member().is_some() => {
                 let mut roles = status::roles(layer, self.layers, old, in_force, now);
                 for role in &mut roles {
                     // With the role names of the spec.
-                    role.role = self.reading.renames.written_as(&role.role).to_owned();
+                    role.role = self.evaluated.renames.written_as(&role.role).to_owned();
                 }
                 roles
             }
             Phase::Holds if observes => status::observed_roles(&self.object().spec, old, in_force.shown.as_ref(), now),
             Phase::Counts | Phase::Holds | Phase::Leaves => {
-                let recorded = self.reading.renames.written(&layer.managed, &[]);
+                let recorded = self.evaluated.renames.written(&layer.managed, &[]);
                 status::frozen_roles(&with_recorded(self.object(), old, &recorded), &recorded, in_force, now)
             }
         };
@@ -294,26 +303,26 @@ impl Of<'_> {
 
     /// The report of a declaration that is not being deleted.
     fn present(&self) -> Report {
-        let told = self.told();
-        self.reported(told)
+        let ready_condition = self.ready_condition();
+        self.reported(ready_condition)
     }
 
-    fn reported(&self, told: Told) -> Report {
+    fn reported(&self, ready_condition: ReadyCondition) -> Report {
         let in_force = self.in_force();
         let (old, now) = (self.object().status.clone().unwrap_or_default(), self.now());
         let drift = self.drift();
         let (roles, managed) = (self.roles(&in_force), self.record());
         // The entries that a repair removed temporarily are back when nothing differs any more.
-        let at_rest =
-            self.outcome.kind == Kind::Settled && !matches!(told.reason, Reason::Contested | Reason::Progressing);
+        let at_rest = self.outcome.kind == PassEnd::Settled
+            && !matches!(ready_condition.reason, Reason::Contested | Reason::Progressing);
         let carried = if at_rest { Vec::new() } else { old.carried_roles.clone() };
         // A lost status remains marked as lost until a pass has observed the provider.
         let is_lost = is_status_lost(self.object()) && self.member().is_none();
         let generation = self.declaration.generation();
-        let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
+        let may_see = needs_observation(self.snapshot, self.declaration, self.evaluated);
         let status = ProjectMembershipStatus {
             observed_generation: if is_lost { -1 } else { generation },
-            conditions: status::conditions(&old.conditions, &told, &drift, generation, now),
+            conditions: status::conditions(&old.conditions, &ready_condition, &drift, generation, now),
             target: if may_see { Some(self.snapshot.target_status()) } else { old.target },
             active_roles: status::active_roles(&roles),
             next_transition_time: status::next_transition(&roles, &managed, now),
@@ -324,7 +333,7 @@ impl Of<'_> {
             observed_pending_grants: old.observed_pending_grants,
             last_handled_reconcile_at: requested(self.object()).or(old.last_handled_reconcile_at),
         };
-        Report { told, status, overdue: in_force.overdue, is_released: false }
+        Report { ready_condition, status, overdue: in_force.overdue, is_released: false }
     }
 }
 
@@ -378,7 +387,7 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     // A suspended object does not wait for its provider unless the end of a grant is due.
     let suspended = evaluation::suspended(object).filter(|_| !record.iter().any(|role| ended(&role)));
     let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
-    let told = Told::new(reason, message);
+    let ready_condition = ReadyCondition::new(reason, message);
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
     let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
@@ -390,11 +399,11 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
         managed_roles: managed,
         // A lost status remains marked as lost until a pass has observed the provider.
         observed_generation: if is_status_lost(object) { -1 } else { generation },
-        conditions: status::conditions(&old.conditions, &told, &[], generation, now),
+        conditions: status::conditions(&old.conditions, &ready_condition, &[], generation, now),
         // Without an observation the drift is unknown.
         drift: Vec::new(),
         last_handled_reconcile_at: requested(object).or(old.last_handled_reconcile_at.clone()),
         ..old
     };
-    Report { told, status, overdue, is_released: false }
+    Report { ready_condition, status, overdue, is_released: false }
 }

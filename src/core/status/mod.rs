@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::api::condition::{Condition, Standing, Time};
 use crate::api::membership::{Drift, ManagedRole, RoleState, RoleStatus};
 use crate::api::{self, ProjectMembershipSpec, Reason};
-use crate::core::grants::{self, State};
+use crate::core::grants::{self, GrantState};
 use crate::core::layers::Layer;
 use crate::core::member::{Term, Window};
 use crate::core::text::bounded;
@@ -20,14 +20,13 @@ const LONGEST_MESSAGE: usize = 1024;
 
 /// Why an object is or is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// The reason.
+pub struct ReadyCondition {
     pub reason: Reason,
     /// What is wrong, where, and what to do.
     pub message: String,
 }
 
-impl Told {
+impl ReadyCondition {
     /// A reason and its message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
@@ -37,12 +36,18 @@ impl Told {
 /// The maximum number of differences in a status (the schema's bound).
 pub const MOST_DRIFT: usize = 256;
 
-/// The conditions for `told`: Ready always; Reconciling, Stalled and Drifted only while True. `lastTransitionTime`
+/// The conditions for `ready_condition`: Ready always; Reconciling, Stalled and Drifted only while True. `lastTransitionTime`
 /// changes only when the status of a condition changes.
-pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i64, now: Timestamp) -> Vec<Condition> {
-    let standing = told.reason.standing();
-    let reason = told.reason.to_string();
-    let message = bounded(&told.message, LONGEST_MESSAGE);
+pub fn conditions(
+    old: &[Condition],
+    ready_condition: &ReadyCondition,
+    drift: &[Drift],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let standing = ready_condition.reason.standing();
+    let reason = ready_condition.reason.to_string();
+    let message = bounded(&ready_condition.message, LONGEST_MESSAGE);
     let condition = |type_: &str, status: &str, reason: &str, message: &str| {
         let known = old.iter().find(|c| c.type_ == type_ && c.status == status);
         Condition {
@@ -69,8 +74,13 @@ pub fn conditions(old: &[Condition], told: &Told, drift: &[Drift], generation: i
 }
 
 /// As [`conditions`], but Ready is False at once where the reason would leave it Unknown for a while.
-pub fn not_ready(old: &[Condition], told: &Told, generation: i64, now: Timestamp) -> Vec<Condition> {
-    let mut conditions = conditions(old, told, &[], generation, now);
+pub fn not_ready(
+    old: &[Condition],
+    ready_condition: &ReadyCondition,
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let mut conditions = conditions(old, ready_condition, &[], generation, now);
     for ready in conditions.iter_mut().filter(|condition| condition.type_ == "Ready" && condition.status != "False") {
         let was = old.iter().find(|known| known.type_ == "Ready" && known.status == "False");
         "False".clone_into(&mut ready.status);
@@ -126,12 +136,12 @@ pub fn roles(
     let others = || layers.iter().filter(|other| other.uid != layer.uid);
     let shown = |role: &String| in_force.shown.as_ref().is_some_and(|shown| shown.contains(role));
     let state = |grant: &grants::Grant| match grant.state(now) {
-        State::Scheduled => RoleState::Scheduled,
-        State::Expired if in_force.overdue.contains(&grant.role) => RoleState::Active,
-        State::Expired => RoleState::Expired,
-        State::Active if !shown(&grant.role) => RoleState::Scheduled,
-        State::Active if others().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
-        State::Active => RoleState::Active,
+        GrantState::Scheduled => RoleState::Scheduled,
+        GrantState::Expired if in_force.overdue.contains(&grant.role) => RoleState::Active,
+        GrantState::Expired => RoleState::Expired,
+        GrantState::Active if !shown(&grant.role) => RoleState::Scheduled,
+        GrantState::Active if others().any(|other| other.has_in_effect(&grant.role, now)) => RoleState::Shared,
+        GrantState::Active => RoleState::Active,
     };
     let of = |grant: &grants::Grant| {
         let known = old.iter().find(|role| role.role == grant.role);

@@ -10,7 +10,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn say(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
-    conditions(old, &Told::new(reason, "what to do"), &[], 7, now)
+    conditions(old, &ReadyCondition::new(reason, "what to do"), &[], 7, now)
 }
 
 /// Each condition in short form: its type, its status, and since when.
@@ -112,18 +112,18 @@ fn drift_is_a_condition_only_while_there_is_any() {
         Drift { role: "admin".to_owned(), kind: DriftKind::Unexpected },
         Drift { role: "viewer".to_owned(), kind: DriftKind::Missing },
     ];
-    let told = Told::new(Reason::Observed, "");
-    let found = conditions(&[], &told, &drift, 1, at(0));
+    let ready_condition = ReadyCondition::new(Reason::Observed, "");
+    let found = conditions(&[], &ready_condition, &drift, 1, at(0));
     assert_eq!(brief(&found), [("Ready", "True", 0), ("Drifted", "True", 0)]);
     assert_eq!(found[1].message, "Unexpected \"admin\", Missing \"viewer\"");
-    assert_eq!(brief(&conditions(&found, &told, &drift[..1], 1, at(60)))[1], ("Drifted", "True", 0));
-    assert_eq!(brief(&conditions(&found, &told, &[], 1, at(60))), [("Ready", "True", 0)]);
+    assert_eq!(brief(&conditions(&found, &ready_condition, &drift[..1], 1, at(60)))[1], ("Drifted", "True", 0));
+    assert_eq!(brief(&conditions(&found, &ready_condition, &[], 1, at(60))), [("Ready", "True", 0)]);
 }
 
 #[test]
 fn a_message_is_cut_at_a_character() {
-    let told = Told::new(Reason::Unreachable, "é".repeat(3000));
-    for condition in conditions(&[], &told, &[], 1, at(0)) {
+    let ready_condition = ReadyCondition::new(Reason::Unreachable, "é".repeat(3000));
+    for condition in conditions(&[], &ready_condition, &[], 1, at(0)) {
         assert_eq!(condition.message.chars().count(), 1024, "{}", condition.type_);
         assert!(condition.message.ends_with("é…"), "{}", condition.type_);
     }
@@ -131,7 +131,7 @@ fn a_message_is_cut_at_a_character() {
 
 #[test]
 fn who_is_not_ready_at_once_keeps_the_time_since_when() {
-    let unreachable = Told::new(Reason::Unreachable, "no answer");
+    let unreachable = ReadyCondition::new(Reason::Unreachable, "no answer");
     let first = not_ready(&say(&[], Reason::Converged, at(0)), &unreachable, 7, at(60));
     assert_eq!(brief(&first), [("Ready", "False", 60), ("Reconciling", "True", 60)]);
     let waiting = say(&[], Reason::Unreachable, at(10));
@@ -195,7 +195,7 @@ fn a_role_that_stays_expired_keeps_the_window_that_was_reported() {
 }
 
 #[test]
-fn a_window_that_passed_before_the_role_was_granted_says_so_for_good() {
+fn a_window_that_passed_before_the_grant_is_reported_permanently() {
     let mut layer = layer();
     layer.managed.remove("admin");
     let nothing = InForce { shown: Some(BTreeSet::new()), overdue: BTreeSet::new(), ..InForce::default() };

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use situation::Situation;
 
 use super::error::Error;
-use super::evaluation::{Evaluation, Reading};
+use super::evaluation::{DeclarationEvaluation, Evaluation};
 use super::layers::Phase;
 use super::member::{Member, Term, Urgency};
-use super::memory::{Apply, Confirmed, Memory, Need};
-use super::plan::{Plan, View};
+use super::memory::{ConfirmedWrite, ListReason, Memory, PlannedWrite};
+use super::plan::{Plan, PlanInputs};
 use super::record::Record;
 use super::snapshot::{Declaration, Observation, Snapshot};
 use crate::api::Reason;
@@ -30,7 +30,6 @@ pub enum Step {
     Release(Vec<Release>),
     /// Record what is about to be granted.
     Record {
-        /// The records.
         records: Vec<Record>,
         /// Something is due to end, which does not have to wait for these records.
         ends: bool,
@@ -38,11 +37,11 @@ pub enum Step {
     /// Observe the target by a list of its project.
     Observe(Observe),
     /// Send a write.
-    Apply(Box<Apply>),
+    Apply(Box<PlannedWrite>),
     /// Ask the provider why a member that it accepted is not listed.
     Explain(Urgency),
     /// Report the result to each declaration, and wait.
-    Report(Box<Outcome>),
+    Report(Box<PassOutcome>),
 }
 
 /// A declaration to be released.
@@ -64,13 +63,12 @@ pub struct Observe {
     /// How urgent it is.
     pub urgency: Urgency,
     /// Why it is needed.
-    pub need: Need,
+    pub need: ListReason,
 }
 
 /// The next step, with what its requests are charged to.
 #[derive(Clone, Debug)]
-pub struct Next {
-    /// The step.
+pub struct NextStep {
     pub step: Step,
     /// The namespace whose share of the quota pays for the requests of the step.
     pub payer: String,
@@ -80,9 +78,9 @@ pub struct Next {
 
 /// The result of a pass.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct PassOutcome {
     /// What has ended the pass.
-    pub kind: Kind,
+    pub kind: PassEnd,
     /// The declarations, evaluated for what was observed last.
     pub evaluation: Evaluation,
     /// The difference between the declarations and what was observed last.
@@ -95,7 +93,7 @@ pub struct Outcome {
 
 /// What has ended a pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PassEnd {
     /// Nothing is left to do, or what is left waits.
     Settled,
     /// The provider was not asked: no declaration may grant anything, and none holds anything that is due.
@@ -119,7 +117,7 @@ pub fn decide(
     snapshot: &Snapshot,
     observation: Option<&Observation>,
     memory: &mut Memory,
-) -> (Option<Confirmed>, Next) {
+) -> (Option<ConfirmedWrite>, NextStep) {
     memory.begin(snapshot);
     let confirmed = observation.and_then(|known| memory.observed(known, snapshot.provider.capabilities, snapshot.at));
     let next = next_step(snapshot, observation, memory);
@@ -130,18 +128,18 @@ pub fn decide(
 }
 
 /// Decides what to do next for a target.
-pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> Next {
+pub fn next_step(snapshot: &Snapshot, observation: Option<&Observation>, memory: &Memory) -> NextStep {
     let at = Situation::new(snapshot, observation, memory);
     let step = at.step();
     let payer = at.payer(&step).to_owned();
     let edge = at.edge();
-    Next { step, payer, edge }
+    NextStep { step, payer, edge }
 }
 
 /// How urgent it is to observe a target.
-pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> Urgency {
-    let ends = reading.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
-    let is_decided = declaration.is_settled() || (reading.inactive.is_some() && declaration.is_observed());
+pub fn urgency(declaration: &Declaration, evaluated: &DeclarationEvaluation, now: Timestamp) -> Urgency {
+    let ends = evaluated.layer.managed.values().filter_map(Term::end).filter(|end| *end <= now);
+    let is_decided = declaration.is_settled() || (evaluated.inactive.is_some() && declaration.is_observed());
     match ends.min() {
         Some(end) => Urgency::End(end),
         None if declaration.is_leaving() => Urgency::Revoke,
@@ -152,8 +150,8 @@ pub fn urgency(declaration: &Declaration, reading: &Reading, now: Timestamp) -> 
 
 /// Whether a declaration needs an observation. If it may not grant anything and holds nothing that would have to end,
 /// the provider is not asked on its behalf, because the credential does not belong to its namespace.
-pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading: &Reading) -> bool {
-    let layer = &reading.layer;
+pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, evaluated: &DeclarationEvaluation) -> bool {
+    let layer = &evaluated.layer;
     let provider = &snapshot.provider;
     if provider.unready.is_some() {
         let ends = layer.managed.values().any(|term| term.ended(snapshot.now));
@@ -161,7 +159,7 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
         let leaves = layer.phase == Phase::Leaves && (!provider.is_gone || declaration.is_left_behind);
         return ends || leaves;
     }
-    let is_refused = reading.inactive.as_ref().is_some_and(|inactive| {
+    let is_refused = evaluated.inactive.as_ref().is_some_and(|inactive| {
         matches!(
             inactive.reason,
             Reason::NotAllowed
@@ -173,7 +171,11 @@ pub fn needs_observation(snapshot: &Snapshot, declaration: &Declaration, reading
     });
     // An object that would be carried out if it were not suspended is compared with what the provider shows.
     let is_governed = provider.cluster.is_some() || provider.leaving.is_some();
-    !(is_governed && is_refused && reading.holds_nothing() && !reading.compares && !reading.refused_by_observation)
+    !(is_governed
+        && is_refused
+        && evaluated.holds_nothing()
+        && !evaluated.compares
+        && !evaluated.refused_by_observation)
 }
 
 /// The view for a plan.
@@ -182,8 +184,8 @@ pub fn view<'a>(
     observed: Option<&'a Member>,
     refused: &'a BTreeSet<String>,
     spared: &'a BTreeSet<String>,
-) -> View<'a> {
-    View { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
+) -> PlanInputs<'a> {
+    PlanInputs { observed, capabilities: snapshot.provider.capabilities, refused, spared, now: snapshot.now }
 }
 
 /// The failure of a write that no list shows.

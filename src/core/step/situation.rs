@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Kind, Observe, Outcome, REPAIRS, Release, Step, needs_observation, unconfirmed, urgency, view};
-use crate::core::changes::{self, Before};
+use super::{Observe, PassEnd, PassOutcome, REPAIRS, Release, Step, needs_observation, unconfirmed, urgency, view};
+use crate::core::changes::{self, PriorState};
 use crate::core::clocks::{self, Agreement};
 use crate::core::error::Error;
 use crate::core::evaluation::{Evaluation, evaluate};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Change, Member, Term, Urgency};
-use crate::core::memory::{Apply, AskedBy, Effects, Memory, Need, Purpose, RefusedChange, Sent};
-use crate::core::plan::{Loss, Plan, plan};
+use crate::core::memory::{
+    ListReason, Memory, PlannedWrite, RefusedChange, Requesters, SentWrite, WriteEffects, WritePurpose,
+};
+use crate::core::plan::{Plan, RemovalReason, plan};
 use crate::core::record::{begins_temporary, entries, records};
 use crate::core::snapshot::{Declaration, Observation, Snapshot};
 
@@ -45,7 +47,7 @@ impl<'a> Situation<'a> {
     pub fn new(snapshot: &'a Snapshot, observation: Option<&'a Observation>, memory: &'a Memory) -> Self {
         let observed = observation.and_then(|observation| observation.member.as_ref());
         let evaluation = evaluate(snapshot, observed);
-        let layers: Vec<Layer> = evaluation.readings.iter().map(|reading| reading.layer.clone()).collect();
+        let layers: Vec<Layer> = evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
         let refused = refused(snapshot, &layers, memory);
         let plan = plan(&layers, &view(snapshot, observed, &refused, &evaluation.spared));
         Self { snapshot, observation, memory, evaluation, layers, refused, plan }
@@ -58,11 +60,11 @@ impl<'a> Situation<'a> {
             return Step::Release(releases);
         }
         if !self.needs_provider() {
-            return self.report(Kind::NotAsked);
+            return self.report(PassEnd::NotAsked);
         }
         let attempt = &self.memory.attempt;
         if let Some(error) = &attempt.failed {
-            return self.report(Kind::Failed { error: error.clone(), by_change: true, removed: false });
+            return self.report(PassEnd::Failed { error: error.clone(), by_change: true, removed: false });
         }
         if let Some(error) = &attempt.unlisted {
             return self.unlisted(error);
@@ -78,20 +80,20 @@ impl<'a> Situation<'a> {
 
     /// Declarations that are being deleted and need nothing from the provider.
     fn releases(&self) -> Vec<Release> {
-        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
         let leaving = pairs.filter(|(declaration, _)| declaration.is_leaving());
         leaving
-            .filter(|(declaration, reading)| {
+            .filter(|(declaration, evaluated)| {
                 // What is due comes first; the report that follows releases the others.
-                declaration.is_abandoned() || reading.holds_nothing() && !matches!(self.urgency(), Urgency::End(_))
+                declaration.is_abandoned() || evaluated.holds_nothing() && !matches!(self.urgency(), Urgency::End(_))
             })
             .map(|(d, _)| Release { uid: d.uid().to_owned(), is_abandoned: d.is_abandoned() })
             .collect()
     }
 
     fn needs_provider(&self) -> bool {
-        let mut pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
-        pairs.any(|(declaration, reading)| needs_observation(self.snapshot, declaration, reading))
+        let mut pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
+        pairs.any(|(declaration, evaluated)| needs_observation(self.snapshot, declaration, evaluated))
     }
 
     fn observed(&self) -> Option<&'a Member> {
@@ -105,20 +107,25 @@ impl<'a> Situation<'a> {
         // Without a last known row, nobody knows what else the member holds.
         let end = self.plan.end_unlisted().filter(|_| self.observation.is_some() && !attempt.ended_unlisted);
         if let (None, None, Some(end)) = (&attempt.sent, &attempt.refusal, end) {
-            return self.apply(end.clone(), Purpose::EndUnlisted, self.plan.urgency_of_removals());
+            return self.apply(end.clone(), WritePurpose::EndUnlisted, self.plan.urgency_of_removals());
         }
         match &attempt.refusal {
             Some(refusal) => self.refused_change(refusal),
-            None => self.report(Kind::Failed { error: error.clone(), by_change: false, removed: false }),
+            None => self.report(PassEnd::Failed { error: error.clone(), by_change: false, removed: false }),
         }
     }
 
     /// A write was answered: a list has to show it, and it is repeated if it was lost.
-    fn confirm(&self, sent: &Sent) -> Step {
-        let Sent { apply, .. } = sent;
+    fn confirm(&self, sent: &SentWrite) -> Step {
+        let SentWrite { apply, .. } = sent;
         if !sent.is_late {
             let (not_before, urgency) = (sent.look_at, apply.urgency);
-            return Step::Observe(Observe { not_before, spacing: CONFIRM_SPACING, urgency, need: Need::Confirmation });
+            return Step::Observe(Observe {
+                not_before,
+                spacing: CONFIRM_SPACING,
+                urgency,
+                need: ListReason::Confirmation,
+            });
         }
         if sent.repairs < REPAIRS && !self.is_still_wanted(apply) {
             // A grant has ended since: the next change is made from what the provider shows.
@@ -129,7 +136,12 @@ impl<'a> Situation<'a> {
             let end = Urgency::End(self.snapshot.now);
             let urgency = if removes { apply.urgency.min(end) } else { apply.urgency };
             let before = self.observed().cloned();
-            return Step::Apply(Box::new(Apply { purpose: Purpose::Repair, urgency, before, ..apply.clone() }));
+            return Step::Apply(Box::new(PlannedWrite {
+                purpose: WritePurpose::Repair,
+                urgency,
+                before,
+                ..apply.clone()
+            }));
         }
         let is_absent = self.observed().is_none() && apply.change != Change::Remove;
         match (&sent.explained, &self.memory.attempt.refusal) {
@@ -137,14 +149,14 @@ impl<'a> Situation<'a> {
             (_, Some(refusal)) => self.refused_change(refusal),
             (explained, None) => {
                 let error = explained.clone().unwrap_or_else(|| unconfirmed(self.snapshot));
-                self.report(Kind::Failed { error, by_change: true, removed: false })
+                self.report(PassEnd::Failed { error, by_change: true, removed: false })
             }
         }
     }
 
     /// Whether every role that a write was to gain is still in effect, and every managed role that it adds to what the
     /// provider shows is still kept.
-    fn is_still_wanted(&self, apply: &Apply) -> bool {
+    fn is_still_wanted(&self, apply: &PlannedWrite) -> bool {
         let change = &apply.change;
         let shown = entries(self.observed());
         let in_effect = |role: &String| self.layers.iter().any(|layer| layer.has_in_effect(role, self.snapshot.now));
@@ -168,12 +180,14 @@ impl<'a> Situation<'a> {
         let requested = memory.requested.values().map(|(_, since)| *since).max();
         // An observation may be as old as drift may remain, and no older than a request to reconcile.
         let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
-        let observe = |not_before: Instant, spacing: Duration, need: Need| {
+        let late_write = memory.awaits_late_write(&self.layers, self.snapshot.now).filter(|until| *until <= now);
+        let oldest = oldest.max(late_write);
+        let observe = |not_before: Instant, spacing: Duration, need: ListReason| {
             Some(Observe { not_before, spacing, urgency: self.urgency(), need })
         };
         let Some(observation) = self.observation.filter(|known| oldest.is_none_or(|oldest| known.listed >= oldest))
         else {
-            return observe(oldest.unwrap_or(began), Duration::ZERO, Need::Age);
+            return observe(oldest.unwrap_or(began), Duration::ZERO, ListReason::Age);
         };
         let undecided = memory.undecided.values().map(|(_, since)| *since).max();
         if let Some(undecided) = undecided.filter(|since| observation.as_of < *since)
@@ -181,10 +195,10 @@ impl<'a> Situation<'a> {
         {
             // Many declarations that arrive together are decided on few lists.
             let spacing = if self.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
-            return observe(undecided, spacing, Need::Decision);
+            return observe(undecided, spacing, ListReason::Decision);
         }
         if self.needs_clock() {
-            return observe(now, DECISION_SPACING, Need::Clock);
+            return observe(now, DECISION_SPACING, ListReason::Clock);
         }
         None
     }
@@ -217,7 +231,7 @@ impl<'a> Situation<'a> {
             let mut temporary = layer.in_effect(snapshot.now).filter(|grant| grant.term != Term::Permanent);
             temporary.any(|grant| self.plan.gained().contains(&grant.role))
         };
-        self.evaluation.readings.iter().any(|reading| begins_temporary(reading, &self.refused, snapshot))
+        self.evaluation.evaluations.iter().any(|evaluated| begins_temporary(evaluated, &self.refused, snapshot))
             || self.layers.iter().any(gains)
     }
 
@@ -232,7 +246,7 @@ impl<'a> Situation<'a> {
             return match end {
                 // The records failed. What is due ends all the same, if that gives no access to anybody.
                 Some(end) if attempt.unrecorded => {
-                    self.apply(end.clone(), Purpose::EndUnlisted, plan.urgency_of_removals())
+                    self.apply(end.clone(), WritePurpose::EndUnlisted, plan.urgency_of_removals())
                 }
                 end => Step::Record { records, ends: end.is_some() },
             };
@@ -241,20 +255,20 @@ impl<'a> Situation<'a> {
             return self.fall_back(refusal);
         }
         let Some(change) = change else {
-            return self.report(Kind::Settled);
+            return self.report(PassEnd::Settled);
         };
         if attempt.rounds == 0
             && let Some((error, removed)) = self.refused_before(change)
         {
-            return self.report(Kind::Failed { error, by_change: true, removed });
+            return self.report(PassEnd::Failed { error, by_change: true, removed });
         }
         let repairs = self.repairs_drift();
         let interval = self.snapshot.interval();
         if repairs && self.memory.repairs.waits(plan.drift(), self.snapshot.at, interval) {
-            return self.report(Kind::Settled);
+            return self.report(PassEnd::Settled);
         }
         if attempt.rounds >= ROUNDS || self.memory.contested >= ROUNDS {
-            return self.report(Kind::Contested);
+            return self.report(PassEnd::Contested);
         }
         // What somebody has added since the list must not be removed where no allow rule permits it. A creation is refused
         // if there is a member.
@@ -263,14 +277,14 @@ impl<'a> Situation<'a> {
             && let Some(not_before) = self.fresh_since(attempt.planned)
         {
             let (spacing, urgency) = (Duration::ZERO, self.urgency());
-            return Step::Observe(Observe { not_before, spacing, urgency, need: Need::Fresh });
+            return Step::Observe(Observe { not_before, spacing, urgency, need: ListReason::Fresh });
         }
         // The same change was refused twice because the member differs, although a list in between shows the row: the
         // provider lost a removal before.
         let through_another = attempt.missed.as_ref().is_some_and(|missed| is_same(missed, change))
             && self.observed().is_some()
             && !self.snapshot.provider.capabilities.lists_are_current;
-        self.apply(change.clone(), Purpose::Plan { through_another }, plan.urgency(self.is_carried_out()))
+        self.apply(change.clone(), WritePurpose::Plan { through_another }, plan.urgency(self.is_carried_out()))
     }
 
     /// Whether an end is overdue and the change only removes: then it does not wait for records of what is to be granted.
@@ -302,21 +316,21 @@ impl<'a> Situation<'a> {
         // The change that is sent includes other writers' entries as the list shows them.
         if let Some(not_before) = self.fresh_since(Some(refusal.at)) {
             let (spacing, urgency) = (Duration::ZERO, self.urgency());
-            return Step::Observe(Observe { not_before, spacing, urgency, need: Need::Age });
+            return Step::Observe(Observe { not_before, spacing, urgency, need: ListReason::Age });
         }
-        self.apply(fallback.clone(), Purpose::Fallback { index }, self.plan.urgency_of_removals())
+        self.apply(fallback.clone(), WritePurpose::Fallback { index }, self.plan.urgency_of_removals())
     }
 
     fn refused_change(&self, refusal: &RefusedChange) -> Step {
         let RefusedChange { error, removed, .. } = refusal;
-        self.report(Kind::Failed { error: error.clone(), by_change: true, removed: *removed })
+        self.report(PassEnd::Failed { error: error.clone(), by_change: true, removed: *removed })
     }
 
     /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than an
     /// observation may be. An end or a revocation is always tried again.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
         let stalled = self.memory.stalled.as_ref()?;
-        let same = stalled.asked_by == self.asked_by()
+        let same = stalled.requested_by == self.requested_by()
             && *change == stalled.change
             && stalled.connection == self.snapshot.provider.connection
             && self.snapshot.at.saturating_duration_since(stalled.at) <= self.snapshot.interval()
@@ -341,50 +355,50 @@ impl<'a> Situation<'a> {
         self.snapshot.declarations.iter().zip(&self.layers).filter(|(_, layer)| layer.phase == Phase::Counts)
     }
 
-    fn asked_by(&self) -> AskedBy {
+    fn requested_by(&self) -> Requesters {
         self.counting().map(|(declaration, _)| (declaration.uid().to_owned(), declaration.generation())).collect()
     }
 
-    fn apply(&self, change: Change, purpose: Purpose, urgency: Urgency) -> Step {
+    fn apply(&self, change: Change, purpose: WritePurpose, urgency: Urgency) -> Step {
         let gained = match purpose {
-            Purpose::Plan { .. } | Purpose::Repair => self.plan.gained().to_vec(),
-            Purpose::Fallback { .. } | Purpose::EndUnlisted => Vec::new(),
+            WritePurpose::Plan { .. } | WritePurpose::Repair => self.plan.gained().to_vec(),
+            WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted => Vec::new(),
         };
-        let repairs = matches!(purpose, Purpose::Plan { .. }) && self.repairs_drift();
-        Step::Apply(Box::new(Apply {
+        let repairs = matches!(purpose, WritePurpose::Plan { .. }) && self.repairs_drift();
+        Step::Apply(Box::new(PlannedWrite {
             change,
             purpose,
             urgency,
             before: self.observed().cloned(),
             effects: self.effects(&gained),
             gained,
-            knows_ids: self.evaluation.readings.iter().any(|reading| reading.renames.know_ids()),
+            knows_ids: self.evaluation.evaluations.iter().any(|evaluated| evaluated.renames.know_ids()),
             repairs: repairs.then(|| self.plan.drift().to_vec()),
-            asked_by: self.asked_by(),
+            requested_by: self.requested_by(),
         }))
     }
 
     /// What the change means for each declaration once it is confirmed.
-    fn effects(&self, gained: &[String]) -> Effects {
+    fn effects(&self, gained: &[String]) -> WriteEffects {
         let before = |(declaration, layer): (&Declaration, &Layer)| {
             let roles = declaration.object.status.as_ref().map_or(&[][..], |status| &status.roles);
-            Before { layer: layer.clone(), reported: changes::reported(roles) }
+            PriorState { layer: layer.clone(), reported: changes::reported(roles) }
         };
         let declarations = &self.snapshot.declarations;
-        let befores: Vec<Before> = declarations.iter().zip(&self.layers).map(before).collect();
+        let befores: Vec<PriorState> = declarations.iter().zip(&self.layers).map(before).collect();
         let happened = changes::changes(&befores, gained, self.plan.lost(), self.snapshot.now).into_iter();
-        let expired = self.plan.lost().iter().filter(|(_, loss)| *loss == Loss::Expired);
+        let expired = self.plan.lost().iter().filter(|(_, loss)| *loss == RemovalReason::Expired);
         let end = |role: &String| self.layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max();
-        Effects {
+        WriteEffects {
             events: happened
-                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.happening, h.roles)))
+                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.event_kind, h.roles)))
                 .collect(),
             ends: expired.filter_map(|(role, _)| end(role)).collect(),
         }
     }
 
-    fn report(&self, kind: Kind) -> Step {
-        Step::Report(Box::new(Outcome {
+    fn report(&self, kind: PassEnd) -> Step {
+        Step::Report(Box::new(PassOutcome {
             kind,
             evaluation: self.evaluation.clone(),
             plan: self.plan.clone(),
@@ -399,9 +413,9 @@ impl<'a> Situation<'a> {
     }
 
     fn most_urgent(&self) -> Option<(&'a Declaration, Urgency)> {
-        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.readings);
+        let pairs = self.snapshot.declarations.iter().zip(&self.evaluation.evaluations);
         let urgencies =
-            pairs.map(|(declaration, reading)| (declaration, urgency(declaration, reading, self.snapshot.now)));
+            pairs.map(|(declaration, evaluated)| (declaration, urgency(declaration, evaluated, self.snapshot.now)));
         urgencies.min_by_key(|(_, urgency)| *urgency)
     }
 
@@ -428,13 +442,13 @@ impl<'a> Situation<'a> {
 
 /// The roles that the provider refused and that no changed spec has requested since.
 fn refused(snapshot: &Snapshot, layers: &[Layer], memory: &Memory) -> BTreeSet<String> {
-    let asks_again = |role: &str, asked_by: &AskedBy| {
+    let asks_again = |role: &str, requested_by: &Requesters| {
         let declares =
             |layer: &Layer| layer.phase == Phase::Counts && layer.grants.iter().any(|grant| grant.role == role);
         let declaring = snapshot.declarations.iter().zip(layers).filter(|(_, layer)| declares(layer));
-        declaring.into_iter().any(|(d, _)| !asked_by.contains(&(d.uid().to_owned(), d.generation())))
+        declaring.into_iter().any(|(d, _)| !requested_by.contains(&(d.uid().to_owned(), d.generation())))
     };
-    let refused = memory.refused.iter().filter(|(role, refused)| !asks_again(role, &refused.asked_by));
+    let refused = memory.refused.iter().filter(|(role, refused)| !asks_again(role, &refused.requested_by));
     refused.map(|(role, _)| role.clone()).collect()
 }
 

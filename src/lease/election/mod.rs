@@ -13,16 +13,16 @@ use crate::transport::TIME_LIMIT;
 /// from when it observed the last renewal. The difference allows for clocks that run at different speeds, up to 5 %;
 /// the rest of the 60 s is for reading and taking the Lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms(Duration);
+pub struct LeaseTerms(Duration);
 
-impl Terms {
+impl LeaseTerms {
     /// The shortest duration in seconds: below it, a slow response of the API server would end a lease.
     pub const SHORTEST: u64 = 5;
     /// The longest duration in seconds, which bounds the wait for the Lease of a replica that was killed.
     pub const LONGEST: u64 = 600;
 
-    /// The terms of a Lease of this many seconds. `None`: fewer than [`Terms::SHORTEST`] or more than
-    /// [`Terms::LONGEST`].
+    /// The terms of a Lease of this many seconds. `None`: fewer than [`LeaseTerms::SHORTEST`] or more than
+    /// [`LeaseTerms::LONGEST`].
     pub fn seconds(seconds: u64) -> Option<Self> {
         (Self::SHORTEST..=Self::LONGEST).contains(&seconds).then(|| Self(Duration::from_secs(seconds)))
     }
@@ -49,7 +49,7 @@ impl Terms {
 
     /// How often a waiting replica reads the Lease, and how soon a failed request is repeated: often enough for a
     /// hand-over within three seconds.
-    pub fn look_every(self) -> Duration {
+    pub fn read_every(self) -> Duration {
         (self.0 / 20).min(Duration::from_secs(1))
     }
 
@@ -67,7 +67,7 @@ impl Terms {
 
 /// The contents of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct LeaseRecord {
     /// The holder. `None`: nobody holds it.
     pub holder: Option<String>,
     /// When it was renewed, by the holder's clock. The value is only compared, never interpreted.
@@ -75,12 +75,12 @@ pub struct Record {
     /// How often the holder has changed.
     pub transitions: i32,
     /// The duration for which it was taken.
-    pub terms: Option<Terms>,
+    pub terms: Option<LeaseTerms>,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LeaseStep {
     /// Write the Lease with this process as its holder, under the resourceVersion that was read.
     Take,
     /// Do nothing before this instant. A process that does not hold the Lease then reads it again.
@@ -96,9 +96,9 @@ pub enum Step {
 #[derive(Clone, Debug)]
 pub struct Election {
     identity: String,
-    terms: Terms,
+    terms: LeaseTerms,
     /// What was read last, and since when it has been unchanged. `None` inside: there is no Lease.
-    seen: Option<(Option<Record>, Instant)>,
+    seen: Option<(Option<LeaseRecord>, Instant)>,
     /// When the request that last took or renewed the Lease began. `None`: this process does not hold it.
     ours: Option<Instant>,
     lost: Option<Option<String>>,
@@ -106,7 +106,7 @@ pub struct Election {
 
 impl Election {
     /// The state before the first read. `identity` must be unique to this process, also across its restarts.
-    pub fn new(identity: String, terms: Terms) -> Self {
+    pub fn new(identity: String, terms: LeaseTerms) -> Self {
         Self { identity, terms, seen: None, ours: None, lost: None }
     }
 
@@ -116,12 +116,12 @@ impl Election {
     }
 
     /// The terms with which this process takes the Lease.
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> LeaseTerms {
         self.terms
     }
 
     /// A read returned this record (`None`: there is no Lease), and its response arrived at `received`.
-    pub fn saw(&mut self, record: Option<Record>, received: Instant) {
+    pub fn observe(&mut self, record: Option<LeaseRecord>, received: Instant) {
         let holder = record.as_ref().and_then(|record| record.holder.clone());
         if self.ours.is_some() && holder.as_deref() != Some(&self.identity) {
             self.lost = Some(holder);
@@ -134,7 +134,7 @@ impl Election {
 
     /// A write of this process succeeded. Its request began at `began`: no other replica can have observed the write
     /// earlier.
-    pub fn wrote(&mut self, record: Record, began: Instant) {
+    pub fn wrote(&mut self, record: LeaseRecord, began: Instant) {
         self.ours = Some(began);
         self.seen = Some((Some(record), began));
     }
@@ -155,38 +155,38 @@ impl Election {
     }
 
     /// The record that this process writes over the one it read.
-    pub fn record(&self, now: Timestamp) -> Record {
+    pub fn record(&self, now: Timestamp) -> LeaseRecord {
         let seen = self.seen.as_ref().and_then(|(record, _)| record.as_ref());
         let transitions = seen.map_or(0, |seen| {
             let same = seen.holder.as_deref() == Some(&self.identity);
             if same { seen.transitions } else { seen.transitions.saturating_add(1) }
         });
-        Record { holder: Some(self.identity.clone()), renewed: Some(now), transitions, terms: Some(self.terms) }
+        LeaseRecord { holder: Some(self.identity.clone()), renewed: Some(now), transitions, terms: Some(self.terms) }
     }
 
     /// What to do at `now`.
-    pub fn step(&self, now: Instant) -> Step {
+    pub fn step(&self, now: Instant) -> LeaseStep {
         if let Some(to) = &self.lost {
-            return Step::Lost { to: to.clone() };
+            return LeaseStep::Lost { to: to.clone() };
         }
         if let Some(began) = self.ours {
             // A lease that has expired is renewed too: this process still holds it if nobody has written it since,
             // which the resourceVersion ensures.
             let due = began + self.terms.renew_every();
-            return if now >= due { Step::Take } else { Step::Wait(due) };
+            return if now >= due { LeaseStep::Take } else { LeaseStep::Wait(due) };
         }
         let Some((record, since)) = &self.seen else {
-            return Step::Wait(now);
+            return LeaseStep::Wait(now);
         };
-        let Some(Record { holder: Some(holder), terms, .. }) = record else {
-            return Step::Take;
+        let Some(LeaseRecord { holder: Some(holder), terms, .. }) = record else {
+            return LeaseStep::Take;
         };
         // This process is the holder, but the response to its write was lost.
         if *holder == self.identity {
-            return Step::Take;
+            return LeaseStep::Take;
         }
         let over = *since + terms.unwrap_or(self.terms).awaited();
-        if now >= over { Step::Take } else { Step::Wait(over.min(now + self.terms.look_every())) }
+        if now >= over { LeaseStep::Take } else { LeaseStep::Wait(over.min(now + self.terms.read_every())) }
     }
 }
 

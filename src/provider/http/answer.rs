@@ -13,7 +13,7 @@ use crate::provider::error::Effect;
 
 /// The request that an answer or a failure belongs to, for messages.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct RequestInfo {
     /// `Infisical` or `ZITADEL`.
     pub provider: &'static str,
     /// The server's URL.
@@ -28,7 +28,7 @@ pub struct Context {
     pub writes: bool,
 }
 
-impl Context {
+impl RequestInfo {
     /// What is known about a request of this kind whose answer didn't come or made no sense.
     pub fn effect_unknown(&self) -> Effect {
         if self.writes { Effect::Unknown } else { Effect::None }
@@ -42,15 +42,13 @@ impl Context {
 }
 
 /// What a server answered, bounded in size.
-pub struct Answer {
-    /// The status.
+pub struct Response {
     pub status: u16,
     /// What `Retry-After` asks for, at most an hour.
     pub retry_after: Option<Duration>,
-    /// The body.
     pub body: Vec<u8>,
     /// The request it answers.
-    pub context: Context,
+    pub context: RequestInfo,
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) content_type: String,
     pub(super) secrets: Vec<SecretString>,
@@ -72,7 +70,7 @@ pub fn url_hint(endpoint: &str) -> Option<String> {
 
 /// The fields of an error's body that may be shown.
 #[derive(Deserialize, Default)]
-struct Said {
+struct ErrorText {
     #[serde(default)]
     message: serde_json::Value,
     #[serde(default)]
@@ -83,7 +81,7 @@ struct Said {
     request_id: serde_json::Value,
 }
 
-impl Answer {
+impl Response {
     /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -131,7 +129,7 @@ impl Answer {
     /// What the body says of an error: `message` (also the messages of a list of them), else `error_description`,
     /// else `error`, filtered. Empty where it has none of them.
     pub fn said(&self) -> String {
-        let said: Said = serde_json::from_slice(&self.body).unwrap_or_default();
+        let said: ErrorText = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = [said.message, said.error_description, said.error]
             .iter()
             .map(messages)
@@ -142,7 +140,7 @@ impl Answer {
 
     /// The server's own id of the request, where an error names one (Infisical: `reqId`), for logs.
     pub(super) fn server_id(&self) -> Option<String> {
-        let said: Said = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
+        let said: ErrorText = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
         said.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
     }
 
@@ -153,10 +151,10 @@ impl Answer {
 }
 
 #[cfg(test)]
-impl Answer {
+impl Response {
     /// An answer to a request that was never sent.
     pub(crate) fn made_up(status: u16, writes: bool, retry_after: Option<Duration>, body: &str) -> Self {
-        let context = Context {
+        let context = RequestInfo {
             provider: "Infisical",
             endpoint: "https://example.com".to_owned(),
             method: if writes { "PATCH" } else { "GET" },
@@ -170,7 +168,7 @@ impl Answer {
 }
 
 /// Never the body: it may hold a token.
-impl std::fmt::Debug for Answer {
+impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Answer").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
     }
@@ -201,8 +199,8 @@ fn messages(value: &serde_json::Value) -> String {
 mod tests {
     use super::*;
 
-    fn answer(writes: bool, content_type: &str, body: &str) -> Answer {
-        Answer { content_type: content_type.to_owned(), ..Answer::made_up(200, writes, None, body) }
+    fn answer(writes: bool, content_type: &str, body: &str) -> Response {
+        Response { content_type: content_type.to_owned(), ..Response::made_up(200, writes, None, body) }
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 use std::error::Error as StdError;
 
-use super::answer::{Answer, Context};
+use super::answer::{RequestInfo, Response};
 use super::endpoint::UrlError;
 use super::text;
-use super::wire::NoAnswer;
+use super::wire::NoResponse;
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::telemetry::Outcome;
+use crate::telemetry::RequestOutcome;
 
 /// What a failure to send means: without a connection nothing was sent, later nobody knows.
-pub(super) fn failure(error: &reqwest::Error, context: &Context) -> (Outcome, Error) {
+pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> (RequestOutcome, Error) {
     if let Some(refusal) = source::<UrlError>(error) {
-        return (Outcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
+        return (RequestOutcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
     }
     let cause = cause(error);
     if error.is_connect() || error.is_builder() {
@@ -23,22 +23,22 @@ pub(super) fn failure(error: &reqwest::Error, context: &Context) -> (Outcome, Er
         } else {
             "check the URL, that the server is up, and what lies between (network policy, proxy)"
         };
-        (Outcome::NotSent, context.unreachable(&format!("can't be reached: {cause}: {check}"), Effect::None))
+        (RequestOutcome::NotSent, context.unreachable(&format!("can't be reached: {cause}: {check}"), Effect::None))
     } else {
-        (Outcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
+        (RequestOutcome::Broken, context.unreachable(&format!("broke off: {cause}"), context.effect_unknown()))
     }
 }
 
 /// The same of a server in this process.
-pub(super) fn no_answer(no_answer: NoAnswer, context: &Context) -> (Outcome, Error) {
+pub(super) fn no_answer(no_answer: NoResponse, context: &RequestInfo) -> (RequestOutcome, Error) {
     match no_answer {
-        NoAnswer::NotConnected => (Outcome::NotSent, context.unreachable("can't be reached", Effect::None)),
-        NoAnswer::BrokenOff => (Outcome::Broken, context.unreachable("broke off", context.effect_unknown())),
+        NoResponse::NotConnected => (RequestOutcome::NotSent, context.unreachable("can't be reached", Effect::None)),
+        NoResponse::BrokenOff => (RequestOutcome::Broken, context.unreachable("broke off", context.effect_unknown())),
     }
 }
 
 /// A redirect isn't followed: the credential would go where nobody meant it to.
-pub(super) fn redirected(answer: &Answer, location: Option<&str>) -> Error {
+pub(super) fn redirected(answer: &Response, location: Option<&str>) -> Error {
     // What follows the path may hold a code or a token.
     let target = location.and_then(|l| l.split(['?', '#']).next()).unwrap_or("nowhere");
     let what = format!(

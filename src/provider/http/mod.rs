@@ -27,16 +27,16 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION, RETR
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-pub use crate::telemetry::{Observed, Observer, Outcome};
+pub use crate::telemetry::{ObservedRequest, Observer, RequestOutcome};
 pub use crate::transport::{Proxies, TIME_LIMIT};
-pub use answer::{Answer, Context, url_hint};
+pub use answer::{RequestInfo, Response, url_hint};
 pub use endpoint::{Endpoint, Policy, UrlError};
 pub use request::{Method, Request};
 pub use trust::{Trust, TrustError};
-pub use wire::{InProcess, NoAnswer};
+pub use wire::{InProcessServer, NoResponse};
 
 use super::error::Effect;
-use super::quota::Kind;
+use super::quota::RequestKind;
 use super::{Error, Permit};
 use crate::clock::Clock;
 use crate::core::clocks::ProviderClock;
@@ -44,7 +44,7 @@ use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
 use rate_limit::{RateLimit, rate_limit};
-use wire::Wire;
+use wire::Destination;
 
 /// How long a connection may take to come about, name service and TLS included.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(5);
 /// Connections to servers under one [`Policy`]. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Client {
-    wire: Wire,
+    wire: Destination,
     policy: Arc<Policy>,
     observer: Arc<dyn Observer>,
     leadership: Arc<Leadership>,
@@ -85,7 +85,7 @@ impl Client {
             );
         }
         let policy = Arc::new(policy);
-        let wire = Wire::network(&policy, None)?;
+        let wire = Destination::network(&policy, None)?;
         Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
     }
 
@@ -95,8 +95,13 @@ impl Client {
     }
 
     /// A client of servers in this process, by a clock of their own.
-    pub fn in_process(policy: Policy, observer: Arc<dyn Observer>, servers: Arc<dyn InProcess>, clock: Clock) -> Self {
-        let (wire, policy) = (Wire::InProcess(servers), Arc::new(policy));
+    pub fn in_process(
+        policy: Policy,
+        observer: Arc<dyn Observer>,
+        servers: Arc<dyn InProcessServer>,
+        clock: Clock,
+    ) -> Self {
+        let (wire, policy) = (Destination::InProcess(servers), Arc::new(policy));
         Self { wire, policy, observer, leadership: Leadership::alone(), clock }
     }
 
@@ -115,7 +120,6 @@ impl Client {
         Ok(Self { wire: self.wire.trusting(&self.policy, trust)?, ..self.clone() })
     }
 
-    /// The policy.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -163,8 +167,8 @@ impl Server {
     /// this is the one place that looks, just before sending.
     ///
     /// One permit is one request: for each further one under it, [`Permit::charge`] comes first.
-    pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Answer, Error> {
-        let context = Context {
+    pub async fn call(&self, permit: &Permit, request: Request<'_>) -> Result<Response, Error> {
+        let context = RequestInfo {
             provider: self.provider,
             endpoint: self.endpoint.to_string(),
             method: request.method.as_str(),
@@ -174,12 +178,12 @@ impl Server {
         };
         let mut watch = Watch {
             observer: &*self.client.observer,
-            observed: Observed {
+            observed: ObservedRequest {
                 provider: self.provider,
                 endpoint: self.endpoint.as_str(),
                 method: context.method,
                 route: context.route,
-                outcome: Outcome::Abandoned,
+                outcome: RequestOutcome::Abandoned,
                 elapsed: Duration::ZERO,
             },
             began: Instant::now(),
@@ -188,31 +192,32 @@ impl Server {
         // Sign-ins are counted for themselves (rate-limit.json, "login, request 200").
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
         let (outcome, result) = match self.prepare(&request, &context) {
-            Err(error) => (Outcome::NotSent, Err(error)),
-            Ok(_) if !self.client.leadership.leads(Instant::now()) => {
-                (Outcome::NotSent, Err(context.unreachable("isn't called: this replica doesn't lead", Effect::None)))
-            }
+            Err(error) => (RequestOutcome::NotSent, Err(error)),
+            Ok(_) if !self.client.leadership.leads(Instant::now()) => (
+                RequestOutcome::NotSent,
+                Err(context.unreachable("isn't called: this replica doesn't lead", Effect::None)),
+            ),
             Ok(_) if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) => {
                 // Of several requests of one change the first may have been carried out.
                 let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };
                 let what =
                     "isn't called: this replica's lease leaves no time for a write; tried again when it is renewed";
-                (Outcome::NotSent, Err(context.unreachable(what, effect)))
+                (RequestOutcome::NotSent, Err(context.unreachable(what, effect)))
             }
             Ok(prepared) => self.exchange(prepared, &request, context).await,
         };
         watch.observed.outcome = outcome;
         // The ids stand here and in no message: a condition that names another one after each try would be written after
         // each try.
-        let Observed { method, route, .. } = watch.observed;
-        let answer_id = result.as_ref().ok().and_then(Answer::server_id);
+        let ObservedRequest { method, route, .. } = watch.observed;
+        let answer_id = result.as_ref().ok().and_then(Response::server_id);
         // Whom it is for, and with which provider object, is said by the spans around it.
         tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
         if let Ok(answer) = &result
             && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
             && !signs_in
         {
-            let kind = if request_reads { Kind::Read } else { Kind::Write };
+            let kind = if request_reads { RequestKind::Read } else { RequestKind::Write };
             permit.rate_limit(kind, limit, remaining, reset);
         }
         match &result {
@@ -225,7 +230,7 @@ impl Server {
         result
     }
 
-    fn prepare(&self, request: &Request<'_>, context: &Context) -> Result<reqwest::Request, Error> {
+    fn prepare(&self, request: &Request<'_>, context: &RequestInfo) -> Result<reqwest::Request, Error> {
         let not_sent = |what: String| context.unreachable(&what, Effect::None);
         self.client.policy.check(&self.endpoint).map_err(|error| not_sent(format!("isn't called: {error}")))?;
         let mut url = self
@@ -253,15 +258,15 @@ impl Server {
         &self,
         prepared: reqwest::Request,
         request: &Request<'_>,
-        context: Context,
-    ) -> (Outcome, Result<Answer, Error>) {
+        context: RequestInfo,
+    ) -> (RequestOutcome, Result<Response, Error>) {
         let unknown = context.effect_unknown();
         let began = Instant::now();
         let whole = async {
             let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.wire.send(prepared, &context)).await;
             let Ok(begun) = begins else {
                 let what = format!("gave no answer in {} s", BEGIN_LIMIT.as_secs());
-                return Err((Outcome::TimedOut, context.unreachable(&what, unknown)));
+                return Err((RequestOutcome::TimedOut, context.unreachable(&what, unknown)));
             };
             let mut response = begun?;
             self.note_clock(response.headers(), began.elapsed());
@@ -277,13 +282,13 @@ impl Server {
             Some(Err((outcome, error))) => return (outcome, Err(error)),
             None => {
                 let what = format!("gave no whole answer in {} s", limit.as_secs());
-                return (Outcome::TimedOut, Err(context.unreachable(&what, unknown)));
+                return (RequestOutcome::TimedOut, Err(context.unreachable(&what, unknown)));
             }
         };
         let status = response.status().as_u16();
         let secrets: Vec<SecretString> = request.secrets.iter().map(|&secret| secret.clone()).collect();
         let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let answer = Answer {
+        let answer = Response {
             status,
             retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, self.now())),
             rate_limit: rate_limit(response.headers()),
@@ -296,7 +301,7 @@ impl Server {
             300..400 => Err(redirected(&answer, header(LOCATION))),
             _ => Ok(answer),
         };
-        (Outcome::Answered(status), result)
+        (RequestOutcome::Answered(status), result)
     }
 
     fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
@@ -322,11 +327,15 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.
-async fn read(response: &mut reqwest::Response, limit: usize, context: &Context) -> Result<Vec<u8>, (Outcome, Error)> {
+async fn read(
+    response: &mut reqwest::Response,
+    limit: usize,
+    context: &RequestInfo,
+) -> Result<Vec<u8>, (RequestOutcome, Error)> {
     let unknown = context.effect_unknown();
     let too_large = || {
         let what = format!("answered with more than {} MiB: check that the URL is the provider's own", limit >> 20);
-        (Outcome::Broken, context.unreachable(&what, unknown))
+        (RequestOutcome::Broken, context.unreachable(&what, unknown))
     };
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     if announced > limit {
@@ -340,7 +349,7 @@ async fn read(response: &mut reqwest::Response, limit: usize, context: &Context)
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => {
                 let what = format!("broke off in the middle of its answer: {}", cause(&error));
-                return Err((Outcome::Broken, context.unreachable(&what, unknown)));
+                return Err((RequestOutcome::Broken, context.unreachable(&what, unknown)));
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use tokio::time::Instant;
 
-use crate::telemetry::{Observed, Observer};
+use crate::telemetry::{ObservedRequest, Observer};
 
 /// Tells the observer when dropped, so that a request that is given up counts as well.
 pub(super) struct Watch<'a> {
     pub(super) observer: &'a dyn Observer,
-    pub(super) observed: Observed<'a>,
+    pub(super) observed: ObservedRequest<'a>,
     pub(super) began: Instant,
 }
 

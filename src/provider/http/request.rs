@@ -9,7 +9,6 @@ use url::form_urlencoded;
 
 use crate::provider::Error;
 
-/// The method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// Read.
@@ -86,7 +85,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A GET.
     pub fn get(route: &'static str) -> Self {
         Self::new(Method::Get, route)
     }

@@ -12,10 +12,10 @@ use super::endpoint::{Policy, UrlError};
 use crate::transport::Proxies;
 
 /// What asking the name service comes to.
-pub(super) type Asking = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+pub(super) type AddressLookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// The name service: from a name to its addresses, at the time of asking.
-pub(super) type NameService = Arc<dyn Fn(&str) -> Asking + Send + Sync>;
+pub(super) type NameService = Arc<dyn Fn(&str) -> AddressLookup + Send + Sync>;
 
 /// The system's.
 pub(super) fn system() -> NameService {

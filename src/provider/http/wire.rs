@@ -7,22 +7,22 @@ use futures::future::BoxFuture;
 
 use super::failure::{self, cause};
 use super::resolver::{self, NameService, Resolver};
-use super::{CONNECT_LIMIT, Context, IDLE_LIMIT, Policy, Proxies, Trust};
+use super::{CONNECT_LIMIT, IDLE_LIMIT, Policy, Proxies, RequestInfo, Trust};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::telemetry::Outcome;
+use crate::telemetry::RequestOutcome;
 use crate::transport::replaceable::Replaceable;
 
 /// Servers that live in this process: what a simulation answers with. Nothing that the operator is started with leads
 /// here.
-pub trait InProcess: Send + Sync {
+pub trait InProcessServer: Send + Sync {
     /// Carries a request out. Dropping the future recalls nothing, as with a real server.
-    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoAnswer>>;
+    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoResponse>>;
 }
 
 /// Why a server in this process gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub enum NoResponse {
     /// There was no connection: nothing was sent.
     NotConnected,
     /// The connection broke after the request was sent.
@@ -31,9 +31,9 @@ pub enum NoAnswer {
 
 /// Where requests go.
 #[derive(Clone)]
-pub(super) enum Wire {
+pub(super) enum Destination {
     Network(Arc<Network>),
-    InProcess(Arc<dyn InProcess>),
+    InProcess(Arc<dyn InProcessServer>),
 }
 
 /// Connections to servers with certificates of the system's authorities, or of `trust`.
@@ -46,7 +46,7 @@ pub(super) struct Network {
 impl Network {
     async fn send(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
         let (number, client) = self.connections.current();
-        let mut under_way = UnderWay { network: self, number, answered: false };
+        let mut under_way = RequestInFlight { network: self, number, answered: false };
         let answer = client.execute(request).await;
         under_way.answered = true;
         answer
@@ -54,13 +54,13 @@ impl Network {
 }
 
 /// A request that was sent. Where it is given up without an answer, the next one is sent on a new connection.
-struct UnderWay<'a> {
+struct RequestInFlight<'a> {
     network: &'a Network,
     number: u64,
     answered: bool,
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for RequestInFlight<'_> {
     fn drop(&mut self) {
         if !self.answered {
             let Network { policy, trust, connections } = self.network;
@@ -69,7 +69,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-impl Wire {
+impl Destination {
     /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.
     ///
     /// A system without any is no reason not to start: those that are compiled in are used instead.
@@ -101,8 +101,8 @@ impl Wire {
     pub(super) async fn send(
         &self,
         request: reqwest::Request,
-        context: &Context,
-    ) -> Result<reqwest::Response, (Outcome, Error)> {
+        context: &RequestInfo,
+    ) -> Result<reqwest::Response, (RequestOutcome, Error)> {
         match self {
             Self::Network(network) => network.send(request).await.map_err(|error| failure::failure(&error, context)),
             Self::InProcess(servers) => {

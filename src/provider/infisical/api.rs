@@ -3,13 +3,13 @@
 use uuid::Uuid;
 
 use super::client::locked;
-use super::errors::{self, Failure};
+use super::errors::{self, ServerFailure};
 use super::list::Memberships;
-use super::write::Written;
+use super::write::WriteResponse;
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::http::{Method, Request, url_hint};
-use crate::provider::session::Turn;
+use crate::provider::session::PermitUse;
 use crate::provider::{Error, Provider};
 
 /// A generation of the paths (docs/reference/infisical.md, "Three generations…").
@@ -84,7 +84,7 @@ impl Family {
 
 /// What is known of a family of routes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct FamilyState {
     /// The generation that was found; `None`: not looked for yet, or its route has gone.
     pub(crate) generation: Option<Generation>,
     /// The server has refused a list of temporary roles only.
@@ -93,9 +93,9 @@ pub(crate) struct Known {
 
 impl Infisical {
     /// The generation of a family, found by reads of what nobody has.
-    pub(crate) async fn probe(&self, turn: &Turn<'_>, family: Family) -> Result<Generation, Error> {
+    pub(crate) async fn probe(&self, permit_use: &PermitUse<'_>, family: Family) -> Result<Generation, Error> {
         for &generation in family.generations() {
-            if self.has_route(turn, family, generation).await? {
+            if self.has_route(permit_use, family, generation).await? {
                 self.change(family, |known| known.generation = Some(generation));
                 return Ok(generation);
             }
@@ -110,7 +110,7 @@ impl Infisical {
     /// Whether the server has this generation's path of a family: one read of what nobody has.
     pub(crate) async fn has_route(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
         generation: Generation,
     ) -> Result<bool, Error> {
@@ -119,17 +119,17 @@ impl Infisical {
             return Ok(true);
         }
         let nobody = Uuid::nil().to_string();
-        let answer = self.session.present(&self.server, turn, family.probe(generation, &nobody)).await?;
+        let answer = self.session.present(&self.server, permit_use, family.probe(generation, &nobody)).await?;
         if answer.is_success() {
             // A web page that is answered for any path is neither.
             answer
                 .json::<Memberships>()
                 .map(drop)
-                .or_else(|error| answer.json::<Written>().map(drop).map_err(|_| error))?;
+                .or_else(|error| answer.json::<WriteResponse>().map(drop).map_err(|_| error))?;
             return Ok(true);
         }
         match errors::failure(&answer) {
-            Some(Failure::NoRoute) => Ok(false),
+            Some(ServerFailure::NoRoute) => Ok(false),
             Some(failure) => Err(errors::failed(failure, &answer)),
             None => Ok(true),
         }
@@ -140,11 +140,11 @@ impl Infisical {
         self.known(family).generation
     }
 
-    pub(crate) fn known(&self, family: Family) -> Known {
+    pub(crate) fn known(&self, family: Family) -> FamilyState {
         locked(&self.known).get(family.index()).copied().unwrap_or_default()
     }
 
-    fn change(&self, family: Family, change: impl FnOnce(&mut Known)) {
+    fn change(&self, family: Family, change: impl FnOnce(&mut FamilyState)) {
         if let Some(known) = locked(&self.known).get_mut(family.index()) {
             change(known);
         }

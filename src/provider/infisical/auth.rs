@@ -9,12 +9,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::errors::{self, Failure};
+use super::errors::{self, ServerFailure};
 use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Method, Request, Server};
-use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
+use crate::provider::http::{Method, Request, Response, Server};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
 
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
 const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
@@ -23,11 +23,8 @@ const OIDC_AUTH: &str = "/api/v1/auth/oidc-auth/login";
 /// How to sign in. Debug shows no secret.
 #[derive(Clone, Debug)]
 pub enum Credentials {
-    /// Universal auth.
     UniversalAuth {
-        /// The client id.
         client_id: String,
-        /// The client secret.
         client_secret: SecretString,
     },
     /// Kubernetes auth: a service account's token that Infisical has reviewed by the API server.
@@ -41,7 +38,6 @@ pub enum Credentials {
     Oidc {
         /// The machine identity's id.
         identity_id: String,
-        /// The token.
         token: TokenSource,
     },
     /// An access token that somebody else keeps fresh.
@@ -60,7 +56,7 @@ pub struct Login {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     expires_in: u64,
 }
@@ -86,7 +82,7 @@ impl SignIn for Login {
         }
     }
 
-    async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
+    async fn sign_in(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<IssuedToken, Error> {
         let by_token = |route, identity_id: &str, source: &TokenSource| {
             let token = source.token().map_err(|message| Error::Unreachable {
                 message: format!("no sign-in to Infisical at {}: {message}", server.endpoint()),
@@ -97,7 +93,7 @@ impl SignIn for Login {
         };
         let (route, mut body, secret) = match &self.credentials {
             // It was given for one organization when it was made.
-            Credentials::Token(token) => return Ok(Fresh { token: token.clone(), life: None }),
+            Credentials::Token(token) => return Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::UniversalAuth { client_id, client_secret } => {
                 let body = json!({"clientId": client_id, "clientSecret": client_secret.expose_secret()});
                 (UNIVERSAL_AUTH, body, client_secret.clone())
@@ -108,7 +104,7 @@ impl SignIn for Login {
         if let Some(slug) = &self.organization_slug {
             body["organizationSlug"] = json!(slug);
         }
-        self.log_in(server, turn, route, &body, &secret).await
+        self.log_in(server, permit_use, route, &body, &secret).await
     }
 
     fn signed_in_as(&self, token: &SecretString) -> Option<String> {
@@ -120,11 +116,11 @@ impl SignIn for Login {
         }
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
+    fn verdict(&self, answer: &Response) -> TokenVerdict {
         match errors::token(answer) {
-            Some(error) => Verdict::Refused(error),
-            None if answer.is_success() || errors::failure(answer).is_none() => Verdict::Taken,
-            None => Verdict::Unsaid,
+            Some(error) => TokenVerdict::Refused(error),
+            None if answer.is_success() || errors::failure(answer).is_none() => TokenVerdict::Taken,
+            None => TokenVerdict::Unsaid,
         }
     }
 
@@ -142,29 +138,29 @@ impl Login {
     async fn log_in(
         &self,
         server: &Server,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         route: &'static str,
         body: &Value,
         secret: &SecretString,
-    ) -> Result<Fresh, Error> {
+    ) -> Result<IssuedToken, Error> {
         let request = Request::new(Method::Post, route).json(body).hide(secret).reads();
-        let answer = server.call(turn.next(), request).await?;
+        let answer = server.call(permit_use.next(), request).await?;
         if !answer.is_success() {
             return Err(self.refused(&answer));
         }
-        let granted: Granted = answer.json()?;
+        let granted: TokenResponse = answer.json()?;
         if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
-        Ok(Fresh { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
     /// The error of a sign-in that wasn't answered with a token.
-    fn refused(&self, answer: &Answer) -> Error {
+    fn refused(&self, answer: &Response) -> Error {
         match errors::failure(answer) {
             // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): trying again is
             // right, since the server may just be ill.
-            Some(Failure::Broken) => {
+            Some(ServerFailure::Broken) => {
                 let hint = self.credentials.hint_of_500();
                 let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.said());
                 answer.context.unreachable(&what, Effect::None)
@@ -198,7 +194,7 @@ impl Login {
 
 impl Credentials {
     /// What to check where the server refuses the credential.
-    fn hint(&self, answer: &Answer) -> &'static str {
+    fn hint(&self, answer: &Response) -> &'static str {
         let missing = answer.status == 404;
         match self {
             // A wrong secret 401, an unknown client id 404, a secret of a wrong form 401 or 422, an address that the

@@ -5,23 +5,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Infisical;
 use super::api::{Family, Generation};
-use super::errors::{self, Asked, Refusal};
+use super::errors::{self, Meaning, RequestContext};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Request, TIME_LIMIT};
-use crate::provider::session::Turn;
+use crate::provider::http::{Request, Response, TIME_LIMIT};
+use crate::provider::session::PermitUse;
 
 impl Infisical {
     /// Sends one request, made by `request` for the generation at hand, and finds out what a refusal means.
     pub(crate) async fn send<'r>(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
-        asked: &Asked<'_>,
+        asked: &RequestContext<'_>,
         request: impl Fn(Generation) -> Request<'r> + Send + Sync,
-    ) -> Result<Answer, Refusal> {
-        match self.send_once(turn, family, asked, request).await {
-            Err(Refusal::Unclear(error)) => Err(Refusal::Other(self.decided_by_project(turn, asked, error).await)),
+    ) -> Result<Response, Meaning> {
+        match self.send_once(permit_use, family, asked, request).await {
+            Err(Meaning::Unclear(error)) => {
+                Err(Meaning::Other(self.decided_by_project(permit_use, asked, error).await))
+            }
             outcome => outcome,
         }
     }
@@ -30,24 +32,24 @@ impl Infisical {
     /// other generations; nothing was carried out then.
     pub(crate) async fn send_once<'r>(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         family: Family,
-        asked: &Asked<'_>,
+        asked: &RequestContext<'_>,
         request: impl Fn(Generation) -> Request<'r> + Send + Sync,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Response, Meaning> {
         let mut probed_again = false;
         loop {
             let generation = match self.found(family) {
                 Some(generation) => generation,
-                None => self.probe(turn, family).await?,
+                None => self.probe(permit_use, family).await?,
             };
-            return match self.ask(turn, asked, request(generation)).await {
-                Err(Refusal::NoRoute) if !probed_again => {
+            return match self.ask(permit_use, asked, request(generation)).await {
+                Err(Meaning::NoRoute) if !probed_again => {
                     probed_again = true;
                     self.forget(family, generation);
                     continue;
                 }
-                Err(Refusal::OnlyTemporary(error)) => Err(Refusal::Other(self.only_temporary(asked.kind, error))),
+                Err(Meaning::OnlyTemporary(error)) => Err(Meaning::Other(self.only_temporary(asked.kind, error))),
                 outcome => outcome,
             };
         }
@@ -56,11 +58,11 @@ impl Infisical {
     /// Sends one request whose path is the same in all generations, and reads its refusal.
     pub(crate) async fn ask<'r>(
         &self,
-        turn: &Turn<'_>,
-        asked: &Asked<'_>,
+        permit_use: &PermitUse<'_>,
+        asked: &RequestContext<'_>,
         request: Request<'r>,
-    ) -> Result<Answer, Refusal> {
-        let answer = self.session.present(&self.server, turn, request).await?;
+    ) -> Result<Response, Meaning> {
+        let answer = self.session.present(&self.server, permit_use, request).await?;
         if answer.is_success() { Ok(answer) } else { Err(errors::read(&answer, asked)) }
     }
 

@@ -8,13 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use super::api::{Family, Generation};
 use super::client::locked;
-use super::errors::{Asked, Operation};
+use super::errors::{Operation, RequestContext};
 use super::role_ids::RoleIds;
 use super::wire::{self, RoleRow};
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::core::member::Member;
-use crate::provider::session::Turn;
+use crate::provider::session::PermitUse;
 use crate::provider::{Error, Listing};
 
 /// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
@@ -71,7 +71,7 @@ struct Row {
     #[serde(alias = "identityId", alias = "groupId")]
     user_id: Option<String>,
     #[serde(alias = "identity", alias = "group")]
-    user: Option<Named>,
+    user: Option<RowSubject>,
     project_id: Option<String>,
     project: Option<Id>,
     roles: Vec<RoleRow>,
@@ -79,7 +79,7 @@ struct Row {
 
 /// Whom a row is about. October 2024 names users by their e-mail only (user-memberships.json, "list").
 #[derive(Deserialize)]
-struct Named {
+struct RowSubject {
     id: String,
     email: Option<String>,
     username: Option<String>,
@@ -98,13 +98,13 @@ impl Infisical {
     /// The members of one kind of a project.
     pub(crate) async fn list_members(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
     ) -> Result<Listing, Error> {
-        let memberships = self.memberships(turn, project, kind).await?;
+        let memberships = self.memberships(permit_use, project, kind).await?;
         let ids = match memberships.lacks_role_ids() {
-            true => self.role_ids(turn, project, kind).await?,
+            true => self.role_ids(permit_use, project, kind).await?,
             false => RoleIds::new(),
         };
         Ok(memberships.fold(project, &ids))
@@ -113,13 +113,13 @@ impl Infisical {
     /// The list of a project's members of one kind.
     pub(crate) async fn memberships(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
     ) -> Result<Memberships, Error> {
-        let asked = Asked { operation: Operation::List, kind, project, subject: "", roles: &[] };
+        let asked = RequestContext { operation: Operation::List, kind, project, subject: "", roles: &[] };
         let request = |generation: Generation| routes::members(kind, generation, project);
-        let list: Memberships = self.send(turn, Family::Members(kind), &asked, request).await?.json()?;
+        let list: Memberships = self.send(permit_use, Family::Members(kind), &asked, request).await?.json()?;
         if kind == SubjectKind::User {
             locked(&self.users).insert(project.to_owned(), list.ids());
         }

@@ -26,18 +26,18 @@ pub use auth::Credentials;
 pub use token::TokenSource;
 
 use super::http::{Client, Endpoint, Server};
-use super::session::{Session, Turn};
+use super::session::{PermitUse, Session};
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Infisical as Spec, Limits};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Project, Target};
-use api::{Family, Generation, Known};
+use api::{Family, FamilyState, Generation};
 use auth::Login;
 use client::locked;
 use ids::project_id;
 use list::MembershipIds;
-use write::users::Users;
+use write::users::UserWrites;
 
 /// The built-in role that gives nothing.
 const NO_ACCESS: &str = "no-access";
@@ -57,7 +57,7 @@ pub struct Infisical {
     /// Whether users may be brought into projects by name, which mails them.
     invite_users: bool,
     /// What was found out about each [`Family`] of routes.
-    known: Mutex<[Known; Family::COUNT]>,
+    known: Mutex<[FamilyState; Family::COUNT]>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
     /// Projects of which the credential may not read the roles.
@@ -119,7 +119,7 @@ impl Backend for Infisical {
 
 impl Provider for Infisical {
     fn capabilities(&self, kind: SubjectKind) -> Capabilities {
-        let Known { generation, wants_permanent } = self.known(Family::Members(kind));
+        let FamilyState { generation, wants_permanent } = self.known(Family::Members(kind));
         let old = generation == Some(Generation::G1);
         let is_user = kind == SubjectKind::User;
         // October 2024 takes a list of temporary roles only, but not for users; anyone who has a newer path refuses it
@@ -140,16 +140,16 @@ impl Provider for Infisical {
         // A path that is known is asked for: that shows the server and the credential, and that the path is still there.
         // Whatever else is known stands until an answer says that its route has gone (`send_once`).
         locked(&self.hidden_roles).clear();
-        let (turn, family) = (Turn::new(permit), Family::Members(SubjectKind::Identity));
+        let (permit_use, family) = (PermitUse::new(permit), Family::Members(SubjectKind::Identity));
         let generation = match self.found(family) {
-            Some(known) if self.has_route(&turn, family, known).await? => known,
-            Some(_) | None => self.probe(&turn, family).await?,
+            Some(known) if self.has_route(&permit_use, family, known).await? => known,
+            Some(_) | None => self.probe(&permit_use, family).await?,
         };
         Ok(Verified { api: generation.name() })
     }
 
     async fn find_project(&self, permit: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
-        self.project_named(&Turn::new(permit), name).await
+        self.project_named(&PermitUse::new(permit), name).await
     }
 
     async fn find_subject(
@@ -159,11 +159,11 @@ impl Provider for Infisical {
         kind: SubjectKind,
         name: &str,
     ) -> Result<Vec<String>, Error> {
-        self.subjects_named(&Turn::new(permit), &project_id(project)?, kind, name).await
+        self.subjects_named(&PermitUse::new(permit), &project_id(project)?, kind, name).await
     }
 
     async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
-        self.list_members(&Turn::new(permit), &project_id(project)?, kind).await
+        self.list_members(&PermitUse::new(permit), &project_id(project)?, kind).await
     }
 
     async fn apply(
@@ -178,8 +178,8 @@ impl Provider for Infisical {
 
     /// Users only: identities and groups of the organization are added by their ids.
     async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
-        let (turn, project) = (Turn::new(permit), project_id(project)?);
-        let users = Users { infisical: self, turn: &turn, project: &project };
+        let (permit_use, project) = (PermitUse::new(permit), project_id(project)?);
+        let users = UserWrites { infisical: self, permit_use: &permit_use, project: &project };
         self.in_time(users.invite(name)).await
     }
 

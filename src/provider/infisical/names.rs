@@ -3,19 +3,19 @@
 use serde::Deserialize;
 
 use super::api::{Family, Generation};
-use super::errors::{Asked, Operation, Refusal};
+use super::errors::{Meaning, Operation, RequestContext};
 use super::ids::normal;
-use super::write::users::Users;
+use super::write::users::UserWrites;
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::Error;
-use crate::provider::http::{Answer, text};
-use crate::provider::session::Turn;
+use crate::provider::http::{Response, text};
+use crate::provider::session::PermitUse;
 
 /// A project, as far as names need it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Named {
+struct ProjectItem {
     id: String,
     slug: String,
     org_id: String,
@@ -42,12 +42,12 @@ const SECRETS: &str = "secret-manager";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Identities {
-    identity_memberships: Vec<Seat>,
+    identity_memberships: Vec<IdentityItem>,
     total_count: usize,
 }
 
 #[derive(Deserialize)]
-struct Seat {
+struct IdentityItem {
     identity: Identity,
 }
 
@@ -65,39 +65,45 @@ struct Group {
 
 impl Infisical {
     /// The project with this slug, among those of the credential's organization.
-    pub(crate) async fn project_named(&self, turn: &Turn<'_>, slug: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn project_named(&self, permit_use: &PermitUse<'_>, slug: &str) -> Result<Vec<String>, Error> {
         // What can't be a slug is refused in many ways, and so isn't asked for; but its small letters may be one.
         let small = slug.to_lowercase();
         if !is_slug(slug) {
             let looks_like_one = small != slug && is_slug(&small);
-            let found = if looks_like_one { Box::pin(self.project_named(turn, &small)).await? } else { Vec::new() };
+            let found =
+                if looks_like_one { Box::pin(self.project_named(permit_use, &small)).await? } else { Vec::new() };
             return if found.is_empty() { Ok(found) } else { Err(in_other_letters("project", "slug", slug, &small)) };
         }
         let asked = asked(Operation::FindProject, SubjectKind::Identity, slug, "");
         let request = |generation: Generation| routes::project_by_slug(generation, slug);
-        match self.send(turn, Family::Projects, &asked, request).await {
+        match self.send(permit_use, Family::Projects, &asked, request).await {
             Ok(answer) => {
-                let project: Named = answer.json()?;
+                let project: ProjectItem = answer.json()?;
                 Ok(if project.slug == slug { vec![normal(&project.id)] } else { Vec::new() })
             }
-            Err(Refusal::NoSuchName) => Ok(Vec::new()),
+            Err(Meaning::NoSuchName) => Ok(Vec::new()),
             Err(refusal) => Err(refusal.into()),
         }
     }
 
     /// The project that something was asked of.
-    async fn project_by_id(&self, turn: &Turn<'_>, asked: &Asked<'_>) -> Result<Answer, Refusal> {
-        let asked = Asked { operation: Operation::LookAtProject, ..*asked };
+    async fn project_by_id(&self, permit_use: &PermitUse<'_>, asked: &RequestContext<'_>) -> Result<Response, Meaning> {
+        let asked = RequestContext { operation: Operation::LookAtProject, ..*asked };
         let request = |generation: Generation| routes::project(generation, asked.project);
-        self.send_once(turn, Family::Projects, &asked, request).await
+        self.send_once(permit_use, Family::Projects, &asked, request).await
     }
 
     /// What a refusal means that the project itself has to decide: one that is gone is refused like one that the caller
     /// isn't in, and one whose members are kept elsewhere like one that the caller lacks rights in. A read more, only for
     /// these. `error`: what it is otherwise.
-    pub(crate) async fn decided_by_project(&self, turn: &Turn<'_>, asked: &Asked<'_>, error: Error) -> Error {
+    pub(crate) async fn decided_by_project(
+        &self,
+        permit_use: &PermitUse<'_>,
+        asked: &RequestContext<'_>,
+        error: Error,
+    ) -> Error {
         let project = asked.project;
-        match (self.project_by_id(turn, asked).await.map_err(Error::from), &error) {
+        match (self.project_by_id(permit_use, asked).await.map_err(Error::from), &error) {
             (Err(gone @ Error::ProjectNotFound { gone: true, .. }), _) => gone,
             (Err(Error::ProjectNotFound { gone: false, .. }), Error::ProjectNotFound { .. }) => {
                 Error::ProjectNotFound {
@@ -126,29 +132,36 @@ impl Infisical {
     /// The subjects of this kind with exactly this name that could be members of the project.
     pub(crate) async fn subjects_named(
         &self,
-        turn: &Turn<'_>,
+        permit_use: &PermitUse<'_>,
         project: &str,
         kind: SubjectKind,
         name: &str,
     ) -> Result<Vec<String>, Error> {
         match kind {
-            SubjectKind::Identity => self.identities_named(turn, project, name).await,
-            SubjectKind::User => match (Users { infisical: self, turn, project }).named_or_similar(name).await? {
-                (found, Some(similar)) if found.is_empty() => {
-                    Err(in_other_letters("user", "e-mail address or name", name, &similar))
+            SubjectKind::Identity => self.identities_named(permit_use, project, name).await,
+            SubjectKind::User => {
+                match (UserWrites { infisical: self, permit_use, project }).named_or_similar(name).await? {
+                    (found, Some(similar)) if found.is_empty() => {
+                        Err(in_other_letters("user", "e-mail address or name", name, &similar))
+                    }
+                    (found, _) => Ok(found),
                 }
-                (found, _) => Ok(found),
-            },
-            SubjectKind::Group => self.groups_named(turn, project, name).await,
+            }
+            SubjectKind::Group => self.groups_named(permit_use, project, name).await,
         }
     }
 
     /// Among the organization's identities: names needn't be unique, so that one who is in the project already says
     /// nothing about the others. There is no look-up for fewer rights: `…/memberships/available-identities` is for
     /// people only (Infisical's `backend/src/server/routes/v1/identity-project-membership-router.ts`).
-    async fn identities_named(&self, turn: &Turn<'_>, project: &str, name: &str) -> Result<Vec<String>, Error> {
+    async fn identities_named(
+        &self,
+        permit_use: &PermitUse<'_>,
+        project: &str,
+        name: &str,
+    ) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Identity, project, name);
-        let organization = self.project_by_id(turn, &asked).await?.json::<ById<Named>>()?.project.org_id;
+        let organization = self.project_by_id(permit_use, &asked).await?.json::<ById<ProjectItem>>()?.project.org_id;
         let mut found: Vec<String> = Vec::new();
         let mut similar: Option<String> = None;
         let mut seen = 0;
@@ -160,9 +173,9 @@ impl Infisical {
                 // Without limit all of them come at once; a server that pages all the same is followed.
                 if seen == 0 { request } else { request.query("limit", "100").query("offset", seen.to_string()) }
             };
-            let page: Identities = self.ask(turn, &asked, request).await?.json()?;
+            let page: Identities = self.ask(permit_use, &asked, request).await?.json()?;
             let rows = page.identity_memberships.len();
-            for Seat { identity } in page.identity_memberships {
+            for IdentityItem { identity } in page.identity_memberships {
                 let id = normal(&identity.id);
                 if identity.name == name && !found.contains(&id) {
                     found.push(id);
@@ -182,9 +195,9 @@ impl Infisical {
 
     /// Among the organization's groups, whose slugs are unique; anyone who may not read them finds those that are in the
     /// project.
-    async fn groups_named(&self, turn: &Turn<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
+    async fn groups_named(&self, permit_use: &PermitUse<'_>, project: &str, slug: &str) -> Result<Vec<String>, Error> {
         let asked = asked(Operation::FindSubject, SubjectKind::Group, project, slug);
-        match self.ask(turn, &asked, routes::groups()).await {
+        match self.ask(permit_use, &asked, routes::groups()).await {
             Ok(answer) => {
                 let groups: Vec<Group> = answer.array()?;
                 let found: Vec<_> = groups.iter().filter(|g| g.slug == slug).map(|g| normal(&g.id)).collect();
@@ -193,8 +206,8 @@ impl Infisical {
                     None => Ok(found),
                 }
             }
-            Err(Refusal::Other(forbidden @ Error::Forbidden { .. })) => {
-                let found = match self.memberships(turn, project, SubjectKind::Group).await {
+            Err(Meaning::Other(forbidden @ Error::Forbidden { .. })) => {
+                let found = match self.memberships(permit_use, project, SubjectKind::Group).await {
                     Ok(list) => list.named(SubjectKind::Group, slug),
                     Err(Error::Forbidden { .. }) => Vec::new(),
                     Err(error) => return Err(error),
@@ -224,8 +237,8 @@ pub(crate) fn in_other_letters(noun: &str, field: &str, wanted: &str, known: &st
     }
 }
 
-fn asked<'a>(operation: Operation, kind: SubjectKind, project: &'a str, subject: &'a str) -> Asked<'a> {
-    Asked { operation, kind, project, subject, roles: &[] }
+fn asked<'a>(operation: Operation, kind: SubjectKind, project: &'a str, subject: &'a str) -> RequestContext<'a> {
+    RequestContext { operation, kind, project, subject, roles: &[] }
 }
 
 /// What some server takes for a slug: small letters, digits and hyphens, at most 64 of them.

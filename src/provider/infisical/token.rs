@@ -104,7 +104,7 @@ fn audiences(token: &SecretString) -> Vec<String> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+struct TokenClaims {
     identity_id: String,
 }
 
@@ -112,7 +112,7 @@ struct Identity {
 /// `TIdentityAccessTokenJwtPayload`: every way to sign in signs it, and so are static tokens).
 /// `None`: it isn't such a token.
 pub(crate) fn identity(token: &SecretString) -> Option<String> {
-    claims(token).map(|Identity { identity_id }| identity_id.to_ascii_lowercase())
+    claims(token).map(|TokenClaims { identity_id }| identity_id.to_ascii_lowercase())
 }
 
 /// The claims of a JWT, as they stand there: whether it is genuine is for the server to say.
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_by_its_audience_and_read_anew_each_time() {
+    fn a_token_is_found_by_its_audience_and_read_again_each_time() {
         let folder = std::env::temp_dir().join(format!("tokens-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let (one, other, both) =

@@ -263,14 +263,14 @@ mod tests {
 
     #[test]
     fn the_literal_custom_is_never_sent() {
-        let foreign =
+        let unmanaged =
             row(json!({"role": "custom", "customRoleId": null, "customRoleSlug": null, "isTemporary": false})).unwrap();
-        assert_eq!(foreign.role, "custom");
+        assert_eq!(unmanaged.role, "custom");
         assert_eq!(
-            sent(&[Entry::permanent("viewer"), foreign.clone()]),
+            sent(&[Entry::permanent("viewer"), unmanaged.clone()]),
             json!([{"role": "viewer", "isTemporary": false}])
         );
-        assert_eq!(sent(&[foreign]), json!([{"role": "no-access", "isTemporary": false}]));
+        assert_eq!(sent(&[unmanaged]), json!([{"role": "no-access", "isTemporary": false}]));
         let declared = items(&[Entry::permanent("viewer"), Entry::permanent("custom")]).unwrap_err();
         assert!(matches!(&declared, Error::Rejected { message } if message.contains("slug")), "{declared}");
     }

@@ -26,15 +26,15 @@ use tokio::time::Instant;
 
 use crate::api::provider::Limits;
 pub use crate::core::member::Urgency;
-use crate::lease::{Leadership, UnderWay};
+use crate::lease::{Leadership, WriteInProgress};
 use crate::telemetry::liveness::waiting;
-use queue::{Next, Queue, QuotaId, WaiterId};
-use rate_limit::RateLimit;
+use queue::{QueueDecision, QuotaId, RequestQueue, WaiterId};
+use rate_limit::RateLimitPause;
 pub use usage::ATTEMPT_EVERY;
 
 /// Whether a request changes anything at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RequestKind {
     /// It changes nothing.
     Read,
     /// It changes something.
@@ -44,19 +44,19 @@ pub enum Kind {
 /// The requests of one endpoint. Clones share it.
 #[derive(Clone, Debug)]
 pub struct EndpointQuota {
-    shared: Arc<Shared>,
+    shared: Arc<QuotaState>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct QuotaState {
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    queue: Queue,
+    queue: RequestQueue,
     /// The quotas by key. One that nobody holds any more stays while what was sent in the last minute counts.
-    quotas: HashMap<String, (QuotaId, Weak<Owned>)>,
+    quotas: HashMap<String, (QuotaId, Weak<QuotaHandle>)>,
     waiters: HashMap<WaiterId, Waiter>,
     timer: Option<(Instant, AbortHandle)>,
     runtime: Option<Handle>,
@@ -64,7 +64,7 @@ struct State {
 
 struct Waiter {
     quota: QuotaId,
-    kind: Kind,
+    kind: RequestKind,
     urgency: Urgency,
     granted: Box<dyn FnOnce(Permit) + Send>,
 }
@@ -79,44 +79,44 @@ impl fmt::Debug for Waiter {
 /// The requests of one provider object. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Quota {
-    owned: Arc<Owned>,
+    owned: Arc<QuotaHandle>,
 }
 
 #[derive(Debug)]
-struct Owned {
-    shared: Arc<Shared>,
+struct QuotaHandle {
+    shared: Arc<QuotaState>,
     quota: QuotaId,
 }
 
 /// A place in the queue. Dropping it gives the place up.
 #[derive(Debug)]
-pub struct Ticket {
-    shared: Arc<Shared>,
+pub struct QueuedRequest {
+    shared: Arc<QuotaState>,
     id: WaiterId,
 }
 
 /// The right to send one request, for as long as it lives: dropping it frees its slot.
 #[derive(Debug)]
 pub struct Permit {
-    shared: Arc<Shared>,
+    shared: Arc<QuotaState>,
     quota: QuotaId,
-    kind: Kind,
+    kind: RequestKind,
     urgency: Urgency,
     /// Set once a request that writes was sent with it.
-    under_way: OnceLock<UnderWay>,
+    under_way: OnceLock<WriteInProgress>,
 }
 
 impl EndpointQuota {
     /// Of one endpoint. With `one_writer` no two writes are in flight at once, whatever their quotas.
     pub fn new(one_writer: bool) -> Self {
         let state = State {
-            queue: Queue::new(one_writer),
+            queue: RequestQueue::new(one_writer),
             quotas: HashMap::new(),
             waiters: HashMap::new(),
             timer: None,
             runtime: None,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+        Self { shared: Arc::new(QuotaState { state: Mutex::new(state) }) }
     }
 
     /// The quota of a provider object, created where there is none, with these limits from now on.
@@ -158,8 +158,8 @@ impl EndpointQuota {
         quotas.is_empty()
     }
 
-    fn own(&self, state: &mut State, key: String, quota: QuotaId) -> Arc<Owned> {
-        let owned = Arc::new(Owned { shared: self.shared.clone(), quota });
+    fn own(&self, state: &mut State, key: String, quota: QuotaId) -> Arc<QuotaHandle> {
+        let owned = Arc::new(QuotaHandle { shared: self.shared.clone(), quota });
         state.quotas.insert(key, (quota, Arc::downgrade(&owned)));
         owned
     }
@@ -169,12 +169,12 @@ impl Quota {
     /// Calls `granted` with a permit when it is this request's turn, maybe at once. Dropping the ticket gives the place up.
     pub fn request(
         &self,
-        kind: Kind,
+        kind: RequestKind,
         urgency: Urgency,
         namespace: &str,
         granted: impl FnOnce(Permit) + Send + 'static,
-    ) -> Ticket {
-        let Owned { shared, quota } = &*self.owned;
+    ) -> QueuedRequest {
+        let QuotaHandle { shared, quota } = &*self.owned;
         let id = {
             let mut state = shared.lock();
             // The caller's runtime runs the timer: a permit may be dropped outside of one.
@@ -183,13 +183,13 @@ impl Quota {
             state.waiters.insert(id, Waiter { quota: *quota, kind, urgency, granted: Box::new(granted) });
             id
         };
-        let ticket = Ticket { shared: shared.clone(), id };
+        let ticket = QueuedRequest { shared: shared.clone(), id };
         shared.serve();
         ticket
     }
 
     /// As [`Quota::request`], as a future.
-    pub async fn permit(&self, kind: Kind, urgency: Urgency, namespace: &str) -> Permit {
+    pub async fn permit(&self, kind: RequestKind, urgency: Urgency, namespace: &str) -> Permit {
         loop {
             let (granted, receive) = oneshot::channel();
             // A permit that comes too late is given back by being dropped.
@@ -209,7 +209,7 @@ impl Quota {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for QueuedRequest {
     fn drop(&mut self) {
         let waiter = {
             let mut state = self.shared.lock();
@@ -228,7 +228,7 @@ impl Permit {
     }
 
     /// Whether it is for a read or a write.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> RequestKind {
         self.kind
     }
 
@@ -271,9 +271,9 @@ impl Permit {
 
     /// The server said that `remaining` of `limit` requests of a kind are left to this client, and all of them again after
     /// `reset`. A request that would only be refused waits, and the last tenth is kept for revocations.
-    pub fn rate_limit(&self, kind: Kind, limit: u32, remaining: u32, reset: Duration) {
+    pub fn rate_limit(&self, kind: RequestKind, limit: u32, remaining: u32, reset: Duration) {
         let now = Instant::now();
-        let reported = RateLimit { limit, remaining, until: now + reset };
+        let reported = RateLimitPause { limit, remaining, until: now + reset };
         self.shared.lock().queue.rate_limit(self.quota, kind, reported, now);
     }
 }
@@ -285,7 +285,7 @@ impl Drop for Permit {
     }
 }
 
-impl Shared {
+impl QuotaState {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here is left half done by a panic: every change is one call of the queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -297,7 +297,7 @@ impl Shared {
         let mut state = self.lock();
         loop {
             match state.queue.next(Instant::now()) {
-                Next::Grant(id) => {
+                QueueDecision::Grant(id) => {
                     let Some(Waiter { quota, kind, urgency, granted: call }) = state.waiters.remove(&id) else {
                         continue;
                     };
@@ -306,8 +306,8 @@ impl Shared {
                         Permit { shared: self.clone(), quota, kind, urgency, under_way: OnceLock::new() },
                     ));
                 }
-                Next::At(instant) => break self.wake_at(&mut state, instant),
-                Next::Idle => break,
+                QueueDecision::At(instant) => break self.wake_at(&mut state, instant),
+                QueueDecision::Idle => break,
             }
         }
         // Outside of the lock: a permit that is dropped takes it again.

@@ -10,14 +10,14 @@ fn limited(writes_per_minute: u32) -> Limits {
 }
 
 async fn write(quota: &Quota, urgency: Urgency) -> Permit {
-    quota.permit(Kind::Write, urgency, "a").await
+    quota.permit(RequestKind::Write, urgency, "a").await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_permit_frees_its_slot_when_it_is_dropped() {
     let quota = EndpointQuota::new(true).quota("p".to_owned(), Limits::default());
     let first = write(&quota, Urgency::Grant).await;
-    assert_eq!((first.urgency(), first.kind()), (Urgency::Grant, Kind::Write));
+    assert_eq!((first.urgency(), first.kind()), (Urgency::Grant, RequestKind::Write));
     let second = tokio::spawn({
         let quota = quota.clone();
         async move { write(&quota, Urgency::Revoke).await.urgency() }
@@ -130,7 +130,7 @@ async fn a_request_is_called_when_it_is_its_turn_and_a_dropped_ticket_never_is()
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let request = |urgency: Urgency| {
         let sender = sender.clone();
-        quota.request(Kind::Write, urgency, "a", move |permit| drop(sender.send(permit)))
+        quota.request(RequestKind::Write, urgency, "a", move |permit| drop(sender.send(permit)))
     };
     let (grant, revocation, given_up) = (request(Urgency::Grant), request(Urgency::Revoke), request(Urgency::Revoke));
     drop(given_up);
@@ -163,9 +163,10 @@ async fn many_at_once_never_exceed_the_limit_and_all_are_served() {
             let urgency = [Urgency::Revoke, Urgency::Grant, Urgency::Drift, Urgency::Resync][n % 4];
             let namespace = ["a", "b", "c"][n % 3];
             if n % 7 == 0 {
-                _ = timeout(Duration::from_micros(50), quota.permit(Kind::Write, urgency, namespace)).await;
+                _ = timeout(Duration::from_micros(50), quota.permit(RequestKind::Write, urgency, namespace)).await;
             }
-            let _permit = quota.permit(if n % 2 == 0 { Kind::Read } else { Kind::Write }, urgency, namespace).await;
+            let _permit =
+                quota.permit(if n % 2 == 0 { RequestKind::Read } else { RequestKind::Write }, urgency, namespace).await;
             assert!(in_flight.fetch_add(1, Ordering::SeqCst) < 5);
             yield_now().await;
             in_flight.fetch_sub(1, Ordering::SeqCst);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rate_limit::RateLimit;
+use super::rate_limit::RateLimitPause;
 use super::window::Window;
-use super::{Kind, Urgency};
+use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
 
 /// Requests in flight where `limits.maxInFlight` isn't set.
@@ -35,7 +35,7 @@ pub struct Usage {
     writes: Window,
     paused_until: Option<Instant>,
     /// What the server reported last of its own limits, for reads and for writes.
-    reported: [Option<RateLimit>; 2],
+    reported: [Option<RateLimitPause>; 2],
     /// When an end that was due was last attempted during a pause.
     attempted: Option<Instant>,
 }
@@ -66,7 +66,7 @@ impl Usage {
     }
 
     /// Whether a request of this kind and urgency may begin at `now`.
-    pub fn capacity(&self, kind: Kind, urgency: Urgency, now: Instant) -> Capacity {
+    pub fn capacity(&self, kind: RequestKind, urgency: Urgency, now: Instant) -> Capacity {
         let slots = self.limits.max_in_flight.unwrap_or(MAX_IN_FLIGHT);
         if self.in_flight >= share(slots, urgency) {
             return Capacity::Full;
@@ -83,14 +83,14 @@ impl Usage {
     }
 
     /// Until when the server asked to wait; `None`: it didn't.
-    fn paused(&self, kind: Kind, urgency: Urgency, now: Instant) -> Option<Instant> {
+    fn paused(&self, kind: RequestKind, urgency: Urgency, now: Instant) -> Option<Instant> {
         let asked = self.paused_until.filter(|until| *until > now);
         let spent = self.reported[kind as usize].and_then(|reported| reported.next_at(urgency.revokes(), now));
         asked.max(spent)
     }
 
     /// A request begins.
-    pub fn begin(&mut self, kind: Kind, urgency: Urgency, now: Instant) {
+    pub fn begin(&mut self, kind: RequestKind, urgency: Urgency, now: Instant) {
         if self.paused(kind, urgency, now).is_some() {
             self.attempted = Some(now);
         }
@@ -104,24 +104,24 @@ impl Usage {
     }
 
     /// One more request begins in the place of one that is in flight.
-    pub fn charge(&mut self, kind: Kind, now: Instant) {
+    pub fn charge(&mut self, kind: RequestKind, now: Instant) {
         if let Some(reported) = &mut self.reported[kind as usize] {
             reported.remaining = reported.remaining.saturating_sub(1);
         }
         // Without a limit nothing is remembered: at thousands a second that would be megabytes for nothing.
         if self.limit(kind).is_some() {
             match kind {
-                Kind::Read => self.reads.charge(now),
-                Kind::Write => self.writes.charge(now),
+                RequestKind::Read => self.reads.charge(now),
+                RequestKind::Write => self.writes.charge(now),
             }
         }
     }
 
     /// A request that was to begin was never sent.
-    pub fn refund(&mut self, kind: Kind) {
+    pub fn refund(&mut self, kind: RequestKind) {
         match kind {
-            Kind::Read => self.reads.refund(),
-            Kind::Write => self.writes.refund(),
+            RequestKind::Read => self.reads.refund(),
+            RequestKind::Write => self.writes.refund(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Usage {
     }
 
     /// The server reported what its own limits leave for requests of this kind.
-    pub fn rate_limit(&mut self, kind: Kind, newer: RateLimit, now: Instant) {
+    pub fn rate_limit(&mut self, kind: RequestKind, newer: RateLimitPause, now: Instant) {
         let known = &mut self.reported[kind as usize];
         *known = Some(known.map_or(newer, |known| known.merged(newer, now)));
     }
@@ -150,17 +150,17 @@ impl Usage {
             && self.reported.iter().flatten().all(|reported| reported.until <= now)
     }
 
-    fn limit(&self, kind: Kind) -> Option<u32> {
+    fn limit(&self, kind: RequestKind) -> Option<u32> {
         match kind {
-            Kind::Read => self.limits.reads_per_minute,
-            Kind::Write => self.limits.writes_per_minute,
+            RequestKind::Read => self.limits.reads_per_minute,
+            RequestKind::Write => self.limits.writes_per_minute,
         }
     }
 
-    fn window(&self, kind: Kind) -> &Window {
+    fn window(&self, kind: RequestKind) -> &Window {
         match kind {
-            Kind::Read => &self.reads,
-            Kind::Write => &self.writes,
+            RequestKind::Read => &self.reads,
+            RequestKind::Write => &self.writes,
         }
     }
 }
@@ -228,9 +228,9 @@ mod tests {
                 usage.pause(after(*seconds));
             }
             if charged {
-                usage.charge(Kind::Write, now);
+                usage.charge(RequestKind::Write, now);
             }
-            let found = usage.capacity(Kind::Write, Urgency::Revoke, now);
+            let found = usage.capacity(RequestKind::Write, Urgency::Revoke, now);
             assert_eq!(found, expected, "pauses {pauses:?}, charged {charged}");
         }
     }
@@ -241,27 +241,35 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut usage = Usage::new(Limits::default());
         usage.pause(after(3600));
-        assert_eq!(usage.capacity(Kind::Read, Urgency::Revoke, now), Capacity::At(after(3600)), "nothing else is");
         assert_eq!(
-            usage.capacity(Kind::Read, DUE, now),
+            usage.capacity(RequestKind::Read, Urgency::Revoke, now),
+            Capacity::At(after(3600)),
+            "nothing else is"
+        );
+        assert_eq!(
+            usage.capacity(RequestKind::Read, DUE, now),
             Capacity::Now,
             "at once, though the server asked to wait an hour"
         );
-        usage.begin(Kind::Read, DUE, now);
-        assert_eq!(usage.capacity(Kind::Write, DUE, after(1)), Capacity::Full, "one at a time");
+        usage.begin(RequestKind::Read, DUE, now);
+        assert_eq!(usage.capacity(RequestKind::Write, DUE, after(1)), Capacity::Full, "one at a time");
         usage.end();
         assert_eq!(
-            usage.capacity(Kind::Write, DUE, after(1)),
+            usage.capacity(RequestKind::Write, DUE, after(1)),
             Capacity::At(after(10)),
             "it was refused: ten seconds later"
         );
-        assert_eq!(usage.capacity(Kind::Write, DUE, after(10)), Capacity::Now);
-        usage.begin(Kind::Write, DUE, after(10));
+        assert_eq!(usage.capacity(RequestKind::Write, DUE, after(10)), Capacity::Now);
+        usage.begin(RequestKind::Write, DUE, after(10));
         usage.answered();
         usage.end();
-        assert_eq!(usage.capacity(Kind::Write, DUE, after(11)), Capacity::Now, "it was answered: the next goes on");
         assert_eq!(
-            usage.capacity(Kind::Write, Urgency::Grant, after(11)),
+            usage.capacity(RequestKind::Write, DUE, after(11)),
+            Capacity::Now,
+            "it was answered: the next goes on"
+        );
+        assert_eq!(
+            usage.capacity(RequestKind::Write, Urgency::Grant, after(11)),
             Capacity::At(after(3600)),
             "others still wait"
         );
@@ -272,21 +280,21 @@ mod tests {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut usage = Usage::new(Limits::default());
-        usage.rate_limit(Kind::Write, RateLimit { limit: 60, remaining: 0, until: after(600) }, now);
-        assert_eq!(usage.capacity(Kind::Write, Urgency::Revoke, now), Capacity::At(after(600)));
-        assert_eq!(usage.capacity(Kind::Write, DUE, now), Capacity::Now);
-        usage.begin(Kind::Write, DUE, now);
+        usage.rate_limit(RequestKind::Write, RateLimitPause { limit: 60, remaining: 0, until: after(600) }, now);
+        assert_eq!(usage.capacity(RequestKind::Write, Urgency::Revoke, now), Capacity::At(after(600)));
+        assert_eq!(usage.capacity(RequestKind::Write, DUE, now), Capacity::Now);
+        usage.begin(RequestKind::Write, DUE, now);
         usage.end();
-        assert_eq!(usage.capacity(Kind::Write, DUE, now), Capacity::At(after(10)));
+        assert_eq!(usage.capacity(RequestKind::Write, DUE, now), Capacity::At(after(10)));
     }
 
     #[test]
     fn the_limit_per_minute_that_was_set_holds_for_ends_too() {
         let now = Instant::now();
         let mut usage = Usage::new(Limits { writes_per_minute: Some(1), ..Limits::default() });
-        usage.begin(Kind::Write, DUE, now);
+        usage.begin(RequestKind::Write, DUE, now);
         usage.end();
-        assert_eq!(usage.capacity(Kind::Write, DUE, now), Capacity::At(now + Duration::from_secs(60)));
+        assert_eq!(usage.capacity(RequestKind::Write, DUE, now), Capacity::At(now + Duration::from_secs(60)));
     }
 
     #[test]
@@ -294,7 +302,7 @@ mod tests {
         let now = Instant::now();
         let mut usage = Usage::new(Limits { reads_per_minute: Some(5), ..Limits::default() });
         assert!(usage.is_unused(now));
-        usage.begin(Kind::Read, Urgency::Grant, now);
+        usage.begin(RequestKind::Read, Urgency::Grant, now);
         assert!(!usage.is_unused(now + Duration::from_secs(120)), "in flight");
         usage.end();
         assert!(!usage.is_unused(now + Duration::from_secs(59)), "in the window");

@@ -2,12 +2,12 @@
 
 use super::api::Api;
 use super::client::Calls;
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
 use super::wire;
 use crate::core::member::Target;
 use crate::provider::Error;
-use crate::provider::http::{Answer, Request};
+use crate::provider::http::{Request, Response};
 
 const USER: &str = "/management/v1/users/{user}";
 
@@ -17,10 +17,10 @@ const USER_V2: &str = "/v2/users/{user}";
 /// Looks at the user: it may be gone (trap 1) or have no login name (trap 5). Where the credential may not read users,
 /// nothing speaks against it. A project or a grant that is gone is told by its list, which is empty then.
 pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
-    let asked = Asked::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
+    let asked = RequestContext::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
     if api == Api::ManagementV1 {
         let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
-        if Refusal::read(&answer).meaning() != Meaning::UserElsewhere {
+        if ServerRefusal::read(&answer).meaning() != Meaning::UserElsewhere {
             return judge(&answer, target, &asked);
         }
         // It is there: v2 shows it to those who may read users of its organization, and proves nothing to others.
@@ -31,9 +31,9 @@ pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Res
     judge(&answer, target, &asked)
 }
 
-fn judge(answer: &Answer, target: &Target, asked: &Asked<'_>) -> Result<(), Error> {
+fn judge(answer: &Response, target: &Target, asked: &RequestContext<'_>) -> Result<(), Error> {
     if !answer.is_success() {
-        let refusal = Refusal::read(answer);
+        let refusal = ServerRefusal::read(answer);
         return match refusal.meaning() {
             Meaning::NoUser => Err(asked.no_user()),
             Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),

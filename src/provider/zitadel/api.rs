@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::json;
 
 use super::client::Calls;
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
 use super::{v2, wire};
 use crate::provider::Error;
-use crate::provider::http::{Answer, Method, Request};
+use crate::provider::http::{Method, Request, Response};
 
 /// The roles that a project member can have; a read that changes nothing.
 const ROLES: &str = "/management/v1/projects/members/roles/_search";
@@ -38,21 +38,21 @@ impl Api {
 
 /// The API that was found to be served; none before it was looked for, and after an answer said that it is gone.
 #[derive(Debug, Default)]
-pub(crate) struct Found(Mutex<Option<Api>>);
+pub(crate) struct DetectedApi(Mutex<Option<Api>>);
 
-impl Found {
+impl DetectedApi {
     /// The API, which is looked for where it isn't known.
     pub(crate) async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match known {
             Some(api) => Ok(api),
-            None => self.look(calls).await,
+            None => self.detect(calls).await,
         }
     }
 
     /// Looks for it again.
-    pub(crate) async fn look(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let found = look(calls).await;
+    pub(crate) async fn detect(&self, calls: &Calls<'_>) -> Result<Api, Error> {
+        let found = detect(calls).await;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
         found
     }
@@ -63,27 +63,27 @@ impl Found {
     }
 }
 
-async fn look(calls: &Calls<'_>) -> Result<Api, Error> {
+async fn detect(calls: &Calls<'_>) -> Result<Api, Error> {
     let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
     let not_v1 = match refused(calls, &answer) {
         None => {
             answer.json::<wire::Roles>()?;
             return Ok(Api::ManagementV1);
         }
-        Some(Refused::ByRights) => return Ok(Api::ManagementV1),
-        Some(Refused::NotServed(error)) => error,
-        Some(Refused::Otherwise(error)) => return Err(error),
+        Some(ProbeRefusal::ByRights) => return Ok(Api::ManagementV1),
+        Some(ProbeRefusal::NotServed(error)) => error,
+        Some(ProbeRefusal::Otherwise(error)) => return Err(error),
     };
     let answer = v2::probe(calls).await?;
     match refused(calls, &answer) {
         None => v2::check(&answer).map(|()| Api::InternalPermissionV2),
-        Some(Refused::ByRights) => Ok(Api::InternalPermissionV2),
-        Some(Refused::NotServed(_)) => Err(not_v1),
-        Some(Refused::Otherwise(error)) => Err(error),
+        Some(ProbeRefusal::ByRights) => Ok(Api::InternalPermissionV2),
+        Some(ProbeRefusal::NotServed(_)) => Err(not_v1),
+        Some(ProbeRefusal::Otherwise(error)) => Err(error),
     }
 }
 
-enum Refused {
+enum ProbeRefusal {
     ByRights,
     NotServed(Error),
     Otherwise(Error),
@@ -91,15 +91,15 @@ enum Refused {
 
 /// A token that the server takes is all that can be verified without naming a project: an owner of one project may have no
 /// right in its own organization, and is told so by 403 or AUTHZ-cdgFk (permissions.json).
-fn refused(calls: &Calls<'_>, answer: &Answer) -> Option<Refused> {
+fn refused(calls: &Calls<'_>, answer: &Response) -> Option<ProbeRefusal> {
     if answer.is_success() {
         return None;
     }
-    let refusal = Refusal::read(answer);
-    let error = messages::error(&Asked::of_instance(calls.endpoint()), answer, &refusal);
+    let refusal = ServerRefusal::read(answer);
+    let error = messages::error(&RequestContext::of_instance(calls.endpoint()), answer, &refusal);
     Some(match refusal.meaning() {
-        Meaning::NoMembership | Meaning::NoPermission { by_server: true } => Refused::ByRights,
-        Meaning::NotHere => Refused::NotServed(error),
-        _ => Refused::Otherwise(error),
+        Meaning::NoMembership | Meaning::NoPermission { by_server: true } => ProbeRefusal::ByRights,
+        Meaning::NotHere => ProbeRefusal::NotServed(error),
+        _ => ProbeRefusal::Otherwise(error),
     })
 }

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
 use super::key_file::KeyFile;
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Endpoint, Method, Request, Server, url_hint};
-use crate::provider::session::{Fresh, SignIn, Turn, Verdict, trimmed};
+use crate::provider::http::{Endpoint, Method, Request, Response, Server, url_hint};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
 
 /// Names the instance where the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
 const INSTANCE_HOST: &str = "x-zitadel-instance-host";
@@ -34,14 +34,13 @@ pub enum Credentials {
     ClientCredentials {
         /// The client id, which is the machine user's name.
         client_id: String,
-        /// The client secret.
         client_secret: SecretString,
     },
 }
 
 /// Who signs in, and at which instance of the server.
 #[derive(Debug)]
-pub struct Caller {
+pub struct Login {
     credentials: Credentials,
     instance_host: Option<String>,
 }
@@ -53,18 +52,18 @@ struct Discovery {
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     expires_in: u64,
 }
 
 /// A refusal of the token endpoint.
 #[derive(Deserialize)]
-struct Refused {
+struct TokenError {
     error: String,
 }
 
-impl Caller {
+impl Login {
     /// At the instance that the URL's host names, or else `instance_host`.
     pub fn new(credentials: Credentials, instance_host: Option<String>) -> Self {
         let credentials = match credentials {
@@ -92,8 +91,8 @@ impl Caller {
     ///
     /// It is only believed where its host is the one that was called or `instanceHost`: anyone who answers in the place of
     /// the server must not have an assertion made that another server would take.
-    async fn issuer(&self, server: &Server, turn: &Turn<'_>) -> Result<String, Error> {
-        let answer = server.call(turn.next(), self.to_instance(Request::get(DISCOVERY))).await?;
+    async fn issuer(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<String, Error> {
+        let answer = server.call(permit_use.next(), self.to_instance(Request::get(DISCOVERY))).await?;
         if !answer.is_success() {
             return Err(self.not_granted(&answer, "check the URL"));
         }
@@ -114,26 +113,31 @@ impl Caller {
     }
 
     /// Asks the token endpoint.
-    async fn grant(&self, server: &Server, turn: &Turn<'_>, request: Request<'_>) -> Result<Fresh, Error> {
-        let answer = server.call(turn.next(), self.to_instance(request.reads())).await?;
+    async fn grant(
+        &self,
+        server: &Server,
+        permit_use: &PermitUse<'_>,
+        request: Request<'_>,
+    ) -> Result<IssuedToken, Error> {
+        let answer = server.call(permit_use.next(), self.to_instance(request.reads())).await?;
         if !answer.is_success() {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
-        let granted: Granted = answer.json()?;
+        let granted: TokenResponse = answer.json()?;
         if granted.access_token.is_empty() {
             return Err(answer.nonsense("an empty token"));
         }
-        Ok(Fresh { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
     }
 
     /// The error of a sign-in that wasn't answered with what was asked for.
-    fn not_granted(&self, answer: &Answer, check: &str) -> Error {
-        let asked = Asked::of_instance(&answer.context.endpoint);
-        let refusal = Refusal::read(answer);
-        match (answer.status, serde_json::from_slice::<Refused>(&answer.body)) {
+    fn not_granted(&self, answer: &Response, check: &str) -> Error {
+        let asked = RequestContext::of_instance(&answer.context.endpoint);
+        let refusal = ServerRefusal::read(answer);
+        match (answer.status, serde_json::from_slice::<TokenError>(&answer.body)) {
             (429 | 408 | 500.., _) => messages::error(&asked, answer, &refusal),
-            (_, Ok(Refused { error })) => Error::Unauthorized {
+            (_, Ok(TokenError { error })) => Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the sign-in ({} {}: {}): {check}",
                     answer.context.endpoint,
@@ -183,7 +187,7 @@ impl Credentials {
     }
 }
 
-impl SignIn for Caller {
+impl SignIn for Login {
     fn gives_another(&self) -> bool {
         match self.credentials {
             Credentials::PersonalAccessToken(_) => false,
@@ -191,11 +195,11 @@ impl SignIn for Caller {
         }
     }
 
-    async fn sign_in(&self, server: &Server, turn: &Turn<'_>) -> Result<Fresh, Error> {
+    async fn sign_in(&self, server: &Server, permit_use: &PermitUse<'_>) -> Result<IssuedToken, Error> {
         match &self.credentials {
-            Credentials::PersonalAccessToken(token) => Ok(Fresh { token: token.clone(), life: None }),
+            Credentials::PersonalAccessToken(token) => Ok(IssuedToken { token: token.clone(), life: None }),
             Credentials::PrivateKeyJwt(file) => {
-                let issuer = self.issuer(server, turn).await?;
+                let issuer = self.issuer(server, permit_use).await?;
                 // The server's clock decides, and its answer has just told it.
                 let now = server.now();
                 let theirs = now.saturating_add(server.clock_skew().unwrap_or_default()).unwrap_or(now);
@@ -203,12 +207,12 @@ impl SignIn for Caller {
                     message: format!("no sign-in to ZITADEL at {}: {error}", server.endpoint()),
                 })?;
                 let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose_secret()), ("scope", SCOPE)];
-                self.grant(server, turn, Request::new(Method::Post, TOKEN).form(&form).hide(&assertion)).await
+                self.grant(server, permit_use, Request::new(Method::Post, TOKEN).form(&form).hide(&assertion)).await
             }
             Credentials::ClientCredentials { client_id, client_secret } => {
                 let form = [("grant_type", "client_credentials"), ("scope", SCOPE)];
                 let request = Request::new(Method::Post, TOKEN).form(&form).basic(client_id, client_secret);
-                self.grant(server, turn, request).await
+                self.grant(server, permit_use, request).await
             }
         }
     }
@@ -221,25 +225,27 @@ impl SignIn for Caller {
         }
     }
 
-    fn verdict(&self, answer: &Answer) -> Verdict {
+    fn verdict(&self, answer: &Response) -> TokenVerdict {
         if answer.is_success() {
-            return Verdict::Taken;
+            return TokenVerdict::Taken;
         }
-        let refusal = Refusal::read(answer);
+        let refusal = ServerRefusal::read(answer);
         match refusal.meaning() {
-            Meaning::BadToken if self.gives_another() => Verdict::Refused(Error::Unauthorized {
+            Meaning::BadToken if self.gives_another() => TokenVerdict::Refused(Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the access token of a sign-in that it has just taken: check that the machine user \
                      is active and belongs to this instance",
                     answer.context.endpoint
                 ),
             }),
-            Meaning::BadToken => {
-                Verdict::Refused(messages::error(&Asked::of_instance(&answer.context.endpoint), answer, &refusal))
-            }
+            Meaning::BadToken => TokenVerdict::Refused(messages::error(
+                &RequestContext::of_instance(&answer.context.endpoint),
+                answer,
+                &refusal,
+            )),
             // Nobody with an id of ZITADEL's: a proxy, perhaps, before any token was looked at.
-            _ if refusal.id.is_empty() => Verdict::Unsaid,
-            _ => Verdict::Taken,
+            _ if refusal.id.is_empty() => TokenVerdict::Unsaid,
+            _ => TokenVerdict::Taken,
         }
     }
 

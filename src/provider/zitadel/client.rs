@@ -3,23 +3,23 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Zitadel;
-use super::auth::{Caller, Credentials};
-use super::errors::{Meaning, Refusal};
+use super::auth::{Credentials, Login};
+use super::errors::{Meaning, ServerRefusal};
 use crate::core::clocks::ProviderClock;
-use crate::provider::http::{Answer, Client, Endpoint, Request, Server};
-use crate::provider::session::{Session, Turn};
+use crate::provider::http::{Client, Endpoint, Request, Response, Server};
+use crate::provider::session::{PermitUse, Session};
 use crate::provider::{Backend, Error, Permit};
 
 /// Names the organization that a request is about (docs/reference/zitadel.md, Headers and limits).
 const ORGANIZATION: &str = "x-zitadel-orgid";
 
 /// An instance and the credential to use there.
-pub(crate) struct Connection {
+pub(crate) struct Instance {
     server: Server,
-    session: Session<Caller>,
+    session: Session<Login>,
 }
 
-impl Connection {
+impl Instance {
     /// To the instance that the URL's host names, or else `instance_host`.
     pub(crate) fn new(
         client: &Client,
@@ -27,7 +27,7 @@ impl Connection {
         credentials: Credentials,
         instance_host: Option<String>,
     ) -> Self {
-        let session = Session::new(Caller::new(credentials, instance_host));
+        let session = Session::new(Login::new(credentials, instance_host));
         Self { server: client.server(Zitadel::NAME, endpoint), session }
     }
 
@@ -44,8 +44,8 @@ impl Connection {
 
 /// The calls of one operation: under one permit, about one organization.
 pub(crate) struct Calls<'a> {
-    connection: &'a Connection,
-    turn: Turn<'a>,
+    connection: &'a Instance,
+    permit_use: PermitUse<'a>,
     organization: Option<&'a str>,
     /// Whether an answer said that a route isn't served.
     route_gone: AtomicBool,
@@ -53,8 +53,8 @@ pub(crate) struct Calls<'a> {
 
 impl<'a> Calls<'a> {
     /// None yet. Without an organization the caller's own is meant.
-    pub(crate) fn new(connection: &'a Connection, permit: &'a Permit, organization: Option<&'a str>) -> Self {
-        Self { connection, turn: Turn::new(permit), organization, route_gone: AtomicBool::new(false) }
+    pub(crate) fn new(connection: &'a Instance, permit: &'a Permit, organization: Option<&'a str>) -> Self {
+        Self { connection, permit_use: PermitUse::new(permit), organization, route_gone: AtomicBool::new(false) }
     }
 
     /// Whether an answer said that its route isn't served.
@@ -68,7 +68,7 @@ impl<'a> Calls<'a> {
     }
 
     /// Sends a request about the organization. Every one but the first is charged to the permit.
-    pub(crate) async fn send<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
+    pub(crate) async fn send<'r>(&'r self, request: Request<'r>) -> Result<Response, Error> {
         let request = match self.organization {
             Some(organization) => request.header(ORGANIZATION, organization),
             None => request,
@@ -77,10 +77,10 @@ impl<'a> Calls<'a> {
     }
 
     /// Sends a request that names no organization.
-    pub(crate) async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Answer, Error> {
-        let Connection { server, session } = self.connection;
-        let answer = session.present(server, &self.turn, session.way().to_instance(request)).await?;
-        if !answer.is_success() && Refusal::read(&answer).meaning() == Meaning::NotHere {
+    pub(crate) async fn send_about_none<'r>(&'r self, request: Request<'r>) -> Result<Response, Error> {
+        let Instance { server, session } = self.connection;
+        let answer = session.present(server, &self.permit_use, session.way().to_instance(request)).await?;
+        if !answer.is_success() && ServerRefusal::read(&answer).meaning() == Meaning::NotHere {
             self.route_gone.store(true, Ordering::Relaxed);
         }
         Ok(answer)

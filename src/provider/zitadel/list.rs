@@ -16,14 +16,14 @@ const MOST_PAGES: usize = 1000;
 
 /// What is known of a project, or of the grant of it that is meant.
 #[derive(Debug)]
-pub(crate) enum Whereabouts {
+pub(crate) enum ProjectPresence {
     /// It is there, under the organization asked for.
     Here,
     /// The credential may not look. What would have been said of it.
     Unknown(Error),
 }
 
-impl Whereabouts {
+impl ProjectPresence {
     /// It is there; otherwise why that isn't known.
     pub(crate) fn known(self) -> Result<(), Error> {
         match self {

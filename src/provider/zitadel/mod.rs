@@ -31,12 +31,12 @@ use crate::api::provider::{Limits, Zitadel as Spec};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
-use client::{Calls, Connection};
+use client::{Calls, Instance};
 
 /// One ZITADEL instance, as one credential sees it.
 pub struct Zitadel {
-    connection: Connection,
-    api: api::Found,
+    connection: Instance,
+    api: api::DetectedApi,
     /// v2: which organizations grants are made to.
     granted_to: v2::GrantedTo,
 }
@@ -45,8 +45,8 @@ impl Zitadel {
     /// An instance and the credential of one of its machine users. The instance is the one that the URL's host names, or
     /// else `instance_host`, as calls inside a cluster need it. Nothing is sent yet.
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
-        let connection = Connection::new(client, endpoint, credentials, instance_host);
-        Self { connection, api: api::Found::default(), granted_to: v2::GrantedTo::default() }
+        let connection = Instance::new(client, endpoint, credentials, instance_host);
+        Self { connection, api: api::DetectedApi::default(), granted_to: v2::GrantedTo::default() }
     }
 
     fn calls<'a>(&'a self, permit: &'a Permit, project: &'a Project) -> Calls<'a> {
@@ -72,7 +72,7 @@ impl Zitadel {
     }
 
     /// Does something with the member that a target names, by whichever API is served.
-    async fn with_member(&self, calls: &Calls<'_>, target: &Target, what: What<'_>) -> Result<Receipt, Error> {
+    async fn with_member(&self, calls: &Calls<'_>, target: &Target, what: MemberWrite<'_>) -> Result<Receipt, Error> {
         match self.api.get(calls).await? {
             Api::ManagementV1 => what.on(&v1::ManagementMember::new(calls, target)).await,
             Api::InternalPermissionV2 => {
@@ -85,12 +85,12 @@ impl Zitadel {
 
 /// What is to be done with a member.
 #[derive(Clone, Copy)]
-enum What<'a> {
+enum MemberWrite<'a> {
     Apply(&'a Change),
     Repair(&'a Change, Option<&'a Member>),
 }
 
-impl What<'_> {
+impl MemberWrite<'_> {
     async fn on(self, member: &impl write::Members) -> Result<Receipt, Error> {
         match self {
             Self::Apply(change) => write::apply(member, change).await,
@@ -133,7 +133,7 @@ impl Provider for Zitadel {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        let api = self.api.look(&Calls::new(&self.connection, permit, None)).await?;
+        let api = self.api.detect(&Calls::new(&self.connection, permit, None)).await?;
         Ok(Verified { api: api.name() })
     }
 
@@ -178,7 +178,7 @@ impl Provider for Zitadel {
     ) -> Result<Receipt, Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        self.noticing(&calls, self.with_member(&calls, target, What::Apply(change)).await)
+        self.noticing(&calls, self.with_member(&calls, target, MemberWrite::Apply(change)).await)
     }
 
     async fn repair(
@@ -191,7 +191,7 @@ impl Provider for Zitadel {
     ) -> Result<Receipt, Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        self.noticing(&calls, self.with_member(&calls, target, What::Repair(wanted, observed)).await)
+        self.noticing(&calls, self.with_member(&calls, target, MemberWrite::Repair(wanted, observed)).await)
     }
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::api::Api;
 use super::client::Calls;
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
 use super::{v2, wire};
 use crate::provider::Error;
-use crate::provider::http::{Answer, Method, Request, text};
+use crate::provider::http::{Method, Request, Response, text};
 
 const PROJECTS: &str = "/management/v1/projects/_search";
 const PROJECTS_V2: &str = "/zitadel.project.v2.ProjectService/ListProjects";
@@ -133,13 +133,13 @@ async fn projects_v2(
     Ok(page.projects.into_iter().map(row).collect())
 }
 
-fn refused_project(calls: &Calls<'_>, answer: &Answer, name: &str) -> Error {
-    let refusal = Refusal::read(answer);
+fn refused_project(calls: &Calls<'_>, answer: &Response, name: &str) -> Error {
+    let refusal = ServerRefusal::read(answer);
     match refusal.meaning() {
         Meaning::NoMembership | Meaning::NoPermission { by_server: true } => {
             forbidden_project(calls, name, &answer.filtered(&refusal.id))
         }
-        _ => messages::error(&Asked::of_instance(calls.endpoint()), answer, &refusal),
+        _ => messages::error(&RequestContext::of_instance(calls.endpoint()), answer, &refusal),
     }
 }
 
@@ -179,8 +179,8 @@ pub(crate) async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec
     }
 }
 
-async fn users_named(calls: &Calls<'_>, api: Api, name: &str, compare: Compare) -> Result<Found, Error> {
-    let mut found = Found::default();
+async fn users_named(calls: &Calls<'_>, api: Api, name: &str, compare: Compare) -> Result<FoundUsers, Error> {
+    let mut found = FoundUsers::default();
     for query in queries(name, compare) {
         let request = Request::new(Method::Post, USERS_V2).json(&search(&query)).reads().list();
         found.take(calls, calls.send_about_none(request).await?, name, compare)?;
@@ -211,17 +211,17 @@ fn search(query: &Value) -> Value {
 
 /// Users so far.
 #[derive(Debug, Default)]
-struct Found {
+struct FoundUsers {
     /// By id, with the name by which each was found.
     users: BTreeMap<String, String>,
     /// Why there may be more.
     hidden: Option<String>,
 }
 
-impl Found {
-    fn take(&mut self, calls: &Calls<'_>, answer: Answer, name: &str, compare: Compare) -> Result<(), Error> {
+impl FoundUsers {
+    fn take(&mut self, calls: &Calls<'_>, answer: Response, name: &str, compare: Compare) -> Result<(), Error> {
         if !answer.is_success() {
-            let refusal = Refusal::read(&answer);
+            let refusal = ServerRefusal::read(&answer);
             return match refusal.meaning() {
                 Meaning::NoMembership | Meaning::NoPermission { by_server: true } => {
                     self.hidden = Some(answer.filtered(&refusal.id));
@@ -229,7 +229,7 @@ impl Found {
                 }
                 // This version hasn't both of them.
                 Meaning::NotHere => Ok(()),
-                _ => Err(messages::error(&Asked::of_instance(calls.endpoint()), &answer, &refusal)),
+                _ => Err(messages::error(&RequestContext::of_instance(calls.endpoint()), &answer, &refusal)),
             };
         }
         let page: wire::Users = answer.json()?;

@@ -82,13 +82,11 @@ pub(crate) struct Roles {
     _result: Vec<String>,
 }
 
-/// A project by its id.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectById {
     pub(crate) project: ProjectView,
 }
 
-/// A project.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectView {
     pub(crate) id: String,
@@ -178,30 +176,30 @@ pub(crate) struct Email {
 /// A refusal, of v1 or v2.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-pub(crate) struct Refused {
+pub(crate) struct ErrorBody {
     /// The gRPC code; in v2 a word, which reads as 0.
     #[serde(deserialize_with = "code")]
     pub(crate) code: i64,
     message: String,
-    details: Vec<RefusedDetail>,
+    details: Vec<ErrorDetail>,
 }
 
 /// Why. The message may be localised, the id never is.
 #[derive(Deserialize, Debug, Default)]
 #[serde(default)]
-struct RefusedDetail {
+struct ErrorDetail {
     id: String,
     message: String,
     /// v2: what the detail says, in JSON; `value` says the same in protobuf.
-    debug: Option<Box<RefusedDetail>>,
+    debug: Option<Box<ErrorDetail>>,
 }
 
-impl Refused {
+impl ErrorBody {
     /// The id of what went wrong. `debug` is a courtesy of Connect's: without it, the id stands in brackets at the end of
     /// the message, in any language.
     pub(crate) fn id(&self) -> Option<&str> {
-        let told = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
-        told.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
+        let detail_id = self.details().map(|detail| detail.id.as_str()).find(|id| !id.is_empty());
+        detail_id.or_else(|| self.message.strip_suffix(')')?.rsplit_once('(').map(|(_, id)| id).filter(|id| is_id(id)))
     }
 
     /// Whether a detail speaks of `what`.
@@ -209,7 +207,7 @@ impl Refused {
         self.details().any(|detail| detail.message.contains(what))
     }
 
-    fn details(&self) -> impl Iterator<Item = &RefusedDetail> {
+    fn details(&self) -> impl Iterator<Item = &ErrorDetail> {
         self.details.iter().map(|detail| detail.debug.as_deref().unwrap_or(detail))
     }
 }
@@ -287,7 +285,7 @@ mod tests {
             (r#"{"code":2,"message":"duplicate key (SQLSTATE 23505) ()","details":[{"message":"x"}]}"#, ""),
             (r#"{"code":3,"message":"invalid (value: 1-)"}"#, ""),
         ] {
-            let refused: Refused = serde_json::from_str(json).unwrap();
+            let refused: ErrorBody = serde_json::from_str(json).unwrap();
             assert_eq!(refused.id().unwrap_or_default(), id, "{json}");
         }
     }

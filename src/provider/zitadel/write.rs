@@ -12,10 +12,10 @@ const LAG: Duration = Duration::from_millis(250);
 /// What one API can do with one member. Lists of roles are sorted and hold each role once.
 pub(crate) trait Members: Sync {
     /// Adds the user as a member.
-    fn add(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, Refused>> + Send;
+    fn add(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
 
     /// Replaces a member's roles.
-    fn change(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, Refused>> + Send;
+    fn change(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
 
     /// Removes the member. That it wasn't there is no error, provided that the project is where it is looked for.
     fn remove(&self) -> impl Future<Output = Result<Receipt, Error>> + Send;
@@ -29,7 +29,7 @@ pub(crate) trait Members: Sync {
 
 /// Why a write wasn't carried out.
 #[derive(Debug)]
-pub(crate) enum Refused {
+pub(crate) enum WriteRefusal {
     /// The user isn't a member.
     NotAMember(Error),
     /// The user is a member already.
@@ -38,15 +38,15 @@ pub(crate) enum Refused {
     Otherwise(Error),
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl From<WriteRefusal> for Error {
+    fn from(refused: WriteRefusal) -> Self {
         match refused {
-            Refused::NotAMember(error) | Refused::AMember(error) | Refused::Otherwise(error) => error,
+            WriteRefusal::NotAMember(error) | WriteRefusal::AMember(error) | WriteRefusal::Otherwise(error) => error,
         }
     }
 }
 
-impl From<Error> for Refused {
+impl From<Error> for WriteRefusal {
     fn from(error: Error) -> Self {
         Self::Otherwise(error)
     }
@@ -74,8 +74,8 @@ pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Rece
 /// lost; one that search shows was made by somebody else meanwhile, and is planned for again.
 async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
     match member.add(roles).await {
-        Err(Refused::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
-            Err(Refused::NotAMember(_)) => Err(changed),
+        Err(WriteRefusal::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
+            Err(WriteRefusal::NotAMember(_)) => Err(changed),
             done => Ok(done?),
         },
         done => Ok(done?),

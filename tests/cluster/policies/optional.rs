@@ -72,7 +72,7 @@ fn in_hours(hours: i64) -> String {
 }
 
 #[tokio::test]
-async fn a_role_of_the_list_is_refused_for_good_and_taken_for_a_while() {
+async fn a_role_of_the_list_is_refused_permanently_and_accepted_temporarily() {
     let refused = with_roles(json!([{"role": "admin"}, {"role": "viewer"}, {"role": "PROJECT_OWNER"}]));
     with_namespace(async |ns| {
         let tenant = bound(&ns, PERMANENT, Some(parameters()), &refused).await;
@@ -96,7 +96,7 @@ async fn a_role_of_the_list_is_refused_for_good_and_taken_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_star_is_every_role_and_a_missing_list_is_told() {
+async fn a_star_is_every_role_and_a_missing_list_is_reported() {
     let refused = with_roles(json!([{"role": "viewer"}]));
     with_namespace(async |ns| {
         let tenant = bound(&ns, PERMANENT, Some(json!({"noPermanentRoles": "*\n"})), &refused).await;
@@ -173,7 +173,7 @@ async fn the_longest_duration_may_be_for_some_roles_only() {
 }
 
 #[tokio::test]
-async fn a_longest_duration_that_is_none_is_told_and_the_operator_goes_on() {
+async fn an_invalid_longest_duration_is_reported_and_the_operator_goes_on() {
     let short = temporary(json!({"duration": "1s"}));
     with_namespace(async |ns| {
         ns.apply(&[changed(short.clone(), "/metadata/name", json!("before"))]).await;

@@ -10,7 +10,6 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 /// A namespace that one test has for itself.
 #[derive(Debug, Clone)]
 pub struct Namespace {
-    /// Its name.
     pub name: String,
     kubectl: Kubectl,
 }

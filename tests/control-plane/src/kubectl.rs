@@ -17,7 +17,6 @@ use crate::tcp_proxy::TcpProxy;
 /// What is the same for all users of one control plane.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    /// Path of kubectl.
     pub(crate) kubectl: PathBuf,
     /// The control plane's folder.
     pub(crate) dir: PathBuf,
@@ -52,7 +51,6 @@ pub struct Kubectl {
 /// How kubectl ended, and what it wrote.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// Its exit status.
     pub status: ExitStatus,
     /// All of stdout; what isn't UTF-8 is replaced.
     pub stdout: String,

@@ -49,7 +49,7 @@ fn a_folder_that_lacks_binaries_is_refused_by_their_names() {
 }
 
 #[tokio::test]
-async fn a_missing_controller_manager_is_told_when_it_is_asked_for() {
+async fn a_missing_controller_manager_is_reported_when_it_is_requested() {
     let real = Binaries::obtain(&|line| eprintln!("{line}")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     for name in ["etcd", "kube-apiserver", "kubectl"] {

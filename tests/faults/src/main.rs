@@ -13,7 +13,7 @@ use verdict::{Verdict, judge};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let told = rows::rows().and_then(|rows| {
+    let outcome = rows::rows().and_then(|rows| {
         let log = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             [] => run::run(&rows)?,
             ["--log", file] => {
@@ -23,8 +23,8 @@ fn main() -> ExitCode {
         };
         Ok((judge(&rows, &log::outcomes(&log)), rows))
     });
-    match told {
-        Ok((verdicts, rows)) => tell(&rows, &verdicts),
+    match outcome {
+        Ok((verdicts, rows)) => print_verdicts(&rows, &verdicts),
         Err(error) => {
             println!("{error}\nfaults: 0 passed, 1 failed");
             ExitCode::FAILURE
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell(rows: &[Row], verdicts: &[Verdict]) -> ExitCode {
+fn print_verdicts(rows: &[Row], verdicts: &[Verdict]) -> ExitCode {
     for (row, verdict) in rows.iter().zip(verdicts) {
         println!("row {:>2}: {verdict}  {}", row.row, row.fault);
     }

@@ -67,7 +67,7 @@ async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() 
                 stage.change(&subject, fields.clone()).await;
                 strip(&stage, &subject.object()).await;
                 is_held(&stage, &subject.object()).await;
-                stage.tells(&subject.object(), "Failed", "is put back").await;
+                stage.has_event(&subject.object(), "Failed", "is put back").await;
                 subject.has_now(&[a], case);
             })
             .await;
@@ -105,7 +105,7 @@ async fn who_strips_and_deletes_in_one_breath_loses_the_access_all_the_same() {
             })
             .await;
         }
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -123,20 +123,20 @@ async fn what_an_object_granted_that_was_torn_out_is_revoked_when_its_provider_i
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();
             tear_out(&stage, subject).await;
-            stage.tells(&subject.object(), "Failed", "what it granted is revoked").await;
+            stage.has_event(&subject.object(), "Failed", "what it granted is revoked").await;
             subject.has_now(&[a, b], "while nothing can be revoked");
         })
         .await;
         stage.simulator.infisical().clear_orders();
         stage.simulator.zitadel().clear_orders();
         each(&subjects, async |subject| subject.has(&[]).await).await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_a_new_object_of_the_same_name_declares_stays_and_what_strangers_gave_too() {
+async fn what_a_new_object_of_the_same_name_declares_stays_and_so_do_unmanaged_roles() {
     with_stage(async |stage| {
         each(stage.both("again"), async |subject| {
             let [a, b, c, d] = subject.names();
@@ -159,7 +159,7 @@ async fn what_a_new_object_of_the_same_name_declares_stays_and_what_strangers_ga
             subject.has_now(&[d], "when the new object is gone as well");
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -177,7 +177,7 @@ async fn an_object_that_others_finalizers_keep_is_revoked_without_ours() {
             stage.api.ask_to_delete(&subject.object()).await;
             stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
             finalizers_are(&stage, &subject.object(), json!([THEIRS])).await;
-            stage.tells(&subject.object(), "Failed", "what it granted is revoked").await;
+            stage.has_event(&subject.object(), "Failed", "what it granted is revoked").await;
             stage.at(&subject).clear_orders();
             subject.has(&[]).await;
             finalizers_are(&stage, &subject.object(), json!(null)).await;

@@ -21,8 +21,9 @@ async fn forged_labels_annotations_and_finalizers_grant_and_revoke_nothing() {
     with_stage(async |stage| {
         each(stage.both("decorated"), async |subject| {
             let [a, b, ..] = subject.names();
-            let stranger = if subject.is_at_infisical() { stage.identity("stranger") } else { stage.user("stranger") };
-            stranger.by_hand(&[b]);
+            let other_subject =
+                if subject.is_at_infisical() { stage.identity("stranger") } else { stage.user("stranger") };
+            other_subject.by_hand(&[b]);
             // Held by us before we ever saw it: as one whose status was lost.
             let mut object = decorated(subject.declares(json!([{ "role": a }])));
             object["metadata"]["finalizers"] = json!(["membership.dev/revoke"]);
@@ -30,18 +31,18 @@ async fn forged_labels_annotations_and_finalizers_grant_and_revoke_nothing() {
             stage.ready(&subject.object()).await;
             subject.has_now(&[a], "decorated");
             // One that only looks on, and of which the tenant says that it holds the stranger's role.
-            let mut looks_on = decorated(stranger.declares(json!([{ "role": b }])));
+            let mut looks_on = decorated(other_subject.declares(json!([{ "role": b }])));
             looks_on["metadata"]["finalizers"] = json!(["membership.dev/revoke"]);
             looks_on = with(looks_on, json!({"managementPolicy": "Observe"}));
             stage.api.apply(&[looks_on]).await;
-            stage.reason_is(&stranger.object(), "Observed").await;
-            stage.delete(&stranger.object()).await;
+            stage.reason_is(&other_subject.object(), "Observed").await;
+            stage.delete(&other_subject.object()).await;
             stage.delete(&subject.object()).await;
             subject.has_now(&[], "when its object is gone");
-            stranger.has_now(&[b], "when an object that only looked on is gone");
+            other_subject.has_now(&[b], "when an object that only looked on is gone");
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

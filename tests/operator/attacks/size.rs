@@ -52,7 +52,7 @@ async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind
             assert!(writes.len() <= 2, "{}: granted once and revoked once: {writes:#?}", subject.name);
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

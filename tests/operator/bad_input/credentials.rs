@@ -72,13 +72,13 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
         }
         let logins = infisical.logins();
         assert!(logins <= 3, "expected at most 3 logins in all, there were {logins}");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_is_missing_of_a_credential_is_named_with_what_to_do_and_mended() {
+async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_added() {
     with_stage(async |stage| {
         let names = ["no-secret", "no-key", "empty", "no-binding"];
         let pairs: Vec<[Subject; 2]> = names.iter().map(|name| stage.both(name)).collect();
@@ -132,7 +132,7 @@ async fn what_is_missing_of_a_credential_is_named_with_what_to_do_and_mended() {
             stage.ready_in_time(&subject.object()).await;
             subject.has_now(&[subject.names()[0]], "when all is there");
         }
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -158,7 +158,7 @@ async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
         zitadel.add_pat(worlds::ZITADEL_TOKEN, worlds::ZITADEL_OPERATOR);
         stage.ready_in_time(&user.object()).await;
         user.has_now(&[b], "when the credential is taken again");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -205,7 +205,7 @@ async fn a_deletion_waits_for_a_credential_that_is_refused_and_an_orphan_does_no
             subject.has_now(&[], "when the credential is back");
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -239,7 +239,7 @@ async fn a_credential_that_is_rotated_is_read_again_with_one_login_and_loses_no_
             subject.was_written(1, "since the secret was rotated");
         }
         assert_eq!(infisical.logins(), 1, "one login for {MEMBERSHIPS} memberships");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

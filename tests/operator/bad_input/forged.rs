@@ -11,16 +11,16 @@ use crate::support::{SOON, eventually};
 async fn a_forged_target_is_ignored_put_right_and_told() {
     with_stage(async |stage| {
         let forged = stage.both("forger");
-        let strangers = stage.both("victim");
-        each(forged.iter().zip(&strangers), async |(subject, stranger)| {
+        let others = stage.both("victim");
+        each(forged.iter().zip(&others), async |(subject, other_subject)| {
             let [a, b, ..] = subject.names();
             let object = subject.object();
-            stranger.by_hand(&[b]);
+            other_subject.by_hand(&[b]);
             stage.declare(subject, json!([{ "role": a }])).await;
             stage.ready(&object).await;
             let target = stage.api.get(&object).await["status"]["target"].clone();
             let cases = [
-                ("subjectId", stranger.id.as_str()),
+                ("subjectId", other_subject.id.as_str()),
                 ("projectId", worlds::INFISICAL_OTHER_PROJECT),
                 ("endpoint", "https://stranger.example"),
                 ("provider", "MembershipProvider/elsewhere/stranger"),
@@ -32,17 +32,17 @@ async fn a_forged_target_is_ignored_put_right_and_told() {
                     if there == target { Ok(()) } else { Err(format!("{there:#}")) }
                 })
                 .await;
-                stage.tells(&object, "Failed", value).await;
+                stage.has_event(&object, "Failed", value).await;
                 subject.has_now(&[a], field);
-                stranger.has_now(&[b], field);
+                other_subject.has_now(&[b], field);
             }
             stage.delete(&object).await;
             subject.has_now(&[], "when its object is gone");
-            stranger.has_now(&[b], "when the object is gone");
-            assert!(stranger.writes().is_empty(), "the stranger was written to: {:#?}", stranger.writes());
+            other_subject.has_now(&[b], "when the object is gone");
+            assert!(other_subject.writes().is_empty(), "the stranger was written to: {:#?}", other_subject.writes());
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

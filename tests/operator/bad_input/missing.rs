@@ -75,13 +75,13 @@ async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
             let message = stage.is_stalled(&name, reason).await;
             assert_presentable(&message);
             says.iter().for_each(|text| assert_contains(&message, text));
-            stage.tells(&name, "Failed", says[0]).await;
+            stage.has_event(&name, "Failed", says[0]).await;
         }
         for front in [&**stage.simulator.infisical(), stage.simulator.zitadel()] {
             let done: Vec<_> = writes(front).into_iter().filter(|request| request.status == Some(200)).collect();
             assert!(done.is_empty(), "nothing was to be carried out, but there was {done:#?}");
         }
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -107,7 +107,7 @@ async fn a_misspelt_role_costs_nobody_the_role_that_was_meant() {
 }
 
 #[tokio::test]
-async fn unknown_roles_beside_others_neither_block_them_nor_move_an_end() {
+async fn unknown_roles_neither_block_other_roles_nor_move_an_end() {
     with_stage(async |stage| {
         each(stage.both("beside"), async |subject| {
             let [a, b, c, _] = subject.names();

@@ -63,7 +63,7 @@ async fn a_list_that_makes_no_sense_revokes_nothing() {
             }
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -106,7 +106,7 @@ async fn a_list_that_came_back_short_revokes_nothing() {
             assert_eq!(removals, 0, "{}: {:#?}", subject.name, writes(front));
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -134,7 +134,7 @@ async fn a_write_that_is_answered_with_nonsense_is_tried_again_until_it_is_done(
             }
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -198,7 +198,7 @@ async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done
             subject.has_now(&[], case);
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

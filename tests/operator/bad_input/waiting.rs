@@ -59,7 +59,7 @@ async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_bac
             subject.has_now(&[], "when the provider is back");
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

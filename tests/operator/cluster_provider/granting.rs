@@ -199,7 +199,7 @@ async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_clusters_provider_is_for_whoever_keeps_it() {
+async fn a_fault_of_the_cluster_provider_is_reported_to_its_maintainer() {
     with_stage(async |stage| {
         let mut broken = stage.central("broken", json!([stage.rule(&["viewer"], json!({}))]));
         let secret = json!({"namespace": stage.ns.name, "name": "of-the-platform-team", "key": "client-secret"});

@@ -37,7 +37,7 @@ async fn who_may_grant_viewer_doesnt_strip_an_admin_by_exclusive() {
 }
 
 #[tokio::test]
-async fn a_strangers_role_goes_where_a_rule_names_it_also_one_with_limits() {
+async fn an_unmanaged_role_is_removed_if_a_rule_names_it_with_or_without_limits() {
     with_stage(async |stage| {
         let of = |viewer: &str, admin: &str| {
             json!([stage.rule(&[viewer], json!({})), stage.rule(&[admin], json!({"maxDuration": "1h"}))])

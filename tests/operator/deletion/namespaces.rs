@@ -43,7 +43,7 @@ async fn the_namespace_goes_with_the_access(stage: &Stage, subjects: &[Subject])
     for subject in subjects {
         subject.has_now(&[], "when its namespace is gone");
     }
-    stage.strangers_keep_their_rights();
+    stage.other_subjects_keep_their_rights();
 }
 
 #[tokio::test]

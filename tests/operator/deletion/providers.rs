@@ -64,7 +64,7 @@ async fn a_provider_in_use_waits_until_its_memberships_are_gone() {
             stage.says(&format!("pm/{late}"), "Reconciling", "True", "ProviderNotFound").await;
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -152,8 +152,8 @@ async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_i
             };
             stage.api.apply(&[changed(new, pointer, json!(url))]).await;
             subject.has(&[]).await;
-            stage.tells(&object, "Failed", "created again with another endpoint").await;
-            stage.tells(&object, "Revoked", a).await;
+            stage.has_event(&object, "Failed", "created again with another endpoint").await;
+            stage.has_event(&object, "Revoked", a).await;
             stage.ready(&object).await;
             let there = || match subject.is_at_infisical() {
                 true => other.infisical().effective_roles(worlds::INFISICAL_PROJECT, &subject.id, Timestamp::now()),
@@ -169,7 +169,7 @@ async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_i
             stage.delete(provider).await;
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

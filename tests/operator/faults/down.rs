@@ -58,7 +58,7 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
             );
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

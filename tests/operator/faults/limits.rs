@@ -11,7 +11,7 @@ use crate::subject::{Subject, each};
 use crate::support::changed;
 
 #[tokio::test]
-async fn zitadel_gets_one_write_at_a_time_whoever_asks() {
+async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
     const WRITE: Duration = Duration::from_millis(30);
     with_stage(async |stage| {
         let zitadel = stage.simulator.zitadel();
@@ -40,7 +40,7 @@ async fn zitadel_gets_one_write_at_a_time_whoever_asks() {
         let least = SignedDuration::try_from(WRITE).unwrap();
         let gaps = gaps(&written);
         assert!(gaps.iter().all(|gap| *gap >= least), "each write takes {least:#}, they came after {gaps:?}");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

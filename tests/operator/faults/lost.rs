@@ -86,7 +86,7 @@ async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_befor
                 assert!(!strange, "{}: only {may:?} may be written, there was {write:#?}", user.name);
             }
         }
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }
@@ -190,7 +190,7 @@ async fn a_search_that_is_a_second_behind_makes_nothing_twice() {
         is_told_only_when_true(&stage, &user, &[]).await;
         stage.api.is_gone(&user.object()).await;
         user.was_written(3, "the revocation");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

@@ -36,7 +36,7 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         stage.api.apply(&[stage.zitadel_provider()]).await;
         stage.api.is_gone(&user.object()).await;
         user.has_now(&[], "under the right one");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

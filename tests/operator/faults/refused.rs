@@ -39,7 +39,7 @@ async fn was_done_once_and_is_told(stage: &Stage, subjects: &[Subject; 2], why: 
         subject.has_now(&[], "when its object is gone");
     })
     .await;
-    stage.strangers_keep_their_rights();
+    stage.other_subjects_keep_their_rights();
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn a_fight_over_a_member_ends_after_three_rounds() {
             let fight = async {
                 stage.api.merge(&object, &json!({"spec": {"roles": [{"role": a}, {"role": c}]}})).await;
                 stage.is_stalled(&object, "Contested").await;
-                stage.tells(&object, "Failed", "another writer").await;
+                stage.has_event(&object, "Failed", "another writer").await;
                 let rounds = subject.writes().len() - before;
                 assert!((3..=4).contains(&rounds), "{}: three rounds, there were {rounds}", subject.name);
                 // Others go on, and this one has stopped.
@@ -105,7 +105,7 @@ async fn a_fight_over_a_member_ends_after_three_rounds() {
             stage.ready(&object).await;
         })
         .await;
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
     })
     .await;
 }

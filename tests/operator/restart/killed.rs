@@ -69,7 +69,7 @@ impl Steps<'_> {
     }
 
     /// What came while no operator ran has come; it is started again.
-    async fn mended(&self) {
+    async fn repaired(&self) {
         self.take().await;
     }
 
@@ -126,7 +126,7 @@ async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), S
         Case::Granting(gap) => gap::granting(plane, &stage, gap, &steps).await,
         Case::Revoking => cases::revoking(&stage, &steps).await,
         Case::Curing => cases::curing(&stage, &steps).await,
-        Case::Healing => cases::healing(&stage, &steps).await,
+        Case::Healing => cases::repair(&stage, &steps).await,
         Case::Ending => cases::ending(&stage, &steps).await,
         Case::Forged => cases::forged(&stage, &steps).await,
         Case::Converged => cases::converged(plane, &stage, &steps).await,
@@ -142,12 +142,12 @@ async fn played(plane: &ControlPlane, case: Case, all: &Barrier) -> Result<(), S
 }
 
 #[tokio::test]
-async fn killed_before_its_first_list_is_there_it_begins_anew() {
+async fn killed_before_its_first_list_it_starts_again() {
     holds(Case::Granting(Gap::List)).await;
 }
 
 #[tokio::test]
-async fn killed_before_anything_is_written_down_it_begins_anew() {
+async fn killed_before_the_record_it_starts_again() {
     holds(Case::Granting(Gap::Record)).await;
 }
 
@@ -177,12 +177,12 @@ async fn killed_while_it_revokes_it_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn killed_in_the_middle_of_a_cure_it_leaves_no_role_that_nobody_wants() {
+async fn killed_during_a_repair_it_leaves_no_undeclared_role() {
     holds(Case::Curing).await;
 }
 
 #[tokio::test]
-async fn killed_between_a_deletion_and_its_creation_anew_it_gives_everybody_back_what_they_had() {
+async fn killed_between_a_deletion_and_the_new_creation_it_restores_all_roles() {
     holds(Case::Healing).await;
 }
 
@@ -192,7 +192,7 @@ async fn an_end_that_came_while_the_operator_was_down_is_carried_out_at_its_star
 }
 
 #[tokio::test]
-async fn a_target_forged_while_the_operator_was_down_revokes_nothing_of_a_stranger() {
+async fn a_target_forged_while_the_operator_was_down_revokes_nothing_of_another_subject() {
     holds(Case::Forged).await;
 }
 

@@ -27,12 +27,12 @@ async fn a_restart_looks_no_name_up_again() {
         let infisical = stage.simulator.infisical();
         infisical.rename_identity(&subject.id, "renamed");
         infisical.rename_project(worlds::INFISICAL_PROJECT, "renamed-too");
-        let heir = stage.identity("restarted");
+        let successor = stage.identity("restarted");
         let second = operator(plane).await;
         stage.change(&subject, json!({"roles": [{"role": "deployer"}]})).await;
         stage.ready(&subject.object()).await;
         subject.has_now(&["deployer"], "whoever had the name first");
-        heir.has_now(&[], "whoever has it now");
+        successor.has_now(&[], "whoever has it now");
         second.stop().await.unwrap();
     })
     .await;
@@ -83,7 +83,7 @@ async fn deleted_after_it_was_killed_bringing_somebody_in_nothing_is_left() {
         stage.api.ask_to_delete(&person.object()).await;
 
         let second = operator(plane).await;
-        stage.api.is_gone(&person.object()).await;
+        stage.api.is_gone_a_minute_later(&person.object()).await;
         assert_eq!(person.memberships(), 0, "left with {:?}", person.holds());
         second.stop().await.unwrap();
     })

@@ -32,18 +32,18 @@ async fn what_changed_while_it_was_down_is_acted_on_as_it_is_now() {
             subject.by_hand(&[a]);
         }
         // Another object under the name, for another subject.
-        let heirs = stage.both("heir");
-        for (old, heir) in recreated.iter().zip(&heirs) {
+        let successors = stage.both("heir");
+        for (old, successor) in recreated.iter().zip(&successors) {
             stage.api.ask_to_delete(&old.object()).await;
             stage.api.merge(&old.object(), &json!({"metadata": {"finalizers": null}})).await;
             stage.api.is_gone(&old.object()).await;
-            stage.api.apply(&[heir.layer(&old.name, json!([{"role": heir.names()[0]}]))]).await;
+            stage.api.apply(&[successor.layer(&old.name, json!([{"role": successor.names()[0]}]))]).await;
         }
         let written = edited.iter().chain(&recreated).map(|subject| subject.writes().len()).collect::<Vec<_>>();
         let mark = plane.audit().mark().unwrap();
         let second = operator(plane).await;
-        for (old, heir) in recreated.iter().zip(&heirs) {
-            heir.has(&[heir.names()[0]]).await;
+        for (old, successor) in recreated.iter().zip(&successors) {
+            successor.has(&[successor.names()[0]]).await;
             stage.ready(&old.object()).await;
         }
         each(&edited, async |subject| {
@@ -141,7 +141,7 @@ async fn what_changed_while_its_watch_was_broken_off_is_acted_on_as_it_is_now() 
         .await;
         let asked = lists_and_watches(plane, mark);
         assert!(asked.iter().any(|uri| !uri.contains("watch=true")), "all was listed anew: {asked:#?}");
-        stage.strangers_keep_their_rights();
+        stage.other_subjects_keep_their_rights();
         own.stop().await.unwrap();
     })
     .await;

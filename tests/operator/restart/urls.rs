@@ -67,7 +67,7 @@ async fn access_at_an_endpoint_that_no_connection_is_left_to_is_reported_role_by
 
         let own = Operator::start(plane, binary(), "own-2").await.unwrap();
         for role in ["viewer", "deployer"] {
-            stage.tells(&subject.object(), "Abandoned", &format!("the role {role:?} was granted at")).await;
+            stage.has_event(&subject.object(), "Abandoned", &format!("the role {role:?} was granted at")).await;
         }
         let metric = "membership_abandoned_total 1";
         eventually(SOON, metric, async || {

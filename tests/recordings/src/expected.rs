@@ -110,9 +110,7 @@ pub struct Rule {
 #[derive(Deserialize, Debug, Clone)]
 #[serde(untagged)]
 pub enum OneOf {
-    /// One.
     One(String),
-    /// Several.
     Several(Vec<String>),
 }
 
@@ -172,7 +170,6 @@ pub enum Verdict<'e> {
 pub struct Judged<'e> {
     /// The endpoint.
     pub call: &'e Call,
-    /// Its pattern.
     pub pattern: Pattern,
     /// The values in the recorded path.
     pub values: BTreeMap<String, String>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::client::{Bench, Scene};
+use crate::client::{Bench, ReplayCase};
 use crate::expected::{Expected, Judged, Verdict};
 use crate::reading;
 use crate::readme;
@@ -102,9 +102,9 @@ async fn play(
         );
     }
     let exchange = exchange.clone().without_ellipsis();
-    let scene = Scene::new(provider, judged.call, &judged.pattern, &judged.values, &exchange, with);
-    let outcome = bench.play(provider, &scene).await;
-    let expect = expectation(provider, judged, &exchange, &scene)?;
+    let case = ReplayCase::new(provider, judged.call, &judged.pattern, &judged.values, &exchange, with);
+    let outcome = bench.play(provider, &case).await;
+    let expect = expectation(provider, judged, &exchange, &case)?;
     let mut came = outcome.made.clone();
     for trouble in &outcome.trouble {
         came.push_str("; ");
@@ -131,10 +131,10 @@ fn expectation(
     provider: &str,
     judged: &Judged<'_>,
     exchange: &Exchange,
-    scene: &Scene<'_>,
+    case: &ReplayCase<'_>,
 ) -> Result<String, (String, String)> {
     if judged.expect == "read" {
-        let read = reading::read(provider, judged.call.drive, exchange, &scene.name);
+        let read = reading::read(provider, judged.call.drive, exchange, &case.name);
         return read.ok_or_else(|| ("something to read in the answer".to_owned(), exchange.response.body.to_string()));
     }
     let wait = exchange.response.headers.get("retry-after").map(String::as_str).unwrap_or("no Retry-After");
@@ -145,7 +145,7 @@ fn expectation(
 ///
 /// # Errors
 /// What can't be read.
-pub async fn tell(home: &Path, recordings: &[Recording]) -> Result<Report, String> {
+pub async fn report_differences(home: &Path, recordings: &[Recording]) -> Result<Report, String> {
     let mut report = Report::default();
     let bench = Bench::start().await;
     let mut calls: BTreeMap<&str, Expected> = BTreeMap::new();
@@ -155,7 +155,7 @@ pub async fn tell(home: &Path, recordings: &[Recording]) -> Result<Report, Strin
     for recording in recordings {
         let provider = recording.provider.as_str();
         let expected = &calls[provider];
-        let mut told = 0;
+        let mut expected_value = 0;
         for (number, exchange) in recording.exchanges.iter().enumerate() {
             let place = format!("{provider}/{} {number} {:?}", recording.file, exchange.name);
             let Some((call, pattern, values)) = expected.call(&exchange.request.method, &exchange.request.path) else {
@@ -164,15 +164,21 @@ pub async fn tell(home: &Path, recordings: &[Recording]) -> Result<Report, Strin
                 continue;
             };
             let exchange = exchange.clone().without_ellipsis();
-            let scene = Scene::new(provider, call, &pattern, &values, &exchange, Vec::new());
-            let outcome = bench.play(provider, &scene).await;
+            let case = ReplayCase::new(provider, call, &pattern, &values, &exchange, Vec::new());
+            let outcome = bench.play(provider, &case).await;
             let trouble: String = outcome.trouble.iter().map(|trouble| format!("; {trouble}")).collect();
             // One line, however many members there are.
             let made = outcome.made.split_whitespace().collect::<Vec<_>>().join(" ");
             println!("{place} → {made}{trouble}");
-            told += 1;
+            expected_value += 1;
         }
-        report.file(&format!("{provider}/{}", recording.file), "C", told, told, recording.exchanges.len() - told);
+        report.file(
+            &format!("{provider}/{}", recording.file),
+            "C",
+            expected_value,
+            expected_value,
+            recording.exchanges.len() - expected_value,
+        );
     }
     Ok(report)
 }

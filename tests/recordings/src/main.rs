@@ -15,7 +15,7 @@ async fn main() -> ExitCode {
     let run = async {
         let recordings = recording::below(folder.as_ref().unwrap_or(&home))?;
         let (mut report, replayed) = match &folder {
-            Some(_) => (judge::tell(&home, &recordings).await?, replay::replay(&recordings).await?),
+            Some(_) => (judge::report_differences(&home, &recordings).await?, replay::replay(&recordings).await?),
             None => (judge::judge(&home, &recordings).await?, replay::judge(&home, &recordings).await?),
         };
         report.add(replayed);

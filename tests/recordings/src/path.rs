@@ -51,7 +51,6 @@ impl Pattern {
         format!("/{}", filled.collect::<Vec<_>>().join("/"))
     }
 
-    /// The method.
     pub fn method(&self) -> &str {
         &self.method
     }

@@ -13,9 +13,7 @@ use crate::recording::Exchange;
 
 /// A member as a text: `<id>: viewer; deployer <start>/<end>`, roles in the order of their names.
 pub struct Row {
-    /// The subject.
     pub subject: String,
-    /// Its roles.
     pub roles: BTreeSet<String>,
     /// How many memberships it has.
     pub memberships: u32,

@@ -53,7 +53,6 @@ pub struct Exchange {
 #[derive(Deserialize, Debug, Clone, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Sent {
-    /// The method.
     pub method: String,
     /// The path with its query.
     pub path: String,
@@ -76,7 +75,6 @@ pub struct Sent {
 /// A recorded answer.
 #[derive(Deserialize, Debug, Clone)]
 pub struct Received {
-    /// The status.
     pub status: u16,
     /// Headers that matter.
     #[serde(default)]

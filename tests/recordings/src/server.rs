@@ -14,7 +14,6 @@ use crate::recording::Received;
 /// A request that came in.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The method.
     pub method: String,
     /// The path with its query.
     pub path: String,
@@ -29,11 +28,8 @@ pub struct Asked {
 /// What a server answers.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: BTreeMap<String, String>,
-    /// The body.
     pub body: Vec<u8>,
 }
 
@@ -49,7 +45,6 @@ impl Answer {
         Self { status: received.status, headers: received.headers.clone(), body }
     }
 
-    /// JSON.
     pub fn json(status: u16, body: &Value) -> Self {
         let headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
         Self { status, headers, body: body.to_string().into_bytes() }

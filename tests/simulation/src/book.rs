@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::apiserver::{ApiServer, routes};
 use crate::life::Life;
-use crate::providers::{Roles, STRANGERS, Sent, Spot, TARGETS, Witness};
+use crate::providers::{Roles, Sent, TARGETS, TargetKey, UNMANAGED, Witness};
 use crate::scheduler::Scheduler;
 
 /// The kind that all is about.
@@ -32,15 +32,15 @@ pub struct Book {
 #[derive(Default)]
 struct State {
     /// Roles that objects have ever declared.
-    declared: BTreeSet<(Spot, String)>,
+    declared: BTreeSet<(TargetKey, String)>,
     /// Where an object has ever been Exclusive.
-    exclusive: BTreeSet<Spot>,
+    exclusive: BTreeSet<TargetKey>,
     /// The last change of a role by hand.
-    by_hand: BTreeMap<(Spot, String), Instant>,
+    by_hand: BTreeMap<(TargetKey, String), Instant>,
     /// Who put a role there: true: the operator.
-    granted: BTreeMap<(Spot, String), bool>,
+    granted: BTreeMap<(TargetKey, String), bool>,
     /// Roles that an object with `deletionPolicy: Orphan` may have left.
-    orphaned: BTreeSet<(Spot, String)>,
+    orphaned: BTreeSet<(TargetKey, String)>,
     /// What was recorded when a request was sent.
     records: BTreeMap<String, Vec<(Timestamp, Records)>>,
     /// Writes since the last look, for whoever looks whether it rests.
@@ -48,7 +48,7 @@ struct State {
 }
 
 /// Until when a role may be there by what is written down; `None`: for good.
-type Records = BTreeMap<(Spot, String), Option<Timestamp>>;
+type Records = BTreeMap<(TargetKey, String), Option<Timestamp>>;
 
 impl Book {
     /// An empty one.
@@ -58,54 +58,54 @@ impl Book {
 
     /// A spec is about to be applied.
     pub fn declares(&self, spec: &Value) {
-        let Some(spot) = spot_of(spec) else { return };
+        let Some(target) = target_of(spec) else { return };
         let mut state = self.lock();
         for role in roles_of(spec) {
-            state.declared.insert((spot, role.name));
+            state.declared.insert((target, role.name));
         }
         if spec["roleManagement"] != "Additive" {
-            state.exclusive.insert(spot);
+            state.exclusive.insert(target);
         }
     }
 
     /// An object is about to be deleted.
     pub fn is_deleted(&self, spec: &Value) {
-        let Some(spot) = spot_of(spec) else { return };
+        let Some(target) = target_of(spec) else { return };
         let mut state = self.lock();
         if spec["deletionPolicy"] == "Orphan" {
             // Also what was granted before and is held, as by an object that was suspended before its roles were edited.
-            let held: Vec<_> = state.declared.iter().filter(|(declared, _)| *declared == spot).cloned().collect();
+            let held: Vec<_> = state.declared.iter().filter(|(declared, _)| *declared == target).cloned().collect();
             state.orphaned.extend(held);
         }
     }
 
     /// Somebody changes a role by hand.
-    pub fn by_hand(&self, spot: Spot, role: &str, there: bool) {
+    pub fn by_hand(&self, target: TargetKey, role: &str, there: bool) {
         let mut state = self.lock();
-        state.by_hand.insert((spot, role.to_owned()), Instant::now());
+        state.by_hand.insert((target, role.to_owned()), Instant::now());
         if there {
-            state.granted.insert((spot, role.to_owned()), false);
+            state.granted.insert((target, role.to_owned()), false);
         }
     }
 
     /// Whether an object has ever declared the role there.
-    pub fn was_declared(&self, spot: Spot, role: &str) -> bool {
-        self.lock().declared.contains(&(spot, role.to_owned()))
+    pub fn was_declared(&self, target: TargetKey, role: &str) -> bool {
+        self.lock().declared.contains(&(target, role.to_owned()))
     }
 
     /// Whether an object has ever been Exclusive there.
-    pub fn was_exclusive(&self, spot: Spot) -> bool {
-        self.lock().exclusive.contains(&spot)
+    pub fn was_exclusive(&self, target: TargetKey) -> bool {
+        self.lock().exclusive.contains(&target)
     }
 
     /// Whether it was the operator who put a role there.
-    pub fn granted_by_us(&self, spot: Spot, role: &str) -> bool {
-        self.lock().granted.get(&(spot, role.to_owned())).copied().unwrap_or_default()
+    pub fn granted_by_us(&self, target: TargetKey, role: &str) -> bool {
+        self.lock().granted.get(&(target, role.to_owned())).copied().unwrap_or_default()
     }
 
     /// Whether an object that left it to itself may have left a role.
-    pub fn was_orphaned(&self, spot: Spot, role: &str) -> bool {
-        self.lock().orphaned.contains(&(spot, role.to_owned()))
+    pub fn was_orphaned(&self, target: TargetKey, role: &str) -> bool {
+        self.lock().orphaned.contains(&(target, role.to_owned()))
     }
 
     /// The writes since the last time that this was asked.
@@ -145,11 +145,11 @@ impl Book {
     fn records(&self) -> Records {
         let mut records = Records::new();
         for object in self.api.all(MEMBERSHIPS) {
-            let Some(spot) = spot_of(&object["spec"]) else { continue };
+            let Some(target) = target_of(&object["spec"]) else { continue };
             for role in recorded(&object) {
                 let name = role["role"].as_str().unwrap_or_default().to_owned();
                 let end = role["expirationTime"].as_str().and_then(|end| end.parse().ok());
-                may(&mut records, (spot, name), end);
+                may(&mut records, (target, name), end);
             }
         }
         records
@@ -159,21 +159,21 @@ impl Book {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recently_by_hand(&self, spot: Spot, role: &str) -> bool {
-        self.lock().by_hand.get(&(spot, role.to_owned())).is_some_and(|at| at.elapsed() < UNDER_WAY)
+    fn recently_by_hand(&self, target: TargetKey, role: &str) -> bool {
+        self.lock().by_hand.get(&(target, role.to_owned())).is_some_and(|at| at.elapsed() < UNDER_WAY)
     }
 
     /// Nothing of a stranger is touched.
-    fn touches_no_stranger(&self, who: &str, line: &str, spot: Spot, before: &Roles, after: &Roles) {
-        if STRANGERS.contains(&spot) && before != after {
-            let what = format!("{who}: {line} makes {before:?} of {spot:?}, whom no object names, {after:?}");
+    fn touches_nothing_unmanaged(&self, who: &str, line: &str, target: TargetKey, before: &Roles, after: &Roles) {
+        if UNMANAGED.contains(&target) && before != after {
+            let what = format!("{who}: {line} makes {before:?} of {target:?}, whom no object names, {after:?}");
             self.scheduler.fails("nothing of a stranger is touched", what);
         }
         for role in before.keys().filter(|role| !after.contains_key(*role)) {
-            let ours = self.was_declared(spot, role) || self.was_exclusive(spot);
+            let ours = self.was_declared(target, role) || self.was_exclusive(target);
             // A full list that was planned before the change by hand: the provider has no compare and swap.
-            if !ours && !self.recently_by_hand(spot, role) {
-                let what = format!("{who}: {line} takes {role} from {spot:?}, which no object ever declared");
+            if !ours && !self.recently_by_hand(target, role) {
+                let what = format!("{who}: {line} takes {role} from {target:?}, which no object ever declared");
                 self.scheduler.fails("nothing of a stranger is touched", what);
             }
         }
@@ -184,7 +184,7 @@ impl Book {
         &self,
         who: &str,
         line: &str,
-        spot: Spot,
+        target: TargetKey,
         (before, after): (&Roles, &Roles),
         (sent, records): &(Timestamp, Records),
     ) {
@@ -193,25 +193,25 @@ impl Book {
                 continue;
             }
             if !before.contains_key(role) {
-                self.lock().granted.insert((spot, role.clone()), true);
+                self.lock().granted.insert((target, role.clone()), true);
             }
             let beyond = |what: String| {
-                let what = format!("{who}: {line} gives {role} until {end:?} to {spot:?}: {what}");
+                let what = format!("{who}: {line} gives {role} until {end:?} to {target:?}: {what}");
                 self.scheduler.fails("no grant ever goes beyond its recorded end", what);
             };
-            match records.get(&(spot, role.clone())) {
+            match records.get(&(target, role.clone())) {
                 // Carried along by a full list that was planned before it was taken away by hand.
-                None if self.recently_by_hand(spot, role) => {}
+                None if self.recently_by_hand(target, role) => {}
                 None => beyond("nothing of it is written down".to_owned()),
                 Some(None) => {}
                 Some(Some(recorded)) if recorded <= sent => {
-                    if end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(spot, role) {
+                    if end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(target, role) {
                         beyond(format!("sent at {sent}, and its recorded end was {recorded}"));
                     }
                 }
                 Some(Some(recorded)) => {
-                    let enforced = spot.server == crate::scheduler::Server::Infisical;
-                    if enforced && end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(spot, role) {
+                    let enforced = target.server == crate::scheduler::Server::Infisical;
+                    if enforced && end.is_none_or(|end| end > *recorded) && !self.recently_by_hand(target, role) {
                         beyond(format!("its recorded end is {recorded}"));
                     }
                 }
@@ -231,24 +231,30 @@ impl Witness for Book {
         of.push((now, records));
     }
 
-    fn carried_out(&self, who: &str, sent: &Sent, before: &BTreeMap<Spot, Roles>, after: &BTreeMap<Spot, Roles>) {
+    fn carried_out(
+        &self,
+        who: &str,
+        sent: &Sent,
+        before: &BTreeMap<TargetKey, Roles>,
+        after: &BTreeMap<TargetKey, Roles>,
+    ) {
         let records = self.lock().records.get(&format!("{}{}", sent.line, sent.body)).and_then(|of| of.last().cloned());
-        for spot in TARGETS.into_iter().chain(STRANGERS) {
-            let (Some(was), Some(is)) = (before.get(&spot), after.get(&spot)) else { continue };
+        for target in TARGETS.into_iter().chain(UNMANAGED) {
+            let (Some(was), Some(is)) = (before.get(&target), after.get(&target)) else { continue };
             if was == is {
                 continue;
             }
-            self.scheduler.write(format!("    {spot:?}: {was:?} becomes {is:?}"));
-            self.touches_no_stranger(who, &sent.line, spot, was, is);
+            self.scheduler.write(format!("    {target:?}: {was:?} becomes {is:?}"));
+            self.touches_nothing_unmanaged(who, &sent.line, target, was, is);
             if let Some(records) = &records {
-                self.grants_within_the_record(who, &sent.line, spot, (was, is), records);
+                self.grants_within_the_record(who, &sent.line, target, (was, is), records);
             }
         }
     }
 }
 
 /// Of two ends the later counts.
-fn may(records: &mut Records, key: (Spot, String), end: Option<Timestamp>) {
+fn may(records: &mut Records, key: (TargetKey, String), end: Option<Timestamp>) {
     let known = records.entry(key).or_insert(end);
     *known = match (*known, end) {
         (Some(known), Some(end)) => Some(known.max(end)),
@@ -261,7 +267,6 @@ pub const NAMESPACE: &str = "team-a";
 
 /// A declared role.
 pub struct Role {
-    /// Its name.
     pub name: String,
     /// Its times; null: for good.
     pub temporary: Value,
@@ -275,8 +280,8 @@ pub fn roles_of(spec: &Value) -> Vec<Role> {
 }
 
 /// Whom a spec is about.
-pub fn spot_of(spec: &Value) -> Option<Spot> {
-    TARGETS.into_iter().find(|spot| spec["subject"]["id"] == spot.subject)
+pub fn target_of(spec: &Value) -> Option<TargetKey> {
+    TARGETS.into_iter().find(|target| spec["subject"]["id"] == target.subject)
 }
 
 /// Some seconds from an instant on, on a whole second.

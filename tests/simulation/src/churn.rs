@@ -16,7 +16,6 @@ pub type Entries = Vec<(&'static str, usize)>;
 /// What is remembered before any object came, while all are there, and when they are gone and some minutes have passed.
 #[derive(Clone, Debug)]
 pub struct Remembered {
-    /// Before.
     pub before: Entries,
     /// While they are there.
     pub meanwhile: Entries,

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::apiserver::state::{Change, Refusal};
 use crate::apiserver::{ApiServer, routes};
 use crate::life::Life;
-use crate::scheduler::{Scheduler, Server, Told};
+use crate::scheduler::{CallResult, Scheduler, Server};
 
 /// Is told which process sends what.
 pub type Sees = Arc<dyn Fn(&Life, &routes::Request) + Send + Sync>;
@@ -103,10 +103,12 @@ impl ToKubernetes {
             })
             .await;
         match told {
-            Told::Answer(Ok((code, object))) => Ok(answer(code, &object)),
-            Told::Answer(Err(refusal)) => Ok(answer(refusal.code, &refusal.status())),
-            Told::Code(code, _) => Ok(answer(code, &Refusal::new(code, reason(code), "by order of the seed").status())),
-            Told::Half(_) | Told::BrokenOff | Told::NotConnected => Err(BrokenOff),
+            CallResult::Answer(Ok((code, object))) => Ok(answer(code, &object)),
+            CallResult::Answer(Err(refusal)) => Ok(answer(refusal.code, &refusal.status())),
+            CallResult::Code(code, _) => {
+                Ok(answer(code, &Refusal::new(code, reason(code), "by order of the seed").status()))
+            }
+            CallResult::Half(_) | CallResult::BrokenOff | CallResult::NotConnected => Err(BrokenOff),
         }
     }
 

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::apiserver::ApiServer;
-use crate::book::{Book, MEMBERSHIPS, Role, recorded, roles_of, spot_of};
-use crate::providers::{Providers, Spot, TARGETS};
+use crate::book::{Book, MEMBERSHIPS, Role, recorded, roles_of, target_of};
+use crate::providers::{Providers, TARGETS, TargetKey};
 
 /// Grants that begin or end within this time are waited for: of all others nothing is seen.
 const SOON: SignedDuration = SignedDuration::from_hours(2);
@@ -27,11 +27,12 @@ pub struct Expected {
 }
 
 /// What each target comes to.
-pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<Spot, Expected> {
-    let mut expected: BTreeMap<Spot, Expected> = TARGETS.iter().map(|spot| (*spot, Expected::default())).collect();
+pub fn expected(objects: &[Value], now: Timestamp) -> BTreeMap<TargetKey, Expected> {
+    let mut expected: BTreeMap<TargetKey, Expected> =
+        TARGETS.iter().map(|target| (*target, Expected::default())).collect();
     for object in objects {
         let spec = &object["spec"];
-        let Some(of) = spot_of(spec).and_then(|spot| expected.get_mut(&spot)) else { continue };
+        let Some(of) = target_of(spec).and_then(|target| expected.get_mut(&target)) else { continue };
         if counts(object) {
             of.must.extend(in_effect(object, now));
             of.exclusive |= spec["roleManagement"] != "Additive";
@@ -98,17 +99,17 @@ pub fn ready(object: &Value) -> Option<&Value> {
 pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp) -> Vec<(&'static str, String)> {
     let objects = api.all(MEMBERSHIPS);
     let mut wrong = Vec::new();
-    for (spot, expected) in expected(&objects, now) {
-        let there = providers.effective(spot, now);
+    for (target, expected) in expected(&objects, now) {
+        let there = providers.effective(target, now);
         for role in expected.must.difference(&there) {
-            wrong.push(("what is declared is there", format!("{spot:?} lacks {role}: {there:?}, {expected:?}")));
+            wrong.push(("what is declared is there", format!("{target:?} lacks {role}: {there:?}, {expected:?}")));
         }
         for role in &there {
             let allowed = expected.must.contains(role) || expected.may.contains(role);
             // A stranger's: nobody of ours put it there, or an object that was deleted with Orphan left it.
-            let foreign = !book.granted_by_us(spot, role) || book.was_orphaned(spot, role);
+            let foreign = !book.granted_by_us(target, role) || book.was_orphaned(target, role);
             if !allowed && (expected.exclusive || !foreign) {
-                let what = format!("{spot:?} still has {role}: {there:?}, {expected:?}");
+                let what = format!("{target:?} still has {role}: {there:?}, {expected:?}");
                 wrong.push(("an expired or undeclared grant is gone once faults stop", what));
             }
         }

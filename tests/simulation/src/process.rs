@@ -18,7 +18,7 @@ use membership_operator::clock::Clock;
 use membership_operator::controller::provider_object::ProviderObject;
 use membership_operator::controller::providers::Checker;
 use membership_operator::controller::run::reconciling;
-use membership_operator::controller::wiring::{Feed, Outside, Wiring, while_leading, wire};
+use membership_operator::controller::wiring::{Dependencies, Feed, Wiring, while_leading, wire};
 use membership_operator::controller::{providers, tombstones};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
@@ -36,14 +36,13 @@ pub type Wired = dyn Fn(&Arc<Checker>) + Send + Sync;
 /// What a process is started with.
 #[derive(Clone)]
 pub struct Process {
-    /// Its life.
     pub life: Life,
     /// Its way to the API server.
     pub kubernetes: ToKubernetes,
     /// Its way to the providers.
-    pub providers: Arc<dyn http::InProcess>,
+    pub providers: Arc<dyn http::InProcessServer>,
     /// Where its Lease is; `None`: there is one replica only.
-    pub lease: Option<lease::Config>,
+    pub lease: Option<lease::LeaseConfig>,
     /// Its wall clock.
     pub clock: Clock,
     /// Who decides.
@@ -74,7 +73,7 @@ impl Process {
             ..http::Policy::default()
         };
         let http = http::Client::in_process(policy, metrics.clone(), servers, clock.clone()).led_by(leadership.clone());
-        let outside = Outside {
+        let outside = Dependencies {
             client,
             cluster_http: http.clone(),
             http,
@@ -88,7 +87,7 @@ impl Process {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let Wiring { ctx, checker, providers: checked, cluster_providers, aside, telling } = wire(outside);
+        let Wiring { ctx, checker, providers: checked, cluster_providers, background, event_task } = wire(outside);
         wired(&checker);
         let departing = tombstones::run(ctx.clone(), pending());
         let within = {
@@ -100,7 +99,7 @@ impl Process {
             drive(checked, scheduler.clone(), checks(checker.clone())),
             drive(cluster_providers, scheduler.clone(), checks(checker)),
         );
-        let work = join(join(checking, reconciling), join(departing, join(aside, telling)));
+        let work = join(join(checking, reconciling), join(departing, join(background, event_task)));
         let Some(lease) = lease else {
             work.await;
             return;

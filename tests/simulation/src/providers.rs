@@ -10,16 +10,16 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt;
-use membership_operator::provider::http::{InProcess, NoAnswer};
+use membership_operator::provider::http::{InProcessServer, NoResponse};
 use serde_json::json;
 use simulator::{Doors, Simulator, worlds};
 
 use crate::life::Life;
-use crate::scheduler::{Scheduler, Server, Told};
+use crate::scheduler::{CallResult, Scheduler, Server};
 
 /// Somebody's place at a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spot {
+pub struct TargetKey {
     /// Where.
     pub server: Server,
     /// The subject's id.
@@ -27,16 +27,16 @@ pub struct Spot {
 }
 
 /// Who is there: those that objects speak of, and strangers.
-pub const TARGETS: [Spot; 4] = [
-    Spot { server: Server::Infisical, subject: worlds::INFISICAL_DEPLOYER },
-    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_DEPLOYER },
-    Spot { server: Server::Infisical, subject: worlds::INFISICAL_REPORTER },
-    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_GRACE },
+pub const TARGETS: [TargetKey; 4] = [
+    TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_DEPLOYER },
+    TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_DEPLOYER },
+    TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_REPORTER },
+    TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_GRACE },
 ];
 /// Those whom no object names.
-pub const STRANGERS: [Spot; 2] = [
-    Spot { server: Server::Infisical, subject: worlds::INFISICAL_ON_CALL },
-    Spot { server: Server::Zitadel, subject: worlds::ZITADEL_ADA },
+pub const UNMANAGED: [TargetKey; 2] = [
+    TargetKey { server: Server::Infisical, subject: worlds::INFISICAL_ON_CALL },
+    TargetKey { server: Server::Zitadel, subject: worlds::ZITADEL_ADA },
 ];
 
 /// A role as a provider holds it: its name, and the end where the provider knows one.
@@ -45,7 +45,6 @@ pub type Roles = BTreeMap<String, Option<jiff::Timestamp>>;
 /// Both providers.
 #[derive(Clone)]
 pub struct Providers {
-    /// The simulators.
     pub simulator: Arc<Simulator>,
     /// The ways in.
     pub doors: Doors,
@@ -57,52 +56,52 @@ impl Providers {
         let (simulator, doors) = Simulator::in_process(now);
         simulator.load(&worlds::demo());
         let providers = Self { simulator: Arc::new(simulator), doors };
-        for spot in TARGETS {
-            providers.by_hand(spot, &[]);
+        for target in TARGETS {
+            providers.by_hand(target, &[]);
         }
-        for spot in STRANGERS {
-            providers.by_hand(spot, &roles_of(spot.server)[..2]);
+        for target in UNMANAGED {
+            providers.by_hand(target, &roles_of(target.server)[..2]);
         }
         providers
     }
 
     /// What somebody has, ended or not; without the base that gives nothing.
-    pub fn roles(&self, spot: Spot) -> Roles {
-        match spot.server {
+    pub fn roles(&self, target: TargetKey) -> Roles {
+        match target.server {
             Server::Infisical => {
-                let rows = self.simulator.infisical().roles(worlds::INFISICAL_PROJECT, spot.subject);
+                let rows = self.simulator.infisical().roles(worlds::INFISICAL_PROJECT, target.subject);
                 let rows = rows.into_iter().filter(|row| row.role != "no-access");
                 rows.map(|row| (row.role, row.temporary.map(|window| window.end))).collect()
             }
             _ => {
-                let roles = self.simulator.zitadel().roles(worlds::ZITADEL_PROJECT, spot.subject);
+                let roles = self.simulator.zitadel().roles(worlds::ZITADEL_PROJECT, target.subject);
                 roles.into_iter().map(|role| (role, None)).collect()
             }
         }
     }
 
     /// What is in force.
-    pub fn effective(&self, spot: Spot, at: jiff::Timestamp) -> BTreeSet<String> {
-        self.roles(spot).into_iter().filter(|(_, end)| end.is_none_or(|end| end > at)).map(|(role, _)| role).collect()
+    pub fn effective(&self, target: TargetKey, at: jiff::Timestamp) -> BTreeSet<String> {
+        self.roles(target).into_iter().filter(|(_, end)| end.is_none_or(|end| end > at)).map(|(role, _)| role).collect()
     }
 
     /// Somebody is given exactly these roles by hand.
-    pub fn by_hand(&self, spot: Spot, roles: &[&str]) {
-        match spot.server {
+    pub fn by_hand(&self, target: TargetKey, roles: &[&str]) {
+        match target.server {
             Server::Infisical if roles.is_empty() => {
-                self.simulator.infisical().remove_member(worlds::INFISICAL_PROJECT, spot.subject);
+                self.simulator.infisical().remove_member(worlds::INFISICAL_PROJECT, target.subject);
             }
             Server::Infisical => {
                 let rows = roles.iter().map(|role| simulator::RoleRow::permanent(role)).collect();
-                self.simulator.infisical().set_roles(worlds::INFISICAL_PROJECT, spot.subject, rows);
+                self.simulator.infisical().set_roles(worlds::INFISICAL_PROJECT, target.subject, rows);
             }
-            _ => self.simulator.zitadel().set_roles(worlds::ZITADEL_PROJECT, spot.subject, roles),
+            _ => self.simulator.zitadel().set_roles(worlds::ZITADEL_PROJECT, target.subject, roles),
         }
     }
 
     /// What all of them have.
-    pub fn all(&self) -> BTreeMap<Spot, Roles> {
-        TARGETS.into_iter().chain(STRANGERS).map(|spot| (spot, self.roles(spot))).collect()
+    pub fn all(&self) -> BTreeMap<TargetKey, Roles> {
+        TARGETS.into_iter().chain(UNMANAGED).map(|target| (target, self.roles(target))).collect()
     }
 }
 
@@ -121,7 +120,6 @@ pub struct Sent {
     pub server: Server,
     /// Its method and path.
     pub line: String,
-    /// Its body.
     pub body: serde_json::Value,
 }
 
@@ -130,7 +128,13 @@ pub trait Witness: Send + Sync {
     /// A process sends a write.
     fn sends(&self, life: &Life, sent: &Sent);
     /// A write was carried out, and this was there before and after it.
-    fn carried_out(&self, life: &str, sent: &Sent, before: &BTreeMap<Spot, Roles>, after: &BTreeMap<Spot, Roles>);
+    fn carried_out(
+        &self,
+        life: &str,
+        sent: &Sent,
+        before: &BTreeMap<TargetKey, Roles>,
+        after: &BTreeMap<TargetKey, Roles>,
+    );
 }
 
 /// One process's way to the providers.
@@ -146,14 +150,14 @@ pub struct ToProviders {
     pub witness: Arc<dyn Witness>,
 }
 
-impl InProcess for ToProviders {
-    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoAnswer>> {
+impl InProcessServer for ToProviders {
+    fn answer(&self, request: reqwest::Request) -> BoxFuture<'static, Result<reqwest::Response, NoResponse>> {
         self.clone().asked(request).boxed()
     }
 }
 
 impl ToProviders {
-    async fn asked(self, request: reqwest::Request) -> Result<reqwest::Response, NoAnswer> {
+    async fn asked(self, request: reqwest::Request) -> Result<reqwest::Response, NoResponse> {
         let infisical = request.url().host_str() == Some("infisical.test");
         let server = if infisical { Server::Infisical } else { Server::Zitadel };
         let path = request.url().path().to_owned();
@@ -172,7 +176,7 @@ impl ToProviders {
             if infisical { self.providers.doors.infisical.clone() } else { self.providers.doors.zitadel.clone() };
         let mut handed = Request::new(Body::from(body.to_vec()));
         *handed.method_mut() = request.method().clone();
-        *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoAnswer::NotConnected)?;
+        *handed.uri_mut() = request.url()[url::Position::BeforePath..].parse().map_err(|_| NoResponse::NotConnected)?;
         *handed.headers_mut() = request.headers().clone();
         if let Ok(host) = request.url().authority().parse() {
             handed.headers_mut().insert("host", host);
@@ -191,14 +195,14 @@ impl ToProviders {
             })
             .await;
         match told {
-            Told::Answer(Some((parts, bytes))) => Ok(Response::from_parts(parts, bytes).into()),
-            Told::Half(Some((mut parts, bytes))) => {
+            CallResult::Answer(Some((parts, bytes))) => Ok(Response::from_parts(parts, bytes).into()),
+            CallResult::Half(Some((mut parts, bytes))) => {
                 parts.headers.remove("content-length");
                 Ok(Response::from_parts(parts, bytes.slice(..bytes.len() / 2)).into())
             }
-            Told::Code(code, wait) => Ok(refused(code, wait).into()),
-            Told::NotConnected => Err(NoAnswer::NotConnected),
-            Told::BrokenOff | Told::Answer(None) | Told::Half(None) => Err(NoAnswer::BrokenOff),
+            CallResult::Code(code, wait) => Ok(refused(code, wait).into()),
+            CallResult::NotConnected => Err(NoResponse::NotConnected),
+            CallResult::BrokenOff | CallResult::Answer(None) | CallResult::Half(None) => Err(NoResponse::BrokenOff),
         }
     }
 }

@@ -30,7 +30,6 @@ const RESTS: Duration = Duration::from_secs(75);
 /// What a seed came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The seed.
     pub seed: u64,
     /// What happened, in order.
     pub trace: Vec<String>,
@@ -269,8 +268,8 @@ impl Hosts {
             life: life.clone(),
             witness: Arc::new(self.book.clone()),
         };
-        let terms = self.lease.and_then(lease::Terms::seconds);
-        let lease = terms.map(|terms| lease::Config { namespace: NAMESPACE.to_owned(), terms });
+        let terms = self.lease.and_then(lease::LeaseTerms::seconds);
+        let lease = terms.map(|terms| lease::LeaseConfig { namespace: NAMESPACE.to_owned(), terms });
         Process {
             life,
             kubernetes,

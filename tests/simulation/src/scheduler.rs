@@ -16,9 +16,7 @@ use crate::rng::Rng;
 pub enum Server {
     /// The API server.
     Kubernetes,
-    /// Infisical.
     Infisical,
-    /// ZITADEL.
     Zitadel,
 }
 
@@ -67,8 +65,7 @@ pub enum End {
 
 /// What the caller is told of a call that has met its fate.
 #[derive(Clone, Debug)]
-pub enum Told<T> {
-    /// The answer.
+pub enum CallResult<T> {
     Answer(T),
     /// Half of the answer.
     Half(T),
@@ -89,7 +86,11 @@ impl Fate {
     }
 
     /// Lets a call of a process meet its fate. What was sent can't be recalled: it is carried out though nobody waits.
-    pub async fn met<T: Send + 'static>(self, life: &Life, call: impl Future<Output = T> + Send + 'static) -> Told<T> {
+    pub async fn met<T: Send + 'static>(
+        self,
+        life: &Life,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> CallResult<T> {
         let carried_out = self.there.map(|there| {
             tokio::spawn(async move {
                 tokio::time::sleep(there).await;
@@ -110,15 +111,15 @@ impl Fate {
         match (self.end, answer) {
             (End::Answered(back), Some(answer)) => {
                 tokio::time::sleep(back).await;
-                Told::Answer(answer)
+                CallResult::Answer(answer)
             }
-            (End::Truncated, Some(answer)) => Told::Half(answer),
-            (End::Refused(code, wait), _) => Told::Code(code, wait),
+            (End::Truncated, Some(answer)) => CallResult::Half(answer),
+            (End::Refused(code, wait), _) => CallResult::Code(code, wait),
             (End::BrokenOff(after), _) => {
                 tokio::time::sleep(after).await;
-                Told::BrokenOff
+                CallResult::BrokenOff
             }
-            (End::NotConnected | End::Dies | End::Answered(_) | End::Truncated, _) => Told::NotConnected,
+            (End::NotConnected | End::Dies | End::Answered(_) | End::Truncated, _) => CallResult::NotConnected,
         }
     }
 }

@@ -5,16 +5,14 @@ use serde_json::{Value, json};
 use simulator::worlds;
 
 use crate::apiserver::ApiServer;
-use crate::book::{Book, MEMBERSHIPS, NAMESPACE, seconds_after, spot_of};
-use crate::providers::{Providers, STRANGERS, Spot, TARGETS, roles_of};
+use crate::book::{Book, MEMBERSHIPS, NAMESPACE, seconds_after, target_of};
+use crate::providers::{Providers, TARGETS, TargetKey, UNMANAGED, roles_of};
 use crate::rng::Rng;
 use crate::scheduler::{Scheduler, Server};
 
 /// Those who change things.
 pub struct Users {
-    /// The API server.
     pub api: ApiServer,
-    /// The providers.
     pub providers: Providers,
     /// Who looks on.
     pub book: Book,
@@ -23,7 +21,7 @@ pub struct Users {
     /// What decides.
     pub rng: Rng,
     /// Whom objects speak of.
-    pub targets: Vec<Spot>,
+    pub targets: Vec<TargetKey>,
     /// What objects are called.
     pub names: Vec<String>,
 }
@@ -88,17 +86,17 @@ impl Users {
         if self.api.get(MEMBERSHIPS, (NAMESPACE, &name)).is_some() {
             return self.edit_roles(now);
         }
-        let spot = *self.rng.one_of(&self.targets);
-        let (provider, project) = match spot.server {
+        let target = *self.rng.one_of(&self.targets);
+        let (provider, project) = match target.server {
             Server::Infisical => ("infisical", worlds::INFISICAL_PROJECT),
             _ => ("zitadel", worlds::ZITADEL_PROJECT),
         };
-        let kind = if spot.server == Server::Infisical { "Identity" } else { "User" };
+        let kind = if target.server == Server::Infisical { "Identity" } else { "User" };
         let rng = &mut self.rng;
         let mut spec = json!({
             "providerRef": {"name": provider},
             "project": {"id": project},
-            "subject": {"kind": kind, "id": spot.subject},
+            "subject": {"kind": kind, "id": target.subject},
             "roleManagement": if rng.chance(450) { "Exclusive" } else { "Additive" },
         });
         if rng.chance(80) {
@@ -110,21 +108,21 @@ impl Users {
         if rng.chance(60) {
             spec["adoptionPolicy"] = "Refuse".into();
         }
-        spec["roles"] = self.roles(spot, now);
+        spec["roles"] = self.roles(target, now);
         self.book.declares(&spec);
         self.scheduler.write(format!("USER creates {name}: {spec}"));
         drop(self.api.create(MEMBERSHIPS, NAMESPACE, &json!({"metadata": {"name": name}, "spec": spec})));
     }
 
-    fn roles(&mut self, spot: Spot, now: Timestamp) -> Value {
+    fn roles(&mut self, target: TargetKey, now: Timestamp) -> Value {
         let mut roles: Vec<Value> = Vec::new();
-        for role in roles_of(spot.server).iter().take(3) {
+        for role in roles_of(target.server).iter().take(3) {
             if self.rng.chance(450) {
                 roles.push(self.role(role, now));
             }
         }
         if roles.is_empty() {
-            roles.push(self.role(roles_of(spot.server)[0], now));
+            roles.push(self.role(roles_of(target.server)[0], now));
         }
         roles.into()
     }
@@ -149,8 +147,8 @@ impl Users {
     fn edit_roles(&mut self, now: Timestamp) {
         let name = self.name();
         let Some(spec) = self.spec_of(&name) else { return };
-        let Some(spot) = spot_of(&spec) else { return };
-        let roles = self.roles(spot, now);
+        let Some(target) = target_of(&spec) else { return };
+        let roles = self.roles(target, now);
         self.patch(&name, &spec, json!({"roles": roles}));
     }
 
@@ -196,39 +194,39 @@ impl Users {
     }
 
     fn give_by_hand(&mut self) {
-        let spot = *self.rng.one_of(&self.targets);
-        let role = *self.rng.one_of(roles_of(spot.server));
-        let there = self.providers.roles(spot);
+        let target = *self.rng.one_of(&self.targets);
+        let role = *self.rng.one_of(roles_of(target.server));
+        let there = self.providers.roles(target);
         if there.contains_key(role) {
             return;
         }
-        self.book.by_hand(spot, role, true);
-        self.scheduler.write(format!("HAND gives {role} to {spot:?}"));
+        self.book.by_hand(target, role, true);
+        self.scheduler.write(format!("HAND gives {role} to {target:?}"));
         let of = &self.providers.simulator;
-        match spot.server {
+        match target.server {
             Server::Infisical => {
                 let row = simulator::RoleRow::permanent(role);
-                of.infisical().add_role(worlds::INFISICAL_PROJECT, spot.subject, row);
+                of.infisical().add_role(worlds::INFISICAL_PROJECT, target.subject, row);
             }
-            _ => of.zitadel().add_role(worlds::ZITADEL_PROJECT, spot.subject, role),
+            _ => of.zitadel().add_role(worlds::ZITADEL_PROJECT, target.subject, role),
         }
     }
 
     fn take_by_hand(&mut self) {
         let mut of = self.targets.clone();
-        of.extend(STRANGERS.iter().filter(|stranger| TARGETS.iter().any(|t| t.server == stranger.server)));
-        let spot = *self.rng.one_of(&of);
-        let there: Vec<String> = self.providers.roles(spot).into_keys().collect();
+        of.extend(UNMANAGED.iter().filter(|unmanaged| TARGETS.iter().any(|t| t.server == unmanaged.server)));
+        let target = *self.rng.one_of(&of);
+        let there: Vec<String> = self.providers.roles(target).into_keys().collect();
         if there.is_empty() {
             return;
         }
         let role = self.rng.one_of(&there).clone();
-        self.book.by_hand(spot, &role, false);
-        self.scheduler.write(format!("HAND takes {role} from {spot:?}"));
+        self.book.by_hand(target, &role, false);
+        self.scheduler.write(format!("HAND takes {role} from {target:?}"));
         let of = &self.providers.simulator;
-        match spot.server {
-            Server::Infisical => of.infisical().remove_role(worlds::INFISICAL_PROJECT, spot.subject, &role),
-            _ => of.zitadel().remove_role(worlds::ZITADEL_PROJECT, spot.subject, &role),
+        match target.server {
+            Server::Infisical => of.infisical().remove_role(worlds::INFISICAL_PROJECT, target.subject, &role),
+            _ => of.zitadel().remove_role(worlds::ZITADEL_PROJECT, target.subject, &role),
         };
     }
 }

@@ -25,9 +25,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// What one operator runs in.
 pub struct World {
-    /// The API server.
     pub api: ApiServer,
-    /// The providers.
     pub providers: Providers,
     /// Who decides what fails: nothing, unless told otherwise.
     pub scheduler: Scheduler,

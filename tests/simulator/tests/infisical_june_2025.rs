@@ -21,7 +21,7 @@ async fn june() -> Stage {
 }
 
 #[tokio::test]
-async fn a_deleted_project_is_refused_like_one_of_others_and_its_own_route_tells() {
+async fn a_deleted_project_is_refused_like_anothers_and_only_its_own_route_differs() {
     let stage = june().await;
     stage.simulator.infisical().set_caller_roles("0e1b7a52-0000-4000-8000-000000000001", IDENTITY, &["viewer"]);
     stage.simulator.infisical().delete_project(PROJECT);

@@ -91,7 +91,7 @@ async fn a_typo_makes_an_account_and_a_mail() {
 }
 
 #[tokio::test]
-async fn inviting_strangers_needs_an_administrator_of_the_organization() {
+async fn inviting_a_user_from_outside_needs_an_administrator_of_the_organization() {
     let stage = Stage::october_2024().await;
     let infisical = stage.simulator.infisical();
     for role in [OrgRole::NoAccess, OrgRole::Member] {

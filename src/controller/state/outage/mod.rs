@@ -32,7 +32,7 @@ const CONFLICTS: u32 = 3;
 
 /// What a failed request to the API server concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Concern {
+pub enum FaultScope {
     /// The object is gone.
     Gone,
     /// Another writer was first.
@@ -43,7 +43,7 @@ pub enum Concern {
     Server,
 }
 
-impl Concern {
+impl FaultScope {
     /// What an error concerns.
     pub fn of(error: &kube::Error) -> Self {
         match error {
@@ -75,9 +75,9 @@ impl Concern {
 
 /// A failed pass, with what decides when it is retried.
 #[derive(Clone, Copy, Debug)]
-pub struct Failed {
+pub struct FailedPass {
     /// What the fault concerns.
-    pub concern: Concern,
+    pub concern: FaultScope,
     /// How many passes in a row have failed in this way, this one included.
     pub in_a_row: u32,
     /// Whether the object waits for the API server; its pass runs when that is available again.
@@ -88,13 +88,13 @@ pub struct Failed {
     pub next_end: Option<Duration>,
 }
 
-impl Failed {
+impl FailedPass {
     /// The time until the next attempt; `None`: when something changes, or the API server is available again. Pure.
     pub fn retry(self) -> Option<Duration> {
         let longest = if self.revokes { LONGEST_WHILE_DUE } else { LONGEST };
         let backoff = FIRST.saturating_mul(1 << self.in_a_row.saturating_sub(1).min(20)).min(longest);
         match self.concern {
-            Concern::Gone => None,
+            FaultScope::Gone => None,
             _ if self.waits && !self.revokes => self.next_end,
             _ => Some(self.next_end.map_or(backoff, |end| end.min(backoff))),
         }
@@ -131,7 +131,7 @@ struct State {
 
 /// The passes and checks that have waited for the end of an outage.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
+pub struct WaitingKeys {
     /// The memberships, by namespace and name.
     pub memberships: BTreeSet<(String, String)>,
     /// The provider objects.
@@ -206,11 +206,11 @@ impl Outage {
     }
 
     /// Records that the probe succeeded. Returns the duration of the outage, if there was one, and what has waited.
-    pub fn ends(&self, now: Instant) -> (Option<Duration>, Waiting) {
+    pub fn ends(&self, now: Instant) -> (Option<Duration>, WaitingKeys) {
         let mut state = self.lock();
         let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
         self.available.send_replace(true);
-        (since.map(|since| now.duration_since(since)), Waiting { memberships, providers })
+        (since.map(|since| now.duration_since(since)), WaitingKeys { memberships, providers })
     }
 
     /// Whether a request may be sent. Watches and their lists are always sent: the API server paces them itself, and

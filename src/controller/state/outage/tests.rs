@@ -12,7 +12,7 @@ fn membership(name: &str) -> ObjectRef<ProjectMembership> {
 
 #[test]
 fn a_fault_concerns_its_object_or_maybe_all() {
-    use Concern::{Conflict, Gone, Object, Server};
+    use FaultScope::{Conflict, Gone, Object, Server};
     for (code, concern) in [
         (400, Object),
         (401, Server),
@@ -26,46 +26,47 @@ fn a_fault_concerns_its_object_or_maybe_all() {
         (503, Server),
         (504, Server),
     ] {
-        assert_eq!(Concern::of(&refusal(code)), concern, "{code}");
+        assert_eq!(FaultScope::of(&refusal(code)), concern, "{code}");
     }
-    assert_eq!(Concern::of(&kube::Error::Service(Unavailable.into())), Server);
+    assert_eq!(FaultScope::of(&kube::Error::Service(Unavailable.into())), Server);
 }
 
 /// Seen failing with a constant wait.
 #[test]
 fn a_fault_is_retried_with_a_backoff_that_never_delays_an_end() {
-    let failed = |in_a_row| Failed { concern: Concern::Object, in_a_row, waits: false, revokes: false, next_end: None };
-    let waits = |failed: &dyn Fn(u32) -> Failed| -> Vec<u64> {
+    let failed =
+        |in_a_row| FailedPass { concern: FaultScope::Object, in_a_row, waits: false, revokes: false, next_end: None };
+    let waits = |failed: &dyn Fn(u32) -> FailedPass| -> Vec<u64> {
         [1, 2, 3, 5, 6, 8, 9, 99].map(|n| failed(n).retry().unwrap().as_millis() as u64).to_vec()
     };
     assert_eq!(waits(&failed), [200, 400, 800, 3_200, 6_400, 25_600, 30_000, 30_000]);
-    let due = |in_a_row| Failed { revokes: true, ..failed(in_a_row) };
+    let due = |in_a_row| FailedPass { revokes: true, ..failed(in_a_row) };
     assert_eq!(waits(&due), [200, 400, 800, 3_200, 5_000, 5_000, 5_000, 5_000]);
-    let ends = |in_a_row| Failed { next_end: Some(Duration::from_secs(1)), ..failed(in_a_row) };
+    let ends = |in_a_row| FailedPass { next_end: Some(Duration::from_secs(1)), ..failed(in_a_row) };
     assert_eq!(waits(&ends), [200, 400, 800, 1_000, 1_000, 1_000, 1_000, 1_000]);
-    assert_eq!(Failed { concern: Concern::Gone, ..failed(1) }.retry(), None);
+    assert_eq!(FailedPass { concern: FaultScope::Gone, ..failed(1) }.retry(), None);
 }
 
 #[test]
-fn what_waits_for_the_api_server_comes_back_by_itself_for_an_end_only() {
-    let waits = Failed { concern: Concern::Server, in_a_row: 9, waits: true, revokes: false, next_end: None };
+fn a_key_that_waits_for_the_api_server_returns_automatically_for_an_end_only() {
+    let waits = FailedPass { concern: FaultScope::Server, in_a_row: 9, waits: true, revokes: false, next_end: None };
     assert_eq!(waits.retry(), None);
     let end = Some(Duration::from_secs(90));
-    assert_eq!(Failed { next_end: end, ..waits }.retry(), end);
-    assert_eq!(Failed { revokes: true, ..waits }.retry(), Some(LONGEST_WHILE_DUE));
+    assert_eq!(FailedPass { next_end: end, ..waits }.retry(), end);
+    assert_eq!(FailedPass { revokes: true, ..waits }.retry(), Some(LONGEST_WHILE_DUE));
 }
 
 #[test]
 fn a_fault_of_the_api_server_is_not_logged_for_each_object() {
     for (concern, in_a_row, undecided, logged) in [
-        (Concern::Object, 1, false, true),
-        (Concern::Object, 1, true, true),
-        (Concern::Gone, 9, false, false),
-        (Concern::Conflict, 2, false, false),
-        (Concern::Conflict, 3, false, true),
-        (Concern::Server, 1, false, false),
-        (Concern::Server, 9, true, false),
-        (Concern::Server, 2, false, true),
+        (FaultScope::Object, 1, false, true),
+        (FaultScope::Object, 1, true, true),
+        (FaultScope::Gone, 9, false, false),
+        (FaultScope::Conflict, 2, false, false),
+        (FaultScope::Conflict, 3, false, true),
+        (FaultScope::Server, 1, false, false),
+        (FaultScope::Server, 9, true, false),
+        (FaultScope::Server, 2, false, true),
     ] {
         assert_eq!(concern.is_logged(in_a_row, undecided), logged, "{concern:?} {in_a_row} {undecided}");
     }
@@ -79,7 +80,8 @@ async fn what_fails_during_an_outage_waits_for_its_end() {
     outage.suspect();
     assert!(outage.is_undecided() && !outage.waits(&membership("again"), 2));
     assert!(outage.waits(&membership("first"), 1), "the first fault waits for the probe");
-    let first = Waiting { memberships: [("team-a".to_owned(), "first".to_owned())].into(), ..Waiting::default() };
+    let first =
+        WaitingKeys { memberships: [("team-a".to_owned(), "first".to_owned())].into(), ..WaitingKeys::default() };
     assert_eq!(outage.ends(began), (None, first), "the probe succeeds: there was no outage");
     assert!(!outage.is_undecided());
     outage.suspect();
@@ -93,13 +95,13 @@ async fn what_fails_during_an_outage_waits_for_its_end() {
     };
     assert!(outage.provider_waits(&provider, 9));
     let lasts = Duration::from_secs(2400);
-    let waiting = Waiting {
+    let waiting = WaitingKeys {
         memberships: ["a", "b"].map(|name| ("team-a".to_owned(), name.to_owned())).into(),
         providers: [provider].into(),
     };
     assert_eq!(outage.ends(began + lasts), (Some(lasts), waiting));
     outage.is_over().await;
-    assert_eq!(outage.ends(began), (None, Waiting::default()));
+    assert_eq!(outage.ends(began), (None, WaitingKeys::default()));
 }
 
 /// Seen failing without the filter: all requests were sent.
@@ -119,7 +121,7 @@ async fn during_an_outage_nothing_is_sent_but_watches_and_lists() {
     let ask = async |path: &str| client.request_text(Request::get(path).body(Vec::new()).unwrap()).await;
     outage.fails(Instant::now());
     let error = ask("/apis/membership.dev/v1alpha1/projectmemberships/one").await.unwrap_err();
-    assert_eq!(Concern::of(&error), Concern::Server, "{error}");
+    assert_eq!(FaultScope::of(&error), FaultScope::Server, "{error}");
     assert!(error.to_string().contains("is unavailable"), "{error}");
     assert_eq!(sent.load(Ordering::SeqCst), 0);
     ask("/apis/membership.dev/v1alpha1/projectmemberships?limit=500").await.unwrap();

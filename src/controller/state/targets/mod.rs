@@ -12,29 +12,29 @@ use crate::api::membership::{ProjectRef, SubjectRef};
 use crate::api::{ProjectMembership, Reason, SubjectKind};
 use crate::controller::provider_key::ProviderKey;
 use crate::core::memory::Memory;
-use crate::core::places::{Claim, Key, Places};
-use crate::core::policy::Pinned;
+use crate::core::places::{Claim, DeclarationKey, Places};
+use crate::core::policy::PinnedIds;
 use crate::core::precedence::Evidence;
 
 /// What one pass works on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
     /// All declarations of a target through one provider object.
-    Target(Through, TargetKey),
+    Target(DeclaringProvider, TargetKey),
     /// One object, by its namespace and name: a name in it is not resolved yet, or its target has too many declarations.
-    Object(Key),
+    Object(DeclarationKey),
 }
 
 /// The provider object through which a target is declared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Through {
+pub struct DeclaringProvider {
     /// The provider object.
     pub provider: ProviderKey,
     /// The endpoint of a former provider object of this name, for access that was left there.
     pub former: Option<String>,
 }
 
-impl Through {
+impl DeclaringProvider {
     fn of(object: &ProjectMembership) -> Self {
         Self { provider: ProviderKey::named_by(object), former: tombstones::left_at(object) }
     }
@@ -52,7 +52,7 @@ pub struct TargetKey {
 
 impl TargetKey {
     /// The key of an object's target; `None`: a name of the object has yet to be looked up.
-    fn of(object: &ProjectMembership, pinned: &Pinned) -> Option<Self> {
+    fn of(object: &ProjectMembership, pinned: &PinnedIds) -> Option<Self> {
         let ProjectRef { id: project_id, grant_id, .. } = &object.spec.project;
         let SubjectRef { id: subject_id, kind, .. } = &object.spec.subject;
         Some(Self {
@@ -67,7 +67,10 @@ impl TargetKey {
 impl std::fmt::Display for Unit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Target(Through { provider, .. }, TargetKey { project_id, grant_id, subject_kind, subject_id }) => {
+            Self::Target(
+                DeclaringProvider { provider, .. },
+                TargetKey { project_id, grant_id, subject_kind, subject_id },
+            ) => {
                 let grant = grant_id.as_deref().unwrap_or_default();
                 write!(f, "Target/{provider}/{project_id}/{grant}/{subject_kind:?}/{subject_id}")
             }
@@ -78,7 +81,7 @@ impl std::fmt::Display for Unit {
 
 /// What is remembered of a target between passes, for one connection's provider object and endpoint.
 #[derive(Debug, Default)]
-pub struct Remembered {
+pub struct TargetMemory {
     /// The uid and endpoint of the provider object that it was learnt through.
     pub through: (String, String),
     /// What the steps remember.
@@ -92,42 +95,42 @@ pub struct Remembered {
 #[derive(Debug, Default)]
 pub struct Targets {
     entries: Mutex<Index>,
-    doors: Mutex<HashMap<Door, Weak<tokio::sync::Mutex<()>>>>,
+    invite_locks: Mutex<HashMap<InviteLockKey, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 #[derive(Debug, Default)]
 struct Index {
-    objects: HashMap<TargetKey, HashMap<Through, Entry>>,
-    seen: HashMap<Key, Seen>,
+    objects: HashMap<TargetKey, HashMap<DeclaringProvider, TargetEntry>>,
+    seen: HashMap<DeclarationKey, IndexedObject>,
     /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
-    found: HashMap<String, Pinned>,
+    found: HashMap<String, PinnedIds>,
     /// How many lookups of an object's names have failed in a row.
     failed: HashMap<String, u32>,
 }
 
 /// What is known of a target through one provider object. It is dropped with the last declaration.
 #[derive(Debug, Default)]
-struct Entry {
+struct TargetEntry {
     places: Places,
-    remembered: Arc<Mutex<Remembered>>,
+    remembered: Arc<Mutex<TargetMemory>>,
 }
 
 /// Where a user may be invited: endpoint, project id, name.
-type Door = (String, String, String);
+type InviteLockKey = (String, String, String);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct IndexedObject {
     uid: String,
     target: Option<TargetKey>,
-    through: Through,
-    print: u64,
+    through: DeclaringProvider,
+    fingerprint: u64,
     created: Timestamp,
     holds_access: bool,
     /// A pass found that it may be carried out.
     may_count: bool,
 }
 
-impl Seen {
+impl IndexedObject {
     fn claim(&self) -> Claim {
         match (self.holds_access, self.may_count) {
             (true, _) => Claim::HoldsAccess,
@@ -141,7 +144,7 @@ impl Targets {
     /// Updates the index with an object, as watched or written. Returns the units, besides the object's own, for which a
     /// pass is due: those of the same target through other provider objects, the one that the object has left, and those
     /// of objects that got or lost their places.
-    pub fn saw(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
+    pub fn enter(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         self.index().take_in(object)
     }
 
@@ -151,12 +154,12 @@ impl Targets {
     }
 
     /// The ids that the object's names stand for, if they were looked up. Those in its status are kept permanently.
-    pub fn pinned(&self, object: &ProjectMembership) -> Pinned {
+    pub fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
         self.index().pinned(object)
     }
 
     /// Stores the ids that the object's names stand for. Returns the units for which a pass is due.
-    pub fn pin(&self, object: &ProjectMembership, found: Pinned) -> BTreeSet<Unit> {
+    pub fn pin(&self, object: &ProjectMembership, found: PinnedIds) -> BTreeSet<Unit> {
         let mut index = self.index();
         if !index.knows(object) {
             // The object was removed while its names were looked up.
@@ -193,8 +196,10 @@ impl Targets {
     /// the units for which a pass is due.
     pub fn lost_unseen(&self, is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool) -> BTreeSet<Unit> {
         let mut index = self.index();
-        let gone: Vec<Key> = index.seen.keys().filter(|key| !is_there(&reference_to(key))).cloned().collect();
-        let gone: Vec<(Seen, Key)> = gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key))).collect();
+        let gone: Vec<DeclarationKey> =
+            index.seen.keys().filter(|key| !is_there(&reference_to(key))).cloned().collect();
+        let gone: Vec<(IndexedObject, DeclarationKey)> =
+            gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key))).collect();
         gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
     }
 
@@ -219,14 +224,14 @@ impl Targets {
     }
 
     /// Calls `change` with what is remembered of a target.
-    pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut Remembered) -> T) -> T {
+    pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut TargetMemory) -> T) -> T {
         let remembered = self.remembered(unit);
         let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut remembered)
     }
 
     /// What is remembered of a target; of a single object nothing is remembered.
-    pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<Remembered>> {
+    pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<TargetMemory>> {
         match unit {
             Unit::Object(_) => Arc::default(),
             Unit::Target(through, target) => {
@@ -261,12 +266,13 @@ impl Targets {
 
     /// The lock for inviting a user of this name into a project: before the invitation there is no target that the
     /// passes could share.
-    pub fn door(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|_, door| door.strong_count() > 0);
-        let door = doors.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
-        let lock = door.upgrade().unwrap_or_default();
-        *door = Arc::downgrade(&lock);
+    pub fn invite_lock(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
+        let invite_lock =
+            invite_locks.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
+        let lock = invite_lock.upgrade().unwrap_or_default();
+        *invite_lock = Arc::downgrade(&lock);
         lock
     }
 
@@ -289,11 +295,11 @@ impl Targets {
 
     /// The number of entries in everything that is remembered.
     pub fn len(&self) -> usize {
-        let mut doors = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
-        doors.retain(|_, door| door.strong_count() > 0);
+        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
         let index = self.index();
         let Index { objects, seen, found, failed } = &*index;
-        doors.len() + objects.len() + seen.len() + found.len() + failed.len()
+        invite_locks.len() + objects.len() + seen.len() + found.len() + failed.len()
     }
 
     /// Whether nothing is remembered.
@@ -312,24 +318,24 @@ impl Index {
         self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
     }
 
-    fn forget(&mut self, key: &Key) -> Option<Seen> {
+    fn forget(&mut self, key: &DeclarationKey) -> Option<IndexedObject> {
         let seen = self.seen.remove(key)?;
         self.found.remove(&seen.uid);
         self.failed.remove(&seen.uid);
         Some(seen)
     }
 
-    fn pinned(&self, object: &ProjectMembership) -> Pinned {
+    fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
         let target = object.status.as_ref().and_then(|status| status.target.as_ref());
         match target {
             Some(target) => {
-                Pinned { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
+                PinnedIds { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
             }
             None => object.uid().and_then(|uid| self.found.get(&uid).cloned()).unwrap_or_default(),
         }
     }
 
-    fn unit_of(&self, key: &Key) -> Unit {
+    fn unit_of(&self, key: &DeclarationKey) -> Unit {
         let seen = self.seen.get(key);
         let placed = seen.and_then(|seen| Some((&seen.through, seen.target.as_ref()?))).filter(|(through, target)| {
             let entry = self.objects.get(*target).and_then(|units| units.get(*through));
@@ -346,10 +352,10 @@ impl Index {
         let known = self.seen.get(&key);
         let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
         let status = object.status.as_ref();
-        let seen = Seen {
+        let seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
-            through: Through::of(object),
-            print: print_of(object),
+            through: DeclaringProvider::of(object),
+            fingerprint: fingerprint_of(object),
             created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0),
             holds_access: status.is_some_and(|s| !(s.managed_roles.is_empty() && s.carried_roles.is_empty())),
             // The previous leader reported it as carried out.
@@ -374,7 +380,7 @@ impl Index {
 
     /// Gives a declaration the place that it has a claim to. `is_new`: its content changed. Returns the other units for
     /// which a pass is due.
-    fn place(&mut self, key: &Key, is_new: bool) -> BTreeSet<Unit> {
+    fn place(&mut self, key: &DeclarationKey, is_new: bool) -> BTreeSet<Unit> {
         let Some((seen, target)) = self.seen.get(key).and_then(|seen| Some((seen, seen.target.clone()?))) else {
             return BTreeSet::new();
         };
@@ -382,7 +388,7 @@ impl Index {
         self.changed(&target, &through, key, is_new, |places| places.put(key, claim, created))
     }
 
-    fn leave(&mut self, seen: &Seen, key: &Key) -> BTreeSet<Unit> {
+    fn leave(&mut self, seen: &IndexedObject, key: &DeclarationKey) -> BTreeSet<Unit> {
         let Some(target) = &seen.target else {
             return BTreeSet::new();
         };
@@ -403,17 +409,17 @@ impl Index {
     fn changed(
         &mut self,
         target: &TargetKey,
-        through: &Through,
-        key: &Key,
+        through: &DeclaringProvider,
+        key: &DeclarationKey,
         is_new: bool,
         change: impl FnOnce(&mut Places),
     ) -> BTreeSet<Unit> {
         let units = self.objects.entry(target.clone()).or_default();
-        let Entry { places, .. } = units.entry(through.clone()).or_default();
-        let before: BTreeSet<Key> = places.placed().cloned().collect();
+        let TargetEntry { places, .. } = units.entry(through.clone()).or_default();
+        let before: BTreeSet<DeclarationKey> = places.placed().cloned().collect();
         change(places);
-        let after: BTreeSet<Key> = places.placed().cloned().collect();
-        let moved: Vec<&Key> = before.symmetric_difference(&after).filter(|other| *other != key).collect();
+        let after: BTreeSet<DeclarationKey> = places.placed().cloned().collect();
+        let moved: Vec<&DeclarationKey> = before.symmetric_difference(&after).filter(|other| *other != key).collect();
         let mut due: BTreeSet<Unit> = moved.iter().map(|other| self.unit_of(other)).collect();
         if !moved.is_empty() {
             due.insert(Unit::Target(through.clone(), target.clone()));
@@ -424,7 +430,7 @@ impl Index {
         due
     }
 
-    fn rivals(&self, through: &Through, target: &TargetKey) -> impl Iterator<Item = Unit> {
+    fn rivals(&self, through: &DeclaringProvider, target: &TargetKey) -> impl Iterator<Item = Unit> {
         let units = self.objects.get(target).into_iter().flat_map(HashMap::keys);
         units.filter(move |other| *other != through).map(move |other| Unit::Target(other.clone(), target.clone()))
     }
@@ -437,17 +443,17 @@ fn is_converged(object: &ProjectMembership) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.reason == converged)
 }
 
-fn reference_to((namespace, name): &Key) -> ObjectRef<ProjectMembership> {
+fn reference_to((namespace, name): &DeclarationKey) -> ObjectRef<ProjectMembership> {
     ObjectRef::new(name).within(namespace)
 }
 
-fn key_of(object: &ProjectMembership) -> Key {
+fn key_of(object: &ProjectMembership) -> DeclarationKey {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
 /// The fingerprint of what other declarations of the subject in the project depend on: the spec, whether the object is
 /// being deleted, and its record.
-fn print_of(object: &ProjectMembership) -> u64 {
+fn fingerprint_of(object: &ProjectMembership) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
     object.uid().hash(&mut hasher);

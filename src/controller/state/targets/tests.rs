@@ -39,7 +39,7 @@ fn thousands_of_declarations_of_one_target_ask_for_few_passes_and_each_reads_few
     ];
     for (case, order, most) in orders {
         let targets = Targets::default();
-        let asked_for: usize = order.map(|number| targets.saw(&object(number, "infisical")).len()).sum();
+        let asked_for: usize = order.map(|number| targets.enter(&object(number, "infisical")).len()).sum();
         assert!(asked_for <= most, "{case}: {asked_for} passes");
         let read = |number: usize| targets.declarations(&unit_of(&targets, &object(number, "infisical"))).len();
         assert_eq!((read(0), read(MANY - 1)), (MOST_DECLARATIONS, 1), "{case}");
@@ -56,13 +56,13 @@ fn thousands_of_declarations_of_one_target_ask_for_few_passes_and_each_reads_few
 fn a_place_that_becomes_free_is_the_next_ones_and_the_target_s_pass_is_due() {
     let targets = Targets::default();
     let objects: Vec<_> = (0..=MOST_DECLARATIONS).map(|number| object(number, "infisical")).collect();
-    objects.iter().for_each(|object| drop((targets.saw(object), targets.may_count(object, true))));
+    objects.iter().for_each(|object| drop((targets.enter(object), targets.may_count(object, true))));
     let last = &objects[MOST_DECLARATIONS];
     assert!(!has_place(&targets, last) && targets.is_beyond_bound(last) && has_place(&targets, &objects[0]));
     // A change of a declaration without a place concerns no other declaration.
     let mut changed = last.clone();
     changed.metadata.generation = Some(2);
-    assert!(targets.saw(&changed).is_empty());
+    assert!(targets.enter(&changed).is_empty());
     let due = targets.lost(&objects[0]);
     assert!(has_place(&targets, last));
     assert!(due.contains(&unit_of(&targets, last)), "{due:?}");
@@ -71,9 +71,9 @@ fn a_place_that_becomes_free_is_the_next_ones_and_the_target_s_pass_is_due() {
 #[test]
 fn the_declarations_of_each_provider_object_are_a_unit_of_their_own() {
     let targets = Targets::default();
-    (0..MOST_DECLARATIONS).for_each(|number| drop(targets.saw(&object(number, "infisical"))));
+    (0..MOST_DECLARATIONS).for_each(|number| drop(targets.enter(&object(number, "infisical"))));
     let (one, other) = (object(0, "infisical"), object(MOST_DECLARATIONS, "another"));
-    let due = targets.saw(&other);
+    let due = targets.enter(&other);
     assert_eq!(due, [unit_of(&targets, &one)].into(), "which provider object takes precedence may have changed");
     assert!(has_place(&targets, &other));
     let unit = unit_of(&targets, &other);
@@ -85,7 +85,7 @@ fn the_declarations_of_each_provider_object_are_a_unit_of_their_own() {
 fn what_is_remembered_of_a_target_goes_with_its_last_declaration() {
     let targets = Targets::default();
     let (first, second) = (object(1, "infisical"), object(2, "infisical"));
-    [&first, &second].into_iter().for_each(|object| drop(targets.saw(object)));
+    [&first, &second].into_iter().for_each(|object| drop(targets.enter(object)));
     let unit = unit_of(&targets, &first);
     targets.remembered(&unit).lock().unwrap().memory.failures = 3;
     targets.lost(&first);

@@ -11,27 +11,27 @@ use kube::runtime::watcher::Event;
 /// A relist of one namespace is passed on as a relist of all: the known objects of the other namespaces are listed
 /// again.
 pub struct Merge<K> {
-    parts: Vec<Part<K>>,
-    told: bool,
+    parts: Vec<MergedWatch<K>>,
+    emitted: bool,
 }
 
-struct Part<K> {
+struct MergedWatch<K> {
     /// The objects that are passed on with the list, by name.
     list: BTreeMap<String, K>,
     listed: bool,
-    led: bool,
+    is_led: bool,
 }
 
 impl<K: ResourceExt> Merge<K> {
     /// A merge of this number of watches, without events so far.
     pub fn new(parts: usize) -> Self {
-        let part = |_| Part { list: BTreeMap::new(), listed: false, led: false };
-        Self { parts: (0..parts).map(part).collect(), told: false }
+        let part = |_| MergedWatch { list: BTreeMap::new(), listed: false, is_led: false };
+        Self { parts: (0..parts).map(part).collect(), emitted: false }
     }
 
     /// Whether every namespace was listed while this replica led.
-    pub fn led(&self) -> bool {
-        self.parts.iter().all(|part| part.led)
+    pub fn is_led(&self) -> bool {
+        self.parts.iter().all(|part| part.is_led)
     }
 
     /// Processes an event of one watch, and returns the resulting events of the merged watch. `leads`: this replica led
@@ -49,7 +49,7 @@ impl<K: ResourceExt> Merge<K> {
         };
         match event {
             Event::InitDone => {
-                part.led |= leads;
+                part.is_led |= leads;
                 part.listed = true;
                 if only { vec![Event::InitDone] } else { self.relist(index, known) }
             }
@@ -57,7 +57,7 @@ impl<K: ResourceExt> Merge<K> {
             Event::Init => {
                 // Before the first merged list only complete lists count. After it the objects that were passed on
                 // count until the next list.
-                part.listed &= self.told;
+                part.listed &= self.emitted;
                 part.list.clear();
                 Vec::new()
             }
@@ -65,7 +65,7 @@ impl<K: ResourceExt> Merge<K> {
                 part.list.insert(object.name_any(), object);
                 Vec::new()
             }
-            change if self.told => vec![change],
+            change if self.emitted => vec![change],
             Event::Apply(object) => {
                 part.list.insert(object.name_any(), object);
                 Vec::new()
@@ -81,7 +81,7 @@ impl<K: ResourceExt> Merge<K> {
         if !self.parts.iter().all(|part| part.listed) {
             return Vec::new();
         }
-        let first = !std::mem::replace(&mut self.told, true);
+        let first = !std::mem::replace(&mut self.emitted, true);
         let mut events = vec![Event::Init];
         for (other, part) in self.parts.iter_mut().enumerate() {
             let objects = match first || other == index {

@@ -4,7 +4,7 @@ use kube::api::ObjectMeta;
 use super::*;
 
 /// The contents of a store that receives the merged events of two watches, and the number of complete lists.
-struct Told {
+struct MergedStore {
     merge: Merge<ConfigMap>,
     store: BTreeMap<(String, String), String>,
     listing: BTreeMap<(String, String), String>,
@@ -28,7 +28,7 @@ fn entry(object: &ConfigMap) -> ((String, String), String) {
     (key, object.resource_version().unwrap_or_default())
 }
 
-impl Told {
+impl MergedStore {
     fn by(parts: usize) -> Self {
         Self { merge: Merge::new(parts), store: BTreeMap::new(), listing: BTreeMap::new(), lists: 0 }
     }
@@ -65,62 +65,62 @@ impl Told {
 }
 
 #[test]
-fn one_watch_is_told_as_it_comes() {
-    let mut told = Told::by(1);
-    told.lists(0, &["x", "y"], false);
-    told.take(0, Event::Apply(object(0, "x", "2")), false);
-    told.take(0, Event::Delete(object(0, "y", "1")), false);
-    assert_eq!((told.holds(), told.lists), (vec!["a/x=2".to_owned()], 1));
+fn the_events_of_a_single_watch_are_passed_on_at_once() {
+    let mut merged = MergedStore::by(1);
+    merged.lists(0, &["x", "y"], false);
+    merged.take(0, Event::Apply(object(0, "x", "2")), false);
+    merged.take(0, Event::Delete(object(0, "y", "1")), false);
+    assert_eq!((merged.holds(), merged.lists), (vec!["a/x=2".to_owned()], 1));
 }
 
 #[test]
-fn nothing_is_told_before_all_are_listed_and_then_as_it_is_by_now() {
-    let mut told = Told::by(2);
-    told.lists(0, &["x", "y"], false);
-    told.take(0, Event::Apply(object(0, "x", "2")), false);
-    told.take(0, Event::Apply(object(0, "z", "1")), false);
-    told.take(0, Event::Delete(object(0, "y", "1")), false);
-    assert_eq!((told.holds().len(), told.lists), (0, 0));
-    told.lists(1, &["x"], false);
-    assert_eq!((told.holds().join(" "), told.lists), ("a/x=2 a/z=1 b/x=1".to_owned(), 1));
+fn nothing_is_emitted_before_all_lists_and_then_the_current_state() {
+    let mut merged = MergedStore::by(2);
+    merged.lists(0, &["x", "y"], false);
+    merged.take(0, Event::Apply(object(0, "x", "2")), false);
+    merged.take(0, Event::Apply(object(0, "z", "1")), false);
+    merged.take(0, Event::Delete(object(0, "y", "1")), false);
+    assert_eq!((merged.holds().len(), merged.lists), (0, 0));
+    merged.lists(1, &["x"], false);
+    assert_eq!((merged.holds().join(" "), merged.lists), ("a/x=2 a/z=1 b/x=1".to_owned(), 1));
 }
 
 #[test]
 fn a_relist_of_one_drops_what_is_gone_there_and_nothing_of_the_others() {
-    let mut told = Told::by(2);
-    told.lists(0, &["x", "y"], false);
-    told.lists(1, &["x"], false);
-    told.take(1, Event::Apply(object(1, "w", "3")), false);
-    told.take(0, Event::Init, false);
-    told.take(0, Event::InitApply(object(0, "y", "4")), false);
+    let mut merged = MergedStore::by(2);
+    merged.lists(0, &["x", "y"], false);
+    merged.lists(1, &["x"], false);
+    merged.take(1, Event::Apply(object(1, "w", "3")), false);
+    merged.take(0, Event::Init, false);
+    merged.take(0, Event::InitApply(object(0, "y", "4")), false);
     // The other watches continue in the meantime.
-    told.take(1, Event::Delete(object(1, "x", "1")), false);
-    told.take(0, Event::InitDone, false);
-    assert_eq!((told.holds().join(" "), told.lists), ("a/y=4 b/w=3".to_owned(), 2));
+    merged.take(1, Event::Delete(object(1, "x", "1")), false);
+    merged.take(0, Event::InitDone, false);
+    assert_eq!((merged.holds().join(" "), merged.lists), ("a/y=4 b/w=3".to_owned(), 2));
 }
 
 #[test]
-fn all_are_listed_anew_when_this_replica_begins_to_lead() {
-    let mut told = Told::by(2);
-    told.lists(0, &["x"], false);
-    told.lists(1, &["x"], false);
-    told.lists(0, &["x"], true);
-    assert!(!told.merge.led(), "b was listed by a replica that stood by");
-    told.lists(1, &["x"], true);
-    assert!(told.merge.led());
+fn all_are_listed_again_when_this_replica_begins_to_lead() {
+    let mut merged = MergedStore::by(2);
+    merged.lists(0, &["x"], false);
+    merged.lists(1, &["x"], false);
+    merged.lists(0, &["x"], true);
+    assert!(!merged.merge.is_led(), "b was listed by a replica that stood by");
+    merged.lists(1, &["x"], true);
+    assert!(merged.merge.is_led());
 }
 
 #[test]
-fn a_list_that_is_begun_anew_before_all_were_told_is_waited_for() {
-    let mut told = Told::by(2);
-    told.lists(0, &["x", "y"], false);
+fn a_list_that_restarts_before_all_are_complete_is_waited_for() {
+    let mut merged = MergedStore::by(2);
+    merged.lists(0, &["x", "y"], false);
     // This replica begins to lead: both namespaces are listed again.
-    told.take(0, Event::Init, true);
-    told.take(0, Event::InitApply(object(0, "x", "1")), true);
-    told.lists(1, &["x"], true);
-    assert_eq!((told.holds().len(), told.lists), (0, 0), "a part of a list was told as all of it");
-    told.take(0, Event::InitApply(object(0, "y", "1")), true);
-    told.take(0, Event::InitDone, true);
-    assert_eq!((told.holds().join(" "), told.lists), ("a/x=1 a/y=1 b/x=1".to_owned(), 1));
-    assert!(told.merge.led());
+    merged.take(0, Event::Init, true);
+    merged.take(0, Event::InitApply(object(0, "x", "1")), true);
+    merged.lists(1, &["x"], true);
+    assert_eq!((merged.holds().len(), merged.lists), (0, 0), "a part of a list was told as all of it");
+    merged.take(0, Event::InitApply(object(0, "y", "1")), true);
+    merged.take(0, Event::InitDone, true);
+    assert_eq!((merged.holds().join(" "), merged.lists), ("a/x=1 a/y=1 b/x=1".to_owned(), 1));
+    assert!(merged.merge.is_led());
 }

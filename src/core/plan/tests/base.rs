@@ -69,16 +69,16 @@ fn a_base_that_is_not_needed_goes_with_the_next_write_only() {
 }
 
 #[test]
-fn a_role_for_good_that_goes_leaves_the_base_to_the_temporary_ones() {
+fn a_permanent_role_that_is_removed_leaves_the_base_for_the_temporary_ones() {
     let edited = layer("a", Phase::Counts, &[temporary("14:00")], &[("viewer", GOOD), temporary("14:00")]);
     let observed = row(&[("viewer", GOOD), temporary("14:00")]);
     let plan = planned(&[edited], &observed, INFISICAL);
     assert_eq!(plan.change, replace(&[temporary("14:00"), BASE]));
-    assert_eq!(plan.lost, [("viewer".to_owned(), Loss::Revoked)]);
+    assert_eq!(plan.lost, [("viewer".to_owned(), RemovalReason::Revoked)]);
 }
 
 #[test]
-fn a_base_declared_for_a_while_stands_for_good_until_then() {
+fn a_base_with_an_end_is_held_permanently_until_its_end() {
     let declared = counts("a", &[("no-access", until("14:00")), temporary("14:00")]);
     assert_eq!(planned(&[declared], &None, INFISICAL).change, create(&[temporary("14:00"), BASE]));
     let over = counts("a", &[("no-access", until("12:00"))]);
@@ -105,7 +105,7 @@ fn an_older_infisical_needs_no_base() {
 fn recorded(layer: &Layer, others: &[Layer], observed: &Option<Member>) -> Option<&'static str> {
     let layers: Vec<Layer> = std::iter::once(layer).chain(others).cloned().collect();
     let refused = BTreeSet::new();
-    let view = View {
+    let view = PlanInputs {
         observed: observed.as_ref(),
         capabilities: INFISICAL,
         refused: &refused,
@@ -116,7 +116,7 @@ fn recorded(layer: &Layer, others: &[Layer], observed: &Option<Member>) -> Optio
 }
 
 #[test]
-fn the_base_is_written_down_by_whoever_puts_it_there_and_by_whoever_needs_it() {
+fn the_base_is_recorded_by_each_declaration_that_adds_or_needs_it() {
     let base = Some("no-access");
     let new = layer("a", Phase::Counts, &[temporary("14:00")], &[]);
     assert_eq!(recorded(&new, &[], &None), base, "before the first grant, in the same status write");
@@ -140,10 +140,10 @@ fn the_base_is_written_down_by_whoever_puts_it_there_and_by_whoever_needs_it() {
 }
 
 #[test]
-fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_it() {
+fn a_leaving_object_keeps_the_base_until_a_successor_has_it_or_no_declaration_needs_it() {
     let shown_to = |layers: &[Layer], observed: &Option<Member>| {
         let refused = BTreeSet::new();
-        let view = View {
+        let view = PlanInputs {
             observed: observed.as_ref(),
             capabilities: INFISICAL,
             refused: &refused,
@@ -155,9 +155,9 @@ fn a_leaving_object_answers_for_the_base_until_an_heir_or_nobody_of_ours_needs_i
     let leaving = leaves("a", &[BASE]);
     let both = row(&[BASE, temporary("14:00")]);
     assert!(shown_to(&[leaving.clone(), counts("b", &[temporary("14:00")])], &both), "the heir hasn't written it down");
-    let heir = layer("b", Phase::Counts, &[temporary("14:00")], &[temporary("14:00"), BASE]);
-    assert!(!shown_to(&[leaving.clone(), heir.clone()], &both), "the heir has");
-    assert!(shown_to(&[heir, leaving.clone()], &both), "the heir keeps it");
+    let successor = layer("b", Phase::Counts, &[temporary("14:00")], &[temporary("14:00"), BASE]);
+    assert!(!shown_to(&[leaving.clone(), successor.clone()], &both), "the heir has");
+    assert!(shown_to(&[successor, leaving.clone()], &both), "the heir keeps it");
     assert!(!shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", until("14:00"))])), "a foreign role needs it");
     assert!(shown_to(std::slice::from_ref(&leaving), &row(&[BASE, ("s", GOOD)])), "nobody needs it: it has to go");
     assert!(

@@ -90,7 +90,13 @@ fn planned_without(layers: &[Layer], observed: &Option<Member>, capabilities: Ca
     let refused = refused.iter().map(|role| (*role).to_owned()).collect();
     plan(
         layers,
-        &View { observed: observed.as_ref(), capabilities, refused: &refused, spared: &BTreeSet::new(), now: now() },
+        &PlanInputs {
+            observed: observed.as_ref(),
+            capabilities,
+            refused: &refused,
+            spared: &BTreeSet::new(),
+            now: now(),
+        },
     )
 }
 
@@ -232,11 +238,11 @@ fn zitadel_shows_no_ends_so_that_the_record_alone_says_when_a_role_is_over() {
 #[test]
 fn a_role_to_revoke_that_is_merely_not_listed_needs_the_providers_own_answer() {
     let stale = || leaves("a", &[("deployer", GOOD)]);
-    let foreign = row(&[("foreign", GOOD)]);
+    let unmanaged = row(&[("foreign", GOOD)]);
     for (why, layers, observed, capabilities, expected) in [
         ("a row that isn't there may be hidden", vec![stale()], None, INFISICAL, Some(Change::Remove)),
-        ("a row that is there is the truth", vec![stale()], foreign.clone(), INFISICAL, None),
-        ("unless lists lag", vec![stale()], foreign, ZITADEL, replace(&[("foreign", GOOD)])),
+        ("a row that is there is the truth", vec![stale()], unmanaged.clone(), INFISICAL, None),
+        ("unless lists lag", vec![stale()], unmanaged, ZITADEL, replace(&[("foreign", GOOD)])),
         ("and so is a row that isn't there", vec![stale()], None, ZITADEL, Some(Change::Remove)),
         ("what is held isn't asked for", vec![holds("a", &[("deployer", until("14:00"))])], None, ZITADEL, None),
         (
@@ -290,7 +296,7 @@ fn a_refused_change_leaves_the_removals_to_be_sent_alone_and_then_without_others
 }
 
 #[test]
-fn the_foreign_role_in_the_way_is_looked_for_one_by_one() {
+fn the_unmanaged_role_that_blocks_a_write_is_found_one_by_one() {
     let ours = layer("a", Phase::Counts, &[("viewer", GOOD)], &[("viewer", GOOD), ("old", GOOD)]);
     let observed = row(&[("viewer", GOOD), ("old", GOOD), ("admin", GOOD), ("auditor", GOOD)]);
     let plan = planned(&[ours], &observed, INFISICAL);
@@ -307,13 +313,13 @@ fn the_foreign_role_in_the_way_is_looked_for_one_by_one() {
 fn a_removal_is_at_last_sent_without_a_role_of_ours_that_the_provider_does_not_know_any_more() {
     let ours = layer("a", Phase::Counts, &[("gone", GOOD)], &[("gone", GOOD), ("owner", until("11:00"))]);
     let observed = row(&[("gone", GOOD), ("owner", GOOD)]);
-    for (foreign, fallbacks) in
+    for (unmanaged, fallbacks) in
         [(None, vec![Change::Remove]), (Some("unmanaged"), vec![replace(&[("gone", GOOD)]).unwrap(), Change::Remove])]
     {
         let mut observed = observed.clone();
-        observed.iter_mut().for_each(|member| member.entries.extend(foreign.map(Entry::permanent)));
+        observed.iter_mut().for_each(|member| member.entries.extend(unmanaged.map(Entry::permanent)));
         let plan = planned_without(std::slice::from_ref(&ours), &observed, ZITADEL, &["gone"]);
-        assert_eq!(plan.fallbacks, fallbacks, "{foreign:?}");
+        assert_eq!(plan.fallbacks, fallbacks, "{unmanaged:?}");
     }
     let known = planned(&[ours], &observed, ZITADEL);
     assert_eq!((known.change, known.fallbacks), (replace(&[("gone", GOOD)]), Vec::new()));
@@ -326,7 +332,7 @@ fn a_change_that_takes_nothing_of_ours_has_nothing_to_fall_back_to() {
 }
 
 #[test]
-fn an_end_brought_forward_is_carried_out_though_a_grant_beside_it_is_refused() {
+fn an_earlier_end_is_carried_out_although_another_grant_is_refused() {
     let layer = counts("a", &[("viewer", GOOD), ("deployer", until("13:00")), ("new", GOOD)]);
     let plan = planned(&[layer], &row(&[("viewer", GOOD), ("deployer", until("14:00"))]), INFISICAL);
     let shortened = [("viewer", GOOD), ("deployer", until("13:00"))];
@@ -438,9 +444,9 @@ fn a_declared_role_preexists_if_it_is_there_and_nobody_of_ours_wrote_it_down() {
 #[test]
 fn a_foreign_window_goes_back_in_the_providers_own_words() {
     let words = Verbatim { range: "1.5h".into(), start: "2026-11-21T11:00:00.5Z".into() };
-    let foreign = Entry { verbatim: Some(words), ..Entry::new("foreign", until("13:00")) };
+    let unmanaged = Entry { verbatim: Some(words), ..Entry::new("foreign", until("13:00")) };
     let mut observed = row(&[("old", GOOD), ("base", GOOD)]).unwrap();
-    observed.entries.push(foreign.clone());
+    observed.entries.push(unmanaged.clone());
     let change = planned(&[leaves("a", &[("old", GOOD)])], &Some(observed), INFISICAL).change;
-    assert_eq!(change, Some(Change::Replace(vec![Entry::permanent("base"), foreign])));
+    assert_eq!(change, Some(Change::Replace(vec![Entry::permanent("base"), unmanaged])));
 }

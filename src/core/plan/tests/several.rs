@@ -59,7 +59,7 @@ fn a_grant_beside_a_longer_one_that_is_held_leaves_it_alone() {
 }
 
 #[test]
-fn one_exclusive_object_that_counts_is_enough_and_one_set_aside_is_not() {
+fn one_active_exclusive_object_is_enough_and_an_inactive_one_is_not() {
     let observed = row(&[BASE, ("foreign", GOOD)]);
     let additive = counts("a", &[BASE]);
     for (why, other, expected) in [
@@ -100,7 +100,7 @@ fn several_rows_of_a_role_of_ours_become_one() {
 }
 
 #[test]
-fn several_rows_of_a_foreign_role_are_no_reason_to_write_and_are_sent_once() {
+fn several_rows_of_an_unmanaged_role_are_no_reason_to_write_and_are_sent_once() {
     let doubled = [("s", until("13:00")), ("s", until("14:00")), BASE];
     assert_eq!(planned(&[counts("a", &[BASE])], &row(&doubled), INFISICAL).change, None);
     let plan = planned(&[counts("a", &[BASE, ("new", GOOD)])], &row(&doubled), INFISICAL);
@@ -108,7 +108,7 @@ fn several_rows_of_a_foreign_role_are_no_reason_to_write_and_are_sent_once() {
 }
 
 #[test]
-fn several_memberships_are_deleted_and_created_again_where_somebody_has_a_say() {
+fn several_memberships_are_deleted_and_created_again_if_a_declaration_is_active() {
     let there = twice(&[BASE, ("s", GOOD)]);
     let whole = || Some(Change::Recreate(entries(&[BASE, ("s", GOOD)])));
     for (why, layer, expected) in [
@@ -128,7 +128,7 @@ fn several_memberships_are_deleted_and_created_again_where_somebody_has_a_say() 
 }
 
 #[test]
-fn what_a_repairing_took_out_comes_back_unless_somebody_decided_otherwise() {
+fn a_role_that_a_repair_removed_comes_back_unless_a_declaration_decides_otherwise() {
     let carrying = |layer: Layer| Layer { carried: entries(&[("s", GOOD), ("ended", until("11:00"))]), ..layer };
     let ours = [BASE];
     for (why, layers, observed, expected) in [

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::{Admitted, Refusal, When};
+use super::{Admitted, GrantPeriod, Refusal};
 use crate::api::provider::{AllowRule, NamespaceSelector, Namespaces, Operator, Requirement};
 use crate::api::{Duration, Reason, SubjectKind};
 use crate::core::grants::Grant;
@@ -15,7 +15,6 @@ use crate::core::member::Term;
 /// The namespace of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Namespace<'a> {
-    /// Its name.
     pub name: &'a str,
     /// Its labels. `None`: they are not known yet.
     pub labels: Option<&'a BTreeMap<String, String>>,
@@ -23,7 +22,7 @@ pub struct Namespace<'a> {
 
 /// A target as resolved ids.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct ResolvedTarget<'a> {
     /// The project. `None`: its name is not resolved yet, and it may be any project.
     pub project_id: Option<&'a str>,
     /// The subject's kind.
@@ -34,7 +33,7 @@ pub struct Place<'a> {
 
 /// What an object requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum RequestedAccess {
     /// To grant a role.
     Grant {
         /// The time from its start to its end. `None`: permanent.
@@ -50,7 +49,7 @@ pub enum Ask {
 
 /// What the closest rule lacks, in the order in which rules are evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Missing {
+pub enum MissingPermission {
     /// No rule applies to the namespace.
     Namespace,
     /// None of those allows the project.
@@ -75,11 +74,11 @@ pub enum Missing {
 pub fn allowed(
     rules: &[AllowRule],
     namespace: Namespace<'_>,
-    place: Place<'_>,
+    place: ResolvedTarget<'_>,
     role: &str,
-    ask: Ask,
-) -> Result<(), Missing> {
-    let mut closest = Missing::Namespace;
+    ask: RequestedAccess,
+) -> Result<(), MissingPermission> {
+    let mut closest = MissingPermission::Namespace;
     for rule in rules {
         match rule.allows(namespace, place, role, ask) {
             Ok(()) => return Ok(()),
@@ -90,54 +89,60 @@ pub fn allowed(
 }
 
 impl AllowRule {
-    fn allows(&self, namespace: Namespace<'_>, place: Place<'_>, role: &str, ask: Ask) -> Result<(), Missing> {
+    fn allows(
+        &self,
+        namespace: Namespace<'_>,
+        place: ResolvedTarget<'_>,
+        role: &str,
+        ask: RequestedAccess,
+    ) -> Result<(), MissingPermission> {
         let known = self.namespaces.have(namespace);
         if known == Some(false) {
-            return Err(Missing::Namespace);
+            return Err(MissingPermission::Namespace);
         }
         match (self.fits(place, role, ask), known) {
             (fits, Some(_)) => fits,
             // The labels are decisive only if everything else matches.
-            (Ok(()), None) => Err(Missing::Labels),
-            (Err(_), None) => Err(Missing::Namespace),
+            (Ok(()), None) => Err(MissingPermission::Labels),
+            (Err(_), None) => Err(MissingPermission::Namespace),
         }
     }
 
-    fn fits(&self, place: Place<'_>, role: &str, ask: Ask) -> Result<(), Missing> {
+    fn fits(&self, place: ResolvedTarget<'_>, role: &str, ask: RequestedAccess) -> Result<(), MissingPermission> {
         let has = |ids: &[String], id: &str| ids.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(id));
         if place.project_id.is_some_and(|project| !has(&self.projects, project)) {
-            return Err(Missing::Project);
+            return Err(MissingPermission::Project);
         }
         if !self.subject_kinds.is_empty() && !self.subject_kinds.contains(&place.subject_kind) {
-            return Err(Missing::SubjectKind);
+            return Err(MissingPermission::SubjectKind);
         }
         if !self.subjects.is_empty() && place.subject_id.is_some_and(|subject| !has(&self.subjects, subject)) {
-            return Err(Missing::Subject);
+            return Err(MissingPermission::Subject);
         }
         if !self.roles.iter().any(|known| known == "*" || known == role) {
-            return Err(Missing::Role);
+            return Err(MissingPermission::Role);
         }
         match ask {
-            Ask::LookUp | Ask::Take => Ok(()),
-            Ask::Grant { length, has_expiration_time } => self.bears(length, has_expiration_time),
+            RequestedAccess::LookUp | RequestedAccess::Take => Ok(()),
+            RequestedAccess::Grant { length, has_expiration_time } => self.bears(length, has_expiration_time),
         }
     }
 
-    fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), Missing> {
+    fn bears(&self, length: Option<SignedDuration>, has_expiration_time: bool) -> Result<(), MissingPermission> {
         // A duration that cannot be read allows nothing.
         let longest = self.max_duration.as_ref().map(|longest| longest.seconds().unwrap_or(0));
         match (length, longest) {
-            (None, Some(_)) => return Err(Missing::Temporary(longest)),
-            (None, None) if self.require_expiration_time => return Err(Missing::Temporary(None)),
+            (None, Some(_)) => return Err(MissingPermission::Temporary(longest)),
+            (None, None) if self.require_expiration_time => return Err(MissingPermission::Temporary(None)),
             (Some(length), Some(longest))
                 if length > SignedDuration::from_secs(i64::try_from(longest).unwrap_or(i64::MAX)) =>
             {
-                return Err(Missing::Shorter(longest));
+                return Err(MissingPermission::Shorter(longest));
             }
             _ => {}
         }
         if self.require_expiration_time && !has_expiration_time {
-            return Err(Missing::ExpirationTime);
+            return Err(MissingPermission::ExpirationTime);
         }
         Ok(())
     }
@@ -190,12 +195,11 @@ impl Requirement {
 pub struct Governed<'a> {
     /// The name of the provider object.
     pub provider: &'a str,
-    /// Its rules.
     pub rules: &'a [AllowRule],
     /// The object's namespace.
     pub namespace: Namespace<'a>,
     /// The object's target.
-    pub place: Place<'a>,
+    pub place: ResolvedTarget<'a>,
 }
 
 impl Governed<'_> {
@@ -207,14 +211,14 @@ impl Governed<'_> {
                 Term::Permanent => None,
                 Term::Temporary(window) => Some(window.length()),
             };
-            self.asks(&grant.role, Ask::Grant { length, has_expiration_time: has_end(wanted.when) })?;
+            self.asks(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
         }
         Ok(())
     }
 
     /// Refuses an object whose roles could not be granted whatever its names resolve to: nothing is looked up for it.
     pub fn may_look_up(&self, admitted: &Admitted) -> Result<(), Refusal> {
-        admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, Ask::LookUp))
+        admitted.roles().iter().try_for_each(|wanted| self.asks(&wanted.role, RequestedAccess::LookUp))
     }
 
     /// Whether a role may be granted with this term, regardless of who had it before.
@@ -223,59 +227,62 @@ impl Governed<'_> {
             Term::Permanent => None,
             Term::Temporary(window) => Some(window.length()),
         };
-        self.asks(role, Ask::Grant { length, has_expiration_time: length.is_some() }).is_ok()
+        self.asks(role, RequestedAccess::Grant { length, has_expiration_time: length.is_some() }).is_ok()
     }
 
     /// Refuses to remove or replace a role that no ProjectMembership granted.
     pub fn may_take(&self, role: &str) -> Result<(), Refusal> {
-        self.asks(role, Ask::Take)
+        self.asks(role, RequestedAccess::Take)
     }
 
-    fn asks(&self, role: &str, ask: Ask) -> Result<(), Refusal> {
+    fn asks(&self, role: &str, ask: RequestedAccess) -> Result<(), Refusal> {
         allowed(self.rules, self.namespace, self.place, role, ask).map_err(|missing| self.refusal(role, ask, &missing))
     }
 
-    fn refusal(&self, role: &str, ask: Ask, missing: &Missing) -> Refusal {
+    fn refusal(&self, role: &str, ask: RequestedAccess, missing: &MissingPermission) -> Refusal {
         let Self { provider, namespace: Namespace { name: namespace, .. }, place, .. } = self;
         let kind = place.subject_kind;
         let subject = place.subject_id.map_or_else(|| format!("{kind:?}"), |id| format!("{kind:?} {id}"));
         let project = place.project_id.map_or_else(|| "the project".to_owned(), |id| format!("project {id}"));
         let rule = format!("ClusterMembershipProvider {provider:?} has no allow rule for namespace {namespace:?}");
         let why = match missing {
-            Missing::Labels => {
+            MissingPermission::Labels => {
                 return Refusal {
                     reason: Reason::Progressing,
                     message: format!("the labels of namespace {namespace:?} aren't known yet; trying again by itself"),
                 };
             }
-            Missing::Namespace => rule,
-            Missing::Project => format!("{rule} with {project}"),
-            Missing::SubjectKind => format!("{rule} with the subject kind {kind:?} in {project}"),
-            Missing::Subject => format!("{rule} with {subject} in {project}"),
-            Missing::Role => format!("{rule} with role {role:?} for {subject} in {project}"),
-            Missing::Temporary(None) => {
+            MissingPermission::Namespace => rule,
+            MissingPermission::Project => format!("{rule} with {project}"),
+            MissingPermission::SubjectKind => format!("{rule} with the subject kind {kind:?} in {project}"),
+            MissingPermission::Subject => format!("{rule} with {subject} in {project}"),
+            MissingPermission::Role => format!("{rule} with role {role:?} for {subject} in {project}"),
+            MissingPermission::Temporary(None) => {
                 format!("{rule} with role {role:?} for good: set its temporary.expirationTime, or ask for one")
             }
-            Missing::Temporary(Some(longest)) => {
+            MissingPermission::Temporary(Some(longest)) => {
                 format!(
                     "{rule} with role {role:?} for good: set its temporary to at most {}, or ask for one",
                     length(*longest)
                 )
             }
-            Missing::Shorter(longest) => {
+            MissingPermission::Shorter(longest) => {
                 format!("{rule} with role {role:?} for more than {}: shorten it, or ask for one", length(*longest))
             }
-            Missing::ExpirationTime => {
+            MissingPermission::ExpirationTime => {
                 format!("{rule} with role {role:?} without temporary.expirationTime: set it, or ask for one")
             }
         };
         let message = match (ask, missing) {
-            (Ask::Take, _) => format!(
+            (RequestedAccess::Take, _) => format!(
                 "{subject} has role {role:?} in {project}, which no ProjectMembership granted, and roleManagement Exclusive \
                  would take it away; but {why}: set roleManagement: Additive, or ask those who maintain the provider object for a rule"
             ),
-            (_, Missing::Temporary(_) | Missing::Shorter(_) | Missing::ExpirationTime) => why,
-            (Ask::Grant { .. } | Ask::LookUp, _) => {
+            (
+                _,
+                MissingPermission::Temporary(_) | MissingPermission::Shorter(_) | MissingPermission::ExpirationTime,
+            ) => why,
+            (RequestedAccess::Grant { .. } | RequestedAccess::LookUp, _) => {
                 format!("{why}: ask those who maintain the provider object for one, or name another")
             }
         };
@@ -283,8 +290,8 @@ impl Governed<'_> {
     }
 }
 
-fn has_end(when: When) -> bool {
-    matches!(when, When::Within { end: Some(_), .. })
+fn has_end(when: GrantPeriod) -> bool {
+    matches!(when, GrantPeriod::Within { end: Some(_), .. })
 }
 
 /// Seconds in the form of a duration.

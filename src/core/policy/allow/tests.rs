@@ -23,19 +23,19 @@ fn labels(labels: Value) -> BTreeMap<String, String> {
     serde_json::from_value(labels).unwrap()
 }
 
-const PLACE: Place<'_> =
-    Place { project_id: Some(PROJECT), subject_kind: SubjectKind::Identity, subject_id: Some(IDENTITY) };
-const FOR_GOOD: Ask = Ask::Grant { length: None, has_expiration_time: false };
+const PLACE: ResolvedTarget<'_> =
+    ResolvedTarget { project_id: Some(PROJECT), subject_kind: SubjectKind::Identity, subject_id: Some(IDENTITY) };
+const FOR_GOOD: RequestedAccess = RequestedAccess::Grant { length: None, has_expiration_time: false };
 
-fn hours(hours: i64) -> Ask {
-    Ask::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: false }
+fn hours(hours: i64) -> RequestedAccess {
+    RequestedAccess::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: false }
 }
 
-fn until(hours: i64) -> Ask {
-    Ask::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: true }
+fn until(hours: i64) -> RequestedAccess {
+    RequestedAccess::Grant { length: Some(SignedDuration::from_hours(hours)), has_expiration_time: true }
 }
 
-fn asked(rules: &[AllowRule], role: &str, ask: Ask) -> Result<(), Missing> {
+fn asked(rules: &[AllowRule], role: &str, ask: RequestedAccess) -> Result<(), MissingPermission> {
     allowed(rules, Namespace { name: "team-a", labels: None }, PLACE, role, ask)
 }
 
@@ -44,41 +44,46 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
     for (changes, role, ask, expected) in [
         (json!({}), "viewer", FOR_GOOD, Ok(())),
         (json!({}), "viewer", hours(9), Ok(())),
-        (json!({}), "admin", FOR_GOOD, Err(Missing::Role)),
+        (json!({}), "admin", FOR_GOOD, Err(MissingPermission::Role)),
         // Roles are case-sensitive.
-        (json!({}), "Viewer", FOR_GOOD, Err(Missing::Role)),
+        (json!({}), "Viewer", FOR_GOOD, Err(MissingPermission::Role)),
         (json!({"roles": ["*"]}), "admin", FOR_GOOD, Ok(())),
-        (json!({"roles": []}), "viewer", FOR_GOOD, Err(Missing::Role)),
-        (json!({"namespaces": {"names": ["team-b"]}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
-        (json!({"namespaces": {}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
-        (json!({"namespaces": {"names": ["*"]}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (json!({"roles": []}), "viewer", FOR_GOOD, Err(MissingPermission::Role)),
+        (json!({"namespaces": {"names": ["team-b"]}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
+        (json!({"namespaces": {}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
+        (json!({"namespaces": {"names": ["*"]}}), "viewer", FOR_GOOD, Err(MissingPermission::Namespace)),
         (json!({"namespaces": {"selector": {}}}), "viewer", FOR_GOOD, Ok(())),
         // The schema does not allow both.
-        (json!({"namespaces": {"names": ["team-b"], "selector": {}}}), "viewer", FOR_GOOD, Err(Missing::Namespace)),
+        (
+            json!({"namespaces": {"names": ["team-b"], "selector": {}}}),
+            "viewer",
+            FOR_GOOD,
+            Err(MissingPermission::Namespace),
+        ),
         (json!({"projects": ["*"]}), "viewer", FOR_GOOD, Ok(())),
         (json!({"projects": [PROJECT.to_uppercase()]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"projects": ["6ec3d92b-*"]}), "viewer", FOR_GOOD, Err(Missing::Project)),
-        (json!({"projects": []}), "viewer", FOR_GOOD, Err(Missing::Project)),
+        (json!({"projects": ["6ec3d92b-*"]}), "viewer", FOR_GOOD, Err(MissingPermission::Project)),
+        (json!({"projects": []}), "viewer", FOR_GOOD, Err(MissingPermission::Project)),
         (json!({"subjectKinds": ["User", "Identity"]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"subjectKinds": ["User", "Group"]}), "viewer", FOR_GOOD, Err(Missing::SubjectKind)),
+        (json!({"subjectKinds": ["User", "Group"]}), "viewer", FOR_GOOD, Err(MissingPermission::SubjectKind)),
         (json!({"subjects": [IDENTITY]}), "viewer", FOR_GOOD, Ok(())),
-        (json!({"subjects": [PROJECT]}), "viewer", FOR_GOOD, Err(Missing::Subject)),
+        (json!({"subjects": [PROJECT]}), "viewer", FOR_GOOD, Err(MissingPermission::Subject)),
         (json!({"maxDuration": "4h"}), "viewer", hours(4), Ok(())),
-        (json!({"maxDuration": "4h"}), "viewer", hours(5), Err(Missing::Shorter(14_400))),
-        (json!({"maxDuration": "4h"}), "viewer", FOR_GOOD, Err(Missing::Temporary(Some(14_400)))),
-        (json!({"maxDuration": "soon"}), "viewer", hours(1), Err(Missing::Shorter(0))),
+        (json!({"maxDuration": "4h"}), "viewer", hours(5), Err(MissingPermission::Shorter(14_400))),
+        (json!({"maxDuration": "4h"}), "viewer", FOR_GOOD, Err(MissingPermission::Temporary(Some(14_400)))),
+        (json!({"maxDuration": "soon"}), "viewer", hours(1), Err(MissingPermission::Shorter(0))),
         (json!({"requireExpirationTime": true}), "viewer", until(9), Ok(())),
-        (json!({"requireExpirationTime": true}), "viewer", hours(1), Err(Missing::ExpirationTime)),
-        (json!({"requireExpirationTime": true}), "viewer", FOR_GOOD, Err(Missing::Temporary(None))),
+        (json!({"requireExpirationTime": true}), "viewer", hours(1), Err(MissingPermission::ExpirationTime)),
+        (json!({"requireExpirationTime": true}), "viewer", FOR_GOOD, Err(MissingPermission::Temporary(None))),
         (
             json!({"requireExpirationTime": true, "maxDuration": "4h"}),
             "viewer",
             until(5),
-            Err(Missing::Shorter(14_400)),
+            Err(MissingPermission::Shorter(14_400)),
         ),
         // A namespace that may grant a role temporarily may also remove it.
-        (json!({"requireExpirationTime": true, "maxDuration": "4h"}), "viewer", Ask::Take, Ok(())),
-        (json!({}), "admin", Ask::Take, Err(Missing::Role)),
+        (json!({"requireExpirationTime": true, "maxDuration": "4h"}), "viewer", RequestedAccess::Take, Ok(())),
+        (json!({}), "admin", RequestedAccess::Take, Err(MissingPermission::Role)),
     ] {
         assert_eq!(asked(&[rule(changes.clone())], role, ask), expected, "{changes} {role} {ask:?}");
     }
@@ -86,12 +91,12 @@ fn a_rule_allows_what_fits_all_of_its_fields() {
 
 #[test]
 fn without_a_rule_nothing_is_allowed_and_of_several_one_is_enough() {
-    assert_eq!(asked(&[], "viewer", Ask::Take), Err(Missing::Namespace));
+    assert_eq!(asked(&[], "viewer", RequestedAccess::Take), Err(MissingPermission::Namespace));
     let rules = [rule(json!({"namespaces": {"names": ["team-b"]}})), rule(json!({"roles": ["x"]})), rule(json!({}))];
     assert_eq!(asked(&rules, "viewer", FOR_GOOD), Ok(()));
     // Two rules are not combined: one has the project, the other the role.
     let halves = [rule(json!({"roles": ["x"]})), rule(json!({"projects": [IDENTITY]}))];
-    assert_eq!(asked(&halves, "viewer", FOR_GOOD), Err(Missing::Role));
+    assert_eq!(asked(&halves, "viewer", FOR_GOOD), Err(MissingPermission::Role));
 }
 
 #[test]
@@ -125,7 +130,7 @@ fn labels_are_compared_as_kubernetes_does() {
         let rules = [rule(json!({"namespaces": {"selector": selector}}))];
         let (has, shown) = (labels(has.clone()), has);
         let found = allowed(&rules, Namespace { name: "team-a", labels: Some(&has) }, PLACE, "viewer", FOR_GOOD);
-        assert_eq!(found, if fits { Ok(()) } else { Err(Missing::Namespace) }, "{selector} on {shown}");
+        assert_eq!(found, if fits { Ok(()) } else { Err(MissingPermission::Namespace) }, "{selector} on {shown}");
     }
 }
 
@@ -133,22 +138,25 @@ fn labels_are_compared_as_kubernetes_does() {
 fn labels_that_arent_known_yet_allow_nothing_and_are_waited_for_only_where_they_decide() {
     let selector = json!({"selector": {"matchLabels": {"team": "a"}}});
     let by_label = rule(json!({"namespaces": selector}));
-    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", FOR_GOOD), Err(Missing::Labels));
-    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", FOR_GOOD), Err(Missing::Namespace));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "viewer", FOR_GOOD), Err(MissingPermission::Labels));
+    assert_eq!(asked(std::slice::from_ref(&by_label), "admin", FOR_GOOD), Err(MissingPermission::Namespace));
     assert_eq!(asked(&[by_label, rule(json!({}))], "viewer", FOR_GOOD), Ok(()));
 }
 
 #[test]
 fn a_name_may_be_looked_up_where_some_rule_could_allow_what_it_stands_for() {
-    let anywhere = Place { project_id: None, subject_id: None, ..PLACE };
+    let anywhere = ResolvedTarget { project_id: None, subject_id: None, ..PLACE };
     let only = [rule(json!({"subjects": [IDENTITY]}))];
     let at = |rules: &[AllowRule], place| {
-        allowed(rules, Namespace { name: "team-a", labels: None }, place, "viewer", Ask::LookUp)
+        allowed(rules, Namespace { name: "team-a", labels: None }, place, "viewer", RequestedAccess::LookUp)
     };
     assert_eq!(at(&only, anywhere), Ok(()));
-    assert_eq!(at(&only, Place { project_id: Some("elsewhere"), ..anywhere }), Err(Missing::Project));
-    assert_eq!(at(&only, Place { subject_kind: SubjectKind::Group, ..anywhere }), Ok(()));
-    assert_eq!(at(&only, Place { subject_id: Some(PROJECT), ..anywhere }), Err(Missing::Subject));
+    assert_eq!(
+        at(&only, ResolvedTarget { project_id: Some("elsewhere"), ..anywhere }),
+        Err(MissingPermission::Project)
+    );
+    assert_eq!(at(&only, ResolvedTarget { subject_kind: SubjectKind::Group, ..anywhere }), Ok(()));
+    assert_eq!(at(&only, ResolvedTarget { subject_id: Some(PROJECT), ..anywhere }), Err(MissingPermission::Subject));
 }
 
 fn spec(roles: &Value) -> crate::api::ProjectMembershipSpec {
@@ -231,7 +239,7 @@ fn a_refusal_says_which_rule_is_missing() {
         refused(json!({"requireExpirationTime": true}), "viewer", hours(5)),
         format!("{team} with role \"viewer\" without temporary.expirationTime: set it, or ask for one")
     );
-    let taken = refused(json!({}), "admin", Ask::Take);
+    let taken = refused(json!({}), "admin", RequestedAccess::Take);
     assert!(taken.contains("has role \"admin\"") && taken.contains("set roleManagement: Additive"), "{taken}");
 }
 
@@ -254,12 +262,12 @@ fn any_rule() -> impl Strategy<Value = AllowRule> {
     )
 }
 
-fn any_ask() -> impl Strategy<Value = Ask> {
-    let grant = (prop::option::of(0_i64..9), any::<bool>()).prop_map(|(hours, has_end)| Ask::Grant {
+fn any_ask() -> impl Strategy<Value = RequestedAccess> {
+    let grant = (prop::option::of(0_i64..9), any::<bool>()).prop_map(|(hours, has_end)| RequestedAccess::Grant {
         length: hours.map(SignedDuration::from_hours),
         has_expiration_time: hours.is_some() && has_end,
     });
-    prop_oneof![grant, Just(Ask::Take), Just(Ask::LookUp)]
+    prop_oneof![grant, Just(RequestedAccess::Take), Just(RequestedAccess::LookUp)]
 }
 
 proptest! {
@@ -270,7 +278,7 @@ proptest! {
     ) {
         let labels = BTreeMap::from([("team".to_owned(), if labelled { "a" } else { "b" }.to_owned())]);
         let namespace = Namespace { name: "team-a", labels: Some(&labels) };
-        let place = Place { project_id: Some(project), ..PLACE };
+        let place = ResolvedTarget { project_id: Some(project), ..PLACE };
         let before = allowed(&rules, namespace, place, "viewer", ask);
         let mut with_more = rules.clone();
         with_more.push(more);
@@ -284,7 +292,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_told_depends_on_no_rule_of_another_namespace(
+    fn a_message_depends_on_no_rule_of_another_namespace(
         rules in prop::collection::vec(any_rule(), 0..5), ask in any_ask(), role in prop::sample::select(vec!["viewer", "owner"]),
     ) {
         let labels = BTreeMap::new();

@@ -1,50 +1,52 @@
 //! The words of refusals, in all generations and for all kinds, and what they come to.
 
-use super::{Asked, Operation, Refusal};
+use super::{Meaning, Operation, RequestContext};
 use crate::api::SubjectKind;
 use crate::provider::Error;
-use crate::provider::http::Answer;
+use crate::provider::http::Response;
 use crate::provider::infisical::{BUILT_IN_ROLES, NO_ACCESS};
 
 /// What a kind of subject is called, in sentences, among the permissions of a role and in the dashboard.
-struct Terms {
+struct SubjectTerms {
     noun: &'static str,
     permission: &'static str,
     page: &'static str,
 }
 
-fn terms(kind: SubjectKind) -> Terms {
+fn terms(kind: SubjectKind) -> SubjectTerms {
     match kind {
-        SubjectKind::Identity => Terms { noun: "identity", permission: "Identities", page: "Machine Identities" },
-        SubjectKind::User => Terms { noun: "user", permission: "Users", page: "Users" },
-        SubjectKind::Group => Terms { noun: "group", permission: "Groups", page: "Groups" },
+        SubjectKind::Identity => {
+            SubjectTerms { noun: "identity", permission: "Identities", page: "Machine Identities" }
+        }
+        SubjectKind::User => SubjectTerms { noun: "user", permission: "Users", page: "Users" },
+        SubjectKind::Group => SubjectTerms { noun: "group", permission: "Groups", page: "Groups" },
     }
 }
 
 /// An answer with what it says and what was asked.
-pub(crate) struct Words<'a> {
-    pub(crate) answer: &'a Answer,
-    pub(crate) asked: &'a Asked<'a>,
+pub(crate) struct ErrorMessages<'a> {
+    pub(crate) answer: &'a Response,
+    pub(crate) asked: &'a RequestContext<'a>,
     pub(crate) error: String,
     pub(crate) said: String,
 }
 
-impl Words<'_> {
+impl ErrorMessages<'_> {
     /// The body has the wrong form.
-    pub(crate) fn invalid(&self) -> Refusal {
+    pub(crate) fn invalid(&self) -> Meaning {
         if self.asked.operation == Operation::FindProject {
             // Whatever it takes for no slug.
-            return Refusal::NoSuchName;
+            return Meaning::NoSuchName;
         }
         // Users before October 2025, where an empty list is told both (user-memberships.json, "update: no roles").
         if self.speaks_of_a_permanent_role() && !self.said.contains("at least 1 element") {
             return self.only_temporary();
         }
-        Refusal::Other(self.rejected(""))
+        Meaning::Other(self.rejected(""))
     }
 
-    pub(crate) fn forbidden(&self) -> Refusal {
-        let Asked { operation, kind, project, .. } = *self.asked;
+    pub(crate) fn forbidden(&self) -> Meaning {
+        let RequestContext { operation, kind, project, .. } = *self.asked;
         let begins = |words: &[&str], text: &str| words.iter().any(|words| text.starts_with(words));
         // Before October 2025, for a membership id that the project hasn't (user-memberships.json, "update: unknown
         // membership").
@@ -61,21 +63,21 @@ impl Words<'_> {
             };
             // A slug isn't an id to ask for, and what the project answers has been asked for.
             let is_decided = matches!(operation, Operation::FindProject | Operation::LookAtProject);
-            return if is_decided { Refusal::Other(error) } else { Refusal::Unclear(error) };
+            return if is_decided { Meaning::Other(error) } else { Meaning::Unclear(error) };
         }
         let error = self.lacks_a_right();
         match self.error.as_str() {
             // Reading grants nothing, so that it is never refused for that.
-            "ForbiddenError" if operation.reads() || self.said.starts_with("This ") => Refusal::Unclear(error),
-            "PermissionBoundaryError" | "ForbiddenError" if operation == Operation::Remove => Refusal::LockedOut(error),
-            _ => Refusal::Other(error),
+            "ForbiddenError" if operation.reads() || self.said.starts_with("This ") => Meaning::Unclear(error),
+            "PermissionBoundaryError" | "ForbiddenError" if operation == Operation::Remove => Meaning::LockedOut(error),
+            _ => Meaning::Other(error),
         }
     }
 
     /// The caller lacks a right.
     fn lacks_a_right(&self) -> Error {
-        let Asked { operation, kind, project, subject, .. } = *self.asked;
-        let (said, Terms { permission, noun, .. }) = (&self.said, terms(kind));
+        let RequestContext { operation, kind, project, subject, .. } = *self.asked;
+        let (said, SubjectTerms { permission, noun, .. }) = (&self.said, terms(kind));
         let message = match (self.error.as_str(), operation) {
             // The privilege system of March 2025 (docs/reference/infisical.md, "A server of June 2025").
             ("PermissionBoundaryError", _) if said.contains("missing permission") => {
@@ -116,15 +118,15 @@ impl Words<'_> {
         Error::Forbidden { message }
     }
 
-    pub(crate) fn not_found(&self) -> Refusal {
-        let Asked { operation, project, .. } = *self.asked;
+    pub(crate) fn not_found(&self) -> Meaning {
+        let RequestContext { operation, project, .. } = *self.asked;
         if self.error.starts_with("Custom permission") {
             return self.locked_out();
         }
         // The caller holds the literal `custom`, which is no role (user-memberships.json, "the user with the literal
         // custom reads").
         if self.error.starts_with("The permission was not found") {
-            return Refusal::Other(Error::Forbidden {
+            return Meaning::Other(Error::Forbidden {
                 message: format!(
                     "whoever the operator signs in as has a broken role in project {project} (Infisical: {}): give it a \
                      role that exists under Access Control",
@@ -133,7 +135,7 @@ impl Words<'_> {
             });
         }
         if operation == Operation::FindProject {
-            return Refusal::NoSuchName;
+            return Meaning::NoSuchName;
         }
         // October 2024 says it of the paths of groups only (group-memberships.json, "unknown project: list").
         if self.said.starts_with("Project with") || self.said.starts_with("Failed to find project with ID") {
@@ -141,36 +143,36 @@ impl Words<'_> {
             let gone = self.said.to_lowercase().contains(&project.to_lowercase());
             let message =
                 format!("project {project} does not exist (Infisical): check the id under Project Settings → Overview");
-            return Refusal::Other(Error::ProjectNotFound { gone, message });
+            return Meaning::Other(Error::ProjectNotFound { gone, message });
         }
         if ROLE_NOT_FOUND.iter().any(|words| self.said.starts_with(words)) {
-            return Refusal::Other(self.role_not_found());
+            return Meaning::Other(self.role_not_found());
         }
         match operation {
-            Operation::Create => Refusal::Other(self.subject_not_found()),
+            Operation::Create => Meaning::Other(self.subject_not_found()),
             Operation::Look | Operation::Replace | Operation::Remove | Operation::FindSubject => self.not_member(),
             Operation::List | Operation::Invite | Operation::FindProject | Operation::LookAtProject => {
-                Refusal::Other(self.rejected(""))
+                Meaning::Other(self.rejected(""))
             }
         }
     }
 
-    pub(crate) fn bad_request(&self) -> Refusal {
-        let Asked { project, subject, kind, .. } = *self.asked;
+    pub(crate) fn bad_request(&self) -> Meaning {
+        let RequestContext { project, subject, kind, .. } = *self.asked;
         let says = |text: &str| self.said.contains(text);
         if says("already a member") || says("already exists in project") {
             let noun = terms(kind).noun;
             let message = format!("{noun} {subject} is a member of project {project} already (Infisical)");
-            Refusal::AlreadyMember(Error::Changed { message })
+            Meaning::AlreadyMember(Error::Changed { message })
         } else if says("doesn't have membership") || says("Group details not found") {
             self.not_member()
         } else if says("missing organization membership") || says("not part of organization") {
-            Refusal::Other(self.subject_not_found())
+            Meaning::Other(self.subject_not_found())
         } else if self.speaks_of_a_permanent_role() {
             self.only_temporary()
         } else {
             let hint = HINTS.iter().find(|(words, _)| says(words)).map_or("", |(_, hint)| hint);
-            Refusal::Other(self.rejected(hint))
+            Meaning::Other(self.rejected(hint))
         }
     }
 
@@ -180,20 +182,20 @@ impl Words<'_> {
         said.contains("at least one") && (said.contains("permanent") || said.contains("long lived"))
     }
 
-    fn not_member(&self) -> Refusal {
-        let Asked { kind, project, subject, .. } = self.asked;
+    fn not_member(&self) -> Meaning {
+        let RequestContext { kind, project, subject, .. } = self.asked;
         let noun = terms(*kind).noun;
         let message = format!("{noun} {subject} is not a member of project {project} (Infisical: {})", self.said);
-        Refusal::NotMember(Error::Changed { message })
+        Meaning::NotMember(Error::Changed { message })
     }
 
-    fn only_temporary(&self) -> Refusal {
-        Refusal::OnlyTemporary(self.rejected(&format!(": it needs a permanent role beside them, as {NO_ACCESS}")))
+    fn only_temporary(&self) -> Meaning {
+        Meaning::OnlyTemporary(self.rejected(&format!(": it needs a permanent role beside them, as {NO_ACCESS}")))
     }
 
     /// Somebody holds the literal `custom`: the member that is to be removed, otherwise the caller.
-    fn locked_out(&self) -> Refusal {
-        let Asked { operation, kind, project, subject, .. } = self.asked;
+    fn locked_out(&self) -> Meaning {
+        let RequestContext { operation, kind, project, subject, .. } = self.asked;
         let removed = *operation == Operation::Remove && *kind == SubjectKind::Identity;
         let whom = if removed { *subject } else { "the operator's own" };
         let error = Error::Forbidden {
@@ -202,12 +204,12 @@ impl Words<'_> {
                  role away under Access Control → Machine Identities"
             ),
         };
-        if removed { Refusal::LockedOut(error) } else { Refusal::Other(error) }
+        if removed { Meaning::LockedOut(error) } else { Meaning::Other(error) }
     }
 
     fn subject_not_found(&self) -> Error {
-        let Asked { kind, subject, .. } = self.asked;
-        let Terms { noun, page, .. } = terms(*kind);
+        let RequestContext { kind, subject, .. } = self.asked;
+        let SubjectTerms { noun, page, .. } = terms(*kind);
         let page = page.rsplit(' ').next().unwrap_or(page);
         Error::SubjectNotFound {
             message: format!(
@@ -244,7 +246,7 @@ impl Words<'_> {
     }
 
     pub(crate) fn rejected(&self, hint: &str) -> Error {
-        let Asked { project, .. } = self.asked;
+        let RequestContext { project, .. } = self.asked;
         let said = if self.said.is_empty() { &self.error } else { &self.said };
         Error::Rejected {
             message: format!(

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::api::SubjectKind;
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::Answer;
-use messages::Words;
+use crate::provider::http::Response;
+use messages::ErrorMessages;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Operation {
 
 /// Whom a request was about, for its classification and messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestContext<'a> {
     pub(crate) operation: Operation,
     pub(crate) kind: SubjectKind,
     /// The project's id, or the slug that is looked for.
@@ -60,7 +60,7 @@ pub(crate) struct Asked<'a> {
 
 /// What a refusal means.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum Meaning {
     /// The server has no such route: it is another generation.
     NoRoute,
     /// POST: there is a membership.
@@ -80,25 +80,25 @@ pub(crate) enum Refusal {
     Other(Error),
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for Meaning {
     fn from(error: Error) -> Self {
         Self::Other(error)
     }
 }
 
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
+impl From<Meaning> for Error {
+    fn from(refusal: Meaning) -> Self {
         match refusal {
-            Refusal::AlreadyMember(error)
-            | Refusal::NotMember(error)
-            | Refusal::LockedOut(error)
-            | Refusal::OnlyTemporary(error)
-            | Refusal::Unclear(error)
-            | Refusal::Other(error) => error,
-            Refusal::NoRoute => {
+            Meaning::AlreadyMember(error)
+            | Meaning::NotMember(error)
+            | Meaning::LockedOut(error)
+            | Meaning::OnlyTemporary(error)
+            | Meaning::Unclear(error)
+            | Meaning::Other(error) => error,
+            Meaning::NoRoute => {
                 Self::Unreachable { message: "Infisical has no such route".to_owned(), effect: Effect::None }
             }
-            Refusal::NoSuchName => Self::ProjectNotFound {
+            Meaning::NoSuchName => Self::ProjectNotFound {
                 gone: false,
                 message: "Infisical knows no project of this slug: check it under Project Settings → Overview"
                     .to_owned(),
@@ -109,7 +109,7 @@ impl From<Refusal> for Error {
 
 /// A failure of the server or of what stands before it, whatever was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum ServerFailure {
     /// Too many requests.
     RateLimited,
     /// 5xx.
@@ -120,49 +120,49 @@ pub(crate) enum Failure {
     Nonsense,
 }
 
-/// The body of an error. `message` is a text, or for validation a list of issues; [`Answer::said`] reads both.
+/// The body of an error. `message` is a text, or for validation a list of issues; [`Response::said`] reads both.
 #[derive(Deserialize)]
-struct Body {
+struct ErrorBody {
     error: String,
 }
 
 /// Whether the answer is a failure, not a refusal.
-pub(crate) fn failure(answer: &Answer) -> Option<Failure> {
+pub(crate) fn failure(answer: &Response) -> Option<ServerFailure> {
     // October 2024 answers too many requests with 500 (rate-limit.json, "GET list, request 61").
     if answer.status == 429 || (answer.status == 500 && answer.retry_after.is_some()) {
-        return Some(Failure::RateLimited);
+        return Some(ServerFailure::RateLimited);
     }
     if answer.status >= 500 {
-        return Some(Failure::Broken);
+        return Some(ServerFailure::Broken);
     }
     match error_of(answer).as_deref() {
-        None => Some(Failure::Nonsense),
+        None => Some(ServerFailure::Nonsense),
         // With a space: the words of the HTTP framework. A missing thing is `NotFound` (docs/reference/infisical.md,
         // "Three generations of the identity-membership path").
-        Some("Not Found") if answer.status == 404 => Some(Failure::NoRoute),
+        Some("Not Found") if answer.status == 404 => Some(ServerFailure::NoRoute),
         Some(_) => None,
     }
 }
 
 /// The name that a refusal has.
-pub(crate) fn error_of(answer: &Answer) -> Option<String> {
-    serde_json::from_slice::<Body>(&answer.body).ok().map(|body| body.error)
+pub(crate) fn error_of(answer: &Response) -> Option<String> {
+    serde_json::from_slice::<ErrorBody>(&answer.body).ok().map(|body| body.error)
 }
 
 /// The error of a failure.
-pub(crate) fn failed(failure: Failure, answer: &Answer) -> Error {
+pub(crate) fn failed(failure: ServerFailure, answer: &Response) -> Error {
     match failure {
-        Failure::RateLimited => rate_limited(answer),
-        Failure::Broken => broken(answer),
-        Failure::NoRoute => answer.nonsense("no such route"),
-        Failure::Nonsense => answer.nonsense("an error that isn't Infisical's"),
+        ServerFailure::RateLimited => rate_limited(answer),
+        ServerFailure::Broken => broken(answer),
+        ServerFailure::NoRoute => answer.nonsense("no such route"),
+        ServerFailure::Nonsense => answer.nonsense("an error that isn't Infisical's"),
     }
 }
 
 /// [`Error::Unauthorized`] where the access token isn't accepted (any more): bad, expired or malformed 403, revoked,
 /// missing or at its end 401 (docs/reference/infisical.md, "Auth and limits"). A body of the wrong form is 401 in
 /// October 2024.
-pub(crate) fn token(answer: &Answer) -> Option<Error> {
+pub(crate) fn token(answer: &Response) -> Option<Error> {
     let error = error_of(answer)?;
     let refused = match answer.status {
         401 => error != "ValidationFailure",
@@ -179,29 +179,29 @@ pub(crate) fn token(answer: &Answer) -> Option<Error> {
 }
 
 /// Reads an answer that isn't a success and doesn't speak of the token.
-pub(crate) fn read(answer: &Answer, asked: &Asked<'_>) -> Refusal {
+pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Meaning {
     let error = error_of(answer).unwrap_or_default();
     // October 2024 (name-resolution.json, "project by unknown slug").
     if asked.operation == Operation::FindProject && error.starts_with("Failed to find project by") {
-        return Refusal::NoSuchName;
+        return Meaning::NoSuchName;
     }
     match failure(answer) {
-        Some(Failure::NoRoute) => return Refusal::NoRoute,
-        Some(failure) => return Refusal::Other(failed(failure, answer)),
+        Some(ServerFailure::NoRoute) => return Meaning::NoRoute,
+        Some(failure) => return Meaning::Other(failed(failure, answer)),
         None => {}
     }
-    let words = Words { answer, asked, error, said: answer.said() };
+    let words = ErrorMessages { answer, asked, error, said: answer.said() };
     match answer.status {
         _ if words.error == "ValidationFailure" => words.invalid(),
         403 => words.forbidden(),
         404 => words.not_found(),
         400 => words.bad_request(),
-        _ => Refusal::Other(words.rejected("")),
+        _ => Meaning::Other(words.rejected("")),
     }
 }
 
 /// [`Error::RateLimited`] with the wait that the server named.
-fn rate_limited(answer: &Answer) -> Error {
+fn rate_limited(answer: &Response) -> Error {
     let wait = answer.retry_after.map_or_else(String::new, |wait| format!(", to wait {} s", wait.as_secs()));
     Error::RateLimited {
         message: format!(
@@ -213,7 +213,7 @@ fn rate_limited(answer: &Answer) -> Error {
 }
 
 /// [`Error::Unreachable`] of a 5xx.
-fn broken(answer: &Answer) -> Error {
+fn broken(answer: &Response) -> Error {
     // PATCH and DELETE answer 500 also for an identity that doesn't exist (issue #7255), and PATCH where it met a DELETE.
     let effect = answer.context.effect_unknown();
     answer.context.unreachable(&format!("answered {}: {}", answer.status, answer.said()), effect)

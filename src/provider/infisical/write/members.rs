@@ -1,17 +1,17 @@
 //! Writing the memberships of machine identities and of groups: the same verbs on different paths, keyed by the
 //! subject's id.
 
-use super::{One, Removed};
+use super::{MembershipWrite, Removal};
 use crate::api::SubjectKind;
 use crate::core::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::infisical::Infisical;
 use crate::provider::infisical::api::{Family, Generation};
-use crate::provider::infisical::errors::{self, Refusal};
+use crate::provider::infisical::errors::{self, Meaning};
 use crate::provider::infisical::ids::subject_id;
 use crate::provider::infisical::wire;
-use crate::provider::session::Turn;
+use crate::provider::session::PermitUse;
 
 /// How many memberships of one subject are removed under one permit. Concurrent POSTs make as many as there are of
 /// them (concurrency.json, `post_the_same_identity_8_times`).
@@ -20,7 +20,7 @@ const MOST: usize = 32;
 /// The memberships of one identity or group in one project, to be written under one permit.
 pub(crate) struct Membership<'a> {
     infisical: &'a Infisical,
-    turn: &'a Turn<'a>,
+    permit_use: &'a PermitUse<'a>,
     kind: SubjectKind,
     project: &'a str,
     subject: String,
@@ -29,34 +29,34 @@ pub(crate) struct Membership<'a> {
 impl<'a> Membership<'a> {
     pub(crate) fn new(
         infisical: &'a Infisical,
-        turn: &'a Turn<'a>,
+        permit_use: &'a PermitUse<'a>,
         project: &'a str,
         target: &Target,
     ) -> Result<Self, Error> {
         let kind = target.subject_kind;
-        Ok(Self { infisical, turn, kind, project, subject: subject_id(kind, &target.subject_id)? })
+        Ok(Self { infisical, permit_use, kind, project, subject: subject_id(kind, &target.subject_id)? })
     }
 
     /// Carries out a change. What a removal came to is said of [`Change::Remove`] alone.
-    pub(crate) async fn apply(&self, change: &Change) -> Result<Removed, Error> {
+    pub(crate) async fn apply(&self, change: &Change) -> Result<Removal, Error> {
         match change {
             Change::Create(entries) => self.create(entries).await?,
             Change::Replace(entries) => self.one().patch(&wire::items(entries)?).await?,
             Change::Recreate(entries) => self.recreate(entries).await?,
             Change::Remove => return self.remove().await,
         }
-        Ok(Removed::Absent)
+        Ok(Removal::Absent)
     }
 
-    fn one(&self) -> One<'_> {
-        let Self { infisical, turn, kind, project, subject } = self;
-        One { infisical, turn, kind: *kind, project, subject, id: subject }
+    fn one(&self) -> MembershipWrite<'_> {
+        let Self { infisical, permit_use, kind, project, subject } = self;
+        MembershipWrite { infisical, permit_use, kind: *kind, project, subject, id: subject }
     }
 
     /// POST.
     async fn create(&self, entries: &[Entry]) -> Result<(), Error> {
         match self.one().post(&wire::items(entries)?).await {
-            Err(Refusal::AlreadyMember(changed)) => self.repair(entries, changed).await,
+            Err(Meaning::AlreadyMember(changed)) => self.repair(entries, changed).await,
             outcome => Ok(outcome?),
         }
     }
@@ -67,18 +67,18 @@ impl<'a> Membership<'a> {
         // What can't be sent is found out before anything is taken away.
         let items = wire::items(entries)?;
         let written = match self.remove().await? {
-            Removed::Gone | Removed::Absent => self.one().post(&items).await,
-            Removed::Kept(_) => self.one().patch(&items).await,
+            Removal::Gone | Removal::Absent => self.one().post(&items).await,
+            Removal::Kept(_) => self.one().patch(&items).await,
         };
         written.map_err(|refusal| errors::after_a_write(refusal.into()))
     }
 
     /// Takes all memberships away. That there is none is as good.
-    async fn remove(&self) -> Result<Removed, Error> {
+    async fn remove(&self) -> Result<Removal, Error> {
         let mut written = false;
         for _ in 0..MOST {
             match self.one().take_away().await {
-                Ok(Removed::Gone) if self.removes_one_by_one() => written = true,
+                Ok(Removal::Gone) if self.removes_one_by_one() => written = true,
                 Ok(removed) => return Ok(removed),
                 Err(refusal) if written => {
                     return self.absent_all_the_same(errors::after_a_write(refusal.into())).await;
@@ -99,11 +99,11 @@ impl<'a> Membership<'a> {
     /// Current servers answer the removal of an identity that doesn't exist with 500 (issue #7255), and October 2024 that
     /// of a membership without roles with 403 (identity-extras.json, "delete"): whether there is a membership that
     /// gives anything is then asked for. Otherwise `error` stands.
-    async fn absent_all_the_same(&self, error: Error) -> Result<Removed, Error> {
+    async fn absent_all_the_same(&self, error: Error) -> Result<Removal, Error> {
         match error {
             Error::Unreachable { effect: Effect::Unknown, .. } | Error::ProjectNotFound { gone: false, .. } => {
                 match self.one().get().await {
-                    Err(Refusal::NotMember(_)) => Ok(Removed::Absent),
+                    Err(Meaning::NotMember(_)) => Ok(Removal::Absent),
                     Ok(_) | Err(_) => Err(error),
                 }
             }
@@ -115,9 +115,9 @@ impl<'a> Membership<'a> {
     /// created with an empty list is never listed and can only be repaired (identity-extras.json, "create again").
     async fn repair(&self, entries: &[Entry], changed: Error) -> Result<(), Error> {
         match self.one().get().await {
-            Err(Refusal::NotMember(_)) => Ok(self.one().patch(&wire::items(entries)?).await?),
+            Err(Meaning::NotMember(_)) => Ok(self.one().patch(&wire::items(entries)?).await?),
             // It can't be listed either, then.
-            Err(Refusal::Other(error @ Error::Forbidden { .. })) => Err(error),
+            Err(Meaning::Other(error @ Error::Forbidden { .. })) => Err(error),
             Ok(_) | Err(_) => Err(changed),
         }
     }

@@ -1,4 +1,4 @@
-//! Writing memberships. [`One`] writes a single membership of any kind; [`members`] those of machine identities and groups,
+//! Writing memberships. [`MembershipWrite`] writes a single membership of any kind; [`members`] those of machine identities and groups,
 //! [`users`] those of users.
 
 mod members;
@@ -9,17 +9,17 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::api::{Family, Generation};
-use super::errors::{self, Asked, Operation, Refusal};
+use super::errors::{self, Meaning, Operation, RequestContext};
 use super::ids::project_id;
 use super::wire::{self, RoleItem};
 use super::{Infisical, NO_ACCESS, routes};
 use crate::api::SubjectKind;
 use crate::core::member::{Change, Entry, Target};
-use crate::provider::http::{Answer, Method};
-use crate::provider::session::Turn;
+use crate::provider::http::{Method, Response};
+use crate::provider::session::PermitUse;
 use crate::provider::{Error, Permit, Receipt, Retry};
 use members::Membership;
-use users::Users;
+use users::UserWrites;
 
 /// Carries out a change of a target's membership.
 pub(crate) async fn apply(
@@ -29,14 +29,14 @@ pub(crate) async fn apply(
     name: Option<&str>,
     change: &Change,
 ) -> Result<Receipt, Error> {
-    let (turn, project) = (Turn::new(permit), project_id(&target.project)?);
+    let (permit_use, project) = (PermitUse::new(permit), project_id(&target.project)?);
     let removed = match target.subject_kind {
         SubjectKind::User => {
-            let users = Users { infisical, turn: &turn, project: &project };
+            let users = UserWrites { infisical, permit_use: &permit_use, project: &project };
             infisical.in_time(users.apply(target, name, change)).await?
         }
         SubjectKind::Identity | SubjectKind::Group => {
-            let membership = Membership::new(infisical, &turn, &project, target)?;
+            let membership = Membership::new(infisical, &permit_use, &project, target)?;
             infisical.in_time(membership.apply(change)).await?
         }
     };
@@ -46,14 +46,14 @@ pub(crate) async fn apply(
 /// What every write answers, by kind, verb and generation. Nothing of it is needed but that it is this and no web page:
 /// the roles in it are those that the request sent, not those that stand afterwards.
 #[derive(Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct WriteResponse {
     #[serde(rename = "roles", alias = "identityMembership", alias = "groupMembership", alias = "membership")]
     _written: IgnoredAny,
 }
 
 /// What became of a membership that was to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Removed {
+pub(crate) enum Removal {
     /// The server has removed it.
     Gone,
     /// The server says that there was none.
@@ -62,7 +62,7 @@ pub(crate) enum Removed {
     Kept(&'static str),
 }
 
-impl Removed {
+impl Removal {
     /// For [`Receipt::kept`](crate::core::member::Receipt::kept).
     pub(crate) fn kept(self) -> Option<&'static str> {
         match self {
@@ -73,9 +73,9 @@ impl Removed {
 }
 
 /// One membership of one subject, to be written under one permit.
-pub(crate) struct One<'a> {
+pub(crate) struct MembershipWrite<'a> {
     pub(crate) infisical: &'a Infisical,
-    pub(crate) turn: &'a Turn<'a>,
+    pub(crate) permit_use: &'a PermitUse<'a>,
     pub(crate) kind: SubjectKind,
     pub(crate) project: &'a str,
     /// The subject's id.
@@ -84,25 +84,25 @@ pub(crate) struct One<'a> {
     pub(crate) id: &'a str,
 }
 
-impl One<'_> {
-    pub(crate) async fn get(&self) -> Result<Answer, Refusal> {
+impl MembershipWrite<'_> {
+    pub(crate) async fn get(&self) -> Result<Response, Meaning> {
         self.send(Operation::Look, Method::Get, None).await
     }
 
-    pub(crate) async fn post(&self, items: &[RoleItem]) -> Result<(), Refusal> {
+    pub(crate) async fn post(&self, items: &[RoleItem]) -> Result<(), Meaning> {
         self.write(Operation::Create, Method::Post, Some(items)).await
     }
 
-    pub(crate) async fn patch(&self, items: &[RoleItem]) -> Result<(), Refusal> {
+    pub(crate) async fn patch(&self, items: &[RoleItem]) -> Result<(), Meaning> {
         self.write(Operation::Replace, Method::Patch, Some(items)).await
     }
 
-    pub(crate) async fn delete(&self) -> Result<(), Refusal> {
+    pub(crate) async fn delete(&self) -> Result<(), Meaning> {
         self.write(Operation::Remove, Method::Delete, None).await
     }
 
     /// PATCH to the role that gives nothing.
-    pub(crate) async fn empty(&self) -> Result<(), Refusal> {
+    pub(crate) async fn empty(&self) -> Result<(), Meaning> {
         self.patch(&wire::items(&[Entry::permanent(NO_ACCESS)])?).await
     }
 
@@ -113,31 +113,31 @@ impl One<'_> {
     /// PATCH takes it out (identity-extras.json, "delete one with the literal custom"), of members who have more rights
     /// than the caller, who may take them away all the same (permissions.json, "update admin to no-access"), and of a
     /// caller who may edit and not delete.
-    pub(crate) async fn take_away(&self) -> Result<Removed, Refusal> {
+    pub(crate) async fn take_away(&self) -> Result<Removal, Meaning> {
         let (refused, is_locked_out) = match self.delete().await {
-            Ok(()) => return Ok(Removed::Gone),
-            Err(Refusal::NotMember(_)) => return Ok(Removed::Absent),
-            Err(Refusal::LockedOut(error)) => (error, true),
-            Err(Refusal::Other(error)) if is_permanent(&error) => (error, false),
+            Ok(()) => return Ok(Removal::Gone),
+            Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
+            Err(Meaning::LockedOut(error)) => (error, true),
+            Err(Meaning::Other(error)) if is_permanent(&error) => (error, false),
             Err(refusal) => return Err(refusal),
         };
         match self.empty().await {
             Ok(()) => {}
-            Err(Refusal::NotMember(_)) => return Ok(Removed::Absent),
+            Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
             Err(refusal) => {
                 let error = Error::from(refusal);
                 // Refused like the removal, it is the removal's refusal that says what to do.
-                return Err(Refusal::Other(if error.retry() == Retry::Terminal { refused } else { error }));
+                return Err(Meaning::Other(if error.retry() == Retry::Terminal { refused } else { error }));
             }
         }
         if is_locked_out {
             match self.delete().await {
-                Ok(()) => return Ok(Removed::Gone),
-                Err(Refusal::NotMember(_)) => return Ok(Removed::Absent),
+                Ok(()) => return Ok(Removal::Gone),
+                Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
                 Err(refusal) => {
                     let error = Error::from(refusal);
                     if !is_permanent(&error) {
-                        return Err(Refusal::Other(errors::after_a_write(error)));
+                        return Err(Meaning::Other(errors::after_a_write(error)));
                     }
                 }
             }
@@ -148,24 +148,29 @@ impl One<'_> {
             error = %refused,
             "the membership can't be removed and was changed to the role {NO_ACCESS}"
         );
-        Ok(Removed::Kept(errors::why_kept(&refused)))
+        Ok(Removal::Kept(errors::why_kept(&refused)))
     }
 
-    async fn write(&self, operation: Operation, method: Method, items: Option<&[RoleItem]>) -> Result<(), Refusal> {
-        self.send(operation, method, items).await?.json::<Written>()?;
+    async fn write(&self, operation: Operation, method: Method, items: Option<&[RoleItem]>) -> Result<(), Meaning> {
+        self.send(operation, method, items).await?.json::<WriteResponse>()?;
         Ok(())
     }
 
-    async fn send(&self, operation: Operation, method: Method, items: Option<&[RoleItem]>) -> Result<Answer, Refusal> {
+    async fn send(
+        &self,
+        operation: Operation,
+        method: Method,
+        items: Option<&[RoleItem]>,
+    ) -> Result<Response, Meaning> {
         let roles: Vec<String> = items.into_iter().flatten().map(|item| item.role().to_owned()).collect();
         let (kind, project, subject) = (self.kind, self.project, self.subject);
-        let asked = Asked { operation, kind, project, subject, roles: &roles };
+        let asked = RequestContext { operation, kind, project, subject, roles: &roles };
         let body = items.map(|items| json!({ "roles": items }));
         let request = |generation: Generation| {
             let request = routes::member(kind, generation, method, project, self.id);
             body.iter().fold(request, |request, body| request.json(body))
         };
-        self.infisical.send(self.turn, Family::Members(kind), &asked, request).await
+        self.infisical.send(self.permit_use, Family::Members(kind), &asked, request).await
     }
 }
 

@@ -4,18 +4,18 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{One, Removed};
+use super::{MembershipWrite, Removal};
 use crate::api::SubjectKind;
 use crate::core::member::{Change, Entry, Target};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::infisical::api::{Family, Generation};
 use crate::provider::infisical::client::locked;
-use crate::provider::infisical::errors::{self, Asked, Operation, Refusal};
+use crate::provider::infisical::errors::{self, Meaning, Operation, RequestContext};
 use crate::provider::infisical::ids::{normal, subject_id};
 use crate::provider::infisical::wire::{self, RoleItem};
 use crate::provider::infisical::{Infisical, MEMBER, NO_ACCESS, names, routes};
-use crate::provider::session::Turn;
+use crate::provider::session::PermitUse;
 
 /// How often the list is looked at again while several memberships of a user become one or none. Each time at least
 /// one goes.
@@ -23,28 +23,28 @@ const ROUNDS: usize = 32;
 
 /// The answer of an invitation: anyone who is a member already is left out (user-memberships.json, "create again").
 #[derive(Deserialize)]
-struct Invited {
-    memberships: Vec<Made>,
+struct Invitation {
+    memberships: Vec<CreatedMembership>,
 }
 
 /// A membership that was just made.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Made {
+struct CreatedMembership {
     id: String,
     user_id: String,
 }
 
 /// The users of one project, to be written under one permit.
-pub(crate) struct Users<'a> {
+pub(crate) struct UserWrites<'a> {
     pub(crate) infisical: &'a Infisical,
-    pub(crate) turn: &'a Turn<'a>,
+    pub(crate) permit_use: &'a PermitUse<'a>,
     pub(crate) project: &'a str,
 }
 
-impl Users<'_> {
+impl UserWrites<'_> {
     /// Carries out a change.
-    pub(crate) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removed, Error> {
+    pub(crate) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removal, Error> {
         let user = &subject_id(SubjectKind::User, &target.subject_id)?;
         match change {
             Change::Create(entries) => self.create(user, name, &wire::items(entries)?).await?,
@@ -52,7 +52,7 @@ impl Users<'_> {
             Change::Recreate(entries) => self.make_one(user, &wire::items(entries)?).await?,
             Change::Remove => return self.remove(user).await,
         }
-        Ok(Removed::Absent)
+        Ok(Removal::Absent)
     }
 
     /// Brings a user in by name, without any rights, and returns its id.
@@ -81,7 +81,7 @@ impl Users<'_> {
     /// The same, and a name of a user of the project that differs in upper and lower case only. Anyone who is invited by that
     /// would be another account (user-memberships.json, "…in other letter case").
     pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
-        let list = self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        let list = self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
         let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
         let similar = similar.map(|(_, known)| known.to_owned());
         let listed = list.named(SubjectKind::User, name);
@@ -93,15 +93,15 @@ impl Users<'_> {
         let asked = self.asked(Operation::FindSubject, name, &[]);
         let body = json!({ "username": name });
         let request = |generation: Generation| routes::details(generation, self.project).json(&body);
-        match self.infisical.send(self.turn, self.family(), &asked, request).await {
+        match self.infisical.send(self.permit_use, self.family(), &asked, request).await {
             Ok(answer) => {
                 #[derive(Deserialize)]
                 struct Details {
-                    membership: Made,
+                    membership: CreatedMembership,
                 }
                 Ok((vec![normal(&answer.json::<Details>()?.membership.user_id)], similar))
             }
-            Err(Refusal::NotMember(_)) => Ok((Vec::new(), similar)),
+            Err(Meaning::NotMember(_)) => Ok((Vec::new(), similar)),
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -135,7 +135,7 @@ impl Users<'_> {
         if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
             match self.one(user, id).patch(items).await {
                 // The membership was made again since it was listed.
-                Err(Refusal::NotMember(_)) => {}
+                Err(Meaning::NotMember(_)) => {}
                 outcome => return Ok(outcome?),
             }
         }
@@ -169,7 +169,7 @@ impl Users<'_> {
             for id in &ids {
                 match self.one(user, id).patch(items).await {
                     Ok(()) => written = true,
-                    Err(Refusal::NotMember(_)) => missed = true,
+                    Err(Meaning::NotMember(_)) => missed = true,
                     Err(refusal) if written => return Err(errors::after_a_write(refusal.into())),
                     Err(refusal) => return Err(refusal.into()),
                 }
@@ -178,7 +178,7 @@ impl Users<'_> {
                 return Ok(());
             }
             tracing::debug!(user, project = self.project, stays, surplus = surplus.len(), "several memberships");
-            if let Removed::Kept(why) = self.remove_each(user, surplus).await.map_err(errors::after_a_write)? {
+            if let Removal::Kept(why) = self.remove_each(user, surplus).await.map_err(errors::after_a_write)? {
                 return Err(Error::Rejected {
                     message: format!(
                         "user {user} has several memberships of project {} (Infisical), which gives each of them the same \
@@ -192,7 +192,7 @@ impl Users<'_> {
     }
 
     /// Takes all memberships away. That there is none is as good.
-    async fn remove(&self, user: &str) -> Result<Removed, Error> {
+    async fn remove(&self, user: &str) -> Result<Removal, Error> {
         let mut known = self.infisical.take_ids(self.project, user).filter(|ids| !ids.is_empty());
         let mut doubt: Option<Error> = None;
         for _ in 0..ROUNDS {
@@ -201,15 +201,15 @@ impl Users<'_> {
                 None => self.look_up(user).await.map_err(|error| doubt.clone().unwrap_or(error))?,
             };
             match (ids.as_slice(), doubt) {
-                ([], _) => return Ok(Removed::Gone),
+                ([], _) => return Ok(Removal::Gone),
                 (_, Some(error)) => return Err(error),
                 ([_], None) => {}
                 // Where the first alone counts, the next one moves up when it goes: none may give anything then.
                 ([..], None) => self.empty_each(user, &ids).await?,
             }
             doubt = match self.remove_each(user, &ids).await {
-                Ok(Removed::Gone) if ids.len() == 1 => return Ok(Removed::Gone),
-                Ok(Removed::Kept(why)) => return Ok(Removed::Kept(why)),
+                Ok(Removal::Gone) if ids.len() == 1 => return Ok(Removal::Gone),
+                Ok(Removal::Kept(why)) => return Ok(Removal::Kept(why)),
                 Ok(_) => None,
                 // October 2024 answers the removal of a missing membership with 500 (user-memberships.json, "delete
                 // again"), and an answer may be lost: the list says whether it is gone.
@@ -223,19 +223,19 @@ impl Users<'_> {
     async fn empty_each(&self, user: &str, ids: &[String]) -> Result<(), Error> {
         for id in ids {
             match self.one(user, id).empty().await {
-                Ok(()) | Err(Refusal::NotMember(_)) => {}
+                Ok(()) | Err(Meaning::NotMember(_)) => {}
                 Err(refusal) => return Err(refusal.into()),
             }
         }
         Ok(())
     }
 
-    /// Takes each of these memberships away. [`Removed::Absent`]: some weren't there any more.
-    async fn remove_each(&self, user: &str, ids: &[String]) -> Result<Removed, Error> {
-        let mut removed = Removed::Gone;
+    /// Takes each of these memberships away. [`Removal::Absent`]: some weren't there any more.
+    async fn remove_each(&self, user: &str, ids: &[String]) -> Result<Removal, Error> {
+        let mut removed = Removal::Gone;
         for id in ids {
             match (self.one(user, id).take_away().await?, removed) {
-                (Removed::Gone, _) | (Removed::Absent, Removed::Kept(_)) => {}
+                (Removal::Gone, _) | (Removal::Absent, Removal::Kept(_)) => {}
                 (other, _) => removed = other,
             }
         }
@@ -269,19 +269,19 @@ impl Users<'_> {
 
     /// POST. `None`: anyone who has this name is a member already. On October 2024 the new member is a `member` until the
     /// PATCH that follows, whatever is asked for (user-memberships.json, "create with roleSlugs").
-    async fn add(&self, name: &str) -> Result<Option<Made>, Error> {
+    async fn add(&self, name: &str) -> Result<Option<CreatedMembership>, Error> {
         let roles = [NO_ACCESS.to_owned()];
         let asked = self.asked(Operation::Invite, name, &roles);
         let body = json!({ "usernames": [name], "roleSlugs": roles });
         let request = |generation: Generation| routes::invitation(generation, self.project).json(&body);
-        let answer = self.infisical.send(self.turn, self.family(), &asked, request).await?;
-        let made = answer.json::<Invited>()?.memberships.pop();
-        Ok(made.map(|made| Made { user_id: normal(&made.user_id), ..made }))
+        let answer = self.infisical.send(self.permit_use, self.family(), &asked, request).await?;
+        let made = answer.json::<Invitation>()?.memberships.pop();
+        Ok(made.map(|made| CreatedMembership { user_id: normal(&made.user_id), ..made }))
     }
 
     /// Gives a member that was just made its roles. Where they are refused it is left without any, and stays: to be
     /// added again would mean to be mailed again. Where even that fails it is removed.
-    async fn settle(&self, made: &Made, items: &[RoleItem]) -> Result<(), Error> {
+    async fn settle(&self, made: &CreatedMembership, items: &[RoleItem]) -> Result<(), Error> {
         let one = self.one(&made.user_id, &made.id);
         let Err(refusal) = one.patch(items).await else {
             return Ok(());
@@ -297,14 +297,14 @@ impl Users<'_> {
     }
 
     /// Removes somebody who was just added and isn't meant.
-    async fn take_back(&self, namesake: &Made) -> Result<(), Error> {
+    async fn take_back(&self, namesake: &CreatedMembership) -> Result<(), Error> {
         match self.one(&namesake.user_id, &namesake.id).take_away().await {
             Ok(_) => Ok(()),
             Err(refusal) => Err(self.left_behind(namesake, &Error::from(refusal).to_string())),
         }
     }
 
-    fn left_behind(&self, made: &Made, why: &str) -> Error {
+    fn left_behind(&self, made: &CreatedMembership, why: &str) -> Error {
         Error::Unreachable {
             message: format!(
                 "user {} was added to project {} at Infisical and may be left there with the role {MEMBER}: {why}: look \
@@ -326,13 +326,13 @@ impl Users<'_> {
 
     /// The ids of the user's memberships, as listed now.
     async fn look_up(&self, user: &str) -> Result<Vec<String>, Error> {
-        self.infisical.memberships(self.turn, self.project, SubjectKind::User).await?;
+        self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
         Ok(self.infisical.take_ids(self.project, user).unwrap_or_default())
     }
 
-    fn one<'b>(&'b self, user: &'b str, id: &'b str) -> One<'b> {
-        let Users { infisical, turn, project } = self;
-        One { infisical, turn, kind: SubjectKind::User, project, subject: user, id }
+    fn one<'b>(&'b self, user: &'b str, id: &'b str) -> MembershipWrite<'b> {
+        let UserWrites { infisical, permit_use, project } = self;
+        MembershipWrite { infisical, permit_use, kind: SubjectKind::User, project, subject: user, id }
     }
 
     fn family(&self) -> Family {
@@ -343,7 +343,7 @@ impl Users<'_> {
         self.infisical.found(self.family())
     }
 
-    fn asked<'b>(&'b self, operation: Operation, subject: &'b str, roles: &'b [String]) -> Asked<'b> {
-        Asked { operation, kind: SubjectKind::User, project: self.project, subject, roles }
+    fn asked<'b>(&'b self, operation: Operation, subject: &'b str, roles: &'b [String]) -> RequestContext<'b> {
+        RequestContext { operation, kind: SubjectKind::User, project: self.project, subject, roles }
     }
 }

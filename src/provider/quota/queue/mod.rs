@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::rate_limit::RateLimit;
+use super::rate_limit::RateLimitPause;
 use super::usage::{Capacity, Usage};
-use super::{Kind, Urgency};
+use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
 use crate::core::round_robin::RoundRobin;
 
@@ -27,7 +27,7 @@ pub struct WaiterId(u64);
 
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum QueueDecision {
     /// This request begins now: it is counted and waits no more. Ask again.
     Grant(WaiterId),
     /// Nothing before this instant, unless a request comes or ends.
@@ -38,12 +38,12 @@ pub enum Next {
 
 /// The requests of one endpoint: those that wait and those in flight.
 #[derive(Debug)]
-pub struct Queue {
+pub struct RequestQueue {
     one_writer: bool,
     writing: usize,
     quotas: BTreeMap<QuotaId, Usage>,
     levels: [RoundRobin<Resource, Ring>; Urgency::LEVELS],
-    places: HashMap<WaiterId, Place>,
+    places: HashMap<WaiterId, QueuePosition>,
     last_id: u64,
 }
 
@@ -53,7 +53,7 @@ enum Resource {
     /// The one writer of the endpoint.
     Writer,
     /// A quota's limits for one kind.
-    Quota(QuotaId, Kind),
+    Quota(QuotaId, RequestKind),
 }
 
 /// The requests of one namespace, by quota, the most urgent first.
@@ -72,14 +72,14 @@ struct Ring {
 
 /// Where a request waits.
 #[derive(Clone, Debug)]
-struct Place {
+struct QueuePosition {
     quota: QuotaId,
-    kind: Kind,
+    kind: RequestKind,
     urgency: Urgency,
     namespace: Arc<str>,
 }
 
-impl Queue {
+impl RequestQueue {
     /// Nobody waits. With `one_writer` no two writes are in flight at once, whatever their quotas.
     pub fn new(one_writer: bool) -> Self {
         Self {
@@ -118,10 +118,10 @@ impl Queue {
     }
 
     /// A request comes to wait.
-    pub fn join(&mut self, quota: QuotaId, kind: Kind, urgency: Urgency, namespace: &str) -> WaiterId {
+    pub fn join(&mut self, quota: QuotaId, kind: RequestKind, urgency: Urgency, namespace: &str) -> WaiterId {
         self.last_id += 1;
         let id = WaiterId(self.last_id);
-        let place = Place { quota, kind, urgency, namespace: namespace.into() };
+        let place = QueuePosition { quota, kind, urgency, namespace: namespace.into() };
         let resource = self.resource(&place);
         self.level(urgency).entry(&resource).join(id, &place);
         self.places.insert(id, place);
@@ -141,20 +141,20 @@ impl Queue {
     }
 
     /// Decides. Of those that may begin, one of the most urgent begins, in the order that the module describes.
-    pub fn next(&mut self, now: Instant) -> Next {
+    pub fn next(&mut self, now: Instant) -> QueueDecision {
         let mut wake: Option<Instant> = None;
         for level in 0..Urgency::LEVELS {
             if let Some((id, resource)) = self.choose(level, now, &mut wake) {
                 self.begin(id, resource, now);
-                return Next::Grant(id);
+                return QueueDecision::Grant(id);
             }
         }
-        wake.map_or(Next::Idle, Next::At)
+        wake.map_or(QueueDecision::Idle, QueueDecision::At)
     }
 
     /// A request that was granted has ended.
-    pub fn end(&mut self, quota: QuotaId, kind: Kind) {
-        if kind == Kind::Write {
+    pub fn end(&mut self, quota: QuotaId, kind: RequestKind) {
+        if kind == RequestKind::Write {
             self.writing = self.writing.saturating_sub(1);
         }
         if let Some(usage) = self.quotas.get_mut(&quota) {
@@ -163,14 +163,14 @@ impl Queue {
     }
 
     /// One more request is sent in the place of one that was granted.
-    pub fn charge(&mut self, quota: QuotaId, kind: Kind, now: Instant) {
+    pub fn charge(&mut self, quota: QuotaId, kind: RequestKind, now: Instant) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.charge(kind, now);
         }
     }
 
     /// A request that was granted was never sent; that it ended is said besides.
-    pub fn refund(&mut self, quota: QuotaId, kind: Kind) {
+    pub fn refund(&mut self, quota: QuotaId, kind: RequestKind) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.refund(kind);
         }
@@ -191,7 +191,7 @@ impl Queue {
     }
 
     /// The server reported what its own limits leave to a quota.
-    pub fn rate_limit(&mut self, quota: QuotaId, kind: Kind, reported: RateLimit, now: Instant) {
+    pub fn rate_limit(&mut self, quota: QuotaId, kind: RequestKind, reported: RateLimitPause, now: Instant) {
         if let Some(usage) = self.quotas.get_mut(&quota) {
             usage.rate_limit(kind, reported, now);
         }
@@ -199,7 +199,8 @@ impl Queue {
 
     /// How many requests of a quota wait, by urgency, the most urgent first.
     pub fn waiting(&self, quota: QuotaId) -> [usize; Urgency::LEVELS] {
-        let resources = [Resource::Writer, Resource::Quota(quota, Kind::Read), Resource::Quota(quota, Kind::Write)];
+        let resources =
+            [Resource::Writer, Resource::Quota(quota, RequestKind::Read), Resource::Quota(quota, RequestKind::Write)];
         self.levels.each_ref().map(|level| {
             let rings = resources.iter().filter_map(|resource| level.get(resource));
             rings.filter_map(|ring| ring.quotas.get(&quota)).sum()
@@ -211,7 +212,7 @@ impl Queue {
         for (resource, ring) in self.levels.get(level)?.iter() {
             let kind = match resource {
                 Resource::Writer if self.writing > 0 => continue,
-                Resource::Writer => Kind::Write,
+                Resource::Writer => RequestKind::Write,
                 Resource::Quota(_, kind) => *kind,
             };
             let Some(urgency) = ring.urgency else { continue };
@@ -232,7 +233,7 @@ impl Queue {
 
     fn begin(&mut self, id: WaiterId, resource: Resource, now: Instant) {
         let Some(place) = self.places.get(&id).cloned() else { return };
-        if place.kind == Kind::Write {
+        if place.kind == RequestKind::Write {
             self.writing += 1;
         }
         if let Some(usage) = self.quotas.get_mut(&place.quota) {
@@ -246,9 +247,9 @@ impl Queue {
         self.leave(id);
     }
 
-    fn resource(&self, place: &Place) -> Resource {
+    fn resource(&self, place: &QueuePosition) -> Resource {
         match place.kind {
-            Kind::Write if self.one_writer => Resource::Writer,
+            RequestKind::Write if self.one_writer => Resource::Writer,
             kind => Resource::Quota(place.quota, kind),
         }
     }
@@ -259,13 +260,13 @@ impl Queue {
 }
 
 impl Ring {
-    fn join(&mut self, id: WaiterId, place: &Place) {
+    fn join(&mut self, id: WaiterId, place: &QueuePosition) {
         self.urgency = Some(place.urgency);
         self.namespaces.entry(&place.namespace).entry(place.quota).or_default().insert((place.urgency, id));
         *self.quotas.entry(place.quota).or_default() += 1;
     }
 
-    fn leave(&mut self, id: WaiterId, place: &Place) {
+    fn leave(&mut self, id: WaiterId, place: &QueuePosition) {
         if let Some(quotas) = self.namespaces.get_mut(&place.namespace) {
             if let Some(waiters) = quotas.get_mut(&place.quota) {
                 waiters.remove(&(place.urgency, id));

@@ -24,28 +24,28 @@ fn limits(reads: Option<u32>, writes: Option<u32>, in_flight: u32) -> Limits {
 }
 
 /// Grants all that may begin at `now`; what comes after the grants.
-fn grants(queue: &mut Queue, now: Instant) -> (Vec<WaiterId>, Next) {
+fn grants(queue: &mut RequestQueue, now: Instant) -> (Vec<WaiterId>, QueueDecision) {
     let mut granted = Vec::new();
     loop {
         match queue.next(now) {
-            Next::Grant(id) => granted.push(id),
+            QueueDecision::Grant(id) => granted.push(id),
             next => return (granted, next),
         }
     }
 }
 
 #[test]
-fn the_most_urgent_begins_first_whoever_came_first() {
+fn the_most_urgent_request_begins_first_in_any_order_of_arrival() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
     let mut ids: Vec<WaiterId> =
-        ALL.iter().rev().map(|urgency| queue.join(quota, Kind::Write, *urgency, "a")).collect();
+        ALL.iter().rev().map(|urgency| queue.join(quota, RequestKind::Write, *urgency, "a")).collect();
     assert_eq!(queue.waiting(quota), [1; Urgency::LEVELS]);
     ids.reverse();
     for (served, id) in ids.into_iter().enumerate() {
-        assert_eq!(grants(&mut queue, now), (vec![id], Next::Idle), "the {served}th");
-        queue.end(quota, Kind::Write);
+        assert_eq!(grants(&mut queue, now), (vec![id], QueueDecision::Idle), "the {served}th");
+        queue.end(quota, RequestKind::Write);
     }
     assert_eq!(queue.waiting(quota), [0; Urgency::LEVELS]);
 }
@@ -53,64 +53,64 @@ fn the_most_urgent_begins_first_whoever_came_first() {
 #[test]
 fn namespaces_are_served_round_robin_and_within_one_the_first_to_come_is_first() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
-    let mut join = |namespace| queue.join(quota, Kind::Write, Urgency::Grant, namespace);
+    let mut join = |namespace| queue.join(quota, RequestKind::Write, Urgency::Grant, namespace);
     let (a1, a2, a3, b1, c1, b2) = (join("a"), join("a"), join("a"), join("b"), join("c"), join("b"));
-    for (turn, id) in [a1, b1, c1, a2, b2, a3].into_iter().enumerate() {
-        assert_eq!(grants(&mut queue, now), (vec![id], Next::Idle), "turn {turn}");
-        queue.end(quota, Kind::Write);
+    for (permit_use, id) in [a1, b1, c1, a2, b2, a3].into_iter().enumerate() {
+        assert_eq!(grants(&mut queue, now), (vec![id], QueueDecision::Idle), "turn {permit_use}");
+        queue.end(quota, RequestKind::Write);
     }
 }
 
 #[test]
 fn of_ends_the_one_that_was_due_first_begins_first_whichever_came_first() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
     let due = |second| Urgency::End(Timestamp::from_second(second).unwrap());
-    let mut join = |urgency, namespace| queue.join(quota, Kind::Write, urgency, namespace);
+    let mut join = |urgency, namespace| queue.join(quota, RequestKind::Write, urgency, namespace);
     let exchanges: Vec<WaiterId> = (0..300).map(|_| join(Urgency::Exchange, "a")).collect();
     let (late, soon, other) = (join(due(30), "a"), join(due(10), "a"), join(due(20), "b"));
     let first = queue.next(now);
-    assert_eq!(first, Next::Grant(soon), "an end doesn't wait behind 300 exchanges");
-    queue.end(quota, Kind::Write);
+    assert_eq!(first, QueueDecision::Grant(soon), "an end doesn't wait behind 300 exchanges");
+    queue.end(quota, RequestKind::Write);
     for id in [other, late, exchanges[0]] {
-        assert_eq!(queue.next(now), Next::Grant(id));
-        queue.end(quota, Kind::Write);
+        assert_eq!(queue.next(now), QueueDecision::Grant(id));
+        queue.end(quota, RequestKind::Write);
     }
 }
 
 #[test]
 fn an_end_is_attempted_while_the_server_asks_to_wait() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
     queue.pause(quota, now + seconds(120));
-    let grant = queue.join(quota, Kind::Write, Urgency::Grant, "a");
-    let end = queue.join(quota, Kind::Write, ALL[0], "a");
-    assert_eq!(queue.next(now), Next::Grant(end));
-    let again = queue.join(quota, Kind::Write, ALL[0], "a");
-    queue.end(quota, Kind::Write);
-    assert_eq!(queue.next(now), Next::At(now + seconds(10)), "it was refused");
-    assert_eq!(queue.next(now + seconds(10)), Next::Grant(again));
+    let grant = queue.join(quota, RequestKind::Write, Urgency::Grant, "a");
+    let end = queue.join(quota, RequestKind::Write, ALL[0], "a");
+    assert_eq!(queue.next(now), QueueDecision::Grant(end));
+    let again = queue.join(quota, RequestKind::Write, ALL[0], "a");
+    queue.end(quota, RequestKind::Write);
+    assert_eq!(queue.next(now), QueueDecision::At(now + seconds(10)), "it was refused");
+    assert_eq!(queue.next(now + seconds(10)), QueueDecision::Grant(again));
     queue.answered(quota);
-    queue.end(quota, Kind::Write);
-    assert_eq!(queue.next(now + seconds(11)), Next::At(now + seconds(120)));
-    assert_eq!(queue.next(now + seconds(120)), Next::Grant(grant));
+    queue.end(quota, RequestKind::Write);
+    assert_eq!(queue.next(now + seconds(11)), QueueDecision::At(now + seconds(120)));
+    assert_eq!(queue.next(now + seconds(120)), QueueDecision::Grant(grant));
 }
 
 #[test]
 fn one_writer_holds_for_all_quotas_of_the_endpoint_and_for_writes_only() {
     let now = Instant::now();
     for (one_writer, together) in [(true, 1), (false, 2)] {
-        let mut queue = Queue::new(one_writer);
+        let mut queue = RequestQueue::new(one_writer);
         let (one, two) = (queue.add_quota(Limits::default()), queue.add_quota(Limits::default()));
-        queue.join(one, Kind::Write, Urgency::Grant, "a");
-        queue.join(two, Kind::Write, Urgency::Grant, "b");
+        queue.join(one, RequestKind::Write, Urgency::Grant, "a");
+        queue.join(two, RequestKind::Write, Urgency::Grant, "b");
         assert_eq!(grants(&mut queue, now).0.len(), together, "one writer: {one_writer}");
-        queue.join(one, Kind::Read, Urgency::Resync, "a");
-        queue.join(two, Kind::Read, Urgency::Resync, "b");
+        queue.join(one, RequestKind::Read, Urgency::Resync, "a");
+        queue.join(two, RequestKind::Read, Urgency::Resync, "b");
         assert_eq!(grants(&mut queue, now).0.len(), 2, "reads go beside a write");
     }
 }
@@ -118,69 +118,71 @@ fn one_writer_holds_for_all_quotas_of_the_endpoint_and_for_writes_only() {
 #[test]
 fn a_backlog_of_grants_leaves_a_revocation_its_part_of_the_minute() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(limits(None, Some(90), 16));
     for _ in 0..500 {
-        queue.join(quota, Kind::Write, Urgency::Grant, "a");
+        queue.join(quota, RequestKind::Write, Urgency::Grant, "a");
     }
     let mut served = 0;
-    while let Next::Grant(_) = queue.next(now) {
-        queue.end(quota, Kind::Write);
+    while let QueueDecision::Grant(_) = queue.next(now) {
+        queue.end(quota, RequestKind::Write);
         served += 1;
     }
     assert_eq!(served, 81, "grants may use nine tenths");
     for _ in 0..9 {
-        let revocation = queue.join(quota, Kind::Write, Urgency::Revoke, "b");
-        assert_eq!(queue.next(now), Next::Grant(revocation), "no wait behind 419 grants");
-        queue.end(quota, Kind::Write);
+        let revocation = queue.join(quota, RequestKind::Write, Urgency::Revoke, "b");
+        assert_eq!(queue.next(now), QueueDecision::Grant(revocation), "no wait behind 419 grants");
+        queue.end(quota, RequestKind::Write);
     }
-    queue.join(quota, Kind::Write, Urgency::Revoke, "b");
-    assert_eq!(queue.next(now), Next::At(now + seconds(60)), "the limit itself holds for revocations too");
+    queue.join(quota, RequestKind::Write, Urgency::Revoke, "b");
+    assert_eq!(queue.next(now), QueueDecision::At(now + seconds(60)), "the limit itself holds for revocations too");
 }
 
 #[test]
 fn a_revocation_waits_for_one_request_at_most() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
-    let backlog: Vec<WaiterId> = (0..500).map(|_| queue.join(quota, Kind::Write, Urgency::Grant, "a")).collect();
+    let backlog: Vec<WaiterId> = (0..500).map(|_| queue.join(quota, RequestKind::Write, Urgency::Grant, "a")).collect();
     assert_eq!(grants(&mut queue, now).0, backlog[..1]);
-    let revocation = queue.join(quota, Kind::Write, Urgency::Revoke, "b");
-    assert_eq!(queue.next(now), Next::Idle);
-    queue.end(quota, Kind::Write);
-    assert_eq!(queue.next(now), Next::Grant(revocation));
+    let revocation = queue.join(quota, RequestKind::Write, Urgency::Revoke, "b");
+    assert_eq!(queue.next(now), QueueDecision::Idle);
+    queue.end(quota, RequestKind::Write);
+    assert_eq!(queue.next(now), QueueDecision::Grant(revocation));
 }
 
 #[test]
 fn a_quota_that_is_paused_delays_no_other() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let (paused, free) = (queue.add_quota(Limits::default()), queue.add_quota(Limits::default()));
     queue.pause(paused, now + seconds(30));
-    let held = queue.join(paused, Kind::Write, Urgency::Revoke, "a");
-    let (a, b) =
-        (queue.join(free, Kind::Write, Urgency::Resync, "a"), queue.join(free, Kind::Write, Urgency::Resync, "b"));
-    assert_eq!(queue.next(now), Next::Grant(a), "the same namespace in another quota goes on");
-    queue.end(free, Kind::Write);
-    assert_eq!(queue.next(now), Next::Grant(b));
-    queue.end(free, Kind::Write);
-    assert_eq!(queue.next(now), Next::At(now + seconds(30)));
-    assert_eq!(queue.next(now + seconds(30)), Next::Grant(held));
+    let held = queue.join(paused, RequestKind::Write, Urgency::Revoke, "a");
+    let (a, b) = (
+        queue.join(free, RequestKind::Write, Urgency::Resync, "a"),
+        queue.join(free, RequestKind::Write, Urgency::Resync, "b"),
+    );
+    assert_eq!(queue.next(now), QueueDecision::Grant(a), "the same namespace in another quota goes on");
+    queue.end(free, RequestKind::Write);
+    assert_eq!(queue.next(now), QueueDecision::Grant(b));
+    queue.end(free, RequestKind::Write);
+    assert_eq!(queue.next(now), QueueDecision::At(now + seconds(30)));
+    assert_eq!(queue.next(now + seconds(30)), QueueDecision::Grant(held));
 }
 
 #[test]
 fn reads_and_writes_of_a_quota_are_served_round_robin() {
     let now = Instant::now();
-    let mut queue = Queue::new(false);
+    let mut queue = RequestQueue::new(false);
     let quota = queue.add_quota(limits(None, None, 1));
-    let reads: Vec<WaiterId> = (0..3).map(|_| queue.join(quota, Kind::Read, Urgency::Resync, "a")).collect();
-    let writes: Vec<WaiterId> = (0..2).map(|_| queue.join(quota, Kind::Write, Urgency::Resync, "b")).collect();
+    let reads: Vec<WaiterId> = (0..3).map(|_| queue.join(quota, RequestKind::Read, Urgency::Resync, "a")).collect();
+    let writes: Vec<WaiterId> = (0..2).map(|_| queue.join(quota, RequestKind::Write, Urgency::Resync, "b")).collect();
     for (id, kind) in [
-        (reads[0], Kind::Read),
-        (writes[0], Kind::Write),
-        (reads[1], Kind::Read),
-        (writes[1], Kind::Write),
-        (reads[2], Kind::Read),
+        (reads[0], RequestKind::Read),
+        (writes[0], RequestKind::Write),
+        (reads[1], RequestKind::Read),
+        (writes[1], RequestKind::Write),
+        (reads[2], RequestKind::Read),
     ] {
         assert_eq!(grants(&mut queue, now).0, [id]);
         queue.end(quota, kind);
@@ -190,39 +192,39 @@ fn reads_and_writes_of_a_quota_are_served_round_robin() {
 #[test]
 fn who_leaves_is_forgotten() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
-    let gone = queue.join(quota, Kind::Write, Urgency::Revoke, "a");
-    let stays = queue.join(quota, Kind::Write, Urgency::Grant, "a");
+    let gone = queue.join(quota, RequestKind::Write, Urgency::Revoke, "a");
+    let stays = queue.join(quota, RequestKind::Write, Urgency::Grant, "a");
     queue.leave(gone);
     queue.leave(gone);
     assert_eq!(queue.waiting(quota), [0, 0, 0, 1, 0, 0]);
-    assert_eq!(grants(&mut queue, now), (vec![stays], Next::Idle));
+    assert_eq!(grants(&mut queue, now), (vec![stays], QueueDecision::Idle));
     queue.leave(stays);
     assert!(!queue.remove_unused(quota, now), "its write is in flight");
-    queue.end(quota, Kind::Write);
+    queue.end(quota, RequestKind::Write);
     assert!(queue.remove_unused(quota, now));
 }
 
 #[test]
 fn a_second_write_under_one_permit_takes_its_part_of_the_minute() {
     let now = Instant::now();
-    let mut queue = Queue::new(true);
+    let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(limits(None, Some(3), 16));
-    queue.join(quota, Kind::Write, Urgency::Revoke, "a");
+    queue.join(quota, RequestKind::Write, Urgency::Revoke, "a");
     queue.next(now);
-    queue.charge(quota, Kind::Write, now + seconds(1));
-    queue.charge(quota, Kind::Write, now + seconds(2));
-    queue.end(quota, Kind::Write);
-    let next = queue.join(quota, Kind::Write, Urgency::Revoke, "a");
-    assert_eq!(queue.next(now + seconds(3)), Next::At(now + seconds(60)));
-    assert_eq!(queue.next(now + seconds(60)), Next::Grant(next));
+    queue.charge(quota, RequestKind::Write, now + seconds(1));
+    queue.charge(quota, RequestKind::Write, now + seconds(2));
+    queue.end(quota, RequestKind::Write);
+    let next = queue.join(quota, RequestKind::Write, Urgency::Revoke, "a");
+    assert_eq!(queue.next(now + seconds(3)), QueueDecision::At(now + seconds(60)));
+    assert_eq!(queue.next(now + seconds(60)), QueueDecision::Grant(next));
 }
 
 /// One thing that happens to the queue.
 #[derive(Clone, Debug)]
 enum Step {
-    Join { quota: usize, kind: Kind, urgency: Urgency, namespace: usize },
+    Join { quota: usize, kind: RequestKind, urgency: Urgency, namespace: usize },
     Leave(usize),
     End(usize),
     Pause { quota: usize, seconds: u64 },
@@ -230,7 +232,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let kind = prop_oneof![Just(Kind::Read), Just(Kind::Write)];
+    let kind = prop_oneof![Just(RequestKind::Read), Just(RequestKind::Write)];
     // Ends go by rules of their own while a quota is paused: they have tests of their own.
     let urgency = proptest::sample::select(&ALL[1..]);
     prop_oneof![
@@ -248,7 +250,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Request {
     id: WaiterId,
     quota: usize,
-    kind: Kind,
+    kind: RequestKind,
     urgency: Urgency,
     namespace: usize,
 }
@@ -259,7 +261,7 @@ struct Model {
     limits: [Limits; 2],
     waiting: Vec<Request>,
     in_flight: Vec<Request>,
-    began: Vec<(Instant, usize, Kind)>,
+    began: Vec<(Instant, usize, RequestKind)>,
     paused_until: [Option<Instant>; 2],
 }
 
@@ -272,17 +274,17 @@ impl Model {
         };
         let limits = &self.limits[request.quota];
         let minute = match request.kind {
-            Kind::Read => limits.reads_per_minute,
-            Kind::Write => limits.writes_per_minute,
+            RequestKind::Read => limits.reads_per_minute,
+            RequestKind::Write => limits.writes_per_minute,
         };
         let recent = self.began.iter().filter(|(at, quota, kind)| {
             *quota == request.quota && *kind == request.kind && now.duration_since(*at) < seconds(60)
         });
-        let writing = self.in_flight.iter().any(|other| other.kind == Kind::Write);
+        let writing = self.in_flight.iter().any(|other| other.kind == RequestKind::Write);
         let in_flight = self.in_flight.iter().filter(|other| other.quota == request.quota).count();
         minute.is_none_or(|minute| recent.count() < part(minute))
             && in_flight < part(limits.max_in_flight.unwrap_or(16))
-            && !(self.one_writer && request.kind == Kind::Write && writing)
+            && !(self.one_writer && request.kind == RequestKind::Write && writing)
             && self.paused_until[request.quota].is_none_or(|until| until <= now)
     }
 
@@ -307,10 +309,10 @@ impl Model {
     }
 }
 
-fn settle(queue: &mut Queue, model: &mut Model, now: Instant) -> Next {
+fn settle(queue: &mut RequestQueue, model: &mut Model, now: Instant) -> QueueDecision {
     loop {
         match queue.next(now) {
-            Next::Grant(id) => model.granted(id, now),
+            QueueDecision::Grant(id) => model.granted(id, now),
             next => {
                 model.nobody_may_begin(now);
                 return next;
@@ -333,7 +335,7 @@ proptest! {
         in_flight in 1..5_u32,
     ) {
         let mut now = Instant::now();
-        let mut queue = Queue::new(one_writer);
+        let mut queue = RequestQueue::new(one_writer);
         let limits = [limits(reads, writes, in_flight), limits(None, writes, 3)];
         let quotas = limits.clone().map(|limits| queue.add_quota(limits));
         let mut model = Model {
@@ -365,7 +367,7 @@ proptest! {
             for ended in std::mem::take(&mut model.in_flight) {
                 queue.end(quotas[ended.quota], ended.kind);
             }
-            if let Next::At(instant) = settle(&mut queue, &mut model, now) && model.in_flight.is_empty() {
+            if let QueueDecision::At(instant) = settle(&mut queue, &mut model, now) && model.in_flight.is_empty() {
                 prop_assert!(instant > now, "no progress");
                 // Not a nanosecond too late: just before the instant nobody may begin, at the instant somebody may.
                 model.nobody_may_begin(instant - Duration::from_nanos(1));
@@ -381,14 +383,14 @@ proptest! {
     /// Two namespaces that both always have something waiting have been served equally often, give or take one.
     #[test]
     fn two_namespaces_are_served_equally(
-        kind in prop_oneof![Just(Kind::Read), Just(Kind::Write)],
+        kind in prop_oneof![Just(RequestKind::Read), Just(RequestKind::Write)],
         urgency in proptest::sample::select(&ALL[..]),
         backlog in 1..60_usize,
         in_flight in 1..5_u32,
         rounds in 1..100_usize,
     ) {
         let now = Instant::now();
-        let mut queue = Queue::new(true);
+        let mut queue = RequestQueue::new(true);
         let quota = queue.add_quota(limits(None, None, in_flight));
         let mut owner = HashMap::new();
         for _ in 0..backlog {
@@ -397,7 +399,7 @@ proptest! {
         owner.insert(queue.join(quota, kind, urgency, "quiet"), 1);
         let mut served = [0_usize; 2];
         for _ in 0..rounds {
-            if let Next::Grant(id) = queue.next(now) {
+            if let QueueDecision::Grant(id) = queue.next(now) {
                 let namespace = owner[&id];
                 served[namespace] += 1;
                 owner.insert(queue.join(quota, kind, urgency, ["flood", "quiet"][namespace]), namespace);

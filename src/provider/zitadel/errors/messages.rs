@@ -1,21 +1,21 @@
 //! Refusals in words: what is wrong, where, and what to do.
 
-use super::{Meaning, Refusal};
+use super::{Meaning, ServerRefusal};
 use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, text, url_hint};
+use crate::provider::http::{Response, text, url_hint};
 
 /// What was asked for, to be named in messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct RequestContext<'a> {
     endpoint: &'a str,
     project: Option<&'a Project>,
     user: &'a str,
     roles: &'a [String],
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestContext<'a> {
     /// Something of the instance.
     pub(crate) fn of_instance(endpoint: &'a str) -> Self {
         Self { endpoint, project: None, user: "", roles: &[] }
@@ -204,9 +204,9 @@ const PROJECT_ROLES: [&str; 4] =
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
 /// The error that a refusal is. Anyone who takes a refusal for no error asks for its [`Meaning`] first.
-pub(crate) fn error(asked: &Asked<'_>, answer: &Answer, refusal: &Refusal) -> Error {
+pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &ServerRefusal) -> Error {
     let place = asked.place();
-    let Asked { endpoint, user, .. } = asked;
+    let RequestContext { endpoint, user, .. } = asked;
     let organization = asked.project.and_then(|project| project.organization_id.as_deref()).unwrap_or_default();
     let id = if refusal.id.is_empty() { format!("status {}", refusal.status) } else { answer.filtered(&refusal.id) };
     match refusal.meaning() {

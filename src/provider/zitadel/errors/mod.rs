@@ -6,11 +6,11 @@
 pub(crate) mod messages;
 
 use super::wire;
-use crate::provider::http::Answer;
+use crate::provider::http::Response;
 
 /// A refusal as the server worded it, without its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ServerRefusal {
     /// The HTTP status.
     pub(crate) status: u16,
     /// The gRPC code; 0 where there is none, as in v2, whose codes are words.
@@ -77,10 +77,10 @@ pub(crate) enum Meaning {
     Other,
 }
 
-impl Refusal {
+impl ServerRefusal {
     /// Reads an answer that isn't 2xx.
-    pub(crate) fn read(answer: &Answer) -> Self {
-        let said: wire::Refused = serde_json::from_slice(&answer.body).unwrap_or_default();
+    pub(crate) fn read(answer: &Response) -> Self {
+        let said: wire::ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         Self {
             status: answer.status,
             code: said.code,
@@ -91,7 +91,7 @@ impl Refusal {
     }
 
     /// Reads an answer to the attempt to add a member that isn't 2xx.
-    pub(crate) fn of_adding(answer: &Answer) -> Self {
+    pub(crate) fn of_adding(answer: &Response) -> Self {
         Self { adding: true, ..Self::read(answer) }
     }
 
@@ -199,17 +199,18 @@ mod tests {
             (400, 5, "PROJECT-D8JxR", Meaning::Other),
             (500, 13, "PROJECT-D8JxR", Meaning::Failed),
         ] {
-            let refusal = Refusal { status, code, id: id.to_owned(), collision: false, adding: false };
+            let refusal = ServerRefusal { status, code, id: id.to_owned(), collision: false, adding: false };
             assert_eq!(refusal.meaning(), meaning, "{status}/{code} {id}");
         }
-        let collision = Refusal { status: 500, code: 2, id: String::new(), collision: true, adding: false };
+        let collision = ServerRefusal { status: 500, code: 2, id: String::new(), collision: true, adding: false };
         assert_eq!(collision.meaning(), Meaning::Collision);
     }
 
     /// Grant members: 404 PROJECT-37fug is "NotFound" to a PUT and "AlreadyExists" to a POST.
     #[test]
-    fn already_exists_as_404_is_told_by_what_was_asked() {
-        let refusal = |id: &str, adding| Refusal { status: 404, code: 5, id: id.to_owned(), collision: false, adding };
+    fn already_exists_as_404_is_identified_by_the_request() {
+        let refusal =
+            |id: &str, adding| ServerRefusal { status: 404, code: 5, id: id.to_owned(), collision: false, adding };
         assert_eq!(refusal("PROJECT-37fug", true).meaning(), Meaning::AMember);
         assert_eq!(refusal("PROJECT-37fug", false).meaning(), Meaning::NotAMember);
         assert_eq!(refusal("PROJECT-D8JxR", true).meaning(), Meaning::NoGrantHere);

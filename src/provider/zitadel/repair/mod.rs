@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::write::{self, Members, Refused};
+use super::write::{self, Members, WriteRefusal};
 use crate::core::member::{Change, Member};
 use crate::provider::{Error, Receipt};
 
@@ -83,10 +83,10 @@ async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32)
     for roles in roles.into_iter().flat_map(lists_to_add) {
         match member.add(&roles).await {
             Ok(_) => break,
-            Err(Refused::AMember(changed)) if round > 1 => return Err(changed),
-            Err(Refused::AMember(_)) => break,
+            Err(WriteRefusal::AMember(changed)) if round > 1 => return Err(changed),
+            Err(WriteRefusal::AMember(_)) => break,
             // The instance isn't configured with one of them any more. Such a role gives nothing.
-            Err(Refused::Otherwise(Error::RoleNotFound { .. })) => {}
+            Err(WriteRefusal::Otherwise(Error::RoleNotFound { .. })) => {}
             Err(refused) => return Err(refused.into()),
         }
     }
@@ -106,7 +106,7 @@ async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bo
     let first = other.as_deref().unwrap_or(roles);
     match member.change(first).await {
         Ok(_) => {}
-        Err(Refused::NotAMember(changed)) => {
+        Err(WriteRefusal::NotAMember(changed)) => {
             if !write::stays(member, true).await? {
                 return Err(changed);
             }

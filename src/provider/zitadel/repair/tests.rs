@@ -136,21 +136,21 @@ fn changed() -> Error {
 }
 
 impl Members for Server {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         self.check(roles)?;
         let mut state = self.request()?;
         if state.written.is_some() {
-            return Err(Refused::AMember(changed()));
+            return Err(WriteRefusal::AMember(changed()));
         }
         state.written = Some(roles.to_vec());
         state.lists.push(roles.to_vec());
         Ok(state.push(|sequence| Event::Added(roles.to_vec(), sequence)))
     }
 
-    async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         self.check(roles)?;
         let mut state = self.request()?;
-        let Some(written) = state.written.clone() else { return Err(Refused::NotAMember(changed())) };
+        let Some(written) = state.written.clone() else { return Err(WriteRefusal::NotAMember(changed())) };
         if written == roles {
             return Ok(Receipt { version: Some(state.sequence), kept: None });
         }

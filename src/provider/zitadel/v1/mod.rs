@@ -1,7 +1,7 @@
 //! Members of projects and of project grants by the management API v1.
 //!
 //! Both are written and read the same way at different paths; what their answers mean differs in ids only, which
-//! [`Refusal`] knows.
+//! [`ServerRefusal`] knows.
 
 mod owner;
 mod search;
@@ -9,13 +9,13 @@ mod search;
 use serde_json::json;
 
 use super::client::Calls;
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
 use super::wire;
-use super::write::{self, Members, Refused};
+use super::write::{self, Members, WriteRefusal};
 use crate::core::member::{Member, Project, Target};
 use crate::provider::error::Effect;
-use crate::provider::http::{Answer, Method, Request};
+use crate::provider::http::{Method, Request, Response};
 use crate::provider::{Error, Receipt};
 
 pub(crate) use search::list;
@@ -59,8 +59,8 @@ impl<'a> ManagementMember<'a> {
         Self { calls, target }
     }
 
-    fn asked(&self) -> Asked<'_> {
-        Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
+    fn asked(&self) -> RequestContext<'_> {
+        RequestContext::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
     }
 
     async fn refused(&self, meaning: Meaning, error: Error) -> Error {
@@ -68,7 +68,7 @@ impl<'a> ManagementMember<'a> {
     }
 
     /// What the server says that it did.
-    fn details(&self, answer: &Answer) -> Result<wire::Details, Error> {
+    fn details(&self, answer: &Response) -> Result<wire::Details, Error> {
         let details = answer.json::<wire::Write>()?.details;
         if owner::is_elsewhere(&self.target.project, &details) {
             // It may have been done all the same: look, and be told by the list what is wrong.
@@ -85,24 +85,24 @@ impl<'a> ManagementMember<'a> {
         Ok(Receipt { version: shown.and_then(|member| member.version), ..Receipt::default() })
     }
 
-    fn receipt(&self, answer: &Answer) -> Result<Receipt, Error> {
+    fn receipt(&self, answer: &Response) -> Result<Receipt, Error> {
         let sequence = self.details(answer)?.sequence;
         Ok(Receipt { version: (sequence > 0).then_some(sequence), ..Receipt::default() })
     }
 }
 
 impl Members for ManagementMember<'_> {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         let Target { project, subject_id: user, .. } = self.target;
         let body = json!({"userId": user, "roles": roles});
         let answer = self.calls.send(request(Method::Post, |routes| routes.members, project).json(&body)).await?;
         if answer.is_success() {
             return Ok(self.receipt(&answer)?);
         }
-        let refusal = Refusal::of_adding(&answer);
+        let refusal = ServerRefusal::of_adding(&answer);
         let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
-            Meaning::AMember => Err(Refused::AMember(error)),
+            Meaning::AMember => Err(WriteRefusal::AMember(error)),
             Meaning::NoProjectHere | Meaning::NoGrantHere => {
                 // Missing, or another organization's: the answer doesn't tell, the project or the grant itself does.
                 owner::locate(self.calls, project).await?;
@@ -112,17 +112,17 @@ impl Members for ManagementMember<'_> {
         }
     }
 
-    async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         let Target { project, subject_id: user, .. } = self.target;
         let request = request(Method::Put, |routes| routes.member, project).id(user).json(&json!({"roles": roles}));
         let answer = self.calls.send(request).await?;
         if answer.is_success() {
             return Ok(self.receipt(&answer)?);
         }
-        let refusal = Refusal::read(&answer);
+        let refusal = ServerRefusal::read(&answer);
         let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
-            Meaning::NotAMember => Err(Refused::NotAMember(error)),
+            Meaning::NotAMember => Err(WriteRefusal::NotAMember(error)),
             Meaning::Unchanged => Ok(self.unchanged(roles).await?),
             meaning => Err(self.refused(meaning, error).await.into()),
         }
@@ -132,7 +132,7 @@ impl Members for ManagementMember<'_> {
         let Target { project, subject_id: user, .. } = self.target;
         let answer = self.calls.send(request(Method::Delete, |routes| routes.member, project).id(user)).await?;
         if !answer.is_success() {
-            let refusal = Refusal::read(&answer);
+            let refusal = ServerRefusal::read(&answer);
             let error = messages::error(&self.asked(), &answer, &refusal);
             return Err(self.refused(refusal.meaning(), error).await);
         }

@@ -5,11 +5,11 @@
 
 use crate::core::member::Project;
 use crate::provider::Error;
-use crate::provider::http::{Answer, Request};
+use crate::provider::http::{Request, Response};
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::messages::{self, Asked};
-use crate::provider::zitadel::errors::{Meaning, Refusal};
-use crate::provider::zitadel::list::Whereabouts;
+use crate::provider::zitadel::errors::messages::{self, RequestContext};
+use crate::provider::zitadel::errors::{Meaning, ServerRefusal};
+use crate::provider::zitadel::list::ProjectPresence;
 use crate::provider::zitadel::wire;
 
 const PROJECT: &str = "/management/v1/projects/{project}";
@@ -22,7 +22,7 @@ const GRANT_GIVEN: &str = "/management/v1/granted_projects/{project}/grants/{gra
 
 /// Under which organization the server is asked.
 #[derive(Clone, Copy)]
-enum Under {
+enum RequestOrganization {
     /// The one that is named for the project.
     Named,
     /// The credential's own.
@@ -30,7 +30,7 @@ enum Under {
 }
 
 /// What the server says of a project, or of the grant that is meant, under one organization.
-enum Seen {
+enum ProjectReading {
     Here,
     Not(Meaning, Error),
 }
@@ -42,28 +42,31 @@ enum Seen {
 /// What its own organization lets it read is enough to prove that something is gone: the server looks a project up on the
 /// whole instance, and says MANAG-SFf2a if it is another organization's and QUERY-fk2fs if there is none
 /// (organization-header.json, "GET the project").
-pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
-    let asked = Asked::of_project(calls.endpoint(), project);
-    let (meaning, refused) = match look(calls, Under::Named, project).await? {
-        Seen::Here => return Ok(Whereabouts::Here),
-        Seen::Not(meaning @ Meaning::NoPermission { by_server: false }, error) => (meaning, error),
-        Seen::Not(meaning, error) if meaning.is_for_lack_of_rights() => (meaning, error),
-        Seen::Not(_, error) => return Err(error),
+pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
+    let asked = RequestContext::of_project(calls.endpoint(), project);
+    let (meaning, refused) = match read_project(calls, RequestOrganization::Named, project).await? {
+        ProjectReading::Here => return Ok(ProjectPresence::Here),
+        ProjectReading::Not(meaning @ Meaning::NoPermission { by_server: false }, error) => (meaning, error),
+        ProjectReading::Not(meaning, error) if meaning.is_for_lack_of_rights() => (meaning, error),
+        ProjectReading::Not(_, error) => return Err(error),
     };
     let own = match project.organization_id {
-        Some(_) if meaning.is_for_lack_of_rights() => look(calls, Under::Own, project).await.ok(),
+        Some(_) if meaning.is_for_lack_of_rights() => read_project(calls, RequestOrganization::Own, project).await.ok(),
         Some(_) | None => None,
     };
     match (own, meaning) {
-        (Some(Seen::Not(Meaning::NoProject | Meaning::NoGrant, gone)), _) => Err(gone),
+        (Some(ProjectReading::Not(Meaning::NoProject | Meaning::NoGrant, gone)), _) => Err(gone),
         // It is the same organization. Of a grant that isn't known: it has two.
-        (Some(Seen::Here), _) if project.grant_id.is_none() => Ok(Whereabouts::Here),
+        (Some(ProjectReading::Here), _) if project.grant_id.is_none() => Ok(ProjectPresence::Here),
         (_, Meaning::NoOrganization) => Err(refused),
         // It exists.
-        (Some(Seen::Here | Seen::Not(Meaning::ProjectElsewhere | Meaning::GrantElsewhere, _)), _)
-        | (_, Meaning::NoPermission { by_server: false }) => Ok(Whereabouts::Unknown(refused)),
-        (Some(Seen::Not(..)) | None, _) => {
-            Ok(Whereabouts::Unknown(asked.perhaps_gone(refused, "its own organization")))
+        (
+            Some(ProjectReading::Here | ProjectReading::Not(Meaning::ProjectElsewhere | Meaning::GrantElsewhere, _)),
+            _,
+        )
+        | (_, Meaning::NoPermission { by_server: false }) => Ok(ProjectPresence::Unknown(refused)),
+        (Some(ProjectReading::Not(..)) | None, _) => {
+            Ok(ProjectPresence::Unknown(asked.perhaps_gone(refused, "its own organization")))
         }
     }
 }
@@ -72,13 +75,17 @@ pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<Where
 /// it is gone.
 pub(crate) async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
     match meaning.is_for_lack_of_rights() {
-        true => Whereabouts::explain(locate(calls, project).await, refused),
+        true => ProjectPresence::explain(locate(calls, project).await, refused),
         false => refused,
     }
 }
 
-async fn look(calls: &Calls<'_>, under: Under, project: &Project) -> Result<Seen, Error> {
-    let asked = Asked::of_project(calls.endpoint(), project);
+async fn read_project(
+    calls: &Calls<'_>,
+    under: RequestOrganization,
+    project: &Project,
+) -> Result<ProjectReading, Error> {
+    let asked = RequestContext::of_project(calls.endpoint(), project);
     let Some(grant) = &project.grant_id else {
         let answer = send(calls, under, Request::get(PROJECT).id(&project.id)).await?;
         return match answer.is_success() {
@@ -87,7 +94,7 @@ async fn look(calls: &Calls<'_>, under: Under, project: &Project) -> Result<Seen
         };
     };
     let mut answer = send(calls, under, Request::get(GRANT_MADE).id(&project.id).id(grant)).await?;
-    if Refusal::read(&answer).meaning() == Meaning::GrantElsewhere {
+    if ServerRefusal::read(&answer).meaning() == Meaning::GrantElsewhere {
         answer = send(calls, under, Request::get(GRANT_GIVEN).id(&project.id).id(grant)).await?;
     }
     match answer.is_success() {
@@ -96,39 +103,44 @@ async fn look(calls: &Calls<'_>, under: Under, project: &Project) -> Result<Seen
     }
 }
 
-async fn send<'r>(calls: &'r Calls<'_>, under: Under, request: Request<'r>) -> Result<Answer, Error> {
+async fn send<'r>(calls: &'r Calls<'_>, under: RequestOrganization, request: Request<'r>) -> Result<Response, Error> {
     match under {
-        Under::Named => calls.send(request).await,
-        Under::Own => calls.send_about_none(request).await,
+        RequestOrganization::Named => calls.send(request).await,
+        RequestOrganization::Own => calls.send_about_none(request).await,
     }
 }
 
-fn of_project(answer: &Answer, project: &Project, asked: &Asked<'_>) -> Result<Seen, Error> {
+fn of_project(answer: &Response, project: &Project, asked: &RequestContext<'_>) -> Result<ProjectReading, Error> {
     let found = answer.json::<wire::ProjectById>()?.project;
     if found.id != project.id {
         return Err(answer.nonsense("another project than was asked for"));
     }
     match is_elsewhere(project, &found.details) {
-        true => Ok(Seen::Not(Meaning::ProjectElsewhere, asked.elsewhere())),
-        false => Ok(Seen::Here),
+        true => Ok(ProjectReading::Not(Meaning::ProjectElsewhere, asked.elsewhere())),
+        false => Ok(ProjectReading::Here),
     }
 }
 
 /// The server looks a grant up by its own id, whatever project the path names.
-fn of_grant(answer: &Answer, project: &Project, grant: &str, asked: &Asked<'_>) -> Result<Seen, Error> {
+fn of_grant(
+    answer: &Response,
+    project: &Project,
+    grant: &str,
+    asked: &RequestContext<'_>,
+) -> Result<ProjectReading, Error> {
     let found = answer.json::<wire::GrantById>()?.grant;
     if found.grant_id != grant {
         return Err(answer.nonsense("another grant than was asked for"));
     }
     match found.project_id == project.id {
-        true => Ok(Seen::Here),
-        false => Ok(Seen::Not(Meaning::GrantElsewhere, asked.of_another_project(&found.project_id))),
+        true => Ok(ProjectReading::Here),
+        false => Ok(ProjectReading::Not(Meaning::GrantElsewhere, asked.of_another_project(&found.project_id))),
     }
 }
 
-fn refused(asked: &Asked<'_>, answer: &Answer) -> Seen {
-    let refusal = Refusal::read(answer);
-    Seen::Not(refusal.meaning(), messages::error(asked, answer, &refusal))
+fn refused(asked: &RequestContext<'_>, answer: &Response) -> ProjectReading {
+    let refusal = ServerRefusal::read(answer);
+    ProjectReading::Not(refusal.meaning(), messages::error(asked, answer, &refusal))
 }
 
 /// Whether something that the server showed is another organization's than the one asked for: some version is said to

@@ -6,8 +6,8 @@ use super::{owner, request};
 use crate::core::member::{Member, Project};
 use crate::provider::http::Method;
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::Refusal;
-use crate::provider::zitadel::errors::messages::{self, Asked};
+use crate::provider::zitadel::errors::ServerRefusal;
+use crate::provider::zitadel::errors::messages::{self, RequestContext};
 use crate::provider::zitadel::list::{self, PAGE, Rows};
 use crate::provider::zitadel::wire;
 use crate::provider::{Error, Listing};
@@ -41,9 +41,9 @@ pub(crate) async fn find(calls: &Calls<'_>, project: &Project, user: &str) -> Re
 async fn search(calls: &Calls<'_>, project: &Project, query: &serde_json::Value) -> Result<wire::Page, Error> {
     let request = request(Method::Post, |routes| routes.search, project).json(query).reads().list();
     let answer = calls.send(request).await?;
-    let asked = Asked::of_project(calls.endpoint(), project);
+    let asked = RequestContext::of_project(calls.endpoint(), project);
     if !answer.is_success() {
-        let refusal = Refusal::read(&answer);
+        let refusal = ServerRefusal::read(&answer);
         let refused = messages::error(&asked, &answer, &refusal);
         return Err(owner::explain_refusal(calls, project, refusal.meaning(), refused).await);
     }

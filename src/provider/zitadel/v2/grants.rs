@@ -12,9 +12,9 @@ use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::Refusal;
-use crate::provider::zitadel::errors::messages::{self, Asked};
-use crate::provider::zitadel::list::{PAGE, Whereabouts};
+use crate::provider::zitadel::errors::ServerRefusal;
+use crate::provider::zitadel::errors::messages::{self, RequestContext};
+use crate::provider::zitadel::list::{PAGE, ProjectPresence};
 
 /// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
 const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
@@ -53,25 +53,25 @@ impl GrantedTo {
 
 /// The organizations that a project is granted to.
 #[derive(Debug)]
-pub(crate) struct Granted {
+pub(crate) struct GrantedOrganizations {
     pub(crate) organizations: Vec<String>,
     /// None is hidden.
     pub(crate) complete: bool,
 }
 
 /// Asks for the organizations that a project is granted to.
-pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<Granted, Error> {
+pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<GrantedOrganizations, Error> {
     let filters = json!([{"inProjectIdsFilter": {"ids": [project.id]}}]);
     let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
     let answer = calls.send_about_none(Request::new(Method::Post, GRANTS).json(&body).reads().list()).await?;
     if !answer.is_success() {
-        let asked = Asked::of_project(calls.endpoint(), project);
-        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
+        let asked = RequestContext::of_project(calls.endpoint(), project);
+        return Err(messages::error(&asked, &answer, &ServerRefusal::read(&answer)));
     }
     let page: wire::Grants = answer.json()?;
     let complete = u64::try_from(page.project_grants.len()).is_ok_and(|rows| rows == page.pagination.total_result);
     let ours = page.project_grants.into_iter().filter(|grant| grant.project_id == project.id);
-    Ok(Granted { organizations: ours.map(|grant| grant.granted_organization_id).collect(), complete })
+    Ok(GrantedOrganizations { organizations: ours.map(|grant| grant.granted_organization_id).collect(), complete })
 }
 
 /// `organizationId` may be the organization that the project is granted to, or the one that owns it: then the grant is
@@ -84,7 +84,7 @@ async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<Strin
         return Ok(organization.clone());
     }
     if granted.organizations.is_empty()
-        && let Whereabouts::Unknown(error) = owner::no_grant(calls, project, granted.complete).await?
+        && let ProjectPresence::Unknown(error) = owner::no_grant(calls, project, granted.complete).await?
     {
         return Err(error);
     }
@@ -93,7 +93,7 @@ async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<Strin
             return Ok(organization);
         }
     }
-    Err(Asked::of_project(calls.endpoint(), project).unknown_grant())
+    Err(RequestContext::of_project(calls.endpoint(), project).unknown_grant())
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::resource::Resource;
 use super::{owner, version, wire};
 use crate::core::member::{Member, Project};
-use crate::provider::http::{Answer, Method, Request};
+use crate::provider::http::{Method, Request, Response};
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::Refusal;
-use crate::provider::zitadel::errors::messages::{self, Asked};
+use crate::provider::zitadel::errors::ServerRefusal;
+use crate::provider::zitadel::errors::messages::{self, RequestContext};
 use crate::provider::zitadel::list::{self, PAGE, Rows};
 use crate::provider::{Error, Listing};
 
@@ -25,7 +25,7 @@ pub(crate) async fn list(calls: &Calls<'_>, project: &Project, resource: &Resour
         rows.take(page(calls, project, resource, &body).await?);
     }
     if rows.are_hidden() {
-        return Err(Asked::of_project(calls.endpoint(), project).hidden());
+        return Err(RequestContext::of_project(calls.endpoint(), project).hidden());
     }
     let listing = rows.finish();
     if listing.members.is_empty() && !listing.partial {
@@ -46,7 +46,7 @@ pub(crate) async fn find(
     let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
     let page = page(calls, project, resource, &body).await?;
     if page.rows.is_empty() && page.total > 0 {
-        return Err(Asked::of_project(calls.endpoint(), project).hidden());
+        return Err(RequestContext::of_project(calls.endpoint(), project).hidden());
     }
     Ok(page.rows.into_iter().flatten().find(|member| member.subject_id == user))
 }
@@ -58,9 +58,9 @@ async fn page(
     body: &Value,
 ) -> Result<list::Page, Error> {
     let answer = ask(calls, body).await?;
-    let asked = Asked::of_project(calls.endpoint(), project);
+    let asked = RequestContext::of_project(calls.endpoint(), project);
     if !answer.is_success() {
-        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
+        return Err(messages::error(&asked, &answer, &ServerRefusal::read(&answer)));
     }
     let page: wire::Administrators = answer.json()?;
     let limit = usize::try_from(page.pagination.applied_limit).unwrap_or(PAGE);
@@ -79,26 +79,27 @@ pub(crate) async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &
     let resource = json!({"projectGrant": {"projectId": project.id, "organizationId": granted_to}});
     let answer = ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"resource": resource}]})).await?;
     if !answer.is_success() {
-        let asked = Asked::of_project(calls.endpoint(), project);
-        return Err(messages::error(&asked, &answer, &Refusal::read(&answer)));
+        let asked = RequestContext::of_project(calls.endpoint(), project);
+        return Err(messages::error(&asked, &answer, &ServerRefusal::read(&answer)));
     }
     let rows = answer.json::<wire::Administrators>()?.administrators;
     let mut grants = rows.into_iter().filter_map(|row| row.project_grant);
-    let of = |grant: &wire::OfGrant| grant.project_id == project.id && grant.granted_organization_id == granted_to;
+    let of =
+        |grant: &wire::GrantResource| grant.project_id == project.id && grant.granted_organization_id == granted_to;
     Ok(grants.find(of).map(|grant| grant.id))
 }
 
 /// Asks for the administrators of nothing, to see whether they are served.
-pub(crate) async fn probe(calls: &Calls<'_>) -> Result<Answer, Error> {
+pub(crate) async fn probe(calls: &Calls<'_>) -> Result<Response, Error> {
     // Nobody has this id.
     ask(calls, &json!({"pagination": {"limit": 1}, "filters": [{"inUserIdsFilter": {"ids": ["0"]}}]})).await
 }
 
 /// Whether the answer is one of this API's lists.
-pub(crate) fn check(answer: &Answer) -> Result<(), Error> {
+pub(crate) fn check(answer: &Response) -> Result<(), Error> {
     answer.json::<wire::Administrators>().map(drop)
 }
 
-async fn ask(calls: &Calls<'_>, body: &Value) -> Result<Answer, Error> {
+async fn ask(calls: &Calls<'_>, body: &Value) -> Result<Response, Error> {
     calls.send_about_none(Request::new(Method::Post, LIST).json(body).reads().list()).await
 }

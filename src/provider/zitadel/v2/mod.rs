@@ -15,18 +15,18 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::client::Calls;
-use super::errors::messages::{self, Asked};
-use super::errors::{Meaning, Refusal};
-use super::list::Whereabouts;
-use super::write::{Members, Refused};
+use super::errors::messages::{self, RequestContext};
+use super::errors::{Meaning, ServerRefusal};
+use super::list::ProjectPresence;
+use super::write::{Members, WriteRefusal};
 use crate::core::member::{Member, Target};
-use crate::provider::http::{Answer, Method, Request};
+use crate::provider::http::{Method, Request, Response};
 use crate::provider::{Error, Receipt};
 
 pub(crate) use self::grants::GrantedTo;
 pub(crate) use self::list::{check, list, probe};
 pub(crate) use self::resource::Resource;
-pub(crate) use self::wire::{Project as NamedProject, Projects};
+pub(crate) use self::wire::{ProjectItem as NamedProject, Projects};
 
 const CREATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/CreateAdministrator";
 const UPDATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/UpdateAdministrator";
@@ -50,19 +50,21 @@ impl<'a> Administrator<'a> {
         Self { calls, target, resource }
     }
 
-    fn asked(&self) -> Asked<'_> {
-        Asked::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
+    fn asked(&self) -> RequestContext<'_> {
+        RequestContext::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
     }
 
     /// The error of a write that was refused: where it was for lack of rights, the project itself may say that it is gone.
     async fn refused(&self, meaning: Meaning, refused: Error) -> Error {
         match meaning.is_for_lack_of_rights() {
-            true => Whereabouts::explain(owner::locate(self.calls, &self.target.project, self.resource).await, refused),
+            true => {
+                ProjectPresence::explain(owner::locate(self.calls, &self.target.project, self.resource).await, refused)
+            }
             false => refused,
         }
     }
 
-    async fn send(&self, route: &'static str, roles: Option<&[String]>) -> Result<Answer, Error> {
+    async fn send(&self, route: &'static str, roles: Option<&[String]>) -> Result<Response, Error> {
         let mut body = json!({"userId": self.target.subject_id, "resource": self.resource.json()});
         if let (Some(roles), Some(body)) = (roles, body.as_object_mut()) {
             body.insert("roles".to_owned(), json!(roles));
@@ -71,8 +73,8 @@ impl<'a> Administrator<'a> {
     }
 
     /// What was written, by its date.
-    fn receipt(answer: &Answer) -> Result<Receipt, Error> {
-        match answer.json::<wire::Written>()?.date {
+    fn receipt(answer: &Response) -> Result<Receipt, Error> {
+        match answer.json::<wire::WriteResponse>()?.date {
             Some(date) => Ok(Receipt { version: version(date), ..Receipt::default() }),
             None => Err(answer.nonsense("no date of what was written")),
         }
@@ -80,15 +82,15 @@ impl<'a> Administrator<'a> {
 }
 
 impl Members for Administrator<'_> {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         let answer = self.send(CREATE, Some(roles)).await?;
         if answer.is_success() {
             return Ok(Self::receipt(&answer)?);
         }
-        let refusal = Refusal::of_adding(&answer);
+        let refusal = ServerRefusal::of_adding(&answer);
         let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
-            Meaning::AMember => Err(Refused::AMember(error)),
+            Meaning::AMember => Err(WriteRefusal::AMember(error)),
             Meaning::NoProjectHere | Meaning::NoGrantHere => {
                 owner::locate(self.calls, &self.target.project, self.resource).await?;
                 Err(error.into())
@@ -97,15 +99,15 @@ impl Members for Administrator<'_> {
         }
     }
 
-    async fn change(&self, roles: &[String]) -> Result<Receipt, Refused> {
+    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
         let answer = self.send(UPDATE, Some(roles)).await?;
         if answer.is_success() {
             return Ok(Self::receipt(&answer)?);
         }
-        let refusal = Refusal::read(&answer);
+        let refusal = ServerRefusal::read(&answer);
         let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
         match refusal.meaning() {
-            Meaning::NotAMember => Err(Refused::NotAMember(error)),
+            Meaning::NotAMember => Err(WriteRefusal::NotAMember(error)),
             meaning => Err(self.refused(meaning, error).await.into()),
         }
     }
@@ -113,11 +115,11 @@ impl Members for Administrator<'_> {
     async fn remove(&self) -> Result<Receipt, Error> {
         let answer = self.send(DELETE, None).await?;
         if !answer.is_success() {
-            let refusal = Refusal::read(&answer);
+            let refusal = ServerRefusal::read(&answer);
             let error = messages::error(&self.asked(), &answer, &refusal);
             return Err(self.refused(refusal.meaning(), error).await);
         }
-        let date = answer.json::<wire::Written>()?.date;
+        let date = answer.json::<wire::WriteResponse>()?.date;
         if date.is_none() {
             // Nothing was found, and the same is said to who may not remove anybody (internal-permissions-v2.json, "no
             // rights: delete of one who is not an administrator") and of a project that is gone.

@@ -9,9 +9,9 @@ use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request};
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::messages::{self, Asked};
-use crate::provider::zitadel::errors::{Meaning, Refusal};
-use crate::provider::zitadel::list::Whereabouts;
+use crate::provider::zitadel::errors::messages::{self, RequestContext};
+use crate::provider::zitadel::errors::{Meaning, ServerRefusal};
+use crate::provider::zitadel::list::ProjectPresence;
 
 const PROJECT: &str = "/zitadel.project.v2.ProjectService/GetProject";
 
@@ -20,36 +20,36 @@ pub(crate) async fn locate(
     calls: &Calls<'_>,
     project: &Project,
     resource: &Resource<'_>,
-) -> Result<Whereabouts, Error> {
+) -> Result<ProjectPresence, Error> {
     let Some(organization) = resource.granted_to() else {
         return of_project(calls, project).await;
     };
     let granted = grants::of(calls, project).await?;
     match granted.organizations.iter().any(|one| one == organization) {
-        true => Ok(Whereabouts::Here),
+        true => Ok(ProjectPresence::Here),
         false => no_grant(calls, project, granted.complete).await,
     }
 }
 
 /// The grant isn't among those of the project, as far as they are shown. Only to somebody who may read the project that
 /// means that there is none.
-pub(crate) async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> Result<Whereabouts, Error> {
-    let asked = Asked::of_project(calls.endpoint(), project);
+pub(crate) async fn no_grant(calls: &Calls<'_>, project: &Project, complete: bool) -> Result<ProjectPresence, Error> {
+    let asked = RequestContext::of_project(calls.endpoint(), project);
     match of_project(calls, project).await? {
-        Whereabouts::Here if complete => Err(asked.no_grant()),
-        Whereabouts::Here => Ok(Whereabouts::Unknown(asked.hidden())),
-        Whereabouts::Unknown(refused) => {
-            Ok(Whereabouts::Unknown(asked.perhaps_gone(refused, "the organization that owns the project")))
+        ProjectPresence::Here if complete => Err(asked.no_grant()),
+        ProjectPresence::Here => Ok(ProjectPresence::Unknown(asked.hidden())),
+        ProjectPresence::Unknown(refused) => {
+            Ok(ProjectPresence::Unknown(asked.perhaps_gone(refused, "the organization that owns the project")))
         }
     }
 }
 
 /// Looks for the project. QUERY-fk2fs is said before rights are looked at, and so of a missing project only (ZITADEL's
 /// source, internal/query/project.go, GetProjectByIDWithPermission).
-async fn of_project(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts, Error> {
+async fn of_project(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
     let request = Request::new(Method::Post, PROJECT).json(&json!({"projectId": project.id})).reads();
     let answer = calls.send_about_none(request).await?;
-    let asked = Asked::of_project(calls.endpoint(), project);
+    let asked = RequestContext::of_project(calls.endpoint(), project);
     if answer.is_success() {
         let found = answer.json::<wire::ProjectById>()?.project;
         if found.project_id != project.id {
@@ -58,13 +58,13 @@ async fn of_project(calls: &Calls<'_>, project: &Project) -> Result<Whereabouts,
         let wanted = project.organization_id.as_ref().filter(|_| project.grant_id.is_none());
         return match wanted.is_some_and(|wanted| *wanted != found.organization_id) {
             true => Err(asked.elsewhere()),
-            false => Ok(Whereabouts::Here),
+            false => Ok(ProjectPresence::Here),
         };
     }
-    let refusal = Refusal::read(&answer);
+    let refusal = ServerRefusal::read(&answer);
     let error = messages::error(&asked, &answer, &refusal);
     match refusal.meaning() {
-        Meaning::NoMembership | Meaning::NoPermission { .. } => Ok(Whereabouts::Unknown(error)),
+        Meaning::NoMembership | Meaning::NoPermission { .. } => Ok(ProjectPresence::Unknown(error)),
         _ => Err(error),
     }
 }

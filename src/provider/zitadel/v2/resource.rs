@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::wire::Administrator;
+use super::wire::AdministratorItem;
 use crate::core::member::Project;
 use crate::provider::Error;
-use crate::provider::zitadel::errors::messages::Asked;
+use crate::provider::zitadel::errors::messages::RequestContext;
 
 /// A project, or a grant of one, which v2 names by the organization that the project is granted to.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ impl<'a> Resource<'a> {
     ///
     /// # Errors
     /// The project is another organization's than the one asked for, or the grant another than the one asked for.
-    pub(crate) fn has(&self, row: &Administrator, asked: &Asked<'_>) -> Result<bool, Error> {
+    pub(crate) fn has(&self, row: &AdministratorItem, asked: &RequestContext<'_>) -> Result<bool, Error> {
         let project = self.project;
         match (&self.granted_to, &row.project, &row.project_grant) {
             (None, Some(of), _) if of.id == project.id => {

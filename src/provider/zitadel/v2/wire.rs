@@ -24,17 +24,17 @@ pub(crate) struct Administrators {
     #[serde(deserialize_with = "object")]
     pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub(crate) administrators: Vec<Administrator>,
+    pub(crate) administrators: Vec<AdministratorItem>,
 }
 
 /// A member of a project or a project grant, or of something else that isn't read.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Administrator {
+pub(crate) struct AdministratorItem {
     pub user: User,
     pub(crate) change_date: Option<Timestamp>,
-    pub(crate) project: Option<OfProject>,
-    pub(crate) project_grant: Option<OfGrant>,
+    pub(crate) project: Option<ProjectResource>,
+    pub(crate) project_grant: Option<GrantResource>,
     #[serde(default)]
     pub(crate) roles: Vec<String>,
 }
@@ -47,7 +47,7 @@ pub(crate) struct User {
 /// Which project a row is of.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct OfProject {
+pub(crate) struct ProjectResource {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) organization_id: String,
@@ -56,7 +56,7 @@ pub(crate) struct OfProject {
 /// Which grant a row is of.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct OfGrant {
+pub(crate) struct GrantResource {
     pub(crate) id: String,
     pub(crate) project_id: String,
     /// The organization that the project is granted to.
@@ -65,15 +65,14 @@ pub(crate) struct OfGrant {
 
 /// What a write answers: when it was carried out. A removal that found nothing has no date.
 #[derive(Deserialize, Debug)]
-pub(crate) struct Written {
+pub(crate) struct WriteResponse {
     #[serde(alias = "creationDate", alias = "changeDate", alias = "deletionDate")]
     pub(crate) date: Option<Timestamp>,
 }
 
-/// A project by its id.
 #[derive(Deserialize, Debug)]
 pub(crate) struct ProjectById {
-    pub(crate) project: Project,
+    pub(crate) project: ProjectItem,
 }
 
 /// A page of projects.
@@ -82,13 +81,12 @@ pub(crate) struct Projects {
     #[serde(deserialize_with = "object")]
     pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub(crate) projects: Vec<Project>,
+    pub(crate) projects: Vec<ProjectItem>,
 }
 
-/// A project.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Project {
+pub(crate) struct ProjectItem {
     pub(crate) project_id: String,
     #[serde(default)]
     pub(crate) organization_id: String,
@@ -103,13 +101,12 @@ pub(crate) struct Grants {
     #[serde(deserialize_with = "object")]
     pub(crate) pagination: Pagination,
     #[serde(default)]
-    pub(crate) project_grants: Vec<Grant>,
+    pub(crate) project_grants: Vec<GrantItem>,
 }
 
-/// A grant.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Grant {
+pub(crate) struct GrantItem {
     pub(crate) project_id: String,
     /// The organization that the project is granted to.
     pub(crate) granted_organization_id: String,

@@ -35,7 +35,7 @@ pub async fn revoking(stage: &Stage, steps: &Steps<'_>) {
         assert_eq!(there["metadata"]["finalizers"], json!(["membership.dev/revoke"]), "{}", subject.name);
         stage.at(subject).clear_orders();
     }
-    steps.mended().await;
+    steps.repaired().await;
     for subject in &subjects {
         stage.api.is_gone(&subject.object()).await;
         let removals = subject.writes().into_iter().filter(|request| request.method == "DELETE").count();
@@ -66,7 +66,7 @@ pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
     zitadel.clear_orders();
     let between = user.holds();
     assert!(between.is_subset(&set(&[a, b])), "only what was there or is wanted: {between:?}");
-    steps.mended().await;
+    steps.repaired().await;
     user.has(&[b]).await;
     stage.ready(&user.object()).await;
     user.has_now(&[b], "when the object is Ready");
@@ -76,7 +76,7 @@ pub async fn curing(stage: &Stage, steps: &Steps<'_>) {
 }
 
 /// Two memberships of one identity, of which the operator has deleted both and created none anew.
-pub async fn healing(stage: &Stage, steps: &Steps<'_>) {
+pub async fn repair(stage: &Stage, steps: &Steps<'_>) {
     let (subject, infisical) = (stage.identity("healed"), stage.simulator.infisical());
     let temporary = RoleRow::temporary("deployer", in_seconds(-60), "1.5h");
     for rows in [vec![RoleRow::permanent("auditor")], vec![temporary.clone(), RoleRow::permanent("auditor")]] {
@@ -93,7 +93,7 @@ pub async fn healing(stage: &Stage, steps: &Steps<'_>) {
     let recorded = recorded(&stage.api.get(&subject.object()).await);
     let carried = recorded["carriedRoles"].to_string();
     assert!(carried.contains("auditor") && carried.contains("deployer"), "recorded before: {recorded:#}");
-    steps.mended().await;
+    steps.repaired().await;
     subject.has(&["auditor", "deployer", "viewer"]).await;
     stage.ready(&subject.object()).await;
     assert!(subject.rows().contains(&temporary), "expected {temporary:#?} in {:#?}", subject.rows());
@@ -119,7 +119,7 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
     until(end).await;
     identity.has_now(&[identity.names()[0]], "Infisical ends it by itself");
     user.has_now(&met.iter().map(String::as_str).collect::<Vec<_>>(), "ZITADEL ends nothing by itself");
-    steps.mended().await;
+    steps.repaired().await;
     let started = Timestamp::now();
     each(&subjects, async |subject| {
         let [a, b, ..] = subject.names();
@@ -136,27 +136,27 @@ pub async fn ending(stage: &Stage, steps: &Steps<'_>) {
 
 /// A target in status that somebody forges while no operator runs, of an object that is deleted then.
 pub async fn forged(stage: &Stage, steps: &Steps<'_>) {
-    let (subjects, strangers) = (stage.both("own"), stage.both("stranger"));
+    let (subjects, others) = (stage.both("own"), stage.both("stranger"));
     steps.arranged().await;
     for subject in &subjects {
         stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
         stage.ready(&subject.object()).await;
     }
     steps.reached().await;
-    for (subject, stranger) in subjects.iter().zip(&strangers) {
-        stranger.by_hand(&[stranger.names()[0]]);
-        let forged = json!({"subjectId": stranger.id, "endpoint": "https://stranger.example"});
+    for (subject, other_subject) in subjects.iter().zip(&others) {
+        other_subject.by_hand(&[other_subject.names()[0]]);
+        let forged = json!({"subjectId": other_subject.id, "endpoint": "https://stranger.example"});
         stage.api.merge_status(&subject.object(), &json!({"status": {"target": forged}})).await;
         stage.api.ask_to_delete(&subject.object()).await;
     }
-    steps.mended().await;
-    for (subject, stranger) in subjects.iter().zip(&strangers) {
+    steps.repaired().await;
+    for (subject, other_subject) in subjects.iter().zip(&others) {
         stage.api.is_gone(&subject.object()).await;
-        stage.tells(&subject.object(), "Failed", &stranger.id).await;
-        stage.tells(&subject.object(), "Failed", "https://stranger.example").await;
+        stage.has_event(&subject.object(), "Failed", &other_subject.id).await;
+        stage.has_event(&subject.object(), "Failed", "https://stranger.example").await;
         subject.has_now(&[], "when its object is gone");
-        stranger.has_now(&[stranger.names()[0]], "whom the forged target spoke of");
-        assert!(stranger.writes().is_empty(), "the stranger was written to: {:#?}", stranger.writes());
+        other_subject.has_now(&[other_subject.names()[0]], "whom the forged target spoke of");
+        assert!(other_subject.writes().is_empty(), "the stranger was written to: {:#?}", other_subject.writes());
     }
     steps.done().await;
 }
@@ -195,7 +195,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     let mark = plane.audit().mark().unwrap();
     infisical.clear_requests();
     zitadel.clear_requests();
-    steps.mended().await;
+    steps.repaired().await;
     let lists = |project: &str| infisical.count("GET", &format!("/api/*/{project}/identity-memberships"));
     let of_zitadel = || zitadel.count("POST", "*/members/_search");
     let projects = [worlds::INFISICAL_PROJECT, worlds::INFISICAL_OTHER_PROJECT];

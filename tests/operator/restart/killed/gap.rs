@@ -112,7 +112,7 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
         refusal.end(plane, stage, &probed).await;
     }
     let written = subjects.each_ref().map(|subject| subject.writes().len());
-    steps.mended().await;
+    steps.repaired().await;
 
     each(subjects.iter().zip(&recorded).zip(written), async |((subject, recorded), written)| {
         let [a, b, ..] = subject.names();
@@ -136,6 +136,6 @@ pub async fn granting(plane: &ControlPlane, stage: &Stage, gap: Gap, steps: &Ste
         assert_eq!(subject.memberships(), 0, "{}, killed {gap:?}: nothing is left behind", subject.name);
     })
     .await;
-    stage.strangers_keep_their_rights();
+    stage.other_subjects_keep_their_rights();
     steps.done().await;
 }

@@ -9,7 +9,7 @@ use membership_operator::provider::http::Endpoint;
 use membership_operator::provider::infisical::{Credentials, Infisical, TokenSource};
 
 use self::neutral::Healthy;
-use super::{Bench, Scene, operation};
+use super::{Bench, ReplayCase, operation};
 use crate::expected::Drive;
 use crate::path::parameter;
 use crate::recording::Exchange;
@@ -21,7 +21,6 @@ const MEMBERSHIP: &str = "8215268c-f7c6-4620-93a0-35227c73ea2f";
 const ORGANIZATION: &str = "4ff5f99e-b91a-41b8-a466-47fc1703e621";
 /// The name of a subject whose name isn't part of the request.
 const NAME: &str = "dora@acme.example";
-/// A slug.
 const SLUG: &str = "stand-in-slug";
 
 /// The values of the path; where the client would refuse to send one (no UUID), a stand-in.
@@ -42,8 +41,8 @@ pub fn values(recorded: &BTreeMap<String, String>, exchange: &Exchange) -> BTree
         values.insert("organization".to_owned(), organization.to_owned());
     }
     // Whom the answer speaks of, where the path doesn't say.
-    let told = [&exchange.response.body["memberships"][0], &exchange.response.body["membership"]];
-    if let Some(id) = told.into_iter().find_map(|row| row["userId"].as_str())
+    let expected_value = [&exchange.response.body["memberships"][0], &exchange.response.body["membership"]];
+    if let Some(id) = expected_value.into_iter().find_map(|row| row["userId"].as_str())
         && !recorded.contains_key("subject")
     {
         values.insert("subject".to_owned(), id.to_owned());
@@ -75,7 +74,7 @@ pub fn name(values: &BTreeMap<String, String>, exchange: &Exchange) -> String {
         Some(if invites && (!name.contains('@') || name.to_lowercase() != name) { NAME } else { name }.to_owned())
     };
     let row = ["groupMemberships", "workspaces"].iter().find_map(|list| body[list].get(0)).or(body.get(0));
-    let told = row.and_then(|row| row["slug"].as_str().or(row["group"]["slug"].as_str())).map(str::to_owned);
+    let expected_value = row.and_then(|row| row["slug"].as_str().or(row["group"]["slug"].as_str())).map(str::to_owned);
     values
         .get("slug")
         .cloned()
@@ -83,19 +82,19 @@ pub fn name(values: &BTreeMap<String, String>, exchange: &Exchange) -> String {
         .or_else(|| sent("username"))
         .or_else(|| sent("emails"))
         .or_else(|| sent("usernames"))
-        .or(told)
+        .or(expected_value)
         .unwrap_or_else(|| NAME.to_owned())
 }
 
 /// Plays the client's part.
-pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
+pub async fn operate(bench: &Bench, case: &ReplayCase<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
-    let infisical = Infisical::new(&bench.client, endpoint, credentials(scene.drive)).inviting_users(true);
-    match scene.drive {
-        _ if scene.drive.signs_in() => operation::sign_in(bench, &infisical, scene).await,
+    let infisical = Infisical::new(&bench.client, endpoint, credentials(case.drive)).inviting_users(true);
+    match case.drive {
+        _ if case.drive.signs_in() => operation::sign_in(bench, &infisical, case).await,
         _ => {
-            let project = Project { organization_id: None, id: scene.value("project").to_owned(), grant_id: None };
-            operation::run(&infisical, scene, project, scene.value("subject").to_owned(), "viewer").await
+            let project = Project { organization_id: None, id: case.value("project").to_owned(), grant_id: None };
+            operation::run(&infisical, case, project, case.value("subject").to_owned(), "viewer").await
         }
     }
 }
@@ -119,12 +118,12 @@ fn service_account() -> TokenSource {
 }
 
 /// What answers everything but the recorded request.
-pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
-    let mut server = Healthy::new(scene);
+pub fn neutral(case: &ReplayCase<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
+    let mut server = Healthy::new(case);
     move |asked, served| server.answer(asked, served)
 }
 
 /// Whether the answer is a page of several.
-pub fn is_paged(scene: &Scene<'_>) -> bool {
-    scene.pattern.fill(&BTreeMap::new()).starts_with("/api/v2/organizations/")
+pub fn is_paged(case: &ReplayCase<'_>) -> bool {
+    case.pattern.fill(&BTreeMap::new()).starts_with("/api/v2/organizations/")
 }

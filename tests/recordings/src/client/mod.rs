@@ -17,7 +17,7 @@ use membership_operator::api::SubjectKind;
 use membership_operator::api::provider::Limits;
 use membership_operator::provider::error::Effect;
 use membership_operator::provider::http::{Client, Policy};
-use membership_operator::provider::quota::{EndpointQuota, Kind};
+use membership_operator::provider::quota::{EndpointQuota, RequestKind};
 use membership_operator::provider::{Error, Permit, Retry, Urgency};
 
 use crate::expected::{Call, Drive};
@@ -29,8 +29,7 @@ use crate::server::{Answer, Asked, Server};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An exchange as it is played to a client.
-pub struct Scene<'a> {
-    /// The exchange.
+pub struct ReplayCase<'a> {
     pub exchange: &'a Exchange,
     /// The operation.
     pub drive: Drive,
@@ -46,7 +45,7 @@ pub struct Scene<'a> {
     pub with: Vec<&'a Exchange>,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> ReplayCase<'a> {
     /// The scene of an exchange.
     pub fn new(
         provider: &str,
@@ -106,17 +105,17 @@ impl Bench {
     }
 
     /// Plays a scene.
-    pub async fn play(&self, provider: &str, scene: &Scene<'_>) -> Outcome {
+    pub async fn play(&self, provider: &str, case: &ReplayCase<'_>) -> Outcome {
         let served = Arc::new(AtomicUsize::new(0));
-        self.server.play(Box::new(script(provider, scene, Arc::clone(&served))));
+        self.server.play(Box::new(script(provider, case, Arc::clone(&served))));
         let operation = async {
             match provider {
-                "infisical" => infisical::operate(self, scene).await,
-                _ => zitadel::operate(self, scene).await,
+                "infisical" => infisical::operate(self, case).await,
+                _ => zitadel::operate(self, case).await,
             }
         };
         // A sign-in lets time pass by itself.
-        let patience = if scene.drive.signs_in() { Duration::MAX } else { DEADLINE };
+        let patience = if case.drive.signs_in() { Duration::MAX } else { DEADLINE };
         let made = match tokio::time::timeout(patience, operation).await {
             Ok(made) => made,
             Err(_) => format!("nothing in {} s", patience.as_secs()),
@@ -139,16 +138,16 @@ type Neutral = Box<dyn FnMut(&Asked, usize) -> Option<Answer> + Send>;
 /// The recorded answer where it was given, those of `with` where they were, else what is neutral.
 fn script(
     provider: &str,
-    scene: &Scene<'_>,
+    case: &ReplayCase<'_>,
     served: Arc<AtomicUsize>,
 ) -> impl FnMut(&Asked) -> Option<Answer> + Send + 'static {
-    let path = scene.pattern.fill(&scene.values);
-    let method = scene.pattern.method().to_owned();
-    let recorded = Answer::recorded(&scene.exchange.response);
+    let path = case.pattern.fill(&case.values);
+    let method = case.pattern.method().to_owned();
+    let recorded = Answer::recorded(&case.exchange.response);
     // The next page of a list isn't the same one again.
-    let pages = scene.drive == Drive::List || infisical::is_paged(scene);
-    let once = pages && scene.exchange.response.status < 300;
-    let with: Vec<(String, String, Answer)> = scene
+    let pages = case.drive == Drive::List || infisical::is_paged(case);
+    let once = pages && case.exchange.response.status < 300;
+    let with: Vec<(String, String, Answer)> = case
         .with
         .iter()
         .map(|other| {
@@ -157,11 +156,11 @@ fn script(
         })
         .collect();
     let mut neutral: Neutral = match provider {
-        "infisical" => Box::new(infisical::neutral(scene)),
-        _ => Box::new(zitadel::neutral(scene)),
+        "infisical" => Box::new(infisical::neutral(case)),
+        _ => Box::new(zitadel::neutral(case)),
     };
     // What refuses a removal is true until the member is changed.
-    let removes = scene.drive == Drive::Remove;
+    let removes = case.drive == Drive::Remove;
     let mut changed = false;
     move |asked| {
         let before = served.load(Ordering::Relaxed);
@@ -186,7 +185,7 @@ fn script(
 /// A permit of its own, so that a pause that one answer asks for doesn't hold up the next scene.
 async fn permit(writes: bool) -> Permit {
     let quota = EndpointQuota::new(false).quota("recordings".to_owned(), Limits::default());
-    quota.permit(if writes { Kind::Write } else { Kind::Read }, Urgency::Grant, "recordings").await
+    quota.permit(if writes { RequestKind::Write } else { RequestKind::Read }, Urgency::Grant, "recordings").await
 }
 
 /// The text of an error.

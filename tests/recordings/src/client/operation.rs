@@ -7,15 +7,21 @@ use membership_operator::core::member::{Change, Entry, Project, Target, Term, Ve
 use membership_operator::provider::{Error, Listing, Provider};
 use serde_json::Value;
 
-use super::{Bench, Scene, error, pass, permit};
+use super::{Bench, ReplayCase, error, pass, permit};
 use crate::expected::Drive;
 use crate::reading;
 
 /// Carries the scene's operation out.
-pub async fn run(provider: &impl Provider, scene: &Scene<'_>, project: Project, subject: String, role: &str) -> String {
-    let target = Target { project: project.clone(), subject_kind: scene.kind, subject_id: subject };
-    let entries = entries(scene.exchange.request.body.as_ref(), role);
-    let name = Some(scene.name.as_str()).filter(|name| !name.is_empty());
+pub async fn run(
+    provider: &impl Provider,
+    case: &ReplayCase<'_>,
+    project: Project,
+    subject: String,
+    role: &str,
+) -> String {
+    let target = Target { project: project.clone(), subject_kind: case.kind, subject_id: subject };
+    let entries = entries(case.exchange.request.body.as_ref(), role);
+    let name = Some(case.name.as_str()).filter(|name| !name.is_empty());
     let apply = async |change: Change| {
         let receipt = provider.apply(&permit(true).await, &target, name, &change).await;
         match receipt {
@@ -24,23 +30,21 @@ pub async fn run(provider: &impl Provider, scene: &Scene<'_>, project: Project, 
             Ok(receipt) => reading::done(receipt.version),
         }
     };
-    match scene.drive {
+    match case.drive {
         Drive::Create | Drive::Look => apply(Change::Create(entries)).await,
         Drive::Replace => apply(Change::Replace(entries)).await,
         Drive::Remove => apply(Change::Remove).await,
         Drive::List | Drive::LookAtProject => {
-            let listing = provider.list(&permit(false).await, &project, scene.kind).await;
+            let listing = provider.list(&permit(false).await, &project, case.kind).await;
             listing.map_or_else(|e| error(&e), |listing| listed(&listing))
         }
         Drive::FindProject => {
             let organization = project.organization_id.as_deref();
-            found(provider.find_project(&permit(false).await, &scene.name, organization).await)
+            found(provider.find_project(&permit(false).await, &case.name, organization).await)
         }
-        Drive::FindSubject => {
-            found(provider.find_subject(&permit(false).await, &project, scene.kind, &scene.name).await)
-        }
+        Drive::FindSubject => found(provider.find_subject(&permit(false).await, &project, case.kind, &case.name).await),
         Drive::Invite => {
-            let invited = provider.invite(&permit(true).await, &project, &scene.name).await;
+            let invited = provider.invite(&permit(true).await, &project, &case.name).await;
             found(invited.map(|id| vec![id]))
         }
         Drive::ExplainAbsence => {
@@ -55,15 +59,15 @@ pub async fn run(provider: &impl Provider, scene: &Scene<'_>, project: Project, 
 }
 
 /// Signs in, and goes on using the token: for how long shows in when the client signs in again.
-pub async fn sign_in(bench: &Bench, provider: &impl Provider, scene: &Scene<'_>) -> String {
+pub async fn sign_in(bench: &Bench, provider: &impl Provider, case: &ReplayCase<'_>) -> String {
     if let Err(refused) = provider.verify(&permit(false).await).await {
         return error(&refused);
     }
-    let path = scene.pattern.fill(&scene.values);
+    let path = case.pattern.fill(&case.values);
     let sign_ins = || bench.server.asked().0.iter().filter(|asked| asked.path == path).count();
     let asked = bench.server.asked().0;
     let used = asked.iter().rev().map(|asked| asked.authorization.trim_start_matches("Bearer ")).next();
-    let body = &scene.exchange.response.body;
+    let body = &case.exchange.response.body;
     let life = body["expiresIn"].as_u64().or(body["expires_in"].as_u64()).unwrap_or_default();
     let mut seen = vec![sign_ins()];
     for wait in [life / 2, life - life / 2] {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use self::neutral::Healthy;
-use super::{Bench, Scene, error, operation, permit};
+use super::{Bench, ReplayCase, error, operation, permit};
 use crate::expected::Drive;
 use crate::recording::Exchange;
 use crate::server::{Answer, Asked};
@@ -36,13 +36,13 @@ pub fn values(recorded: &BTreeMap<String, String>, exchange: &Exchange) -> BTree
     let grant = &resource["projectGrant"];
     let named = organization(exchange).or_else(|| grant["organizationId"].as_str().map(str::to_owned));
     let shown = &exchange.response.body["administrators"][0]["projectGrant"]["id"];
-    for (name, told, stand_in) in [
+    for (name, expected_value, stand_in) in [
         ("project", [resource, grant, &body].iter().find_map(|of| of["projectId"].as_str()), PROJECT),
         ("grant", shown.as_str().or(grant.is_object().then_some(GRANT)), ""),
         ("organization", named.as_deref().or(grant.is_object().then_some(ORGANIZATION)), ""),
         ("user", body["userId"].as_str(), USER),
     ] {
-        let value = values.entry(name.to_owned()).or_insert_with(|| told.unwrap_or(stand_in).to_owned());
+        let value = values.entry(name.to_owned()).or_insert_with(|| expected_value.unwrap_or(stand_in).to_owned());
         if !is_id(value) && !stand_in.is_empty() {
             *value = stand_in.to_owned();
         }
@@ -98,38 +98,38 @@ pub fn is_knock(asked: &Asked) -> bool {
 }
 
 /// Whether the scene is of the newer API: then the older one isn't served.
-fn is_v2(scene: &Scene<'_>) -> bool {
-    let path = scene.pattern.fill(&BTreeMap::new());
+fn is_v2(case: &ReplayCase<'_>) -> bool {
+    let path = case.pattern.fill(&BTreeMap::new());
     path.starts_with("/zitadel.") || path.starts_with("/v2/users")
 }
 
 /// Plays the client's part.
-pub async fn operate(bench: &Bench, scene: &Scene<'_>) -> String {
+pub async fn operate(bench: &Bench, case: &ReplayCase<'_>) -> String {
     let endpoint = Endpoint::parse(&bench.server.url).expect("an endpoint");
-    let instance_host = scene.drive.signs_in().then(|| INSTANCE_HOST.to_owned());
-    let zitadel = Zitadel::new(&bench.client, endpoint, credentials(scene), instance_host);
-    match scene.drive {
+    let instance_host = case.drive.signs_in().then(|| INSTANCE_HOST.to_owned());
+    let zitadel = Zitadel::new(&bench.client, endpoint, credentials(case), instance_host);
+    match case.drive {
         Drive::Discover => return discover(bench, &zitadel).await,
-        _ if scene.drive.signs_in() => return operation::sign_in(bench, &zitadel, scene).await,
+        _ if case.drive.signs_in() => return operation::sign_in(bench, &zitadel, case).await,
         _ => {}
     }
-    let some = |name: &str| Some(scene.value(name).to_owned()).filter(|id| !id.is_empty());
+    let some = |name: &str| Some(case.value(name).to_owned()).filter(|id| !id.is_empty());
     // v2 names a grant by the organization that it is made to.
     let project = Project {
         organization_id: some("organization"),
-        id: scene.value("project").to_owned(),
+        id: case.value("project").to_owned(),
         grant_id: some("grant"),
     };
     let role = if project.grant_id.is_some() { "PROJECT_GRANT_OWNER" } else { "PROJECT_OWNER" };
-    operation::run(&zitadel, scene, project, scene.value("user").to_owned(), role).await
+    operation::run(&zitadel, case, project, case.value("user").to_owned(), role).await
 }
 
 /// With which credential: a client's secret, where the recorded request has one, else a key; otherwise a token.
-fn credentials(scene: &Scene<'_>) -> Credentials {
-    if !scene.drive.signs_in() {
+fn credentials(case: &ReplayCase<'_>) -> Credentials {
+    if !case.drive.signs_in() {
         return Credentials::PersonalAccessToken("token-of-the-operator".to_owned().into());
     }
-    let form = scene.exchange.request.form.iter().flatten();
+    let form = case.exchange.request.form.iter().flatten();
     if form.clone().any(|(field, value)| field == "grant_type" && value == "client_credentials") {
         let client_secret = "secret-of-the-client".to_owned().into();
         return Credentials::ClientCredentials { client_id: "robot".to_owned(), client_secret };
@@ -154,7 +154,7 @@ async fn discover(bench: &Bench, zitadel: &Zitadel) -> String {
 }
 
 /// What answers everything but the recorded request.
-pub fn neutral(scene: &Scene<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
-    let server = Healthy::new(scene);
+pub fn neutral(case: &ReplayCase<'_>) -> impl FnMut(&Asked, usize) -> Option<Answer> + Send + 'static {
+    let server = Healthy::new(case);
     move |asked, _| server.answer(asked)
 }

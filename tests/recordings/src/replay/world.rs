@@ -109,7 +109,6 @@ pub struct Special {
 pub struct SentJwt {
     /// `namespace/name`.
     pub account: String,
-    /// Its audiences.
     pub audiences: Vec<String>,
     /// Claims that differ, null being none; `exp` and `nbf` in seconds from now.
     #[serde(default)]

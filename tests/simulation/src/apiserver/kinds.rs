@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
 use serde_json::{Map, Value};
 
-/// A kind.
 #[derive(Clone, Debug, Default)]
 pub struct Kind {
     /// As in paths.

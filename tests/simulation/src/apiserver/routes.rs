@@ -21,7 +21,6 @@ pub struct Request {
     pub name: Option<String>,
     /// Whether it is about the status alone.
     pub status: bool,
-    /// The body.
     pub body: Value,
 }
 

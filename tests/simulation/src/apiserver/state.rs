@@ -31,7 +31,6 @@ pub struct Change {
     pub object: Arc<Value>,
 }
 
-/// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The status code.

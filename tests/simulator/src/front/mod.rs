@@ -108,7 +108,6 @@ impl Front {
 
 /// What a provider brings to the common front.
 pub(crate) trait Provider: Clone + Send + Sync + 'static {
-    /// Its front.
     fn front(&self) -> &Front;
 
     /// Its API, as the real one has it.

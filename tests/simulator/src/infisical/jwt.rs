@@ -12,7 +12,6 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub struct Jwt {
     /// `alg` and, if it has one, `kid`.
     pub header: Map<String, Value>,
-    /// The claims.
     pub claims: Map<String, Value>,
     /// The third part: any word of the base64url alphabet; empty for `alg: none`.
     pub signature: String,

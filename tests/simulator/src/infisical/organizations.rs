@@ -11,13 +11,11 @@ use super::credentials::{Caller, Granted};
 use super::errors::{Errors, Refusal};
 use super::state::State;
 
-/// A sub-organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubOrganization {
     /// The id, which is the `org` of its projects.
     pub id: String,
-    /// The slug.
     pub slug: String,
     /// The identities of the root organization that are members.
     #[serde(default)]

@@ -19,7 +19,6 @@ pub struct InfisicalWorld {
     /// Whether organisations use the privilege system of March 2025; left out: as the recorded ones of the server's age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new_privileges: Option<bool>,
-    /// The projects.
     pub projects: Vec<ProjectWorld>,
     /// The identities of the organisations.
     pub identities: Vec<IdentityWorld>,
@@ -31,7 +30,6 @@ pub struct InfisicalWorld {
     pub groups: Vec<GroupWorld>,
     /// The clients of universal auth.
     pub clients: Vec<ClientWorld>,
-    /// The sub-organizations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sub_organizations: Vec<SubOrganization>,
     /// Who signs in by Kubernetes auth.
@@ -47,7 +45,6 @@ pub struct InfisicalWorld {
     pub tokens: BTreeMap<String, String>,
     /// Access tokens of people who may do everything: token → name.
     pub admin_tokens: BTreeMap<String, String>,
-    /// The memberships.
     pub memberships: Vec<MembershipWorld>,
 }
 
@@ -57,9 +54,7 @@ pub struct InfisicalWorld {
 pub struct ProjectWorld {
     /// The id, a UUID.
     pub id: String,
-    /// The slug.
     pub slug: String,
-    /// The name.
     pub name: String,
     /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +62,6 @@ pub struct ProjectWorld {
     /// The product that it belongs to; `secret-manager` if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product: Option<String>,
-    /// The custom roles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub custom_roles: Vec<CustomRoleWorld>,
 }
@@ -76,9 +70,7 @@ pub struct ProjectWorld {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CustomRoleWorld {
-    /// The slug.
     pub slug: String,
-    /// The name.
     pub name: String,
     /// What it may do, such as `identity:read`.
     #[serde(default)]
@@ -91,7 +83,6 @@ pub struct CustomRoleWorld {
 pub struct IdentityWorld {
     /// The id, a UUID.
     pub id: String,
-    /// The name.
     pub name: String,
     /// How it signs in: `universal-auth`, several with commas, or nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +109,6 @@ pub struct UserWorld {
     /// The first name; none before an invitation is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_name: Option<String>,
-    /// The last name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_name: Option<String>,
     /// Its place in each organisation, by id; if left out, that of an ordinary member of
@@ -148,9 +138,7 @@ fn yes() -> bool {
 pub struct GroupWorld {
     /// The id, a UUID.
     pub id: String,
-    /// The slug.
     pub slug: String,
-    /// The name.
     pub name: String,
     /// The organisation's id; [`DEFAULT_ORG`](super::DEFAULT_ORG) if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,9 +152,7 @@ pub struct GroupWorld {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClientWorld {
-    /// The client id.
     pub client_id: String,
-    /// The secret.
     pub client_secret: String,
     /// The identity that signs in with it.
     pub identity: String,
@@ -191,6 +177,5 @@ pub struct MembershipWorld {
     /// The id of the identity, user or group; `identity` is read as the same.
     #[serde(alias = "identity")]
     pub subject: String,
-    /// Its roles.
     pub roles: Vec<RoleRow>,
 }

@@ -21,9 +21,7 @@ pub struct ZitadelWorld {
     pub domains: Vec<String>,
     /// The organisations; the first is the default one.
     pub orgs: Vec<OrgWorld>,
-    /// The users.
     pub users: Vec<UserWorld>,
-    /// The projects.
     pub projects: Vec<ProjectWorld>,
     /// Grants of projects to other organisations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -48,7 +46,6 @@ pub struct ZitadelWorld {
 pub struct OrgWorld {
     /// The id, a number.
     pub id: String,
-    /// The name.
     pub name: String,
     /// Whether login names end in `@` and the organisation's domain (the policy userLoginMustBeDomain).
     #[serde(skip_serializing_if = "is_false")]
@@ -92,7 +89,6 @@ pub struct KeyWorld {
 pub struct ClientWorld {
     /// The user's id.
     pub user: String,
-    /// The secret.
     pub secret: String,
 }
 
@@ -123,7 +119,6 @@ pub struct UserWorld {
     pub email: String,
 }
 
-/// A project.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProjectWorld {
@@ -131,7 +126,6 @@ pub struct ProjectWorld {
     pub id: String,
     /// The id of its organisation.
     pub org: String,
-    /// The name.
     pub name: String,
 }
 
@@ -143,7 +137,6 @@ pub struct GrantWorld {
     pub user: String,
     /// `"instance"`, or `{"org": "<id>"}`.
     pub scope: Scope,
-    /// The role.
     pub role: String,
 }
 
@@ -158,7 +151,6 @@ pub struct MemberWorld {
     pub grant: Option<String>,
     /// The user's id.
     pub user: String,
-    /// Its roles.
     pub roles: Vec<String>,
 }
 

@@ -118,7 +118,7 @@ async fn rights_on_a_grants_members_are_those_in_the_granted_org() {
 }
 
 #[tokio::test]
-async fn whose_a_grant_is_is_told_to_each_side_on_another_path() {
+async fn each_side_of_a_grant_reads_its_owner_on_another_path() {
     let stage = stage().await;
     let ask = async |org: &str, path: &str| {
         let path = format!("/{path}/{SHOP}/grants/{GRANT}");

@@ -152,7 +152,7 @@ async fn a_token_outlives_its_key_and_not_its_user() {
 }
 
 #[tokio::test]
-async fn a_token_ends_when_it_was_told_to() {
+async fn a_token_expires_at_its_configured_time() {
     let stage = stage().await;
     let zitadel = stage.simulator.zitadel();
     zitadel.set_token_lifetime(Duration::from_secs(60));

@@ -36,7 +36,7 @@ async fn a_v2_write_has_a_date_and_no_sequence() {
 }
 
 #[tokio::test]
-async fn v2_finds_the_organization_by_itself() {
+async fn v2_finds_the_organization_automatically() {
     let stage = Stage::new().await;
     write(&stage, "Create", &[OWNS]).await;
     let path = "/zitadel.internal_permission.v2.InternalPermissionService/UpdateAdministrator";

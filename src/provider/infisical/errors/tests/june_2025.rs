@@ -94,7 +94,7 @@ fn no_classification_depends_on_how_a_sentence_or_a_name_ends() {
     let mut looked_at = 0;
     for (of, operation_of) in KINDS {
         for (name, operation, answer) in FOLDERS.iter().flat_map(|folder| recorded_in(folder, operation_of)) {
-            let asked = Asked { kind: of, ..asked(operation, &[]) };
+            let asked = RequestContext { kind: of, ..asked(operation, &[]) };
             let expected = kind(&answer, &asked);
             let mut body: Value = serde_json::from_slice(&answer.body).unwrap();
             // Names like `NotFound` are stable; the others are sentences.
@@ -104,7 +104,8 @@ fn no_classification_depends_on_how_a_sentence_or_a_name_ends() {
                     body[field] = format!("{}, as a newer server says", text.trim_end_matches('.')).into();
                 }
             }
-            let reworded = Answer::made_up(answer.status, answer.context.writes, answer.retry_after, &body.to_string());
+            let reworded =
+                Response::made_up(answer.status, answer.context.writes, answer.retry_after, &body.to_string());
             assert_eq!(kind(&reworded, &asked), expected, "{name}: {body}");
             looked_at += 1;
         }

@@ -33,19 +33,19 @@ enum Kind {
     Rejected,
 }
 
-fn kind(answer: &Answer, asked: &Asked<'_>) -> Kind {
+fn kind(answer: &Response, asked: &RequestContext<'_>) -> Kind {
     if token(answer).is_some() {
         return Kind::Token;
     }
     match read(answer, asked) {
-        Refusal::NoRoute => Kind::NoRoute,
-        Refusal::AlreadyMember(_) => Kind::AlreadyMember,
-        Refusal::NotMember(_) => Kind::NotMember,
-        Refusal::LockedOut(_) => Kind::LockedOut,
-        Refusal::OnlyTemporary(_) => Kind::OnlyTemporary,
-        Refusal::NoSuchName => Kind::NoSuchName,
-        Refusal::Unclear(Error::Forbidden { .. }) => Kind::Elsewhere,
-        Refusal::Unclear(error) | Refusal::Other(error) => match error {
+        Meaning::NoRoute => Kind::NoRoute,
+        Meaning::AlreadyMember(_) => Kind::AlreadyMember,
+        Meaning::NotMember(_) => Kind::NotMember,
+        Meaning::LockedOut(_) => Kind::LockedOut,
+        Meaning::OnlyTemporary(_) => Kind::OnlyTemporary,
+        Meaning::NoSuchName => Kind::NoSuchName,
+        Meaning::Unclear(Error::Forbidden { .. }) => Kind::Elsewhere,
+        Meaning::Unclear(error) | Meaning::Other(error) => match error {
             Error::RateLimited { .. } => Kind::RateLimited,
             Error::Unreachable { .. } => Kind::Unreachable,
             Error::Forbidden { .. } => Kind::Forbidden,
@@ -60,13 +60,13 @@ fn kind(answer: &Answer, asked: &Asked<'_>) -> Kind {
     }
 }
 
-fn asked(operation: Operation, roles: &[String]) -> Asked<'_> {
-    Asked { operation, kind: SubjectKind::Identity, project: PROJECT, subject: IDENTITY, roles }
+fn asked(operation: Operation, roles: &[String]) -> RequestContext<'_> {
+    RequestContext { operation, kind: SubjectKind::Identity, project: PROJECT, subject: IDENTITY, roles }
 }
 
-fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Answer {
+fn made_up(operation: Operation, status: u16, error: &str, message: &str) -> Response {
     let writes = !matches!(operation, Operation::List | Operation::Look);
-    Answer::made_up(status, writes, None, &serde_json::json!({"error": error, "message": message}).to_string())
+    Response::made_up(status, writes, None, &serde_json::json!({"error": error, "message": message}).to_string())
 }
 
 /// October 2024's refusals, by what was asked, the status, `error` and the beginning of `message`
@@ -115,12 +115,15 @@ const OCTOBER_2024: [Row; 25] = {
 };
 
 /// The refusals of October 2024 of the requests that `operation` knows, by method and path.
-fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Answer)> {
+fn recorded(operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Response)> {
     recorded_in("infisical", operation)
 }
 
 /// The same of a folder of recordings.
-fn recorded_in(folder: &str, operation: impl Fn(&str, &str) -> Option<Operation>) -> Vec<(String, Operation, Answer)> {
+fn recorded_in(
+    folder: &str,
+    operation: impl Fn(&str, &str) -> Option<Operation>,
+) -> Vec<(String, Operation, Response)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/contracts").join(folder);
     let mut found = Vec::new();
     for file in std::fs::read_dir(folder).unwrap() {
@@ -141,7 +144,7 @@ fn recorded_in(folder: &str, operation: impl Fn(&str, &str) -> Option<Operation>
             }
             let wait = response["headers"]["retry-after"].as_str().map(|s| Duration::from_secs(s.parse().unwrap()));
             let writes = !matches!(operation, Operation::List | Operation::Look);
-            let answer = Answer::made_up(status, writes, wait, &response["body"].to_string());
+            let answer = Response::made_up(status, writes, wait, &response["body"].to_string());
             let name = format!("{}: {}", path.file_name().unwrap().display(), exchange["name"].as_str().unwrap());
             found.push((name, operation, answer));
         }
@@ -170,7 +173,7 @@ fn verb(method: &str, one: bool) -> Option<Operation> {
 type Row = (&'static [Operation], u16, &'static str, &'static str, Kind);
 
 /// That each answer is in a row of the table and is read as it says.
-fn read_as(table: &[Row], of: SubjectKind, recorded: Vec<(String, Operation, Answer)>) {
+fn read_as(table: &[Row], of: SubjectKind, recorded: Vec<(String, Operation, Response)>) {
     let mut used = BTreeSet::new();
     for (name, operation, answer) in recorded {
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
@@ -191,7 +194,7 @@ fn read_as(table: &[Row], of: SubjectKind, recorded: Vec<(String, Operation, Ans
             used.insert(row);
             table[row].4
         };
-        let asked = Asked { kind: of, ..asked(operation, &[]) };
+        let asked = RequestContext { kind: of, ..asked(operation, &[]) };
         assert_eq!(kind(&answer, &asked), expected, "{name}: {body}");
     }
     let unused: Vec<&Row> =
@@ -260,7 +263,7 @@ fn what_is_no_error_of_infisicals_decides_nothing() {
     for body in ["", "<html>Not Found</html>", "{", "[]", "{\"message\":\"Identity doesn't have membership\"}"] {
         for status in [400, 401, 403, 404] {
             for operation in [Operation::List, Operation::Remove, Operation::Replace] {
-                let answer = Answer::made_up(status, operation != Operation::List, None, body);
+                let answer = Response::made_up(status, operation != Operation::List, None, body);
                 assert_eq!(kind(&answer, &asked(operation, &[])), Kind::Unreachable, "{status} {body:?}");
             }
         }
@@ -273,7 +276,7 @@ fn a_server_error_leaves_a_write_in_doubt_and_a_rate_limit_does_not() {
     assert_eq!(Error::from(read(&write, &asked(Operation::Replace, &[]))).effect(), Effect::Unknown);
     let wait = Some(Duration::from_secs(57));
     let limited =
-        Answer::made_up(500, true, wait, r#"{"error":"InternalServerError","message":"Something went wrong"}"#);
+        Response::made_up(500, true, wait, r#"{"error":"InternalServerError","message":"Something went wrong"}"#);
     match Error::from(read(&limited, &asked(Operation::Replace, &[]))) {
         error @ Error::RateLimited { after, .. } => {
             assert_eq!(after, wait);
@@ -300,7 +303,7 @@ fn the_missing_role_is_named() {
         let roles: Vec<String> = roles.iter().map(|&role| role.to_owned()).collect();
         let answer = made_up(Operation::Replace, 404, "NotFound", message);
         match read(&answer, &asked(Operation::Replace, &roles)) {
-            Refusal::Other(Error::RoleNotFound { role, .. }) => assert_eq!(role.as_deref(), named, "{message}"),
+            Meaning::Other(Error::RoleNotFound { role, .. }) => assert_eq!(role.as_deref(), named, "{message}"),
             other => panic!("{message}: {other:?}"),
         }
     }

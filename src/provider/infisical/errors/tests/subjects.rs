@@ -162,13 +162,13 @@ fn the_current_server_is_read_as_its_source_says() {
     ];
     for (of, operation, status, error, message, expected) in cases {
         let answer = made_up(operation, status, error, message);
-        let asked = Asked { kind: of, ..asked(operation, &[]) };
+        let asked = RequestContext { kind: of, ..asked(operation, &[]) };
         assert_eq!(kind(&answer, &asked), expected, "{of:?} {operation:?} {status} {error}: {message}");
     }
 }
 
 #[test]
-fn what_is_refused_for_good_says_what_to_do() {
+fn a_permanent_refusal_says_what_to_do() {
     for (message, says) in [
         ("Temporary access is not available on your current plan. Please upgrade", "upgrade it"),
         ("Failed to assign custom role to group due to plan RBAC restriction. Upgrade to", "upgrade it"),
@@ -179,7 +179,7 @@ fn what_is_refused_for_good_says_what_to_do() {
     ] {
         for of in [SubjectKind::Identity, SubjectKind::User, SubjectKind::Group] {
             let answer = made_up(Operation::Replace, 400, "BadRequest", message);
-            let asked = Asked { kind: of, ..asked(Operation::Replace, &[]) };
+            let asked = RequestContext { kind: of, ..asked(Operation::Replace, &[]) };
             let error = Error::from(read(&answer, &asked));
             assert!(matches!(error, Error::Rejected { .. }), "{message}: {error:?}");
             assert!(error.to_string().contains(says), "{message}: {error}");

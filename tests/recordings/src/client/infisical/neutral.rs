@@ -6,7 +6,7 @@ use membership_operator::api::SubjectKind;
 use serde_json::{Value, json};
 
 use super::{MEMBERSHIP, is_paged, is_uuid};
-use crate::client::Scene;
+use crate::client::ReplayCase;
 use crate::expected::Drive;
 use crate::server::{Answer, Asked};
 
@@ -36,20 +36,20 @@ pub struct Healthy {
 
 impl Healthy {
     /// The server of a scene.
-    pub fn new(scene: &Scene<'_>) -> Self {
-        let value = |name: &str| scene.value(name).to_owned();
-        let pattern = scene.pattern.fill(&BTreeMap::new());
+    pub fn new(case: &ReplayCase<'_>) -> Self {
+        let value = |name: &str| case.value(name).to_owned();
+        let pattern = case.pattern.fill(&BTreeMap::new());
         Self {
             project: value("project"),
             subject: value("subject"),
             membership: value("membership"),
-            name: scene.name.clone(),
+            name: case.name.clone(),
             organization: value("organization"),
-            drive: scene.drive,
-            there: scene.is_member() || scene.drive == Drive::Look,
+            drive: case.drive,
+            there: case.is_member() || case.drive == Drive::Look,
             newer: newer_route(&pattern),
-            loses_it: scene.exchange.response.body["error"] == "Not Found",
-            pages: is_paged(scene),
+            loses_it: case.exchange.response.body["error"] == "Not Found",
+            pages: is_paged(case),
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{INSTANCE_HOST, ORGANIZATION, is_knock, is_v2};
-use crate::client::Scene;
+use crate::client::ReplayCase;
 use crate::expected::{Drive, error_of};
 use crate::server::{Answer, Asked};
 
@@ -31,17 +31,17 @@ pub struct Healthy {
 
 impl Healthy {
     /// The server of a scene.
-    pub fn new(scene: &Scene<'_>) -> Self {
-        let value = |name: &str| scene.value(name).to_owned();
-        let there = scene.is_member() || MEMBER_ALREADY.contains(&error_of(scene.exchange).as_str());
+    pub fn new(case: &ReplayCase<'_>) -> Self {
+        let value = |name: &str| case.value(name).to_owned();
+        let there = case.is_member() || MEMBER_ALREADY.contains(&error_of(case.exchange).as_str());
         Self {
             project: value("project"),
             user: value("user"),
             grant: value("grant"),
             organization: Some(value("organization")).filter(|id| !id.is_empty()).unwrap_or(ORGANIZATION.to_owned()),
-            v2: is_v2(scene),
-            given: scene.pattern.fill(&BTreeMap::new()).contains("/granted_projects/"),
-            listed: there && !matches!(scene.drive, Drive::List | Drive::LookAtProject),
+            v2: is_v2(case),
+            given: case.pattern.fill(&BTreeMap::new()).contains("/granted_projects/"),
+            listed: there && !matches!(case.drive, Drive::List | Drive::LookAtProject),
         }
     }
 

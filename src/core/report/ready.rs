@@ -2,55 +2,55 @@
 
 use std::collections::BTreeSet;
 
-use super::{Of, is_due};
+use super::{ReportInputs, is_due};
 use crate::api::Reason;
 use crate::core::changes;
 use crate::core::clocks::Agreement;
 use crate::core::error::Error;
-use crate::core::evaluation::Reading;
+use crate::core::evaluation::DeclarationEvaluation;
 use crate::core::layers::Layer;
 use crate::core::policy::Refusal;
 use crate::core::record::begins_temporary;
-use crate::core::status::Told;
-use crate::core::step::{Kind, needs_observation};
+use crate::core::status::ReadyCondition;
+use crate::core::step::{PassEnd, needs_observation};
 
-impl Of<'_> {
+impl ReportInputs<'_> {
     /// The failure that concerns this declaration. What is refused to the other declarations does not concern it.
     pub fn failure(&self) -> Option<(&Error, bool)> {
-        let Kind::Failed { error, by_change, removed } = &self.outcome.kind else {
+        let PassEnd::Failed { error, by_change, removed } = &self.outcome.kind else {
             return None;
         };
         let concerned = |layer: &Layer| changes::concerns(&self.outcome.plan, layer, self.now());
-        let only_compares = self.reading.compares && self.layer().managed.is_empty();
+        let only_compares = self.evaluated.compares && self.layer().managed.is_empty();
         let not_concerned = !removed && !concerned(self.layer()) && self.layers.iter().any(concerned);
         let is_of_others = *by_change && (only_compares || not_concerned);
-        let may_see = needs_observation(self.snapshot, self.declaration, self.reading);
+        let may_see = needs_observation(self.snapshot, self.declaration, self.evaluated);
         (may_see && !is_of_others).then_some((error, *removed))
     }
 
-    pub fn told(&self) -> Told {
+    pub fn ready_condition(&self) -> ReadyCondition {
         let inactive = self.inactive();
         if let Some((error, _)) = self.failure() {
-            let is_told = inactive
+            let inactive_reason = inactive
                 .as_ref()
                 .filter(|refusal| refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome));
-            if let Some(Refusal { reason, message }) = is_told {
-                return Told::new(*reason, message.clone());
+            if let Some(Refusal { reason, message }) = inactive_reason {
+                return ReadyCondition::new(*reason, message.clone());
             }
             let message = changes::without_roles(&error.to_string(), &self.roles_of_others());
-            return Told::new(error.reason(), message);
+            return ReadyCondition::new(error.reason(), message);
         }
         if let Some(Refusal { reason, message }) = inactive {
-            return Told::new(reason, message);
+            return ReadyCondition::new(reason, message);
         }
-        if self.outcome.kind == Kind::Contested {
+        if self.outcome.kind == PassEnd::Contested {
             let message = "another writer changed this member each time before our write was confirmed: find out who else manages it; the operator tries again";
-            return Told::new(Reason::Contested, message);
+            return ReadyCondition::new(Reason::Contested, message);
         }
         self.renamed_role()
             .or_else(|| self.refused_role())
             .or_else(|| self.skewed_role())
-            .or_else(|| self.memory.repairs.told())
+            .or_else(|| self.memory.repairs.ready_condition())
             .unwrap_or_else(|| self.converged())
     }
 
@@ -58,12 +58,12 @@ impl Of<'_> {
     fn inactive(&self) -> Option<Refusal> {
         let unready = self.snapshot.provider.unready.clone();
         let is_due = self.layer().managed.values().any(|term| term.ended(self.now()));
-        unready.filter(|_| is_due && !self.declaration.is_leaving()).or_else(|| self.reading.inactive.clone())
+        unready.filter(|_| is_due && !self.declaration.is_leaving()).or_else(|| self.evaluated.inactive.clone())
     }
 
     /// A membership that is kept without access is mentioned, because a user who finds it in the provider's list would
     /// take it for a forgotten removal.
-    fn converged(&self) -> Told {
+    fn converged(&self) -> ReadyCondition {
         let declared = |role: &str| self.layer().has_in_effect(role, self.now());
         let role = self.capabilities().empty_role.filter(|role| !declared(role)).unwrap_or_default();
         let kept = self.member().flatten().is_some_and(|member| self.capabilities().is_without_access(member));
@@ -73,30 +73,30 @@ impl Of<'_> {
             ),
             false => "the provider holds what is declared".to_owned(),
         };
-        Told::new(Reason::Converged, message)
+        ReadyCondition::new(Reason::Converged, message)
     }
 
     /// A declared role that was renamed at the provider.
-    fn renamed_role(&self) -> Option<Told> {
-        let Reading { layer, renames, .. } = self.reading;
+    fn renamed_role(&self) -> Option<ReadyCondition> {
+        let DeclarationEvaluation { layer, renames, .. } = self.evaluated;
         let mut renamed = renames.of_spec().filter(|(_, present)| layer.has_in_effect(present, self.now()));
         let (former, present) = renamed.next()?;
         let message = format!(
             "the role {former:?} was renamed to {present:?} at the provider: what was granted stays in force under the new name; write {present:?} in spec.roles to keep it, or remove {former:?} from spec.roles to revoke it"
         );
-        Some(Told::new(Reason::RoleNotFound, message))
+        Some(ReadyCondition::new(Reason::RoleNotFound, message))
     }
 
     /// A declared role that does not exist at the provider.
-    fn refused_role(&self) -> Option<Told> {
+    fn refused_role(&self) -> Option<ReadyCondition> {
         let mut declared =
             self.layer().in_effect(self.now()).filter(|grant| self.outcome.refused.contains(&grant.role));
         let refused = declared.find_map(|grant| self.memory.refused.get(&grant.role))?;
-        Some(Told::new(Reason::RoleNotFound, refused.message.clone()))
+        Some(ReadyCondition::new(Reason::RoleNotFound, refused.message.clone()))
     }
 
     /// Temporary roles that do not begin because the two clocks disagree, or because the provider's clock is unknown.
-    fn skewed_role(&self) -> Option<Told> {
+    fn skewed_role(&self) -> Option<ReadyCondition> {
         let message = match self.snapshot.clocks {
             Agreement::Agree => return None,
             Agreement::Differ(skew) => format!(
@@ -106,7 +106,8 @@ impl Of<'_> {
             ),
             Agreement::Unknown => "the provider's clock is not known, so that no temporary role begins: its responses need a Date header, which a proxy in between may have removed".to_owned(),
         };
-        begins_temporary(self.reading, &BTreeSet::new(), self.snapshot).then(|| Told::new(Reason::Progressing, message))
+        begins_temporary(self.evaluated, &BTreeSet::new(), self.snapshot)
+            .then(|| ReadyCondition::new(Reason::Progressing, message))
     }
 
     /// Roles of the refused change that other declarations declare or manage and this one does not.
@@ -114,7 +115,7 @@ impl Of<'_> {
         let has = |layer: &Layer, role: &String| {
             layer.managed.contains_key(role) || layer.grants.iter().any(|grant| grant.role == *role)
         };
-        let Kind::Failed { by_change: true, .. } = self.outcome.kind else {
+        let PassEnd::Failed { by_change: true, .. } = self.outcome.kind else {
             return BTreeSet::new();
         };
         let plan = &self.outcome.plan;

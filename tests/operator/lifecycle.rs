@@ -1,4 +1,4 @@
-//! The main road: grant, change, end, drift, revoke, at both providers.
+//! The whole lifecycle: grant, change, end, drift, revoke, at both providers.
 
 use serde_json::json;
 
