@@ -30,8 +30,14 @@ pub const MANAGER: &str = "membership-operator";
 const AT_ONCE: u32 = 32;
 
 /// The fields that a serialized status omits while they are empty.
-const LEFT_OUT: [&str; 5] =
-    ["target", "nextTransitionTime", "carriedRoles", "observedPendingGrants", "lastHandledReconcileAt"];
+const LEFT_OUT: [&str; 6] = [
+    "target",
+    "nextTransitionTime",
+    "carriedRoles",
+    "observedPendingGrants",
+    "unansweredUntil",
+    "lastHandledReconcileAt",
+];
 
 /// The quota of writes to memberships. All have the same urgency: access that has to end is ended at the provider
 /// before anything is written here.

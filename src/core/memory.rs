@@ -346,9 +346,11 @@ impl Memory {
     /// the response.
     fn inherit(&mut self, snapshot: &Snapshot) {
         for declaration in &snapshot.declarations {
-            let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
-            let unanswered = recorded.map(|managed| &managed.role).filter(|role| declaration.may_be_unanswered(role));
-            self.under_way.extend(unanswered.map(|role| (role.clone(), snapshot.at + UNDER_WAY)));
+            if let Some(until) = declaration.unanswered_until(snapshot.now) {
+                let left = until.duration_since(snapshot.now).unsigned_abs().min(UNDER_WAY);
+                let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
+                self.under_way.extend(recorded.map(|managed| (managed.role.clone(), snapshot.at + left)));
+            }
         }
     }
 

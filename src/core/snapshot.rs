@@ -11,6 +11,7 @@ use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembershi
 use crate::core::clocks::Agreement;
 use crate::core::evaluation;
 use crate::core::member::{Capabilities, Member, Target, Urgency};
+use crate::core::memory::UNDER_WAY;
 use crate::core::policy::Refusal;
 use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::resync::Resync;
@@ -178,13 +179,13 @@ impl Declaration {
         self.object.status.as_ref().is_some_and(|status| status.observed_generation == self.generation())
     }
 
-    /// Whether a write that grants a recorded role may have had no response. It had one if the status includes the record,
-    /// is not about a failure, and the spec that it is for declares the role.
-    pub fn may_be_unanswered(&self, role: &str) -> bool {
+    /// Until when a write of the recorded roles may be carried out, as far as the object tells: it has a record that no
+    /// status includes, its status is about a failure, or the status says so.
+    pub fn unanswered_until(&self, now: Timestamp) -> Option<Timestamp> {
         let has_failed = self.ready().is_some_and(|(status, _)| status != "True");
-        let is_included = PendingGrants::unobserved(&self.object).is_none();
-        let declares = || self.object.spec.roles.iter().any(|declared| declared.role == role);
-        has_failed || !is_included || (self.is_observed() && !declares())
+        let is_unknown = has_failed || PendingGrants::unobserved(&self.object).is_some();
+        let known = self.object.status.as_ref().and_then(|status| status.unanswered_until);
+        if is_unknown { now.checked_add(UNDER_WAY).ok() } else { known.filter(|until| *until > now) }
     }
 
     /// The status and the reason of the condition Ready.

@@ -209,7 +209,7 @@ fn a_write_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
 }
 
 /// Seen failing without `Memory::inherit`, the second case also without the condition Ready in
-/// `may_be_unanswered`.
+/// `unanswered_until`, the fourth without `status.unansweredUntil`.
 #[test]
 fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
     for capabilities in [INFISICAL, ZITADEL] {
@@ -227,6 +227,13 @@ fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_delete
             // The second write has a response, and the process ends before it reports that.
             world.advance(Duration::from_secs(2));
             world.statuses_fail = 1;
+            world.pass().unwrap();
+            assert_eq!(held(world), ["viewer"]);
+            world.crash();
+        });
+        delayed_past_the_deletion(capabilities, |world| {
+            // The second write has a response, and that is reported.
+            world.advance(Duration::from_secs(2));
             world.pass().unwrap();
             assert_eq!(held(world), ["viewer"]);
             world.crash();

@@ -58,6 +58,11 @@ pub struct ProjectMembershipStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::count")]
     pub observed_pending_grants: Option<i64>,
+    /// A write of this object's roles had no response and may still be carried out until this time: the roles stay
+    /// recorded until then, although they may have been removed.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "time::in_status")]
+    #[schemars(schema_with = "schema::status_time")]
+    pub unanswered_until: Option<Timestamp>,
     /// The last value of the annotation membership.dev/reconcile-at that was acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
@@ -81,6 +86,7 @@ impl Default for ProjectMembershipStatus {
             drift: Vec::new(),
             carried_roles: Vec::new(),
             observed_pending_grants: None,
+            unanswered_until: None,
             last_handled_reconcile_at: None,
         }
     }

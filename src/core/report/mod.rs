@@ -6,7 +6,7 @@ mod ready;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use leaving::unresolved_leaving;
 pub use leaving::{RemainingAccess, never_acted, released};
@@ -270,6 +270,16 @@ impl ReportInputs<'_> {
         managed
     }
 
+    /// Until when a write without a response may be carried out that grants one of the recorded roles. A time that was
+    /// reported before stays as it is, because the two clocks differ by fractions of a second.
+    fn unanswered_until(&self, recorded: &[ManagedRole], reported: Option<Timestamp>) -> Option<Timestamp> {
+        let until = recorded.iter().filter_map(|recorded| self.memory.under_way.get(&recorded.role)).max()?;
+        let time = self.now().checked_add(until.saturating_duration_since(self.snapshot.at)).ok()?;
+        let time = Timestamp::from_second(time.as_second() + 1).ok()?;
+        let is_same = |reported: &Timestamp| reported.duration_since(time).abs() <= SignedDuration::from_secs(2);
+        Some(reported.filter(is_same).unwrap_or(time))
+    }
+
     fn is_untried(&self, role: &str) -> bool {
         let there = entries(self.member().flatten()).iter().any(|entry| entry.role == role);
         let tentative = self.memory.tentative.contains(&(self.layer().uid.clone(), role.to_owned()));
@@ -326,6 +336,7 @@ impl ReportInputs<'_> {
             target: if may_see { Some(self.snapshot.target_status()) } else { old.target },
             active_roles: status::active_roles(&roles),
             next_transition_time: status::next_transition(&roles, &managed, now),
+            unanswered_until: self.unanswered_until(&managed, old.unanswered_until),
             roles,
             managed_roles: managed,
             carried_roles: carried,
