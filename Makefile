@@ -1,6 +1,7 @@
 # `make` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+comma := ,
 .SHELLFLAGS := -euo pipefail -c
 
 .PHONY: help
@@ -35,6 +36,20 @@ soak: ## Run the long tests: replicas killed for SOAK_SECONDS=60, a flood of FLO
 	@FLOOD=$(or $(FLOOD),5000) OPERATOR_BINARY=$(CURDIR)/target/release/membership-operator cargo test --test operator attacks::flood -- --nocapture
 	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test parsers
 	@PROPTEST_CASES=$(or $(PROPTEST_CASES),20000) cargo test --test infisical_client --test zitadel_client garbled
+
+.PHONY: bench
+bench: ## Measure what the operator costs (N=1000, DELAY=20, ONLY=row,row, PAIRS=3, CHECK=1; SWEEP=1000,10000 for growth): docs/performance.md.
+	@cargo run --quiet -p control-plane -- build >/dev/null
+	@cargo build --release --bin membership-operator
+	@cargo build --release -p bench
+ifdef SWEEP
+	@for n in $(subst $(comma), ,$(SWEEP)); do \
+		N=$$n target/release/bench run --operator target/release/membership-operator --output target/bench-$$n.json; \
+	done
+	@target/release/bench growth $(if $(CHECK),--check) $(foreach n,$(subst $(comma), ,$(SWEEP)),target/bench-$(n).json)
+else
+	@target/release/bench run --operator target/release/membership-operator
+endif
 
 .PHONY: simulate
 simulate: ## Simulate the operator with random seeds (SEEDS=, SECONDS=, FIRST=), or repeat one seed with its trace (SEED=).

@@ -1,8 +1,20 @@
 #!/usr/bin/env bash
 # Runs all tests of the workspace, reports for each row of tests/faults/rows.yaml whether its tests passed, and ends with
-# the line `test: N passed, N failed`. With arguments (a filter), the rows are omitted, because their tests may not run.
+# the line `test: N passed, N failed`. With arguments, which are those of `cargo test` (a filter), the rows are omitted,
+# because their tests may not run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+
+# The tests of tests/operator that start an operator of their own. They take turns on a few control planes and mostly wait,
+# so they begin at once, in a process of their own, and not where the alphabet puts them. A test that is missing here is
+# run with all others.
+own=(
+    replicas:: restart:: silent:: unchecked:: watch_namespaces::
+    attacks::answers::a_gigabyte attacks::finalizer::an_object_torn_out_while attacks::flood::
+    cluster_provider::served:: deletion::namespaces::after_a_restart kept::killed_after
+    renamed::a_role_that_was_created renamed::renamed_while_no_operator
+    reports::failing::an_end_without reports::lines:: telemetry::logs_are_json
+)
 
 # The control plane is built once and cached. This is done before the tests, so that the build shows its progress.
 cargo run --quiet -p control-plane -- build || { echo "test: 0 passed, 1 failed"; exit 1; }
@@ -10,10 +22,47 @@ cargo run --quiet -p control-plane -- build || { echo "test: 0 passed, 1 failed"
 # The property tests use the same cases in each run; `make soak` uses others.
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
-status=${PIPESTATUS[0]}
+logs=$(mktemp -d) log=$(mktemp)
+# The runs in the background, each a process group. They end with this script.
+groups=()
+trap 'for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null; done; rm -rf "$logs" "$log"' EXIT
+
+background() {
+    local name=$1
+    shift
+    set -m
+    "$@" >"$logs/$name" 2>&1 </dev/null &
+    groups+=($!)
+    set +m
+}
+
+# Runs all tests: those of tests/operator in two processes, and meanwhile those of the other binaries one after another.
+# The former wait most of the time and have deadlines in real time, so the latter give way to them. The output of each is
+# kept apart.
+everything() {
+    cargo test --workspace --no-run 2>&1 | tee "$logs/build" || return
+    local others failed=0 group
+    # `Executable tests/laws/main.rs (target/debug/deps/laws-0a1b)`
+    others=$(sed -nE 's|^ *Executable tests/.*/([a-z0-9_]+)-[0-9a-f]+\)$|--test=\1|p' "$logs/build" | grep -vx -e --test=operator)
+    [ -n "$others" ] || return
+    background own cargo test --no-fail-fast --test operator -- "${own[@]}"
+    background shared cargo test --no-fail-fast --test operator -- "${own[@]/#/--skip=}"
+    # shellcheck disable=SC2086 # One word for each binary.
+    nice cargo test --workspace --no-fail-fast --lib --bins $others 2>&1 | tee "$logs/others" || failed=1
+    nice cargo test --workspace --no-fail-fast --doc 2>&1 | tee "$logs/doc" || failed=1
+    for group in "${groups[@]}"; do wait "$group" || failed=1; done
+    groups=()
+    cat "$logs/own" "$logs/shared"
+    return "$failed"
+}
+
+if [ $# -eq 0 ]; then
+    everything
+else
+    cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$logs/all"
+fi
+status=$?
+cat "$logs"/* >"$log"
 
 read -r passed failed < <(awk '
     /^test result:/ { for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i } }

@@ -80,6 +80,12 @@ pub fn path(relative: &str) -> String {
     path.canonicalize().unwrap().to_str().expect("the repository's path is UTF-8").to_owned()
 }
 
+/// How long to wait between two looks: what takes long is looked at less often, since each look costs the API server and
+/// the test what the others could use.
+fn pause(waited: Duration) -> Duration {
+    (waited / 10).clamp(Duration::from_millis(50), Duration::from_millis(250))
+}
+
 /// Asks again and again until `poll` says `Ok`, and returns what it said; fails at the deadline with what was expected
 /// and what was there the last time.
 pub async fn eventually<T>(deadline: Duration, expected: &str, mut poll: impl AsyncFnMut() -> Result<T, String>) -> T {
@@ -90,7 +96,7 @@ pub async fn eventually<T>(deadline: Duration, expected: &str, mut poll: impl As
             Err(there) if began.elapsed() >= deadline => {
                 panic!("after {deadline:?}\n  expected: {expected}\n  there was: {there}")
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(_) => tokio::time::sleep(pause(began.elapsed())).await,
         }
     }
 }

@@ -9,7 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
-use crate::support::{Namespace, SOON, eventually};
+use crate::support::{SOON, eventually};
 
 /// The API server as the administrator, in one namespace.
 #[derive(Clone)]
@@ -20,10 +20,10 @@ pub struct Api {
 
 impl Api {
     /// On a control plane, in a namespace.
-    pub async fn new(plane: &ControlPlane, ns: &Namespace) -> Self {
+    pub async fn new(plane: &ControlPlane, namespace: &str) -> Self {
         let kubeconfig = Kubeconfig::read_from(plane.admin_kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), namespace: ns.name.clone() }
+        Self { client: Client::try_from(config).unwrap(), namespace: namespace.to_owned() }
     }
 
     /// The same in another namespace.
@@ -70,6 +70,13 @@ impl Api {
         self.request(Method::PATCH, &self.path(object), "application/merge-patch+json", patch).await.unwrap();
     }
 
+    /// What the API server would answer to a merge patch of an object or of its status, which changes nothing.
+    pub async fn try_merge_dry(&self, object: &str, status: bool, patch: &Value) -> Result<Value, kube::Error> {
+        let part = if status { "/status" } else { "" };
+        let path = format!("{}{part}?dryRun=All", self.path(object));
+        self.request(Method::PATCH, &path, "application/merge-patch+json", patch).await
+    }
+
     /// Changes an object's status by a merge patch.
     pub async fn merge_status(&self, object: &str, patch: &Value) {
         let path = format!("{}/status", self.path(object));
@@ -84,6 +91,21 @@ impl Api {
     /// Asks for an object's end, and waits for nothing.
     pub async fn ask_to_delete(&self, object: &str) {
         self.request(Method::DELETE, &self.path(object), "application/json", &json!({})).await.unwrap();
+    }
+
+    /// Deletes an object, if it is there, whatever keeps it, as an administrator can.
+    pub async fn delete_by_force(&self, object: &str) {
+        let nothing = json!({"metadata": {"finalizers": null}});
+        for (method, kind, body) in
+            [(Method::DELETE, "application/json", json!({})), (Method::PATCH, "application/merge-patch+json", nothing)]
+        {
+            // The answer may be one that can't be read.
+            match self.client.request_text(request(method, &self.path(object), kind, &body)).await {
+                Ok(_) => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => panic!("delete {object}: {error}"),
+            }
+        }
     }
 
     /// Waits until an object is gone.
@@ -114,9 +136,7 @@ impl Api {
     }
 
     async fn request(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Value, kube::Error> {
-        let body = if method == Method::GET { Vec::new() } else { serde_json::to_vec(body).unwrap() };
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind).body(body);
-        self.client.request(request.unwrap()).await
+        self.client.request(request(method, path, kind, body)).await
     }
 
     fn path_of(&self, object: &Value) -> String {
@@ -131,6 +151,7 @@ impl Api {
                 "apis/membership.dev/v1alpha1"
             }
             "secret" | "configmap" | "namespace" => "api/v1",
+            "lease" => "apis/coordination.k8s.io/v1",
             "rolebinding" => "apis/rbac.authorization.k8s.io/v1",
             _ => panic!("{kind}: unknown kind"),
         };
@@ -140,4 +161,9 @@ impl Api {
             _ => format!("/{kinds}/namespaces/{}/{plural}/{name}", self.namespace),
         }
     }
+}
+
+fn request(method: Method, path: &str, kind: &str, body: &Value) -> Request<Vec<u8>> {
+    let body = if method == Method::GET { Vec::new() } else { serde_json::to_vec(body).unwrap() };
+    Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, kind).body(body).unwrap()
 }

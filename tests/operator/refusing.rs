@@ -93,16 +93,11 @@ impl Refusal {
 
     /// Waits until the API server refuses the probe with this message, or doesn't.
     async fn answers(&self, stage: &Stage, object: &str, words: &str, refuses: bool) {
-        let mut arguments = vec!["patch", object, "--type=merge", "--dry-run=server"];
-        if self.resource.ends_with("/status") {
-            arguments.push("--subresource=status");
-        }
-        let probe = self.probe.to_string();
-        arguments.extend(["--patch", &probe]);
-        eventually(SOON, &format!("the API server refuses {probe}: {refuses}"), async || {
-            let output = stage.ns.run(&arguments, "").await;
-            let refused = output.stderr.contains(words);
-            if refuses == refused { Ok(()) } else { Err(format!("{}{}", output.stdout, output.stderr)) }
+        let status = self.resource.ends_with("/status");
+        eventually(SOON, &format!("the API server refuses {}: {refuses}", self.probe), async || {
+            let answer = stage.api.try_merge_dry(object, status, &self.probe).await;
+            let refused = answer.as_ref().is_err_and(|error| error.to_string().contains(words));
+            if refuses == refused { Ok(()) } else { Err(format!("{answer:?}")) }
         })
         .await;
     }

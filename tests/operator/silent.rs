@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use control_plane::{Options, TcpProxy};
+use control_plane::TcpProxy;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -14,9 +14,10 @@ use simulator::{Fault, Order};
 
 use crate::evidence::Call;
 use crate::operator::{NAMESPACE, Operator};
-use crate::stage::{Stage, binary, with_stage_on};
+use crate::restart::alone;
+use crate::stage::{Stage, binary};
 use crate::subject::{Subject, until};
-use crate::support::{self, SOON, eventually};
+use crate::support::{SOON, eventually};
 
 /// The limit of a request to the API server, and a margin for a busy machine.
 const LATE: SignedDuration = SignedDuration::from_secs(10 + 4);
@@ -70,12 +71,11 @@ async fn end(stage: &Stage, subjects: &[Subject], end: Timestamp) {
 
 #[tokio::test]
 async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_request_only() {
-    let plane = support::start(Options::default()).await.unwrap();
-    let proxy = TcpProxy::start(plane.port()).await.unwrap();
-    let lease = [format!("--lease-namespace={NAMESPACE}"), "--lease-duration=20s".to_owned()];
-    let lease = lease.each_ref().map(String::as_str);
-    let mut operator = Operator::start_behind(&plane, &proxy, binary(), "behind", &lease).await.unwrap();
-    with_stage_on(&plane, async |stage| {
+    alone(async |plane, stage| {
+        let proxy = TcpProxy::start(plane.port()).await.unwrap();
+        let lease = [format!("--lease-namespace={NAMESPACE}"), "--lease-duration=20s".to_owned()];
+        let lease = lease.each_ref().map(String::as_str);
+        let mut operator = Operator::start_behind(plane, &proxy, binary(), "behind", &lease).await.unwrap();
         let one = [stage.user("one")];
         let many: Vec<Subject> = (0..60).map(|number| stage.user(&format!("many-{number}"))).collect();
         let (deleted, edited) = (stage.identity("deleted"), stage.identity("edited"));
@@ -139,13 +139,12 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
             if none { Ok(()) } else { Err(metrics) }
         })
         .await;
+        assert!(!operator.has_ended().unwrap(), "the Lease was lost: {}", operator.log());
+        let log = std::fs::read_to_string(operator.log_file()).unwrap();
+        for message in ["did not respond in time", "stopped responding"] {
+            assert!(log.contains(message), "{message:?} is not logged:\n{log}");
+        }
+        operator.stop().await.unwrap();
     })
     .await;
-    assert!(!operator.has_ended().unwrap(), "the Lease was lost: {}", operator.log());
-    let log = std::fs::read_to_string(operator.log_file()).unwrap();
-    for said in ["did not respond in time", "stopped responding"] {
-        assert!(log.contains(said), "{said:?} is not logged:\n{log}");
-    }
-    operator.stop().await.unwrap();
-    plane.stop().await.unwrap();
 }

@@ -79,17 +79,16 @@ pub async fn with_stage(test: impl AsyncFnOnce(Stage)) {
 
 /// As [`with_stage`], on another control plane.
 pub async fn with_stage_on(plane: &ControlPlane, test: impl AsyncFnOnce(Stage)) {
-    support::with_namespace_on(plane, async |ns| {
-        let simulator = Simulator::start().await.unwrap();
-        simulator.load(&worlds::demo());
-        let api = Api::new(plane, &ns).await;
-        let stage = Stage { ns, api, simulator };
-        stage.api.apply(&[stage.access_to_secrets()]).await;
-        stage.api.apply(&stage.secrets()).await;
-        stage.api.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
-        test(stage).await;
-    })
-    .await;
+    let ns = Namespace::unused(plane);
+    let api = Api::new(plane, &ns.name).await;
+    api.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns.name}})).await;
+    let simulator = Simulator::start().await.unwrap();
+    simulator.load(&worlds::demo());
+    let stage = Stage { ns, api, simulator };
+    stage.api.apply(&[stage.access_to_secrets()]).await;
+    stage.api.apply(&stage.secrets()).await;
+    stage.api.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
+    test(stage).await;
 }
 
 impl Stage {
@@ -216,11 +215,7 @@ impl Stage {
 
     /// Deletes an object whatever keeps it, as an administrator can, and waits until it is gone.
     pub async fn delete_by_force(&self, object: &str) {
-        self.api.ask_to_delete(object).await;
-        let output =
-            self.ns.run(&["patch", object, "--type=merge", "--patch", r#"{"metadata":{"finalizers":null}}"#], "").await;
-        let gone = output.stderr.contains("NotFound");
-        assert!(output.status.success() || gone, "{object}: {}", output.stderr);
+        self.api.delete_by_force(object).await;
         self.api.is_gone(object).await;
     }
 

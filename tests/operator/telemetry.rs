@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
 use crate::operator::Operator;
-use crate::stage::{binary, shared, with_stage, with_stage_on};
-use crate::support::{self, SOON, eventually};
+use crate::restart::alone;
+use crate::stage::{binary, shared, with_stage};
+use crate::support::{SOON, eventually};
 
 /// The value of the first metric whose line has this beginning and all of `labels`; 0: there is none.
 fn metric(text: &str, name: &str, labels: &[&str]) -> f64 {
@@ -101,10 +101,10 @@ async fn health_and_readiness_are_answered() {
 
 #[tokio::test]
 async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
-    let plane: ControlPlane = support::start(Options::default()).await.unwrap();
-    let operator = Operator::start_with(&plane, binary(), "json", &["--log-format=json"]).await.unwrap();
-    let log = operator.log_file().to_owned();
-    with_stage_on(&plane, async |stage| {
+    let mut log = String::new();
+    alone(async |plane, stage| {
+        let operator = Operator::start_with(plane, binary(), "json", &["--log-format=json"]).await.unwrap();
+        let file = operator.log_file().to_owned();
         let subject = stage.identity("logged");
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), json!({"justification": "INC-7"}))]).await;
         subject.has(&["viewer"]).await;
@@ -131,9 +131,9 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
         assert!(took < Duration::from_secs(8), "it took {took:?} to stop");
         let status = stage.api.get(&slow.object()).await["status"].clone();
         assert_eq!(status["activeRoles"], "viewer", "what was in progress is reported: {status:#}");
+        log = std::fs::read_to_string(file).unwrap();
     })
     .await;
-    let log = std::fs::read_to_string(log).unwrap();
     let lines: Vec<Value> =
         log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect();
     let granted = lines.iter().find(|line| line["message"] == "Granted" && line["justification"] == "INC-7");
@@ -156,5 +156,4 @@ async fn logs_are_json_and_a_stop_finishes_what_is_under_way() {
     assert!(requests.iter().filter(of_object).count() >= 2 && signed_in, "a list and a write of {log}");
     assert_eq!(lines.last().map(|line| &line["message"]), Some(&json!("stopped")), "{log}");
     assert!(!log.contains("demo-client-secret"), "no secret in a log");
-    plane.stop().await.unwrap();
 }

@@ -14,26 +14,22 @@ async fn a_grant_whose_confirmation_failed_is_revoked_all_the_same() {
         // The project is listed once, so that the grant needs no list and its confirmation does.
         let mut listed = stage.of_identity("listed", json!([{"role": "viewer"}]));
         listed["spec"]["subject"]["id"] = json!(worlds::INFISICAL_REPORTER);
-        stage.ns.apply(&[listed]).await;
+        stage.api.apply(&[listed]).await;
         stage.ready("pm/listed").await;
         infisical.order(Order::always(Fault::status(500)).on("GET", "identity-memberships"));
-        stage.ns.apply(&[stage.of_identity("ci", json!([{"role": "viewer"}]))]).await;
+        stage.api.apply(&[stage.of_identity("ci", json!([{"role": "viewer"}]))]).await;
         stage.identity_has(&["viewer"]).await;
         eventually(SOON, "status speaks of what may be in force", async || {
-            let found = stage.ns.get("pm/ci").await;
+            let found = stage.api.get("pm/ci").await;
             let managed = &found["status"]["managedRoles"];
             if *managed == json!([{"role": "viewer"}]) { Ok(()) } else { Err(format!("{:#}", found["status"])) }
         })
         .await;
-        stage.ns.ok(&["delete", "pm/ci", "--wait=false"]).await;
+        stage.api.ask_to_delete("pm/ci").await;
         stage.says("pm/ci", "Ready", "False", "RevokeFailed").await;
         infisical.clear_orders();
         stage.identity_has(&[]).await;
-        eventually(SOON, "the object is gone", async || {
-            let left = stage.ns.ok(&["get", "pm", "--output=name"]).await;
-            if left.contains("/ci\n") { Err(left) } else { Ok(()) }
-        })
-        .await;
+        stage.api.is_gone("pm/ci").await;
     })
     .await;
 }
@@ -44,7 +40,7 @@ async fn no_temporary_role_is_begun_while_two_clocks_disagree() {
         stage.simulator.zitadel().set_clock_offset(SignedDuration::from_mins(5));
         let roles =
             json!([{"role": "PROJECT_OWNER_VIEWER"}, {"role": "PROJECT_OWNER", "temporary": {"duration": "1h"}}]);
-        stage.ns.apply(&[stage.of_user("ci", roles)]).await;
+        stage.api.apply(&[stage.of_user("ci", roles)]).await;
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
         eventually(SOON, "Ready says that the clocks disagree", async || {
             let message = stage.says("pm/ci", "Ready", "Unknown", "Progressing").await;
@@ -53,7 +49,7 @@ async fn no_temporary_role_is_begun_while_two_clocks_disagree() {
         .await;
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
         stage.simulator.zitadel().set_clock_offset(SignedDuration::ZERO);
-        stage.ns.ok(&["annotate", "pm/ci", "membership.dev/reconcile-at=now"]).await;
+        stage.api.annotate("pm/ci", "membership.dev/reconcile-at", "now").await;
         stage.user_has(&["PROJECT_OWNER", "PROJECT_OWNER_VIEWER"]).await;
         stage.ready("pm/ci").await;
     })

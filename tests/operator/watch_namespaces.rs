@@ -2,14 +2,22 @@
 
 use control_plane::{ControlPlane, Options};
 use serde_json::json;
+use tokio::sync::OnceCell;
 
 use crate::operator::Operator;
 use crate::stage::{Stage, binary, with_stage_on};
 use crate::subject::{each, with};
 use crate::support::{self, SOON, assert_contains, eventually, path};
 
-/// A control plane with `deploy/namespaced` and the admission policies, and no operator.
-async fn plane() -> ControlPlane {
+static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+
+/// The control plane with `deploy/namespaced` and the admission policies. Each test has an operator there, which sees the
+/// test's own namespaces only.
+async fn plane() -> &'static ControlPlane {
+    PLANE.get_or_init(start).await
+}
+
+async fn start() -> ControlPlane {
     let plane = support::start_bare(Options::default()).await.unwrap();
     let kubectl = plane.kubectl();
     kubectl.ok(&["apply", "--kustomize", &path("deploy/namespaced")]).await.unwrap();
@@ -30,9 +38,9 @@ async fn let_in(stage: &Stage) {
 #[tokio::test]
 async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
     let plane = plane().await;
-    with_stage_on(&plane, async |a| {
-        with_stage_on(&plane, async |b| {
-            with_stage_on(&plane, async |other| {
+    with_stage_on(plane, async |a| {
+        with_stage_on(plane, async |b| {
+            with_stage_on(plane, async |other| {
                 let stages = [&a, &b];
                 for stage in stages {
                     let_in(stage).await;
@@ -44,7 +52,7 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                 let unseen = other.identity("unseen");
                 other.declare(&unseen, json!([{"role": "viewer"}])).await;
                 let namespaces = format!("--watch-namespaces={},{}", b.ns.name, a.ns.name);
-                let operator = Operator::start_with(&plane, binary(), "namespaced", &[&namespaces]).await.unwrap();
+                let operator = Operator::start_with(plane, binary(), "namespaced", &[&namespaces]).await.unwrap();
                 each(subjects.iter().enumerate(), async |(index, subject)| {
                     let [one, two, ..] = subject.names();
                     let stage = of(index);
@@ -83,14 +91,14 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
 #[tokio::test]
 async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_for_empty() {
     let plane = plane().await;
-    with_stage_on(&plane, async |a| {
-        with_stage_on(&plane, async |b| {
+    with_stage_on(plane, async |a| {
+        with_stage_on(plane, async |b| {
             let_in(&a).await;
             let_in(&b).await;
             let subject = b.identity("layered");
             let namespaces = format!("--watch-namespaces={},{}", a.ns.name, b.ns.name);
             b.declare(&subject, json!([{"role": "viewer"}])).await;
-            let operator = Operator::start_with(&plane, binary(), "both", &[&namespaces]).await.unwrap();
+            let operator = Operator::start_with(plane, binary(), "both", &[&namespaces]).await.unwrap();
             subject.has(&["viewer"]).await;
             b.ready(&subject.object()).await;
             operator.stop().await.unwrap();
@@ -98,12 +106,12 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
             a.ns.ok(&["delete", "rolebinding", "membership-operator"]).await;
             b.api.ask_to_delete(&subject.object()).await;
             let arguments = [namespaces.as_str()];
-            let start = Operator::start_with(&plane, binary(), "one", &arguments);
+            let start = Operator::start_with(plane, binary(), "one", &arguments);
             let waiting = tokio::time::timeout(std::time::Duration::from_secs(5), start).await;
             assert!(waiting.is_err(), "it says that it is ready without knowing one of its namespaces");
             subject.has_now(&["viewer"], "while one namespace isn't known");
             let_in(&a).await;
-            let _operator = Operator::start_with(&plane, binary(), "again", &[&namespaces]).await.unwrap();
+            let _operator = Operator::start_with(plane, binary(), "again", &[&namespaces]).await.unwrap();
             b.api.is_gone(&subject.object()).await;
             eventually(SOON, "nothing is held", async || {
                 if subject.holds().is_empty() { Ok(()) } else { Err(format!("{:?}", subject.holds())) }

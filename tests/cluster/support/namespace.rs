@@ -22,13 +22,17 @@ pub async fn with_namespace(test: impl AsyncFnOnce(Namespace)) {
 /// Runs a test in its own namespace. The namespace is kept, for an inspection after a failure; it ends with the control
 /// plane.
 pub async fn with_namespace_on(plane: &ControlPlane, test: impl AsyncFnOnce(Namespace)) {
-    let name = format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    let kubectl = plane.kubectl();
-    kubectl.ok(&["create", "namespace", &name]).await.unwrap();
-    test(Namespace { name, kubectl }).await;
+    let namespace = Namespace::unused(plane);
+    namespace.kubectl.ok(&["create", "namespace", &namespace.name]).await.unwrap();
+    test(namespace).await;
 }
 
 impl Namespace {
+    /// A name that no other test of this binary has, for a namespace that is still to be created.
+    pub fn unused(plane: &ControlPlane) -> Self {
+        Self { name: format!("test-{}", NEXT.fetch_add(1, Ordering::Relaxed)), kubectl: plane.kubectl() }
+    }
+
     /// Runs kubectl in this namespace as the administrator, and says how it went.
     pub async fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut all = vec!["--namespace", &self.name];

@@ -3,15 +3,15 @@
 
 use std::time::Duration;
 
-use control_plane::Options;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
 use crate::evidence::Call;
 use crate::operator::Operator;
-use crate::stage::{Stage, binary, shared, with_stage, with_stage_on};
+use crate::restart::alone;
+use crate::stage::{Stage, binary, shared, with_stage};
 use crate::subject::{Subject, each};
-use crate::support::{self, SOON, eventually};
+use crate::support::{SOON, eventually};
 
 const OURS: &str = "membership.dev/revoke";
 
@@ -224,9 +224,8 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
 
 #[tokio::test]
 async fn an_object_torn_out_while_the_watch_was_broken_off_is_missed_in_the_next_list() {
-    let plane = support::start(Options::default()).await.unwrap();
-    with_stage_on(&plane, async |stage| {
-        let own = Operator::start(&plane, binary(), "relisting").await.unwrap();
+    alone(async |plane, stage| {
+        let own = Operator::start(plane, binary(), "relisting").await.unwrap();
         let subjects = stage.both("unseen");
         let stays = stage.both("stays");
         each(subjects.iter().chain(&stays), async |subject| {
@@ -251,5 +250,4 @@ async fn an_object_torn_out_while_the_watch_was_broken_off_is_missed_in_the_next
         own.stop().await.unwrap();
     })
     .await;
-    plane.stop().await.unwrap();
 }

@@ -1,21 +1,20 @@
 //! The log at the default level: one line for each change, and none that is superfluous.
 
-use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
 use super::event;
 use crate::operator::Operator;
-use crate::stage::{binary, with_stage_on};
-use crate::support::{self, SOON, eventually};
+use crate::restart::alone;
+use crate::stage::binary;
+use crate::support::{SOON, eventually};
 
 /// Seen failing with requests logged at INFO.
 #[tokio::test]
 async fn the_life_of_a_membership_is_a_line_for_each_change() {
-    let plane: ControlPlane = support::start(Options::default()).await.unwrap();
-    let operator = Operator::start_at_default_level(&plane, binary(), "lines").await.unwrap();
-    let log = operator.log_file().to_owned();
-    with_stage_on(&plane, async |stage| {
+    alone(async |plane, stage| {
+        let operator = Operator::start_at_default_level(plane, binary(), "lines").await.unwrap();
+        let log = operator.log_file().to_owned();
         let subject = stage.user("life");
         let (object, [a, b, c, _]) = (subject.object(), subject.names());
         let declare = async |roles: Value| {
@@ -78,7 +77,6 @@ async fn the_life_of_a_membership_is_a_line_for_each_change() {
         assert!(lines.len() <= 20, "{} lines:\n{log}", lines.len());
     })
     .await;
-    plane.stop().await.unwrap();
 }
 
 /// Waits until this number of objects has access that should have ended.

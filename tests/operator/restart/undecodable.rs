@@ -34,8 +34,9 @@ async fn takes_anything(plane: &ControlPlane) {
 }
 
 #[tokio::test]
-async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others() {
-    const OTHERS: usize = 999;
+async fn of_hundreds_of_objects_one_that_cannot_be_read_stops_none_of_the_others() {
+    // More than a page of the first list, which has 500.
+    const OTHERS: usize = 549;
     alone(async |plane, stage| {
         let subjects: Vec<Subject> = (0..OTHERS).map(|n| stage.identity(&format!("m{n}"))).collect();
         let objects: Vec<Value> = subjects.iter().map(|s| s.declares(json!([{"role": "viewer"}]))).collect();
@@ -62,14 +63,6 @@ async fn of_a_thousand_objects_one_that_cannot_be_read_stops_none_of_the_others(
         own.stop().await.unwrap();
         stage.ns.ok(&["delete", "pm", "broken"]).await;
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
-        // No object waits for a thousand revocations.
-        join_all(subjects.chunks(100).map(async |chunk| {
-            for subject in chunk {
-                stage.api.ask_to_delete(&subject.object()).await;
-                stage.api.merge(&subject.object(), &json!({"metadata": {"finalizers": null}})).await;
-            }
-        }))
-        .await;
     })
     .await;
 }
