@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::api::membership::{ManagedRole, PendingGrants, TargetStatus};
-use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembership, RECONCILE_AT};
+use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembership, RECONCILE_AT, Reason};
 use crate::core::clocks::Agreement;
 use crate::core::evaluation;
 use crate::core::member::{Capabilities, Member, Target, Urgency};
@@ -179,11 +179,11 @@ impl Declaration {
         self.object.status.as_ref().is_some_and(|status| status.observed_generation == self.generation())
     }
 
-    /// Until when a write of the recorded roles may be carried out, as far as the object tells: it has a record that no
-    /// status includes, its status is about a failure, or the status says so.
+    /// Until when a write of the recorded roles may be carried out, as far as the object shows: its status does not include
+    /// the last record, reports that a write is in progress, or contains the time.
     pub fn unanswered_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let has_failed = self.ready().is_some_and(|(status, _)| status != "True");
-        let is_unknown = has_failed || PendingGrants::unobserved(&self.object).is_some();
+        let is_in_progress = self.ready().is_some_and(|(_, reason)| reason == Reason::Progressing.to_string());
+        let is_unknown = is_in_progress || PendingGrants::unobserved(&self.object).is_some();
         let known = self.object.status.as_ref().and_then(|status| status.unanswered_until);
         if is_unknown { now.checked_add(UNDER_WAY).ok() } else { known.filter(|until| *until > now) }
     }

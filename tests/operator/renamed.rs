@@ -247,8 +247,7 @@ async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken
         first.kill().await.unwrap();
         stage.api.ask_to_delete(&subject.object()).await;
         let second = restart::operator(plane).await;
-        stage.api.is_gone(&subject.object()).await;
-        subject.has_now(&["viewer"], "after the restart");
+        subject.has(&["viewer"]).await;
         second.stop().await.unwrap();
     })
     .await;

@@ -50,7 +50,7 @@ async fn sweep(plane: &ControlPlane) {
     let api = Api::new(plane, "default").await;
     // Some tests leave objects that only kubectl can read.
     let names = r#"jsonpath={range .items[*]}{.metadata.namespace}{" "}{.kind}/{.metadata.name}{"\n"}{end}"#;
-    let kinds = "projectmemberships,membershipproviders";
+    let kinds = "projectmemberships,membershipproviders,clustermembershipproviders";
     let left = plane.kubectl().ok(&["get", kinds, "--all-namespaces", "--output", names]).await.unwrap();
     let objects = futures::stream::iter(left.lines().filter_map(|line| line.split_once(' ')));
     objects

@@ -89,17 +89,21 @@ impl ProjectMembership {
 
     /// Includes a record of which it is not known who has written it. The author of the object may have: it adds roles
     /// and brings ends forward, and neither removes anything from what the status records nor makes an end later.
-    /// `with_target`: the ids that it contains count, if the status contains none.
-    pub fn include_found(&mut self, pending: PendingGrants, with_target: bool) {
+    /// `is_older`: the object was there before the process began to act. Then the ids of the target count, if the status
+    /// contains none, and a role without an id was about to be granted again by its name: it may have another id by now.
+    pub fn include_found(&mut self, pending: PendingGrants, is_older: bool) {
         let status = self.status.get_or_insert_default();
         for found in pending.roles {
             let is_full = status.managed_roles.len() >= MOST_ROLES;
             match status.managed_roles.iter_mut().find(|known| known.role == found.role) {
-                Some(known) if found.ends_before(known) => {
-                    (known.start_time, known.expiration_time) = (found.start_time, found.expiration_time);
+                Some(known) => {
+                    known.role_id.take_if(|_| is_older && found.role_id.is_none());
+                    if found.ends_before(known) {
+                        (known.start_time, known.expiration_time) = (found.start_time, found.expiration_time);
+                    }
                 }
                 None if !is_full => status.managed_roles.push(found),
-                Some(_) | None => {}
+                None => {}
             }
         }
         for found in pending.carried_roles {
@@ -107,7 +111,7 @@ impl ProjectMembership {
                 status.carried_roles.push(found);
             }
         }
-        status.target = status.target.take().or(pending.target.filter(|_| with_target));
+        status.target = status.target.take().or(pending.target.filter(|_| is_older));
     }
 }
 

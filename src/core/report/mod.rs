@@ -15,7 +15,7 @@ use super::error::{Effect, Retry};
 use super::evaluation::{self, DeclarationEvaluation};
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
-use super::memory::Memory;
+use super::memory::{Memory, UNDER_WAY};
 use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::entries;
@@ -272,15 +272,15 @@ impl ReportInputs<'_> {
         managed
     }
 
-    /// Until when a write without a response may be carried out that grants one of the recorded roles. A time that was
-    /// reported before stays as it is, because the two clocks differ by fractions of a second.
+    /// Until when a write without a response may be carried out that grants one of the recorded roles. A later time that
+    /// was reported before stays as it is, and a new one is a minute later than necessary: otherwise each retry would write
+    /// the status.
     fn unanswered_until(&self, recorded: &[ManagedRole], reported: Option<Timestamp>) -> Option<Timestamp> {
         let until = recorded.iter().filter_map(|recorded| self.memory.under_way.get(&recorded.role)).max();
         let until = until.filter(|until| **until > self.snapshot.at)?;
         let time = self.now().checked_add(until.saturating_duration_since(self.snapshot.at)).ok()?;
-        let time = Timestamp::from_second(time.as_second() + 1).ok()?;
-        let is_same = |reported: &Timestamp| reported.duration_since(time).abs() <= SignedDuration::from_secs(2);
-        Some(reported.filter(is_same).unwrap_or(time))
+        let margin = SignedDuration::try_from(UNDER_WAY).ok()?;
+        Some(reported.filter(|reported| *reported >= time).unwrap_or(time + margin))
     }
 
     fn is_untried(&self, role: &str) -> bool {

@@ -69,7 +69,8 @@ async fn killed_while_it_brings_somebody_in_it_leaves_nobody_with_the_servers_ro
         person.has(&["viewer"]).await;
         stage.ready(&person.object()).await;
         assert_eq!(stage.simulator.infisical().mails().len(), 1, "no mail is sent twice");
-        stage.delete(&person.object()).await;
+        stage.api.ask_to_delete(&person.object()).await;
+        person.has(&[]).await;
         assert_eq!(person.memberships(), 0);
         second.stop().await.unwrap();
     })
