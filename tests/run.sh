@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 # The tests of tests/operator that start an operator of their own. They take turns on a few control planes and mostly wait,
-# so they begin at once, in a process of their own, and not where the alphabet puts them. A test that is missing here is
+# so they begin at once, in a separate process, and not where the alphabet puts them. A test that is missing here is
 # run with all others.
 own=(
     replicas:: restart:: silent:: unchecked:: watch_namespaces::
@@ -36,20 +36,22 @@ background() {
     set +m
 }
 
-# Runs all tests: those of tests/operator in two processes, and meanwhile those of the other binaries one after another.
-# The former wait most of the time and have deadlines in real time, so the latter give way to them. The output of each is
-# kept apart.
+# Runs all tests: first those of the other binaries, one after another, then those of tests/operator in two processes at
+# once. The latter wait most of the time and have deadlines in real time.
 everything() {
     cargo test --workspace --no-run 2>&1 | tee "$logs/build" || return
     local others failed=0 group
     # `Executable tests/laws/main.rs (target/debug/deps/laws-0a1b)`
     others=$(sed -nE 's|^ *Executable tests/.*/([a-z0-9_]+)-[0-9a-f]+\)$|--test=\1|p' "$logs/build" | grep -vx -e --test=operator)
     [ -n "$others" ] || return
+    local target=${CARGO_TARGET_DIR:-$PWD/target}
+    export OPERATOR_BINARY=$target/debug/membership-operator
+    # shellcheck disable=SC2086 # One word for each binary.
+    cargo test --workspace --no-fail-fast --lib --bins $others 2>&1 | tee "$logs/others" || failed=1
+    cargo test --workspace --no-fail-fast --doc 2>&1 | tee "$logs/doc" || failed=1
+    echo "tests/operator, in two processes: the output follows when both have ended"
     background own cargo test --no-fail-fast --test operator -- "${own[@]}"
     background shared cargo test --no-fail-fast --test operator -- "${own[@]/#/--skip=}"
-    # shellcheck disable=SC2086 # One word for each binary.
-    nice cargo test --workspace --no-fail-fast --lib --bins $others 2>&1 | tee "$logs/others" || failed=1
-    nice cargo test --workspace --no-fail-fast --doc 2>&1 | tee "$logs/doc" || failed=1
     for group in "${groups[@]}"; do wait "$group" || failed=1; done
     groups=()
     cat "$logs/own" "$logs/shared"

@@ -112,7 +112,7 @@ async fn a_change_of_role_management_counts_at_once() {
 }
 
 #[tokio::test]
-async fn a_unmanaged_role_that_was_just_revoked_is_not_given_back() {
+async fn an_unmanaged_role_that_was_just_revoked_is_not_given_back() {
     with_stage(async |stage| {
         each(stage.both("revoked"), async |subject| {
             let [a, b, c, d] = subject.names();

@@ -43,7 +43,7 @@ async fn no_temporary_role_is_begun_while_two_clocks_disagree() {
         stage.api.apply(&[stage.of_user("ci", roles)]).await;
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
         eventually(SOON, "Ready says that the clocks disagree", async || {
-            let message = stage.says("pm/ci", "Ready", "Unknown", "Progressing").await;
+            let message = stage.says("pm/ci", "Reconciling", "True", "Progressing").await;
             if message.contains("clock is about 300 s off") { Ok(()) } else { Err(message) }
         })
         .await;
