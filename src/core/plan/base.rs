@@ -120,9 +120,9 @@ fn relies(layer: &Layer, base: &str, view: &PlanInputs<'_>) -> bool {
     let known = layer.in_effect(view.now).filter(|grant| !view.refused.contains(&grant.role));
     let mut terms: Vec<Term> = known.map(|grant| grant.term).collect();
     if layer.phase == Phase::Holds {
-        let there = |role: &String| entries(view.observed).iter().any(|entry| entry.role == *role);
-        let held = layer.managed.iter().filter(|(role, term)| *role != base && !term.ended(view.now) && there(role));
-        terms.extend(held.map(|(_, term)| *term));
+        let holds = |role: &str| role != base && layer.managed.get(role).is_some_and(|term| !term.ended(view.now));
+        // The provider requires the base beside what it shows, whatever is recorded.
+        terms.extend(entries(view.observed).iter().filter(|entry| holds(&entry.role)).map(|entry| entry.term));
     }
     !terms.is_empty() && terms.iter().all(|term| *term != Term::Permanent)
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use axum::http::{Method, Request, header};
 use control_plane::{Binaries, ControlPlane, Filter, Mark, Options};
-use futures::TryStreamExt;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -18,8 +17,6 @@ use crate::targets::{Kind, NAMESPACE, Target};
 
 /// The operator's namespace and ServiceAccount, as `deploy/` names them.
 pub const OPERATOR: (&str, &str) = ("membership-system", "membership-operator");
-/// Requests of the bench to the API server that are in flight at once.
-const AT_ONCE: usize = 32;
 /// The longest wait for something that takes moments.
 const SOON: Duration = Duration::from_secs(60);
 /// How long nothing must have been asked for until the operator counts as idle.
@@ -141,7 +138,7 @@ impl Cluster {
     /// Creates objects, many at once.
     pub async fn create(&self, doing: &str, objects: Vec<Value>) -> Result<Duration> {
         let path = format!("{}/projectmemberships?fieldManager=bench", base());
-        self.each(doing, objects, async |object| {
+        progress::each(doing, objects, async |object| {
             ask(&self.admin, Method::POST, &path, "application/json", Some(&object)).await.map(drop)
         })
         .await
@@ -149,7 +146,7 @@ impl Cluster {
 
     /// Changes the specs of objects, many at once.
     pub async fn change(&self, doing: &str, changes: Vec<(Target, Value)>) -> Result<Duration> {
-        self.each(doing, changes, async |(target, spec)| {
+        progress::each(doing, changes, async |(target, spec)| {
             let body = json!({"spec": spec});
             ask(&self.admin, Method::PATCH, &object(target), MERGE, Some(&body)).await.map(drop)
         })
@@ -158,29 +155,12 @@ impl Cluster {
 
     /// Asks for the end of objects, many at once.
     pub async fn delete(&self, doing: &str, targets: &[Target]) -> Result<Duration> {
-        self.each(doing, targets.to_vec(), async |target| self.delete_one(target).await).await
+        progress::each(doing, targets.to_vec(), async |target| self.delete_one(target).await).await
     }
 
     /// Asks for the end of an object.
     pub async fn delete_one(&self, target: Target) -> Result<()> {
         ask(&self.admin, Method::DELETE, &object(target), "application/json", None).await.map(drop)
-    }
-
-    async fn each<T>(&self, doing: &str, items: Vec<T>, work: impl AsyncFn(T) -> Result<()>) -> Result<Duration> {
-        let (began, total) = (Instant::now(), items.len());
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let (work, done) = (&work, &done);
-        futures::stream::iter(items.into_iter().map(Ok))
-            .try_for_each_concurrent(AT_ONCE, |item| async move {
-                work(item).await?;
-                let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-                if done.is_multiple_of(100) {
-                    progress::show(doing, done, total, began.elapsed());
-                }
-                Ok(())
-            })
-            .await
-            .map(|()| began.elapsed())
     }
 
     /// How many memberships there are.

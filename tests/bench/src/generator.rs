@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
-use futures::TryStreamExt;
 use serde_json::{Value, json};
 use simulator::worlds;
 use tokio::sync::Semaphore;
@@ -18,8 +17,6 @@ use crate::provider::client::{Providers, http_client};
 use crate::provider::server::now;
 use crate::targets::{Kind, Target};
 
-/// How many memberships are in flight at once.
-pub const IN_FLIGHT: usize = 32;
 /// Objects in one page of a list, as the operator asks for them.
 const PAGE: usize = 500;
 const FINALIZER: &str = "membership.dev/revoke";
@@ -58,7 +55,7 @@ impl<'a> Generator<'a> {
     /// For one provider.
     pub fn new(cluster: &'a Cluster, providers: &'a Providers, kind: Kind) -> Result<Self> {
         let writes = match kind {
-            Kind::Infisical => IN_FLIGHT,
+            Kind::Infisical => progress::IN_FLIGHT,
             Kind::Zitadel => 1,
         };
         Ok(Self { cluster, providers, client: http_client()?, kind, writes: Semaphore::new(writes) })
@@ -70,9 +67,9 @@ impl<'a> Generator<'a> {
         let began = now();
         self.list_objects().await?;
         let projects: std::collections::BTreeSet<String> = targets.iter().map(|target| target.project()).collect();
-        self.each("listing projects", projects.into_iter().collect(), async |project| self.list(&project).await)
+        progress::each("listing projects", projects.into_iter().collect(), async |project| self.list(&project).await)
             .await?;
-        self.each("generator", targets.to_vec(), async |target| {
+        progress::each("generator", targets.to_vec(), async |target| {
             let path = object(target);
             let metadata = json!({"metadata": {"finalizers": [FINALIZER], "annotations": template.annotations}});
             self.cluster
@@ -90,7 +87,7 @@ impl<'a> Generator<'a> {
     /// Deletes them: for each the request for its end, a write to the provider, and a PATCH that removes the finalizer.
     pub async fn drain(&self, targets: &[Target]) -> Result<Duration> {
         let began = Instant::now();
-        self.each("generator, deleting", targets.to_vec(), async |target| {
+        progress::each("generator, deleting", targets.to_vec(), async |target| {
             let path = object(target);
             self.cluster.delete_one(target).await?;
             self.revoke(target).await?;
@@ -178,21 +175,5 @@ impl<'a> Generator<'a> {
         let status = answer.status();
         let text = answer.text().await.doing(&doing)?;
         if status.is_success() { Ok(()) } else { Err(Error::new(format!("{doing} was answered {status}: {text}"))) }
-    }
-
-    async fn each<T>(&self, doing: &str, items: Vec<T>, work: impl AsyncFn(T) -> Result<()>) -> Result<()> {
-        let (began, total) = (Instant::now(), items.len());
-        let done = std::sync::atomic::AtomicUsize::new(0);
-        let (work, done) = (&work, &done);
-        futures::stream::iter(items.into_iter().map(Ok))
-            .try_for_each_concurrent(IN_FLIGHT, |item| async move {
-                work(item).await?;
-                let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-                if done.is_multiple_of(100) {
-                    progress::show(doing, done, total, began.elapsed());
-                }
-                Ok(())
-            })
-            .await
     }
 }

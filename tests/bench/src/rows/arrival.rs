@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{Arrived, arrive, deletion, steady};
 use crate::error::Result;
-use crate::generator::{Generator, IN_FLIGHT, Template};
+use crate::generator::{Generator, Template};
 use crate::measure::{curve, median, seconds_since, shares};
+use crate::progress::IN_FLIGHT;
 use crate::progress::say;
 use crate::report::Figures;
 use crate::settings::{Row, Settings};

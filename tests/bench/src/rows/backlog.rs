@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::timed::{add_lateness, granted, lateness};
 use crate::error::Result;
-use crate::generator::IN_FLIGHT;
 use crate::measure::number;
+use crate::progress::IN_FLIGHT;
 use crate::progress::say;
 use crate::provider::requests::overtaking;
 use crate::provider::server::now;

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::timed::{add_lateness, granted, lateness};
 use crate::error::Result;
-use crate::generator::{Generator, IN_FLIGHT};
+use crate::generator::Generator;
 use crate::measure::{number, percentile};
+use crate::progress::IN_FLIGHT;
 use crate::progress::say;
 use crate::provider::server::now;
 use crate::report::Figures;

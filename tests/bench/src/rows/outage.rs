@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::generator::IN_FLIGHT;
 use crate::measure::{seconds_since, shares};
+use crate::progress::IN_FLIGHT;
 use crate::progress::say;
 use crate::provider::server::now;
 use crate::report::Figures;

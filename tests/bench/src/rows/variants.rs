@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::arrive;
 use crate::error::Result;
-use crate::generator::IN_FLIGHT;
+use crate::progress::IN_FLIGHT;
 use crate::progress::say;
 use crate::report::Figures;
 use crate::settings::{Row, Settings};
