@@ -379,7 +379,9 @@ impl World {
             // A refusal that named no role is dropped after an interval.
             let is_forgotten = self.memory.refused.keys().all(|role| self.provider.unknown.contains(role.as_str()));
             let is_quiet = is_quiet && (is_forgotten || self.declares_unknown());
-            let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= began);
+            // What a late write changed is seen by the next resync.
+            let since = self.late_at.map_or(began, |late| late.max(began));
+            let is_listed = !pass.is_asked || self.roster.began().is_some_and(|listed| listed >= since);
             if pass.is_at_rest && is_quiet && is_listed && self.provider.under_way.is_empty() {
                 return self.check_rest();
             }
