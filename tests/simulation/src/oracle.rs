@@ -123,10 +123,12 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
     wrong
 }
 
-/// When an object's grants begin and end, by its status and its spec. An object that only observes may report drift up
+/// When an object's grants begin and end, and when a late write is awaited no longer, by its status and its spec. An object that only observes may report drift up
 /// to one resync after an end.
 fn edges(object: &Value) -> Vec<Timestamp> {
-    let mut edges = Vec::from_iter(time(&object["status"]["nextTransitionTime"]));
+    let status = &object["status"];
+    let mut edges: Vec<_> =
+        [&status["nextTransitionTime"], &status["unansweredUntil"]].into_iter().filter_map(time).collect();
     for role in roles_of(&object["spec"]) {
         let start = start(object, &role);
         let length = role.temporary["duration"].as_str().map(length);
