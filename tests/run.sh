@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 # The tests of tests/operator that start an operator of their own. They take turns on a few control planes and mostly wait,
-# so they begin at once, in a separate process, and not where the alphabet puts them. A test that is missing here is
+# so they are run together, and not where the alphabet puts them. A test that is missing here is
 # run with all others.
 own=(
     replicas:: restart:: silent:: unchecked:: watch_namespaces::
@@ -23,24 +23,13 @@ cargo run --quiet -p control-plane -- build || { echo "test: 0 passed, 1 failed"
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
 
 logs=$(mktemp -d) log=$(mktemp)
-# The runs in the background, each a process group. They end with this script.
-groups=()
-trap 'for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null; done; rm -rf "$logs" "$log"' EXIT
+trap 'rm -rf "$logs" "$log"' EXIT
 
-background() {
-    local name=$1
-    shift
-    set -m
-    "$@" >"$logs/$name" 2>&1 </dev/null &
-    groups+=($!)
-    set +m
-}
-
-# Runs all tests: first those of the other binaries, one after another, then those of tests/operator in two processes at
-# once. The latter wait most of the time and have deadlines in real time.
+# Runs all tests: first those of the other binaries, then those of tests/operator in two parts. Both parts have deadlines
+# in real time, and fail on a busy machine if they run at once.
 everything() {
     cargo test --workspace --no-run 2>&1 | tee "$logs/build" || return
-    local others failed=0 group
+    local others failed=0
     # `Executable tests/laws/main.rs (target/debug/deps/laws-0a1b)`
     others=$(sed -nE 's|^ *Executable tests/.*/([a-z0-9_]+)-[0-9a-f]+\)$|--test=\1|p' "$logs/build" | grep -vx -e --test=operator)
     [ -n "$others" ] || return
@@ -49,12 +38,8 @@ everything() {
     # shellcheck disable=SC2086 # One word for each binary.
     cargo test --workspace --no-fail-fast --lib --bins $others 2>&1 | tee "$logs/others" || failed=1
     cargo test --workspace --no-fail-fast --doc 2>&1 | tee "$logs/doc" || failed=1
-    echo "tests/operator, in two processes: the output follows when both have ended"
-    background own cargo test --no-fail-fast --test operator -- "${own[@]}"
-    background shared cargo test --no-fail-fast --test operator -- "${own[@]/#/--skip=}"
-    for group in "${groups[@]}"; do wait "$group" || failed=1; done
-    groups=()
-    cat "$logs/own" "$logs/shared"
+    cargo test --no-fail-fast --test operator -- "${own[@]}" 2>&1 | tee "$logs/own" || failed=1
+    cargo test --no-fail-fast --test operator -- "${own[@]/#/--skip=}" 2>&1 | tee "$logs/shared" || failed=1
     return "$failed"
 }
 
