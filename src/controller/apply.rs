@@ -6,8 +6,8 @@ use super::snapshot::ConnectedSnapshot;
 use super::state::targets::Unit;
 use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
-use crate::core::memory::{PlannedWrite, WritePurpose};
 use crate::core::snapshot::Snapshot;
+use crate::core::write::{PlannedWrite, WritePurpose};
 use crate::provider::quota::Permit;
 use crate::provider::{AnyProvider, Provider};
 

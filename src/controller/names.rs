@@ -321,7 +321,7 @@ async fn invite(
             // Nothing was granted, so that a start which was recorded for the grant is removed.
             (after.managed_roles, after.roles) = (before.managed_roles, before.roles);
         }
-        // The status includes the record from now on: the invitation had a response (`Declaration::unanswered_until`).
+        // The status includes the record from now on: the invitation had a response (`core::late_writes`).
         write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
     invited.map_err(|error| LookupEnd::With(error.map_or(Lookup::Overtaken, Lookup::from)))

@@ -13,8 +13,8 @@ use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
 use super::{apply, faults, object, record, release, report};
-use crate::core::memory::ConfirmedWrite;
 use crate::core::step::{self, NextStep, Observe, Step};
+use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
 use crate::provider::quota::{Permit, RequestKind};
 

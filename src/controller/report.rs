@@ -20,11 +20,11 @@ use super::{precedence, release, write};
 use crate::api::event::EventKind;
 use crate::api::membership::TargetStatus;
 use crate::api::{ABANDON, ProjectMembership, Reason};
-use crate::core::memory::ConfirmedWrite;
 use crate::core::policy::Refusal;
 use crate::core::report::{self, NextAttempt, Report, again, next_edge, reports};
 use crate::core::snapshot::Declaration;
 use crate::core::step::{PassEnd, PassOutcome};
+use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
 use crate::provider::http::text;
 

@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(status_difference(&object(Some(known.clone())), &known, Pending::Included), None);
     }
 
-    /// Seen failing when each status included the pending grants, whoever had written them: the next process trusted them.
+    /// Seen failing when each status included the pending grants, regardless of who had written them: the next process trusted them.
     #[test]
     fn grants_that_stay_pending_are_not_copied_into_the_status() {
         let object: ProjectMembership = serde_json::from_value(json!({

@@ -5,18 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
-use crate::api::event::EventKind;
-use crate::api::membership::Drift;
 use crate::core::confirm::{Confirmation, confirmation};
 use crate::core::error::{Effect, Error, Retry};
-use crate::core::layers::Layer;
-use crate::core::member::{Capabilities, Change, Member, Receipt, Urgency};
+use crate::core::late_writes::LateWrites;
+use crate::core::member::{Capabilities, Change, Receipt};
 use crate::core::record::{NewRole, Record};
 use crate::core::repairs::Repairs;
 use crate::core::snapshot::{Observation, Snapshot};
 use crate::core::step::{PassEnd, PassOutcome, unconfirmed};
+use crate::core::write::{ConfirmedWrite, PlannedWrite, Requesters, WritePurpose};
 
 /// How long a write may stay unconfirmed before it is repaired. ZITADEL's search shows a write after 43 ms at most
 /// (docs/reference/zitadel.md, "Consistency"). Repairing a write that is only late costs a few requests and changes
@@ -26,13 +23,6 @@ pub const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two lists that are to show a write.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How long a write without a response may still be carried out: proxies keep a request that they cannot deliver for up
-/// to a minute.
-pub const UNDER_WAY: Duration = Duration::from_secs(60);
-
-/// The uids and generations of the objects on whose behalf something was requested.
-pub type Requesters = BTreeSet<(String, i64)>;
 
 /// What is remembered of a target.
 #[derive(Clone, Debug, Default)]
@@ -58,11 +48,8 @@ pub struct Memory {
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
     pub repairs: Repairs,
-    /// The roles of writes that had no response. Each write may still be carried out until the instant, so that the record
-    /// of its roles stays until a list that began later does not show them.
-    pub under_way: BTreeMap<String, Instant>,
-    /// There was a pass over the target before.
-    pub is_known: bool,
+    /// The writes that had no response.
+    pub late_writes: LateWrites,
     /// What has happened since the last report.
     pub attempt: Attempt,
 }
@@ -159,64 +146,6 @@ pub enum ListReason {
     Confirmation,
 }
 
-/// What a write is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WritePurpose {
-    /// It removes the difference between the declarations and the provider. `through_another`: the provider's list
-    /// differs from the state on which it decides, so that the change is made through another one.
-    Plan {
-        /// Whether the change is made through another one.
-        through_another: bool,
-    },
-    /// It removes what has to go, after the provider has refused the whole change.
-    Fallback {
-        /// Which of the plan's fallbacks it is.
-        index: usize,
-    },
-    /// It removes what is due, although the list or a record failed.
-    EndUnlisted,
-    /// It repeats a write that the provider accepted and does not show.
-    Repair,
-}
-
-/// A write that is about to be sent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlannedWrite {
-    pub change: Change,
-    /// What it is for.
-    pub purpose: WritePurpose,
-    /// How urgent it is.
-    pub urgency: Urgency,
-    /// The member before the write.
-    pub before: Option<Member>,
-    /// The roles that it gains.
-    pub gained: Vec<String>,
-    /// A declaration has recorded a role with its id.
-    pub knows_ids: bool,
-    /// What to report when it is confirmed.
-    pub effects: WriteEffects,
-    /// The drift that it repairs, if it does nothing else.
-    pub repairs: Option<Vec<Drift>>,
-    /// On whose behalf it is sent.
-    pub requested_by: Requesters,
-}
-
-impl PlannedWrite {
-    /// Whether it repeats a write, or makes it in another way, because the provider's list does not show it.
-    pub fn is_repair(&self) -> bool {
-        matches!(self.purpose, WritePurpose::Repair | WritePurpose::Plan { through_another: true })
-    }
-}
-
-/// What a confirmed write means for the declarations of its target.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteEffects {
-    /// The events: the uid of the object, the kind of event, and the roles.
-    pub events: Vec<(String, EventKind, Vec<String>)>,
-    /// When the grants that it ended should have ended.
-    pub ends: Vec<Timestamp>,
-}
-
 /// A write that was answered and is not confirmed yet.
 #[derive(Clone, Debug)]
 pub struct SentWrite {
@@ -237,23 +166,12 @@ pub struct SentWrite {
     pub explained: Option<Error>,
 }
 
-/// A write that a list shows, with what to report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfirmedWrite {
-    /// What to report.
-    pub effects: WriteEffects,
-    /// Why a membership stays without access although it was removed.
-    pub kept: Option<&'static str>,
-}
-
 impl Memory {
     /// Begins an attempt, unless one is in progress, and notes what is new in the snapshot.
     pub fn begin(&mut self, snapshot: &Snapshot) {
         let (now, declarations) = (snapshot.at, &snapshot.declarations);
         self.attempt.began.get_or_insert(now);
-        if !std::mem::replace(&mut self.is_known, true) {
-            self.inherit(snapshot);
-        }
+        self.late_writes.begin(snapshot);
         let undecided =
             declarations.iter().filter(|declaration| !declaration.is_leaving() && !declaration.is_settled());
         let mut known = std::mem::take(&mut self.undecided);
@@ -346,26 +264,6 @@ impl Memory {
         attempt.sent.is_some()
     }
 
-    /// Takes in what was recorded before the first pass: an earlier process may have requested it and not have lived to see
-    /// the response.
-    fn inherit(&mut self, snapshot: &Snapshot) {
-        for declaration in &snapshot.declarations {
-            if let Some(until) = declaration.unanswered_until(snapshot.now) {
-                let left = until.duration_since(snapshot.now).unsigned_abs().min(UNDER_WAY);
-                let recorded = declaration.object.status.iter().flat_map(|status| &status.managed_roles);
-                self.under_way.extend(recorded.map(|managed| (managed.role.clone(), snapshot.at + left)));
-            }
-        }
-    }
-
-    /// Until when a write may still be carried out that would grant a role which a layer has recorded and nothing keeps.
-    pub fn awaits_late_write(&self, layers: &[Layer], now: Timestamp) -> Option<Instant> {
-        let awaited = |(role, _): &(&String, &Instant)| {
-            layers.iter().any(|layer| layer.managed.contains_key(*role) && !layer.keeps(role, now))
-        };
-        self.under_way.iter().filter(awaited).map(|(_, until)| *until).max()
-    }
-
     /// Takes in an observation. Returns the write that it confirms.
     pub fn observed(
         &mut self,
@@ -373,10 +271,10 @@ impl Memory {
         capabilities: Capabilities,
         now: Instant,
     ) -> Option<ConfirmedWrite> {
-        // A role that is shown exists: the record of it counts, whoever granted it first.
+        // A role that is shown exists: the record of it counts, regardless of who granted it first.
         let entries = observation.member.as_ref().map_or(&[][..], |member| &member.entries);
         self.tentative.retain(|(_, role)| entries.iter().all(|entry| entry.role != *role));
-        self.under_way.retain(|_, until| observation.listed < *until);
+        self.late_writes.observed(observation.listed);
         let sent = self.attempt.sent.as_mut().filter(|sent| observation.listed >= sent.look_at)?;
         match confirmation(&sent.apply.change, sent.receipt, observation.member.as_ref(), capabilities) {
             Confirmation::Shown => {
@@ -434,8 +332,7 @@ impl Memory {
             self.unsent.retain(|(_, role)| !apply.gained.contains(role));
         }
         if answer.as_ref().is_err_and(|error| error.effect() == Effect::Unknown) {
-            let roles = apply.change.outcome().iter().map(|entry| entry.role.clone());
-            self.under_way.extend(roles.map(|role| (role, now + UNDER_WAY)));
+            self.late_writes.unanswered(&apply.change, now);
         }
         if let (WritePurpose::Fallback { index }, Some(refusal)) = (apply.purpose, &mut self.attempt.refusal) {
             refusal.tried = index + 1;

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::api::membership::{ManagedRole, PendingGrants, TargetStatus};
-use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembership, RECONCILE_AT, Reason};
+use crate::api::{ABANDON, ClusterMembershipProvider, FINALIZER, ProjectMembership, RECONCILE_AT};
 use crate::core::clocks::Agreement;
 use crate::core::evaluation;
 use crate::core::member::{Capabilities, Member, Target, Urgency};
-use crate::core::memory::UNDER_WAY;
 use crate::core::policy::Refusal;
 use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::resync::Resync;
@@ -177,15 +176,6 @@ impl Declaration {
     /// Whether the status is for the present spec.
     pub fn is_observed(&self) -> bool {
         self.object.status.as_ref().is_some_and(|status| status.observed_generation == self.generation())
-    }
-
-    /// Until when a write of the recorded roles may be carried out, as far as the object shows: its status does not include
-    /// the last record, reports that a write is in progress, or contains the time.
-    pub fn unanswered_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let is_in_progress = self.ready().is_some_and(|(_, reason)| reason == Reason::Progressing.to_string());
-        let is_unknown = is_in_progress || PendingGrants::unobserved(&self.object).is_some();
-        let known = self.object.status.as_ref().and_then(|status| status.unanswered_until);
-        if is_unknown { now.checked_add(UNDER_WAY).ok() } else { known.filter(|until| *until > now) }
     }
 
     /// The status and the reason of the condition Ready.

@@ -5,11 +5,11 @@ use membership_operator::api::membership::{RoleGrant, RoleState};
 use membership_operator::api::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, Reason, RoleManagement};
 use membership_operator::core::clocks::Agreement;
 use membership_operator::core::member::{Change, Entry, Term};
-use membership_operator::core::memory::{PlannedWrite, WritePurpose};
 use membership_operator::core::record::Record;
 use membership_operator::core::report::Report;
 use membership_operator::core::snapshot::Snapshot;
 use membership_operator::core::step::{PassEnd, PassOutcome};
+use membership_operator::core::write::{PlannedWrite, WritePurpose};
 
 use crate::model::{access, no_longer};
 use crate::objects::{Object, allowed, is_startless};

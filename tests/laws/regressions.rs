@@ -372,7 +372,7 @@ fn delayed_past_the_deletion(capabilities: Capabilities, happens: impl FnOnce(&m
     assert!(held(&world).is_empty(), "{:?}", held(&world));
 }
 
-/// Seen failing without `under_way` in `answered_for`.
+/// Seen failing without the roles of late writes in `answered_for`.
 #[test]
 fn a_write_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
     for capabilities in [INFISICAL, ZITADEL] {
@@ -380,8 +380,8 @@ fn a_write_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
     }
 }
 
-/// Seen failing without `Memory::inherit`, the second case also without the condition Ready in
-/// `unanswered_until`, the fourth without `status.unansweredUntil`.
+/// Seen failing without `LateWrites::begin`; the second and the fourth case also without `status.unansweredUntil`, the
+/// third also without the record that the status does not include.
 #[test]
 fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_deleted_is_revoked() {
     for capabilities in [INFISICAL, ZITADEL] {

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use membership_operator::core::clocks::{self, ProviderClock};
 use membership_operator::core::error::{Effect, Error};
 use membership_operator::core::member::{Change, Entry, Member, Target};
-use membership_operator::core::memory::{ListReason, Memory, PlannedWrite, WritePurpose};
+use membership_operator::core::memory::{ListReason, Memory};
 use membership_operator::core::policy::Refusal;
 use membership_operator::core::record::Record;
 use membership_operator::core::report::{NextAttempt, again, next_edge, reports};
 use membership_operator::core::snapshot::{ProviderView, Snapshot};
 use membership_operator::core::step::{Observe, PassEnd, PassOutcome, Step, decide, unconfirmed};
+use membership_operator::core::write::{PlannedWrite, WritePurpose};
 
 use crate::events;
 use crate::objects::{Object, target};

@@ -165,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Seen failing when the record of the annotation replaced that of the status, whoever wrote it.
+    /// Seen failing when the record of the annotation replaced that of the status, regardless of who had written it.
     #[test]
     fn a_record_of_unknown_origin_takes_nothing_away_and_makes_no_end_later() {
         let at = |hour: u8| format!("2026-11-21T{hour:02}:00:00Z");

@@ -15,12 +15,14 @@ use crate::api::provider::Limits;
 use crate::controller::apply::carry_out;
 use crate::controller::roster::{ListCaller, Rosters};
 use crate::core::clocks;
+use crate::core::late_writes::LateWrites;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
-use crate::core::memory::{Memory, PlannedWrite, WritePurpose};
+use crate::core::memory::Memory;
 use crate::core::policy::resync::Resync;
 use crate::core::report::reports;
 use crate::core::snapshot::{ProviderView, Snapshot};
 use crate::core::step::{self, Observe, Step};
+use crate::core::write::{PlannedWrite, WritePurpose};
 use crate::provider::http::Endpoint;
 use crate::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
 use crate::provider::{AnyProvider, Error, Listing, Provider};
@@ -193,8 +195,8 @@ impl Driver {
     ) -> Result<Converged, UnexpectedResult> {
         let target = membership.target.clone();
         let roster = self.rosters.of(&target.project, target.subject_kind);
-        // No earlier process wrote for the object.
-        let mut memory = Memory { required: Some(Instant::now().into_std()), is_known: true, ..Memory::default() };
+        let late_writes = LateWrites::without_predecessor();
+        let mut memory = Memory { required: Some(Instant::now().into_std()), late_writes, ..Memory::default() };
         let (mut converged, mut attempt, mut permit) = (Converged::default(), 1, None);
         loop {
             let snapshot = self.snapshot(membership);

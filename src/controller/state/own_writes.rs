@@ -349,7 +349,7 @@ mod tests {
             let forged = || recorded(&[], Some((1, &["admin"])));
             let mut seen = forged();
             written.observe(&mut seen, acts);
-            assert_eq!((roles(&seen), trusted()), (vec!["admin".to_owned()], BTreeSet::new()), "whoever wrote it");
+            assert_eq!((roles(&seen), trusted()), (vec!["admin".to_owned()], BTreeSet::new()), "it is not trusted");
             assert!(!written.holds_access(UID), "its author can write it");
             // A write of something else returns the forged record.
             written.remember(&seen, forged());

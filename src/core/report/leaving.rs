@@ -36,7 +36,7 @@ impl ReportInputs<'_> {
             Some(_) => everything.iter().all(kept),
         };
         let why = self.why_it_stays();
-        let awaits_late_write = self.memory.awaits_late_write(self.layers, self.now()).is_some();
+        let awaits_late_write = self.memory.late_writes.awaited(self.layers.iter(), self.now()).is_some();
         if failure.is_none() && !is_handed_over && awaits_late_write && self.is_removed() {
             let message = "the access was removed; a write that granted it had no response and may still be carried out: the object is released when the provider doesn't show the access a minute later";
             let report = self.reported(ReadyCondition::new(Reason::Progressing, message));

@@ -6,7 +6,7 @@ mod ready;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use leaving::unresolved_leaving;
 pub use leaving::{RemainingAccess, never_acted, released};
@@ -15,7 +15,7 @@ use super::error::{Effect, Retry};
 use super::evaluation::{self, DeclarationEvaluation};
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
-use super::memory::{Memory, UNDER_WAY};
+use super::memory::Memory;
 use super::plan::{self, plan};
 use super::policy::Refusal;
 use super::record::entries;
@@ -98,7 +98,7 @@ pub fn progress(snapshot: &Snapshot, observation: Option<&Observation>, memory: 
 /// When the next attempt is due.
 pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, reports: &[Report]) -> NextAttempt {
     let due = is_due(snapshot, outcome);
-    let layers: Vec<Layer> = outcome.evaluation.evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
+    let layers = outcome.evaluation.evaluations.iter().map(|evaluated| &evaluated.layer);
     let stays = snapshot.declarations.iter().zip(reports).any(|(d, report)| d.is_leaving() && !report.is_released);
     match &outcome.kind {
         PassEnd::Failed { error, .. } => match error.retry() {
@@ -110,7 +110,7 @@ pub fn again(snapshot: &Snapshot, outcome: &PassOutcome, memory: &Memory, report
             Retry::Terminal => NextAttempt::AtEdge,
         },
         PassEnd::Contested if outcome.plan.revokes() => NextAttempt::Soon,
-        PassEnd::Settled if let Some(until) = memory.awaits_late_write(&layers, snapshot.now) => {
+        PassEnd::Settled if let Some(until) = memory.late_writes.awaited(layers, snapshot.now) => {
             NextAttempt::After(until.saturating_duration_since(snapshot.at))
         }
         PassEnd::NotAsked if stays => NextAttempt::After(Duration::from_secs(60)),
@@ -249,7 +249,7 @@ impl ReportInputs<'_> {
     fn answered_for(&self, member: Option<&Member>) -> BTreeSet<String> {
         let view = view(self.snapshot, member, &self.outcome.refused, &self.outcome.evaluation.spared);
         let mut shown = plan::shown(self.layer(), self.layers, &view);
-        shown.extend(self.memory.under_way.keys().cloned());
+        shown.extend(self.memory.late_writes.roles().cloned());
         shown
     }
 
@@ -270,17 +270,6 @@ impl ReportInputs<'_> {
         // If the provider has only ever refused a grant, the recorded start of that grant does not count.
         managed.retain(|managed| !self.is_untried(&managed.role));
         managed
-    }
-
-    /// Until when a write without a response may be carried out that grants one of the recorded roles. A later time that
-    /// was reported before stays as it is, and a new one is a minute later than necessary: otherwise each retry would write
-    /// the status.
-    fn unanswered_until(&self, recorded: &[ManagedRole], reported: Option<Timestamp>) -> Option<Timestamp> {
-        let until = recorded.iter().filter_map(|recorded| self.memory.under_way.get(&recorded.role)).max();
-        let until = until.filter(|until| **until > self.snapshot.at)?;
-        let time = self.now().checked_add(until.saturating_duration_since(self.snapshot.at)).ok()?;
-        let margin = SignedDuration::try_from(UNDER_WAY).ok()?;
-        Some(reported.filter(|reported| *reported >= time).unwrap_or(time + margin))
     }
 
     fn is_untried(&self, role: &str) -> bool {
@@ -339,7 +328,7 @@ impl ReportInputs<'_> {
             target: if may_see { Some(self.snapshot.target_status()) } else { old.target },
             active_roles: status::active_roles(&roles),
             next_transition_time: status::next_transition(&roles, &managed, now),
-            unanswered_until: self.unanswered_until(&managed, old.unanswered_until),
+            unanswered_until: self.memory.late_writes.reported_until(&managed, self.snapshot, old.unanswered_until),
             roles,
             managed_roles: managed,
             carried_roles: carried,

@@ -15,10 +15,11 @@ use super::error::Error;
 use super::evaluation::{DeclarationEvaluation, Evaluation};
 use super::layers::Phase;
 use super::member::{Member, Term, Urgency};
-use super::memory::{ConfirmedWrite, ListReason, Memory, PlannedWrite};
+use super::memory::{ListReason, Memory};
 use super::plan::{Plan, PlanInputs};
 use super::record::Record;
 use super::snapshot::{Declaration, Observation, Snapshot};
+use super::write::{ConfirmedWrite, PlannedWrite};
 use crate::api::Reason;
 
 /// How often a write is repaired before it is reported.

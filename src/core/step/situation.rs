@@ -12,12 +12,11 @@ use crate::core::error::Error;
 use crate::core::evaluation::{Evaluation, evaluate};
 use crate::core::layers::{Layer, Phase};
 use crate::core::member::{Change, Member, Term, Urgency};
-use crate::core::memory::{
-    ListReason, Memory, PlannedWrite, RefusedChange, Requesters, SentWrite, WriteEffects, WritePurpose,
-};
+use crate::core::memory::{ListReason, Memory, RefusedChange, SentWrite};
 use crate::core::plan::{Plan, RemovalReason, plan};
 use crate::core::record::{begins_temporary, entries, records};
 use crate::core::snapshot::{Declaration, Observation, Snapshot};
+use crate::core::write::{PlannedWrite, Requesters, WriteEffects, WritePurpose};
 
 /// After this many rounds in which another writer undid a write before it was confirmed, the target is reported as
 /// contested.
@@ -180,7 +179,8 @@ impl<'a> Situation<'a> {
         let requested = memory.requested.values().map(|(_, since)| *since).max();
         // An observation may be as old as drift may remain, and no older than a request to reconcile.
         let oldest = began.checked_sub(self.snapshot.interval()).max(requested).max(memory.required);
-        let late_write = memory.awaits_late_write(&self.layers, self.snapshot.now).filter(|until| *until <= now);
+        let late_write =
+            memory.late_writes.awaited(self.layers.iter(), self.snapshot.now).filter(|until| *until <= now);
         let oldest = oldest.max(late_write);
         let observe = |not_before: Instant, spacing: Duration, need: ListReason| {
             Some(Observe { not_before, spacing, urgency: self.urgency(), need })

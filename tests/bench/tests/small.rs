@@ -10,17 +10,13 @@ use serde_json::Value;
 /// Memberships: a row takes seconds.
 const N: usize = 50;
 
-/// The operator, without optimization: a build for release would take minutes. `tests/run.sh` names the one that it has built.
+/// The operator, which `cargo test --workspace` has built already; a build for release would take minutes.
 fn operator() -> PathBuf {
-    if let Some(built) = std::env::var_os("OPERATOR_BINARY") {
-        return Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(built);
-    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut cargo = Command::new(env!("CARGO"));
     let built = cargo.current_dir(&root).args(["build", "--quiet", "--bin", "membership-operator"]).status().unwrap();
     assert!(built.success(), "the operator can't be built");
-    let bench = Path::new(env!("CARGO_BIN_EXE_bench"));
-    bench.with_file_name("membership-operator")
+    Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("membership-operator")
 }
 
 fn figure(report: &Value, row: &str, name: &str) -> f64 {

@@ -135,7 +135,7 @@ fn what_a_former_process_was_about_to_carry_out_has_a_place_until_a_pass_has_eva
     assert!(!has_place(&targets, &youngest));
 }
 
-/// Seen failing when a record claimed a place whoever had written it.
+/// Seen failing when a record claimed a place regardless of who had written it.
 #[test]
 fn a_record_that_the_author_may_have_written_gives_no_place_beyond_the_bound() {
     let targets = Targets::default();
