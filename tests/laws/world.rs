@@ -118,7 +118,8 @@ impl World {
         self.objects.iter_mut().for_each(|object| object.read_again(is_governed, capabilities));
     }
 
-    fn snapshot(&self) -> Snapshot {
+    /// The objects and the provider object at this instant.
+    pub fn snapshot(&self) -> Snapshot {
         let is_governed = self.view.cluster.is_some();
         Snapshot {
             target: self.target.clone(),
