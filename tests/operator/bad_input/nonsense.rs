@@ -159,8 +159,8 @@ async fn what_fails_is_tried_again_ever_more_rarely() {
             subject.has_now(&[a], "while every change fails");
             // The same failure is reported once, however often it happens.
             let told = operator_writes(plane, mark, &stage.ns.name);
-            let told = told.iter().filter(|event| event.name == subject.name).count();
-            assert!(told <= 2, "{}: expected at most 2 writes to Kubernetes, there were {told}", subject.name);
+            let told: Vec<_> = told.iter().filter(|event| event.name == subject.name).collect();
+            assert!(told.len() <= 2, "{}: expected at most 2 writes to Kubernetes, there were {told:#?}", subject.name);
             front.clear_orders();
             subject.has(&[b]).await;
         })
