@@ -84,8 +84,9 @@ impl Drop for Logs {
 pub fn stop_signal() -> tokio::sync::watch::Receiver<bool> {
     use tokio::signal::unix::{SignalKind, signal};
     let (stop, stopped) = tokio::sync::watch::channel(false);
+    // Here and not in the task: a signal that arrives before the task first runs counts as well.
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     tokio::spawn(async move {
-        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
         if let (Ok(mut terminate), Ok(mut interrupt)) = signals {
             tokio::select! {
                 _ = terminate.recv() => {}

@@ -22,9 +22,10 @@ impl StopSignal {
     /// `signalled` is the operator's own signal. SIGHUP counts as well here, because the user is at a terminal.
     pub fn new(mut signalled: watch::Receiver<bool>) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let hangup = signal(SignalKind::hangup());
         tokio::spawn(async move {
             let hung_up = async {
-                match signal(SignalKind::hangup()) {
+                match hangup {
                     Ok(mut hangup) => drop(hangup.recv().await),
                     Err(_) => std::future::pending().await,
                 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use control_plane::{Binaries, ControlPlane, Error, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A real etcd, kube-apiserver and kubectl on this machine, without containers.
 #[derive(Parser)]
@@ -38,8 +39,11 @@ async fn run(command: Command) -> Result<(), Error> {
     };
     let options = Options { controller_manager, ..Options::default() };
     let plane = ControlPlane::start(&binaries, options).await?;
+    // Before the output below, whose reader may interrupt at once.
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|source| Error::Io { doing: "wait for Ctrl-C".into(), source })?;
     println!("export KUBECONFIG={}", plane.admin_kubeconfig().display());
     eprintln!("{} is ready; Ctrl-C ends it and removes its data", plane.url());
-    tokio::signal::ctrl_c().await.map_err(|source| Error::Io { doing: "wait for Ctrl-C".into(), source })?;
+    interrupt.recv().await;
     plane.stop().await
 }

@@ -80,10 +80,12 @@ async fn run(args: Args) -> Result<(), String> {
         Some(Age::Now) => infisical.be(Generations::All, ErrorStyle::Current),
         Some(Age::Newest) => infisical.be(Generations::G3, ErrorStyle::Current),
     }
-    println!("Infisical {}\nZITADEL   {}", simulator.infisical().url(), simulator.zitadel().url());
+    // Before the output below, whose reader may end this process at once.
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let mut terminated = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    println!("Infisical {}\nZITADEL   {}", simulator.infisical().url(), simulator.zitadel().url());
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| error.to_string()),
+        _ = interrupted.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
     }
 }
