@@ -6,21 +6,43 @@ cd "$(dirname "$0")/.."
 
 # The control plane is built once and cached. This is done before the tests, so that the build shows its progress.
 cargo run --quiet -p control-plane -- build || { echo "test: 0 passed, 1 failed"; exit 1; }
+cargo test --workspace --no-run || { echo "test: 0 passed, 1 failed"; exit 1; }
 
 # The property tests use the same cases in each run; `make soak` uses others.
 export PROPTEST_RNG_SEED=${PROPTEST_RNG_SEED:-1}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
+# The tests of the operator mostly wait. All others run beside them, one program after the other. Both runs select the
+# whole workspace, since cargo builds the same packages with other features otherwise.
+beside=(--lib --bins)
+for target in tests/{,*/tests/}{*.rs,*/main.rs}; do
+    name=${target##*tests/}
+    name=${name%.rs}
+    name=${name%/main}
+    [ "$name" = operator ] || beside+=(--test "$name")
+done
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+test() { cargo test --workspace --no-fail-fast "$@"; }
+test --test operator "$@" >"$logs/operator" 2>&1 &
+operator=$!
+status=0
+{
+    test "${beside[@]}" "$@" || status=1
+    test --doc "$@" || status=1
+    exit "$status"
+} 2>&1 | tee "$logs/beside"
 status=${PIPESTATUS[0]}
+wait "$operator" || status=1
+cat "$logs/operator"
+cat "$logs/beside" "$logs/operator" >"$logs/all"
 
 read -r passed failed < <(awk '
     /^test result:/ { for (i = 1; i < NF; i++) { if ($(i+1) == "passed;") p += $i; if ($(i+1) == "failed;") f += $i } }
-    END { print p + 0, f + 0 }' "$log")
+    END { print p + 0, f + 0 }' "$logs/all")
 # Tests that could not be built or started count as a failure.
 if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi
-if [ $# -eq 0 ] && ! cargo run --quiet -p faults -- --log "$log"; then
+if [ $# -eq 0 ] && ! cargo run --quiet -p faults -- --log "$logs/all"; then
     # Failed tests are counted already.
     [ "$failed" -gt 0 ] || failed=1
     status=1

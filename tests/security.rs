@@ -20,7 +20,8 @@ fn tests_under(folder: &Path, found: &mut BTreeSet<String>) {
                     _ => {}
                 }
                 let stands_between = line.starts_with("#[") || line.starts_with("//");
-                marked = line == "#[test]" || line == "#[tokio::test]" || (marked && stands_between);
+                let marks = line == "#[test]" || line.starts_with("#[tokio::test");
+                marked = marks || (marked && stands_between);
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -100,13 +101,20 @@ impl ConnectionState {
     }
 }
 
-/// The data that is kept about a provider object that was removed by force while its memberships held access.
+/// The data that is kept about a deleted provider object, because its memberships may hold access: its finalizer may
+/// have been removed by force.
 #[derive(Clone)]
 pub struct RetiredProvider {
     /// The provider object as it was when the connection was created, with its rules.
     pub named: NamedProvider,
     pub connection: Arc<Connection>,
+    /// The time of the deletion.
+    pub since: Instant,
 }
+
+/// How long the connection of a deleted provider object is kept at least. The watch of the memberships may be behind
+/// the watch that reported the deletion, so that a membership does not show yet that it holds access.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// All connections.
 #[derive(Default)]
@@ -114,7 +122,7 @@ pub struct Connections {
     links: Mutex<HashMap<ProviderKey, ConnectionState>>,
     /// The number of connections created so far.
     made: AtomicU64,
-    /// Those of provider objects that were removed by force, by key and endpoint.
+    /// Those of deleted provider objects, by key and endpoint.
     retired: Mutex<HashMap<(ProviderKey, String), RetiredProvider>>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
     /// Each provider object's rules at its last check.
@@ -149,7 +157,7 @@ impl Connections {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 
-    /// Keeps the connection of a provider object that was removed by force: revocations are carried out through it.
+    /// Keeps the connection of a deleted provider object: ends and revocations are carried out through it.
     pub fn retire(&self, key: &ProviderKey, retired: RetiredProvider) {
         let endpoint = retired.connection.endpoint.clone();
         self.all_retired().insert((key.clone(), endpoint), retired);
@@ -160,9 +168,13 @@ impl Connections {
         self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
     }
 
-    /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false`.
+    /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false` a minute after
+    /// the deletion or later.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
-        let candidates: Vec<(ProviderKey, String)> = self.all_retired().keys().cloned().collect();
+        let settled = |(key, retired): (&(ProviderKey, String), &RetiredProvider)| {
+            (retired.since.elapsed() >= KEPT).then(|| key.clone())
+        };
+        let candidates: Vec<(ProviderKey, String)> = self.all_retired().iter().filter_map(settled).collect();
         for (key, endpoint) in candidates {
             if !is_needed(&key, &endpoint) {
                 self.all_retired().remove(&(key, endpoint));

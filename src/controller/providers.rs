@@ -19,7 +19,6 @@ use super::provider_object::{NamedProvider, ProviderObject};
 use super::provider_status;
 use super::reachability::{QUIET, ReachabilityChange};
 use super::references::{Credential, References};
-use super::replaced;
 use super::reporting;
 use super::state::outage::{FailedPass, FaultScope};
 use super::write;
@@ -373,18 +372,16 @@ impl Checker {
         }
     }
 
-    /// Drops a provider object that was deleted. If its memberships hold access, its finalizer was removed by force:
-    /// its connection is then kept for ends and revocations.
+    /// Drops a provider object that was deleted. Its connection is kept for the ends and revocations of memberships that
+    /// may still hold access.
     pub fn forget(&self, key: &ProviderKey) {
         let made = self.made().remove(key);
         let was_usable = |made: &CachedConnection| {
             let usable = self.ctx.connections.get(key).and_then(ConnectionState::usable);
             usable.is_some_and(|usable| Arc::ptr_eq(&usable, &made.connection))
         };
-        if let Some(CachedConnection { connection, named, .. }) = made.filter(was_usable)
-            && replaced::holds_access(&self.ctx, key, &connection.endpoint)
-        {
-            self.ctx.connections.retire(key, RetiredProvider { named, connection });
+        if let Some(CachedConnection { connection, named, .. }) = made.filter(was_usable) {
+            self.ctx.connections.retire(key, RetiredProvider { named, connection, since: Instant::now() });
         }
         self.ctx.connections.remove(key);
     }

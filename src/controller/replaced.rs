@@ -23,7 +23,7 @@ use crate::core::snapshot::is_finalized;
 use crate::provider::http::text;
 
 /// Whether memberships of a provider object hold access at an endpoint.
-pub fn holds_access(ctx: &Context, key: &ProviderKey, endpoint: &str) -> bool {
+fn holds_access(ctx: &Context, key: &ProviderKey, endpoint: &str) -> bool {
     ctx.memberships_of(key)
         .iter()
         .any(|object| is_finalized(object) && endpoint_of(object).as_deref() == Some(endpoint))

@@ -93,7 +93,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
     let endpoint =
         tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
     let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
-    let Some(RetiredProvider { named, connection }) = retired else {
+    let Some(RetiredProvider { named, connection, .. }) = retired else {
         return Err(refusal.into());
     };
     match policy::target(&object.spec, &connection.server, &ctx.targets.pinned(object)) {

@@ -36,7 +36,7 @@ use super::state::reports::Reports;
 use super::state::targets::Unit;
 use super::stored::Stored;
 use super::watch::Handlers;
-use super::{garbage, namespaces, probe, provider_status, replaced, tombstones, watch, write};
+use super::{garbage, namespaces, probe, provider_status, tombstones, watch, write};
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 use crate::clock::Clock;
 use crate::controller::events::Events;
@@ -321,7 +321,6 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         }
         Event::Delete(object) => {
             ctx.membership_count.notify_one();
-            replaced::forget_unneeded(ctx);
             ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
         }
         Event::InitDone => ctx.membership_count.notify_one(),

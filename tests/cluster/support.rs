@@ -18,10 +18,11 @@ mod namespace;
 mod objects;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use control_plane::{Binaries, ControlPlane, Error, Kubectl, Options};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 #[allow(unused_imports, reason = "each of the two binaries uses its share")]
 pub use namespace::{Namespace, with_namespace, with_namespace_on};

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, time, with};
 
@@ -22,9 +23,9 @@ async fn adopting_makes_a_role_that_was_there_ours() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_temporary_role_that_was_there_for_good_ends_once_it_is_adopted() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("adopt"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[a, b]);
@@ -38,9 +39,9 @@ async fn a_temporary_role_that_was_there_for_good_ends_once_it_is_adopted() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refusing_stops_at_a_declared_role_that_was_there_and_says_what_to_do() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("refuse"), async |subject| {
             let [a, b, c, _] = subject.names();
             subject.by_hand(&[a, c]);
@@ -67,9 +68,9 @@ async fn refusing_stops_at_a_declared_role_that_was_there_and_says_what_to_do() 
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_other_way_out_of_a_refusal_is_to_adopt() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("refuse"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[a]);
@@ -85,9 +86,9 @@ async fn the_other_way_out_of_a_refusal_is_to_adopt() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_object_that_is_deleted_leaves_the_role_that_was_there() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("refuse"), async |subject| {
             let [a, ..] = subject.names();
             subject.by_hand(&[a]);
@@ -102,9 +103,9 @@ async fn a_refused_object_that_is_deleted_leaves_the_role_that_was_there() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_another_of_our_objects_granted_is_no_reason_to_refuse() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("ours"), async |subject| {
             let [a, b, ..] = subject.names();
             let temporary = json!([{"role": a, "temporary": {"duration": "1h"}}]);

@@ -23,7 +23,17 @@ impl Api {
     pub async fn new(plane: &ControlPlane, namespace: &str) -> Self {
         let kubeconfig = Kubeconfig::read_from(plane.admin_kubeconfig()).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Self { client: Client::try_from(config).unwrap(), namespace: namespace.to_owned() }
+        Self::of(Client::try_from(config).unwrap(), namespace)
+    }
+
+    /// By a client, in a namespace.
+    pub fn of(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// The same in another namespace.

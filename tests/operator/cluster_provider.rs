@@ -17,12 +17,12 @@ use crate::subject::{Subject, with};
 impl Stage {
     /// The name of the ClusterMembershipProvider `name` of this test.
     pub fn central_name(&self, name: &str) -> String {
-        format!("{name}-{}", self.ns.name)
+        format!("{name}-{}", self.namespace())
     }
 
     /// A ClusterMembershipProvider for Infisical with these rules; its Secrets are in this test's namespace.
     pub fn central(&self, name: &str, rules: Value) -> Value {
-        let secret = |key: &str| json!({"namespace": self.ns.name, "name": "infisical", "key": key});
+        let secret = |key: &str| json!({"namespace": self.namespace(), "name": "infisical", "key": key});
         json!({
             "apiVersion": "membership.dev/v1alpha1", "kind": "ClusterMembershipProvider",
             "metadata": {"name": self.central_name(name)},
@@ -37,7 +37,7 @@ impl Stage {
 
     /// The same for ZITADEL.
     pub fn central_zitadel(&self, name: &str, rules: Value) -> Value {
-        let token = json!({"namespace": self.ns.name, "name": "zitadel", "key": "token"});
+        let token = json!({"namespace": self.namespace(), "name": "zitadel", "key": "token"});
         let mut provider = self.central(name, rules);
         provider["spec"].as_object_mut().unwrap().remove("infisical");
         provider["spec"]["zitadel"] = json!({
@@ -49,7 +49,7 @@ impl Stage {
 
     /// A rule for this test's namespace, for every project, with these roles and further fields.
     pub fn rule(&self, roles: &[&str], fields: Value) -> Value {
-        let mut rule = json!({"namespaces": {"names": [self.ns.name]}, "projects": ["*"], "roles": roles});
+        let mut rule = json!({"namespaces": {"names": [self.namespace()]}, "projects": ["*"], "roles": roles});
         rule.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         rule
     }
@@ -83,7 +83,7 @@ impl Stage {
 
     /// Another namespace of this test, with these labels.
     async fn another_namespace(&self, labels: Value) -> Api {
-        let name = format!("{}-other", self.ns.name);
+        let name = format!("{}-other", self.namespace());
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
         self.api.apply(&[namespace]).await;
         self.api.in_namespace(&name)

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order};
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{each, in_seconds, time, until};
 use crate::support::{SOON, eventually};
@@ -92,9 +93,9 @@ async fn a_refusal_stalls_and_a_hindrance_reconciles() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn while_a_grant_is_under_way_the_object_is_progressing() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let slowly = Order::always(Fault::Delay(Duration::from_secs(2)));
         stage.simulator.infisical().order(slowly.clone().on("POST", "identity-memberships"));
         stage.simulator.zitadel().order(slowly.on("PUT", "members"));
@@ -117,9 +118,9 @@ async fn while_a_grant_is_under_way_the_object_is_progressing() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiting_turns_ready_false_after_five_minutes() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("patient");
         let nowhere = json!({"providerRef": {"name": "nowhere"}});
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), nowhere)]).await;
@@ -142,9 +143,9 @@ async fn waiting_turns_ready_false_after_five_minutes() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_transition_time_moves_only_when_the_status_changes() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("steady"), async |subject| {
             let [a, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;
@@ -165,7 +166,7 @@ async fn a_transition_time_moves_only_when_the_status_changes() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
     let limited = Fault::infisical_rate_limited(2);
     let refused = Fault::Status(Answer::new(
@@ -173,7 +174,7 @@ async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
         json!({"reqId": "r", "statusCode": 401, "error": "TokenError", "message": "no"}),
     ));
     // Each has its own stage: the whole provider waits.
-    let limited = with_stage(async |stage| {
+    let limited = in_memory(async |stage| {
         let subject = stage.identity("limited");
         stage.simulator.infisical().order(Order::next_n(1, limited.clone()).on("POST", &subject.id));
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
@@ -181,7 +182,7 @@ async fn refused_credentials_and_limits_of_the_server_make_it_wait() {
         subject.has(&["viewer"]).await;
         has_condition(&stage, &subject.object(), "Converged", "True", None).await;
     });
-    let refused = with_stage(async |stage| {
+    let refused = in_memory(async |stage| {
         let subject = stage.identity("refused");
         stage.simulator.infisical().order(Order::always(refused.clone()).on("POST", &subject.id));
         stage.declare(&subject, json!([{"role": "viewer"}])).await;

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, time};
 use crate::support::{SOON, eventually};
@@ -38,9 +39,9 @@ async fn deleting_an_object_revokes_what_it_granted() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_orphan_leaves_its_permanent_roles() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("orphan"), async |subject| {
             let [a, b, ..] = subject.names();
             let fields = json!({"deletionPolicy": "Orphan"});
@@ -57,9 +58,9 @@ async fn an_orphan_leaves_its_permanent_roles() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_orphan_at_zitadel_takes_its_temporary_roles_along() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.user("orphan");
         let [a, b, ..] = subject.names();
         let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "1h"}}]);
@@ -71,9 +72,9 @@ async fn an_orphan_at_zitadel_takes_its_temporary_roles_along() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_orphan_at_infisical_leaves_its_temporary_roles_to_end_there() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("orphan");
         let roles = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "5s"}}]);
         stage.api.apply(&[subject.declares_with(roles, json!({"deletionPolicy": "Orphan"}))]).await;
@@ -87,9 +88,9 @@ async fn an_orphan_at_infisical_leaves_its_temporary_roles_to_end_there() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_can_not_be_revoked_keeps_its_object_and_says_why() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("stuck"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;
@@ -110,9 +111,9 @@ async fn what_can_not_be_revoked_keeps_its_object_and_says_why() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_that_is_being_deleted_may_still_become_an_orphan() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("late"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;
@@ -167,9 +168,9 @@ async fn abandoned() -> f64 {
     line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap_or_else(|| panic!("no such metric in {metrics}"))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_annotation_that_abandons_does_nothing_to_an_object_that_stays() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("kept"), async |subject| {
             let [a, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;

@@ -1,10 +1,12 @@
 //! How long a manual change may last: resyncInterval, and the annotation that requests a reconcile now.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use simulator::RoleRow;
+use tokio::time::Instant;
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
 use crate::support::{SOON, eventually};
@@ -28,9 +30,9 @@ async fn drift_is_put_right_within_the_objects_own_interval() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_window_changed_by_hand_is_put_right() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("window");
         let roles = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "1h"}}]);
         stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
@@ -56,9 +58,9 @@ async fn a_window_changed_by_hand_is_put_right() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn drift_is_put_right_within_the_providers_interval_where_the_object_names_none() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         for provider in [stage.infisical_provider(), stage.zitadel_provider()] {
             stage.api.apply(&[with(provider, json!({"resyncInterval": "1s"}))]).await;
         }
@@ -75,9 +77,9 @@ async fn drift_is_put_right_within_the_providers_interval_where_the_object_names
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_annotation_asks_for_a_reconcile_now() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("asked"), async |subject| {
             let [a, b, ..] = subject.names();
             // The provider's interval is ten minutes.
@@ -101,9 +103,9 @@ async fn the_annotation_asks_for_a_reconcile_now() {
 }
 
 /// Seen failing with intervals that are not raised.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_shorter_interval_than_the_provider_allows_is_raised() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let limited = json!({"limits": {"minResyncInterval": "3s"}});
         stage.api.apply(&[with(stage.infisical_provider(), limited)]).await;
         let central = stage.central_zitadel("central", json!([stage.rule(&["*"], json!({}))]));
@@ -130,9 +132,9 @@ async fn a_shorter_interval_than_the_provider_allows_is_raised() {
 }
 
 /// Seen failing without `Repairs::waits`: the fourth manual change is undone, too.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays_no_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("fought-over"), async |subject| {
             let ([a, b, c, _], object) = (subject.names(), subject.object());
             let end = in_seconds(60);

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{Subject, each, in_seconds, time, until};
 use crate::support::{SOON, eventually};
@@ -58,9 +59,9 @@ async fn nothing_that_becomes_of_an_object_keeps_a_role_past_its_end() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_that_ended_under_suspend_is_not_put_back_by_the_old_spec() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("resumed"), async |subject| {
             let [a, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "5s"}}])).await;
@@ -81,9 +82,9 @@ async fn a_role_that_ended_under_suspend_is_not_put_back_by_the_old_spec() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_last_role_of_a_suspended_object_ends_with_the_membership() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("last"), async |subject| {
             let [_, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": b, "temporary": {"duration": "4s"}}])).await;
@@ -97,9 +98,9 @@ async fn the_last_role_of_a_suspended_object_ends_with_the_membership() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("foreign"), async |subject| {
             let [a, b, c, _] = subject.names();
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"duration": "5s"}}])).await;
@@ -121,9 +122,9 @@ async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         // Long enough that even a busy machine has granted all of them by then, one write at a time.
         let end = in_seconds(20);
         let subjects: Vec<_> = (0..24).map(|n| stage.user(&format!("looked-at-{n}"))).collect();
@@ -142,9 +143,9 @@ async fn an_end_that_comes_while_its_object_is_looked_at_is_not_missed() {
 }
 
 /// Seen failing without `admit::bring_ends_forward` in `resolve::scene`: the role stays until the end that was admitted.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_spec_that_is_not_admitted_brings_an_end_forward_and_never_puts_it_off() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let may = |roles: &[&str]| json!([stage.rule(roles, json!({}))]);
         stage.centrals(may(&["viewer", "deployer"]), may(&["PROJECT_OWNER_VIEWER", "PROJECT_OWNER"])).await;
         let (suspend, observe) = (json!({"suspend": true}), json!({"managementPolicy": "Observe"}));

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use control_plane::{ControlPlane, Event, Filter, Mark};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use simulator::{Front, Request, worlds};
 
+use crate::in_memory::now;
 use crate::stage::{Stage, set};
 use crate::subject::Subject;
 use crate::support::{OPERATOR, SOON, eventually};
@@ -111,7 +112,7 @@ impl Stage {
     /// Fails unless the subjects that no object names have what they had when the test began.
     #[track_caller]
     pub fn other_subjects_keep_their_rights(&self) {
-        let (infisical, zitadel, now) = (self.simulator.infisical(), self.simulator.zitadel(), Timestamp::now());
+        let (infisical, zitadel, now) = (self.simulator.infisical(), self.simulator.zitadel(), now());
         let of = |id| infisical.effective_roles(worlds::INFISICAL_PROJECT, id, now);
         assert_eq!(of(worlds::INFISICAL_ON_CALL), set(&["viewer"]), "on-call at Infisical");
         assert_eq!(of(worlds::INFISICAL_OPERATOR), set(&["admin"]), "the operator at Infisical");
@@ -166,7 +167,7 @@ pub fn gaps(requests: &[Request]) -> Vec<SignedDuration> {
 
 /// Waits until `is` is true, with frequent checks; fails with what was expected otherwise.
 pub async fn sees(expected: &str, is: impl Fn() -> bool) {
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     while !is() {
         assert!(began.elapsed() < SOON, "after {SOON:?}\n  expected: {expected}");
         tokio::time::sleep(Duration::from_millis(5)).await;

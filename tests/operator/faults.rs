@@ -6,4 +6,5 @@ mod limits;
 mod lost;
 mod organizations;
 mod refused;
+mod silent;
 mod writers;

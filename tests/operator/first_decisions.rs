@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 
@@ -34,9 +35,9 @@ async fn a_role_that_was_granted_by_hand_a_moment_ago_is_refused() {
 }
 
 /// Seen failing likewise: the object is ready, nothing was sent, and nothing is in force.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_that_was_taken_away_by_hand_a_moment_ago_is_granted() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("removed"), async |subject| {
             let [a, ..] = subject.names();
             subject.by_hand(&[a]);
@@ -52,9 +53,9 @@ async fn a_role_that_was_taken_away_by_hand_a_moment_ago_is_granted() {
 }
 
 /// Seen failing likewise: the unmanaged role stays until the next resync.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_that_was_added_by_hand_a_moment_ago_goes_with_an_exclusive_declaration() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("added"), async |subject| {
             let [a, _, c, _] = subject.names();
             subject.by_hand(&[a]);
@@ -70,9 +71,9 @@ async fn a_role_that_was_added_by_hand_a_moment_ago_goes_with_an_exclusive_decla
 }
 
 /// Seen failing with a list for each declaration.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_declarations_that_come_together_are_decided_on_few_lists() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subjects: Vec<Subject> = (0..15).map(|n| stage.identity(&format!("together-{n}"))).collect();
         for subject in &subjects {
             subject.by_hand(&["viewer"]);

@@ -4,6 +4,7 @@
 use serde_json::json;
 use simulator::{Fault, Order, RoleRow};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{in_seconds, is_empty, time, with};
 
@@ -32,9 +33,9 @@ async fn a_membership_of_temporary_roles_only_stands_on_the_base_that_gives_noth
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_base_is_no_drift_to_one_who_observes() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("base");
         subject.rows_by_hand(vec![RoleRow::permanent("no-access"), RoleRow::temporary("admin", in_seconds(-60), "1h")]);
         let roles = json!([{"role": "admin", "temporary": {"startTime": in_seconds(-60), "duration": "1h"}}]);
@@ -49,9 +50,9 @@ async fn the_base_is_no_drift_to_one_who_observes() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn several_memberships_of_one_identity_are_deleted_and_created_again() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("doubled");
         let infisical = stage.simulator.infisical();
         for role in ["admin", "viewer", "viewer"] {
@@ -67,9 +68,9 @@ async fn several_memberships_of_one_identity_are_deleted_and_created_again() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn foreign_roles_come_back_when_several_memberships_are_healed() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("doubled");
         let infisical = stage.simulator.infisical();
         let temporary = RoleRow::temporary("deployer", in_seconds(-60), "1.5h");
@@ -91,9 +92,9 @@ async fn foreign_roles_come_back_when_several_memberships_are_healed() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_server_of_october_2024_works_the_same_way() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.simulator.infisical().be_october_2024();
         let mut provider = stage.infisical_provider();
         provider["metadata"]["name"] = json!("old");
@@ -126,9 +127,9 @@ async fn the_server_of_october_2024_works_the_same_way() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_static_token_works_without_signing_in() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let mut provider = stage.infisical_provider();
         provider["metadata"]["name"] = json!("static");
         provider["spec"]["infisical"]["auth"] = json!({"tokenSecretRef": {"name": "infisical", "key": "token"}});
@@ -147,9 +148,9 @@ async fn a_static_token_works_without_signing_in() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_revocation_is_done_only_when_none_of_several_memberships_is_left() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let (subject, infisical) = (stage.identity("doubled"), stage.simulator.infisical());
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         stage.ready(&subject.object()).await;
@@ -165,9 +166,9 @@ async fn a_revocation_is_done_only_when_none_of_several_memberships_is_left() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_of_several_memberships_makes_one_of_them_without_a_patch() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let (subject, infisical) = (stage.identity("doubled"), stage.simulator.infisical());
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         stage.ready(&subject.object()).await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order, worlds};
 
 use crate::evidence::recorded_roles;
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, email_of, in_seconds, until};
 use crate::support::changed;
@@ -45,10 +46,10 @@ async fn nobody_is_invited_unless_the_provider_says_so() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_user_is_brought_in_and_holds_what_is_declared() {
     for old in [false, true] {
-        with_stage(async |stage| {
+        in_memory(async |stage| {
             if old {
                 stage.simulator.infisical().be_october_2024();
             }
@@ -65,9 +66,9 @@ async fn a_user_is_brought_in_and_holds_what_is_declared() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_user_whose_roles_come_later_is_brought_in_when_the_first_one_starts() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         lets_invite(&stage).await;
         let start = in_seconds(8);
         let window = json!({"startTime": start, "duration": "1h"});
@@ -82,9 +83,9 @@ async fn a_user_whose_roles_come_later_is_brought_in_when_the_first_one_starts()
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.simulator.infisical().be_october_2024();
         lets_invite(&stage).await;
         // The request that removes it fails repeatedly.
@@ -106,9 +107,9 @@ async fn the_role_that_an_older_server_gives_a_new_member_never_stays() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invitation_that_is_refused_again_is_no_news() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         lets_invite(&stage).await;
         let (person, object) = outsider(&stage, "refused", json!([{"role": "viewer"}]));
         // No user is invited by such a name.

@@ -4,6 +4,7 @@
 use serde_json::json;
 use simulator::worlds;
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
 
@@ -31,9 +32,9 @@ async fn every_kind_is_granted_changed_ended_and_revoked() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_temporary_role_alone_ends_with_the_membership_for_every_kind() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.every("alone"), async |subject| {
             let [_, b, ..] = subject.names();
             let end = in_seconds(20);
@@ -47,9 +48,9 @@ async fn a_temporary_role_alone_ends_with_the_membership_for_every_kind() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_by_hand_is_put_right_for_every_kind() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.every("drifts"), async |subject| {
             let [a, b, c, _] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;
@@ -64,9 +65,9 @@ async fn a_change_by_hand_is_put_right_for_every_kind() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unmanaged_roles_stay_with_an_additive_object_of_every_kind() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.every("beside"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[a]);
@@ -84,9 +85,9 @@ async fn unmanaged_roles_stay_with_an_additive_object_of_every_kind() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_does_not_exist_says_so_for_every_kind() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.every("unknown"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}, {"role": "no-such-role"}])).await;
@@ -111,9 +112,9 @@ fn reason_of_nobody(name: &str) -> &'static str {
     if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_permanently_refused_change_is_not_sent_again_by_another_declaration() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["viewer"]);
         let subject = stage.identity("refused");

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use simulator::{RoleRow, worlds};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{LATE, each, in_seconds, time, with};
 
@@ -31,9 +32,9 @@ async fn an_on_call_object_adds_its_role_to_the_permanent_one_and_removes_it_aga
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_of_two_objects_is_shared_and_goes_with_the_second() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("shared"), async |subject| {
             let [a, b, ..] = subject.names();
             let (first, second) = (subject.object(), format!("pm/second-{}", subject.name));
@@ -62,9 +63,9 @@ async fn a_role_of_two_objects_is_shared_and_goes_with_the_second() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_several_ends_the_latest_counts() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let cases = [("short-first", ["4s", "1h"]), ("long-first", ["1h", "4s"])];
         let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
         each(cases, async |(subject, (case, durations))| {
@@ -97,9 +98,9 @@ async fn of_several_ends_the_latest_counts() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_longer_object_takes_its_end_along_and_the_shorter_ones_stands() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("shorter"), async |subject| {
             let [_, b, ..] = subject.names();
             for duration in ["1h", "8s"] {
@@ -122,9 +123,9 @@ async fn the_longer_object_takes_its_end_along_and_the_shorter_ones_stands() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let cases: [(&str, Value, &str); 5] = [
             ("suspended", json!({"suspend": true}), "Suspended"),
             ("observing", json!({"managementPolicy": "Observe"}), "Observed"),
@@ -158,9 +159,9 @@ async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scheduled_role_shields_no_foreign_one() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("early"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[b]);
@@ -174,9 +175,9 @@ async fn a_scheduled_role_shields_no_foreign_one() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn one_exclusive_object_is_enough() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("mixed"), async |subject| {
             let [a, b, c, _] = subject.names();
             subject.by_hand(&[c]);
@@ -193,9 +194,9 @@ async fn one_exclusive_object_is_enough() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_two_provider_objects_on_one_target_the_older_leads() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         // Both are ready, so that the older one is known when the younger one's object comes.
         stage.provider_is_ready("infisical").await;
         stage.provider_is_ready("zitadel").await;
@@ -233,11 +234,11 @@ async fn of_two_provider_objects_on_one_target_the_older_leads() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_credential() {
     const OTHER: &str = "00000000-0000-4000-8000-00000000c0de";
     const TOKEN: &str = "the-second-tenants-token";
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.add_identity(OTHER, "second-tenant");
         infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, vec![RoleRow::permanent("viewer")]);
@@ -276,11 +277,11 @@ async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_c
 }
 
 /// Seen failing with `Evidence::Unable` taking precedence: the younger one's object reports Conflict.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_older_provider_object_takes_precedence_only_while_it_can_manage_the_project() {
     const OTHER: &str = "00000000-0000-4000-8000-00000000c0df";
     const TOKEN: &str = "the-token-of-a-tenant-without-rights";
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.add_identity(OTHER, "tenant-without-rights");
         infisical.add_token(TOKEN, OTHER);

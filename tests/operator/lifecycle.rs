@@ -8,7 +8,7 @@ use crate::stage::with_stage;
 async fn a_declared_role_is_granted_and_revoked_when_the_object_is_deleted() {
     with_stage(async |stage| {
         stage
-            .ns
+            .kubectl()
             .apply(&[
                 stage.of_identity("ci", json!([{"role": "viewer"}])),
                 stage.of_user("ci-user", json!([{"role": "PROJECT_OWNER"}])),

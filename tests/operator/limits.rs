@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use simulator::{Fault, Order};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{Subject, with};
 use crate::support::{SOON, eventually};
@@ -42,9 +43,9 @@ async fn writes_stay_within_the_limit_and_a_backlog_of_grants_delays_no_revocati
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn reads_stay_within_the_limit() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         // Checking the provider and one list use up the limit of a minute.
         stage.provider_is_ready("infisical").await;
         let limits = json!({"limits": {"readsPerMinute": 5}});
@@ -65,9 +66,9 @@ async fn reads_stay_within_the_limit() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_requests_are_in_flight_than_the_limit() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let limits = json!({"limits": {"maxInFlight": 2}});
         stage.api.apply(&[with(stage.infisical_provider(), limits)]).await;
         stage.provider_is_ready("infisical").await;

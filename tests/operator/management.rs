@@ -7,6 +7,7 @@ use serde_json::json;
 use simulator::{Fault, Order, RoleRow};
 
 use crate::evidence::{Call, sees};
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, time};
 
@@ -24,9 +25,9 @@ async fn exclusive_takes_away_what_nobody_declares() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn exclusive_takes_away_a_unmanaged_temporary_role_as_well() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("exclusive");
         subject.rows_by_hand(vec![RoleRow::permanent("auditor"), RoleRow::temporary("admin", in_seconds(-60), "1d")]);
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
@@ -36,9 +37,9 @@ async fn exclusive_takes_away_a_unmanaged_temporary_role_as_well() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn additive_leaves_unmanaged_roles_as_they_are() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("additive"), async |subject| {
             let [a, b, c, d] = subject.names();
             subject.by_hand(&[b, d]);
@@ -56,9 +57,9 @@ async fn additive_leaves_unmanaged_roles_as_they_are() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn additive_sends_unmanaged_temporary_roles_back_byte_for_byte() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("additive");
         let began = in_seconds(-600) + SignedDuration::from_millis(123);
         let unmanaged = vec![
@@ -78,9 +79,9 @@ async fn additive_sends_unmanaged_temporary_roles_back_byte_for_byte() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_additive_membership_goes_when_nothing_is_left_of_it() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("additive"), async |subject| {
             let [a, ..] = subject.names();
             let roles = json!([{"role": a, "temporary": {"duration": "4s"}}]);
@@ -94,9 +95,9 @@ async fn an_additive_membership_goes_when_nothing_is_left_of_it() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_of_role_management_counts_at_once() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("changed"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[b]);
@@ -111,9 +112,9 @@ async fn a_change_of_role_management_counts_at_once() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_unmanaged_role_that_was_just_revoked_is_not_given_back() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("revoked"), async |subject| {
             let [a, b, c, d] = subject.names();
             subject.by_hand(&[c, d]);
@@ -140,9 +141,9 @@ async fn an_unmanaged_role_that_was_just_revoked_is_not_given_back() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_member_removed_between_the_list_and_the_write_is_planned_for_anew() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("removed"), async |subject| {
             let [a, b, c, _] = subject.names();
             subject.by_hand(&[c]);

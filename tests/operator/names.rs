@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use simulator::{RoleRow, worlds};
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, email_of, with};
 use crate::support::changed;
@@ -83,9 +84,9 @@ async fn a_name_is_looked_up_once_and_kept() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_project_that_is_renamed_moves_no_rights() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let cases = [(stage.identity("moved"), worlds::INFISICAL_PROJECT_SLUG), (stage.user("moved"), "shop")];
         each(&cases, async |(subject, project)| {
             let [a, ..] = subject.names();
@@ -113,9 +114,9 @@ async fn a_project_that_is_renamed_moves_no_rights() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let twins = [stage.identity("twin"), stage.identity("twin")];
         each(every(&stage, "missing"), async |(subject, project, name)| {
             let [a, ..] = subject.names();
@@ -141,9 +142,9 @@ async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_resolved_subject_that_is_gone_is_not_looked_up_again() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("gone");
         let declared = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "gone", json!([{"role": "viewer"}]));
         stage.api.apply(&[declared]).await;
@@ -159,9 +160,9 @@ async fn a_resolved_subject_that_is_gone_is_not_looked_up_again() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_by_name_and_one_by_id_share_their_target() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("shared");
         let by_name = named(&subject, worlds::INFISICAL_PROJECT_SLUG, "shared", json!([{"role": "viewer"}]));
         stage.api.apply(&[by_name]).await;
@@ -177,9 +178,9 @@ async fn an_object_by_name_and_one_by_id_share_their_target() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("elsewhere");
         let other_subject = stage.identity("other");
         other_subject.rows_by_hand(vec![RoleRow::permanent("admin")]);
@@ -200,9 +201,9 @@ async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
 }
 
 /// Restored from a backup, with the finalizer and without the status: its subject has been renamed since.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("restored");
         subject.by_hand(&["viewer"]);
         stage.simulator.infisical().rename_identity(&subject.id, "renamed");

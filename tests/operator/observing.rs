@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use simulator::RoleRow;
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, is_empty};
 use crate::support::{SOON, eventually};
@@ -45,9 +46,9 @@ async fn observing_shows_what_is_missing_and_what_nobody_declares() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn observing_shows_a_window_that_differs() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("observed");
         subject.rows_by_hand(vec![RoleRow::permanent("viewer"), RoleRow::permanent("admin")]);
         let roles = json!([{"role": "viewer"}, {"role": "admin", "temporary": {"duration": "1h"}}]);
@@ -57,9 +58,9 @@ async fn observing_shows_a_window_that_differs() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn observing_writes_nothing_from_the_first_look_to_the_deletion() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("observed"), async |subject| {
             let [a, b, c, _] = subject.names();
             subject.by_hand(&[a, c]);
@@ -89,9 +90,9 @@ async fn observing_writes_nothing_from_the_first_look_to_the_deletion() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_turned_to_observe_leaves_what_it_granted_and_repairs_nothing() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("turned"), async |subject| {
             let [a, b, c, _] = subject.names();
             let object = subject.declares_with(json!([{"role": a}, {"role": b}]), json!({"resyncInterval": "1s"}));
@@ -116,9 +117,9 @@ async fn an_object_turned_to_observe_leaves_what_it_granted_and_repairs_nothing(
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_turned_back_to_enforce_puts_everything_right() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("back"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[b]);

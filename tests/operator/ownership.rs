@@ -16,7 +16,7 @@ async fn the_next_apply_from_git_revokes_a_role_that_another_field_manager_added
             subject.has(&[role]).await;
             let patch = json!([{"op": "add", "path": "/spec/roles/-", "value": {"role": added}}]).to_string();
             let on_call = ["--type=json", "--field-manager=on-call", "--patch", &patch];
-            stage.ns.ok(&[&["patch", &subject.object()], &on_call[..]].concat()).await;
+            stage.kubectl().ok(&[&["patch", &subject.object()], &on_call[..]].concat()).await;
             subject.has(&[role, added]).await;
             stage.api.apply(std::slice::from_ref(&git)).await;
             subject.has(&[role]).await;
@@ -39,7 +39,7 @@ async fn the_next_apply_from_git_takes_out_a_start_that_another_field_manager_ad
             let start = json!("2999-01-01T00:00:00Z");
             let patch = json!([{"op": "add", "path": "/spec/roles/0/temporary/startTime", "value": start}]).to_string();
             let on_call = ["--type=json", "--field-manager=on-call", "--patch", &patch];
-            stage.ns.ok(&[&["patch", &subject.object()], &on_call[..]].concat()).await;
+            stage.kubectl().ok(&[&["patch", &subject.object()], &on_call[..]].concat()).await;
             stage.role_is(&subject.object(), role, "Scheduled").await;
             subject.has(&[]).await;
             stage.api.apply(std::slice::from_ref(&git)).await;

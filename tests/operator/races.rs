@@ -8,6 +8,7 @@ use simulator::{Fault, Order, worlds};
 
 use crate::evidence::recorded_roles;
 use crate::evidence::{Call, sees};
+use crate::in_memory::in_memory;
 use crate::invitations::{lets_invite, outsider};
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
@@ -56,9 +57,9 @@ async fn an_object_created_again_during_a_waiting_pass_gives_its_roles_to_its_ow
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn two_objects_that_name_the_same_new_user_send_one_invitation() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         lets_invite(&stage).await;
         let (person, object) = outsider(&stage, "newcomer", json!([{"role": "viewer"}]));
         let other = changed(object.clone(), "/metadata/name", json!("other"));
@@ -75,9 +76,9 @@ async fn two_objects_that_name_the_same_new_user_send_one_invitation() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_waits_for_its_turn() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let provider = changed(stage.infisical_provider(), "/spec/infisical/inviteUsers", json!(true));
         let provider = changed(provider, "/spec/limits", json!({"maxInFlight": 1}));
         stage.api.apply(&[provider]).await;
@@ -104,9 +105,9 @@ async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_wa
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_created_again_while_the_old_one_is_revoked_keeps_its_access() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("again"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{ "role": a }])).await;

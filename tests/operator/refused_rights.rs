@@ -5,6 +5,7 @@
 use serde_json::json;
 use simulator::{ErrorStyle, Generations, worlds};
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{SOON, assert_contains, eventually};
@@ -80,9 +81,9 @@ impl Subject {
 
 /// A server of June 2025 responds as if a permission was lacking. Seen failing with `Infisical::decided_by_project`
 /// returning the refusal as it is: `RevokeFailed` permanently.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.be_june_2025();
         infisical.set_caller_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, &["admin"]);
@@ -114,9 +115,9 @@ async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_product_whose_members_are_kept_elsewhere_is_reported_as_such() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.be_current();
         infisical.set_product(worlds::INFISICAL_PROJECT, "cert-manager");

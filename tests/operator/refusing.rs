@@ -31,7 +31,7 @@ impl Refusal {
 
     /// Makes the API server refuse it from now on; `object` is used to probe.
     pub async fn begin(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
-        let (namespace, Self { resource, expression, .. }) = (&stage.ns.name, self);
+        let (namespace, Self { resource, expression, .. }) = (stage.namespace(), self);
         let name = format!("gap-{namespace}");
         let policy = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
@@ -57,7 +57,7 @@ impl Refusal {
 
     /// Makes the API server accept it again.
     pub async fn end(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
-        let name = format!("gap-{}", stage.ns.name);
+        let name = format!("gap-{}", stage.namespace());
         for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
             plane.kubectl().ok(&["delete", kind, &name]).await.unwrap();
         }
@@ -66,14 +66,14 @@ impl Refusal {
 
     /// Makes the API server fail with 500 from now on: it calls a webhook that isn't served.
     pub async fn fail(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
-        let name = format!("gap-{}.example.com", stage.ns.name);
+        let name = format!("gap-{}.example.com", stage.namespace());
         let webhook = json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
             "metadata": {"name": name},
             "webhooks": [{
                 "name": name, "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Fail",
                 "sideEffects": "None", "admissionReviewVersions": ["v1"],
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.ns.name}},
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": stage.namespace()}},
                 "rules": [{
                     "apiGroups": ["membership.dev"], "apiVersions": ["v1alpha1"],
                     "operations": ["UPDATE"], "resources": [self.resource],
@@ -86,7 +86,7 @@ impl Refusal {
 
     /// Makes the API server work again.
     pub async fn recover(&self, plane: &ControlPlane, stage: &Stage, object: &str) {
-        let name = format!("gap-{}.example.com", stage.ns.name);
+        let name = format!("gap-{}.example.com", stage.namespace());
         plane.kubectl().ok(&["delete", "validatingwebhookconfiguration", &name]).await.unwrap();
         self.answers(stage, object, "failed calling webhook", false).await;
     }

@@ -8,9 +8,10 @@ mod hand_over;
 mod paused;
 mod without_apiserver;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use control_plane::ControlPlane;
+use tokio::time::Instant;
 
 use crate::operator::{NAMESPACE, Operator};
 use crate::stage::binary;

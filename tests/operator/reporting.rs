@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use simulator::worlds;
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, in_seconds, time};
 use crate::support::{SOON, eventually};
@@ -57,7 +58,7 @@ async fn the_status_says_what_is_held_and_what_comes_next() {
                 ("zitadel", stage.simulator.zitadel().url(), "User", worlds::ZITADEL_PROJECT)
             };
             let mut target = json!({
-                "provider": format!("MembershipProvider/{}/{provider}", stage.ns.name),
+                "provider": format!("MembershipProvider/{}/{provider}", stage.namespace()),
                 "endpoint": front_url,
                 "projectId": project,
                 "subjectKind": kind,
@@ -81,7 +82,7 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
         let roles = json!([{"role": "viewer"}, {"role": "deployer", "temporary": {"expirationTime": end}}]);
         stage.declare(&subject, roles).await;
         stage.ready(&subject.object()).await;
-        let text = stage.ns.ok(&["get", "pm", "--output=wide"]).await;
+        let text = stage.kubectl().ok(&["get", "pm", "--output=wide"]).await;
         let columns: Vec<Vec<&str>> = text
             .lines()
             .map(|line| line.split("   ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
@@ -91,7 +92,7 @@ async fn kubectl_get_shows_the_roles_that_are_held_and_the_next_moment() {
         assert_eq!((&columns[0][..], &columns[1][..5]), (&heads[..], &cells[..]), "{text}");
         assert_eq!(columns[1][6..8], [worlds::INFISICAL_PROJECT, &subject.id], "{text}");
         assert_eq!(columns[1].last(), Some(&"the provider holds what is declared"), "{text}");
-        stage.ns.ok(&["wait", "--for=condition=Ready", "pm", "--all", "--timeout=20s"]).await;
+        stage.kubectl().ok(&["wait", "--for=condition=Ready", "pm", "--all", "--timeout=20s"]).await;
     })
     .await;
 }
@@ -110,9 +111,9 @@ async fn has_event(stage: &Stage, subject: &Subject, reason: &str, parts: &[&str
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("reported"), async |subject| {
             let [a, b, c, d] = subject.names();
             let fields = json!({"justification": "INC-4711: hotfix rollout", "resyncInterval": "1s"});
@@ -141,9 +142,9 @@ async fn events_say_what_was_granted_revoked_expired_and_put_right_and_why() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_event_says_why_an_object_can_not_be_carried_out() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("failed"), async |subject| {
             stage.declare(&subject, json!([{"role": "PROJECT-nobody-knows"}])).await;
             let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;

@@ -23,7 +23,7 @@ use crate::stage::{Stage, binary, with_stage_on};
 use crate::support;
 
 /// How many there are: the tests mostly wait, and each control plane costs seconds of a processor and 400 MB.
-const PLANES: usize = 3;
+const PLANES: usize = 4;
 
 static TURNS: [Mutex<OnceCell<ControlPlane>>; PLANES] = [const { Mutex::const_new(OnceCell::const_new()) }; PLANES];
 

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use simulator::{SubOrganization, worlds};
 
 use crate::evidence::assert_presentable;
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::Subject;
 use crate::support::{assert_contains, changed};
@@ -61,9 +62,9 @@ async fn a_provider_object_signs_in_to_the_sub_organization_that_it_names() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_and_client_credentials_become_ready_and_grant() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.api.apply(&[key_secret(&worlds::zitadel_key_file()), client_secret(worlds::ZITADEL_CLIENT_SECRET)]).await;
         for name in ["key", "client"] {
             stage.api.apply(&[provider(&stage, name)]).await;
@@ -86,9 +87,9 @@ async fn a_key_and_client_credentials_become_ready_and_grant() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_removed_at_the_server_is_reported_with_what_to_do_and_a_new_secret_helps() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         stage.api.apply(&[key_secret(&worlds::zitadel_key_file()), client_secret(worlds::ZITADEL_CLIENT_SECRET)]).await;
         for (name, says) in [("key", KEY_REMOVED), ("client", "a new one replaces the old")] {

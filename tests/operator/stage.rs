@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use control_plane::{ControlPlane, Options};
 use futures::FutureExt;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulator::{Simulator, worlds};
 use tokio::sync::OnceCell;
 
 use crate::api::Api;
+use crate::in_memory::{InMemory, now};
 use crate::operator::{ACCOUNT, NAMESPACE, Operator};
 use crate::support::{self, Namespace, SOON, eventually};
 
@@ -48,18 +48,19 @@ pub fn binary() -> &'static Path {
 /// What one test has for itself: a namespace, and an Infisical and a ZITADEL with `worlds::demo()`, named by the
 /// provider objects `infisical` and `zitadel`.
 pub struct Stage {
-    pub ns: Namespace,
-    /// The API server, for what is asked often.
+    /// The API server, in the namespace of the test.
     pub api: Api,
     /// Both providers.
-    pub simulator: Simulator,
+    pub simulator: Arc<Simulator>,
+    kubectl: Option<Namespace>,
+    memory: Option<InMemory>,
 }
 
 /// Runs a test on a stage of its own. A test that fails shows what the operator's log says of its namespace.
 pub async fn with_stage(test: impl AsyncFnOnce(Stage)) {
     let (plane, operator) = shared().await;
     with_stage_on(plane, async |stage| {
-        let namespace = stage.ns.name.clone();
+        let namespace = stage.namespace().to_owned();
         if let Err(failure) = AssertUnwindSafe(test(stage)).catch_unwind().await {
             let log = std::fs::read_to_string(operator.log_file()).unwrap_or_default();
             // In the log a namespace stands before a dot, a slash or a quote.
@@ -82,16 +83,42 @@ pub async fn with_stage_on(plane: &ControlPlane, test: impl AsyncFnOnce(Stage)) 
     let ns = Namespace::unused(plane);
     let api = Api::new(plane, &ns.name).await;
     api.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ns.name}})).await;
-    let simulator = Simulator::start().await.unwrap();
-    simulator.load(&worlds::demo());
-    let stage = Stage { ns, api, simulator };
-    stage.api.apply(&[stage.access_to_secrets()]).await;
-    stage.api.apply(&stage.secrets()).await;
-    stage.api.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
+    let mut stage = Stage::furnished(api, Arc::new(Simulator::start().await.unwrap())).await;
+    stage.kubectl = Some(ns);
     test(stage).await;
 }
 
 impl Stage {
+    /// With the worlds of the demo, the credentials for them, and both provider objects.
+    pub async fn furnished(api: Api, simulator: Arc<Simulator>) -> Self {
+        simulator.load(&worlds::demo());
+        let stage = Self { api, simulator, kubectl: None, memory: None };
+        stage.api.apply(&[stage.access_to_secrets()]).await;
+        stage.api.apply(&stage.secrets()).await;
+        stage.api.apply(&[stage.infisical_provider(), stage.zitadel_provider()]).await;
+        stage
+    }
+
+    /// The namespace of the test.
+    pub fn namespace(&self) -> &str {
+        self.api.namespace()
+    }
+
+    /// kubectl in the namespace of the test; for a test on the real API server.
+    pub fn kubectl(&self) -> &Namespace {
+        self.kubectl.as_ref().unwrap_or_else(|| panic!("there is no kubectl for an API server in memory"))
+    }
+
+    /// With an operator in this process.
+    pub fn in_memory(self, memory: InMemory) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// The operator in this process; for a test in memory.
+    pub fn memory(&self) -> &InMemory {
+        self.memory.as_ref().unwrap_or_else(|| panic!("the operator is a process of its own"))
+    }
+
     /// Lets the operator read the namespace's Secrets.
     pub fn access_to_secrets(&self) -> Value {
         json!({
@@ -163,14 +190,14 @@ impl Stage {
     /// What `ci-deployer` may do at Infisical now, without the base that gives nothing.
     pub fn identity_roles(&self) -> BTreeSet<String> {
         let infisical = self.simulator.infisical();
-        let roles = infisical.effective_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_DEPLOYER, Timestamp::now());
+        let roles = infisical.effective_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_DEPLOYER, now());
         roles.into_iter().filter(|role| role != "no-access").collect()
     }
 
     /// What `ci-deployer` may do at ZITADEL now.
     pub fn user_roles(&self) -> BTreeSet<String> {
         let zitadel = self.simulator.zitadel();
-        zitadel.effective_roles(worlds::ZITADEL_PROJECT, worlds::ZITADEL_DEPLOYER, Timestamp::now())
+        zitadel.effective_roles(worlds::ZITADEL_PROJECT, worlds::ZITADEL_DEPLOYER, now())
     }
 
     /// Waits until `ci-deployer` has exactly these roles at Infisical.

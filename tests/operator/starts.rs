@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Order, RoleRow};
 
 use crate::evidence::recorded_roles;
+use crate::in_memory::{in_memory, now};
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, in_seconds, time, until};
 
@@ -15,9 +16,9 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 fn written_down(plane: &ControlPlane, stage: &Stage, object: &str) -> Vec<(Timestamp, String)> {
     let log = std::fs::read_to_string(plane.audit().path()).unwrap();
     let events =
-        log.lines().filter(|line| line.contains(&stage.ns.name)).filter_map(|line| serde_json::from_str(line).ok());
+        log.lines().filter(|line| line.contains(stage.namespace())).filter_map(|line| serde_json::from_str(line).ok());
     let about = |event: &Value| {
-        event["objectRef"]["namespace"] == stage.ns.name.as_str()
+        event["objectRef"]["namespace"] == stage.namespace()
             && event["objectRef"]["name"] == object
             && event["verb"] == "patch"
             && event["user"]["username"].as_str().is_some_and(|user| user.starts_with("system:serviceaccount:"))
@@ -63,9 +64,9 @@ async fn a_start_is_written_down_before_the_first_write_to_the_provider() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_edit_moves_a_recorded_start() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("kept"), async |subject| {
             let [a, b, ..] = subject.names();
             let mut object = subject.declares(json!([{"role": b, "temporary": {"duration": "1h"}}]));
@@ -115,9 +116,9 @@ async fn no_edit_moves_a_recorded_start() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_changed_duration_counts_from_the_recorded_start() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("counted"), async |subject| {
             let [a, b, ..] = subject.names();
             let roles = |duration: &str| json!([{"role": a}, {"role": b, "temporary": {"duration": duration}}]);
@@ -143,9 +144,9 @@ async fn a_changed_duration_counts_from_the_recorded_start() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_ended_role_is_not_granted_again_by_applying_it_again() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("over"), async |subject| {
             let [a, b, ..] = subject.names();
             let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "4s"}}]);
@@ -166,9 +167,9 @@ async fn an_ended_role_is_not_granted_again_by_applying_it_again() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_new_start_time_asks_for_a_new_window() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("renewed"), async |subject| {
             let [_, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": b, "temporary": {"duration": "4s"}}])).await;
@@ -184,9 +185,9 @@ async fn a_new_start_time_asks_for_a_new_window() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_taken_out_and_put_back_is_a_new_request() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let cases = [("running", "1h"), ("ended", "4s")];
         let cases = cases.iter().flat_map(|case| stage.both(case.0).map(|subject| (subject, case)));
         each(cases, async |(subject, (case, duration))| {
@@ -212,9 +213,9 @@ async fn a_role_taken_out_and_put_back_is_a_new_request() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_for_history() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let minutes = |minutes: i64| in_seconds(-60 * minutes);
         let cases = [
             ("open", "infisical", minutes(10), true),
@@ -224,7 +225,7 @@ async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_
         each(cases, async |(case, provider, began, adopted)| {
             let subject = stage.identity(case);
             subject.rows_by_hand(vec![RoleRow::temporary("admin", began, "1h")]);
-            let before = Timestamp::now();
+            let before = now();
             let roles = json!([{"role": "admin", "temporary": {"duration": "90m"}}]);
             let fields = json!({"providerRef": {"name": provider}});
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
@@ -251,9 +252,9 @@ async fn a_new_object_adopts_an_open_window_at_infisical_and_takes_a_closed_one_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_edit_while_a_grant_is_under_way_loses_neither_the_grant_nor_the_new_role() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let slowly = Order::always(Fault::DelayAfter(std::time::Duration::from_secs(1)));
         stage.simulator.infisical().order(slowly.clone().on("POST", "identity-memberships"));
         stage.simulator.zitadel().order(slowly.on("POST", "/members"));

@@ -72,7 +72,7 @@ async fn all_ready(stage: &Stage, objects: &[(Subject, Value)]) {
 
 /// The operator's writes about memberships in the stage's namespace: by object, without events.
 fn written(stage: &Stage, plane: &control_plane::ControlPlane, mark: Mark, name: &str) -> Vec<String> {
-    let writes = operator_writes(plane, mark, &stage.ns.name);
+    let writes = operator_writes(plane, mark, stage.namespace());
     let about = writes.into_iter().filter(|event| event.resource == "projectmemberships" && event.name == name);
     about.map(|event| event.to_string()).collect()
 }
@@ -146,7 +146,7 @@ async fn stays_as_it_is(stage: &Stage, objects: &[(Subject, Value)]) {
     fronts(stage).iter().for_each(|front| front.clear_requests());
     let mark = plane.audit().mark().unwrap();
     wait(3).await;
-    let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
+    let events: Vec<String> = operator_writes(plane, mark, stage.namespace()).iter().map(ToString::to_string).collect();
     assert!(events.is_empty(), "the steady state writes nothing to Kubernetes, there was {events:#?}");
     for front in fronts(stage) {
         assert!(writes(front).is_empty(), "nor to a provider, there was {:#?}", writes(front));
@@ -162,7 +162,7 @@ async fn applied_again_writes_nothing(stage: &Stage, objects: &[(Subject, Value)
     let plane = &shared().await.0;
     let objects: Vec<Value> = objects.iter().map(|(_, object)| object.clone()).collect();
     // kubectl's own first apply notes what was applied, in an annotation.
-    stage.ns.apply(&objects).await;
+    stage.kubectl().apply(&objects).await;
     let versions = async || {
         let mut versions = Vec::new();
         for object in &objects {
@@ -174,12 +174,12 @@ async fn applied_again_writes_nothing(stage: &Stage, objects: &[(Subject, Value)
     let before = versions().await;
     fronts(stage).iter().for_each(|front| front.clear_requests());
     let mark = plane.audit().mark().unwrap();
-    let said = stage.ns.apply(&objects).await;
+    let said = stage.kubectl().apply(&objects).await;
     assert_eq!(said.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{said}");
     // Everything was observed again since.
     let listed = |times: usize| lists(stage).iter().all(|(_, lists)| lists.len() >= times);
     crate::evidence::sees("each project is listed twice more", || listed(2)).await;
-    let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
+    let events: Vec<String> = operator_writes(plane, mark, stage.namespace()).iter().map(ToString::to_string).collect();
     assert!(events.is_empty(), "nothing is written to Kubernetes, there was {events:#?}");
     assert_eq!(versions().await, before, "no object has changed");
     for front in fronts(stage) {

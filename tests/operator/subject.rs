@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Infisical, Request, Resource, RoleRow, Zitadel, worlds};
 
+use crate::in_memory::now;
 use crate::stage::{Stage, set};
 use crate::support::{SOON, eventually};
 
@@ -226,7 +227,7 @@ impl Subject {
 
     /// The roles in force for it now, without the base that grants nothing.
     pub fn holds(&self) -> BTreeSet<String> {
-        let now = Timestamp::now();
+        let now = now();
         let mut roles = match &self.at {
             At::Infisical(infisical, _) => infisical.effective_roles(worlds::INFISICAL_PROJECT, &self.id, now),
             At::Zitadel(zitadel, of) => zitadel.effective_roles(of, &self.id, now),
@@ -264,7 +265,7 @@ impl Subject {
 
     /// Fails unless a role is in force all the time until `at`.
     pub async fn keeps(&self, role: &str, at: Timestamp, case: &str) {
-        while Timestamp::now() < at {
+        while now() < at {
             let there = self.holds();
             assert!(there.contains(role), "{}, {case}: {role} is to stay, there was {there:?}", self.name);
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -284,17 +285,17 @@ impl Subject {
     }
 
     async fn sees(&self, expected: &str, is: impl Fn() -> bool) -> Timestamp {
-        let deadline = Timestamp::now() + SignedDuration::try_from(SOON).unwrap();
+        let deadline = now() + SignedDuration::try_from(SOON).unwrap();
         while !is() {
             assert!(
-                Timestamp::now() < deadline,
+                now() < deadline,
                 "expected: {expected}\nthere was: {:?}\nafter {:#?}",
                 self.holds(),
                 self.writes()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        Timestamp::now()
+        now()
     }
 
     /// The roles that the provider has in its list, ended ones too.
@@ -412,7 +413,7 @@ pub fn with(mut object: Value, fields: Value) -> Value {
 
 /// An instant that many seconds from now, on a whole second, later rather than earlier.
 pub fn in_seconds(seconds: i64) -> Timestamp {
-    let now = Timestamp::now();
+    let now = now();
     Timestamp::from_second(now.as_second() + seconds + i64::from(now.subsec_nanosecond() > 0)).unwrap()
 }
 
@@ -428,7 +429,7 @@ pub fn is_empty(list: &Value) -> bool {
 
 /// Waits until the clock shows `at`.
 pub async fn until(at: Timestamp) {
-    let wait = at.duration_since(Timestamp::now());
+    let wait = at.duration_since(now());
     tokio::time::sleep(Duration::try_from(wait).unwrap_or_default()).await;
 }
 

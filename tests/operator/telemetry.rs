@@ -1,9 +1,10 @@
 //! What the operator reports about itself: metrics, health, logs; and how it stops.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
+use tokio::time::Instant;
 
 use crate::operator::Operator;
 use crate::restart::alone;

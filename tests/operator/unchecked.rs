@@ -44,7 +44,7 @@ fn without_rules(schema: &mut Value) {
 async fn apply_unchecked(stage: &Stage, subject: &Subject, spec: Value) {
     let patch = json!({ "spec": spec }).to_string();
     eventually(SOON, &format!("{patch} is taken"), async || {
-        let output = stage.ns.run(&["patch", &subject.object(), "--type=merge", "--patch", &patch], "").await;
+        let output = stage.kubectl().run(&["patch", &subject.object(), "--type=merge", "--patch", &patch], "").await;
         if output.status.success() { Ok(()) } else { Err(output.stderr) }
     })
     .await;

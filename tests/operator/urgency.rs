@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Fault, Order, worlds};
 
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each, time};
 
@@ -46,9 +47,9 @@ async fn an_end_waits_behind_no_role_exchange() {
 }
 
 /// Seen failing with a pause that also delays ends: the role is in force until `Retry-After` has passed.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_asks_to_wait_postpones_no_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("paused"), async |subject| {
             let front = stage.at(&subject);
             let (role, end) = temporary(&stage, &subject).await;
@@ -72,9 +73,9 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
 }
 
 /// Seen failing with the pass that has to wait returning only after the wait.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         // Infisical ends temporary roles itself.
         let subject = stage.user("waiting");
         let (role, end) = temporary(&stage, &subject).await;
@@ -87,9 +88,9 @@ async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
 }
 
 /// Seen failing without `Pass::end_unlisted`: nothing is sent until the list succeeds.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_is_sent_while_lists_fail_and_writes_work() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         // Infisical ends temporary roles itself.
         let subject = stage.user("unlisted");
         let (role, end) = temporary(&stage, &subject).await;

@@ -32,7 +32,7 @@ async fn start() -> ControlPlane {
 
 /// Gives the operator its permissions in a stage's namespace.
 async fn let_in(stage: &Stage) {
-    stage.ns.ok(&["apply", "--filename", &path("deploy/namespaced/namespace.yaml")]).await;
+    stage.kubectl().ok(&["apply", "--filename", &path("deploy/namespaced/namespace.yaml")]).await;
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                 a.declare(&subjects[0], json!([{"role": subjects[0].names()[0]}])).await;
                 let unseen = other.identity("unseen");
                 other.declare(&unseen, json!([{"role": "viewer"}])).await;
-                let namespaces = format!("--watch-namespaces={},{}", b.ns.name, a.ns.name);
+                let namespaces = format!("--watch-namespaces={},{}", b.namespace(), a.namespace());
                 let operator = Operator::start_with(plane, binary(), "namespaced", &[&namespaces]).await.unwrap();
                 each(subjects.iter().enumerate(), async |(index, subject)| {
                     let [one, two, ..] = subject.names();
@@ -96,14 +96,14 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
             let_in(&a).await;
             let_in(&b).await;
             let subject = b.identity("layered");
-            let namespaces = format!("--watch-namespaces={},{}", a.ns.name, b.ns.name);
+            let namespaces = format!("--watch-namespaces={},{}", a.namespace(), b.namespace());
             b.declare(&subject, json!([{"role": "viewer"}])).await;
             let operator = Operator::start_with(plane, binary(), "both", &[&namespaces]).await.unwrap();
             subject.has(&["viewer"]).await;
             b.ready(&subject.object()).await;
             operator.stop().await.unwrap();
             // While it is stopped it loses its permissions in one of them.
-            a.ns.ok(&["delete", "rolebinding", "membership-operator"]).await;
+            a.kubectl().ok(&["delete", "rolebinding", "membership-operator"]).await;
             b.api.ask_to_delete(&subject.object()).await;
             let arguments = [namespaces.as_str()];
             let start = Operator::start_with(plane, binary(), "one", &arguments);

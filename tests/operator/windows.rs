@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use crate::in_memory::{in_memory, now};
 use crate::stage::with_stage;
 use crate::subject::{LATE, each, in_seconds, time, until};
 
@@ -26,9 +27,9 @@ async fn a_permanent_role_stays_and_a_temporary_one_ends_at_its_instant() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_earlier_of_duration_and_expiration_time_is_the_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let soon = in_seconds(5);
         let hour_ago = in_seconds(-3600);
         type Case = (&'static str, Value, fn(Timestamp, Timestamp) -> Timestamp);
@@ -60,9 +61,9 @@ async fn the_earlier_of_duration_and_expiration_time_is_the_end() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scheduled_role_is_not_sent_before_its_start() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("later"), async |subject| {
             let [_, b, ..] = subject.names();
             let (start, end) = (in_seconds(4), in_seconds(8));
@@ -83,9 +84,9 @@ async fn a_scheduled_role_is_not_sent_before_its_start() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_window_that_is_over_is_never_sent() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("past"), async |subject| {
             let [a, ..] = subject.names();
             let temporary = json!({"startTime": in_seconds(-60), "expirationTime": in_seconds(-30)});
@@ -99,9 +100,9 @@ async fn a_window_that_is_over_is_never_sent() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_membership_goes_with_the_last_role_and_comes_back_with_a_scheduled_one() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("shift"), async |subject| {
             let [a, b, ..] = subject.names();
             let start = in_seconds(8);
@@ -112,7 +113,7 @@ async fn the_membership_goes_with_the_last_role_and_comes_back_with_a_scheduled_
             stage.declare(&subject, roles).await;
             subject.has(&[a]).await;
             subject.is_member(0).await;
-            let gone = Timestamp::now();
+            let gone = now();
             assert!(gone < start, "{}: the membership went only at {gone}", subject.name);
             stage.ready(&subject.object()).await;
             subject.has(&[b]).await;
@@ -123,9 +124,9 @@ async fn the_membership_goes_with_the_last_role_and_comes_back_with_a_scheduled_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_that_is_shortened_ends_sooner_and_one_that_is_lengthened_later() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("edited"), async |subject| {
             let [a, b, ..] = subject.names();
             let roles = |first: Timestamp, second: Timestamp| {

@@ -4,6 +4,7 @@ use serde_json::json;
 use simulator::worlds;
 
 use crate::evidence::assert_presentable;
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, with};
 
@@ -32,9 +33,9 @@ async fn the_organization_is_the_memberships_or_else_the_providers() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_order_of_the_same_roles_is_no_difference() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.user("order");
         let [a, b, ..] = subject.names();
         subject.by_hand(&[b, a]);
@@ -47,9 +48,9 @@ async fn another_order_of_the_same_roles_is_no_difference() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_is_one_put_of_a_sorted_list() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.user("put");
         let [a, b, c, _] = subject.names();
         subject.by_hand(&[c]);
@@ -68,9 +69,9 @@ async fn a_change_is_one_put_of_a_sorted_list() {
 
 /// The roles that members can have are configured on the instance: a list with one that was removed there is refused,
 /// even if it is merely sent again.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and_is_named() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let (zitadel, custom) = (stage.simulator.zitadel(), "PROJECT_DEPLOYER");
         zitadel.configure_role(custom);
         let (ending, blocked, managed) = (stage.user("ending"), stage.user("blocked"), stage.user("managed"));
@@ -111,9 +112,9 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
 
 /// Project and user names are unique regardless of case; the message about a name in another case shows the right one,
 /// but not past the rules of a ClusterMembershipProvider.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_name_in_another_letter_case_is_answered_with_the_right_one_where_the_rules_allow_it() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let role = "PROJECT_OWNER_VIEWER";
         let of_nobody_else = json!([stage.rule(&[role], json!({"subjects": [worlds::ZITADEL_DEPLOYER]}))]);
         let of_no_other_project = json!([stage.rule(&[role], json!({"projects": [worlds::ZITADEL_PROJECT]}))]);

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use crate::evidence::{Call, assert_presentable, writes};
 use crate::operator::Operator;
@@ -141,7 +142,7 @@ async fn tokens_and_control_characters_in_an_error_reach_no_condition_event_log_
         .await;
         let operator = &shared().await.1;
         let log = std::fs::read_to_string(operator.log_file()).unwrap();
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&stage.ns.name)).collect();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(stage.namespace())).collect();
         assert!(lines.iter().any(|line| line.contains("PLANTED")), "the errors are in the log");
         let metrics = operator.metrics().await;
         assert!(!metrics.contains("PLANTED"), "a provider's words in the metrics");

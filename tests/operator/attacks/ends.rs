@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
 use crate::support::changed;
@@ -40,9 +41,9 @@ async fn no_field_of_a_spec_keeps_a_role_beyond_its_end() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn neither_a_provider_object_nor_a_secret_that_is_taken_away_keeps_a_role_beyond_its_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let end = in_seconds(10);
         let subjects = stage.both("cut");
         each(&subjects, async |subject| {
@@ -61,9 +62,9 @@ async fn neither_a_provider_object_nor_a_secret_that_is_taken_away_keeps_a_role_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_created_again_runs_no_longer_than_the_end_that_a_rule_demands() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let dated =
             |role: &str| json!([stage.rule(&[role], json!({"requireExpirationTime": true, "maxDuration": "1h"}))]);
         stage.centrals(dated("deployer"), dated("PROJECT_OWNER")).await;

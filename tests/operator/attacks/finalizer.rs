@@ -215,7 +215,8 @@ async fn an_object_that_the_operator_let_go_of_is_not_missed() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         subject.has_now(&["viewer"], "an orphan");
         let log = std::fs::read_to_string(shared().await.1.log_file()).unwrap();
-        let (missed, gone) = ("what it granted is revoked", format!("namespace=\"{}\" name=\"gone-", stage.ns.name));
+        let (missed, gone) =
+            ("what it granted is revoked", format!("namespace=\"{}\" name=\"gone-", stage.namespace()));
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(missed) && line.contains(&gone)).collect();
         assert!(lines.is_empty(), "{lines:#?}");
     })

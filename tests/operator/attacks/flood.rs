@@ -3,11 +3,12 @@
 //! Seen failing: with `controller::write::turns` removed, all objects waited for the end of the flood at the API
 //! server, and without round robin of namespaces in the provider's quota, all that share ZITADEL's one writer did.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
+use tokio::time::Instant;
 
 use crate::operator::Operator;
 use crate::restart::alone;

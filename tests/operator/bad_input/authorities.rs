@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::support::assert_contains;
 
@@ -40,9 +41,9 @@ async fn a_bundle_that_is_missing_or_wrong_is_named_with_what_to_do_and_mended()
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_no_key_file_is_named_with_where_to_get_one() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let mut provider = stage.zitadel_provider();
         provider["metadata"]["name"] = json!("by-key");
         provider["spec"]["zitadel"]["auth"] = json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "token"}});

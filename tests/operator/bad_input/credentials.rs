@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use simulator::worlds;
 
 use crate::evidence::{assert_presentable, sees};
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 use crate::support::{assert_contains, changed};
@@ -95,10 +96,10 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
                 let message = stage.says(&provider, "Ready", "False", "Unauthorized").await;
                 assert_presentable(&message);
                 assert_contains(&message, says);
-                assert_contains(&message, &stage.ns.name);
+                assert_contains(&message, stage.namespace());
             }
         }
-        stage.ns.ok(&["delete", "rolebinding", "membership-operator-secrets"]).await;
+        stage.kubectl().ok(&["delete", "rolebinding", "membership-operator-secrets"]).await;
         for subject in &pairs[3] {
             let secret = if subject.is_at_infisical() { "infisical" } else { "zitadel" };
             stage.api.apply(&[provider_of(&stage, subject, &subject.name, secret)]).await;
@@ -122,7 +123,7 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
         // The advice in the message helps.
         let command: Vec<&str> = command.split_whitespace().collect();
         assert!(command.starts_with(&["create", "rolebinding"]), "{command:?}");
-        stage.ns.ok(&command).await;
+        stage.kubectl().ok(&command).await;
         let right = |name: &str| {
             let id = worlds::INFISICAL_CLIENT_ID;
             secret(name, json!({"client-id": id, "client-secret": worlds::INFISICAL_CLIENT_SECRET, "token": worlds::ZITADEL_TOKEN}))
@@ -137,9 +138,9 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         let user = stage.user("revoked");
         let [a, b, ..] = user.names();
@@ -163,9 +164,9 @@ async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deletion_waits_for_a_credential_that_is_refused_and_an_orphan_does_not() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let pairs = [stage.both("deleted"), stage.both("let-go")];
         for subject in pairs.iter().flatten() {
             stage.declare(subject, json!([{"role": subject.names()[0]}])).await;
@@ -210,11 +211,11 @@ async fn a_deletion_waits_for_a_credential_that_is_refused_and_an_orphan_does_no
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_is_rotated_is_read_again_with_one_login_and_loses_no_right() {
     const MEMBERSHIPS: usize = 12;
     const SECOND: &str = "the-second-secret";
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         let subjects: Vec<Subject> = (0..MEMBERSHIPS).map(|n| stage.identity(&format!("member-{n}"))).collect();
         for subject in &subjects {

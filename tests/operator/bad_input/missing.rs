@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use simulator::worlds;
 
 use crate::evidence::{assert_presentable, writes};
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{Subject, each, time};
 use crate::support::{assert_contains, changed};
@@ -86,9 +87,9 @@ async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_misspelt_role_costs_nobody_the_role_that_was_meant() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("misspelt"), async |subject| {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[a, b]);
@@ -106,9 +107,9 @@ async fn a_misspelt_role_costs_nobody_the_role_that_was_meant() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unknown_roles_neither_block_other_roles_nor_move_an_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("beside"), async |subject| {
             let [a, b, c, _] = subject.names();
             let object = subject.object();
@@ -135,9 +136,9 @@ async fn unknown_roles_neither_block_other_roles_nor_move_an_end() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_beside_an_unknown_role_comes_at_its_instant() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("ending"), async |subject| {
             let [a, b, ..] = subject.names();
             let roles =
@@ -156,9 +157,9 @@ async fn an_end_beside_an_unknown_role_comes_at_its_instant() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_project_that_is_deleted_later_stalls_its_objects_and_lets_them_go() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("later"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{ "role": a }])).await;

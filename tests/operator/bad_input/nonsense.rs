@@ -5,8 +5,9 @@ use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Answer, Fault, Order, worlds};
 
-use crate::evidence::{Call, assert_presentable, gaps, operator_writes, sees, writes};
-use crate::stage::{shared, with_stage};
+use crate::evidence::{Call, assert_presentable, gaps, sees, writes};
+use crate::in_memory::in_memory;
+use crate::stage::with_stage;
 use crate::subject::{Subject, each};
 use crate::support::changed;
 
@@ -68,9 +69,9 @@ async fn a_list_that_makes_no_sense_revokes_nothing() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_was_asked_for_and_failed_is_asked_for_again_and_no_older_one_believed() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("asked"), async |subject| {
             let (object, front) = (subject.object(), stage.at(&subject));
             stage.declare(&subject, json!([{"role": subject.names()[0]}])).await;
@@ -87,9 +88,9 @@ async fn a_list_that_was_asked_for_and_failed_is_asked_for_again_and_no_older_on
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_came_back_short_revokes_nothing() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("short"), async |subject| {
             let [a, b, ..] = subject.names();
             let (object, front) = (subject.object(), stage.at(&subject));
@@ -111,9 +112,9 @@ async fn a_list_that_came_back_short_revokes_nothing() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_write_that_is_answered_with_nonsense_is_tried_again_until_it_is_done() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("written"), async |subject| {
             let [a, _, c, _] = subject.names();
             let (object, front) = (subject.object(), stage.at(&subject));
@@ -139,17 +140,16 @@ async fn a_write_that_is_answered_with_nonsense_is_tried_again_until_it_is_done(
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_fails_is_tried_again_ever_more_rarely() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("failing"), async |subject| {
             let [a, b, ..] = subject.names();
             let front = stage.at(&subject);
             stage.declare(&subject, json!([{ "role": a }])).await;
             stage.ready(&subject.object()).await;
             front.order(order(&subject, Call::Change, noisy(&subject)));
-            let plane = &shared().await.0;
-            let mark = plane.audit().mark().unwrap();
+            let before = stage.memory().writes_about(&subject.name).len();
             stage.change(&subject, json!({"roles": [{"role": b}]})).await;
             // The first write was the creation.
             sees(&format!("{}: four attempts", subject.name), || subject.writes().len() >= 5).await;
@@ -158,9 +158,8 @@ async fn what_fails_is_tried_again_ever_more_rarely() {
             assert!(gaps.iter().zip(least).all(|(gap, least)| *gap >= least), "{}: {gaps:?}", subject.name);
             subject.has_now(&[a], "while every change fails");
             // The same failure is reported once, however often it happens.
-            let told = operator_writes(plane, mark, &stage.ns.name);
-            let told: Vec<_> = told.iter().filter(|event| event.name == subject.name).collect();
-            assert!(told.len() <= 2, "{}: expected at most 2 writes to Kubernetes, there were {told:#?}", subject.name);
+            let reports = stage.memory().writes_about(&subject.name).split_off(before);
+            assert!(reports.len() <= 2, "{}: expected at most 2 writes to Kubernetes: {reports:#?}", subject.name);
             front.clear_orders();
             subject.has(&[b]).await;
         })
@@ -169,9 +168,9 @@ async fn what_fails_is_tried_again_ever_more_rarely() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let mut cases: Vec<(Subject, &str, Fault)> = Vec::new();
         for kind in stage.both("gone") {
             for (n, (case, fault)) in nonsense(&kind).into_iter().enumerate() {
@@ -203,9 +202,9 @@ async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sign_in_that_is_answered_with_nonsense_is_told_by_the_provider() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         stage.says("membershipprovider/infisical", "Ready", "True", "Verified").await;
         let some = [0, 2, 4, 7];

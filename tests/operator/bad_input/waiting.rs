@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::each;
 use crate::support::{assert_contains, changed};
@@ -35,9 +36,9 @@ async fn a_membership_applied_before_its_provider_waits_and_then_converges() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_back() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("orphan"), async |subject| {
             let [a, ..] = subject.names();
             let (object, provider) = match subject.is_at_infisical() {

@@ -6,6 +6,7 @@ use simulator::worlds;
 
 use super::super::subject::{each, in_seconds, with};
 use crate::evidence::assert_presentable;
+use crate::in_memory::{in_memory, now};
 use crate::stage::{Stage, with_stage};
 use crate::support::assert_contains;
 
@@ -16,7 +17,7 @@ const OTHER_ID: &str = "00000000-0000-4000-8000-999999999999";
 fn cases(stage: &Stage) -> Vec<(&'static str, Value, Value, &'static str)> {
     let admin = |temporary: Value| json!([{"role": "admin", "temporary": temporary}]);
     let viewer = json!([{"role": "viewer"}]);
-    let elsewhere = json!({"namespaces": {"names": [format!("{}-x", stage.ns.name)]}});
+    let elsewhere = json!({"namespaces": {"names": [format!("{}-x", stage.namespace())]}});
     let soon = json!({"expirationTime": in_seconds(3600), "duration": "2h"});
     vec![
         ("namespace", elsewhere, viewer.clone(), "no allow rule for namespace"),
@@ -75,9 +76,9 @@ async fn each_kind_of_rule_allows_what_fits_it_and_refuses_the_rest_with_what_is
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn both_providers_are_under_rules() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let of = |roles: &[&str]| json!([stage.rule(roles, json!({}))]);
         stage.centrals(of(&["viewer"]), of(&["PROJECT_OWNER_VIEWER"])).await;
         each(stage.both("ruled"), async |subject| {
@@ -97,9 +98,9 @@ async fn both_providers_are_under_rules() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_isnt_allowed_learns_nothing_of_what_others_may_do_and_sees_nothing_of_the_provider() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let secret = json!({
             "namespaces": {"names": ["team-hidden"]}, "projects": [worlds::INFISICAL_PROJECT],
             "subjects": [OTHER_ID], "roles": ["hidden-role"], "maxDuration": "17h",
@@ -131,9 +132,9 @@ async fn who_isnt_allowed_learns_nothing_of_what_others_may_do_and_sees_nothing_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_longer_end_is_refused_from_the_recorded_start_on_and_the_old_one_stands() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let rules = json!([stage.rule(&["deployer"], json!({"maxDuration": "8s"}))]);
         stage.api.apply(&[stage.central("short", rules)]).await;
         let subject = stage.identity("longer");
@@ -155,9 +156,9 @@ async fn a_longer_end_is_refused_from_the_recorded_start_on_and_the_old_one_stan
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_decides() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let rules = json!([stage.rule(&["viewer"], json!({"subjects": [worlds::INFISICAL_DEPLOYER]}))]);
         stage.api.apply(&[stage.central("named", rules)]).await;
         let by_name = |name: &str, subject: &str| {
@@ -183,9 +184,9 @@ async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_d
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.api.apply(&[stage.central("open", json!([stage.rule(&["viewer"], json!({}))]))]).await;
         let object = stage.by("open", stage.of_identity("nobody", json!([{"role": "viewer"}])));
         stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "nobody-at-all"}}))]).await;
@@ -198,11 +199,11 @@ async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fault_of_the_cluster_provider_is_reported_to_its_maintainer() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let mut broken = stage.central("broken", json!([stage.rule(&["viewer"], json!({}))]));
-        let secret = json!({"namespace": stage.ns.name, "name": "of-the-platform-team", "key": "client-secret"});
+        let secret = json!({"namespace": stage.namespace(), "name": "of-the-platform-team", "key": "client-secret"});
         broken["spec"]["infisical"]["auth"]["universalAuth"]["clientSecretSecretRef"] = secret;
         stage.api.apply(&[broken]).await;
         let provider = format!("clustermembershipprovider/{}", stage.central_name("broken"));
@@ -217,14 +218,13 @@ async fn a_fault_of_the_cluster_provider_is_reported_to_its_maintainer() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_subject_that_the_operator_signs_in_as_is_nobodys() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let rules = json!([stage.rule(&["*"], json!({}))]);
         stage.api.apply(&[stage.central("own", rules)]).await;
         let infisical = stage.simulator.infisical();
-        let roles =
-            || infisical.effective_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, jiff::Timestamp::now());
+        let roles = || infisical.effective_roles(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR, now());
         let before = roles();
         assert!(before.contains("admin"), "{before:?}");
         let ourselves = |name: &str| {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use simulator::{Fault, Order};
 
 use crate::evidence::recorded_roles;
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::Subject;
 use crate::support::{SOON, changed, eventually};
@@ -52,9 +53,9 @@ async fn a_rule_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let (blocker, waiting) = (stage.user("blocker"), stage.user("waiting"));
         let [a, ..] = waiting.names();
         // No pass observes it before the provider object changes.
@@ -76,9 +77,9 @@ async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_role() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let (blocker, subject) = (stage.user("blocker"), stage.user("shared"));
         let [a, b, ..] = subject.names();
         stage.declare(&subject, json!([{"role": a}])).await;
@@ -104,9 +105,9 @@ async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tenant_that_waits_for_a_budget_of_its_own_making_keeps_nobody_waiting() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.user("victim");
         let [a, b, ..] = subject.names();
         // Another provider object of the same server, with a limit that its memberships wait at for minutes.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::super::subject::{each, in_seconds, is_empty};
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 
 #[tokio::test]
@@ -48,9 +49,9 @@ async fn a_rule_that_is_taken_away_revokes_nothing_and_stops_what_is_new_and_end
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rule_that_is_given_wakes_those_it_lets_in() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.centrals(json!([]), json!([])).await;
         let subjects = stage.both("let-in");
         for subject in &subjects {
@@ -72,10 +73,10 @@ async fn a_rule_that_is_given_wakes_those_it_lets_in() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_label_lets_a_namespace_in_and_out() {
-    with_stage(async |stage| {
-        let selector = json!({"selector": {"matchLabels": {"membership": stage.ns.name}}});
+    in_memory(async |stage| {
+        let selector = json!({"selector": {"matchLabels": {"membership": stage.namespace()}}});
         let rules = json!([{"namespaces": selector, "projects": ["*"], "roles": ["viewer"]}]);
         stage.api.apply(&[stage.central("labels", rules)]).await;
         let subject = stage.identity("labelled");
@@ -84,10 +85,10 @@ async fn a_label_lets_a_namespace_in_and_out() {
         stage.says(&object, "Ready", "False", "NotAllowed").await;
         subject.has_now(&[], "before the label");
         let label = async |value| {
-            let namespace = format!("namespace/{}", stage.ns.name);
+            let namespace = format!("namespace/{}", stage.namespace());
             stage.api.merge(&namespace, &json!({"metadata": {"labels": {"membership": value}}})).await;
         };
-        label(json!(stage.ns.name)).await;
+        label(json!(stage.namespace())).await;
         stage.says(&object, "Ready", "True", "Converged").await;
         subject.has_now(&["viewer"], "with the label");
         label(json!("elsewhere")).await;
@@ -96,7 +97,7 @@ async fn a_label_lets_a_namespace_in_and_out() {
         subject.by_hand(&[]);
         stage.reconcile_now(&object).await;
         subject.has_now(&[], "and isn't put back");
-        label(json!(stage.ns.name)).await;
+        label(json!(stage.namespace())).await;
         subject.has(&["viewer"]).await;
         assert!(is_empty(&stage.api.get(&object).await["status"]["drift"]));
         stage.delete(&object).await;

@@ -19,7 +19,7 @@ fn provider(stage: &Stage, auth: &str, audience: &str) -> Value {
 
 async fn put(stage: &Stage, file: &str, token: &str) {
     let folder = token_directory(&shared().await.0);
-    std::fs::write(folder.join(format!("{file}-{}", stage.ns.name)), token).unwrap();
+    std::fs::write(folder.join(format!("{file}-{}", stage.namespace())), token).unwrap();
 }
 
 /// The number of sign-ins of this kind.
@@ -34,7 +34,7 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
         let infisical = stage.simulator.infisical();
         // A token that was replaced is no longer valid.
         let good = |not: &str| ClusterWorld {
-            audiences: vec![stage.ns.name.clone(), format!("oidc-{}", stage.ns.name)],
+            audiences: vec![stage.namespace().to_owned(), format!("oidc-{}", stage.namespace())],
             bad_signatures: vec![not.to_owned()],
             ..ClusterWorld::default()
         };
@@ -42,7 +42,7 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
             identity: worlds::INFISICAL_OPERATOR.to_owned(),
             allowed_namespaces: NAMESPACE.to_owned(),
             allowed_names: ACCOUNT.to_owned(),
-            allowed_audience: stage.ns.name.clone(),
+            allowed_audience: stage.namespace().to_owned(),
             ..KubernetesLogin::default()
         });
         infisical.set_oidc_login(OidcLogin {
@@ -51,8 +51,8 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
             ..OidcLogin::default()
         });
         for (auth, route, audience) in [
-            ("kubernetesAuth", "kubernetes-auth", stage.ns.name.clone()),
-            ("oidcAuth", "oidc-auth", format!("oidc-{}", stage.ns.name)),
+            ("kubernetesAuth", "kubernetes-auth", stage.namespace().to_owned()),
+            ("oidcAuth", "oidc-auth", format!("oidc-{}", stage.namespace())),
         ] {
             let name = auth.to_lowercase();
             let object = format!("clustermembershipprovider/{}", stage.central_name(&name));
@@ -85,7 +85,7 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
 #[tokio::test]
 async fn a_token_of_the_real_api_server_signs_in() {
     with_stage(async |stage| {
-        let audience = format!("real-{}", stage.ns.name);
+        let audience = format!("real-{}", stage.namespace());
         let kubectl = shared().await.0.kubectl();
         let arguments = ["--namespace", NAMESPACE, "create", "token", ACCOUNT, "--audience", &audience];
         let token = kubectl.ok(&arguments).await.unwrap().trim().to_owned();
@@ -121,13 +121,13 @@ async fn a_provider_of_a_namespace_has_neither_the_operators_token_nor_another_n
         for auth in ["kubernetesAuth", "oidcAuth"] {
             let mut provider = stage.infisical_provider();
             provider["spec"]["infisical"]["auth"] = json!({ auth: own });
-            let refused = stage.ns.try_apply(&[provider]).await;
+            let refused = stage.kubectl().try_apply(&[provider]).await;
             assert!(!refused.status.success(), "{auth} was taken");
             assert_contains(&refused.stderr, auth);
         }
         let mut provider = stage.infisical_provider();
         provider["spec"]["infisical"]["auth"]["universalAuth"]["clientIdSecretRef"]["namespace"] = json!(NAMESPACE);
-        let refused = stage.ns.try_apply(&[provider]).await;
+        let refused = stage.kubectl().try_apply(&[provider]).await;
         assert!(!refused.status.success(), "a namespace was taken");
         assert_contains(&refused.stderr, "namespace");
     })

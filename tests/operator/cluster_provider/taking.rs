@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::subject::each;
+use crate::in_memory::in_memory;
 use crate::stage::{set, with_stage};
 use crate::support::assert_contains;
 
@@ -36,9 +37,9 @@ async fn who_may_grant_viewer_doesnt_strip_an_admin_by_exclusive() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_unmanaged_role_is_removed_if_a_rule_names_it_with_or_without_limits() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let of = |viewer: &str, admin: &str| {
             json!([stage.rule(&[viewer], json!({})), stage.rule(&[admin], json!({"maxDuration": "1h"}))])
         };
@@ -55,11 +56,11 @@ async fn an_unmanaged_role_is_removed_if_a_rule_names_it_with_or_without_limits(
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn objects_of_several_namespaces_are_layers_each_under_its_own_rules() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let other = stage.another_namespace(json!({})).await;
-        let other_name = format!("{}-other", stage.ns.name);
+        let other_name = format!("{}-other", stage.namespace());
         let rules = json!([
             stage.rule(&["viewer"], json!({})),
             {"namespaces": {"names": [other_name]}, "projects": ["*"], "roles": ["deployer"]},
@@ -80,9 +81,9 @@ async fn objects_of_several_namespaces_are_layers_each_under_its_own_rules() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_two_provider_objects_on_one_target_the_clusters_leads_though_it_is_younger() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.provider_is_ready("infisical").await;
         stage.provider_is_ready("zitadel").await;
         stage.past_the_creation_of(&stage.zitadel_provider()).await;

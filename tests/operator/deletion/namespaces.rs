@@ -37,7 +37,7 @@ async fn granted(stage: &Stage, name: &str) -> [Subject; 2] {
 
 /// Deletes the namespace, and checks what is left afterwards.
 async fn the_namespace_goes_with_the_access(stage: &Stage, subjects: &[Subject]) {
-    let namespace = format!("namespace/{}", stage.ns.name);
+    let namespace = format!("namespace/{}", stage.namespace());
     stage.api.ask_to_delete(&namespace).await;
     is_gone(stage, &namespace).await;
     for subject in subjects {
@@ -79,7 +79,7 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
         let operator = Operator::start(plane, binary(), "before").await.unwrap();
         let subjects = granted(&stage, "between").await;
         operator.kill().await.unwrap();
-        let namespace = format!("namespace/{}", stage.ns.name);
+        let namespace = format!("namespace/{}", stage.namespace());
         stage.api.ask_to_delete(&namespace).await;
         for secret in ["secret/infisical", "secret/zitadel"] {
             is_gone(&stage, secret).await;

@@ -6,6 +6,7 @@ use serde_json::json;
 use simulator::{Answer, Fault, Order};
 
 use crate::evidence::{Call, is_ready, sees};
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 
@@ -70,9 +71,9 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
 /// Longer than the operator waits for a response.
 const NEVER: Duration = Duration::from_secs(40);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_write_that_is_never_answered_is_looked_at_before_it_is_tried_again() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("never"), async |subject| {
             let ([a, b, ..], object) = (subject.names(), subject.object());
             once(&stage, &subject, Call::Create, &Fault::DelayAfter(NEVER));
@@ -88,9 +89,9 @@ async fn a_write_that_is_never_answered_is_looked_at_before_it_is_tried_again() 
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_for_it() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("else"), async |subject| {
             let ([a, _, c, _], object) = (subject.names(), subject.object());
             let (method, path) = subject.call(Call::Create);

@@ -1,10 +1,10 @@
 //! A provider that is unavailable.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 use simulator::{Fault, Order};
 
-use crate::stage::with_stage;
+use crate::in_memory::{in_memory, now};
 use crate::subject::{each, in_seconds, until};
 
 /// Longer than it takes until the backoff of what isn't due has increased.
@@ -16,9 +16,9 @@ const RETURN: SignedDuration = SignedDuration::from_secs(8);
 /// How long other work may take until it begins: it doesn't wait for the end of its backoff, here about 13 s.
 const OTHERS: SignedDuration = SignedDuration::from_secs(10);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_back() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("away"), async |subject| {
             let ([a, b, c, _], object, front) = (subject.names(), subject.object(), stage.at(&subject));
             let end = in_seconds(4);
@@ -40,7 +40,7 @@ async fn an_end_that_came_while_the_provider_was_away_is_carried_out_when_it_is_
                 subject.has_now(&[a, b], "while the provider is away");
             }
             front.clear_orders();
-            let back = Timestamp::now();
+            let back = now();
             let gone = subject.loses(b).await;
             assert!(gone.duration_since(back) < RETURN, "{}: back at {back}, {b} ended at {gone}", subject.name);
             subject.has(&[a, c]).await;

@@ -6,6 +6,7 @@ use simulator::{Fault, Order, worlds};
 use std::time::Duration;
 
 use crate::evidence::{Call, gaps, writes};
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{Subject, each};
 use crate::support::changed;
@@ -45,9 +46,9 @@ async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_is_told_to_wait_waits() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("limited"), async |subject| {
             let ([a, b, ..], object, front) = (subject.names(), subject.object(), stage.at(&subject));
             stage.declare(&subject, json!([{ "role": a }])).await;
@@ -80,9 +81,9 @@ async fn who_is_told_to_wait_waits() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_removal_that_is_refused_over_a_foreign_entry_happens_all_the_same() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.be_october_2024();
         // It may do all that a member may, and no more: to send an admin's role again is more.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use simulator::{Answer, Fault, Order, Request, ServerGeneration};
 
 use crate::evidence::{Call, condition, is_ready};
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, shared, with_stage};
 use crate::subject::{Subject, each, in_seconds};
 use crate::support::eventually;
@@ -94,7 +95,7 @@ async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_befor
 /// instance: the confirmation waits two seconds, and an end may be carried out late on a busy machine.
 const REPAIRED_WITHIN: SignedDuration = SignedDuration::from_secs(6);
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_zitadel_loses_on_a_quiet_instance_is_repaired_within_seconds() {
     type Case = (&'static str, fn(&Stage) -> Subject, ServerGeneration);
     let cases: [Case; 3] = [
@@ -102,8 +103,8 @@ async fn an_end_that_zitadel_loses_on_a_quiet_instance_is_repaired_within_second
         ("grant, v1", |stage| stage.grantee("quiet"), ServerGeneration::V4),
         ("project, v2", |stage| stage.user("quiet"), ServerGeneration::V2Only),
     ];
-    each(cases, async |(case, subject, generation)| {
-        with_stage(async |stage| {
+    for (case, subject, generation) in cases {
+        in_memory(async |stage| {
             let zitadel = stage.simulator.zitadel();
             zitadel.set_generation(generation);
             let user = subject(&stage);
@@ -134,8 +135,7 @@ async fn an_end_that_zitadel_loses_on_a_quiet_instance_is_repaired_within_second
             }
         })
         .await;
-    })
-    .await;
+    }
 }
 
 #[tokio::test]
@@ -171,9 +171,9 @@ async fn a_revocation_that_is_not_carried_out_stays_visible_until_it_is() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_search_that_is_a_second_behind_makes_nothing_twice() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let user = stage.user("late");
         let [a, b, ..] = user.names();
         stage.simulator.zitadel().set_search_lag(Duration::from_secs(1));
@@ -194,9 +194,9 @@ async fn a_search_that_is_a_second_behind_makes_nothing_twice() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_user_without_a_login_name_is_named_and_not_written_for_ever() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         let user = stage.user("nameless");
         zitadel.lose_login_name(&user.id);

@@ -6,6 +6,7 @@ use simulator::{Answer, Fault, Order, worlds};
 use std::time::Duration;
 
 use crate::evidence::{assert_presentable, condition};
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::support::{assert_contains, changed, eventually};
 
@@ -41,9 +42,9 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_grant_under_a_wrong_organization_says_which_field_to_set() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         stage.simulator.zitadel().grant(worlds::ZITADEL_OPERATOR, simulator::Scope::Instance, "IAM_OWNER");
         let user = stage.user("astray");
         let object = user.declares(json!([{"role": user.names()[0]}]));
@@ -58,9 +59,9 @@ async fn a_grant_under_a_wrong_organization_says_which_field_to_set() {
 
 /// The credential's only role went with the project: ZITADEL responds with 403 AUTH-3jknH or 404 AUTHZ-cdgFk from then
 /// on, as for a project that still exists.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proof_or_with_orphan() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         let own = simulator::Scope::Org(worlds::ZITADEL_PROJECT_ORG.to_owned());
         zitadel.take_rights(worlds::ZITADEL_OPERATOR, &own);
@@ -93,9 +94,9 @@ async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proo
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_ghost_is_not_taken_for_a_member() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         let user = stage.user("ghost");
         let [a, b, ..] = user.names();

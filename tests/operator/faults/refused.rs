@@ -16,7 +16,7 @@ const OFTEN: usize = 4;
 async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subject; 2], code: u16, times: usize) {
     let plane = &shared().await.0;
     let refused = |subject: &Subject| {
-        let events = operator_writes(plane, mark, &stage.ns.name).into_iter();
+        let events = operator_writes(plane, mark, stage.namespace()).into_iter();
         events.filter(|e| e.code == code && e.name == subject.name && e.subresource == "status").count()
     };
     eventually(SOON, &format!("{times} statuses of each are answered {code}"), async || {
@@ -58,7 +58,7 @@ async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice()
         for subject in &subjects {
             let status = stage.api.get(&subject.object()).await["status"].clone();
             assert!(!status.to_string().contains("\"True\""), "nothing is reported that was refused: {status:#}");
-            let lines = warnings(&[&stage.ns.name, &subject.name, "a request to the API server failed"]).await;
+            let lines = warnings(&[stage.namespace(), &subject.name, "a request to the API server failed"]).await;
             assert_eq!(lines.len(), 1, "one warning, not one for each try: {lines:#?}");
         }
         refusal.end(plane, &stage, probed).await;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::evidence::{Call, sees};
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{Subject, each};
 
@@ -73,9 +74,9 @@ async fn insists(subject: &Subject, roles: [&str; 2], stop: &tokio::sync::Notify
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fight_over_a_member_ends_after_three_rounds() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("contested"), async |subject| {
             let ([a, b, c, _], object) = (subject.names(), subject.object());
             stage.declare(&subject, json!([{ "role": a }])).await;

@@ -1,11 +1,12 @@
 //! Replicas are killed repeatedly while everything changes: eventually the state is as without the kills.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use control_plane::ControlPlane;
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{leads, replica};
 use crate::evidence::is_ready;
@@ -15,7 +16,7 @@ use crate::stage::{Stage, set};
 use crate::subject::Subject;
 use crate::support::eventually;
 
-const EACH: usize = 100;
+const EACH: usize = 40;
 const LEASE: u64 = 5;
 /// Long enough for the other one to take over and act for some time.
 const BETWEEN_KILLS: Duration = Duration::from_millis(6500);

@@ -1,9 +1,10 @@
 //! How soon the other replica acts after the end of the first.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use simulator::{Fault, Order};
+use tokio::time::Instant;
 
 use super::{leader_and_other, leads_within};
 use crate::evidence::Call;

@@ -5,6 +5,7 @@ use simulator::{Answer, Fault, Order};
 
 use super::{event, metric, notes, times};
 use crate::evidence::condition;
+use crate::in_memory::in_memory;
 use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, is_empty, with};
 use crate::support::{SOON, eventually};
@@ -40,9 +41,9 @@ async fn the_start_of_a_window_and_a_longer_one_are_grants_and_a_role_taken_away
 }
 
 /// Seen failing with every role of a change reported to the object whose pass it was.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn events_about_one_declaration_do_not_name_roles_of_another() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("pair"), async |subject| {
             let [a, b, ..] = subject.names();
             let (ours, theirs) = (subject.object(), format!("pm/other-{}", subject.name));
@@ -75,9 +76,9 @@ async fn events_about_one_declaration_do_not_name_roles_of_another() {
 }
 
 /// Seen failing with the finalizer removed without a report: Ready=True with managedRoles.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_deleted_object_that_another_controller_keeps_says_that_its_access_is_gone() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         const KEEPER: &str = "example.com/keep";
         each(stage.both("kept"), async |subject| {
             let (object, [a, ..]) = (subject.object(), subject.names());
@@ -110,9 +111,9 @@ async fn a_deleted_object_that_another_controller_keeps_says_that_its_access_is_
 
 /// Seen failing with every refusal reported by the pass that met it: the first declaration is Forbidden, and its deletion
 /// "couldn't be revoked yet".
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_one_declaration_is_refused_is_neither_reported_of_another_nor_keeps_it_from_being_deleted() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         each(stage.both("beside"), async |subject| {
             let (object, [a, b, ..]) = (subject.object(), subject.names());
             let roles = json!([{"role": a}]);

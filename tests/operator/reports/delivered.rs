@@ -68,7 +68,7 @@ async fn the_same_event_again_is_counted_in_its_series_and_survives_its_deletion
         drifts(2).await;
         drifts(3).await;
         assert_eq!(stage.api.events(&object).await.iter().filter(|event| event["reason"] == "Drifted").count(), 1);
-        stage.ns.ok(&["delete", "events.events.k8s.io", "--all"]).await;
+        stage.kubectl().ok(&["delete", "events.events.k8s.io", "--all"]).await;
         assert!(stage.api.events(&object).await.is_empty());
         // As after an hour, when the API server deletes them.
         drifts(1).await;
@@ -90,7 +90,7 @@ async fn an_object_that_waits_for_longer_than_moments_has_one_event() {
         stage.reconcile_now(&object).await;
         let events = stage.api.events(&object).await;
         assert_eq!((events.len(), times(&stage, &object, "Waiting").await), (1, 1), "{:#?}", notes(&events));
-        assert_eq!(super::warnings(&[&stage.ns.name, "ProviderNotFound"]).await.len(), 1, "and one line in the log");
+        assert_eq!(super::warnings(&[stage.namespace(), "ProviderNotFound"]).await.len(), 1, "and one line in the log");
     })
     .await;
 }

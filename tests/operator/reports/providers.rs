@@ -1,12 +1,14 @@
 //! Provider objects: an outage, its end, and how many memberships use one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use simulator::{Fault, Order};
+use tokio::time::Instant;
 
 use super::{event, notes, times};
 use crate::evidence::operator_writes;
+use crate::in_memory::in_memory;
 use crate::stage::{shared, with_stage};
 use crate::subject::{each, in_seconds};
 use crate::support::{SOON, eventually};
@@ -49,9 +51,9 @@ async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_e
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_event_about_a_provider_of_the_cluster_is_stored_too() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let central = stage.central("reported", json!([stage.rule(&["viewer"], json!({}))]));
         stage.api.apply(&[central]).await;
         let object = format!("clustermembershipprovider/{}", stage.central_name("reported"));
@@ -91,7 +93,7 @@ async fn a_route_that_fails_alone_is_no_outage() {
             tries => Err(tries.to_string()),
         })
         .await;
-        let writes = operator_writes(plane, mark, &stage.ns.name);
+        let writes = operator_writes(plane, mark, stage.namespace());
         let statuses: Vec<String> = writes
             .iter()
             .filter(|write| write.resource == "membershipproviders" && write.name == "infisical")
@@ -125,7 +127,7 @@ async fn the_number_of_memberships_is_current_within_seconds_and_written_seldom(
         counted(subjects.len()).await;
         stage.delete(&subjects[0].object()).await;
         counted(subjects.len() - 1).await;
-        let writes = operator_writes(plane, mark, &stage.ns.name);
+        let writes = operator_writes(plane, mark, stage.namespace());
         let of_provider = writes.iter().filter(|write| write.resource == "membershipproviders").count();
         // One is the finalizer that keeps the provider object.
         assert!(of_provider <= 6, "{of_provider} writes for twelve objects that came and one that went");

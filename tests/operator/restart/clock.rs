@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::alone;
+use crate::in_memory::in_memory;
 use crate::operator::Operator;
 use crate::stage::{Stage, binary};
 use crate::subject::{Subject, each, in_seconds, time, until};
@@ -77,11 +78,10 @@ async fn waits_for_the_clocks(stage: &Stage, object: &str) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
-    alone(async |plane, stage| {
-        let (program, clock) = Clock::of(binary());
-        let own = Operator::start(plane, &program, "own").await.unwrap();
+    in_memory(async |stage| {
+        let operator = stage.memory();
         let subjects = stage.both("jumping");
         let end = in_seconds(50);
         let roles = |subject: &Subject, more: bool| {
@@ -105,7 +105,7 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
         let with_recorded = || subjects.iter().zip(&recorded);
 
         // Back: the end is carried out nevertheless, and nothing begins.
-        clock.set(-OFF);
+        operator.set_clock_ahead(-OFF);
         each(with_recorded(), async |(subject, recorded)| {
             let [a, b, _, d] = subject.names();
             subject.is_listed(2).await;
@@ -120,7 +120,7 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
         .await;
 
         // Right again: what waited begins, and counts from its request.
-        clock.set(SignedDuration::ZERO);
+        operator.set_clock_ahead(SignedDuration::ZERO);
         let mut begun = Vec::new();
         for (subject, recorded) in with_recorded() {
             let [a, _, c, d] = subject.names();
@@ -133,7 +133,7 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
         }
 
         // Forwards: no recorded start is later.
-        clock.set(OFF);
+        operator.set_clock_ahead(OFF);
         each(with_recorded().zip(&begun), async |((subject, recorded), begun)| {
             let [a, _, c, _] = subject.names();
             subject.is_listed(2).await;
@@ -142,16 +142,14 @@ async fn a_clock_that_jumps_lengthens_no_grant_and_begins_none() {
             stays(&stage, subject, c, begun, "five minutes ahead").await;
         })
         .await;
-        own.stop().await.unwrap();
     })
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_two_clocks_the_earlier_end_counts() {
-    alone(async |plane, stage| {
-        let (program, clock) = Clock::of(binary());
-        let own = Operator::start(plane, &program, "own").await.unwrap();
+    in_memory(async |stage| {
+        let operator = stage.memory();
         let subjects = stage.both("ahead");
         let end = in_seconds(240);
         for subject in &subjects {
@@ -161,7 +159,7 @@ async fn of_two_clocks_the_earlier_end_counts() {
             stage.ready(&subject.object()).await;
             subject.has_now(&[a, b], "with a right clock");
         }
-        clock.set(OFF);
+        operator.set_clock_ahead(OFF);
         let set = in_seconds(0);
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();
@@ -175,26 +173,23 @@ async fn of_two_clocks_the_earlier_end_counts() {
             stage.role_is(&subject.object(), b, "Expired").await;
         })
         .await;
-        own.stop().await.unwrap();
 
         // The operator was down, and its clock is behind when it is started again.
         let late = stage.user("behind");
         let [a, b, ..] = late.names();
-        clock.set(SignedDuration::ZERO);
-        let own = Operator::start(plane, &program, "own-2").await.unwrap();
+        operator.set_clock_ahead(SignedDuration::ZERO);
         let end = in_seconds(12);
         stage.declare(&late, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
         stage.ready(&late.object()).await;
-        own.stop().await.unwrap();
-        clock.set(-OFF);
+        operator.kill();
+        operator.set_clock_ahead(-OFF);
         until(end).await;
         late.has_now(&[a, b], "while no operator runs");
-        let own = Operator::start(plane, &program, "own-3").await.unwrap();
+        operator.start();
         let started = in_seconds(0);
         let gone = late.loses(b).await;
         assert!(gone.duration_since(started) < NOTICED, "{b} ended at {gone}, the operator was there at {started}");
         stage.role_is(&late.object(), b, "Expired").await;
-        own.stop().await.unwrap();
     })
     .await;
 }

@@ -20,7 +20,7 @@ async fn applied(stage: &Stage, name: &str) {
         "spec": {"providerRef": "infisical", "roles": "viewer"},
     });
     eventually(Duration::from_secs(20), "the API server takes anything", async || {
-        let output = stage.ns.run(&["create", "--validate=false", "--filename=-"], &broken.to_string()).await;
+        let output = stage.kubectl().run(&["create", "--validate=false", "--filename=-"], &broken.to_string()).await;
         if output.status.success() { Ok(()) } else { Err(output.stderr) }
     })
     .await;
@@ -61,7 +61,7 @@ async fn of_hundreds_of_objects_one_that_cannot_be_read_stops_none_of_the_others
         let named = log.lines().filter(ours).collect::<Vec<_>>();
         assert_eq!(named.len(), 1, "{named:#?}");
         own.stop().await.unwrap();
-        stage.ns.ok(&["delete", "pm", "broken"]).await;
+        stage.kubectl().ok(&["delete", "pm", "broken"]).await;
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
     })
     .await;
@@ -106,7 +106,7 @@ async fn an_object_that_cannot_be_read_stops_none_of_the_others() {
             subject.has_now(&[], "when its object is gone");
         })
         .await;
-        stage.ns.ok(&["delete", "pm", "broken-before", "broken-later"]).await;
+        stage.kubectl().ok(&["delete", "pm", "broken-before", "broken-later"]).await;
         plane.kubectl().ok(&["apply", "--filename", &path("crds")]).await.unwrap();
         own.stop().await.unwrap();
     })
@@ -141,8 +141,8 @@ async fn what_a_user_writes_into_managed_fields_hides_neither_the_object_nor_the
             ("secret/zitadel", "v1"),
         ] {
             let patch = json!({"metadata": {"managedFields": hostile_managed_fields(api_version)}}).to_string();
-            stage.ns.ok(&["patch", object, "--type=merge", "--patch", &patch]).await;
-            let stored = stage.ns.ok(&["get", object, "--output=json", "--show-managed-fields"]).await;
+            stage.kubectl().ok(&["patch", object, "--type=merge", "--patch", &patch]).await;
+            let stored = stage.kubectl().ok(&["get", object, "--output=json", "--show-managed-fields"]).await;
             assert_contains(&stored, "9999-12-31T23:59:59Z");
         }
         own.stop().await.unwrap();
@@ -154,7 +154,7 @@ async fn what_a_user_writes_into_managed_fields_hides_neither_the_object_nor_the
         let metrics = own.metrics().await;
         assert!(metrics.lines().any(|line| line == "membership_undecodable_total 0"), "{metrics}");
         // The responses to the operator's own writes have the same fields.
-        stage.ns.ok(&["delete", &hostile.object(), "--timeout=60s"]).await;
+        stage.kubectl().ok(&["delete", &hostile.object(), "--timeout=60s"]).await;
         own.stop().await.unwrap();
     })
     .await;
@@ -180,7 +180,7 @@ async fn what_another_schema_admitted_keeps_no_role_past_its_end() {
             let (object, patch) = (subject.object(), patch.to_string());
             let arguments = [&["patch", &object, "--type=merge", "--patch", &patch], part].concat();
             eventually(SOON, "the API server takes anything", async || {
-                let output = stage.ns.run(&arguments, "").await;
+                let output = stage.kubectl().run(&arguments, "").await;
                 if output.status.success() { Ok(()) } else { Err(output.stderr) }
             })
             .await;

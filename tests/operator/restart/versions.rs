@@ -41,7 +41,7 @@ async fn stores(stage: &Stage, object: &str, edit: fn(&mut Value)) {
 }
 
 async fn replaces(stage: &Stage, arguments: &[&str], object: &Value) -> Result<(), String> {
-    let output = stage.ns.run(arguments, &object.to_string()).await;
+    let output = stage.kubectl().run(arguments, &object.to_string()).await;
     if output.status.success() { Ok(()) } else { Err(output.stderr) }
 }
 

@@ -154,7 +154,7 @@ impl Watching {
             }
         }
         let change = self.ready.pop_front()?;
-        let (late, breaks) = to.scheduler.watch_event();
+        let (late, breaks) = to.scheduler.watch_event(&request.plural);
         tokio::time::sleep(late).await;
         if breaks || !to.scheduler.reaches(Server::Kubernetes) {
             to.scheduler.write(format!("{} watch of {} breaks off", to.life.name(), request.plural));

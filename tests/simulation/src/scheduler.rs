@@ -1,6 +1,7 @@
 //! Decides for each call of the operator whether it succeeds, fails before or after it takes effect, is delayed, or the
 //! process is killed there; and writes the trace.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,6 +144,8 @@ struct State {
     failure: Option<Failure>,
     /// Servers that can't be reached.
     down: Vec<Server>,
+    /// How late the watches of a kind are, besides the faults.
+    lags: BTreeMap<String, Duration>,
 }
 
 /// An invariant that didn't hold.
@@ -157,7 +160,8 @@ pub struct Failure {
 impl Scheduler {
     /// The scheduler of a seed. Its time begins now.
     pub fn new(seed: u64, odds: Odds) -> Self {
-        let state = State { rng: Rng::new(seed, 1), odds, trace: Vec::new(), failure: None, down: Vec::new() };
+        let (rng, lags) = (Rng::new(seed, 1), BTreeMap::new());
+        let state = State { rng, odds, trace: Vec::new(), failure: None, down: Vec::new(), lags };
         Self(Arc::new(Shared { seed, state: Mutex::new(state), began: Instant::now(), faults: AtomicBool::new(true) }))
     }
 
@@ -236,13 +240,19 @@ impl Scheduler {
         }
     }
 
-    /// The delay of a watch event, and whether the watch is interrupted at it.
-    pub fn watch_event(&self) -> (Duration, bool) {
+    /// Makes each event in the watches of a kind this late.
+    pub fn watch_lags(&self, plural: &str, by: Duration) {
+        self.lock().lags.insert(plural.to_owned(), by);
+    }
+
+    /// The delay of an event in a watch of a kind, and whether the watch is interrupted at it.
+    pub fn watch_event(&self, plural: &str) -> (Duration, bool) {
         let mut state = self.lock();
         let odds = state.odds;
+        let lag = state.lags.get(plural).copied().unwrap_or_default();
         let rng = &mut state.rng;
         if !self.faults() || !rng.chance(odds.watch) {
-            return (rng.milliseconds(1, 60), false);
+            return (lag + rng.milliseconds(1, 60), false);
         }
         (rng.milliseconds(100, 8_000), rng.chance(300))
     }

@@ -202,7 +202,7 @@ pub async fn converged(plane: &ControlPlane, stage: &Stage, steps: &Steps<'_>) {
     sees("each project is listed", || projects.iter().all(|project| lists(project) > 0) && of_zitadel() > 0).await;
     // The other cases take some time, and then the operator is stopped: after that nothing is in progress.
     steps.done().await;
-    let events: Vec<String> = operator_writes(plane, mark, &stage.ns.name).iter().map(ToString::to_string).collect();
+    let events: Vec<String> = operator_writes(plane, mark, stage.namespace()).iter().map(ToString::to_string).collect();
     assert!(events.is_empty(), "nothing is written to Kubernetes, there was {events:#?}");
     assert!(writes(infisical).is_empty() && writes(zitadel).is_empty(), "nor to a provider");
     assert_eq!(projects.map(lists), [1, 1], "lists of the projects at Infisical");

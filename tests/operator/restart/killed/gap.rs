@@ -64,7 +64,7 @@ impl Gap {
     /// Waits until the operator is in the gap with both objects.
     async fn is_reached(self, stage: &Stage, plane: &ControlPlane, mark: Mark, subjects: &[Subject; 2]) {
         let refused = || {
-            let events = operator_writes(plane, mark, &stage.ns.name).into_iter();
+            let events = operator_writes(plane, mark, stage.namespace()).into_iter();
             let refused = events.filter(|event| event.code >= 400 && event.resource == "projectmemberships");
             refused.map(|event| event.name).collect::<BTreeSet<_>>().len()
         };
@@ -78,7 +78,7 @@ impl Gap {
             Self::Status => all(&|subject| !subject.holds().is_empty()) && refused() == 2,
         };
         eventually(SOON, &format!("the operator is in the gap {self:?}"), async || {
-            if reached() { Ok(()) } else { Err(format!("{:#?}", operator_writes(plane, mark, &stage.ns.name))) }
+            if reached() { Ok(()) } else { Err(format!("{:#?}", operator_writes(plane, mark, stage.namespace()))) }
         })
         .await;
     }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use k8s_openapi::ByteString;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 #[derive(Clone, Debug, Default)]
 pub struct Kind {
@@ -16,6 +17,8 @@ pub struct Kind {
     pub api_version: String,
     /// Whether the kind has a status subresource and generations.
     pub custom: bool,
+    /// Whether its changes are kept, for watches.
+    pub watched: bool,
     schema: Option<JSONSchemaProps>,
 }
 
@@ -36,8 +39,9 @@ pub fn of(plural: &str) -> &'static Kind {
 }
 
 fn plain(plural: &str, kind: &str, api_version: &str) -> Kind {
+    let watched = plural == "namespaces";
     let [plural, kind, api_version] = [plural, kind, api_version].map(str::to_owned);
-    Kind { plural, kind, api_version, custom: false, schema: None }
+    Kind { plural, kind, api_version, custom: false, watched, schema: None }
 }
 
 fn custom(crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition) -> Kind {
@@ -47,13 +51,17 @@ fn custom(crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::
         kind: crd.spec.names.kind.clone(),
         api_version: format!("{}/{}", crd.spec.group, version.map(|v| v.name.as_str()).unwrap_or_default()),
         custom: true,
+        watched: true,
         schema: version.and_then(|version| version.schema.clone()?.open_api_v3_schema),
     }
 }
 
 impl Kind {
-    /// Prunes fields that the schema doesn't have and sets its defaults.
+    /// Prunes fields that the schema doesn't have and sets its defaults; encodes the text of a Secret.
     pub fn finish(&self, object: &mut Value) {
+        if self.kind == "Secret" {
+            encode(object);
+        }
         let Some(properties) = self.schema.as_ref().and_then(|schema| schema.properties.as_ref()) else { return };
         if let Value::Object(fields) = object {
             for (name, schema) in properties {
@@ -63,6 +71,17 @@ impl Kind {
                 }
             }
         }
+    }
+}
+
+/// Moves what `stringData` has to `data`.
+fn encode(secret: &mut Value) {
+    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|secret| secret.remove("stringData")) else {
+        return;
+    };
+    for (name, text) in texts {
+        let bytes = ByteString(text.as_str().unwrap_or_default().as_bytes().to_vec());
+        secret["data"][name] = json!(bytes);
     }
 }
 

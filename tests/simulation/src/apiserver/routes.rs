@@ -36,16 +36,18 @@ pub struct Watch {
 impl Request {
     /// Reads a path: `/apis/{group}/{version}[/namespaces/{namespace}]/{plural}[/{name}[/status]]`.
     pub fn read(method: &str, path: &str, body: &[u8]) -> Option<Self> {
-        let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
-        match segments.next()? {
-            "api" => segments.next()?,
-            "apis" => segments.nth(1)?,
+        let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let resource = match segments.as_slice() {
+            ["api", _, resource @ ..] | ["apis", _, _, resource @ ..] => resource,
             _ => return None,
         };
-        let namespace = (segments.peek() == Some(&"namespaces")).then(|| segments.nth(1)).flatten();
-        let plural = segments.next()?.to_owned();
-        let name = segments.next().map(str::to_owned);
-        let status = segments.next() == Some("status");
+        let (namespace, resource) = match resource {
+            ["namespaces", namespace, resource @ ..] if !resource.is_empty() => (Some(*namespace), resource),
+            _ => (None, resource),
+        };
+        let plural = (*resource.first()?).to_owned();
+        let name = resource.get(1).map(|name| (*name).to_owned());
+        let status = resource.get(2) == Some(&"status");
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         let (method, namespace) = (method.to_owned(), namespace.map(str::to_owned));
         Some(Self { method, plural, namespace, name, status, body })

@@ -127,7 +127,9 @@ impl State {
             fields.remove("status");
         }
         let metadata = &mut object["metadata"];
-        metadata["namespace"] = namespace.into();
+        if !namespace.is_empty() {
+            metadata["namespace"] = namespace.into();
+        }
         metadata["uid"] = format!("00000000-0000-4000-9000-{:012}", self.uids).into();
         metadata["creationTimestamp"] = seconds(now).into();
         if let Value::Object(metadata) = metadata {
@@ -254,7 +256,7 @@ impl State {
         let place = place_of(&object);
         let table = self.tables.entry(plural.to_owned()).or_default();
         table.objects.insert(place, object.clone());
-        if kinds::of(plural).custom {
+        if kinds::of(plural).watched {
             table.changes.push(Change { revision: self.revision, edge, object: Arc::new(object.clone()) });
         }
         object

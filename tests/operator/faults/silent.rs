@@ -4,13 +4,14 @@
 //! Seen to fail without the limit in `kubernetes::exchange`: the roles with the second end stay in force, the deleted
 //! object stays, and the edit is detected after the watch's 295 s.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use control_plane::TcpProxy;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulator::{Fault, Order};
+use tokio::time::Instant;
 
 use crate::evidence::Call;
 use crate::operator::{NAMESPACE, Operator};
