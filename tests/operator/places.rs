@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::evidence::condition;
 use crate::in_memory::in_memory;
-use crate::stage::{Stage, with_stage};
+use crate::stage::Stage;
 use crate::subject::{Subject, time, until};
 use crate::support::{SOON, eventually};
 
@@ -32,9 +32,9 @@ async fn declare(stage: &Stage, subject: &Subject, number: usize, object: impl F
 }
 
 /// Seen failing with a place for every declaration: the role of the 65th is granted.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_youngest_declarations_beyond_the_bound_report_conflict_until_there_is_a_place() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subject = stage.identity("crowded");
         let first = declare(&stage, &subject, MOST, |name| subject.layer(name, json!([{"role": "viewer"}]))).await;
         all_are(&stage, &first, "Converged").await;

@@ -104,6 +104,8 @@ impl Kubectl {
             .args(arguments)
             .env_remove("KUBECONFIG")
             .env("KUBECTL_KUBERC", "false")
+            // It ends before a garbage collection would pay off.
+            .env("GOGC", "off")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

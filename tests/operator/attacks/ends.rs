@@ -4,7 +4,6 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::in_memory::in_memory;
-use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, until};
 use crate::support::changed;
 
@@ -21,9 +20,9 @@ fn tricks() -> Vec<(&'static str, Value)> {
     ]
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_field_of_a_spec_keeps_a_role_beyond_its_end() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let cases: Vec<_> =
             tricks().into_iter().flat_map(|(n, fields)| stage.both(n).map(|s| (n, fields.clone(), s))).collect();
         each(&cases, async |(trick, fields, subject)| {

@@ -6,7 +6,6 @@ use simulator::worlds;
 
 use crate::evidence::{assert_presentable, writes};
 use crate::in_memory::in_memory;
-use crate::stage::with_stage;
 use crate::subject::{Subject, each, time};
 use crate::support::{assert_contains, changed};
 
@@ -19,9 +18,9 @@ fn unknown(subject: &Subject) -> [&'static str; 4] {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let viewer = || json!([{"role": "viewer"}]);
         let owner = || json!([{"role": "PROJECT_OWNER"}]);
         let no_uuid = "00000000-0000-4000-8000-00000000dead";

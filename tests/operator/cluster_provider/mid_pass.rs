@@ -7,7 +7,7 @@ use simulator::{Fault, Order};
 
 use crate::evidence::recorded_roles;
 use crate::in_memory::in_memory;
-use crate::stage::{Stage, with_stage};
+use crate::stage::Stage;
 use crate::subject::Subject;
 use crate::support::{SOON, changed, eventually};
 
@@ -34,9 +34,9 @@ async fn is_about_to_grant(stage: &Stage, subject: &Subject) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_rule_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let rule = json!([stage.rule(&["PROJECT_OWNER_VIEWER"], json!({}))]);
         stage.centrals(json!([]), rule).await;
         let (blocker, waiting) = (stage.user("blocker"), stage.user("waiting"));

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::super::subject::each;
 use crate::in_memory::in_memory;
-use crate::stage::{set, with_stage};
+use crate::stage::set;
 use crate::support::assert_contains;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_may_grant_viewer_doesnt_strip_an_admin_by_exclusive() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let of = |role: &str| json!([stage.rule(&[role], json!({}))]);
         stage.centrals(of("viewer"), of("PROJECT_OWNER_VIEWER")).await;
         each(stage.both("strip"), async |subject| {

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::providers::provider_of;
+use crate::in_memory::in_memory;
 use crate::stage::{Stage, with_stage};
 use crate::subject::{each, time};
 use crate::support::assert_contains;
@@ -21,9 +22,9 @@ async fn credentials_are_gone(stage: &Stage, what: &[&str], noticed: &str) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
-    with_stage(async |stage| {
+    in_memory(async |stage| {
         let subjects = stage.both("ending");
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();

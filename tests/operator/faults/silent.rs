@@ -21,7 +21,7 @@ use crate::subject::{Subject, until};
 use crate::support::{SOON, eventually};
 
 /// The limit of a request to the API server, and a margin for a busy machine.
-const LATE: SignedDuration = SignedDuration::from_secs(10 + 4);
+const LATE: SignedDuration = SignedDuration::from_secs(10 + 6);
 /// The same for a watch, with the request that resumes it.
 const UNSEEN: Duration = Duration::from_secs(33 + 10);
 
@@ -89,13 +89,13 @@ async fn what_waits_on_a_connection_that_went_silent_is_late_by_the_limit_of_a_r
 
         // A single end; a deletion whose part at the provider is carried out while the connections don't respond; an
         // edit.
-        let first = Timestamp::now() + SignedDuration::from_secs(8);
+        let first = Timestamp::now() + SignedDuration::from_secs(10);
         let second = first + SignedDuration::from_secs(17);
         set_ends(&stage, &one, first).await;
         set_ends(&stage, &many, second).await;
         let (method, path) = deleted.call(Call::Remove);
-        stage.at(&deleted).order(Order::always(Fault::DelayAfter(Duration::from_secs(1))).on(method, &path));
-        until(first - BEFORE - SignedDuration::from_millis(500)).await;
+        stage.at(&deleted).order(Order::always(Fault::DelayAfter(Duration::from_millis(2_500))).on(method, &path));
+        until(first - BEFORE - SignedDuration::from_secs(2)).await;
         stage.api.ask_to_delete(&deleted.object()).await;
         until(first - BEFORE).await;
         assert_eq!(deleted.writes().len(), 2, "the deletion is under way: {:#?}", deleted.writes());

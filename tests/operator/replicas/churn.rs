@@ -83,7 +83,7 @@ async fn changing(stage: &Stage, members: &mut [Member], until: Instant) {
             stage.api.apply(&[member.object()]).await;
         }
         let due = began + pause * u32::try_from(number + 1).unwrap();
-        tokio::time::sleep_until(due.into()).await;
+        tokio::time::sleep_until(due).await;
     }
 }
 

@@ -88,7 +88,7 @@ async fn an_outage_of_the_api_server_is_two_lines_in_the_log_and_what_waited_run
         })
         .await;
         // It lasts for several times the wait after a fault.
-        until(end + SignedDuration::from_secs(12)).await;
+        until(end + SignedDuration::from_secs(7)).await;
         plane.start_apiserver().await.unwrap();
         each(&subjects, async |subject| {
             stage.role_is(&subject.object(), subject.names()[1], "Expired").await;
