@@ -174,8 +174,7 @@ async fn what_was_granted_through_a_provider_object_that_was_replaced_by_force_i
     .await;
 }
 
-/// Seen failing without the minute for which [`Connections`](membership_operator::controller) keeps the connection of a
-/// deleted provider object.
+/// Seen failing when the connection is kept only if a membership shows already that it holds access.
 #[tokio::test(start_paused = true)]
 async fn an_end_is_kept_without_a_provider_object_whose_deletion_is_seen_before_the_memberships_status() {
     in_memory(async |stage| {
