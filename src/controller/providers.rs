@@ -376,11 +376,9 @@ impl Checker {
     /// may still hold access.
     pub fn forget(&self, key: &ProviderKey) {
         let made = self.made().remove(key);
-        let was_usable = |made: &CachedConnection| {
-            let usable = self.ctx.connections.get(key).and_then(ConnectionState::usable);
-            usable.is_some_and(|usable| Arc::ptr_eq(&usable, &made.connection))
-        };
-        if let Some(CachedConnection { connection, named, .. }) = made.filter(was_usable) {
+        // Not the newest connection, which may not be verified yet.
+        let usable = self.ctx.connections.get(key).and_then(ConnectionState::usable);
+        if let (Some(CachedConnection { named, .. }), Some(connection)) = (made, usable) {
             self.ctx.connections.retire(key, RetiredProvider { named, connection, since: Instant::now() });
         }
         self.ctx.connections.remove(key);

@@ -276,7 +276,7 @@ async fn the_simulated_api_server_responds_and_notifies_like_the_real_one() {
             assert!(there == expected, "request {number}: {asked:?}\n  real:  {expected}\n  model: {there}");
         }
         let (expected, there) = (real.server.events(&ns.name, &before).await, model.server.events(&ns.name, "0").await);
-        assert!(expected.len() > REQUESTS / 10, "the watch tells little: {}", expected.len());
+        assert!(expected.len() > REQUESTS / 10, "the watch shows little: {}", expected.len());
         for (number, (expected, there)) in expected.iter().zip(&there).enumerate() {
             assert!(there == expected, "event {number}\n  real:  {expected}\n  model: {there}");
         }

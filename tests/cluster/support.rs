@@ -11,7 +11,7 @@
 //! No operator runs on [`plane`]: it would change what the schema's tests read. Tests with an operator share another
 //! one, started by [`start`]; [`with_namespace_on`] and [`operator_on`] are for any of them.
 
-// Said in full, because `tests/operator` takes this file in by its path.
+// Written in full, because `tests/operator` takes this file in by its path.
 #[path = "support/namespace.rs"]
 mod namespace;
 #[path = "support/objects.rs"]
@@ -87,7 +87,7 @@ fn pause(waited: Duration) -> Duration {
     (waited / 10).clamp(Duration::from_millis(50), Duration::from_millis(250))
 }
 
-/// Asks again and again until `poll` says `Ok`, and returns what it said; fails at the deadline with what was expected
+/// Asks again and again until `poll` returns `Ok`, and returns its value; fails at the deadline with what was expected
 /// and what was there the last time.
 pub async fn eventually<T>(deadline: Duration, expected: &str, mut poll: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = Instant::now();

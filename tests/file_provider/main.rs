@@ -226,7 +226,7 @@ async fn a_refusal_says_which_role_or_member_it_is_about_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn the_defaults_repair_by_the_same_list_invite_nobody_and_know_of_nothing_unusual() {
+async fn the_defaults_repair_by_the_same_list_invite_no_user_and_know_of_nothing_unusual() {
     let world = World::new(json!([]));
     let permit = world.permit(RequestKind::Write, Urgency::Grant).await;
     let wanted = Change::Create(vec![Entry::permanent("viewer")]);

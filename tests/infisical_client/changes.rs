@@ -91,7 +91,7 @@ async fn a_list_of_temporary_roles_only_gets_its_base_where_the_server_wants_one
 }
 
 #[tokio::test]
-async fn foreign_entries_go_back_byte_for_byte() {
+async fn unmanaged_entries_go_back_byte_for_byte() {
     for (generations, style) in SERVERS {
         let stage = Stage::new().await;
         stage.be(generations, style);
@@ -142,39 +142,39 @@ async fn several_memberships_of_one_identity_are_one_row_and_become_one() {
 }
 
 #[tokio::test]
-async fn refusals_have_one_reason_whatever_the_server() {
+async fn refusals_have_one_reason_at_every_server() {
     for (generations, style) in SERVERS {
         let stage = Stage::new().await;
         stage.be(generations, style);
         let unknown = "14e52a07-1cdd-4da3-a32d-8f9c8a80290f";
         let roles = |roles: &[&str]| permanent(roles);
-        let say = format!("{generations:?} {style:?}");
+        let case = format!("{generations:?} {style:?}");
         let error = apply(&stage, INFISICAL_DEPLOYER, Change::Replace(roles(&["viewer"]))).await.unwrap_err();
-        assert!(matches!(error, Error::Changed { .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::Changed { .. }), "{case}: {error:?}");
         let error = apply(&stage, INFISICAL_OPERATOR, Change::Create(roles(&["viewer"]))).await.unwrap_err();
-        assert!(matches!(error, Error::Changed { .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::Changed { .. }), "{case}: {error:?}");
         let error = apply(&stage, unknown, Change::Create(roles(&["viewer"]))).await.unwrap_err();
-        assert!(matches!(error, Error::SubjectNotFound { .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::SubjectNotFound { .. }), "{case}: {error:?}");
         let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(roles(&["viewer", "deployr"]))).await.unwrap_err();
         assert!(
             matches!(&error, Error::RoleNotFound { role, .. } if role.as_deref() == Some("deployr")),
-            "{say}: {error:?}"
+            "{case}: {error:?}"
         );
         assert!(error.to_string().contains("check the slug under Access Control → Roles"), "{error}");
         let elsewhere = Project { organization_id: None, id: unknown.to_owned(), grant_id: None };
         let permit = stage.read().await;
         let error = stage.infisical.list(&permit, &elsewhere, SubjectKind::Identity).await.unwrap_err();
         let gone = style == ErrorStyle::Current;
-        assert!(matches!(error, Error::ProjectNotFound { gone: g, .. } if g == gone), "{say}: {error:?}");
+        assert!(matches!(error, Error::ProjectNotFound { gone: g, .. } if g == gone), "{case}: {error:?}");
         stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["viewer"]);
         let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(roles(&["viewer"]))).await.unwrap_err();
-        assert!(matches!(error, Error::Forbidden { .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::Forbidden { .. }), "{case}: {error:?}");
         stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["member"]);
         let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(roles(&["admin"]))).await.unwrap_err();
-        assert!(matches!(error, Error::Forbidden { .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::Forbidden { .. }), "{case}: {error:?}");
         stage.server().remove_member(INFISICAL_PROJECT, INFISICAL_OPERATOR);
         let error = apply(&stage, INFISICAL_DEPLOYER, Change::Create(roles(&["viewer"]))).await.unwrap_err();
-        assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{say}: {error:?}");
+        assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{case}: {error:?}");
     }
 }
 

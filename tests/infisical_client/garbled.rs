@@ -32,8 +32,8 @@ fn lists() -> Vec<(SubjectKind, String, Value)> {
                 Some("groups") => SubjectKind::Group,
                 _ => continue,
             };
-            let told = request["method"] == "GET" && response["status"] == 200;
-            if let Some(rows) = rows.filter(|rows| told && (1..20).contains(&rows.len())) {
+            let shown = request["method"] == "GET" && response["status"] == 200;
+            if let Some(rows) = rows.filter(|rows| shown && (1..20).contains(&rows.len())) {
                 let of = rows.iter().find_map(|row| row["projectId"].as_str().or(row["project"]["id"].as_str()));
                 lists.push((kind, of.unwrap_or(INFISICAL_PROJECT).to_owned(), body.clone()));
             }

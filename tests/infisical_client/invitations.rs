@@ -56,7 +56,7 @@ async fn a_user_is_created_with_the_roles_that_are_wanted() {
 }
 
 #[tokio::test]
-async fn nobody_is_mailed_without_leave_or_name() {
+async fn no_user_is_mailed_without_leave_or_name() {
     for (generations, style) in AGES {
         let silent = Stage::new().await;
         silent.be(generations, style);
@@ -119,22 +119,25 @@ async fn a_death_between_the_post_and_the_patch_leaves_no_more_than_the_creation
 }
 
 #[tokio::test]
-async fn a_name_that_somebody_else_has_now_gives_them_nothing() {
+async fn a_name_that_another_user_has_now_gives_them_nothing() {
     for (generations, style) in AGES {
         for is_member in [false, true] {
-            let say = format!("{generations:?} {style:?} {is_member}");
+            let case = format!("{generations:?} {style:?} {is_member}");
             let stage = stage(generations, style).await;
             if is_member {
                 stage.server().add_membership(INFISICAL_PROJECT, CARL, vec![RoleRow::permanent("viewer")]);
             }
             let error = create(&stage, Some(CARL_EMAIL), &["admin"]).await.unwrap_err();
-            assert!(matches!(&error, Error::SubjectNotFound { message } if message.contains(CARL)), "{say}: {error:?}");
-            assert_eq!(stage.held(CARL), if is_member { held(&["viewer"]) } else { held(&[]) }, "{say}");
-            assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_ADA), 0, "{say}");
+            assert!(
+                matches!(&error, Error::SubjectNotFound { message } if message.contains(CARL)),
+                "{case}: {error:?}"
+            );
+            assert_eq!(stage.held(CARL), if is_member { held(&["viewer"]) } else { held(&[]) }, "{case}");
+            assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, INFISICAL_ADA), 0, "{case}");
             // It is asked for at each resync: they are mailed once.
             let again = create(&stage, Some(CARL_EMAIL), &["admin"]).await;
-            assert!(matches!(again, Err(Error::SubjectNotFound { .. })), "{say}: {again:?}");
-            assert_eq!(stage.server().mails().len(), usize::from(!is_member), "{say}");
+            assert!(matches!(again, Err(Error::SubjectNotFound { .. })), "{case}: {again:?}");
+            assert_eq!(stage.server().mails().len(), usize::from(!is_member), "{case}");
         }
     }
 }

@@ -30,28 +30,28 @@ fn join(stage: &Stage, subject: &str, memberships: &[&str]) {
 async fn every_change_of_every_kind_is_carried_out() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
-            let say = format!("{kind:?} {generations:?} {style:?}");
+            let case = format!("{kind:?} {generations:?} {style:?}");
             let stage = Stage::new().await;
             stage.be(generations, style);
-            assert_eq!(stage.member(kind, subject).await, None, "{say}");
+            assert_eq!(stage.member(kind, subject).await, None, "{case}");
             if kind == SubjectKind::User {
                 join(&stage, subject, &["member"]);
             } else {
                 stage.apply(kind, subject, Change::Create(permanent(&["viewer", "deployer"]))).await.unwrap();
-                assert_eq!(stage.held(subject), held(&["deployer", "viewer"]), "{say}");
+                assert_eq!(stage.held(subject), held(&["deployer", "viewer"]), "{case}");
                 let shown = stage.member(kind, subject).await.unwrap();
                 let roles: Vec<_> = shown.entries.iter().map(|entry| entry.role.as_str()).collect();
-                assert_eq!(roles, ["viewer", "deployer"], "{say}: a custom role has its slug");
+                assert_eq!(roles, ["viewer", "deployer"], "{case}: a custom role has its slug");
             }
             stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await.unwrap();
-            assert_eq!(stage.held(subject), held(&["viewer"]), "{say}");
+            assert_eq!(stage.held(subject), held(&["viewer"]), "{case}");
             stage.apply(kind, subject, Change::Recreate(permanent(&["admin"]))).await.unwrap();
-            assert_eq!(stage.held(subject), held(&["admin"]), "{say}");
+            assert_eq!(stage.held(subject), held(&["admin"]), "{case}");
             for _ in 0..2 {
                 stage.apply(kind, subject, Change::Remove).await.unwrap();
-                assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 0, "{say}");
+                assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 0, "{case}");
             }
-            assert!(stage.server().mails().is_empty(), "{say}");
+            assert!(stage.server().mails().is_empty(), "{case}");
         }
     }
 }
@@ -61,18 +61,18 @@ async fn several_memberships_of_one_subject_become_one_or_none() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
             for wanted in [Change::Recreate(permanent(&["viewer"])), Change::Remove] {
-                let say = format!("{kind:?} {generations:?} {style:?} {wanted:?}");
+                let case = format!("{kind:?} {generations:?} {style:?} {wanted:?}");
                 let stage = Stage::new().await;
                 stage.be(generations, style);
                 join(&stage, subject, &["viewer", "admin", "member", "admin"]);
-                assert_eq!(stage.member(kind, subject).await.unwrap().memberships, 4, "{say}");
+                assert_eq!(stage.member(kind, subject).await.unwrap().memberships, 4, "{case}");
                 stage.apply(kind, subject, wanted.clone()).await.unwrap();
                 let left = usize::from(wanted != Change::Remove);
-                assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), left, "{say}");
-                assert_eq!(stage.held(subject), if left == 1 { held(&["viewer"]) } else { held(&[]) }, "{say}");
-                assert!(stage.server().mails().is_empty(), "{say}");
+                assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), left, "{case}");
+                assert_eq!(stage.held(subject), if left == 1 { held(&["viewer"]) } else { held(&[]) }, "{case}");
+                assert!(stage.server().mails().is_empty(), "{case}");
                 if kind == SubjectKind::User {
-                    assert_eq!(stage.server().count("POST", "/memberships"), 0, "{say}: no user is invited again");
+                    assert_eq!(stage.server().count("POST", "/memberships"), 0, "{case}: no user is invited again");
                 }
             }
         }
@@ -103,10 +103,10 @@ async fn a_repair_that_is_interrupted_grants_nothing_more() {
     }
     let mut completed: BTreeMap<String, usize> = BTreeMap::new();
     for (case, request, done, effective) in deaths.join_all().await {
-        let say = format!("{case}, request {request}: {effective:?}");
+        let shown = format!("{case}, request {request}: {effective:?}");
         let known = |role: &String| ["viewer", "no-access", "member"].contains(&role.as_str());
-        assert!(effective.iter().all(known), "{say}");
-        assert!(!done || effective == ["member"], "{say}");
+        assert!(effective.iter().all(known), "{shown}");
+        assert!(!done || effective == ["member"], "{shown}");
         *completed.entry(case).or_default() += usize::from(done);
     }
     assert_eq!(completed.len(), 2 * SUBJECTS.len());
@@ -119,14 +119,14 @@ async fn a_repair_that_is_interrupted_grants_nothing_more() {
 async fn a_temporary_role_is_sent_with_the_base_that_the_kind_needs() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
-            let say = format!("{kind:?} {generations:?} {style:?}");
+            let case = format!("{kind:?} {generations:?} {style:?}");
             let stage = Stage::new().await;
             stage.be(generations, style);
             join(&stage, subject, &["no-access"]);
             stage.member(kind, subject).await.unwrap();
             let old = generations == Generations::G1 && kind != SubjectKind::User;
             let base = stage.infisical.capabilities(kind).permanent_base;
-            assert_eq!(base, if old { None } else { Some("no-access") }, "{say}");
+            assert_eq!(base, if old { None } else { Some("no-access") }, "{case}");
             let start = stage.server().now();
             let end = start.checked_add(SignedDuration::from_secs(3600)).unwrap();
             let mut entries = vec![Entry::new("viewer", Term::Temporary(Window { start, end }))];
@@ -140,7 +140,7 @@ async fn a_temporary_role_is_sent_with_the_base_that_the_kind_needs() {
             outcome.unwrap();
             let shown = stage.member(kind, subject).await.unwrap();
             let ends: Vec<_> = shown.entries.iter().filter_map(|e| e.term.end()).map(|e| e.as_millisecond()).collect();
-            assert_eq!(ends, [end.as_millisecond()], "{say}");
+            assert_eq!(ends, [end.as_millisecond()], "{case}");
         }
     }
 }
@@ -149,29 +149,29 @@ async fn a_temporary_role_is_sent_with_the_base_that_the_kind_needs() {
 async fn the_same_refusal_has_one_reason_for_every_kind_and_age() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
-            let say = format!("{kind:?} {generations:?} {style:?}");
+            let case = format!("{kind:?} {generations:?} {style:?}");
             let stage = Stage::new().await;
             stage.be(generations, style);
             let error = stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await.unwrap_err();
-            assert!(matches!(error, Error::Changed { .. }), "{say}: {error:?}");
+            assert!(matches!(error, Error::Changed { .. }), "{case}: {error:?}");
             join(&stage, subject, &["viewer"]);
             let error =
                 stage.apply(kind, subject, Change::Replace(permanent(&["viewer", "deployr"]))).await.unwrap_err();
             assert!(
                 matches!(&error, Error::RoleNotFound { role, .. } if role.as_deref() == Some("deployr")),
-                "{say}: {error:?}"
+                "{case}: {error:?}"
             );
             let custom = stage.apply(kind, subject, Change::Replace(permanent(&["custom"]))).await;
-            assert!(matches!(custom, Err(Error::Rejected { .. })), "{say}: {custom:?}");
+            assert!(matches!(custom, Err(Error::Rejected { .. })), "{case}: {custom:?}");
             stage.server().set_caller_roles(INFISICAL_PROJECT, INFISICAL_OPERATOR, &["viewer"]);
             for change in [Change::Replace(permanent(&["viewer"])), Change::Remove] {
                 let error = stage.apply(kind, subject, change).await.unwrap_err();
-                assert!(matches!(error, Error::Forbidden { .. }), "{say}: {error:?}");
+                assert!(matches!(error, Error::Forbidden { .. }), "{case}: {error:?}");
             }
             stage.server().remove_member(INFISICAL_PROJECT, INFISICAL_OPERATOR);
             let error = stage.apply(kind, subject, Change::Replace(permanent(&["viewer"]))).await.unwrap_err();
-            assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{say}: {error:?}");
-            assert_eq!(stage.held(subject), held(&["viewer"]), "{say}");
+            assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{case}: {error:?}");
+            assert_eq!(stage.held(subject), held(&["viewer"]), "{case}");
         }
     }
 }

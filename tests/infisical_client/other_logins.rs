@@ -107,7 +107,7 @@ async fn every_recorded_refusal_is_the_credentials_or_the_servers_and_says_what_
             assert_eq!(error.reason(), reason, "{file}, {name}: {error}");
             let text = error.to_string();
             assert!(text.len() < 900 && !text.contains(JWT), "{file}, {name}: {text}");
-            let says = match (file, status, body["error"].as_str().unwrap()) {
+            let phrase = match (file, status, body["error"].as_str().unwrap()) {
                 ("kubernetes-auth", 500, _) => "a slash at its end",
                 ("oidc-auth", 500, _) => "boundAudiences: leave them empty",
                 (_, 404, _) => "check identityId",
@@ -115,7 +115,7 @@ async fn every_recorded_refusal_is_the_credentials_or_the_servers_and_says_what_
                 ("kubernetes-auth", ..) => "allowed namespaces",
                 _ => "issuer",
             };
-            assert!(text.contains(says), "{file}, {name}: {text}");
+            assert!(text.contains(phrase), "{file}, {name}: {text}");
             seen += 1;
         }
         assert!(seen >= 15, "only {seen} refusals in {file}");
@@ -300,7 +300,7 @@ async fn what_the_simulated_server_refuses_says_what_to_check_and_is_left_alone(
             "check identityId",
         ),
     ];
-    for (way, token, spoil, reason, says) in spoilt {
+    for (way, token, spoil, reason, phrase) in spoilt {
         for (generations, style) in [AGES[0], AGES[3]] {
             let stage = signing_in(way, token.clone()).await;
             stage.be(generations, style);
@@ -308,7 +308,7 @@ async fn what_the_simulated_server_refuses_says_what_to_check_and_is_left_alone(
             let error = list(&stage).await.unwrap_err();
             let text = error.to_string();
             assert_eq!(error.reason(), reason, "{way} {style:?}: {text}");
-            assert!(text.contains(says), "{way} {style:?}: {text}");
+            assert!(text.contains(phrase), "{way} {style:?}: {text}");
             assert!(!text.contains("eyJ"), "{way} {style:?}: {text}");
             let asked = stage.server().count("POST", &format!("{way}/login"));
             assert!(list(&stage).await.is_err());

@@ -32,7 +32,7 @@ async fn everything(stage: &Stage, kind: SubjectKind, subject: &str) -> Vec<(Str
 
 /// Seen failing with `Infisical::decided_by_project` returning the refusal as it is.
 #[tokio::test]
-async fn a_project_that_is_gone_is_proved_gone_whatever_was_asked_for() {
+async fn a_project_that_is_gone_is_proved_gone_for_every_request() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
             let stage = Stage::inviting().await;
@@ -41,14 +41,14 @@ async fn a_project_that_is_gone_is_proved_gone_whatever_was_asked_for() {
             stage.member(kind, subject).await.unwrap();
             stage.server().delete_project(INFISICAL_PROJECT);
             for (what, outcome) in everything(&stage, kind, subject).await {
-                let say = format!("{what} of {kind:?} {generations:?} {style:?}: {outcome:?}");
+                let case = format!("{what} of {kind:?} {generations:?} {style:?}: {outcome:?}");
                 // The removal of what a server says isn't there is done (infisical-june-2025/errors-g1.json, 3).
                 if what == "Remove" && outcome.is_ok() {
                     continue;
                 }
-                let Err(Error::ProjectNotFound { gone, .. }) = outcome else { panic!("{say}") };
+                let Err(Error::ProjectNotFound { gone, .. }) = outcome else { panic!("{case}") };
                 // October 2024 reports it only on the paths of groups.
-                assert_eq!(gone, style != ErrorStyle::October2024 || kind == Group, "{say}");
+                assert_eq!(gone, style != ErrorStyle::October2024 || kind == Group, "{case}");
             }
         }
     }
@@ -63,9 +63,9 @@ async fn a_project_that_the_operator_is_not_in_is_never_taken_for_gone() {
             stage.server().add_membership(INFISICAL_PROJECT, subject, vec![RoleRow::permanent("viewer")]);
             stage.server().remove_member(INFISICAL_PROJECT, INFISICAL_OPERATOR);
             for (what, outcome) in everything(&stage, kind, subject).await {
-                let say = format!("{what} of {kind:?} {generations:?} {style:?}: {outcome:?}");
-                let Err(Error::ProjectNotFound { gone: false, message }) = outcome else { panic!("{say}") };
-                assert!(message.contains("is not a member of"), "{say}");
+                let case = format!("{what} of {kind:?} {generations:?} {style:?}: {outcome:?}");
+                let Err(Error::ProjectNotFound { gone: false, message }) = outcome else { panic!("{case}") };
+                assert!(message.contains("is not a member of"), "{case}");
             }
             assert_eq!(stage.server().memberships_of(INFISICAL_PROJECT, subject), 1);
         }

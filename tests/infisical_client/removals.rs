@@ -28,23 +28,23 @@ async fn with_admin(generations: simulator::Generations, style: simulator::Error
 #[tokio::test]
 async fn an_identity_that_its_project_manages_is_left_without_access() {
     for (generations, style) in AGES {
-        let say = format!("{generations:?} {style:?}");
+        let case = format!("{generations:?} {style:?}");
         let stage = with_admin(generations, style, INFISICAL_DEPLOYER).await;
         stage.server().set_managed_by(INFISICAL_DEPLOYER, INFISICAL_PROJECT);
         let receipt = stage.apply(Identity, INFISICAL_DEPLOYER, Change::Remove).await.unwrap();
-        let why = receipt.kept.unwrap_or_else(|| panic!("{say}: nothing says that the membership stays"));
-        assert!(why.contains("manages itself"), "{say}: {why}");
-        assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["no-access"]), "{say}");
+        let why = receipt.kept.unwrap_or_else(|| panic!("{case}: nothing says that the membership stays"));
+        assert!(why.contains("manages itself"), "{case}: {why}");
+        assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["no-access"]), "{case}");
         // A later grant is a change, also where several memberships are to become one.
         for change in [Change::Replace(permanent(&["viewer"])), Change::Recreate(permanent(&["viewer"]))] {
             stage.apply(Identity, INFISICAL_DEPLOYER, change).await.unwrap();
-            assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["viewer"]), "{say}");
+            assert_eq!(stage.held(INFISICAL_DEPLOYER), held(&["viewer"]), "{case}");
         }
     }
 }
 
 #[tokio::test]
-async fn whatever_permanently_refuses_a_removal_every_kind_is_left_without_access() {
+async fn any_permanent_refusal_of_a_removal_leaves_every_kind_without_access() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
             for answer in [
@@ -52,13 +52,13 @@ async fn whatever_permanently_refuses_a_removal_every_kind_is_left_without_acces
                 refused(403, "PermissionDenied", "You are not allowed to delete on identity"),
                 refused(403, "PermissionBoundaryError", "Failed to delete more privileged"),
             ] {
-                let say = format!("{kind:?} {generations:?} {style:?} {}", answer.status);
+                let case = format!("{kind:?} {generations:?} {style:?} {}", answer.status);
                 let stage = with_admin(generations, style, subject).await;
                 stage.member(kind, subject).await.unwrap();
                 stage.server().order(Order::always(Fault::Status(answer)).on("DELETE", "/"));
                 let receipt = stage.apply(kind, subject, Change::Remove).await.unwrap();
-                assert!(receipt.kept.is_some(), "{say}");
-                assert_eq!(stage.held(subject), held(&["no-access"]), "{say}");
+                assert!(receipt.kept.is_some(), "{case}");
+                assert_eq!(stage.held(subject), held(&["no-access"]), "{case}");
             }
         }
     }
@@ -68,21 +68,21 @@ async fn whatever_permanently_refuses_a_removal_every_kind_is_left_without_acces
 async fn what_is_refused_both_ways_stays_refused_and_what_is_unclear_stays_unclear() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
-            let say = format!("{kind:?} {generations:?} {style:?}");
+            let case = format!("{kind:?} {generations:?} {style:?}");
             let stage = with_admin(generations, style, subject).await;
             stage.member(kind, subject).await.unwrap();
             let refusal = || Fault::Status(refused(403, "PermissionDenied", "You are not allowed to do this"));
             stage.server().order(Order::always(refusal()).on("DELETE", "/"));
             stage.server().order(Order::always(refusal()).on("PATCH", "/"));
             let error = stage.apply(kind, subject, Change::Remove).await.unwrap_err();
-            assert!(matches!(error, Error::Forbidden { .. }), "{say}: {error:?}");
-            assert_eq!(stage.held(subject), held(&["admin"]), "{say}");
+            assert!(matches!(error, Error::Forbidden { .. }), "{case}: {error:?}");
+            assert_eq!(stage.held(subject), held(&["admin"]), "{case}");
             stage.server().clear_orders();
             // A server that fails has refused nothing.
             stage.server().order(Order::always(Fault::status(503)).on("DELETE", "/"));
             let error = stage.apply(kind, subject, Change::Remove).await.unwrap_err();
-            assert!(matches!(error, Error::Unreachable { .. }), "{say}: {error:?}");
-            assert_eq!(stage.held(subject), held(&["admin"]), "{say}");
+            assert!(matches!(error, Error::Unreachable { .. }), "{case}: {error:?}");
+            assert_eq!(stage.held(subject), held(&["admin"]), "{case}");
         }
     }
 }

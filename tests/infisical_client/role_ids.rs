@@ -30,23 +30,23 @@ fn requests_for_roles(stage: &Stage) -> usize {
 async fn a_custom_role_keeps_its_id_when_its_slug_is_changed_on_servers_of_every_age() {
     for (generations, style) in AGES {
         for (kind, subject) in SUBJECTS {
-            let say = format!("{kind:?} {generations:?} {style:?}");
+            let case = format!("{kind:?} {generations:?} {style:?}");
             let stage = Stage::new().await;
             stage.be(generations, style);
             let id = stage.server().add_custom_role(INFISICAL_PROJECT, "releaser");
             let rows = ["viewer", "releaser"].map(RoleRow::permanent).to_vec();
             stage.server().add_membership(INFISICAL_PROJECT, subject, rows);
             let as_named = |slug: &str| BTreeMap::from([("viewer".into(), None), (slug.to_owned(), Some(id.clone()))]);
-            assert_eq!(ids(&stage, kind, subject).await, as_named("releaser"), "{say}");
+            assert_eq!(ids(&stage, kind, subject).await, as_named("releaser"), "{case}");
             stage.server().rename_custom_role(INFISICAL_PROJECT, "releaser", "publisher");
-            assert_eq!(ids(&stage, kind, subject).await, as_named("publisher"), "{say}");
+            assert_eq!(ids(&stage, kind, subject).await, as_named("publisher"), "{case}");
             // Another role under the former slug has another id.
             let another = stage.server().add_custom_role(INFISICAL_PROJECT, "releaser");
             let rows = ["viewer", "releaser"].map(RoleRow::permanent).to_vec();
             stage.server().set_roles(INFISICAL_PROJECT, subject, rows);
-            assert_eq!(ids(&stage, kind, subject).await["releaser"], Some(another), "{say}");
+            assert_eq!(ids(&stage, kind, subject).await["releaser"], Some(another), "{case}");
             let asks = kind == SubjectKind::Identity && matches!(generations, Generations::All | Generations::G3);
-            assert_eq!(requests_for_roles(&stage), if asks { 3 } else { 0 }, "{say}");
+            assert_eq!(requests_for_roles(&stage), if asks { 3 } else { 0 }, "{case}");
         }
     }
 }

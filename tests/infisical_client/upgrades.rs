@@ -35,7 +35,7 @@ async fn a_path_that_goes_is_looked_for_again_for_each_kind() {
 #[tokio::test]
 async fn a_check_of_the_provider_is_one_read_once_the_path_is_known() {
     for (generations, style) in AGES {
-        let say = format!("{generations:?} {style:?}");
+        let case = format!("{generations:?} {style:?}");
         let stage = Stage::new().await;
         stage.be(generations, style);
         let permit = stage.read().await;
@@ -46,9 +46,9 @@ async fn a_check_of_the_provider_is_one_read_once_the_path_is_known() {
         stage.infisical.find_project(&permit, INFISICAL_PROJECT_SLUG, None).await.unwrap();
         stage.server().clear_requests();
         for checks in 1..=3 {
-            assert_eq!(stage.infisical.verify(&permit).await.unwrap().api, api, "{say}");
+            assert_eq!(stage.infisical.verify(&permit).await.unwrap().api, api, "{case}");
             let requests = stage.server().requests();
-            assert_eq!(requests.len(), checks, "{say}: {requests:#?}");
+            assert_eq!(requests.len(), checks, "{case}: {requests:#?}");
         }
     }
 }

@@ -132,7 +132,7 @@ async fn a_refusal_of_a_list_is_cut_off_at_a_mebibyte() {
 
 #[tokio::test]
 async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
-    for (begins, limit, says) in [
+    for (begins, limit, phrase) in [
         ("", BEGIN_LIMIT, "did not respond within 20 s"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n{", TIME_LIMIT, "did not respond completely within 30 s"),
     ] {
@@ -153,13 +153,13 @@ async fn an_answer_that_never_begins_or_never_ends_is_given_up() {
         let began = tokio::time::Instant::now();
         let error = infisical.list(&permit, &web(), SubjectKind::Identity).await.unwrap_err();
         assert_eq!(began.elapsed().as_secs(), limit.as_secs(), "{error}");
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(phrase), "{error}");
         tokio::time::resume();
     }
 }
 
 #[tokio::test]
-async fn a_namespaced_provider_reaches_no_loopback_address_by_whatever_name() {
+async fn a_namespaced_provider_reaches_no_loopback_address_by_any_name() {
     let server = Raw::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned()).await;
     let port = server.url.rsplit(':').next().unwrap().to_owned();
     let names = ["127.0.0.1", "localhost", "localhost.", "0x7f.1", "[::ffff:127.0.0.1]", "[::1]"];
@@ -183,7 +183,7 @@ async fn a_namespaced_provider_reaches_no_loopback_address_by_whatever_name() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_without_tls_or_to_nobody() {
+async fn nothing_is_sent_without_tls_or_a_server() {
     let server = Raw::answering(String::new()).await;
     let strict = Client::new(Policy::default(), Arc::new(())).unwrap();
     let error = list(&with_token(&strict, &server.url)).await;

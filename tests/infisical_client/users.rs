@@ -25,16 +25,16 @@ async fn a_membership_that_was_created_again_since_the_list_is_found() {
             stage.server().remove_member(INFISICAL_PROJECT, INFISICAL_ADA);
             stage.server().add_membership(INFISICAL_PROJECT, INFISICAL_ADA, vec![RoleRow::permanent("admin")]);
             let outcome = stage.apply(User, INFISICAL_ADA, change.clone()).await;
-            let say = format!("{change:?} {generations:?} {style:?}: {outcome:?}");
+            let case = format!("{change:?} {generations:?} {style:?}: {outcome:?}");
             if style != ErrorStyle::Current && change == Change::Remove {
                 // A missing membership is a failure there: the write is retried, on the list that was read.
-                assert_eq!(outcome.unwrap_err().effect(), Effect::Unknown, "{say}");
+                assert_eq!(outcome.unwrap_err().effect(), Effect::Unknown, "{case}");
                 stage.apply(User, INFISICAL_ADA, change.clone()).await.unwrap();
             } else {
                 outcome.unwrap();
             }
             let wanted = if change == Change::Remove { held(&[]) } else { held(&["member"]) };
-            assert_eq!(stage.held(INFISICAL_ADA), wanted, "{say}");
+            assert_eq!(stage.held(INFISICAL_ADA), wanted, "{case}");
         }
     }
 }

@@ -144,24 +144,24 @@ impl World {
         }
         // An end does not wait for a list that fails.
         self.may_lose |= matches!(apply.purpose, WritePurpose::Fallback { .. } | WritePurpose::EndUnlisted);
-        self.check_foreign(snapshot, apply, entries)
+        self.check_unmanaged(snapshot, apply, entries)
     }
 
     /// Unmanaged roles are removed only by an Exclusive object.
-    fn check_foreign(&self, snapshot: &Snapshot, apply: &PlannedWrite, before: &[Entry]) -> Result<(), String> {
+    fn check_unmanaged(&self, snapshot: &Snapshot, apply: &PlannedWrite, before: &[Entry]) -> Result<(), String> {
         let sacrifices = matches!(apply.purpose, WritePurpose::Fallback { .. });
         let may_go = |role: &str| {
             let forged = self.objects.iter().any(|object| object.forged.contains(role));
             forged || (self.view.cluster.is_none() && (self.is_exclusive() || sacrifices))
         };
-        let is_foreign = |entry: &&Entry| UNMANAGED.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
+        let is_unmanaged = |entry: &&Entry| UNMANAGED.contains(&entry.role.as_str()) && !entry.term.ended(snapshot.now);
         let sent = |entry: &Entry| {
             let mut outcome = apply.change.outcome().iter();
             outcome.any(|sent| sent.role == entry.role && rounded(sent.term.end()) == rounded(entry.term.end()))
         };
         let shown = access(before);
         let lasts = |entry: &Entry| shown.get(entry.role.as_str()) == Some(&entry.term.end());
-        for entry in before.iter().filter(is_foreign).filter(|entry| lasts(entry)) {
+        for entry in before.iter().filter(is_unmanaged).filter(|entry| lasts(entry)) {
             if !sent(entry) && !may_go(&entry.role) {
                 return Err(format!("the unmanaged {entry:?} is removed by {apply:?}"));
             }
@@ -170,7 +170,7 @@ impl World {
         let is_old = self.hand_at.max(self.late_at).is_none_or(|at| at + std::time::Duration::from_secs(6) < self.at);
         let is_planned = matches!(apply.purpose, WritePurpose::Plan { .. } | WritePurpose::Fallback { .. });
         let would_be_refused = matches!(apply.change, Change::Create(_));
-        let there = self.provider.member.iter().flat_map(|member| &member.entries).filter(is_foreign);
+        let there = self.provider.member.iter().flat_map(|member| &member.entries).filter(is_unmanaged);
         for entry in there.filter(|_| is_old && is_planned && !would_be_refused) {
             if !apply.change.outcome().iter().any(|sent| sent.role == entry.role) && !may_go(&entry.role) {
                 return Err(format!("the unmanaged {entry:?}, which was there, is removed by {apply:?}"));

@@ -225,7 +225,7 @@ fn hand(world: &mut World) {
 }
 
 /// Another writer removes the roles that no object declares.
-pub fn remove_foreign(world: &mut World) {
+pub fn remove_unmanaged(world: &mut World) {
     let Some(mut member) = world.provider.member.clone() else { return };
     member.entries.retain(|entry| !UNMANAGED.contains(&entry.role.as_str()));
     trace!(world, "another writer removes the unmanaged roles");

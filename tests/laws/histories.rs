@@ -44,7 +44,7 @@ pub fn history(seed: u64, is_traced: bool) -> Result<usize, String> {
     }
     world.settle()?;
     if world.random.chance(15) {
-        events::remove_foreign(&mut world);
+        events::remove_unmanaged(&mut world);
         world.settle()?;
     }
     events::delete_all(&mut world);

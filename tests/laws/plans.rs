@@ -72,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn a_role_of_ours_that_nobody_has_or_holds_is_in_nothing_that_is_sent(planning_case in planning_case()) {
+    fn a_role_of_ours_that_none_has_or_holds_is_in_nothing_that_is_sent(planning_case in planning_case()) {
         let union = union_of(&planning_case);
         let over = |entry: &&Entry| {
             let role = &entry.role;

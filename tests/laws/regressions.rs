@@ -56,7 +56,7 @@ fn recorded_start(world: &World, role: &str) -> Option<Timestamp> {
 
 /// Seen failing without the condition in `relies_on_list` (Additive), and without the one in `act` (allow rules).
 #[test]
-fn a_role_that_somebody_added_since_the_list_outlives_the_end_of_another() {
+fn a_role_that_was_added_since_the_list_outlives_the_end_of_another() {
     for (capabilities, cluster, exclusive) in
         [(INFISICAL, false, false), (ZITADEL, false, false), (INFISICAL, true, true), (ZITADEL, true, true)]
     {
@@ -412,7 +412,7 @@ fn a_write_of_an_earlier_process_that_is_carried_out_after_its_object_was_delete
     }
 }
 
-/// Seen failing when a held role counted with its recorded term: the base was handed over to nobody, and the first object
+/// Seen failing when a held role counted with its recorded term: the base was handed over to no object, and the first object
 /// could not be deleted.
 #[test]
 fn what_is_suspended_takes_over_the_base_of_the_temporary_role_that_it_holds() {

@@ -118,9 +118,9 @@ proptest! {
                 Step::Pass { admitted: true } => {
                     let roles = vec![RoleGrant { role: "r".into(), temporary: declared.clone() }];
                     let grants = evaluate(&admit(&spec(roles)).unwrap(), &status.starts(), now);
-                    if let Some((said, until)) = word.clone().filter(|(said, _)| *said == declared) {
+                    if let Some((term, until)) = word.clone().filter(|(term, _)| *term == declared) {
                         let now_until = end(&grants);
-                        prop_assert!(!later(now_until, until), "{said:?} ran until {until:?}, now until {now_until:?}");
+                        prop_assert!(!later(now_until, until), "{term:?} ran until {until:?}, now until {now_until:?}");
                     }
                     let layer = status.layer(Phase::Counts, grants.clone());
                     status = Status { roles: grants.clone(), managed: layer.record_before(now) };

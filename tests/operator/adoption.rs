@@ -13,7 +13,7 @@ async fn adopting_makes_a_role_that_was_there_ours() {
             let [a, ..] = subject.names();
             subject.by_hand(&[a]);
             stage.declare(&subject, json!([{"role": a}])).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             assert!(subject.writes().is_empty(), "it was as declared, and there was {:#?}", subject.writes());
             stage.delete(&subject.object()).await;
             subject.has(&[]).await;
@@ -47,8 +47,8 @@ async fn refusing_stops_at_a_declared_role_that_was_there_and_says_what_to_do() 
             subject.by_hand(&[a, c]);
             let fields = json!({"adoptionPolicy": "Refuse"});
             stage.api.apply(&[subject.declares_with(json!([{"role": a}, {"role": b}]), fields)]).await;
-            let message = stage.says(&subject.object(), "Stalled", "True", "AlreadyExists").await;
-            stage.says(&subject.object(), "Ready", "False", "AlreadyExists").await;
+            let message = stage.has_condition(&subject.object(), "Stalled", "True", "AlreadyExists").await;
+            stage.has_condition(&subject.object(), "Ready", "False", "AlreadyExists").await;
             for part in [a, "remove it at the provider", "adoptionPolicy: Adopt"] {
                 assert!(message.contains(part), "expected {part:?} in {message:?}");
             }
@@ -58,10 +58,10 @@ async fn refusing_stops_at_a_declared_role_that_was_there_and_says_what_to_do() 
             subject.by_hand(&[c]);
             stage.reconcile_now(&subject.object()).await;
             subject.has(&[a, b]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             // From here on the roles are managed.
             stage.reconcile_now(&subject.object()).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
     })
@@ -79,7 +79,7 @@ async fn the_other_way_out_of_a_refusal_is_to_adopt() {
             stage.reason_is(&subject.object(), "AlreadyExists").await;
             stage.change(&subject, json!({"adoptionPolicy": "Adopt"})).await;
             subject.has(&[a, b]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
     })
@@ -115,7 +115,7 @@ async fn what_another_of_our_objects_granted_is_no_reason_to_refuse() {
             let object =
                 with(subject.layer(&second, json!([{"role": a}, {"role": b}])), json!({"adoptionPolicy": "Refuse"}));
             stage.api.apply(&[object]).await;
-            stage.says(&format!("pm/{second}"), "Ready", "True", "Converged").await;
+            stage.has_condition(&format!("pm/{second}"), "Ready", "True", "Converged").await;
             subject.has(&[a, b]).await;
         })
         .await;

@@ -103,7 +103,7 @@ impl Api {
         self.request(Method::DELETE, &self.path(object), "application/json", &json!({})).await.unwrap();
     }
 
-    /// Deletes an object, if it is there, whatever keeps it, as an administrator can.
+    /// Deletes an object, if it is there, regardless of what keeps it, as an administrator can.
     pub async fn delete_by_force(&self, object: &str) {
         let nothing = json!({"metadata": {"finalizers": null}});
         for (method, kind, body) in

@@ -53,7 +53,7 @@ enum Before {
 async fn a_refusal_stalls_and_a_hindrance_reconciles() {
     use Before::{Answers, Nothing, There};
     with_stage(async |stage| {
-        let nobody = "00000000-0000-4000-8000-0000000000ff";
+        let unknown = "00000000-0000-4000-8000-0000000000ff";
         let provider = |name: &str| json!({"providerRef": {"name": name}});
         let cases = [
             ("Converged", TRUE, Nothing, json!({})),
@@ -65,8 +65,8 @@ async fn a_refusal_stalls_and_a_hindrance_reconciles() {
             ("InvalidSpec", FALSE, Nothing, provider("zitadel")),
             ("AlreadyExists", FALSE, There, json!({"adoptionPolicy": "Refuse"})),
             ("RoleNotFound", FALSE, Nothing, json!({"roles": [{"role": "nobody-knows"}]})),
-            ("SubjectNotFound", FALSE, Nothing, json!({"subject": {"kind": "Identity", "id": nobody}})),
-            ("ProjectNotFound", FALSE, Nothing, json!({"project": {"id": nobody}})),
+            ("SubjectNotFound", FALSE, Nothing, json!({"subject": {"kind": "Identity", "id": unknown}})),
+            ("ProjectNotFound", FALSE, Nothing, json!({"project": {"id": unknown}})),
             ("Forbidden", FALSE, Answers(403, "PermissionDenied"), json!({})),
             ("Rejected", FALSE, Answers(400, "BadRequest"), json!({})),
         ];
@@ -131,7 +131,7 @@ async fn waiting_turns_ready_false_after_five_minutes() {
             condition["lastTransitionTime"] = json!(ten_minutes_ago);
         }
         stage.api.merge_status(&subject.object(), &json!({"status": {"conditions": conditions}})).await;
-        stage.says(&subject.object(), "Ready", "False", "ProviderNotFound").await;
+        stage.has_condition(&subject.object(), "Ready", "False", "ProviderNotFound").await;
         // It is waiting nevertheless: the provider may still be created.
         has_condition(&stage, &subject.object(), "ProviderNotFound", "False", Some("Reconciling")).await;
         let mut provider = stage.infisical_provider();
@@ -149,7 +149,7 @@ async fn a_transition_time_moves_only_when_the_status_changes() {
         each(stage.both("steady"), async |subject| {
             let [a, b, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}])).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             let transition = async || {
                 stage.api.get(&subject.object()).await["status"]["conditions"][0]["lastTransitionTime"].clone()
             };

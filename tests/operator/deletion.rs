@@ -98,9 +98,9 @@ async fn what_can_not_be_revoked_keeps_its_object_and_says_why() {
             stage.ready(&subject.object()).await;
             writes_fail(&stage, &subject);
             stage.api.ask_to_delete(&subject.object()).await;
-            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert!(message.contains("503"), "expected the provider's answer in {message:?}");
-            stage.says(&subject.object(), "Reconciling", "True", "RevokeFailed").await;
+            stage.has_condition(&subject.object(), "Reconciling", "True", "RevokeFailed").await;
             subject.has_now(&[a], "while the provider refuses the removal");
         })
         .await;
@@ -147,14 +147,14 @@ async fn abandoning_lets_an_object_go_while_the_provider_is_away() {
             stage.api.annotate(&subject.object(), "membership.dev/abandon", "true").await;
             stage.api.is_gone(&subject.object()).await;
             subject.has_now(&[a, b], "after it was abandoned");
-            let told = eventually(SOON, "an event that says so", async || {
+            let reported = eventually(SOON, "an event that reports it", async || {
                 let events = stage.api.events(&subject.object()).await;
-                let told = events.iter().find(|event| event["reason"] == "Abandoned").cloned();
-                told.ok_or_else(|| format!("{events:#?}"))
+                let reported = events.iter().find(|event| event["reason"] == "Abandoned").cloned();
+                reported.ok_or_else(|| format!("{events:#?}"))
             })
             .await;
-            let note = told["note"].as_str().unwrap_or_default();
-            assert!(note.contains(a) && note.contains(b) && told["type"] == "Warning", "{told:#}");
+            let note = reported["note"].as_str().unwrap_or_default();
+            assert!(note.contains(a) && note.contains(b) && reported["type"] == "Warning", "{reported:#}");
         })
         .await;
         assert!(abandoned().await >= before + 2.0, "expected two more than {before} in the metrics");

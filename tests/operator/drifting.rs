@@ -155,10 +155,10 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
                 subject.has(&[a, c]).await;
                 subject.is_confirmed().await;
             }
-            stage.says(&object, "Stalled", "True", "Contested").await;
+            stage.has_condition(&object, "Stalled", "True", "Contested").await;
             let writes = subject.writes().len();
             adds();
-            stage.says(&object, "Drifted", "True", "Drifted").await;
+            stage.has_condition(&object, "Drifted", "True", "Drifted").await;
             subject.is_listed(2).await;
             assert_eq!(subject.writes().len(), writes, "{}: {:#?}", subject.name, subject.writes());
             subject.has_now(&[a, b, c], "while its repair waits");
@@ -172,7 +172,7 @@ async fn drift_that_comes_back_at_three_resyncs_in_a_row_is_contested_and_delays
                 subject.has(&[a]).await;
                 subject.is_confirmed().await;
             }
-            stage.says(&object, "Stalled", "True", "Contested").await;
+            stage.has_condition(&object, "Stalled", "True", "Contested").await;
             stage.delete(&object).await;
             subject.has_now(&[], "after the deletion");
         })

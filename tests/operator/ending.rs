@@ -1,4 +1,4 @@
-//! Whatever happens to an object, what it granted ends at the recorded instant.
+//! Regardless of what happens to an object, what it granted ends at the recorded instant.
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ async fn the_last_role_of_a_suspended_object_ends_with_the_membership() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_foreign_role_stays_when_a_suspended_objects_role_ends() {
+async fn an_unmanaged_role_stays_when_a_suspended_objects_role_ends() {
     in_memory(async |stage| {
         each(stage.both("foreign"), async |subject| {
             let [a, b, c, _] = subject.names();

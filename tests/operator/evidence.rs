@@ -73,13 +73,15 @@ impl Stage {
         let expected = format!("{object}: Ready={ready} {reason}, {beside}=True, no {absent}");
         eventually(SOON, &expected, async || {
             let there = self.api.get(object).await;
-            let says = |kind: &str, status: &str| {
+            let message_of = |kind: &str, status: &str| {
                 let found = condition(&there, kind).filter(|c| c["status"] == status && c["reason"] == reason);
                 found.map(|c| c["message"].as_str().unwrap_or_default().to_owned())
             };
             let current = there["status"]["observedGeneration"] == there["metadata"]["generation"];
-            match says("Ready", ready) {
-                Some(message) if says(beside, "True").is_some() && condition(&there, absent).is_none() && current => {
+            match message_of("Ready", ready) {
+                Some(message)
+                    if message_of(beside, "True").is_some() && condition(&there, absent).is_none() && current =>
+                {
                     Ok(message)
                 }
                 _ => Err(format!("{:#}", there["status"])),
@@ -99,12 +101,12 @@ impl Stage {
 
     /// Waits until an event about an object has this reason and this text.
     pub async fn has_event(&self, object: &str, reason: &str, text: &str) {
-        eventually(SOON, &format!("an event {reason} about {object} that says {text:?}"), async || {
+        eventually(SOON, &format!("an event {reason} about {object} that contains {text:?}"), async || {
             let events = self.api.events(object).await;
-            let says = |event: &&Value| {
+            let fits = |event: &&Value| {
                 event["reason"] == reason && event["note"].as_str().is_some_and(|note| note.contains(text))
             };
-            if events.iter().any(|event| says(&event)) { Ok(()) } else { Err(format!("{events:#?}")) }
+            if events.iter().any(|event| fits(&event)) { Ok(()) } else { Err(format!("{events:#?}")) }
         })
         .await;
     }

@@ -26,7 +26,7 @@ async fn a_role_that_was_granted_by_hand_a_moment_ago_is_refused() {
             object["spec"]["adoptionPolicy"] = json!("Refuse");
             object["spec"]["roleManagement"] = json!("Additive");
             stage.api.apply(&[object]).await;
-            stage.says(&subject.object(), "Stalled", "True", "AlreadyExists").await;
+            stage.has_condition(&subject.object(), "Stalled", "True", "AlreadyExists").await;
             assert!(subject.writes().is_empty(), "{:#?}", subject.writes());
         })
         .await;

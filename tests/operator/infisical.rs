@@ -61,7 +61,7 @@ async fn several_memberships_of_one_identity_are_deleted_and_created_again() {
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
         subject.is_member(1).await;
         subject.has(&["viewer"]).await;
-        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         let methods: Vec<String> = subject.writes().into_iter().map(|write| write.method).collect();
         assert_eq!(methods, ["DELETE", "POST"], "a PATCH would write one of them, and maybe not the one that counts");
     })
@@ -69,7 +69,7 @@ async fn several_memberships_of_one_identity_are_deleted_and_created_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn foreign_roles_come_back_when_several_memberships_are_healed() {
+async fn unmanaged_roles_come_back_when_several_memberships_are_merged() {
     in_memory(async |stage| {
         let subject = stage.identity("doubled");
         let infisical = stage.simulator.infisical();
@@ -82,7 +82,7 @@ async fn foreign_roles_come_back_when_several_memberships_are_healed() {
         subject.has(&["auditor", "deployer", "viewer"]).await;
         subject.is_member(1).await;
         assert!(subject.rows().contains(&temporary), "expected {temporary:#?} in {:#?}", subject.rows());
-        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         let status = stage.api.get(&subject.object()).await["status"].clone();
         assert!(is_empty(&status["carriedRoles"]), "what came back needn't be remembered: {status:#}");
         // They are still unmanaged.

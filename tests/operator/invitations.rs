@@ -26,7 +26,7 @@ pub async fn lets_invite(stage: &Stage) {
 }
 
 #[tokio::test]
-async fn nobody_is_invited_unless_the_provider_says_so() {
+async fn no_user_is_invited_unless_the_provider_allows_it() {
     with_stage(async |stage| {
         let (person, object) = outsider(&stage, "outside", json!([{"role": "viewer"}]));
         let accounts = stage.simulator.infisical().accounts().len();
@@ -116,11 +116,11 @@ async fn an_invitation_that_is_refused_again_is_no_news() {
         let object = changed(object, "/spec/subject/name", json!("no-address"));
         stage.api.apply(&[object]).await;
         stage.is_stalled(&person.object(), "Rejected").await;
-        let told = stage.api.get(&person.object()).await["status"]["conditions"].clone();
+        let reported = stage.api.get(&person.object()).await["status"]["conditions"].clone();
         until(in_seconds(1)).await;
         stage.reconcile_now(&person.object()).await;
         stage.is_stalled(&person.object(), "Rejected").await;
-        assert_eq!(stage.api.get(&person.object()).await["status"]["conditions"], told);
+        assert_eq!(stage.api.get(&person.object()).await["status"]["conditions"], reported);
         stage.delete(&person.object()).await;
     })
     .await;

@@ -76,8 +76,8 @@ async fn an_end_takes_the_access_away_and_is_no_drift_and_no_reason_to_write_aga
             subject.ends("admin", end, "of a managed identity").await;
             is_reported(&stage, &subject).await;
             // The event may be stored before the status.
-            eventually(SOON, "the condition says what stays", async || {
-                let message = stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            eventually(SOON, "the condition reports what stays", async || {
+                let message = stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
                 if message.contains("remains with the role \"no-access\"") { Ok(()) } else { Err(message) }
             })
             .await;
@@ -96,7 +96,7 @@ async fn an_end_takes_the_access_away_and_is_no_drift_and_no_reason_to_write_aga
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exclusive_object_takes_what_nobody_declares_and_grants_again_by_a_change() {
+async fn an_exclusive_object_takes_what_is_undeclared_and_grants_again_by_a_change() {
     in_memory(async |stage| {
         let subject = managed(&stage, "exclusive");
         subject.by_hand(&["admin"]);
@@ -104,7 +104,7 @@ async fn an_exclusive_object_takes_what_nobody_declares_and_grants_again_by_a_ch
         let roles = json!([{"role": "deployer", "temporary": {"startTime": start, "duration": "1h"}}]);
         stage.api.apply(&[subject.declares_with(roles, json!({"resyncInterval": "1s"}))]).await;
         subject.has(&[]).await;
-        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         assert_eq!(methods(&subject), ["DELETE", "PATCH"]);
         subject.is_listed(2).await;
         assert_eq!(methods(&subject), ["DELETE", "PATCH"], "and no more of that");
@@ -161,7 +161,7 @@ async fn killed_after_the_change_the_next_operator_lets_the_object_go() {
         let second = restart::operator(plane).await;
         stage.api.is_gone(&deleted.object()).await;
         stage.role_is(&ended.object(), "admin", "Expired").await;
-        stage.says(&ended.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&ended.object(), "Ready", "True", "Converged").await;
         eventually(SOON, "nothing is managed any more", async || {
             let status = stage.api.get(&ended.object()).await["status"].clone();
             if is_empty(&status["managedRoles"]) { Ok(()) } else { Err(format!("{status:#}")) }

@@ -86,21 +86,21 @@ async fn unmanaged_roles_stay_with_an_additive_object_of_every_kind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_exist_says_so_for_every_kind() {
+async fn what_is_missing_is_reported_for_every_kind() {
     in_memory(async |stage| {
         each(stage.every("unknown"), async |subject| {
             let [a, ..] = subject.names();
             stage.declare(&subject, json!([{"role": a}, {"role": "no-such-role"}])).await;
             stage.reason_is(&subject.object(), "RoleNotFound").await;
             subject.has(&[a]).await;
-            let mut nobody = subject.clone();
-            nobody.name = format!("{}-nobody", subject.name);
+            let mut missing = subject.clone();
+            missing.name = format!("{}-nobody", subject.name);
             let last = if subject.is_at_infisical() { "ffffffffffff" } else { "999999999999" };
-            nobody.id.truncate(nobody.id.len() - last.len());
-            nobody.id += last;
-            stage.declare(&nobody, json!([{"role": a}])).await;
-            let ready = stage.reason_is(&nobody.object(), reason_of_nobody(&subject.name)).await;
-            assert!(ready["message"].as_str().is_some_and(|message| message.contains(&nobody.id)), "{ready}");
+            missing.id.truncate(missing.id.len() - last.len());
+            missing.id += last;
+            stage.declare(&missing, json!([{"role": a}])).await;
+            let ready = stage.reason_is(&missing.object(), reason_of_missing(&subject.name)).await;
+            assert!(ready["message"].as_str().is_some_and(|message| message.contains(&missing.id)), "{ready}");
         })
         .await;
     })
@@ -108,7 +108,7 @@ async fn what_does_not_exist_says_so_for_every_kind() {
 }
 
 /// Infisical can't show whether a user who isn't in the project exists.
-fn reason_of_nobody(name: &str) -> &'static str {
+fn reason_of_missing(name: &str) -> &'static str {
     if name.ends_with("-person") { "Rejected" } else { "SubjectNotFound" }
 }
 

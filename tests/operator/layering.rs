@@ -23,7 +23,7 @@ async fn an_on_call_object_adds_its_role_to_the_permanent_one_and_removes_it_aga
             subject.ends(b, end, "the on-call role").await;
             stage.role_is(&object, b, "Expired").await;
             for object in [&base, &object] {
-                stage.says(object, "Ready", "True", "Converged").await;
+                stage.has_condition(object, "Ready", "True", "Converged").await;
             }
             subject.has_now(&[a], "after the on-call role's end");
         })
@@ -43,7 +43,7 @@ async fn a_role_of_two_objects_is_shared_and_goes_with_the_second() {
             stage.api.apply(&[subject.layer(&format!("second-{}", subject.name), json!([{"role": b}]))]).await;
             for object in [&first, &second] {
                 stage.role_is(object, b, "Shared").await;
-                stage.says(object, "Ready", "True", "Converged").await;
+                stage.has_condition(object, "Ready", "True", "Converged").await;
             }
             stage.role_is(&first, a, "Active").await;
             let written = subject.writes().len();
@@ -124,7 +124,7 @@ async fn the_longer_object_takes_its_end_along_and_the_shorter_ones_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
+async fn an_object_that_does_not_count_blocks_no_other_and_grants_nothing() {
     in_memory(async |stage| {
         let cases: [(&str, Value, &str); 5] = [
             ("suspended", json!({"suspend": true}), "Suspended"),
@@ -149,7 +149,7 @@ async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
             let object = subject.declares_with(json!([{"role": a}]), json!({"roleManagement": "Additive"}));
             stage.api.apply(&[object]).await;
             subject.has(&expected).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             stage.reconcile_now(&inactive).await;
             stage.reason_is(&inactive, reason).await;
             subject.has_now(&expected, &format!("beside an object that is {reason}"));
@@ -160,7 +160,7 @@ async fn an_object_that_does_not_count_blocks_nobody_and_grants_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scheduled_role_shields_no_foreign_one() {
+async fn a_scheduled_role_shields_no_unmanaged_one() {
     in_memory(async |stage| {
         each(stage.both("early"), async |subject| {
             let [a, b, ..] = subject.names();
@@ -187,7 +187,7 @@ async fn one_exclusive_object_is_enough() {
             let exclusive = format!("exclusive-{}", subject.name);
             stage.api.apply(&[subject.layer(&exclusive, json!([{"role": b}]))]).await;
             subject.has(&[a, b]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
     })
@@ -217,17 +217,17 @@ async fn of_two_provider_objects_on_one_target_the_older_leads() {
             let object = with(subject.layer(&rival, json!([{"role": b}])), json!({"providerRef": {"name": two}}));
             stage.api.apply(&[object]).await;
             let rival = format!("pm/{rival}");
-            let message = stage.says(&rival, "Ready", "False", "Conflict").await;
+            let message = stage.has_condition(&rival, "Ready", "False", "Conflict").await;
             assert!(!message.contains(&subject.name), "expected that no other object is named, there was: {message}");
-            stage.says(&rival, "Stalled", "True", "Conflict").await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&rival, "Stalled", "True", "Conflict").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             subject.has_now(&[a], "while another provider object's word doesn't count");
             stage.delete(&subject.object()).await;
             // Two provider objects take no turns with each other: the last write of the older one may remove the whole
             // membership after the first write of the younger one, which is seen and put right by the next look.
             stage.reconcile_now(&rival).await;
             subject.has(&[b]).await;
-            stage.says(&rival, "Ready", "True", "Converged").await;
+            stage.has_condition(&rival, "Ready", "True", "Converged").await;
         })
         .await;
     })
@@ -258,7 +258,7 @@ async fn what_a_second_provider_object_declares_is_never_granted_by_the_firsts_c
         stage.ready(&subject.object()).await;
         let rival = with(subject.layer("rival", json!([{"role": "admin"}])), json!({"providerRef": {"name": "second"}}));
         stage.api.apply(&[rival]).await;
-        stage.says("pm/rival", "Ready", "False", "Conflict").await;
+        stage.has_condition("pm/rival", "Ready", "False", "Conflict").await;
         stage.reconcile_now("pm/rival").await;
         stage.reconcile_now(&subject.object()).await;
         subject.has_now(&["viewer"], "beside a second provider object");
@@ -303,18 +303,18 @@ async fn an_older_provider_object_takes_precedence_only_while_it_can_manage_the_
             with(object, json!({"providerRef": {"name": provider}, "resyncInterval": "1s"}))
         };
         stage.api.apply(&[through("older", "admin")]).await;
-        stage.says("pm/older", "Stalled", "True", "ProjectNotFound").await;
+        stage.has_condition("pm/older", "Stalled", "True", "ProjectNotFound").await;
         stage.api.apply(&[through("younger", "viewer")]).await;
         subject.has(&["viewer"]).await;
         stage.ready("pm/younger").await;
         stage.reconcile_now("pm/older").await;
         stage.reconcile_now("pm/younger").await;
-        stage.says("pm/younger", "Ready", "True", "Converged").await;
+        stage.has_condition("pm/younger", "Ready", "True", "Converged").await;
         subject.has_now(&["viewer"], "beside an older provider object without rights");
 
         infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, vec![RoleRow::permanent("admin")]);
         stage.ready("pm/older").await;
-        stage.says("pm/younger", "Stalled", "True", "Conflict").await;
+        stage.has_condition("pm/younger", "Stalled", "True", "Conflict").await;
         subject.has(&["admin"]).await;
         infisical.set_roles(worlds::INFISICAL_PROJECT, OTHER, Vec::new());
         subject.has(&["viewer"]).await;

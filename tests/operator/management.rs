@@ -12,7 +12,7 @@ use crate::stage::with_stage;
 use crate::subject::{each, in_seconds, time};
 
 #[tokio::test]
-async fn exclusive_takes_away_what_nobody_declares() {
+async fn exclusive_takes_away_what_is_undeclared() {
     with_stage(async |stage| {
         each(stage.both("exclusive"), async |subject| {
             let [a, b, c, _] = subject.names();

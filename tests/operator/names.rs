@@ -115,7 +115,7 @@ async fn a_project_that_is_renamed_moves_no_rights() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_of_nobody_or_of_several_is_stalled_and_says_how_many() {
+async fn a_name_of_none_or_of_several_is_stalled_and_says_how_many() {
     in_memory(async |stage| {
         let twins = [stage.identity("twin"), stage.identity("twin")];
         each(every(&stage, "missing"), async |(subject, project, name)| {
@@ -202,7 +202,7 @@ async fn a_status_that_was_looked_up_elsewhere_is_never_called() {
 
 /// Restored from a backup, with the finalizer and without the status: its subject has been renamed since.
 #[tokio::test(start_paused = true)]
-async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
+async fn a_restored_object_whose_name_finds_none_stays_when_it_is_deleted() {
     in_memory(async |stage| {
         let subject = stage.identity("restored");
         subject.by_hand(&["viewer"]);
@@ -212,8 +212,8 @@ async fn a_restored_object_whose_name_finds_nobody_stays_when_it_is_deleted() {
         stage.api.apply(&[restored]).await;
         stage.reason_is(&subject.object(), "SubjectNotFound").await;
         stage.api.ask_to_delete(&subject.object()).await;
-        let told = stage.reason_is(&subject.object(), "RevokeFailed").await;
-        assert!(told["message"].to_string().contains("restored"), "{told}");
+        let reported = stage.reason_is(&subject.object(), "RevokeFailed").await;
+        assert!(reported["message"].to_string().contains("restored"), "{reported}");
         stage.api.annotate(&subject.object(), "membership.dev/abandon", "true").await;
         stage.api.is_gone(&subject.object()).await;
     })

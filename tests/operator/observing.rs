@@ -23,7 +23,7 @@ fn observes(subject: &Subject, roles: Value) -> Value {
 }
 
 #[tokio::test]
-async fn observing_shows_what_is_missing_and_what_nobody_declares() {
+async fn observing_shows_what_is_missing_and_what_is_undeclared() {
     with_stage(async |stage| {
         each(stage.both("observed"), async |subject| {
             let [a, b, c, _] = subject.names();
@@ -32,8 +32,8 @@ async fn observing_shows_what_is_missing_and_what_nobody_declares() {
             let mut expected = [json!({"role": a, "kind": "Missing"}), json!({"role": c, "kind": "Unexpected"})];
             expected.sort_by_key(|drift| drift["role"].to_string());
             drift_is(&stage, &subject, json!(expected)).await;
-            stage.says(&subject.object(), "Ready", "True", "Observed").await;
-            let text = stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Observed").await;
+            let text = stage.has_condition(&subject.object(), "Drifted", "True", "Drifted").await;
             assert!(text.contains(a) && text.contains(c), "expected both roles in {text:?}");
             // Another writer corrects it.
             subject.by_hand(&[a, b]);
@@ -124,10 +124,10 @@ async fn an_object_turned_back_to_enforce_puts_everything_right() {
             let [a, b, ..] = subject.names();
             subject.by_hand(&[b]);
             stage.api.apply(&[observes(&subject, json!([{"role": a}]))]).await;
-            stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
+            stage.has_condition(&subject.object(), "Drifted", "True", "Drifted").await;
             stage.change(&subject, json!({"managementPolicy": "Enforce"})).await;
             subject.has(&[a]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
     })

@@ -43,10 +43,10 @@ async fn the_youngest_declarations_beyond_the_bound_report_conflict_until_there_
         for (name, role) in [("next", "deployer"), ("last", "admin")] {
             stage.api.apply(&[subject.layer(name, json!([{ "role": role }]))]).await;
             let object = format!("pm/{name}");
-            let message = stage.says(&object, "Ready", "False", "Conflict").await;
+            let message = stage.has_condition(&object, "Ready", "False", "Conflict").await;
             assert!(message.contains("more than 64") && message.contains("fewer objects"), "{message}");
             assert!(!message.contains(&subject.name), "another object is named: {message}");
-            stage.says(&object, "Stalled", "True", "Conflict").await;
+            stage.has_condition(&object, "Stalled", "True", "Conflict").await;
             let created = time(&stage.api.get(&object).await["metadata"]["creationTimestamp"]);
             until(created + SignedDuration::from_secs(1)).await;
         }
@@ -55,11 +55,11 @@ async fn the_youngest_declarations_beyond_the_bound_report_conflict_until_there_
         // One without a place is deleted immediately, and changes nothing for the others.
         stage.api.merge(&last, &json!({"spec": {"roles": [{"role": "auditor"}]}})).await;
         stage.is_seen(&last).await;
-        stage.says(&last, "Ready", "False", "Conflict").await;
+        stage.has_condition(&last, "Ready", "False", "Conflict").await;
         stage.delete(&first[10]).await;
         subject.has(&["viewer", "deployer"]).await;
-        stage.says(&next, "Ready", "True", "Converged").await;
-        stage.says(&last, "Ready", "False", "Conflict").await;
+        stage.has_condition(&next, "Ready", "True", "Converged").await;
+        stage.has_condition(&last, "Ready", "False", "Conflict").await;
         stage.delete(&last).await;
         subject.has_now(&["viewer", "deployer"], "after a declaration without a place was deleted");
     })
@@ -77,7 +77,7 @@ async fn declarations_that_no_rule_allows_take_no_place_from_one_that_a_rule_all
         all_are(&stage, &flood, "NotAllowed").await;
         stage.api.apply(&[of("allowed", "viewer")]).await;
         subject.has(&["viewer"]).await;
-        stage.says("pm/allowed", "Ready", "True", "Converged").await;
+        stage.has_condition("pm/allowed", "Ready", "True", "Converged").await;
         stage.delete("pm/allowed").await;
         subject.has_now(&[], "after the only declaration that is allowed was deleted");
     })

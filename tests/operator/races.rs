@@ -77,7 +77,7 @@ async fn two_objects_that_name_the_same_new_user_send_one_invitation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_invited_for_an_object_that_is_deleted_while_the_invitation_waits_for_its_turn() {
+async fn no_user_is_invited_for_an_object_that_is_deleted_while_the_invitation_waits() {
     in_memory(async |stage| {
         let provider = changed(stage.infisical_provider(), "/spec/infisical/inviteUsers", json!(true));
         let provider = changed(provider, "/spec/limits", json!({"maxInFlight": 1}));

@@ -53,7 +53,7 @@ async fn without_the_right_to_grant_only_memberships_that_hold_nothing_else_are_
             alone.has_now(&[], "its own was all that it had");
             let written = methods(&beside).len();
             stage.api.ask_to_delete(&beside.object()).await;
-            let message = stage.says(&beside.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&beside.object(), "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, "may not grant any role");
             assert_contains(&message, "Grant Privileges");
             beside.sees_writes(written + 2).await;
@@ -98,7 +98,7 @@ async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
         infisical.remove_member(worlds::INFISICAL_PROJECT, worlds::INFISICAL_OPERATOR);
         each(&deleting, async |subject| {
             stage.api.ask_to_delete(&subject.object()).await;
-            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, "is not a member of project");
         })
         .await;
@@ -106,7 +106,7 @@ async fn objects_of_every_kind_go_when_their_project_is_proved_gone() {
         each(&deleting, async |subject| stage.api.is_gone(&subject.object()).await).await;
         each(&waiting, async |subject| {
             stage.reconcile_now(&subject.object()).await;
-            let message = stage.says(&subject.object(), "Stalled", "True", "ProjectNotFound").await;
+            let message = stage.has_condition(&subject.object(), "Stalled", "True", "ProjectNotFound").await;
             assert!(!message.contains("give it"), "{message}");
             stage.delete(&subject.object()).await;
         })
@@ -123,7 +123,7 @@ async fn a_product_whose_members_are_kept_elsewhere_is_reported_as_such() {
         infisical.set_product(worlds::INFISICAL_PROJECT, "cert-manager");
         let subject = stage.identity("elsewhere");
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
-        let message = stage.says(&subject.object(), "Stalled", "True", "Rejected").await;
+        let message = stage.has_condition(&subject.object(), "Stalled", "True", "Rejected").await;
         assert_contains(&message, "cert-manager");
         assert_contains(&message, "no lack of rights");
     })

@@ -55,7 +55,7 @@ fn managed(status: &Value) -> Vec<(&str, Option<&str>)> {
 
 /// The object reports that the role has another name, and what to do.
 async fn is_reported(stage: &Stage, subject: &Subject, former: &str, present: &str) {
-    let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
+    let message = stage.has_condition(&subject.object(), "Ready", "False", "RoleNotFound").await;
     assert_contains(&message, &format!("role {former:?} was renamed to {present:?}"));
     assert_contains(&message, &format!("write {present:?} in spec.roles"));
     assert_contains(&message, "remains in force");
@@ -76,7 +76,7 @@ async fn a_renamed_role_stays_in_force_and_is_reported_and_nothing_is_written() 
         each(&subjects, async |subject| {
             let written = subject.writes().len();
             is_reported(&stage, subject, "releaser", "publisher").await;
-            stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
+            stage.has_condition(&subject.object(), "Drifted", "True", "Drifted").await;
             let before = stage.api.get(&subject.object()).await;
             looked_again(&stage).await;
             let after = stage.api.get(&subject.object()).await;
@@ -152,7 +152,7 @@ async fn a_renamed_role_ends_when_it_was_to_end_and_goes_when_no_spec_declares_i
         stage.change(&ended, json!({"roles": [{"role": "releaser", "temporary": later}]})).await;
         ended.ends("publisher", end, "renamed").await;
         eventually(SOON, "no role has the declared name", async || {
-            let message = stage.says(&ended.object(), "Ready", "False", "RoleNotFound").await;
+            let message = stage.has_condition(&ended.object(), "Ready", "False", "RoleNotFound").await;
             if message.contains("renamed") { Err(message) } else { Ok(()) }
         })
         .await;
@@ -231,7 +231,7 @@ async fn another_role_under_the_former_name_is_another_role() {
 
 /// Seen failing without the status that is written before a role is granted again: killed in between, the role stays.
 #[tokio::test]
-async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken_away_by_whoever_comes_next() {
+async fn a_role_that_was_created_again_under_its_name_is_granted_again_and_taken_away_by_the_next_process() {
     restart::alone(async |plane, stage| {
         let first = restart::operator(plane).await;
         role(&stage, "releaser");
@@ -300,7 +300,7 @@ async fn under_rules_a_renamed_role_is_held_and_a_forged_id_removes_no_role_of_o
         is_reported(&stage, &held, "releaser", "publisher").await;
         held.has_now(&["publisher"], "held");
         stage.delete(&held.object()).await;
-        held.has_now(&[], "no rule says its new name, and it was granted all the same");
+        held.has_now(&[], "no rule lists its new name, and it was granted all the same");
         let record = json!({"status": {"managedRoles": [{"role": "viewer", "roleId": admins}]}});
         stage.api.merge_status(&forged.object(), &record).await;
         stage.reconcile_now(&forged.object()).await;

@@ -22,7 +22,7 @@ async fn the_status_says_what_is_held_and_what_comes_next() {
                 {"role": a},
             ]);
             stage.declare(&subject, roles).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             let object = stage.api.get(&subject.object()).await;
             let status = &object["status"];
             let states: Vec<(&str, &str)> = status["roles"]
@@ -147,7 +147,7 @@ async fn an_event_says_why_an_object_can_not_be_carried_out() {
     in_memory(async |stage| {
         each(stage.both("failed"), async |subject| {
             stage.declare(&subject, json!([{"role": "PROJECT-nobody-knows"}])).await;
-            let message = stage.says(&subject.object(), "Ready", "False", "RoleNotFound").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RoleNotFound").await;
             let event = has_event(&stage, &subject, "Failed", &[&message]).await;
             assert_eq!(event["type"], "Warning", "{event:#}");
         })

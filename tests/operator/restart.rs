@@ -58,6 +58,6 @@ async fn sweep(plane: &ControlPlane) {
             api.in_namespace(namespace).delete_by_force(&object.to_lowercase()).await;
         })
         .await;
-    // Nobody waits for a lease of a replica that was killed.
+    // No test waits for a lease of a replica that was killed.
     api.in_namespace(NAMESPACE).delete_by_force("lease/membership-operator").await;
 }

@@ -92,7 +92,7 @@ async fn a_credential_removed_at_the_server_is_reported_with_what_to_do_and_a_ne
     in_memory(async |stage| {
         let zitadel = stage.simulator.zitadel();
         stage.api.apply(&[key_secret(&worlds::zitadel_key_file()), client_secret(worlds::ZITADEL_CLIENT_SECRET)]).await;
-        for (name, says) in [("key", KEY_REMOVED), ("client", "a new one replaces the old")] {
+        for (name, phrase) in [("key", KEY_REMOVED), ("client", "a new one replaces the old")] {
             stage.api.apply(&[provider(&stage, name)]).await;
             let user = stage.user(name);
             let [a, b, ..] = user.names();
@@ -107,9 +107,10 @@ async fn a_credential_removed_at_the_server_is_reported_with_what_to_do_and_a_ne
             zitadel.revoke_token(worlds::ZITADEL_OPERATOR);
             stage.change(&user, json!({"roles": [{"role": b}]})).await;
             stage.waits(&user.object(), "ProviderNotReady").await;
-            let message = stage.says(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
+            let message =
+                stage.has_condition(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
             assert_presentable(&message);
-            assert_contains(&message, says);
+            assert_contains(&message, phrase);
             user.has_now(&[a], "while the credential is refused");
 
             // A new key has another id.

@@ -211,7 +211,7 @@ impl Stage {
     }
 
     /// Waits until a condition of an object has this status and reason; returns its message.
-    pub async fn says(&self, object: &str, type_: &str, status: &str, reason: &str) -> String {
+    pub async fn has_condition(&self, object: &str, type_: &str, status: &str, reason: &str) -> String {
         let expected = format!("{object}: {type_}={status} {reason}");
         let text = eventually(SOON, &expected, async || {
             let found = self.api.get(object).await;
@@ -240,7 +240,7 @@ impl Stage {
         .await;
     }
 
-    /// Deletes an object whatever keeps it, as an administrator can, and waits until it is gone.
+    /// Deletes an object regardless of what keeps it, as an administrator can, and waits until it is gone.
     pub async fn delete_by_force(&self, object: &str) {
         self.api.delete_by_force(object).await;
         self.api.is_gone(object).await;

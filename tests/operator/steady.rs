@@ -82,7 +82,7 @@ async fn converging_and_staying_so_costs_what_it_must_and_no_more() {
     with_stage(async |stage| {
         let plane = &shared().await.0;
         for provider in ["infisical", "zitadel"] {
-            stage.says(&format!("membershipprovider/{provider}"), "Ready", "True", "Verified").await;
+            stage.has_condition(&format!("membershipprovider/{provider}"), "Ready", "True", "Verified").await;
         }
         let objects = forty(&stage);
         fronts(&stage).iter().for_each(|front| front.clear_requests());
@@ -174,8 +174,8 @@ async fn applied_again_writes_nothing(stage: &Stage, objects: &[(Subject, Value)
     let before = versions().await;
     fronts(stage).iter().for_each(|front| front.clear_requests());
     let mark = plane.audit().mark().unwrap();
-    let said = stage.kubectl().apply(&objects).await;
-    assert_eq!(said.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{said}");
+    let reported = stage.kubectl().apply(&objects).await;
+    assert_eq!(reported.lines().filter(|line| line.ends_with(" unchanged")).count(), objects.len(), "{reported}");
     // Everything was observed again since.
     let listed = |times: usize| lists(stage).iter().all(|(_, lists)| lists.len() >= times);
     crate::evidence::sees("each project is listed twice more", || listed(2)).await;

@@ -20,8 +20,8 @@ async fn an_object_suspended_from_the_start_grants_nothing() {
             let roles = json!([{"role": a}, {"role": b, "temporary": {"duration": "10s"}}]);
             let fields = json!({"suspend": true, "resyncInterval": "1s"});
             stage.api.apply(&[subject.declares_with(roles, fields)]).await;
-            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
-            let drifted = stage.says(&subject.object(), "Drifted", "True", "Drifted").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
+            let drifted = stage.has_condition(&subject.object(), "Drifted", "True", "Drifted").await;
             assert!([a, b, c].iter().all(|role| drifted.contains(role)), "what differs: {drifted}");
             subject.is_listed(2).await;
             stage.reconcile_now(&subject.object()).await;
@@ -48,7 +48,7 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
             subject.has(&[a, b]).await;
             stage.ready(&subject.object()).await;
             stage.change(&subject, json!({"suspend": true})).await;
-            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
             subject.by_hand(&[b, c]);
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": d}]})).await;
             let written = subject.writes().len();
@@ -60,7 +60,7 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
             drift_is(&stage, &subject, json!({a: "Missing", c: "Unexpected", d: "Missing"})).await;
             stage.change(&subject, json!({"suspend": false})).await;
             subject.has(&[a, d]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
     })
@@ -68,7 +68,7 @@ async fn suspending_holds_what_was_granted_and_repairs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspended_object_is_ready_whatever_it_was_before() {
+async fn a_suspended_object_is_ready_from_any_earlier_state() {
     in_memory(async |stage| {
         let cases = [
             ("converged", "viewer", "infisical", "Converged"),
@@ -81,7 +81,7 @@ async fn a_suspended_object_is_ready_whatever_it_was_before() {
             stage.api.apply(&[subject.declares_with(json!([{ "role": role }]), fields)]).await;
             stage.reason_is(&subject.object(), reason).await;
             stage.change(&subject, json!({"suspend": true})).await;
-            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
         })
         .await;
     })
@@ -109,12 +109,12 @@ async fn drift_is_accurate_while_an_object_is_suspended() {
             drift_is(&stage, &subject, json!({c: "Unexpected"})).await;
             subject.by_hand(&[a, b]);
             drift_is(&stage, &subject, json!({})).await;
-            stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
             // A suspended object that is changed is compared with the change.
             stage.change(&subject, json!({"roles": [{"role": a}, {"role": c}]})).await;
             drift_is(&stage, &subject, json!({c: "Missing"})).await;
             stage.change(&subject, json!({"suspend": false, "roles": roles})).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             drift_is(&stage, &subject, json!({})).await;
         })
         .await;
@@ -131,7 +131,7 @@ async fn a_suspended_object_that_no_rule_allows_shows_nothing_of_the_provider() 
         subject.by_hand(&["admin"]);
         let object = stage.central_object(&subject, json!([{"role": "deployer"}]));
         stage.api.apply(&[with(object, json!({"suspend": true, "resyncInterval": "1s"}))]).await;
-        stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
         stage.reconcile_now(&subject.object()).await;
         let status = stage.api.get(&subject.object()).await["status"].clone();
         assert!(!status.to_string().contains("admin"), "{status:#}");
@@ -150,7 +150,7 @@ async fn a_suspended_object_that_names_its_subject_is_compared_too() {
         let fields = json!({"suspend": true, "subject": {"kind": "Identity", "name": "by-name"}});
         stage.api.apply(&[subject.declares_with(json!([{"role": "viewer"}]), fields)]).await;
         drift_is(&stage, &subject, json!({"viewer": "Missing"})).await;
-        stage.says(&subject.object(), "Ready", "True", "Suspended").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Suspended").await;
         assert!(subject.writes().is_empty(), "{:#?}", subject.writes());
     })
     .await;
@@ -253,7 +253,7 @@ async fn another_object_on_the_target_leaves_what_a_suspended_one_holds() {
             let other = format!("other-{}", subject.name);
             stage.api.apply(&[subject.layer(&other, json!([{"role": b}]))]).await;
             subject.has(&[a, b]).await;
-            stage.says(&format!("pm/{other}"), "Ready", "True", "Converged").await;
+            stage.has_condition(&format!("pm/{other}"), "Ready", "True", "Converged").await;
             stage.reconcile_now(&format!("pm/{other}")).await;
             subject.has_now(&[a, b], "with an Exclusive object beside a suspended one");
         })

@@ -51,7 +51,7 @@ async fn apply_unchecked(stage: &Stage, subject: &Subject, spec: Value) {
 }
 
 #[tokio::test]
-async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
+async fn a_role_ends_in_time_regardless_of_a_spec_that_is_not_admitted() {
     with_stage_on(&unchecked().await.0, async |stage| {
         // In each there is something that isn't admitted, and the running role is permanent, longer or missing.
         type Change = fn(&str, &str) -> Value;
@@ -68,11 +68,11 @@ async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
             subject.has(&[a, b]).await;
             let end = time(&stage.role_is(&subject.object(), b, "Active").await["expirationTime"]);
             apply_unchecked(&stage, &subject, json!({"roles": roles(a, b)})).await;
-            stage.says(&subject.object(), "Stalled", "True", "InvalidSpec").await;
+            stage.has_condition(&subject.object(), "Stalled", "True", "InvalidSpec").await;
             // What has no end yet is held: neither removed nor restored.
             subject.ends(b, end, case).await;
             subject.has_now(&[a], &format!("{case}: after the end"));
-            stage.says(&subject.object(), "Ready", "False", "InvalidSpec").await;
+            stage.has_condition(&subject.object(), "Ready", "False", "InvalidSpec").await;
         })
         .await;
     })
@@ -80,7 +80,7 @@ async fn a_role_ends_in_time_whatever_a_spec_that_is_not_admitted_says_of_it() {
 }
 
 #[tokio::test]
-async fn an_object_with_an_invalid_spec_blocks_nobody_and_revokes_what_it_granted() {
+async fn an_object_with_an_invalid_spec_blocks_no_other_and_revokes_what_it_granted() {
     with_stage_on(&unchecked().await.0, async |stage| {
         each(stage.both("invalid"), async |subject| {
             let [a, b, ..] = subject.names();
@@ -92,10 +92,10 @@ async fn an_object_with_an_invalid_spec_blocks_nobody_and_revokes_what_it_grante
             let other = format!("other-{}", subject.name);
             stage.api.apply(&[subject.layer(&other, json!([{"role": b}]))]).await;
             subject.has(&[a, b]).await;
-            stage.says(&format!("pm/{other}"), "Ready", "True", "Converged").await;
+            stage.has_condition(&format!("pm/{other}"), "Ready", "True", "Converged").await;
             // The valid spec is restored.
             apply_unchecked(&stage, &subject, json!({"roles": [{"role": a}]})).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             apply_unchecked(&stage, &subject, json!({"roles": [{"role": "custom"}]})).await;
             stage.reason_is(&subject.object(), "InvalidSpec").await;
             stage.delete(&subject.object()).await;

@@ -27,7 +27,7 @@ async fn a_grant_whose_confirmation_failed_is_revoked_all_the_same() {
         })
         .await;
         stage.api.ask_to_delete("pm/ci").await;
-        stage.says("pm/ci", "Ready", "False", "RevokeFailed").await;
+        stage.has_condition("pm/ci", "Ready", "False", "RevokeFailed").await;
         infisical.clear_orders();
         stage.identity_has(&[]).await;
         stage.api.is_gone("pm/ci").await;
@@ -43,8 +43,8 @@ async fn no_temporary_role_is_begun_while_two_clocks_disagree() {
             json!([{"role": "PROJECT_OWNER_VIEWER"}, {"role": "PROJECT_OWNER", "temporary": {"duration": "1h"}}]);
         stage.api.apply(&[stage.of_user("ci", roles)]).await;
         stage.user_has(&["PROJECT_OWNER_VIEWER"]).await;
-        eventually(SOON, "Ready says that the clocks disagree", async || {
-            let message = stage.says("pm/ci", "Reconciling", "True", "Progressing").await;
+        eventually(SOON, "Ready reports that the clocks disagree", async || {
+            let message = stage.has_condition("pm/ci", "Reconciling", "True", "Progressing").await;
             if message.contains("clock is about 300 s off") { Ok(()) } else { Err(message) }
         })
         .await;

@@ -74,7 +74,7 @@ async fn an_answer_that_asks_to_wait_postpones_no_end() {
 
 /// Seen failing with the pass that has to wait returning only after the wait.
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_told_to_wait_is_attempted_again_within_ten_seconds() {
+async fn an_end_that_has_to_wait_is_attempted_again_within_ten_seconds() {
     in_memory(async |stage| {
         // Infisical ends temporary roles itself.
         let subject = stage.user("waiting");

@@ -64,10 +64,10 @@ async fn it_works_with_roles_in_its_namespaces_and_looks_at_no_other() {
                 })
                 .await;
                 // Provider objects of the cluster aren't served, and the object reports it.
-                let nobody = a.identity("central");
+                let unserved = a.identity("central");
                 let central = json!({"providerRef": {"kind": "ClusterMembershipProvider", "name": "central"}});
-                a.api.apply(&[with(nobody.declares(json!([{"role": "viewer"}])), central)]).await;
-                let message = a.says(&nobody.object(), "Reconciling", "True", "ProviderNotFound").await;
+                a.api.apply(&[with(unserved.declares(json!([{"role": "viewer"}])), central)]).await;
+                let message = a.has_condition(&unserved.object(), "Reconciling", "True", "ProviderNotFound").await;
                 assert_contains(&message, "--watch-namespaces");
                 each(subjects.iter().enumerate(), async |(index, subject)| {
                     of(index).delete(&subject.object()).await;
@@ -108,7 +108,7 @@ async fn a_namespace_that_it_may_not_see_keeps_it_from_taking_what_is_unknown_fo
             let arguments = [namespaces.as_str()];
             let start = Operator::start_with(plane, binary(), "one", &arguments);
             let waiting = tokio::time::timeout(std::time::Duration::from_secs(5), start).await;
-            assert!(waiting.is_err(), "it says that it is ready without knowing one of its namespaces");
+            assert!(waiting.is_err(), "it reports that it is ready without knowing one of its namespaces");
             subject.has_now(&["viewer"], "while one namespace isn't known");
             let_in(&a).await;
             let _operator = Operator::start_with(plane, binary(), "again", &[&namespaces]).await.unwrap();

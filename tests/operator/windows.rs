@@ -70,7 +70,7 @@ async fn a_scheduled_role_is_not_sent_before_its_start() {
             let temporary = json!({"startTime": start, "expirationTime": end});
             stage.declare(&subject, json!([{"role": b, "temporary": temporary}])).await;
             stage.role_is(&subject.object(), b, "Scheduled").await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             let status = stage.api.get(&subject.object()).await["status"].clone();
             assert_eq!(time(&status["nextTransitionTime"]), start, "{status:#}");
             let began = subject.gains(b).await;
@@ -92,7 +92,7 @@ async fn a_window_that_is_over_is_never_sent() {
             let temporary = json!({"startTime": in_seconds(-60), "expirationTime": in_seconds(-30)});
             stage.declare(&subject, json!([{"role": a, "temporary": temporary}])).await;
             stage.role_is(&subject.object(), a, "Expired").await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             assert!(subject.writes().is_empty(), "expected no write, there was: {:#?}", subject.writes());
         })
         .await;

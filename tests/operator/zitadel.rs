@@ -21,7 +21,7 @@ async fn the_organization_is_the_memberships_or_else_the_providers() {
         let project = json!({"id": "400623430000000001", "organizationId": worlds::ZITADEL_ORG});
         stage.api.apply(&[with(there.declares(json!([{"role": a}])), json!({"project": project}))]).await;
         for (subject, organization) in [(&here, worlds::ZITADEL_PROJECT_ORG), (&there, worlds::ZITADEL_ORG)] {
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             let target = stage.api.get(&subject.object()).await["status"]["target"].clone();
             assert_eq!(target["organizationId"], organization, "{target:#}");
         }
@@ -40,7 +40,7 @@ async fn another_order_of_the_same_roles_is_no_difference() {
         let [a, b, ..] = subject.names();
         subject.by_hand(&[b, a]);
         stage.declare(&subject, json!([{"role": a}, {"role": b}])).await;
-        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         subject.by_hand(&[a, b]);
         stage.reconcile_now(&subject.object()).await;
         assert!(subject.writes().is_empty(), "expected no write, there was {:#?}", subject.writes());
@@ -116,9 +116,9 @@ async fn a_role_that_is_not_configured_any_more_keeps_no_other_role_in_force_and
 async fn a_name_in_another_letter_case_is_answered_with_the_right_one_where_the_rules_allow_it() {
     in_memory(async |stage| {
         let role = "PROJECT_OWNER_VIEWER";
-        let of_nobody_else = json!([stage.rule(&[role], json!({"subjects": [worlds::ZITADEL_DEPLOYER]}))]);
+        let of_no_other_user = json!([stage.rule(&[role], json!({"subjects": [worlds::ZITADEL_DEPLOYER]}))]);
         let of_no_other_project = json!([stage.rule(&[role], json!({"projects": [worlds::ZITADEL_PROJECT]}))]);
-        stage.api.apply(&[stage.central_zitadel("users", of_nobody_else)]).await;
+        stage.api.apply(&[stage.central_zitadel("users", of_no_other_user)]).await;
         stage.api.apply(&[stage.central_zitadel("projects", of_no_other_project)]).await;
         let named = |name: &str, project: &str, user: &str| {
             let fields = json!({"project": {"name": project}, "subject": {"kind": "User", "name": user}});

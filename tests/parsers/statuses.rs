@@ -53,11 +53,11 @@ pub fn status() -> impl Strategy<Value = ProjectMembershipStatus> {
     let term = option::of(window()).prop_map(|window| window.map_or(Term::Permanent, Term::Temporary));
     let record = prop::collection::btree_map(role(), term, 0..4);
     let carried = (role(), option::of(window()));
-    let told =
+    let reported =
         (select(vec![Reason::Converged, Reason::Forbidden, Reason::Unreachable]), "(.|\n){0,40}", 1_i64..=i64::MAX);
     let rest = (option::of(instant()), option::of("(.|\n){0,40}"), any::<bool>());
-    (roles, record, carried, told, clock(), rest).prop_map(|(roles, record, carried, told, now, rest)| {
-        let (reason, message, generation) = told;
+    (roles, record, carried, reported, clock(), rest).prop_map(|(roles, record, carried, reported, now, rest)| {
+        let (reason, message, generation) = reported;
         let (next_transition_time, last_handled_reconcile_at, drifted) = rest;
         let drift = Drift { role: carried.0.clone(), kind: DriftKind::Unexpected };
         let drift = if drifted { vec![drift] } else { Vec::new() };

@@ -27,9 +27,9 @@ fn device() -> Stdio {
 }
 
 /// Seen to fail with tracing-subscriber's own writer: it panics where standard error is broken or full, and blocks where
-/// nobody reads it.
+/// it has no reader.
 #[tokio::test]
-async fn the_operator_goes_on_whatever_becomes_of_its_output() {
+async fn the_operator_goes_on_even_if_its_output_fails() {
     let api_server = ApiServer::plain().await;
     let kubeconfig = api_server.kubeconfig("127.0.0.1");
     let (_reader, unread) = full();
@@ -64,7 +64,7 @@ async fn the_operator_goes_on_whatever_becomes_of_its_output() {
 
 /// Seen to fail with `eprintln!`: 101 on a broken pipe, and no end on a full one.
 #[tokio::test]
-async fn an_operator_that_cannot_start_ends_with_one_whatever_becomes_of_its_output() {
+async fn an_operator_that_cannot_start_ends_with_one_even_if_its_output_fails() {
     let (_reader, unread) = full();
     for stderr in [Stdio::from(broken()), device(), unread.into()] {
         let mut command = binary();
@@ -74,8 +74,8 @@ async fn an_operator_that_cannot_start_ends_with_one_whatever_becomes_of_its_out
     let mut command = binary();
     let mut ended = command.args(["run", "--leader-election=true"]).stderr(Stdio::piped()).spawn().unwrap();
     assert_eq!(ends(&mut ended).await.code(), Some(1));
-    let said = rest(ended.stderr.take().unwrap());
-    assert!(said.contains("there is no namespace for the Lease"), "{said}");
+    let reported = rest(ended.stderr.take().unwrap());
+    assert!(reported.contains("there is no namespace for the Lease"), "{reported}");
 }
 
 /// Seen to fail with `print!`: 101, with a panic's backtrace.
@@ -87,13 +87,13 @@ async fn who_reads_no_further_ends_crds_quietly_and_a_full_disk_is_an_error() {
     assert_eq!(rest(unread.stderr.take().unwrap()), "");
     let mut full = crds(device());
     assert_eq!(ends(&mut full).await.code(), Some(1));
-    let said = rest(full.stderr.take().unwrap());
-    assert_eq!(said, "membership-operator: standard output: No space left on device (os error 28)\n");
+    let reported = rest(full.stderr.take().unwrap());
+    assert_eq!(reported, "membership-operator: standard output: No space left on device (os error 28)\n");
 }
 
 /// Seen to fail with `eprintln!`: 101.
 #[tokio::test]
-async fn a_command_that_fails_keeps_its_exit_code_whatever_becomes_of_its_output() {
+async fn a_command_that_fails_keeps_its_exit_code_even_if_its_output_fails() {
     let refused = [
         "verify-provider",
         "--provider=zitadel",
@@ -111,7 +111,7 @@ async fn a_command_that_fails_keeps_its_exit_code_whatever_becomes_of_its_output
             assert_eq!(ends(&mut command.spawn().unwrap()).await.code(), Some(code), "{arguments:?}");
         }
     }
-    let said = binary().args(refused).output().unwrap();
-    let said = String::from_utf8(said.stderr).unwrap();
-    assert!(said.starts_with("verify-provider: "), "it is refused by the command itself: {said}");
+    let reported = binary().args(refused).output().unwrap();
+    let reported = String::from_utf8(reported.stderr).unwrap();
+    assert!(reported.starts_with("verify-provider: "), "it is refused by the command itself: {reported}");
 }

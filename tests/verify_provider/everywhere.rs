@@ -10,18 +10,18 @@ use crate::support::{At, Outcome, Stage, side_by_side};
 
 /// The steps of a whole life.
 fn lived(outcome: &Outcome) {
-    outcome.says(&["ok", "a first role is granted"]);
-    outcome.says(&["ok", "the temporary role is gone at its end", "got no membership (1 write)"]);
-    outcome.says(&["ok", "revoked: expected no membership; got no membership (1 write)"]);
-    outcome.says(&["ok", "a subject id that does not exist", "got SubjectNotFound"]);
+    outcome.prints(&["ok", "a first role is granted"]);
+    outcome.prints(&["ok", "the temporary role is gone at its end", "got no membership (1 write)"]);
+    outcome.prints(&["ok", "revoked: expected no membership; got no membership (1 write)"]);
+    outcome.prints(&["ok", "a subject id that does not exist", "got SubjectNotFound"]);
 }
 
 /// Those of a subject who stays a member.
 fn stayed(outcome: &Outcome) {
-    outcome.says(&["ok", "a first role replaces what the subject holds", "got viewer (1 write)"]);
-    outcome.says(&["ok", "the temporary role is gone at its end", "got no-access (1 write)"]);
-    outcome.says(&["--", "revoked: skipped", "sends mail"]);
-    outcome.says(&["--", "a subject id that does not exist: skipped"]);
+    outcome.prints(&["ok", "a first role replaces what the subject holds", "got viewer (1 write)"]);
+    outcome.prints(&["ok", "the temporary role is gone at its end", "got no-access (1 write)"]);
+    outcome.prints(&["--", "revoked: skipped", "sends mail"]);
+    outcome.prints(&["--", "a subject id that does not exist: skipped"]);
 }
 
 /// What all outcomes have in common.
@@ -34,14 +34,14 @@ fn common(case: &str, stage: &Stage, outcome: &Outcome) {
         outcome.errors
     );
     assert!(stage.writes().len() >= 5, "{case}: {:#?}", stage.writes());
-    outcome.says(&["ok", "the same declaration again", "no write"]);
-    outcome.says(&["ok", "it is detected as drift"]);
-    outcome.says(&["ok", "a role that does not exist", "got RoleNotFound"]);
-    outcome.says(&["ok", "a subject name that does not exist", "got SubjectNotFound"]);
-    outcome.says(&["ok", "a project id that does not exist", "got "]);
-    outcome.says(&["ok", "an access token that does not exist", "got Unauthorized"]);
+    outcome.prints(&["ok", "the same declaration again", "no write"]);
+    outcome.prints(&["ok", "it is detected as drift"]);
+    outcome.prints(&["ok", "a role that does not exist", "got RoleNotFound"]);
+    outcome.prints(&["ok", "a subject name that does not exist", "got SubjectNotFound"]);
+    outcome.prints(&["ok", "a project id that does not exist", "got "]);
+    outcome.prints(&["ok", "an access token that does not exist", "got Unauthorized"]);
     for measured in ["sign in ", "list ", "write ", "confirm ", "end to gone "] {
-        outcome.says(&[measured, " ms"]);
+        outcome.prints(&[measured, " ms"]);
     }
     let last = outcome.out.lines().last().unwrap_or_default();
     let passed = outcome.out.lines().filter(|line| line.starts_with("ok ")).count();
@@ -67,7 +67,7 @@ async fn every_infisical_passes_with_every_kind_of_subject_and_is_left_as_it_was
         let (project, subject) = (format!("--project-id={}", stage.project()), format!("--subject-id={subject}"));
         let outcome = stage.run_at(&[&project, &subject, "--subject-kind", kind]).await;
         common(&case, &stage, &outcome);
-        outcome.says(&["ok", "sign in", &format!("got {api}")]);
+        outcome.prints(&["ok", "sign in", &format!("got {api}")]);
         if kind == "User" {
             stayed(&outcome)
         } else {
@@ -93,11 +93,11 @@ async fn every_zitadel_passes_for_its_projects_and_their_grants_and_is_left_as_i
         let outcome = stage.run_at(&about.iter().map(String::as_str).collect::<Vec<_>>()).await;
         common(&case, &stage, &outcome);
         lived(&outcome);
-        outcome.says(&["ok", "sign in", &format!("got {api}")]);
-        outcome.says(&["ok", "a grant id that does not exist", "got "]);
-        outcome.says(&["ok", "an organization id that does not exist", "got "]);
+        outcome.prints(&["ok", "sign in", &format!("got {api}")]);
+        outcome.prints(&["ok", "a grant id that does not exist", "got "]);
+        outcome.prints(&["ok", "an organization id that does not exist", "got "]);
         let role = if grant.is_some() { "PROJECT_GRANT_OWNER_VIEWER" } else { "PROJECT_OWNER_VIEWER" };
-        outcome.says(&["ok", "a first role is granted", &format!("got {role} (1 write)")]);
+        outcome.prints(&["ok", "a first role is granted", &format!("got {role} (1 write)")]);
         assert_eq!(stage.world(), before, "{case}");
     })
     .await;
@@ -111,7 +111,7 @@ async fn a_subject_who_is_a_member_holds_the_same_roles_afterwards() {
         let before = stage.world();
         let outcome = stage.run(subject).await;
         assert_eq!(outcome.code, Some(0), "{}", outcome.out);
-        outcome.says(&["ok", "is restored", &format!("expected {role}; got {role}")]);
+        outcome.prints(&["ok", "is restored", &format!("expected {role}; got {role}")]);
         assert_eq!(stage.world(), before);
     })
     .await;
@@ -127,6 +127,6 @@ async fn a_user_who_holds_the_first_role_already_passes_too() {
     let subject = format!("--subject-id={INFISICAL_ADA}");
     let outcome = stage.run_at(&[&project, &subject, "--subject-kind=User"]).await;
     assert_eq!((outcome.code, outcome.failed()), (Some(0), Vec::<&str>::new()), "{}", outcome.out);
-    outcome.says(&["ok", "a first role replaces what the subject holds", "got viewer (no write)"]);
+    outcome.prints(&["ok", "a first role replaces what the subject holds", "got viewer (no write)"]);
     assert_eq!(stage.world(), before);
 }

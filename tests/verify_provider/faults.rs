@@ -1,4 +1,4 @@
-//! A server that misbehaves makes steps fail, the report says how, and the server is left as it was found as far as it
+//! A server that misbehaves makes steps fail, the report shows how, and the server is left as it was found as far as it
 //! allows that.
 
 use serde_json::json;
@@ -15,7 +15,7 @@ fn forbidden() -> Fault {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failure_in_the_middle_is_said_and_what_was_there_is_put_back() {
+async fn a_failure_midway_is_reported_and_what_was_there_is_put_back() {
     let faults = [Fault::Reset, Fault::ResetAfter, Fault::Html, Fault::Status(Answer::new(502, json!("bad gateway")))];
     side_by_side(faults, async |fault| {
         let stage = Stage::new(At::Infisical).await;
@@ -23,9 +23,9 @@ async fn a_failure_in_the_middle_is_said_and_what_was_there_is_put_back() {
         stage.simulator.infisical().order(Order::nth(2, fault.clone()).on("PATCH", ""));
         let outcome = stage.run(INFISICAL_ON_CALL).await;
         assert_eq!(outcome.code, Some(1), "{fault:?}: {}", outcome.out);
-        outcome.says(&["FAIL", "got Unreachable"]);
-        outcome.says(&["ok", "is restored", "got viewer"]);
-        outcome.says(&["FAIL", "all steps", "cannot be used"]);
+        outcome.prints(&["FAIL", "got Unreachable"]);
+        outcome.prints(&["ok", "is restored", "got viewer"]);
+        outcome.prints(&["FAIL", "all steps", "cannot be used"]);
         assert_eq!(stage.world(), before, "{fault:?}");
     })
     .await;
@@ -41,8 +41,8 @@ async fn a_lost_write_fails_its_step_and_is_cured_in_the_end() {
         stage.simulator.zitadel().order(Order::next(Fault::LostWrite).on(method, path));
         let outcome = stage.run(subject).await;
         assert_eq!(outcome.code, Some(1), "{method}: {}", outcome.out);
-        outcome.says(&["FAIL", "a list that shows", "although the server accepted"]);
-        outcome.says(&["ok", "is restored"]);
+        outcome.prints(&["FAIL", "a list that shows", "although the server accepted"]);
+        outcome.prints(&["ok", "is restored"]);
         assert_eq!(stage.world(), before, "{method}: {}", outcome.out);
         let written = stage.simulator.zitadel().roles(stage.project(), ZITADEL_ADA);
         assert!(written.is_empty(), "{method}: a member that no list shows has {written:?}");
@@ -51,14 +51,14 @@ async fn a_lost_write_fails_its_step_and_is_cured_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rights_that_do_not_suffice_are_said_step_by_step() {
+async fn missing_rights_are_reported_step_by_step() {
     let stage = Stage::new(At::Infisical).await;
     let before = stage.world();
     stage.simulator.infisical().order(Order::always(forbidden()).on("POST", "identity-memberships"));
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!(outcome.code, Some(1));
-    outcome.says(&["FAIL", "a first role is granted", "expected viewer", "got Forbidden", "lacks a permission"]);
-    outcome.says(&["FAIL", "a role that does not exist", "expected RoleNotFound; got Forbidden"]);
+    outcome.prints(&["FAIL", "a first role is granted", "expected viewer", "got Forbidden", "lacks a permission"]);
+    outcome.prints(&["FAIL", "a role that does not exist", "expected RoleNotFound; got Forbidden"]);
     assert_eq!(stage.world(), before);
 }
 
@@ -69,11 +69,11 @@ async fn what_cannot_be_put_back_is_named_with_how_to_undo_it() {
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.out);
     // What can't be removed is left without access, which isn't what was there before.
-    outcome.says(&["FAIL", "revoked", "expected no membership; got no-access"]);
-    outcome.says(&["FAIL", "is restored", "expected no membership; got no-access"]);
+    outcome.prints(&["FAIL", "revoked", "expected no membership; got no-access"]);
+    outcome.prints(&["FAIL", "is restored", "expected no membership; got no-access"]);
     let held = stage.simulator.infisical().roles(INFISICAL_PROJECT, INFISICAL_DEPLOYER);
     let role = held.first().map(|row| row.role.clone()).unwrap_or_default();
-    outcome.says(&["LEFT", &format!("holds {role}"), &format!("remove Identity {INFISICAL_DEPLOYER} from project")]);
+    outcome.prints(&["LEFT", &format!("holds {role}"), &format!("remove Identity {INFISICAL_DEPLOYER} from project")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,6 +94,6 @@ async fn a_credential_that_is_refused_is_tried_once_and_nothing_else_is() {
     arguments.push(wrong);
     let outcome = stage.run_with(&arguments).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.errors);
-    outcome.says(&["FAIL", "sign in", "got Unauthorized"]);
+    outcome.prints(&["FAIL", "sign in", "got Unauthorized"]);
     assert_eq!(stage.simulator.infisical().count("", "*"), 1);
 }

@@ -12,7 +12,7 @@ async fn run(stage: &Stage, about: &[&str]) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_invited_by_default() {
+async fn no_user_is_invited_by_default() {
     let id = format!("--subject-id={INFISICAL_ADA}");
     let name = format!("--subject-name={INFISICAL_ADA_EMAIL}");
     for about in [vec![id.as_str()], vec![&name], vec![&id, "--subject-name=other@acme.example", "--invite-users"]] {
@@ -27,16 +27,16 @@ async fn nobody_is_invited_by_default() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_it_is_said_a_user_is_mailed_once_and_removed_in_the_end() {
+async fn on_request_a_user_is_mailed_once_and_removed_in_the_end() {
     side_by_side([At::OldInfisical, At::Infisical, At::NewInfisical], async |at| {
         let stage = Stage::new(at).await;
         let before = stage.world();
         let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
         assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{at:?}\n{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&["SENDS MAIL"]);
-        outcome.says(&["ok", "is invited", &format!("got {INFISICAL_ADA}")]);
-        outcome.says(&["ok", "revoked: expected no membership; got no membership (1 write)"]);
-        outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
+        outcome.prints(&["SENDS MAIL"]);
+        outcome.prints(&["ok", "is invited", &format!("got {INFISICAL_ADA}")]);
+        outcome.prints(&["ok", "revoked: expected no membership; got no membership (1 write)"]);
+        outcome.prints(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
         assert_eq!(stage.simulator.infisical().mails().len(), 1, "{at:?}");
         assert_eq!(stage.world(), before, "{at:?}");
     })
@@ -45,7 +45,7 @@ async fn where_it_is_said_a_user_is_mailed_once_and_removed_in_the_end() {
 
 /// October 2024 makes every invited user a `member` first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invitation_that_fails_half_way_leaves_nobody_behind() {
+async fn an_invitation_that_fails_half_way_leaves_no_user_behind() {
     side_by_side([At::OldInfisical, At::NewInfisical], async |at| {
         let stage = Stage::new(at).await;
         let before = stage.world();
@@ -53,8 +53,8 @@ async fn an_invitation_that_fails_half_way_leaves_nobody_behind() {
         stage.simulator.infisical().order(Order::next(broken).on("PATCH", "/memberships/"));
         let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
         assert_eq!(outcome.code, Some(1), "{at:?}\n{}", outcome.out);
-        outcome.says(&["FAIL", "is invited", "got Unreachable"]);
-        outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
+        outcome.prints(&["FAIL", "is invited", "got Unreachable"]);
+        outcome.prints(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
         assert_eq!(stage.world(), before, "{at:?}");
     })
     .await;
@@ -67,7 +67,7 @@ async fn an_invited_user_is_removed_when_a_later_step_fails() {
     stage.simulator.infisical().order(Order::nth(3, Fault::Reset).on("PATCH", "/memberships/"));
     let outcome = run(&stage, &["--invite-users", "--subject-name", INFISICAL_ADA_EMAIL]).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.out);
-    outcome.says(&["FAIL", "got Unreachable"]);
-    outcome.says(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
+    outcome.prints(&["FAIL", "got Unreachable"]);
+    outcome.prints(&["ok", INFISICAL_ADA, "is restored", "got no membership"]);
     assert_eq!(stage.world(), before);
 }

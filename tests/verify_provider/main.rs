@@ -1,4 +1,4 @@
-//! `verify-provider` as a process of its own against the simulated servers: what it says, and what it leaves behind.
+//! `verify-provider` as a process of its own against the simulated servers: what it reports, and what it leaves behind.
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test is to stop it")]
 

@@ -1,4 +1,4 @@
-//! Subjects and projects by name: looked up as the operator does, and what they stand for is said.
+//! Subjects and projects by name: looked up as the operator does, and what they stand for is shown.
 
 use simulator::worlds::{
     INFISICAL_ADA, INFISICAL_ADA_EMAIL, INFISICAL_DEPLOYER, INFISICAL_OPS, INFISICAL_PROJECT, INFISICAL_PROJECT_SLUG,
@@ -9,7 +9,7 @@ use simulator::{OrgRole, RoleRow};
 use crate::support::{At, Stage, side_by_side};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_said_with_the_id_that_it_stands_for() {
+async fn a_name_is_shown_with_the_id_that_it_stands_for() {
     let cases = [
         (At::OldInfisical, INFISICAL_PROJECT_SLUG, "Identity", "ci-deployer", INFISICAL_DEPLOYER),
         (At::NewInfisical, INFISICAL_PROJECT_SLUG, "User", INFISICAL_ADA_EMAIL, INFISICAL_ADA),
@@ -26,8 +26,8 @@ async fn a_name_is_said_with_the_id_that_it_stands_for() {
         let about = ["--project-name", project, "--subject-kind", kind, "--subject-name", name, "--subject-id", id];
         let outcome = stage.run_at(&about).await;
         assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{name}\n{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&["ok", &format!("look up project {project:?}"), &format!("got {}", stage.project())]);
-        outcome.says(&["ok", &format!("look up {kind} {name:?}"), &format!("got {id}")]);
+        outcome.prints(&["ok", &format!("look up project {project:?}"), &format!("got {}", stage.project())]);
+        outcome.prints(&["ok", &format!("look up {kind} {name:?}"), &format!("got {id}")]);
         // By name and by id it is one subject, with one life.
         assert_eq!(outcome.out.lines().filter(|line| line.contains("the same declaration again")).count(), 1, "{name}");
         assert_eq!(stage.world(), before, "{name}");
@@ -51,14 +51,14 @@ async fn what_stands_for_nothing_or_for_several_fails_before_anything_is_changed
         (At::Zitadel, vec![&shop, "--subject-name=typo"], "SubjectNotFound: there is no User named"),
         (At::Zitadel, vec![&shop, wrong_grant, "--subject-name=ada"], "ProjectNotFound: "),
     ];
-    side_by_side(cases, async |(at, about, says)| {
+    side_by_side(cases, async |(at, about, phrase)| {
         let stage = Stage::new(at).await;
         for twin in ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"] {
             stage.simulator.infisical().add_identity(twin, "twin");
         }
         let outcome = stage.run_at(&about).await;
         assert_eq!((outcome.code, stage.writes()), (Some(1), vec![]), "{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&["FAIL", says]);
+        outcome.prints(&["FAIL", phrase]);
         assert_eq!(outcome.failed().len(), 1, "{}", outcome.out);
     })
     .await;
@@ -71,15 +71,15 @@ async fn without_the_right_to_look_up_names_ids_pass_and_names_are_refused_with_
     stage.simulator.infisical().set_org_role(simulator::worlds::INFISICAL_OPERATOR, OrgRole::NoAccess);
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!((outcome.code, outcome.failed()), (Some(0), vec![]), "{}", outcome.out);
-    outcome.says(&["ok", "a subject name that does not exist", "got Forbidden"]);
+    outcome.prints(&["ok", "a subject name that does not exist", "got Forbidden"]);
     let project = format!("--project-id={INFISICAL_PROJECT}");
     let outcome = stage.run_at(&[&project, "--subject-name=ci-deployer"]).await;
     assert_eq!(outcome.code, Some(1));
-    outcome.says(&["FAIL", "look up Identity \"ci-deployer\"", "got Forbidden"]);
+    outcome.prints(&["FAIL", "look up Identity \"ci-deployer\"", "got Forbidden"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn options_that_do_not_fit_each_other_are_told_without_a_request() {
+async fn options_that_conflict_are_refused_without_a_request() {
     let web = format!("--project-id={INFISICAL_PROJECT}");
     let grant = format!("--grant-id={ZITADEL_GRANT}");
     let cases = [
@@ -93,11 +93,11 @@ async fn options_that_do_not_fit_each_other_are_told_without_a_request() {
         (At::Zitadel, vec!["--project-name=shop", "--subject-name=x", "--grant-id=x"], "digits"),
         (At::Zitadel, vec!["--project-name=shop", "--subject-id=ada"], "digits"),
     ];
-    for (at, about, says) in cases {
+    for (at, about, phrase) in cases {
         let stage = Stage::new(at).await;
         let outcome = stage.run_at(&about).await;
         assert_eq!(outcome.code, Some(2), "{about:?}: {}", outcome.out);
-        assert!(outcome.errors.contains(says), "{about:?}: {}", outcome.errors);
+        assert!(outcome.errors.contains(phrase), "{about:?}: {}", outcome.errors);
         assert_eq!(stage.simulator.infisical().count("", "*") + stage.simulator.zitadel().count("", "*"), 0);
     }
 }

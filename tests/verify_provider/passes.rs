@@ -19,7 +19,7 @@ async fn several_subjects_have_their_lives_one_after_another() {
     arguments.push(format!("--subject-id={}", INFISICAL_REPORTER.to_uppercase()));
     let outcome = stage.run_with(&arguments).await;
     assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.out, outcome.errors);
-    outcome.says(&["ok", INFISICAL_REPORTER, "is restored", "expected auditor and deployer"]);
+    outcome.prints(&["ok", INFISICAL_REPORTER, "is restored", "expected auditor and deployer"]);
     assert_eq!(stage.world(), before);
 }
 
@@ -32,20 +32,20 @@ async fn a_wrong_client_secret_is_never_tried_and_a_wrong_token_once() {
     assert_eq!(logins.map(|login| login.status).collect::<Vec<_>>(), [Some(200)]);
     // A path that the server doesn't have refuses no caller.
     let refused = |status: Option<u16>| status.is_some_and(|status| status == 401 || status == 403);
-    let nobody = requests.iter().filter(|request| request.caller.is_empty() && refused(request.status));
-    assert_eq!(nobody.count(), 1);
-    outcome.says(&["--", "a wrong client secret", "lock the credential"]);
+    let anonymous = requests.iter().filter(|request| request.caller.is_empty() && refused(request.status));
+    assert_eq!(anonymous.count(), 1);
+    outcome.prints(&["--", "a wrong client secret", "lock the credential"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_clock_that_differs_is_said_and_no_temporary_role_tried() {
+async fn a_differing_clock_is_reported_and_no_temporary_role_tried() {
     let stage = Stage::new(At::Infisical).await;
     stage.simulator.infisical().set_clock_offset(SignedDuration::from_secs(120));
     let before = stage.world();
     let outcome = stage.run(INFISICAL_DEPLOYER).await;
     assert_eq!(outcome.code, Some(1), "{}", outcome.out);
-    outcome.says(&["FAIL", "clocks", "got a server 1", " s ahead"]);
-    outcome.says(&["--", "a temporary role: skipped"]);
+    outcome.prints(&["FAIL", "clocks", "got a server 1", " s ahead"]);
+    outcome.prints(&["--", "a temporary role: skipped"]);
     assert_eq!(outcome.failed().len(), 1, "{}", outcome.out);
     assert_eq!(stage.world(), before);
     assert!(stage.writes().iter().all(|write| !write.contains("temporaryRange")));

@@ -6,13 +6,13 @@ use simulator::{Fault, Order, RoleRow};
 use crate::support::{At, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_confirmation_nothing_is_sent_and_all_is_said() {
+async fn without_confirmation_nothing_is_sent_and_all_is_reported() {
     for (at, subject) in [(At::Infisical, INFISICAL_DEPLOYER), (At::Zitadel, ZITADEL_ADA)] {
         let stage = Stage::new(at).await;
         let outcome = stage.run_with(&stage.arguments(subject)).await;
         assert_eq!(outcome.code, Some(2));
         assert!(outcome.errors.contains("--yes-change-this-project"), "{}", outcome.errors);
-        outcome.says(&[subject, "its roles are revoked during the check"]);
+        outcome.prints(&[subject, "its roles are revoked during the check"]);
         assert_eq!(stage.simulator.infisical().count("", "*") + stage.simulator.zitadel().count("", "*"), 0);
     }
 }
@@ -36,7 +36,7 @@ async fn a_subject_whose_roles_could_not_be_put_back_exactly_is_refused() {
         ),
         ("one role twice", vec![vec![RoleRow::permanent("viewer"), RoleRow::permanent("viewer")]], "one role twice"),
     ];
-    for (why, memberships, says) in cases {
+    for (why, memberships, phrase) in cases {
         let stage = Stage::new(At::OldInfisical).await;
         for roles in memberships {
             stage.simulator.infisical().add_membership(stage.project(), INFISICAL_DEPLOYER, roles);
@@ -45,7 +45,7 @@ async fn a_subject_whose_roles_could_not_be_put_back_exactly_is_refused() {
         let outcome = stage.run(INFISICAL_DEPLOYER).await;
         assert_eq!(outcome.code, Some(2), "{why}: {}\n{}", outcome.out, outcome.errors);
         assert!(
-            outcome.errors.contains(says) && outcome.errors.contains("choose another subject"),
+            outcome.errors.contains(phrase) && outcome.errors.contains("choose another subject"),
             "{why}: {}",
             outcome.errors
         );
@@ -54,7 +54,7 @@ async fn a_subject_whose_roles_could_not_be_put_back_exactly_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_who_administers_members_is_touched_least_of_all_the_one_that_signs_in() {
+async fn no_member_administrator_is_touched_least_of_all_the_one_that_signs_in() {
     for (at, subject, role) in
         [(At::OldInfisical, INFISICAL_OPERATOR, "admin"), (At::Zitadel, ZITADEL_GRACE, "PROJECT_OWNER")]
     {
@@ -68,7 +68,7 @@ async fn nobody_who_administers_members_is_touched_least_of_all_the_one_that_sig
 
 /// Its role may be a custom one. Seen failing without the check: the operator revoked its own roles.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_account_that_signs_in_is_refused_whatever_its_role_is_called() {
+async fn the_account_that_signs_in_is_refused_under_any_role_name() {
     let stage = Stage::new(At::NewInfisical).await;
     let infisical = stage.simulator.infisical();
     let rights = ["identity:read", "identity:create", "identity:edit", "identity:delete"];
@@ -96,17 +96,17 @@ async fn a_short_list_that_lacks_the_subject_proves_nothing() {
     stage.simulator.zitadel().order(Order::always(Fault::PartialList { drop: 1 }).on("POST", "members/_search"));
     let outcome = stage.run(ZITADEL_ADA).await;
     assert_eq!((outcome.code, stage.writes()), (Some(2), Vec::new()), "{}\n{}", outcome.out, outcome.errors);
-    outcome.says(&["FAIL", "list the project's members", "incomplete"]);
+    outcome.prints(&["FAIL", "list the project's members", "incomplete"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn arguments_that_make_no_sense_are_told_without_a_request() {
+async fn nonsensical_arguments_are_refused_without_a_request() {
     let stage = Stage::new(At::Infisical).await;
     let right = stage.confirmed(INFISICAL_DEPLOYER);
     let changed = |from: &str, to: &str| {
         right.iter().map(|a| if a.starts_with(from) { to.to_owned() } else { a.clone() }).collect::<Vec<_>>()
     };
-    for (arguments, says) in [
+    for (arguments, phrase) in [
         (changed("--subject-id", "--subject-id=ci-deployer"), "Infisical's ids are UUIDs"),
         (changed("--project-id", "--project-id=web"), "Infisical's ids are UUIDs"),
         (changed("--allow-http", "--allow-http=example.com"), "--allow-http=127.0.0.1"),
@@ -140,7 +140,7 @@ async fn arguments_that_make_no_sense_are_told_without_a_request() {
     ] {
         let outcome = stage.run_with(&arguments).await;
         assert_eq!(outcome.code, Some(2), "{arguments:?}");
-        assert!(outcome.errors.contains(says), "{arguments:?}: {}", outcome.errors);
+        assert!(outcome.errors.contains(phrase), "{arguments:?}: {}", outcome.errors);
     }
     assert_eq!(stage.simulator.infisical().count("", "*"), 0);
 }

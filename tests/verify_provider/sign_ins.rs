@@ -71,7 +71,7 @@ async fn every_credential_lives_a_whole_life() {
         let outcome = run(&stage, credential(&stage, way)).await;
         let failed = outcome.failed();
         assert_eq!((outcome.code, failed), (Some(0), vec![]), "{way}\n{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&[&format!(", by {way}")]);
+        outcome.prints(&[&format!(", by {way}")]);
         assert_eq!(outcome.out.contains("a wrong client secret: skipped"), way == "client id and secret");
         assert_eq!(stage.world(), before, "{way}");
     })
@@ -98,7 +98,7 @@ async fn a_credential_that_the_server_takes_no_longer_fails_the_sign_in() {
         }
         let outcome = run(&stage, credential).await;
         assert_eq!(outcome.code, Some(1), "{way}\n{}\n{}", outcome.out, outcome.errors);
-        outcome.says(&["FAIL", "sign in", "got Unauthorized"]);
+        outcome.prints(&["FAIL", "sign in", "got Unauthorized"]);
         assert_eq!(outcome.out.lines().last(), Some("verify: 0 passed, 1 failed"), "{way}");
         assert_eq!(stage.writes(), Vec::<String>::new(), "{way}");
     })

@@ -18,9 +18,9 @@ async fn stopped_during_a_write_it_restores_the_original_roles() {
         running.signal(signal).await;
         let outcome = running.end().await;
         assert_eq!(outcome.code, Some(1), "{signal}: {}", outcome.out);
-        outcome.says(&["interrupted"]);
-        outcome.says(&["ok", "is restored", "expected viewer; got viewer"]);
-        outcome.says(&["FAIL", "all steps", "an interruption by the user"]);
+        outcome.prints(&["interrupted"]);
+        outcome.prints(&["ok", "is restored", "expected viewer; got viewer"]);
+        outcome.prints(&["FAIL", "all steps", "an interruption by the user"]);
         assert_eq!(stage.world(), before, "{signal}");
     }
 }
@@ -43,7 +43,7 @@ async fn stopped_while_it_waits_for_an_end_it_waits_no_longer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn that_nobody_reads_it_any_more_leaves_nothing_behind() {
+async fn a_closed_output_leaves_nothing_behind() {
     let stage = Stage::new(At::Infisical).await;
     let before = stage.world();
     let mut running = Running::start(&stage.confirmed(INFISICAL_ON_CALL));

@@ -61,7 +61,7 @@ impl Outcome {
 
     /// Whether some line of steps holds all of these.
     #[track_caller]
-    pub fn says(&self, parts: &[&str]) {
+    pub fn prints(&self, parts: &[&str]) {
         let found = self.out.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "no line has {parts:?}:\n{}\n{}", self.out, self.errors);
     }

@@ -141,7 +141,7 @@ async fn a_lost_put_is_repaired() {
         let lost = world.apply(&user, &wanted).await.unwrap();
         let shown = world.shown(&user).await;
         assert_eq!(roles(shown.as_ref()), [*viewer], "{name}");
-        assert!(shown.unwrap().version < lost.version, "{name}: the row's version tells");
+        assert!(shown.unwrap().version < lost.version, "{name}: the row's version shows it");
         assert_eq!(world.apply(&user, &wanted).await, Ok(lost), "{name}: the same once more repairs nothing");
         assert_eq!(place.in_force(place.member), [*viewer], "{name}");
         world.server().clear_requests();
@@ -266,7 +266,7 @@ async fn a_ghost_of_a_deleted_user_is_a_subject_that_is_gone() {
         let replaced = world.apply(&user, &replace(&[viewer])).await;
         match project.grant_id.is_some() {
             true => assert!(matches!(replaced, Err(Error::Changed { .. })), "{name}: {replaced:?}"),
-            false => assert!(replaced.is_ok(), "{name}: the server says yes: {replaced:?}"),
+            false => assert!(replaced.is_ok(), "{name}: the server accepts it: {replaced:?}"),
         }
         assert_eq!(world.shown(&user).await, None, "{name}");
         world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
@@ -288,7 +288,7 @@ async fn a_ghost_of_a_deleted_organization_is_no_endless_collision() {
         world.apply(&user, &create(&[owner])).await.unwrap();
         world.server().delete_org("500");
         world.server().clear_requests();
-        world.apply(&user, &create(&[viewer])).await.expect("the server says yes");
+        world.apply(&user, &create(&[viewer])).await.expect("the server accepts it");
         let writes = world.server().requests().iter().filter(|request| request.body.contains("roles")).count();
         assert_eq!((writes, world.calls().len()), (2, 4), "{name}: {:?}", world.calls());
         assert_eq!(world.shown(&user).await, None, "{name}");
@@ -307,7 +307,7 @@ async fn a_ghost_of_a_deleted_project_is_no_member_of_a_project_that_is_there() 
         world.server().grant(OPERATOR, Scope::Instance, "IAM_OWNER");
         world.apply(&place.user(place.other), &create(&[owner])).await.unwrap();
         world.server().delete_project(PROJECT);
-        world.apply(&place.user(place.other), &replace(&[viewer])).await.expect("the server says yes");
+        world.apply(&place.user(place.other), &replace(&[viewer])).await.expect("the server accepts it");
         let error = world.list(project).await.unwrap_err();
         assert!(matches!(error, Error::ProjectNotFound { gone: true, .. }), "{name}: {error}");
     }
@@ -322,7 +322,7 @@ async fn a_member_that_search_will_never_show_is_named() {
         let user = place.user(place.non_member);
         assert_eq!(world.explain_absence(&user).await, Ok(()), "{name}");
         world.server().lose_login_name(place.non_member);
-        world.apply(&user, &create(&[owner])).await.expect("the server says yes");
+        world.apply(&user, &create(&[owner])).await.expect("the server accepts it");
         assert_eq!(world.shown(&user).await, None, "{name}");
         let absence = world.explain_absence(&user).await.unwrap_err();
         assert!(matches!(absence, Error::MemberNotListed { .. }), "{name}: {absence}");

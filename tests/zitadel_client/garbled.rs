@@ -37,9 +37,9 @@ fn lists(of: &[&str]) -> Vec<Value> {
 fn rows(bytes: &[u8], project: &str) -> Option<usize> {
     // Non-text values matter only in fields that are read.
     let body: Value = serde_json::from_str(&String::from_utf8_lossy(bytes)).ok()?;
-    let says = body["details"].is_object() || body["pagination"].is_object();
+    let is_list = body["details"].is_object() || body["pagination"].is_object();
     match ["result", "administrators"].iter().find_map(|field| body.get(field)) {
-        None => says.then_some(0),
+        None => is_list.then_some(0),
         Some(rows) => {
             let ours = |row: &&Value| body.get("administrators").is_none() || row["project"]["id"] == project;
             Some(rows.as_array()?.iter().filter(ours).count())

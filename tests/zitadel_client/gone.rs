@@ -214,8 +214,8 @@ async fn by_v2_a_removed_grant_is_proven_to_who_may_read_its_project() {
                 assert!(matches!(error, Error::ProjectNotFound { gone: true, .. }), "{error}");
             } else {
                 assert!(matches!(error, Error::Forbidden { .. }), "{error}");
-                let says = "ORG_OWNER_VIEWER of the organization that owns the project";
-                assert!(error.to_string().contains(says), "{error}");
+                let phrase = "ORG_OWNER_VIEWER of the organization that owns the project";
+                assert!(error.to_string().contains(phrase), "{error}");
             }
         }
     }

@@ -83,8 +83,8 @@ async fn a_name_in_another_letter_case_finds_nothing_and_the_message_shows_the_r
         world.server().add_user("510", OTHER_ORG, "Robot");
         let error = world.find_project("SHOP", Some(ORG)).await.unwrap_err();
         assert!(matches!(error, Error::ProjectNotFound { gone: false, .. }), "{error}");
-        for says in ["\"SHOP\"", "\"shop\"", "project.id", "upper and lower case"] {
-            assert!(error.to_string().contains(says), "{says}: {error}");
+        for phrase in ["\"SHOP\"", "\"shop\"", "project.id", "upper and lower case"] {
+            assert!(error.to_string().contains(phrase), "{phrase}: {error}");
         }
         assert_eq!(world.find_project("SHOP", Some(OTHER_ORG)).await, Ok(vec![]), "of another organization");
         for (name, right) in [
@@ -94,8 +94,8 @@ async fn a_name_in_another_letter_case_finds_nothing_and_the_message_shows_the_r
         ] {
             let error = world.find_user(name).await.unwrap_err();
             assert!(matches!(error, Error::SubjectNotFound { .. }), "{name}: {error}");
-            for says in [format!("{name:?}"), format!("{right:?}"), "subject.id".to_owned()] {
-                assert!(error.to_string().contains(&says), "{says}: {error}");
+            for phrase in [format!("{name:?}"), format!("{right:?}"), "subject.id".to_owned()] {
+                assert!(error.to_string().contains(&phrase), "{phrase}: {error}");
             }
         }
         // An exact match is found, also where another user has the name in another case.

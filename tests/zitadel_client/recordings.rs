@@ -147,9 +147,9 @@ async fn answered(world: &World, of: Of, call: Call, exchange: &Value, answer: A
     world.order(Order::next(Fault::Status(answer)).on("", path));
     let result = match call {
         Call::List => list(world, of, exchange, &project, &body).await,
-        Call::Create => world.apply(&user, &create(roles)).await.map(|receipt| is_told(&body, receipt)),
-        Call::Replace => world.apply(&user, &replace(roles)).await.map(|receipt| is_told(&body, receipt)),
-        Call::Remove => world.apply(&user, &Change::Remove).await.map(|receipt| is_told(&body, receipt)),
+        Call::Create => world.apply(&user, &create(roles)).await.map(|receipt| matches_version(&body, receipt)),
+        Call::Replace => world.apply(&user, &replace(roles)).await.map(|receipt| matches_version(&body, receipt)),
+        Call::Remove => world.apply(&user, &Change::Remove).await.map(|receipt| matches_version(&body, receipt)),
         Call::FindProject => find_project(world, exchange, &body).await,
         Call::FindUser => find_user(world, exchange, &body).await,
     };
@@ -231,7 +231,7 @@ async fn find_user(world: &World, exchange: &Value, body: &Value) -> Result<(), 
 }
 
 /// The receipt has the recorded sequence, or date in microseconds; none where it was left out.
-fn is_told(body: &Value, receipt: Receipt) {
+fn matches_version(body: &Value, receipt: Receipt) {
     let sequence = body["details"]["sequence"].as_str().map(|sequence| sequence.parse().unwrap());
     let dates = ["creationDate", "changeDate", "deletionDate"];
     let date = dates.iter().find_map(|name| body[*name].as_str()).map(micros);

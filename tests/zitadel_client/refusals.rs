@@ -88,8 +88,8 @@ async fn a_url_with_a_path_says_what_to_write_instead() {
             }
             let error = world.verify().await.unwrap_err();
             assert!(matches!(error, Error::Unreachable { .. }), "{path}: {error}");
-            for says in [format!("ends in {path:?}"), format!("with {root} alone")] {
-                assert!(error.to_string().contains(&says), "{path}: {says}: {error}");
+            for phrase in [format!("ends in {path:?}"), format!("with {root} alone")] {
+                assert!(error.to_string().contains(&phrase), "{path}: {phrase}: {error}");
             }
         }
     }

@@ -55,24 +55,24 @@ async fn holds(project: &Project, seat: Seat, role: &str, may: May) {
     for v2 in [false, true] {
         let world = with(v2, seat, role).await;
         let (listed, written) = outcomes(&world, project).await;
-        let say = format!("{role} {seat:?}, v2: {v2}: {listed:?} {written:?}");
-        assert_eq!(listed.is_ok(), may != May::Nothing, "{say}");
+        let case = format!("{role} {seat:?}, v2: {v2}: {listed:?} {written:?}");
+        assert_eq!(listed.is_ok(), may != May::Nothing, "{case}");
         let needs = if project.grant_id.is_some() { "PROJECT_GRANT_OWNER of the grant" } else { "PROJECT_OWNER" };
         for error in std::iter::once(&listed).chain(&written).filter_map(|outcome| outcome.as_ref().err()) {
-            assert!(matches!(error, Error::Forbidden { .. }), "{say}");
-            assert!(error.to_string().contains(needs), "{say}");
+            assert!(matches!(error, Error::Forbidden { .. }), "{case}");
+            assert!(error.to_string().contains(needs), "{case}");
         }
         let writes = written.iter().filter(|outcome| outcome.is_ok()).count();
         // With v2 the removal of a missing member succeeds for every caller who may read the project.
         let most = usize::from(v2);
         match may {
-            May::Everything => assert_eq!(writes, written.len(), "{say}"),
-            May::Look | May::Nothing => assert!(writes <= most, "{say}"),
+            May::Everything => assert_eq!(writes, written.len(), "{case}"),
+            May::Look | May::Nothing => assert!(writes <= most, "{case}"),
         }
         let member = if project.grant_id.is_some() { BARBARA } else { GRACE };
         let resource = simulator::Resource::new(PROJECT, project.grant_id.as_deref());
         let left = world.server().effective_roles(resource, member, world.server().now());
-        assert_eq!(left.is_empty(), may == May::Everything, "{say}: {left:?}");
+        assert_eq!(left.is_empty(), may == May::Everything, "{case}: {left:?}");
     }
 }
 
@@ -133,8 +133,8 @@ async fn a_project_is_found_by_its_name_by_each_of_its_members() {
         }
         let world = with(v2, Seat::Org(ORG), "ORG_SETTINGS_MANAGER").await;
         let refused = world.zitadel.find_project(&world.permit().await, "shop", Some(ORG)).await;
-        let told = refused.as_ref().is_err_and(|error| error.to_string().contains("write project.id"));
-        assert!(told && matches!(refused, Err(Error::Forbidden { .. })), "v2: {v2}: {refused:?}");
+        let reported = refused.as_ref().is_err_and(|error| error.to_string().contains("write project.id"));
+        assert!(reported && matches!(refused, Err(Error::Forbidden { .. })), "v2: {v2}: {refused:?}");
     }
 }
 

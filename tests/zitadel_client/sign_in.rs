@@ -132,17 +132,17 @@ fn is_taken(assertion: &str, issuer: &str, now: Timestamp) -> Result<(), Value> 
     let parts: Vec<&str> = assertion.split('.').collect();
     let [header, claims, signature] = parts[..] else { return Err(invalid()) };
     let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
-    let (head, said): (Value, Value) =
+    let (head, payload): (Value, Value) =
         (serde_json::from_slice(&bytes(header)).unwrap(), serde_json::from_slice(&bytes(claims)).unwrap());
     let der = PrivatePkcs1KeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let key = RsaKeyPair::from_der(der.secret_pkcs1_der()).unwrap();
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key.public_key());
     let signed = public.verify(format!("{header}.{claims}").as_bytes(), &bytes(signature)).is_ok();
-    let (iat, exp) = (said["iat"].as_i64().unwrap(), said["exp"].as_i64().unwrap());
+    let (iat, exp) = (payload["iat"].as_i64().unwrap(), payload["exp"].as_i64().unwrap());
     let now = now.as_second();
     let right = signed
         && head == json!({"alg": "RS256", "typ": "JWT", "kid": KEY_ID})
-        && (&said["iss"], &said["sub"], &said["aud"]) == (&json!(ROBOT), &json!(ROBOT), &json!(issuer))
+        && (&payload["iss"], &payload["sub"], &payload["aud"]) == (&json!(ROBOT), &json!(ROBOT), &json!(issuer))
         && (now - 3600..=now + 1).contains(&iat)
         && exp > now;
     if right { Ok(()) } else { Err(invalid()) }
@@ -226,7 +226,7 @@ async fn a_token_that_is_refused_is_replaced_once() {
 }
 
 #[tokio::test]
-async fn the_assertion_is_for_the_instance_as_it_calls_itself_and_for_nobody_else() {
+async fn the_assertion_is_for_the_instance_as_it_calls_itself_and_for_no_other() {
     // In the cluster: the URL is the Service's, the instance is named, and it takes itself for https behind TLS.
     for (named, issuer, taken) in [
         (Some("auth.example.com"), "", true),
@@ -274,7 +274,7 @@ async fn a_clock_that_is_wrong_stops_no_sign_in() {
 
 #[tokio::test]
 async fn what_the_token_endpoint_refuses_says_what_to_check_and_is_left_alone() {
-    for (credentials, name, says) in [
+    for (credentials, name, phrase) in [
         (key(), "JWT profile: unknown kid", "key 400624056296016934 of user 400624046615563302 is still there"),
         (key(), "JWT profile: a deactivated user", "the user active"),
         (secret("wrong-secret-0123"), "client credentials: wrong secret", "a new one replaces the old"),
@@ -288,7 +288,7 @@ async fn what_the_token_endpoint_refuses_says_what_to_check_and_is_left_alone() 
             let error = verify(&zitadel).await.unwrap_err();
             assert!(matches!(error, Error::Unauthorized { .. }), "{name}: {error:?}");
             let text = error.to_string();
-            assert!(text.contains(says), "{name}: {text}");
+            assert!(text.contains(phrase), "{name}: {text}");
             assert!(!text.contains("wrong-secret") && !text.contains("eyJ"), "{name}: {text}");
             assert_eq!(instance.seen().asked, asked, "{name}, after {seconds} s more");
         }

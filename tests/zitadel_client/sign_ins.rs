@@ -78,12 +78,12 @@ async fn what_was_removed_at_the_server_says_what_to_check_and_is_left_alone() {
         let error = world.verify().await.unwrap_err();
         assert!(matches!(error, Error::Unauthorized { .. }), "{way}: {error:?}");
         let text = error.to_string();
-        let says = match way {
+        let phrase = match way {
             "token" => "put it into the Secret",
             "key" => ZITADEL_KEY_ID,
             _ => "a new one replaces the old",
         };
-        assert!(text.contains(says), "{way}: {text}");
+        assert!(text.contains(phrase), "{way}: {text}");
         assert!(!text.contains("eyJ") && !text.contains(ZITADEL_CLIENT_SECRET), "{way}: {text}");
         let asked = sign_ins(&world);
         assert!(world.verify().await.is_err(), "{way}");

@@ -83,7 +83,7 @@ async fn a_user_that_search_never_shows_is_named() {
     let world = World::start().await;
     let user = target(ADA);
     world.server().lose_login_name(ADA);
-    world.apply(&user, &create(&[OWNER])).await.expect("the server says yes");
+    world.apply(&user, &create(&[OWNER])).await.expect("the server accepts it");
     assert_eq!(world.shown(&user).await, None);
     let mut found = recorded("name-resolution", "user, v1: by id");
     found.body["user"]["id"] = json!(ADA);

@@ -196,7 +196,7 @@ async fn a_credential_is_able_by_its_last_list_and_its_last_write() {
 
 /// Seen failing when a roster that was being read was dropped.
 #[tokio::test(start_paused = true)]
-async fn the_rosters_of_projects_that_nobody_needs_are_forgotten() {
+async fn the_rosters_of_unused_projects_are_forgotten() {
     let rosters = Rosters::default();
     let project = |number: usize| Project { organization_id: None, id: format!("p{number}"), grant_id: None };
     for number in 0..3_000 {

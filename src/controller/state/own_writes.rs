@@ -313,7 +313,7 @@ mod tests {
         assert!(!written.ended(UID, Some(&version(4))));
         written.begins(UID);
         assert!(written.is_own(&version(4)), "shown late, while the next write is in progress");
-        assert!(!written.ended(UID, None), "and by nobody else");
+        assert!(!written.ended(UID, None), "and by no other");
         assert!(written.is_own(&version(4)), "a new list shows it once more");
         assert!(!written.is_own(&version(5)));
         assert!(!written.is_own(&version(4)), "what is older than another writer's change was replaced");
@@ -369,7 +369,7 @@ mod tests {
 
     /// Seen failing when each annotation replaced the record: the access that it did not mention was never revoked.
     #[test]
-    fn nobody_else_takes_back_what_the_operator_has_recorded() {
+    fn no_other_takes_back_what_the_operator_has_recorded() {
         let written = OwnWrites::default();
         let mut seen = recorded(&["viewer"], None);
         written.observe(&mut seen, true);

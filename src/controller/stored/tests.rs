@@ -31,7 +31,7 @@ fn listed(managed_fields: &Value) -> Vec<Stored<ProjectMembership>> {
 }
 
 #[test]
-fn managed_fields_hide_no_object_whatever_is_written_into_them() {
+fn no_content_of_managed_fields_hides_an_object() {
     let deep = (0..300).fold(json!({}), |inner, _| json!({ "f:x": inner }));
     for managed_fields in [
         json!([{"manager": "m", "operation": "Update", "time": "9999-12-31T23:59:59Z"}]),
@@ -89,7 +89,7 @@ fn an_object_that_cannot_be_decoded_is_identified_and_an_answer_with_it_is_an_er
 
 /// Other kinds that are listed, watched or read: fields other than spec and status are kept as well.
 #[test]
-fn every_kind_is_read_whatever_its_managed_fields_are() {
+fn every_kind_is_read_with_any_managed_fields() {
     let with = |mut object: Value| {
         object["metadata"] = json!({
             "name": "a", "labels": {"team": "a"},

@@ -122,7 +122,7 @@ fn the_removal_of_an_unmanaged_role_is_reported_to_a_declaration_that_tolerates_
 }
 
 #[test]
-fn what_a_repair_puts_back_of_an_unmanaged_role_is_nobodys_grant() {
+fn what_a_repair_puts_back_of_an_unmanaged_role_is_no_grant() {
     let ours = declaration(&[("a", PERMANENT)], &[("a", PERMANENT)], &[]);
     assert_eq!(found(&[ours], &["unmanaged"], &[]), []);
 }

@@ -44,7 +44,7 @@ const Y: Option<&str> = Some("y");
 
 /// Seen failing with `present_name` always returning the recorded name.
 #[test]
-fn a_role_is_recognised_by_its_id_whatever_it_is_called() {
+fn a_role_is_recognised_by_its_id_under_any_name() {
     let renamed = || vec![("deployer".to_owned(), "releaser".to_owned())];
     for (recorded, declared, there, managed, of_spec, why) in [
         (&[("deployer", X)][..], &["deployer"][..], &[("deployer", X)][..], &["deployer"][..], vec![], "as it was"),

@@ -9,7 +9,7 @@ fn at(seconds: i64) -> Timestamp {
     NOW.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
-fn say(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
+fn updated(old: &[Condition], reason: Reason, now: Timestamp) -> Vec<Condition> {
     conditions(old, &ReadyCondition::new(reason, "what to do"), &[], 7, now)
 }
 
@@ -42,7 +42,7 @@ fn every_reason_has_its_conditions() {
         .chain([Converged, Suspended, Observed].map(|reason| (reason, vec![("Ready", "True", 0)])))
         .chain([(RevokeFailed, vec![("Ready", "False", 0), ("Reconciling", "True", 0)])]);
     for (reason, expected) in cases {
-        let found = say(&[], reason, at(0));
+        let found = updated(&[], reason, at(0));
         assert_eq!(brief(&found), expected, "{reason}");
         for condition in &found {
             assert_eq!(condition.reason, reason.to_string());
@@ -76,7 +76,7 @@ fn a_transition_time_moves_only_with_the_status() {
     ];
     let mut conditions = Vec::new();
     for (reason, seconds, expected) in steps {
-        conditions = say(&conditions, reason, at(seconds));
+        conditions = updated(&conditions, reason, at(seconds));
         assert_eq!(brief(&conditions), expected, "{reason} after {seconds} s");
     }
 }
@@ -85,23 +85,23 @@ fn a_transition_time_moves_only_with_the_status() {
 fn who_waits_is_ready_unknown_for_five_minutes_and_then_false() {
     let patience = PATIENCE_SECONDS;
     assert_eq!(patience, 300);
-    let began = say(&[], Reason::ProviderNotFound, at(0));
+    let began = updated(&[], Reason::ProviderNotFound, at(0));
     assert_eq!(patience_ends(&began), Some(at(patience)));
     for (seconds, ready, since) in [(1, "Unknown", 0), (patience - 1, "Unknown", 0), (patience, "False", patience)] {
-        let found = say(&began, Reason::ProviderNotFound, at(seconds));
+        let found = updated(&began, Reason::ProviderNotFound, at(seconds));
         assert_eq!(brief(&found), [("Ready", ready, since), ("Reconciling", "True", 0)], "after {seconds} s");
     }
     // The wait continues when the reason for it changes: its age counts from its beginning.
-    let other = say(&say(&began, Reason::Unreachable, at(200)), Reason::RateLimited, at(299));
+    let other = updated(&updated(&began, Reason::Unreachable, at(200)), Reason::RateLimited, at(299));
     assert_eq!(brief(&other), [("Ready", "Unknown", 0), ("Reconciling", "True", 0)]);
-    let failed = say(&other, Reason::RateLimited, at(310));
+    let failed = updated(&other, Reason::RateLimited, at(310));
     assert_eq!(brief(&failed), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
     assert_eq!(patience_ends(&failed), None, "nothing changes any more by waiting");
-    let still = say(&failed, Reason::Unreachable, at(900));
+    let still = updated(&failed, Reason::Unreachable, at(900));
     assert_eq!(brief(&still), [("Ready", "False", 310), ("Reconciling", "True", 0)]);
     // An object that was ready, or stalled for another reason, has its own five minutes.
     for before in [Reason::Converged, Reason::RoleNotFound] {
-        let found = say(&say(&[], before, at(0)), Reason::Unreachable, at(1000));
+        let found = updated(&updated(&[], before, at(0)), Reason::Unreachable, at(1000));
         assert_eq!(brief(&found), [("Ready", "Unknown", 1000), ("Reconciling", "True", 1000)], "{before}");
     }
 }
@@ -132,9 +132,9 @@ fn a_message_is_cut_at_a_character() {
 #[test]
 fn who_is_not_ready_at_once_keeps_the_time_since_when() {
     let unreachable = ReadyCondition::new(Reason::Unreachable, "no answer");
-    let first = not_ready(&say(&[], Reason::Converged, at(0)), &unreachable, 7, at(60));
+    let first = not_ready(&updated(&[], Reason::Converged, at(0)), &unreachable, 7, at(60));
     assert_eq!(brief(&first), [("Ready", "False", 60), ("Reconciling", "True", 60)]);
-    let waiting = say(&[], Reason::Unreachable, at(10));
+    let waiting = updated(&[], Reason::Unreachable, at(10));
     assert_eq!(brief(&not_ready(&waiting, &unreachable, 7, at(60)))[0], ("Ready", "False", 60));
     assert_eq!(brief(&not_ready(&first, &unreachable, 7, at(90)))[0], ("Ready", "False", 60));
 }

@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_server_writes_no_wait_is_longer_than_an_hour(
+        fn for_any_retry_after_no_wait_is_longer_than_an_hour(
             any in "(.|\n){0,40}",
             number in "[0-9]{1,40}",
             date in "(Sun|Mon|Sunday|Xxx),? [0-9]{1,3}[ -](Nov|Feb|Xxx)[ -][0-9]{2,6} [0-9]{1,3}:[0-9]{2}:[0-9]{2} GMT",

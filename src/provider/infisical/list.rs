@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn several_memberships_of_one_identity_are_one_row_that_says_so() {
+    fn several_memberships_of_one_identity_are_one_row_that_shows_it() {
         let listing = fold(json!([
             {"id": "m1", "identityId": "AAAA", "roles": [{"role": "viewer"}]},
             {"id": "m2", "identity": {"id": "bbbb"}, "project": {"id": PROJECT}, "roles": [{"role": "admin"}]},

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_entry_goes_back_byte_for_byte() {
+    fn an_unmanaged_entry_goes_back_byte_for_byte() {
         for range in ["1 hour", "60000", "1.5h", "1M", "1y"] {
             let length = range::length(range).unwrap();
             let start: Timestamp = "2026-11-21T16:43:22.799Z".parse().unwrap();

@@ -32,7 +32,7 @@ async fn a_permit_frees_its_slot_when_it_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_gives_up_waiting_leaves_the_queue_and_blocks_nobody() {
+async fn who_gives_up_waiting_leaves_the_queue_and_blocks_no_other() {
     let quota = EndpointQuota::new(true).quota("p".to_owned(), Limits::default());
     let held = write(&quota, Urgency::Grant).await;
     assert!(timeout(Duration::from_secs(1), write(&quota, Urgency::Revoke)).await.is_err());
@@ -144,7 +144,7 @@ async fn a_request_is_called_when_it_is_its_turn_and_a_dropped_ticket_never_is()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_nobody_uses_is_forgotten_a_minute_after_its_last_request() {
+async fn an_unused_endpoint_is_forgotten_a_minute_after_its_last_request() {
     let endpoint = EndpointQuota::new(false);
     let quota = endpoint.quota("p".to_owned(), limited(1));
     drop(write(&quota, Urgency::Grant).await);

@@ -73,7 +73,7 @@ struct Provider {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // reqwest needs to be told which implementation of TLS to use; it fails only if it was told before.
+    // reqwest has to be given which implementation of TLS to use; it fails only if it has one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match Arguments::parse().command {
         Command::Provider(Provider { port }) => provider::server::run(port).await.map(|()| true),

@@ -1,6 +1,6 @@
 //! The plot, written from a report without a library: memberships that are correct at the provider over time.
 //!
-//! Its colors follow the theme of the page (`prefers-color-scheme`). The two colors can be told apart by people who see
+//! Its colors follow the theme of the page (`prefers-color-scheme`). The two colors can be distinguished by people who see
 //! few colors, and the generator's line is dashed besides.
 
 use std::fmt::Write;

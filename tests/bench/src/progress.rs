@@ -15,7 +15,7 @@ pub const IN_FLIGHT: usize = 32;
 pub fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let clear = if stderr.is_terminal() { "\r\x1b[K" } else { "" };
-    // Nobody may be reading.
+    // The output may have no reader.
     let _ = writeln!(stderr, "{clear}bench: {text}");
 }
 

@@ -93,9 +93,9 @@ impl Account {
         self.patch(path, MERGE, body).await
     }
 
-    /// A server-side apply of a ProjectMembership, as `ci` or `ci/status`: what is said of it but its name.
-    pub async fn apply(&self, path: &str, said: &Value) -> Answer {
-        let mut object = said.clone();
+    /// A server-side apply of a ProjectMembership, as `ci` or `ci/status`: all its fields but its name.
+    pub async fn apply(&self, path: &str, applied: &Value) -> Answer {
+        let mut object = applied.clone();
         object["apiVersion"] = json!("membership.dev/v1alpha1");
         object["kind"] = json!("ProjectMembership");
         object["metadata"]["name"] = json!(path.trim_end_matches("/status"));

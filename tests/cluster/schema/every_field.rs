@@ -55,8 +55,8 @@ fn every_string_and_list_has_a_bound() {
 
 #[test]
 fn every_list_says_how_two_managers_are_merged() {
-    let unsaid = |field: &Value| field["type"] == "array" && field["x-kubernetes-list-type"].is_null();
-    assert_eq!(those(unsaid), NONE);
+    let unspecified = |field: &Value| field["type"] == "array" && field["x-kubernetes-list-type"].is_null();
+    assert_eq!(those(unspecified), NONE);
 }
 
 #[test]

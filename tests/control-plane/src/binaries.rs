@@ -35,7 +35,7 @@ impl Binaries {
     /// # Errors
     ///
     /// [`Error::MissingBinaries`] if `KUBEBUILDER_ASSETS` names a folder that
-    /// lacks one; [`Error::Build`] with what `go` said; [`Error::Io`] if the
+    /// lacks one; [`Error::Build`] with the output of `go`; [`Error::Io`] if the
     /// cache can't be written or there is no Go.
     pub fn obtain(progress: &dyn Fn(&str)) -> Result<Self, Error> {
         match env::var_os("KUBEBUILDER_ASSETS").filter(|dir| !dir.is_empty()) {

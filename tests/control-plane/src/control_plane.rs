@@ -41,7 +41,7 @@ pub struct Options {
 }
 
 /// A running control plane. When it is dropped, and when the process that holds it ends in any way, its servers end
-/// within about two seconds and its directory is removed; nobody waits for that, as [`ControlPlane::stop`] does. It
+/// within about two seconds and its directory is removed; no caller waits for that, as [`ControlPlane::stop`] does. It
 /// belongs to no runtime: a static one serves all tests of a test binary.
 #[derive(Debug)]
 pub struct ControlPlane {
@@ -64,7 +64,7 @@ struct Servers {
 }
 
 impl ControlPlane {
-    /// Starts a control plane and returns when it is ready: `/readyz` says so,
+    /// Starts a control plane and returns when it is ready: `/readyz` reports it,
     /// and the namespace `default` is there.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ impl Server {
     /// `<dir>/<name>.log`.
     ///
     /// The folder must be a control plane's ([`crate::ControlPlane::dir`]), and
-    /// the name nobody else's there.
+    /// the name unique there.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Exited`] if the server ends first, [`Error::TooSlow`] with what
-    /// the probe said last if `limit` passes; both with the end of the log.
+    /// the probe returned last if `limit` passes; both with the end of the log.
     pub async fn until_ready<F: Future<Output = Result<(), String>>>(
         &mut self,
         limit: Duration,

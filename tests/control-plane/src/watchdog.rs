@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Doing, Error};
 
-/// Runs `"$@"` with the stdin of nobody. A line on our stdin says how many
+/// Runs `"$@"` with an empty stdin. A line on our stdin says how many
 /// tenths of a second lie between SIGTERM and SIGKILL (0: SIGKILL at once); the
-/// end of the stream means that nobody is left to say so.
+/// end of the stream means that no process is left to write it.
 ///
 /// The one who reads is a process of its own, so that the shell can wait for
 /// the server and pass its status on; it outlives a shell that was killed.
@@ -105,7 +105,7 @@ impl Janitor {
     }
 }
 
-/// Tells the watchdog at the other end to end its program: SIGTERM, and SIGKILL
+/// Makes the watchdog at the other end stop its program: SIGTERM, and SIGKILL
 /// after `grace`.
 pub(crate) fn end(leash: &mut ChildStdin, grace: Duration) {
     let tenths = grace.as_millis().div_ceil(100);

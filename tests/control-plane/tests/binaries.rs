@@ -126,8 +126,8 @@ fn a_build_that_fails_says_why_and_leaves_no_half() {
     let (dir, mut command) = with_fake_go("echo 'no space left' >&2; exit 1");
     let output = command.output().unwrap();
     assert!(!output.status.success());
-    let told = text(&output.stderr);
-    assert!(told.contains("step 1 of 4, etcd") && told.contains("no space left"), "{told}");
+    let reported = text(&output.stderr);
+    assert!(reported.contains("step 1 of 4, etcd") && reported.contains("no space left"), "{reported}");
     // The same cache with a go that works.
     fs::write(dir.path().join("bin/go"), format!("#!/bin/sh\n[ $1 = version ] && exit\n{BUILDS}")).unwrap();
     succeeded(&command.output().unwrap());

@@ -41,8 +41,8 @@ fn binary_of(running: &str) -> Option<String> {
 }
 
 fn outcome_of(line: &str) -> Option<(String, Outcome)> {
-    let (name, said) = line.split_once(" ... ")?;
-    let outcome = match said.split([',', ' ']).next()? {
+    let (name, result) = line.split_once(" ... ")?;
+    let outcome = match result.split([',', ' ']).next()? {
         "ok" => Outcome::Passed,
         "FAILED" => Outcome::Failed,
         "ignored" => Outcome::Ignored,

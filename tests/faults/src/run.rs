@@ -52,12 +52,12 @@ fn cargo_test(binary: &str, arguments: &[&str]) -> Result<String, String> {
         .map_err(|error| format!("cargo can't be started: {error}"))?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     // Cargo says which binary it runs on stderr, before the binary writes to stdout.
-    let said = thread::spawn(move || err.map(shown).unwrap_or_default());
+    let stderr = thread::spawn(move || err.map(shown).unwrap_or_default());
     let tests = out.map(shown).unwrap_or_default();
-    let said = said.join().map_err(|_| "the reader of cargo's stderr broke off".to_owned())?;
+    let stderr = stderr.join().map_err(|_| "the reader of cargo's stderr broke off".to_owned())?;
     // That a test failed is in the log.
     child.wait().map_err(|error| format!("cargo can't be waited for: {error}"))?;
-    Ok(said + &tests)
+    Ok(stderr + &tests)
 }
 
 /// Shows each line as it comes, and returns them all.

@@ -16,9 +16,9 @@ pub struct Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = if self.wrong.is_empty() { "passed" } else { "failed" };
+        let verdict = if self.wrong.is_empty() { "passed" } else { "failed" };
         let tests = if self.tests == 1 { "test" } else { "tests" };
-        write!(f, "{said} ({} {tests})", self.tests)?;
+        write!(f, "{verdict} ({} {tests})", self.tests)?;
         if self.wrong.is_empty() { Ok(()) } else { write!(f, " [{}]", self.wrong.join("; ")) }
     }
 }

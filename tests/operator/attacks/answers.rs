@@ -31,19 +31,19 @@ async fn a_gigabyte_and_a_slow_drip_cost_little_memory_and_a_bounded_time() {
             ("JSON of another shape", Fault::Bytes(rows.into_bytes())),
             ("did not respond completely within 30 s", Fault::Drip(Duration::from_millis(500))),
         ];
-        for (says, fault) in cases {
+        for (phrase, fault) in cases {
             front.order(Order::always(fault).on(method, &path));
             let began = Instant::now();
-            stage.api.annotate(&object, "membership.dev/reconcile-at", says).await;
-            eventually(SOON, says, async || {
+            stage.api.annotate(&object, "membership.dev/reconcile-at", phrase).await;
+            eventually(SOON, phrase, async || {
                 let there = stage.api.get(&object).await["status"]["conditions"].to_string();
-                if there.contains(says) { Ok(()) } else { Err(there) }
+                if there.contains(phrase) { Ok(()) } else { Err(there) }
             })
             .await;
-            assert!(began.elapsed() < Duration::from_secs(45), "{says}: {:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(45), "{phrase}: {:?}", began.elapsed());
             assert_presentable(&stage.waits(&object, "Unreachable").await);
-            subject.has_now(&["viewer"], says);
-            if says.contains("30 s") {
+            subject.has_now(&["viewer"], phrase);
+            if phrase.contains("30 s") {
                 // Meanwhile the others are served.
                 stage.declare(&beside, json!([{"role": beside.names()[0]}])).await;
                 stage.ready(&beside.object()).await;
@@ -60,7 +60,7 @@ async fn a_gigabyte_and_a_slow_drip_cost_little_memory_and_a_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_metadata_address_or_to_anybody_is_told_and_not_followed() {
+async fn a_redirect_to_a_metadata_or_other_address_is_reported_and_not_followed() {
     with_stage(async |stage| {
         each(stage.both("led"), async |subject| {
             let [a, b, ..] = subject.names();

@@ -87,7 +87,7 @@ async fn an_object_created_again_runs_no_longer_than_the_end_that_a_rule_demands
                     json!({"role": role, "temporary": temporary})
                 };
                 stage.api.apply(&[stage.central_object(&subject, json!([role]))]).await;
-                stage.says(&object, "Ready", "False", "NotAllowed").await;
+                stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
                 subject.has_now(&[], "what isn't allowed");
                 stage.delete(&object).await;
             }

@@ -45,13 +45,13 @@ fn nothing_is_revoked(stage: &Stage, subject: &Subject) {
 async fn tear_out(stage: &Stage, subject: &Subject) {
     nothing_is_revoked(stage, subject);
     stage.api.ask_to_delete(&subject.object()).await;
-    stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+    stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
     strip(stage, &subject.object()).await;
     stage.api.is_gone(&subject.object()).await;
 }
 
 #[tokio::test]
-async fn it_is_put_back_at_once_whatever_the_object_and_its_provider_are_like() {
+async fn it_is_put_back_at_once_for_any_object_and_provider() {
     with_stage(async |stage| {
         let cases = [
             ("plain", json!({})),
@@ -175,7 +175,7 @@ async fn an_object_that_others_finalizers_keep_is_revoked_without_ours() {
             finalizers_are(&stage, &subject.object(), json!([OURS, THEIRS])).await;
             nothing_is_revoked(&stage, &subject);
             stage.api.ask_to_delete(&subject.object()).await;
-            stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             finalizers_are(&stage, &subject.object(), json!([THEIRS])).await;
             stage.has_event(&subject.object(), "Failed", "what it granted is revoked").await;
             stage.at(&subject).clear_orders();

@@ -24,7 +24,7 @@ async fn create(stage: &Stage, subject: &Subject, fields: &Value, left: usize) {
 }
 
 #[tokio::test]
-async fn an_object_near_the_size_limit_holds_up_nobody_and_leaves_nothing_behind() {
+async fn an_object_near_the_size_limit_holds_up_no_other_and_leaves_nothing_behind() {
     with_stage(async |stage| {
         let cases = [
             ("tight", 0, json!({})),

@@ -24,19 +24,19 @@ async fn a_bundle_that_is_missing_or_wrong_is_named_with_what_to_do_and_mended()
         provider["metadata"]["name"] = json!("bundled");
         provider["spec"]["caBundle"] = json!({"configMapRef": {"name": "authorities"}});
         stage.api.apply(&[provider]).await;
-        let message = stage.says(object, "Ready", "False", "ProviderNotReady").await;
+        let message = stage.has_condition(object, "Ready", "False", "ProviderNotReady").await;
         assert_contains(&message, "spec.caBundle can't be read: there is no ConfigMap \"authorities\" in namespace");
 
         stage.api.apply(&[config_map("hunter2")]).await;
         stage.api.annotate(object, "example.com/asked", "wrong").await;
-        let message = stage.says(object, "Ready", "False", "InvalidSpec").await;
+        let message = stage.has_condition(object, "Ready", "False", "InvalidSpec").await;
         assert_contains(&message, "key \"ca.crt\" of ConfigMap \"authorities\" in namespace");
         assert_contains(&message, "-----BEGIN CERTIFICATE-----");
         assert!(!message.contains("hunter2"), "{message}");
 
         stage.api.apply(&[config_map(&authority())]).await;
         stage.api.annotate(object, "example.com/asked", "mended").await;
-        stage.says(object, "Ready", "True", "Verified").await;
+        stage.has_condition(object, "Ready", "True", "Verified").await;
     })
     .await;
 }
@@ -48,7 +48,7 @@ async fn a_secret_that_is_no_key_file_is_named_with_where_to_get_one() {
         provider["metadata"]["name"] = json!("by-key");
         provider["spec"]["zitadel"]["auth"] = json!({"privateKeyJwtSecretRef": {"name": "zitadel", "key": "token"}});
         stage.api.apply(&[provider]).await;
-        let message = stage.says("membershipprovider/by-key", "Ready", "False", "Unauthorized").await;
+        let message = stage.has_condition("membershipprovider/by-key", "Ready", "False", "Unauthorized").await;
         assert_contains(&message, "key \"token\" of Secret \"zitadel\" in namespace");
         assert_contains(&message, "the JSON file that ZITADEL shows once");
         assert!(!message.contains(simulator::worlds::ZITADEL_TOKEN), "{message}");

@@ -32,11 +32,11 @@ fn through(subject: &Subject, provider: &str, roles: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
+async fn a_wrong_secret_is_reported_retried_and_no_login_storm() {
     const MEMBERSHIPS: usize = 15;
     with_stage(async |stage| {
         let infisical = stage.simulator.infisical();
-        stage.says("membershipprovider/infisical", "Ready", "True", "Verified").await;
+        stage.has_condition("membershipprovider/infisical", "Ready", "True", "Verified").await;
         infisical.clear_requests();
         let wrong = |secret: &str| json!({"client-id": worlds::INFISICAL_CLIENT_ID, "client-secret": secret});
         stage.api.apply(&[secret("wrong", wrong("not-the-secret"))]).await;
@@ -50,7 +50,7 @@ async fn a_wrong_secret_is_told_retried_and_no_storm_of_logins() {
             assert_presentable(&message);
             subject.has_now(&["auditor"], "with a wrong secret");
         }
-        let message = stage.says("membershipprovider/wrong", "Ready", "False", "Unauthorized").await;
+        let message = stage.has_condition("membershipprovider/wrong", "Ready", "False", "Unauthorized").await;
         assert_presentable(&message);
         assert!(!message.contains("not-the-secret"), "{message}");
         assert_contains(&message, "check the client id and secret");
@@ -89,13 +89,13 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
             let providers = pair.iter().map(|subject| provider_of(&stage, subject, &subject.name, name));
             stage.api.apply(&providers.collect::<Vec<_>>()).await;
         }
-        let says = ["there is no Secret \"no-secret\"", "has no key", "is empty"];
-        for (pair, says) in pairs.iter().zip(says) {
+        let phrases = ["there is no Secret \"no-secret\"", "has no key", "is empty"];
+        for (pair, phrase) in pairs.iter().zip(phrases) {
             for subject in pair {
                 let provider = format!("membershipprovider/{}", subject.name);
-                let message = stage.says(&provider, "Ready", "False", "Unauthorized").await;
+                let message = stage.has_condition(&provider, "Ready", "False", "Unauthorized").await;
                 assert_presentable(&message);
-                assert_contains(&message, says);
+                assert_contains(&message, phrase);
                 assert_contains(&message, stage.namespace());
             }
         }
@@ -107,7 +107,7 @@ async fn a_missing_part_of_a_credential_is_reported_with_what_to_do_and_can_be_a
         let mut command = String::new();
         for subject in &pairs[3] {
             let provider = format!("membershipprovider/{}", subject.name);
-            let message = stage.says(&provider, "Ready", "False", "Unauthorized").await;
+            let message = stage.has_condition(&provider, "Ready", "False", "Unauthorized").await;
             assert_contains(&message, "may not read Secret");
             command = message.split_once("kubectl ").map(|(_, command)| command.to_owned()).unwrap_or_default();
         }
@@ -150,7 +150,7 @@ async fn a_credential_that_is_refused_later_loses_no_right_and_recovers() {
         zitadel.clear_requests();
         stage.change(&user, json!({"roles": [{"role": b}]})).await;
         stage.waits(&user.object(), "ProviderNotReady").await;
-        let message = stage.says("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
+        let message = stage.has_condition("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
         assert_presentable(&message);
         assert_contains(&message, "put it into the Secret");
         user.has_now(&[a], "while the credential is refused");
@@ -178,12 +178,12 @@ async fn a_deletion_waits_for_a_credential_that_is_refused_and_an_orphan_does_no
         stage.api.apply(&[infisical, zitadel]).await;
         for name in ["infisical", "zitadel"] {
             stage.api.annotate(&format!("membershipprovider/{name}"), "example.com/asked", "refused").await;
-            stage.says(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
+            stage.has_condition(&format!("membershipprovider/{name}"), "Ready", "False", "Unauthorized").await;
         }
         let [deleted, let_go] = &pairs;
         each(deleted.iter().chain(let_go), async |subject| {
             stage.api.ask_to_delete(&subject.object()).await;
-            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert_presentable(&message);
             assert_contains(&message, "Unauthorized");
             let held = stage.api.get(&subject.object()).await["metadata"]["finalizers"].clone();

@@ -8,7 +8,7 @@ use crate::subject::each;
 use crate::support::{SOON, eventually};
 
 #[tokio::test]
-async fn a_forged_target_is_ignored_put_right_and_told() {
+async fn a_forged_target_is_ignored_fixed_and_reported() {
     with_stage(async |stage| {
         let forged = stage.both("forger");
         let others = stage.both("victim");

@@ -70,12 +70,12 @@ async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
             ),
         ];
         stage.api.apply(&cases.iter().map(|(object, ..)| object.clone()).collect::<Vec<_>>()).await;
-        for (object, reason, says) in &cases {
+        for (object, reason, phrases) in &cases {
             let name = format!("pm/{}", object["metadata"]["name"].as_str().unwrap());
             let message = stage.is_stalled(&name, reason).await;
             assert_presentable(&message);
-            says.iter().for_each(|text| assert_contains(&message, text));
-            stage.has_event(&name, "Failed", says[0]).await;
+            phrases.iter().for_each(|text| assert_contains(&message, text));
+            stage.has_event(&name, "Failed", phrases[0]).await;
         }
         for front in [&**stage.simulator.infisical(), stage.simulator.zitadel()] {
             let done: Vec<_> = writes(front).into_iter().filter(|request| request.status == Some(200)).collect();
@@ -87,7 +87,7 @@ async fn what_does_not_exist_is_stalled_and_says_where_to_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_misspelt_role_costs_nobody_the_role_that_was_meant() {
+async fn a_misspelt_role_costs_no_user_the_role_that_was_meant() {
     in_memory(async |stage| {
         each(stage.both("misspelt"), async |subject| {
             let [a, b, ..] = subject.names();

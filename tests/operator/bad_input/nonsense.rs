@@ -184,7 +184,7 @@ async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done
             stage.ready(&subject.object()).await;
             stage.at(subject).order(order(subject, Call::Remove, fault.clone()));
             stage.api.ask_to_delete(&subject.object()).await;
-            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert_presentable(&message);
             subject.has_now(&[a], case);
         })
@@ -202,10 +202,10 @@ async fn a_removal_that_is_answered_with_nonsense_stays_visible_until_it_is_done
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sign_in_that_is_answered_with_nonsense_is_told_by_the_provider() {
+async fn a_sign_in_that_is_answered_with_nonsense_is_reported_by_the_provider() {
     in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
-        stage.says("membershipprovider/infisical", "Ready", "True", "Verified").await;
+        stage.has_condition("membershipprovider/infisical", "Ready", "True", "Verified").await;
         let some = [0, 2, 4, 7];
         let faults = nonsense(&stage.identity("odd"));
         for (n, (case, fault)) in faults.into_iter().enumerate().filter(|(n, _)| some.contains(n)) {
@@ -216,7 +216,8 @@ async fn a_sign_in_that_is_answered_with_nonsense_is_told_by_the_provider() {
             stage.api.apply(&[changed(stage.infisical_provider(), "/metadata/name", json!(provider))]).await;
             let object = identity.declares(json!([{"role": "viewer"}]));
             stage.api.apply(&[changed(object, "/spec/providerRef/name", json!(provider))]).await;
-            let message = stage.says(&format!("membershipprovider/{provider}"), "Ready", "False", "Unreachable").await;
+            let message =
+                stage.has_condition(&format!("membershipprovider/{provider}"), "Ready", "False", "Unreachable").await;
             assert_presentable(&message);
             assert_presentable(&stage.waits(&identity.object(), "ProviderNotReady").await);
             identity.has_now(&["auditor"], case);

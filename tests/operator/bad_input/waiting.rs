@@ -49,10 +49,10 @@ async fn without_its_provider_a_right_stays_and_a_deletion_waits_until_it_is_bac
             stage.ready(&object).await;
             let name = provider["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             stage.delete_by_force(&format!("membershipprovider/{name}")).await;
-            stage.says(&object, "Reconciling", "True", "ProviderNotFound").await;
+            stage.has_condition(&object, "Reconciling", "True", "ProviderNotFound").await;
             subject.has_now(&[a], "without its provider");
             stage.api.ask_to_delete(&object).await;
-            let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&object, "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, &name);
             subject.has_now(&[a], "while it can't be revoked");
             stage.api.apply(&[provider]).await;

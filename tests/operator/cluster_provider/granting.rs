@@ -57,13 +57,13 @@ async fn each_kind_of_rule_allows_what_fits_it_and_refuses_the_rest_with_what_is
             stage.api.apply(&[stage.by(name, subject.declares(roles.clone()))]).await;
             let object = subject.object();
             if missing.is_empty() {
-                stage.says(&object, "Ready", "True", "Converged").await;
+                stage.has_condition(&object, "Ready", "True", "Converged").await;
                 let role = roles[0]["role"].as_str().unwrap();
                 assert!(subject.holds().contains(role), "{name}: {role} was to be granted");
                 return;
             }
-            let message = stage.says(&object, "Ready", "False", "NotAllowed").await;
-            stage.says(&object, "Stalled", "True", "NotAllowed").await;
+            let message = stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
+            stage.has_condition(&object, "Stalled", "True", "NotAllowed").await;
             assert_contains(&message, missing);
             assert_presentable(&message);
             subject.has_now(&[], name);
@@ -84,10 +84,10 @@ async fn both_providers_are_under_rules() {
         each(stage.both("ruled"), async |subject| {
             let [viewer, more, ..] = subject.names();
             stage.api.apply(&[stage.central_object(&subject, json!([{"role": viewer}, {"role": more}]))]).await;
-            stage.says(&subject.object(), "Ready", "False", "NotAllowed").await;
+            stage.has_condition(&subject.object(), "Ready", "False", "NotAllowed").await;
             subject.has_now(&[], "where one role isn't allowed none is granted");
             stage.api.apply(&[stage.central_object(&subject, json!([{"role": viewer}]))]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
             subject.has_now(&[viewer], "as the rule says");
             stage.delete(&subject.object()).await;
             subject.has(&[]).await;
@@ -116,10 +116,10 @@ async fn who_isnt_allowed_learns_nothing_of_what_others_may_do_and_sees_nothing_
         stage.simulator.infisical().clear_requests();
         stage.api.apply(&[stage.by("hidden", object), named]).await;
         for object in [&looking.object(), "pm/named"] {
-            stage.says(object, "Ready", "False", "NotAllowed").await;
-            let told = stage.api.get(object).await["status"].to_string();
+            stage.has_condition(object, "Ready", "False", "NotAllowed").await;
+            let reported = stage.api.get(object).await["status"].to_string();
             for hidden in ["team-hidden", "hidden-role", "17h", OTHER_ID, "\"admin\"", "drift\":[{"] {
-                assert!(!told.contains(hidden), "{object} tells {hidden}: {told}");
+                assert!(!reported.contains(hidden), "{object} shows {hidden}: {reported}");
             }
         }
         // Neither a list nor a name was requested with a credential that isn't theirs.
@@ -146,11 +146,11 @@ async fn a_longer_end_is_refused_from_the_recorded_start_on_and_the_old_one_stan
         let later = end + SignedDuration::from_secs(600);
         let put_off = json!([{"role": "deployer", "temporary": {"expirationTime": later}}]);
         stage.api.merge(&object, &json!({"spec": {"roles": put_off}})).await;
-        stage.says(&object, "Ready", "False", "NotAllowed").await;
+        stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
         subject.ends("deployer", end, "the end that was admitted").await;
         stage.api.merge(&object, &json!({"spec": {"roles": grant("1h")}})).await;
         stage.is_seen(&object).await;
-        stage.says(&object, "Ready", "False", "NotAllowed").await;
+        stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
         subject.has_now(&[], "after its end");
     })
     .await;
@@ -165,36 +165,36 @@ async fn names_are_looked_up_where_a_rule_may_allow_it_and_what_they_stand_for_d
             let object = stage.by("named", stage.of_identity(name, json!([{"role": "viewer"}])));
             with(object, json!({"project": {"name": worlds::INFISICAL_PROJECT_SLUG}, "subject": {"kind": "Identity", "name": subject}}))
         };
-        let somebody = by_name("nobody", "nobody-at-all");
-        stage.api.apply(&[by_name("allowed", "ci-deployer"), by_name("refused", "reporter"), somebody]).await;
-        stage.says("pm/allowed", "Ready", "True", "Converged").await;
+        let missing = by_name("nobody", "nobody-at-all");
+        stage.api.apply(&[by_name("allowed", "ci-deployer"), by_name("refused", "reporter"), missing]).await;
+        stage.has_condition("pm/allowed", "Ready", "True", "Converged").await;
         stage.identity_has(&["viewer"]).await;
         // The namespace must not learn whether a name that no rule lists exists, nor its id.
-        let refused = stage.says("pm/refused", "Ready", "False", "NotAllowed").await;
-        let nobody = stage.says("pm/nobody", "Ready", "False", "NotAllowed").await;
-        assert_eq!(refused.replace("reporter", "nobody-at-all"), nobody);
+        let refused = stage.has_condition("pm/refused", "Ready", "False", "NotAllowed").await;
+        let unknown = stage.has_condition("pm/nobody", "Ready", "False", "NotAllowed").await;
+        assert_eq!(refused.replace("reporter", "nobody-at-all"), unknown);
         assert!(!refused.contains(worlds::INFISICAL_REPORTER), "{refused}");
         // Nor whether there is one whose name has another letter case.
         stage.api.apply(&[by_name("cased", "Reporter"), by_name("cased-allowed", "CI-Deployer")]).await;
         for (object, name) in [("pm/cased", "Reporter"), ("pm/cased-allowed", "CI-Deployer")] {
-            let cased = stage.says(object, "Ready", "False", "NotAllowed").await;
-            assert_eq!(cased.replace(name, "nobody-at-all"), nobody);
+            let cased = stage.has_condition(object, "Ready", "False", "NotAllowed").await;
+            assert_eq!(cased.replace(name, "nobody-at-all"), unknown);
         }
     })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_of_nobody_is_said_where_any_name_may_be_asked_for() {
+async fn an_unknown_name_is_reported_where_any_name_may_be_used() {
     in_memory(async |stage| {
         stage.api.apply(&[stage.central("open", json!([stage.rule(&["viewer"], json!({}))]))]).await;
         let object = stage.by("open", stage.of_identity("nobody", json!([{"role": "viewer"}])));
         stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "nobody-at-all"}}))]).await;
-        stage.says("pm/nobody", "Stalled", "True", "SubjectNotFound").await;
+        stage.has_condition("pm/nobody", "Stalled", "True", "SubjectNotFound").await;
         let object = stage.by("open", stage.of_identity("cased", json!([{"role": "viewer"}])));
         stage.api.apply(&[with(object, json!({"subject": {"kind": "Identity", "name": "CI-Deployer"}}))]).await;
-        let said = stage.says("pm/cased", "Stalled", "True", "SubjectNotFound").await;
-        assert_contains(&said, "\"ci-deployer\"");
+        let reported = stage.has_condition("pm/cased", "Stalled", "True", "SubjectNotFound").await;
+        assert_contains(&reported, "\"ci-deployer\"");
     })
     .await;
 }
@@ -207,11 +207,11 @@ async fn a_fault_of_the_cluster_provider_is_reported_to_its_maintainer() {
         broken["spec"]["infisical"]["auth"]["universalAuth"]["clientSecretSecretRef"] = secret;
         stage.api.apply(&[broken]).await;
         let provider = format!("clustermembershipprovider/{}", stage.central_name("broken"));
-        let said = stage.says(&provider, "Ready", "False", "Unauthorized").await;
-        assert_contains(&said, "of-the-platform-team");
+        let reported = stage.has_condition(&provider, "Ready", "False", "Unauthorized").await;
+        assert_contains(&reported, "of-the-platform-team");
         let tenant = stage.identity("tenant");
         stage.api.apply(&[stage.by("broken", tenant.declares(json!([{"role": "viewer"}])))]).await;
-        let message = stage.says(&tenant.object(), "Reconciling", "True", "ProviderNotReady").await;
+        let message = stage.has_condition(&tenant.object(), "Reconciling", "True", "ProviderNotReady").await;
         assert_contains(&message, "Unauthorized");
         assert!(!message.contains("of-the-platform-team"), "{message}");
     })
@@ -219,7 +219,7 @@ async fn a_fault_of_the_cluster_provider_is_reported_to_its_maintainer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_subject_that_the_operator_signs_in_as_is_nobodys() {
+async fn the_subject_that_the_operator_signs_in_as_is_refused() {
     in_memory(async |stage| {
         let rules = json!([stage.rule(&["*"], json!({}))]);
         stage.api.apply(&[stage.central("own", rules)]).await;
@@ -233,7 +233,7 @@ async fn the_subject_that_the_operator_signs_in_as_is_nobodys() {
         };
         stage.api.apply(&[stage.by("own", ourselves("of-cluster")), ourselves("of-namespace")]).await;
         for object in ["pm/of-cluster", "pm/of-namespace"] {
-            let message = stage.says(object, "Ready", "False", "NotAllowed").await;
+            let message = stage.has_condition(object, "Ready", "False", "NotAllowed").await;
             assert_contains(&message, "the account that the operator itself uses");
             stage.delete(object).await;
         }

@@ -46,7 +46,7 @@ async fn a_rule_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
         is_about_to_grant(&stage, &waiting).await;
         stage.rules_are("zitadel", json!([])).await;
         blocker.has(&["PROJECT_OWNER_VIEWER"]).await;
-        stage.says(&waiting.object(), "Ready", "False", "NotAllowed").await;
+        stage.has_condition(&waiting.object(), "Ready", "False", "NotAllowed").await;
         waiting.has_now(&[], "after its rule went");
         assert!(waiting.writes().is_empty(), "{:#?}", waiting.writes());
     })
@@ -65,10 +65,10 @@ async fn a_secret_that_goes_while_a_grant_waits_for_its_turn_stops_it() {
         stage.declare(&waiting, json!([{"role": a, "temporary": {"duration": "1h"}}])).await;
         is_about_to_grant(&stage, &waiting).await;
         stage.api.merge("membershipprovider/zitadel", &json!({"spec": {"resyncInterval": "9m"}})).await;
-        stage.says("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
+        stage.has_condition("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
         // The write that was sent is carried out, and the next one would be due then.
         blocker.has(&[a]).await;
-        stage.says(&waiting.object(), "Reconciling", "True", "ProviderNotReady").await;
+        stage.has_condition(&waiting.object(), "Reconciling", "True", "ProviderNotReady").await;
         waiting.has_now(&[], "after its secret went");
         assert!(waiting.writes().is_empty(), "{:#?}", waiting.writes());
         stage.api.apply(&stage.secrets()).await;
@@ -96,9 +96,9 @@ async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_
         stage.api.annotate(&subject.object(), "membership.dev/reconcile-at", "now").await;
         subject.is_listed(1).await;
         stage.api.merge("membershipprovider/zitadel", &json!({"spec": {"resyncInterval": "9m"}})).await;
-        stage.says("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
+        stage.has_condition("membershipprovider/zitadel", "Ready", "False", "Unauthorized").await;
         blocker.has(&[a]).await;
-        stage.says(&subject.object(), "Reconciling", "True", "ProviderNotReady").await;
+        stage.has_condition(&subject.object(), "Reconciling", "True", "ProviderNotReady").await;
         subject.has_now(&[b], "with a credential that is refused");
         assert_eq!(subject.writes().len(), written, "{:#?}", subject.writes());
     })
@@ -106,7 +106,7 @@ async fn a_credential_that_is_refused_while_a_repair_waits_costs_no_sibling_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_tenant_that_waits_for_a_budget_of_its_own_making_keeps_nobody_waiting() {
+async fn a_tenant_that_waits_for_a_budget_of_its_own_making_keeps_no_other_waiting() {
     in_memory(async |stage| {
         let subject = stage.user("victim");
         let [a, b, ..] = subject.names();

@@ -20,7 +20,7 @@ async fn a_rule_that_is_taken_away_revokes_nothing_and_stops_what_is_new_and_end
             stage.api.apply(&[stage.central_object(subject, roles)]).await;
         }
         for subject in &subjects {
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         }
         for name in ["infisical", "zitadel"] {
             stage.rules_are(name, json!([])).await;
@@ -28,7 +28,7 @@ async fn a_rule_that_is_taken_away_revokes_nothing_and_stops_what_is_new_and_end
         each(subjects, async |subject| {
             let [viewer, deployer, ..] = subject.names();
             let object = subject.object();
-            stage.says(&object, "Ready", "False", "NotAllowed").await;
+            stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
             assert!(Timestamp::now() < end, "the rules are looked at too late for this test");
             subject.has_now(&[deployer, viewer], "a rule that is gone revokes nothing");
             // No new grant, and no repair either.
@@ -56,7 +56,7 @@ async fn a_rule_that_is_given_wakes_those_it_lets_in() {
         let subjects = stage.both("let-in");
         for subject in &subjects {
             stage.api.apply(&[stage.central_object(subject, json!([{"role": subject.names()[0]}]))]).await;
-            stage.says(&subject.object(), "Ready", "False", "NotAllowed").await;
+            stage.has_condition(&subject.object(), "Ready", "False", "NotAllowed").await;
         }
         let sign_ins = stage.simulator.infisical().requests().iter().filter(|r| r.path.ends_with("/login")).count();
         for name in ["infisical", "zitadel"] {
@@ -64,7 +64,7 @@ async fn a_rule_that_is_given_wakes_those_it_lets_in() {
         }
         each(subjects, async |subject| {
             subject.has(&[subject.names()[0]]).await;
-            stage.says(&subject.object(), "Ready", "True", "Converged").await;
+            stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         })
         .await;
         let again = stage.simulator.infisical().requests().iter().filter(|r| r.path.ends_with("/login")).count();
@@ -82,17 +82,17 @@ async fn a_label_lets_a_namespace_in_and_out() {
         let subject = stage.identity("labelled");
         stage.api.apply(&[stage.by("labels", subject.declares(json!([{"role": "viewer"}])))]).await;
         let object = subject.object();
-        stage.says(&object, "Ready", "False", "NotAllowed").await;
+        stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
         subject.has_now(&[], "before the label");
         let label = async |value| {
             let namespace = format!("namespace/{}", stage.namespace());
             stage.api.merge(&namespace, &json!({"metadata": {"labels": {"membership": value}}})).await;
         };
         label(json!(stage.namespace())).await;
-        stage.says(&object, "Ready", "True", "Converged").await;
+        stage.has_condition(&object, "Ready", "True", "Converged").await;
         subject.has_now(&["viewer"], "with the label");
         label(json!("elsewhere")).await;
-        stage.says(&object, "Ready", "False", "NotAllowed").await;
+        stage.has_condition(&object, "Ready", "False", "NotAllowed").await;
         subject.has_now(&["viewer"], "what was granted is held");
         subject.by_hand(&[]);
         stage.reconcile_now(&object).await;

@@ -15,7 +15,7 @@ async fn the_operator_works_without_one_of_the_kinds_and_takes_it_up_when_it_com
         let _operator = Operator::start(plane, binary(), "one-kind").await.unwrap();
         let subject = stage.identity("one-kind");
         stage.declare(&subject, json!([{"role": "viewer"}])).await;
-        stage.says(&subject.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&subject.object(), "Ready", "True", "Converged").await;
         kubectl.ok(&["apply", "--filename", &path("crds/clustermembershipproviders.yaml")]).await.unwrap();
         let crd = "crd/clustermembershipproviders.membership.dev";
         kubectl.ok(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await.unwrap();

@@ -57,14 +57,14 @@ async fn the_operators_own_token_signs_in_and_is_read_again_when_it_was_replaced
             let name = auth.to_lowercase();
             let object = format!("clustermembershipprovider/{}", stage.central_name(&name));
             stage.api.apply(&[provider(&stage, auth, &audience)]).await;
-            let message = stage.says(&object, "Ready", "False", "Unreachable").await;
+            let message = stage.has_condition(&object, "Ready", "False", "Unreachable").await;
             assert_contains(&message, &format!("there is no token with the audience {audience:?}"));
             infisical.set_cluster(good("second"));
             let token = |word: &str| {
                 Jwt::service_account(NAMESPACE, ACCOUNT, &[&audience], Timestamp::now()).signed(word).written()
             };
             put(&stage, auth, &token("first")).await;
-            stage.says(&object, "Ready", "True", "Verified").await;
+            stage.has_condition(&object, "Ready", "True", "Verified").await;
             let subject = stage.identity(&name);
             stage.api.apply(&[stage.by(&name, subject.declares(json!([{"role": "viewer"}])))]).await;
             subject.has(&["viewer"]).await;

@@ -17,7 +17,7 @@ async fn credentials_are_gone(stage: &Stage, what: &[&str], noticed: &str) {
         let provider = format!("membershipprovider/{name}");
         // A check is due at the next resync; a change triggers it now.
         stage.api.merge(&provider, &json!({"spec": {"resyncInterval": "9m"}})).await;
-        let message = stage.says(&provider, "Ready", "False", "Unauthorized").await;
+        let message = stage.has_condition(&provider, "Ready", "False", "Unauthorized").await;
         assert_contains(&message, noticed);
     }
 }
@@ -47,7 +47,7 @@ async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
             stage.reason_is(&object, "ProviderNotReady").await;
             subject.ends(b, end, "without its secret").await;
             subject.has_now(&[a], "without its secret");
-            stage.says(&object, "Reconciling", "True", "ProviderNotReady").await;
+            stage.has_condition(&object, "Reconciling", "True", "ProviderNotReady").await;
         })
         .await;
         // It is created again, and everything continues.
@@ -55,7 +55,7 @@ async fn without_its_secret_what_is_over_still_ends_and_nothing_is_granted() {
         each(&subjects, async |subject| {
             let [a, _, c, _] = subject.names();
             subject.has(&[a, c]).await;
-            stage.says(provider_of(subject), "Ready", "True", "Verified").await;
+            stage.has_condition(provider_of(subject), "Ready", "True", "Verified").await;
         })
         .await;
     })

@@ -65,7 +65,7 @@ async fn the_credential_that_was_read_last_revokes_when_the_secrets_went_first()
         for name in ["infisical", "zitadel"] {
             let provider = format!("membershipprovider/{name}");
             stage.api.merge(&provider, &json!({"spec": {"resyncInterval": "9m"}})).await;
-            stage.says(&provider, "Ready", "False", "Unauthorized").await;
+            stage.has_condition(&provider, "Ready", "False", "Unauthorized").await;
         }
         the_namespace_goes_with_the_access(&stage, &subjects).await;
     })
@@ -88,7 +88,7 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
         each(&subjects, async |subject| {
             let [a, b, ..] = subject.names();
             let object = subject.object();
-            let message = stage.says(&object, "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&object, "Ready", "False", "RevokeFailed").await;
             // The binding may have been deleted as well.
             assert_contains(&message, "Secret");
             assert_contains(&message, "deletionPolicy: Orphan");
@@ -106,7 +106,7 @@ async fn after_a_restart_in_between_the_reason_is_visible_and_orphans_may_go() {
         })
         .await;
         each(&subjects, async |subject| {
-            let message = stage.says(&subject.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&subject.object(), "Ready", "False", "RevokeFailed").await;
             assert_contains(&message, "Secret");
             stage.api.annotate(&subject.object(), "membership.dev/abandon", "true").await;
         })

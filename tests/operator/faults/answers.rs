@@ -58,7 +58,7 @@ async fn a_write_whose_answer_is_lost_is_looked_at_before_it_is_tried_again() {
                 assert_eq!(subject.memberships(), 0, "{}, {case}", subject.name);
                 // A write that had no response may still be carried out.
                 let stays = "is released when the provider doesn't show the access a minute later";
-                let message = stage.says(&object, "Reconciling", "True", "Progressing").await;
+                let message = stage.has_condition(&object, "Reconciling", "True", "Progressing").await;
                 assert!(message.contains(stays), "{message}");
             }
         })
@@ -90,7 +90,7 @@ async fn a_write_that_is_never_answered_is_looked_at_before_it_is_tried_again() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_somebody_else_made_of_a_write_whose_answer_is_lost_is_not_taken_for_it() {
+async fn what_another_writer_made_of_a_write_whose_answer_is_lost_is_not_taken_for_it() {
     in_memory(async |stage| {
         each(stage.both("else"), async |subject| {
             let ([a, _, c, _], object) = (subject.names(), subject.object());

@@ -19,7 +19,7 @@ async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
         const SECOND: &str = "400623434683386777";
         zitadel.add_project(SECOND, worlds::ZITADEL_PROJECT_ORG, "warehouse");
         stage.api.apply(&[changed(stage.zitadel_provider(), "/metadata/name", json!("second"))]).await;
-        stage.says("membershipprovider/second", "Ready", "True", "Verified").await;
+        stage.has_condition("membershipprovider/second", "Ready", "True", "Verified").await;
         zitadel.order(Order::always(Fault::Delay(WRITE)).on("POST", "/management/*/members"));
         zitadel.order(Order::always(Fault::Delay(WRITE)).on("PUT", "/members/"));
         zitadel.order(Order::always(Fault::Delay(WRITE)).on("DELETE", "/members/"));
@@ -46,7 +46,7 @@ async fn zitadel_gets_one_write_at_a_time_from_all_provider_objects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_told_to_wait_waits() {
+async fn who_is_asked_to_wait_waits() {
     in_memory(async |stage| {
         each(stage.both("limited"), async |subject| {
             let ([a, b, ..], object, front) = (subject.names(), subject.object(), stage.at(&subject));
@@ -65,9 +65,9 @@ async fn who_is_told_to_wait_waits() {
             subject.has_now(&[a], "while a wait is requested");
             subject.has(&[b]).await;
             stage.ready(&object).await;
-            let told = subject.writes()[0].at;
-            let since: Vec<_> = front.requests().into_iter().filter(|request| request.at > told).collect();
-            let first = since.first().map(|request| request.at.duration_since(told)).unwrap_or_default();
+            let refused = subject.writes()[0].at;
+            let since: Vec<_> = front.requests().into_iter().filter(|request| request.at > refused).collect();
+            let first = since.first().map(|request| request.at.duration_since(refused)).unwrap_or_default();
             assert!(
                 first >= SignedDuration::from_secs(wait),
                 "{}: the requested wait was {wait} s, the next request came after {first:#}: {since:#?}",
@@ -81,7 +81,7 @@ async fn who_is_told_to_wait_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_removal_that_is_refused_over_a_foreign_entry_happens_all_the_same() {
+async fn a_removal_that_is_refused_over_an_unmanaged_entry_happens_anyway() {
     in_memory(async |stage| {
         let infisical = stage.simulator.infisical();
         infisical.be_october_2024();

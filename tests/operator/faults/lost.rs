@@ -27,19 +27,19 @@ fn loses_the_next(stage: &Stage, subject: &Subject, call: Call) {
 }
 
 /// Waits until these roles are in force; until then the object must not report it.
-async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]) {
+async fn is_reported_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]) {
     let expected = crate::stage::set(roles);
     eventually(AFTER_CURES, &format!("{} holds {expected:?}", subject.name), async || {
-        let told = stage.api.find(&subject.object()).await;
+        let reported = stage.api.find(&subject.object()).await;
         let there = subject.holds();
         if there == expected {
             return Ok(());
         }
-        match told {
+        match reported {
             Some(object) if object["metadata"]["deletionTimestamp"].is_null() => {
                 assert!(
                     !is_ready(&object),
-                    "{}: {there:?} is in force, and the object says {:#}",
+                    "{}: {there:?} is in force, and the object reports {:#}",
                     subject.name,
                     object["status"]
                 );
@@ -53,7 +53,7 @@ async fn is_told_only_when_true(stage: &Stage, subject: &Subject, roles: &[&str]
 }
 
 #[tokio::test]
-async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_before() {
+async fn a_write_that_zitadel_loses_is_repaired_counted_and_not_reported_before() {
     with_stage(async |stage| {
         let (granted, changed, revoked) = (stage.user("granted"), stage.user("changed"), stage.user("revoked"));
         let [a, b, ..] = granted.names();
@@ -69,7 +69,7 @@ async fn a_write_that_zitadel_loses_is_noticed_healed_counted_and_not_told_befor
         stage.api.merge(&changed.object(), &json!({"spec": {"roles": [{"role": b}]}})).await;
         stage.api.ask_to_delete(&revoked.object()).await;
         each([(&granted, vec![a]), (&changed, vec![b]), (&revoked, vec![])], async |(user, roles)| {
-            is_told_only_when_true(&stage, user, &roles).await;
+            is_reported_only_when_true(&stage, user, &roles).await;
         })
         .await;
         stage.ready_in_time(&granted.object()).await;
@@ -154,8 +154,8 @@ async fn a_revocation_that_is_not_carried_out_stays_visible_until_it_is() {
             let there = stage.api.get(&user.object()).await;
             let ready = condition(&there, "Ready").cloned().unwrap_or_default();
             let held = there["metadata"]["finalizers"] == json!(["membership.dev/revoke"]);
-            let told = ready["status"] == "False" && ready["reason"] == "RevokeFailed";
-            if held && told { Ok(()) } else { Err(format!("{there:#}")) }
+            let reported = ready["status"] == "False" && ready["reason"] == "RevokeFailed";
+            if held && reported { Ok(()) } else { Err(format!("{there:#}")) }
         })
         .await;
         user.has_now(&[a], "while the removal is lost again and again");
@@ -178,15 +178,15 @@ async fn a_search_that_is_a_second_behind_makes_nothing_twice() {
         let [a, b, ..] = user.names();
         stage.simulator.zitadel().set_search_lag(Duration::from_secs(1));
         stage.declare(&user, json!([{ "role": a }])).await;
-        is_told_only_when_true(&stage, &user, &[a]).await;
+        is_reported_only_when_true(&stage, &user, &[a]).await;
         stage.ready(&user.object()).await;
         user.was_written(1, "the grant");
         stage.api.merge(&user.object(), &json!({"spec": {"roles": [{"role": b}]}})).await;
-        is_told_only_when_true(&stage, &user, &[b]).await;
+        is_reported_only_when_true(&stage, &user, &[b]).await;
         stage.ready(&user.object()).await;
         user.was_written(2, "the change");
         stage.api.ask_to_delete(&user.object()).await;
-        is_told_only_when_true(&stage, &user, &[]).await;
+        is_reported_only_when_true(&stage, &user, &[]).await;
         stage.api.is_gone(&user.object()).await;
         user.was_written(3, "the revocation");
         stage.other_subjects_keep_their_rights();
@@ -206,8 +206,12 @@ async fn a_user_without_a_login_name_is_named_and_not_written_for_ever() {
         eventually(AFTER_CURES, "Stalled MemberNotListed", async || {
             let there = stage.api.get(&user.object()).await;
             let stalled = condition(&there, "Stalled").cloned().unwrap_or_default();
-            let says = stalled["message"].as_str().unwrap_or_default().contains("login name");
-            if stalled["reason"] == "MemberNotListed" && says { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+            let reported = stalled["message"].as_str().unwrap_or_default().contains("login name");
+            if stalled["reason"] == "MemberNotListed" && reported {
+                Ok(())
+            } else {
+                Err(format!("{:#}", there["status"]))
+            }
         })
         .await;
         let written = user.writes().len();

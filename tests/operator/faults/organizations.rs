@@ -21,15 +21,15 @@ async fn a_revocation_under_a_wrong_organization_is_not_believed() {
         stage.delete_by_force("membershipprovider/zitadel").await;
         let wrong = changed(stage.zitadel_provider(), "/spec/zitadel/organizationId", json!(worlds::ZITADEL_ORG));
         stage.api.ask_to_delete(&user.object()).await;
-        stage.says(&user.object(), "Ready", "False", "RevokeFailed").await;
+        stage.has_condition(&user.object(), "Ready", "False", "RevokeFailed").await;
         stage.simulator.zitadel().grant(worlds::ZITADEL_OPERATOR, simulator::Scope::Instance, "IAM_OWNER");
         stage.api.apply(&[wrong]).await;
-        stage.says("membershipprovider/zitadel", "Ready", "True", "Verified").await;
+        stage.has_condition("membershipprovider/zitadel", "Ready", "True", "Verified").await;
         eventually(Duration::from_secs(20), "RevokeFailed that names the organization", async || {
             let there = stage.api.get(&user.object()).await;
             let ready = condition(&there, "Ready").cloned().unwrap_or_default();
-            let says = ready["message"].as_str().unwrap_or_default().contains("organizationId");
-            if ready["reason"] == "RevokeFailed" && says { Ok(()) } else { Err(format!("{:#}", there["status"])) }
+            let reported = ready["message"].as_str().unwrap_or_default().contains("organizationId");
+            if ready["reason"] == "RevokeFailed" && reported { Ok(()) } else { Err(format!("{:#}", there["status"])) }
         })
         .await;
         user.has_now(&[a], "under a wrong organization");
@@ -77,7 +77,7 @@ async fn a_deletion_in_a_deleted_project_says_how_to_resolve_it_and_ends_on_proo
         zitadel.delete_project(worlds::ZITADEL_PROJECT);
         for user in [&proven, &orphaned] {
             stage.api.ask_to_delete(&user.object()).await;
-            let message = stage.says(&user.object(), "Ready", "False", "RevokeFailed").await;
+            let message = stage.has_condition(&user.object(), "Ready", "False", "RevokeFailed").await;
             assert_presentable(&message);
             for word in ["was deleted", "ORG_OWNER_VIEWER", "deletionPolicy to Orphan", "membership.dev/abandon"] {
                 assert_contains(&message, word);
@@ -116,7 +116,7 @@ async fn a_ghost_is_not_taken_for_a_member() {
         })
         .await;
         let ghostly = user.carried_out().iter().filter(|request| request.method == "PUT").count();
-        assert_eq!(ghostly, 1, "the server said yes to one: {:#?}", user.writes());
+        assert_eq!(ghostly, 1, "the server accepted one: {:#?}", user.writes());
         user.has_now(&[], "as a ghost");
         stage.reconcile_now(&user.object()).await;
         stage.is_stalled(&user.object(), "SubjectNotFound").await;

@@ -27,7 +27,7 @@ async fn are_refused(stage: &Stage, mark: control_plane::Mark, subjects: &[Subje
 }
 
 /// What holds regardless of the refusals: one write each, eventually reported, and revoked with the object.
-async fn was_done_once_and_is_told(stage: &Stage, subjects: &[Subject; 2], why: &str) {
+async fn was_done_once_and_is_reported(stage: &Stage, subjects: &[Subject; 2], why: &str) {
     each(subjects, async |subject| {
         let [a, ..] = subject.names();
         stage.ready_in_time(&subject.object()).await;
@@ -43,7 +43,7 @@ async fn was_done_once_and_is_told(stage: &Stage, subjects: &[Subject; 2], why: 
 }
 
 #[tokio::test]
-async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice() {
+async fn a_status_that_is_forbidden_is_reported_later_and_nothing_is_written_twice() {
     with_stage(async |stage| {
         let (plane, refusal) = (&shared().await.0, Refusal::of_ready());
         let (subjects, probed) = (stage.both("forbidden"), "pm/probed");
@@ -62,13 +62,13 @@ async fn a_status_that_is_forbidden_is_told_later_and_nothing_is_written_twice()
             assert_eq!(lines.len(), 1, "one warning, not one for each try: {lines:#?}");
         }
         refusal.end(plane, &stage, probed).await;
-        was_done_once_and_is_told(&stage, &subjects, "temporarily forbidden").await;
+        was_done_once_and_is_reported(&stage, &subjects, "temporarily forbidden").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_status_that_the_api_server_fails_over_is_told_later_and_nothing_is_written_twice() {
+async fn a_status_that_the_api_server_fails_over_is_reported_later_and_nothing_is_written_twice() {
     with_stage(async |stage| {
         let (plane, refusal) = (&shared().await.0, Refusal::of_ready());
         let (subjects, probed) = (stage.both("failing"), "pm/probed");
@@ -81,13 +81,13 @@ async fn a_status_that_the_api_server_fails_over_is_told_later_and_nothing_is_wr
         }
         are_refused(&stage, mark, &subjects, 500, OFTEN).await;
         refusal.recover(plane, &stage, probed).await;
-        was_done_once_and_is_told(&stage, &subjects, "temporary responses with 500").await;
+        was_done_once_and_is_reported(&stage, &subjects, "temporary responses with 500").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_nothing_is_written_twice() {
+async fn a_status_that_conflicts_with_another_change_is_reported_later_and_nothing_is_written_twice() {
     with_stage(async |stage| {
         let plane = &shared().await.0;
         let subjects = stage.both("conflicting");
@@ -107,7 +107,7 @@ async fn a_status_that_conflicts_with_somebody_elses_change_is_told_later_and_no
             ((), ()) = futures::future::join(annotates(first), annotates(second)) => {}
             () = are_refused(&stage, mark, &subjects, 409, 1) => {}
         }
-        was_done_once_and_is_told(&stage, &subjects, "temporary conflicts").await;
+        was_done_once_and_is_reported(&stage, &subjects, "temporary conflicts").await;
     })
     .await;
 }

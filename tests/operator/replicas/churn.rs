@@ -98,8 +98,9 @@ async fn wrong(stage: &Stage, member: &Member) -> Option<String> {
     match (object, &member.declared) {
         (None, None) => None,
         (Some(object), Some(_)) => {
-            let said = object["status"]["roles"].as_array().cloned().unwrap_or_default();
-            let active = said.iter().filter(|role| role["state"] == "Active").filter_map(|role| role["role"].as_str());
+            let reported = object["status"]["roles"].as_array().cloned().unwrap_or_default();
+            let active =
+                reported.iter().filter(|role| role["state"] == "Active").filter_map(|role| role["role"].as_str());
             let managed = object["status"]["managedRoles"].as_array().cloned().unwrap_or_default();
             let managed = managed.iter().filter_map(|role| role["role"].as_str());
             let true_to_it = is_ready(&object)
@@ -124,7 +125,7 @@ async fn replicas_killed_again_and_again_leave_what_one_that_lives_would() {
         let until = Instant::now() + how_long();
         let (killed, ()) = tokio::join!(killing(plane, &mut replicas, until), changing(&stage, &mut members, until));
         assert!(killed >= 1, "no replica was killed");
-        eventually(Duration::from_secs(90), "all is as declared, and said so", async || {
+        eventually(Duration::from_secs(90), "all is as declared, and reported", async || {
             let wrong: Vec<String> =
                 join_all(members.iter().map(|member| wrong(&stage, member))).await.into_iter().flatten().collect();
             if wrong.is_empty() { Ok(()) } else { Err(format!("{} of them, as {}", wrong.len(), wrong[0])) }

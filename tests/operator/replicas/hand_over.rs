@@ -18,7 +18,7 @@ const LEASE: u64 = 8;
 
 /// Seen to fail without `Keeper::release`: the other one waited until the lease had expired.
 #[tokio::test]
-async fn a_replica_that_is_told_to_stop_ends_its_writes_and_hands_over_within_three_seconds() {
+async fn a_replica_that_is_asked_to_stop_ends_its_writes_and_hands_over_within_three_seconds() {
     alone(async |plane, stage| {
         let (first, second) = leader_and_other(plane, LEASE).await;
         let subjects = stage.both("stopped");

@@ -133,7 +133,7 @@ async fn what_one_declaration_is_refused_is_neither_reported_of_another_nor_keep
             stage.api.apply(&[with(layer, json!({"roleManagement": "Additive"}))]).await;
             stage.reason_is(&refused, "Forbidden").await;
             stage.reconcile_now(&object).await;
-            stage.says(&object, "Ready", "True", "Converged").await;
+            stage.has_condition(&object, "Ready", "True", "Converged").await;
             stage.delete(&object).await;
             subject.has_now(&[], "after its object was deleted");
             event(&stage, &object, "Revoked", &[a]).await;
@@ -169,7 +169,7 @@ async fn a_grant_whose_window_passes_before_it_can_be_given_is_reported_and_neve
         assert!(metric("membership_missed_grants_total").await >= before + 1.0, "it is counted");
         let sent: Vec<_> = late.writes().into_iter().filter(|write| write.method != "DELETE").collect();
         assert!(sent.is_empty(), "expected no grant, there was {sent:#?}");
-        stage.says(&late.object(), "Ready", "True", "Converged").await;
+        stage.has_condition(&late.object(), "Ready", "True", "Converged").await;
     })
     .await;
 }

@@ -20,7 +20,7 @@ async fn refused_as_invalid() -> f64 {
 
 /// Seen failing with texts truncated by characters, and with kube's Recorder, which names events.
 #[tokio::test]
-async fn events_are_stored_whatever_the_name_and_the_texts_of_their_object() {
+async fn events_are_stored_for_any_name_and_texts_of_their_object() {
     with_stage(async |stage| {
         let cases = [
             ("two-bytes-a-letter", json!({"justification": "Д".repeat(512)}), "Granted", "granted viewer (ДД"),
@@ -30,11 +30,11 @@ async fn events_are_stored_whatever_the_name_and_the_texts_of_their_object() {
             (&"n".repeat(237), json!({}), "Granted", "granted viewer"),
             (&format!("{}.{}", "n".repeat(200), "m".repeat(52)), json!({}), "Granted", "granted viewer"),
         ];
-        each(cases, async |(name, fields, reason, says)| {
+        each(cases, async |(name, fields, reason, phrase)| {
             let subject = stage.identity("reported");
             let declared = subject.declares_with(json!([{"role": "viewer"}]), fields);
             stage.api.apply(&[changed(declared, "/metadata/name", json!(name))]).await;
-            let event = event(&stage, &format!("pm/{name}"), reason, &[says]).await;
+            let event = event(&stage, &format!("pm/{name}"), reason, &[phrase]).await;
             let note = event["note"].as_str().unwrap_or_default();
             assert!(note.len() <= NOTE, "{} bytes: {note}", note.len());
             assert_eq!(event["regarding"]["name"], name, "{event:#}");

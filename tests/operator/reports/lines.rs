@@ -28,9 +28,9 @@ async fn the_life_of_a_membership_is_a_line_for_each_change() {
         stage.ready(&object).await;
         // Several requests fail, and the provider is unavailable for a moment.
         stage.simulator.zitadel().order(Order::always(Fault::status(503)));
-        stage.says("membershipprovider/zitadel", "Ready", "False", "Unreachable").await;
+        stage.has_condition("membershipprovider/zitadel", "Ready", "False", "Unreachable").await;
         stage.simulator.zitadel().clear_orders();
-        stage.says("membershipprovider/zitadel", "Ready", "True", "Verified").await;
+        stage.has_condition("membershipprovider/zitadel", "Ready", "True", "Verified").await;
         stage.ready(&object).await;
         stage.delete(&object).await;
         event(&stage, &object, "Revoked", &[a]).await;

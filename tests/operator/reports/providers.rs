@@ -28,11 +28,11 @@ async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_e
             let end = in_seconds(6);
             stage.declare(&subject, json!([{"role": a}, {"role": b, "temporary": {"expirationTime": end}}])).await;
             stage.ready(&object).await;
-            stage.says(&provider, "Ready", "True", "Verified").await;
+            stage.has_condition(&provider, "Ready", "True", "Verified").await;
             front.order(Order::always(Fault::Reset));
             let began = Instant::now();
             stage.api.annotate(&object, "membership.dev/reconcile-at", "now").await;
-            let message = stage.says(&provider, "Ready", "False", "Unreachable").await;
+            let message = stage.has_condition(&provider, "Ready", "False", "Unreachable").await;
             assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
             event(&stage, &provider, "NotReady", &["Unreachable: ", &message[..40]]).await;
             // Ends are tried nevertheless.
@@ -41,7 +41,7 @@ async fn an_outage_is_reported_with_the_first_request_that_fails_and_so_is_its_e
             let events = stage.api.events(&provider).await;
             assert_eq!(times(&stage, &provider, "NotReady").await, 1, "one event: {:#?}", notes(&events));
             front.clear_orders();
-            stage.says(&provider, "Ready", "True", "Verified").await;
+            stage.has_condition(&provider, "Ready", "True", "Verified").await;
             event(&stage, &provider, "Ready", &["reachable"]).await;
             stage.ready(&object).await;
             subject.has_now(&[a], "when the provider is back");
@@ -57,7 +57,7 @@ async fn an_event_about_a_provider_of_the_cluster_is_stored_too() {
         let central = stage.central("reported", json!([stage.rule(&["viewer"], json!({}))]));
         stage.api.apply(&[central]).await;
         let object = format!("clustermembershipprovider/{}", stage.central_name("reported"));
-        stage.says(&object, "Ready", "True", "Verified").await;
+        stage.has_condition(&object, "Ready", "True", "Verified").await;
         let events = stage.api.in_namespace("default");
         eventually(SOON, "an event Ready", async || {
             let events = events.events(&object).await;
@@ -82,7 +82,7 @@ async fn subject_is_asked_about(front: &simulator::Front, end: jiff::Timestamp) 
 async fn a_route_that_fails_alone_is_no_outage() {
     with_stage(async |stage| {
         let (plane, provider) = (&shared().await.0, "membershipprovider/infisical");
-        stage.says(provider, "Ready", "True", "Verified").await;
+        stage.has_condition(provider, "Ready", "True", "Verified").await;
         let subject = stage.identity("alone");
         stage.simulator.infisical().order(Order::always(Fault::status(503)).on("POST", &subject.id));
         let mark = plane.audit().mark().unwrap();
@@ -111,7 +111,7 @@ async fn a_route_that_fails_alone_is_no_outage() {
 async fn the_number_of_memberships_is_current_within_seconds_and_written_seldom() {
     with_stage(async |stage| {
         let (plane, provider) = (&shared().await.0, "membershipprovider/infisical");
-        stage.says(provider, "Ready", "True", "Verified").await;
+        stage.has_condition(provider, "Ready", "True", "Verified").await;
         let subjects: Vec<_> = (0..12).map(|number| stage.identity(&format!("counted-{number}"))).collect();
         let mark = plane.audit().mark().unwrap();
         let counted = async |count: usize| {

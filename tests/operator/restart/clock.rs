@@ -71,8 +71,8 @@ async fn stays(stage: &Stage, subject: &Subject, role: &str, recorded: &serde_js
 }
 
 async fn waits_for_the_clocks(stage: &Stage, object: &str) {
-    eventually(SOON, "Ready says that the clocks disagree", async || {
-        let message = stage.says(object, "Ready", "Unknown", "Progressing").await;
+    eventually(SOON, "Ready reports that the clocks disagree", async || {
+        let message = stage.has_condition(object, "Ready", "Unknown", "Progressing").await;
         if message.contains("clock is about 300 s off") { Ok(()) } else { Err(message) }
     })
     .await;

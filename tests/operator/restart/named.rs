@@ -55,7 +55,7 @@ async fn half_in(stage: &Stage, name: &str, role_management: &str) -> Subject {
 }
 
 #[tokio::test(start_paused = true)]
-async fn killed_while_it_brings_somebody_in_it_leaves_nobody_with_the_servers_role() {
+async fn killed_while_it_adds_a_user_it_leaves_none_with_the_servers_role() {
     in_memory(async |stage| {
         let person = half_in(&stage, "half-in", "Additive").await;
         let managed = recorded_roles(&stage.api.get(&person.object()).await);
@@ -73,7 +73,7 @@ async fn killed_while_it_brings_somebody_in_it_leaves_nobody_with_the_servers_ro
 }
 
 #[tokio::test(start_paused = true)]
-async fn deleted_after_it_was_killed_bringing_somebody_in_nothing_is_left() {
+async fn deleted_after_it_was_killed_adding_a_user_nothing_is_left() {
     in_memory(async |stage| {
         let person = half_in(&stage, "half-gone", "Exclusive").await;
         stage.api.ask_to_delete(&person.object()).await;

@@ -199,8 +199,8 @@ async fn what_another_schema_admitted_keeps_no_role_past_its_end() {
         })
         .await;
         patched(&edited, &[], json!({"spec": {"roles": until("2027-01-01T00:00:00+14:60")}})).await;
-        let told = stage.reason_is(&edited.object(), "InvalidSpec").await;
-        assert_contains(&told["message"].to_string(), "is not a time: write date, time and offset");
+        let reported = stage.reason_is(&edited.object(), "InvalidSpec").await;
+        assert_contains(&reported["message"].to_string(), "is not a time: write date, time and offset");
         let log = std::fs::read_to_string(own.log_file()).unwrap();
         assert_eq!(log.matches("counts as lost").count(), 2, "{log}");
         each([&temporary, &edited], async |subject| {

@@ -12,7 +12,7 @@ use crate::subject::{time, until};
 use crate::support::{SOON, assert_contains, changed, eventually};
 
 #[tokio::test]
-async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_named() {
+async fn a_url_that_is_not_allowed_is_refused_with_the_flag_named() {
     alone(async |plane, stage| {
         let own = Operator::start_exactly(plane, binary(), "untrusting", &[]).await.unwrap();
         let loopback = stage.simulator.infisical().url().replace("http://", "https://");
@@ -33,7 +33,7 @@ async fn a_url_that_the_operator_was_not_told_to_trust_is_refused_with_the_flag_
             identity.by_hand(&["viewer"]);
             let object = identity.declares(json!([{"role": "deployer"}]));
             stage.api.apply(&[changed(object, "/spec/providerRef/name", json!(name))]).await;
-            let message = stage.says(&format!("membershipprovider/{name}"), "Ready", "False", reason).await;
+            let message = stage.has_condition(&format!("membershipprovider/{name}"), "Ready", "False", reason).await;
             assert_presentable(&message);
             assert_contains(&message, flag);
             let message = stage.waits(&identity.object(), "ProviderNotReady").await;
@@ -76,7 +76,7 @@ async fn access_at_an_endpoint_that_no_connection_is_left_to_is_reported_role_by
         })
         .await;
         let log = std::fs::read_to_string(own.log_file()).unwrap();
-        assert!(log.contains("revoke it at that server"), "no line says what to do");
+        assert!(log.contains("revoke it at that server"), "no line states what to do");
         subject.has_now(&["viewer", "deployer"], "where no connection is left to");
         own.stop().await.unwrap();
     })

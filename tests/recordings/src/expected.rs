@@ -246,13 +246,13 @@ impl Expected {
             let (expect, because, with, row) = (&row.expect, &row.because, &row.with, self.rules.len() + at);
             return Verdict::Judged(Judged { call, pattern, values, expect, because, with, row });
         }
-        let (status, error, said) = (exchange.response.status, error_of(exchange), message_of(exchange));
-        match self.rules.iter().position(|rule| rule.fits(&call.name, status, &error, &said)) {
+        let (status, error, message) = (exchange.response.status, error_of(exchange), message_of(exchange));
+        match self.rules.iter().position(|rule| rule.fits(&call.name, status, &error, &message)) {
             Some(row) => {
                 let Rule { expect, because, .. } = &self.rules[row];
                 Verdict::Judged(Judged { call, pattern, values, expect, because, with: &[], row })
             }
-            None => Verdict::Unknown(format!("no rule for {} answered {status} {error}: {said}", call.name)),
+            None => Verdict::Unknown(format!("no rule for {} answered {status} {error}: {message}", call.name)),
         }
     }
 
@@ -295,14 +295,14 @@ impl LeftOut {
 }
 
 impl Rule {
-    fn fits(&self, call: &str, status: u16, error: &str, said: &str) -> bool {
+    fn fits(&self, call: &str, status: u16, error: &str, message: &str) -> bool {
         self.calls.iter().any(|name| name == call)
             && self.status == status
             && self
                 .error
                 .as_ref()
                 .is_none_or(|names| names.any(|name| name == error || name == "none" && error.is_empty()))
-            && self.says.as_ref().is_none_or(|beginnings| beginnings.any(|beginning| said.starts_with(beginning)))
+            && self.says.as_ref().is_none_or(|beginnings| beginnings.any(|beginning| message.starts_with(beginning)))
     }
 }
 

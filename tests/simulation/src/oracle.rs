@@ -161,8 +161,9 @@ fn untrue(object: &Value, now: Timestamp) -> Option<String> {
     if !reasons.contains(&reason) {
         return Some(format!("{name} says {reason}, not one of {reasons:?}: {status}"));
     }
-    let said = status["activeRoles"].as_str().unwrap_or_default();
-    let said: BTreeSet<String> = said.split(", ").filter(|role| !role.is_empty()).map(str::to_owned).collect();
+    let reported = status["activeRoles"].as_str().unwrap_or_default();
+    let reported: BTreeSet<String> = reported.split(", ").filter(|role| !role.is_empty()).map(str::to_owned).collect();
     let there = in_effect(object, now);
-    (reason == "Converged" && said != there).then(|| format!("{name} says {said:?} and has {there:?}: {status}"))
+    (reason == "Converged" && reported != there)
+        .then(|| format!("{name} says {reported:?} and has {there:?}: {status}"))
 }

@@ -7,7 +7,7 @@ const FIRST: u64 = 1;
 const SEEDS: u64 = 200;
 
 #[test]
-fn whatever_goes_wrong_all_comes_to_be_as_declared_and_nothing_else() {
+fn after_any_fault_all_comes_to_be_as_declared_and_nothing_else() {
     let report = run_many(FIRST, SEEDS, None, 3);
     let failed: Vec<String> = report.failed.iter().map(shown).collect();
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));

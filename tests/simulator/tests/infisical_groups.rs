@@ -74,7 +74,7 @@ async fn a_missing_project_is_404_for_groups_even_in_october_2024() {
 }
 
 #[tokio::test]
-async fn a_group_of_nobody_is_404_in_october_2024_and_400_now() {
+async fn a_group_of_no_member_is_404_in_october_2024_and_400_now() {
     for (stage, path, status) in [(Stage::october_2024().await, first(), 404), (Stage::new().await, second(GROUP), 400)]
     {
         let roles = json!({"roles": [permanent("viewer")]});

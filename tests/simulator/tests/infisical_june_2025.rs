@@ -81,8 +81,8 @@ async fn an_identity_that_its_project_manages_can_be_changed_and_not_removed() {
     infisical.set_managed_by(IDENTITY, PROJECT);
     infisical.set_roles(PROJECT, IDENTITY, vec![RoleRow::permanent("admin")]);
     let removed = stage.delete().await;
-    let said = "Failed to delete project membership for a project scoped identity";
-    assert_eq!((removed.status, &removed.body["message"]), (400, &json!(said)));
+    let message = "Failed to delete project membership for a project scoped identity";
+    assert_eq!((removed.status, &removed.body["message"]), (400, &json!(message)));
     assert_eq!(stage.patch(json!({"roles": [permanent("no-access")]})).await.status, 200);
 }
 

@@ -289,7 +289,7 @@ async fn a_missing_project_is_403_in_october_2024_and_404_now() {
 }
 
 #[tokio::test]
-async fn nobody_to_change_is_404_in_october_2024_and_400_or_500_now() {
+async fn no_member_to_change_is_404_in_october_2024_and_400_or_500_now() {
     let stage = Stage::new().await;
     let infisical = stage.simulator.infisical();
     let roles = json!({"roles": [permanent("viewer")]});

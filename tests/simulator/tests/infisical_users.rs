@@ -86,8 +86,9 @@ async fn a_typo_makes_an_account_and_a_mail() {
     let subject = "Infisical organization invitation";
     assert_eq!(infisical.mails(), [mail("adda@acme.example", subject), mail("ADA@acme.example", subject)]);
     let url = format!("{}/_simulator/mails", infisical.url());
-    let told: Value = serde_json::from_str(&stage.client.get(url).send().await.unwrap().text().await.unwrap()).unwrap();
-    assert_eq!((&told["count"], told["accounts"].as_array().map(Vec::len)), (&json!(2), Some(3)));
+    let shown: Value =
+        serde_json::from_str(&stage.client.get(url).send().await.unwrap().text().await.unwrap()).unwrap();
+    assert_eq!((&shown["count"], shown["accounts"].as_array().map(Vec::len)), (&json!(2), Some(3)));
 }
 
 #[tokio::test]
@@ -149,7 +150,7 @@ async fn memberships_of_users_go_by_the_memberships_id() {
 }
 
 #[tokio::test]
-async fn edit_alone_makes_anybody_admin_in_october_2024() {
+async fn edit_alone_makes_any_user_admin_in_october_2024() {
     let (october, current) = (Stage::october_2024().await, Stage::new().await);
     for (stage, path, status) in [(october, v1("/"), 200), (current, now("/"), 403)] {
         let infisical = stage.simulator.infisical();

@@ -70,7 +70,7 @@ async fn the_demo_is_served_and_its_credentials_work() {
 }
 
 #[tokio::test]
-async fn the_demo_has_a_name_and_a_grant_with_somebody_to_add() {
+async fn the_demo_has_a_name_and_a_grant_with_a_user_to_add() {
     let running = Running::new(&[]);
     let client = client();
     let call = async |path: String, body: Value| {
@@ -93,8 +93,8 @@ async fn the_demo_has_a_name_and_a_grant_with_somebody_to_add() {
 async fn a_generation_can_be_chosen() {
     let running = Running::new(&["--zitadel-generation", "v3"]);
     let url = format!("{}/_simulator/generation", running.zitadel);
-    let told: Value = client().get(url).send().await.unwrap().json().await.unwrap();
-    assert_eq!(told["generation"], "v3");
+    let shown: Value = client().get(url).send().await.unwrap().json().await.unwrap();
+    assert_eq!(shown["generation"], "v3");
 }
 
 #[tokio::test]

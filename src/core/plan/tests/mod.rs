@@ -430,7 +430,7 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
 }
 
 #[test]
-fn a_declared_role_preexists_if_it_is_there_and_nobody_of_ours_wrote_it_down() {
+fn a_declared_role_preexists_if_it_is_there_and_no_object_recorded_it() {
     let asks = layer("a", Phase::Counts, &[("viewer", GOOD), ("deployer", until("14:00"))], &[]);
     let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("unmanaged", GOOD)]);
     let found = |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers, observed.as_ref(), now());

@@ -182,7 +182,7 @@ fn now() -> Timestamp {
 }
 
 #[test]
-fn how_long_a_grant_runs_counts_from_the_recorded_start_whatever_is_written_later() {
+fn how_long_a_grant_runs_counts_from_the_recorded_start_despite_later_edits() {
     let rules = [rule(json!({"maxDuration": "4h"}))];
     let recorded = |start: &str| Starts::recorded(BTreeMap::from([("viewer".to_owned(), start.parse().unwrap())]));
     let none = Starts::recorded(BTreeMap::new());

@@ -302,7 +302,7 @@ impl Model {
         self.in_flight.push(request);
     }
 
-    fn nobody_may_begin(&self, now: Instant) {
+    fn none_may_begin(&self, now: Instant) {
         for request in &self.waiting {
             assert!(!self.may_begin(request, now), "{request:?} may begin and is left waiting");
         }
@@ -314,7 +314,7 @@ fn settle(queue: &mut RequestQueue, model: &mut Model, now: Instant) -> QueueDec
         match queue.next(now) {
             QueueDecision::Grant(id) => model.granted(id, now),
             next => {
-                model.nobody_may_begin(now);
+                model.none_may_begin(now);
                 return next;
             }
         }
@@ -327,7 +327,7 @@ proptest! {
     /// For all requests in any order: no limit is exceeded in any window, nothing overtakes a more urgent request,
     /// nothing that may begin is left waiting, and in the end, when all that began has ended, every request was served.
     #[test]
-    fn limits_urgency_and_service_hold_whatever_comes(
+    fn limits_urgency_and_service_hold_for_any_requests(
         steps in proptest::collection::vec(step(), 1..120),
         one_writer: bool,
         reads in proptest::option::of(1..6_u32),
@@ -370,7 +370,7 @@ proptest! {
             if let QueueDecision::At(instant) = settle(&mut queue, &mut model, now) && model.in_flight.is_empty() {
                 prop_assert!(instant > now, "no progress");
                 // Not a nanosecond too late: just before the instant no request may begin, at the instant one may.
-                model.nobody_may_begin(instant - Duration::from_nanos(1));
+                model.none_may_begin(instant - Duration::from_nanos(1));
                 prop_assert!(model.waiting.iter().any(|request| model.may_begin(request, instant)), "woken for nothing");
                 now = instant;
             }

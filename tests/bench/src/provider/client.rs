@@ -140,7 +140,7 @@ impl Providers {
     }
 }
 
-/// How often to look at so many memberships, in milliseconds: so that looking costs the same whatever their number.
+/// How often to look at so many memberships, in milliseconds: so that looking costs the same regardless of their number.
 fn interval(count: usize) -> u64 {
     u64::try_from(count / 200).unwrap_or(u64::MAX).clamp(10, 500)
 }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_apart() {
+    fn requests_are_distinguished() {
         for (method, path, expected) in [
             ("GET", "/api/v1/projects/p/identity-memberships", Call::List { project: "p" }),
             ("GET", "/api/v2/workspace/p/identity-memberships", Call::List { project: "p" }),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Asks again and again until `done` says `Ok`, and fails with what it said
+/// Asks again and again until `done` returns `Ok`, and fails with its error
 /// last when `limit` passes.
 pub async fn eventually(limit: Duration, done: impl AsyncFn() -> Result<(), String>) {
     let began = Instant::now();

@@ -236,7 +236,7 @@ impl Errors {
     }
 
     /// PATCH of a subject that is not a member.
-    pub(crate) fn nobody_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
+    pub(crate) fn no_member_to_change(self, project: &str, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => {
                 let id = self.id_word();
@@ -250,7 +250,7 @@ impl Errors {
     }
 
     /// DELETE of a subject that is not a member.
-    pub(crate) fn nobody_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
+    pub(crate) fn no_member_to_remove(self, identity: &str, identity_exists: bool) -> Refusal {
         match (self.0, identity_exists) {
             (ErrorStyle::October2024 | ErrorStyle::June2025, _) => self.identity_not_found(identity),
             (ErrorStyle::Current, true) => self.no_membership_of(Kind::Identity),

@@ -160,7 +160,7 @@ async fn update(
         let id = uuid(call.errors, &identity, "Find one")?;
         let membership = held
             .written_membership(&project, &id)
-            .ok_or_else(|| call.errors.nobody_to_change(&project, &identity, held.identities.contains_key(&id)))?;
+            .ok_or_else(|| call.errors.no_member_to_change(&project, &identity, held.identities.contains_key(&id)))?;
         let elsewhere = |identity: &Identity| identity.managed_by.as_ref().is_some_and(|by| *by != project);
         if held.identities.get(&id).is_some_and(elsewhere) {
             return Err(call.errors.of_a_project("update"));
@@ -191,7 +191,7 @@ async fn remove(
         // October 2024 and June 2025 look for the membership first: so a missing project is 404 here.
         let membership = held
             .written_membership(&project, &id)
-            .ok_or_else(|| call.errors.nobody_to_remove(&identity, held.identities.contains_key(&id)))?;
+            .ok_or_else(|| call.errors.no_member_to_remove(&identity, held.identities.contains_key(&id)))?;
         let rights = call.may(&held, &project, Kind::Identity, "delete", now)?;
         if current && call.caller == Caller::Subject(id.clone()) {
             return Err(call.errors.yourself());

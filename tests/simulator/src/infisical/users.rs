@@ -87,7 +87,7 @@ async fn details(
     let membership = held
         .user_named(&username)
         .and_then(|user| held.shown_membership(&project, &user.id))
-        .ok_or_else(|| call.errors.nobody_of_that_name(&username))?;
+        .ok_or_else(|| call.errors.no_user_of_that_name(&username))?;
     Ok(answered(&json!({"membership": shown_user(&held, membership)})))
 }
 
@@ -106,7 +106,7 @@ async fn get_one(
         let held = infisical.state();
         call.may(&held, &project, Kind::User, "read", now)?;
         let found = named(&held, &call, &project, &membership)?;
-        let found = found.ok_or_else(|| call.errors.nobody_of_that_id(&membership))?;
+        let found = found.ok_or_else(|| call.errors.no_user_of_that_id(&membership))?;
         return Ok(answered(&json!({"membership": shown_user_now(&held, found)})));
     }
     let user = user_of(&infisical.state(), &call, &membership)?;

@@ -108,7 +108,7 @@ fn error_detail(id: &str, message: &str) -> Vec<u8> {
     bytes
 }
 
-/// A page of a v2 list: 100 rows unless it is said otherwise, at most 1,000 (internal-permissions-v2.json, 28 to 35).
+/// A page of a v2 list: 100 rows unless the request limits it, at most 1,000 (internal-permissions-v2.json, 28 to 35).
 pub(crate) struct Page {
     offset: usize,
     limit: usize,

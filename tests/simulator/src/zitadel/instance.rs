@@ -9,7 +9,7 @@ pub(crate) struct Origin {
     scheme: String,
     /// With the port, where the request named one.
     instance_host: String,
-    /// What the instance is to be called in answers, if that was said.
+    /// What the instance is to be called in answers, if that was set.
     public_host: String,
 }
 

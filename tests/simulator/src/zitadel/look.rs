@@ -9,7 +9,7 @@ use super::events::Resource;
 
 impl Zitadel {
     /// The roles of a member of a project (or, asked with both ids, of a grant) as the write side has them: what the
-    /// last write said, lost or not. Empty: no member.
+    /// last write set, lost or not. Empty: no member.
     pub fn roles(&self, of: impl Into<Resource>, user: &str) -> Vec<String> {
         let state = self.state();
         let member = state.member(&of.into(), user).filter(|member| member.exists);

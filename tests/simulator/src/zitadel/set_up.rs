@@ -208,7 +208,7 @@ impl Zitadel {
     }
 
     /// Sets how many rows a search returns when no limit is asked for, and how many at most. The recorded version
-    /// returns all; from 4.20 on it is said to be 100 and 1000 (`docs/reference/zitadel.md`, Management v1). What it
+    /// returns all; from 4.20 on it is documented as 100 and 1000 (`docs/reference/zitadel.md`, Management v1). What it
     /// does beyond the most is not known: here the rows are cut.
     pub fn set_page_limits(&self, default: usize, most: usize) {
         self.state().page = (default, most);

@@ -100,7 +100,7 @@ pub struct UserWorld {
     pub id: String,
     /// The id of its organisation.
     pub org: String,
-    /// The user name; also its login name, and a machine's name unless that is said.
+    /// The user name; also its login name, and a machine's name unless that is given.
     pub name: String,
     /// A machine's name, where it isn't the user name.
     #[serde(skip_serializing_if = "String::is_empty")]

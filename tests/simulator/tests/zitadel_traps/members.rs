@@ -83,7 +83,7 @@ async fn an_org_that_never_was_is_refused() {
 }
 
 #[tokio::test]
-async fn a_delete_of_nobody_is_200() {
+async fn a_delete_of_no_member_is_200() {
     let stage = Stage::new().await;
     let never = stage.delete_member().await;
     assert_eq!((never.status, &never.body), (200, &json!({"details": {"resourceOwner": ORG}})));

@@ -32,13 +32,13 @@ async fn v2_looks_at_rights_in_the_method_with_other_ids() {
         zitadel.set_roles(PROJECT, TARGET, &["PROJECT_OWNER_VIEWER"]);
         let body = json!({"userId": TARGET, "resource": {"projectId": PROJECT}, "roles": ["PROJECT_OWNER"]});
         let updated = administrators(&stage, token, "Update", body).await;
-        let told = format!("{} {}", updated.status, id(&updated));
-        assert_eq!(told.trim(), row["answers"]["v2 update"], "{caller}");
+        let shown = format!("{} {}", updated.status, id(&updated));
+        assert_eq!(shown.trim(), row["answers"]["v2 update"], "{caller}");
         let body = json!({"filters": [{"resource": {"projectId": PROJECT}}]});
         let listed = administrators(&stage, token, "List", body).await.body;
         let rows = listed["administrators"].as_array().map_or(0, Vec::len);
-        let told = format!("200 rows {rows} total {}", listed["pagination"]["totalResult"].as_str().unwrap());
-        assert_eq!(told, row["answers"]["v2 list"], "{caller}");
+        let shown = format!("200 rows {rows} total {}", listed["pagination"]["totalResult"].as_str().unwrap());
+        assert_eq!(shown, row["answers"]["v2 list"], "{caller}");
     }
     assert_eq!(callers.len(), 17);
 }

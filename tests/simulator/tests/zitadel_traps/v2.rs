@@ -121,11 +121,11 @@ async fn the_ghost_stays_in_v2() {
 }
 
 #[tokio::test]
-async fn a_delete_of_nobody_is_200_even_without_rights() {
+async fn a_delete_of_no_member_is_200_even_without_rights() {
     let stage = Stage::new().await;
     let body = json!({"userId": OWNER, "resource": {"projectId": SHOP}});
-    let nobody = administrators(&stage, "subject", "Delete", body.clone()).await;
-    assert_eq!((nobody.status, &nobody.body), (200, &json!({})));
+    let unknown = administrators(&stage, "subject", "Delete", body.clone()).await;
+    assert_eq!((unknown.status, &unknown.body), (200, &json!({})));
     stage.simulator.zitadel().set_roles(SHOP, OWNER, &[OWNS]);
     let refused = administrators(&stage, "subject", "Delete", body).await;
     assert_eq!((refused.status, &refused.body["code"], id(&refused)), (404, &json!("not_found"), "AUTHZ-cdgFk"));

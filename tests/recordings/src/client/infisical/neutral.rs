@@ -109,8 +109,8 @@ impl Healthy {
             ("GET", true) => json!({single: row}),
             ("POST", true) if self.drive == Drive::Look => {
                 let noun = if kind == SubjectKind::Group { "Group with ID" } else { "Identity with id" };
-                let said = format!("{noun} x already exists in project with id y");
-                return Some(refused(400, "BadRequest", &said));
+                let message = format!("{noun} x already exists in project with id y");
+                return Some(refused(400, "BadRequest", &message));
             }
             ("POST", false) => {
                 self.there = true;

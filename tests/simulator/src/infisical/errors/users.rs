@@ -5,7 +5,7 @@ use super::{Errors, Refusal};
 
 impl Errors {
     /// `details` of a name that is not a member.
-    pub(crate) fn nobody_of_that_name(self, username: &str) -> Refusal {
+    pub(crate) fn no_user_of_that_name(self, username: &str) -> Refusal {
         let name = if self.since_2025() { format!("'{username}'") } else { username.to_owned() };
         self.refusal(404, "NotFound", format!("Project membership not found for user {name}"))
     }
@@ -16,7 +16,7 @@ impl Errors {
     }
 
     /// GET of one, at June 2025 (infisical-june-2025/user-memberships.json, 3).
-    pub(crate) fn nobody_of_that_id(self, membership: &str) -> Refusal {
+    pub(crate) fn no_user_of_that_id(self, membership: &str) -> Refusal {
         self.refusal(404, "NotFound", format!("Project membership not found for user {membership}"))
     }
 
