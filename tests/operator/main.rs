@@ -1,7 +1,9 @@
-//! The operator at work: its own process and ServiceAccount, a real API server, both providers simulated.
+//! The operator at work, both providers simulated.
 //!
-//! All tests of this binary share one control plane and one operator; each has its own namespace and pair of providers
-//! (see `stage`). Tests that stop or kill an operator start their own (see `restart`).
+//! The first scenario of a promise, and what only the real API server can show, has the operator as a process under its
+//! own ServiceAccount (`stage::with_stage`): these tests share one control plane and one operator, and each has its own
+//! namespace and pair of providers. Tests that stop or kill an operator start their own (see `restart`). The variants
+//! of a promise run the operator's code in this process, over an API server in memory (`in_memory`).
 
 // A test that can't continue ends there with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
