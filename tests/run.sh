@@ -22,14 +22,17 @@ for target in tests/{,*/tests/}{*.rs,*/main.rs}; do
 done
 
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
-test() { cargo test --workspace --no-fail-fast "$@"; }
-test --test operator "$@" >"$logs/operator" 2>&1 &
+run() { cargo test --workspace --no-fail-fast "$@"; }
+# In a process group of its own, which ends with this script: a background job does not get the terminal's Ctrl-C.
+set -m
+run --test operator "$@" >"$logs/operator" 2>&1 &
 operator=$!
+set +m
+trap 'kill -- "-$operator" 2>/dev/null; rm -rf "$logs"' EXIT
 status=0
 {
-    test "${beside[@]}" "$@" || status=1
-    test --doc "$@" || status=1
+    run "${beside[@]}" "$@" || status=1
+    run --doc "$@" || status=1
     exit "$status"
 } 2>&1 | tee "$logs/beside"
 status=${PIPESTATUS[0]}
