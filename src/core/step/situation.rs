@@ -157,6 +157,11 @@ impl<'a> Situation<'a> {
     /// provider shows is still kept.
     fn is_still_wanted(&self, apply: &PlannedWrite) -> bool {
         let change = &apply.change;
+        // Another writer has removed the member, and no declaration misses anything: a repetition would give the
+        // unmanaged roles back.
+        if self.observed().is_none() && self.plan.change().is_none_or(|change| *change == Change::Remove) {
+            return false;
+        }
         let shown = entries(self.observed());
         let in_effect = |role: &String| self.layers.iter().any(|layer| layer.has_in_effect(role, self.snapshot.now));
         if !apply.gained.iter().all(|role| in_effect(role) || self.is_base(role)) {

@@ -194,6 +194,34 @@ async fn a_search_that_is_a_second_behind_makes_nothing_twice() {
     .await;
 }
 
+/// Seen failing when the write was repeated: it gave the unmanaged role back.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_another_writer_removes_before_search_shows_a_revocation_is_not_added_again() {
+    in_memory(async |stage| {
+        let user = stage.user("taken");
+        let [a, unmanaged, ..] = user.names();
+        user.by_hand(&[unmanaged]);
+        let additive = json!({"roleManagement": "Additive"});
+        stage.api.apply(&[user.declares_with(json!([{ "role": a }]), additive)]).await;
+        stage.ready(&user.object()).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        // Search shows neither of the two writes until the deadline for the confirmation of the first has passed.
+        stage.simulator.zitadel().set_search_lag(Duration::from_millis(1900));
+        stage.api.ask_to_delete(&user.object()).await;
+        eventually(AFTER_CURES, "the revocation is sent", async || match user.writes().len() {
+            2 => Ok(()),
+            writes => Err(format!("{writes} writes")),
+        })
+        .await;
+        user.by_hand(&[]);
+        stage.api.is_gone(&user.object()).await;
+        user.has_now(&[], "after the object is gone");
+        let writes = user.writes();
+        assert!(writes[2..].iter().all(|write| write.method == "DELETE"), "nothing is added: {writes:#?}");
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_user_without_a_login_name_is_named_and_not_written_for_ever() {
     in_memory(async |stage| {

@@ -114,8 +114,15 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
             }
         }
     }
+    let is_near = |edge: &Timestamp| *edge > now - JUST && *edge < now + SOON;
+    // An object that another one's access keeps waiting goes on when that has ended at the provider.
+    for target in TARGETS {
+        if let Some(end) = providers.roles(target).into_values().flatten().find(is_near) {
+            wrong.push(("it comes to rest", format!("a role of {target:?} ends at {end}")));
+        }
+    }
     for object in &objects {
-        if let Some(next) = edges(object).into_iter().find(|edge| *edge > now - JUST && *edge < now + SOON) {
+        if let Some(next) = edges(object).into_iter().find(is_near) {
             wrong.push(("it comes to rest", format!("{} changes at {next}", object["metadata"]["name"])));
         }
         wrong.extend(untrue(object, now).map(|what| ("the status tells the truth", what)));
@@ -123,8 +130,8 @@ pub fn wrong(api: &ApiServer, providers: &Providers, book: &Book, now: Timestamp
     wrong
 }
 
-/// When an object's grants begin and end, and when a late write is awaited no longer, by its status and its spec. An object that only observes may report drift up
-/// to one resync after an end.
+/// When an object's grants begin and end, and when a late write is awaited no longer, by its status and its spec. An
+/// object that only observes may report drift up to one resync after an end.
 fn edges(object: &Value) -> Vec<Timestamp> {
     let status = &object["status"];
     let mut edges: Vec<_> =
