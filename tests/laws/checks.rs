@@ -201,8 +201,8 @@ impl World {
             }
         }
         // A forged role is recorded again, and is still unmanaged.
-        let ours = record.roles.iter().filter(|role| !UNMANAGED.contains(&role.role.as_str()));
-        self.ours.extend(ours.map(|role| role.role.clone()));
+        let ours = record.new.iter().filter(|new| !UNMANAGED.contains(&new.role.as_str()));
+        self.ours.extend(ours.map(|new| new.role.clone()));
         Ok(())
     }
 
