@@ -9,8 +9,14 @@ use membership_operator::cli::arguments::{Arguments, Command, Run};
 use membership_operator::cli::verify;
 use membership_operator::{controller, telemetry};
 
+#[cfg(feature = "heap-profile")]
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    #[cfg(feature = "heap-profile")]
+    let _profile = dhat::Profiler::new_heap();
     let result = match Arguments::parse().command {
         Command::Crds(to) => crds::print(to.directory.as_deref()),
         Command::Run(arguments) => return run(arguments).await,
