@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
+use super::errors::messages::RequestContext;
+use super::errors::{Meaning, Refusal};
 use super::key_file::KeyFile;
 use crate::provider::Error;
 use crate::provider::error::Effect;
@@ -132,10 +132,8 @@ impl Login {
 
     /// The error of a sign-in with an unexpected response.
     fn not_granted(&self, answer: &Response, check: &str) -> Error {
-        let asked = RequestContext::of_instance(&answer.context.endpoint);
-        let refusal = ServerRefusal::read(answer);
         match (answer.status, serde_json::from_slice::<TokenError>(&answer.body)) {
-            (429 | 408 | 500.., _) => messages::error(&asked, answer, &refusal),
+            (429 | 408 | 500.., _) => of_instance(answer).into(),
             (_, Ok(TokenError { error })) => Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the sign-in ({} {}: {}): {check}",
@@ -157,6 +155,10 @@ impl Login {
             _ => answer.nonsense("an error that isn't ZITADEL's"),
         }
     }
+}
+
+fn of_instance(answer: &Response) -> Refusal {
+    Refusal::read(answer, &RequestContext::of_instance(&answer.context.endpoint))
 }
 
 impl Credentials {
@@ -228,8 +230,8 @@ impl SignIn for Login {
         if answer.is_success() {
             return TokenVerdict::Taken;
         }
-        let refusal = ServerRefusal::read(answer);
-        match refusal.meaning() {
+        let refusal = of_instance(answer);
+        match refusal.meaning {
             Meaning::BadToken if self.gives_another() => TokenVerdict::Refused(Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the access token of a sign-in that it has just taken: check that the machine user \
@@ -237,11 +239,7 @@ impl SignIn for Login {
                     answer.context.endpoint
                 ),
             }),
-            Meaning::BadToken => TokenVerdict::Refused(messages::error(
-                &RequestContext::of_instance(&answer.context.endpoint),
-                answer,
-                &refusal,
-            )),
+            Meaning::BadToken => TokenVerdict::Refused(refusal.error),
             // Without an id of ZITADEL's: perhaps from a proxy, before any token was checked.
             _ if refusal.id.is_empty() => TokenVerdict::Unsaid,
             _ => TokenVerdict::Taken,

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
+use super::wire::PageDetails;
 use crate::core::member::{Entry, Member};
-use crate::provider::{Error, Listing};
+use crate::provider::Listing;
 
 /// Rows per page: the most that v2 and newer versions of v1 return. Without a limit some return all and others 100.
 pub(crate) const PAGE: usize = 1000;
@@ -12,31 +13,13 @@ pub(crate) const PAGE: usize = 1000;
 /// The most pages: a server with more never ends the list.
 const MOST_PAGES: usize = 1000;
 
-/// What is known about a project, or about the target's grant of it.
-#[derive(Debug)]
-pub(crate) enum ProjectPresence {
-    /// It exists, under the requested organization.
-    Here,
-    /// The credential may not read it. The message that would have been shown.
-    Unknown(Error),
-}
-
-impl ProjectPresence {
-    /// `Ok` if it exists; otherwise why that isn't known.
-    pub(crate) fn known(self) -> Result<(), Error> {
-        match self {
-            Self::Here => Ok(()),
-            Self::Unknown(error) => Err(error),
-        }
-    }
-
-    /// The error of a call that was refused for lack of permissions, after the project was looked up.
-    pub(crate) fn explain(located: Result<Self, Error>, refused: Error) -> Error {
-        match located {
-            Err(located @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(located)) => located,
-            Ok(Self::Here) | Err(_) => refused,
-        }
-    }
+/// A part of the members.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    /// A page, from this offset on.
+    From(usize),
+    /// One user's row.
+    Of(&'a str),
 }
 
 /// A page as received.
@@ -48,6 +31,13 @@ pub(crate) struct Page {
     pub(crate) rows: Vec<Option<Member>>,
     /// The offset from this page to the next one: at least the number of rows.
     pub(crate) step: usize,
+}
+
+impl Page {
+    pub(crate) fn new(details: &PageDetails, rows: Vec<Option<Member>>) -> Self {
+        let limit = usize::try_from(details.applied_limit).unwrap_or(PAGE);
+        Self { total: details.total_result, step: limit.max(rows.len()), rows }
+    }
 }
 
 /// The rows so far.
