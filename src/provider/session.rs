@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -53,6 +54,26 @@ pub struct IssuedToken {
     pub token: SecretString,
     /// Its lifetime; `None`: unknown.
     pub life: Option<Duration>,
+}
+
+/// The response to a sign-in, by OAuth (ZITADEL) or in camel case (Infisical).
+#[derive(Deserialize)]
+struct TokenResponse {
+    #[serde(alias = "accessToken")]
+    access_token: String,
+    #[serde(alias = "expiresIn")]
+    expires_in: u64,
+}
+
+impl IssuedToken {
+    /// The token in the response to a sign-in.
+    pub fn read(answer: &Response) -> Result<Self, Error> {
+        let TokenResponse { access_token, expires_in } = answer.json()?;
+        if access_token.is_empty() {
+            return Err(answer.nonsense("an empty token"));
+        }
+        Ok(Self { token: access_token.into(), life: Some(Duration::from_secs(expires_in)) })
+    }
 }
 
 /// What a response shows about the token that was presented.

@@ -51,12 +51,6 @@ struct Discovery {
     issuer: String,
 }
 
-#[derive(Deserialize)]
-struct TokenResponse {
-    access_token: String,
-    expires_in: u64,
-}
-
 /// A refusal of the token endpoint.
 #[derive(Deserialize)]
 struct TokenError {
@@ -123,11 +117,7 @@ impl Login {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
-        let granted: TokenResponse = answer.json()?;
-        if granted.access_token.is_empty() {
-            return Err(answer.nonsense("an empty token"));
-        }
-        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+        IssuedToken::read(&answer)
     }
 
     /// The error of a sign-in with an unexpected response.
