@@ -2,8 +2,8 @@
 //! refused credential. It is the same for every provider and every way to sign in; a [`SignIn`] defines what is sent to
 //! sign in, and how a response refuses a token.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::http::{Request, Response, Server};
-use super::{Error, Permit};
+use super::{Error, Permit, locked};
 
 /// The longest time before its end at which a token is discarded.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
@@ -147,7 +147,7 @@ impl<S: SignIn> Session<S> {
 
     /// The id of the signed-in subject, if it is known.
     pub fn signed_in_as(&self) -> Option<String> {
-        self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.subject).clone()
     }
 
     /// The way to sign in.
@@ -204,7 +204,7 @@ impl<S: SignIn> Session<S> {
         match self.way.sign_in(server, permit_use).await {
             Ok(IssuedToken { token, life }) => {
                 state.sign_ins += 1;
-                *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = self.way.signed_in_as(&token);
+                *locked(&self.subject) = self.way.signed_in_as(&token);
                 let token = Token { secret: Arc::new(token), sign_in: state.sign_ins };
                 let use_for =
                     life.map(|life| life.min(LONGEST_LIFE)).map(|l| l.saturating_sub(LONGEST_MARGIN.min(l / 10)));

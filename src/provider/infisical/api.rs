@@ -2,14 +2,14 @@
 
 use uuid::Uuid;
 
-use super::client::{Calls, locked};
+use super::client::Calls;
 use super::errors::{self, Meaning};
 use super::list::Memberships;
 use super::write::WriteResponse;
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::http::{Method, Request, url_hint};
-use crate::provider::{Error, Provider};
+use crate::provider::{Error, Provider, locked};
 
 /// A generation of the paths (docs/reference/infisical.md, "Three generations…").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,6 @@
 //! The requests that are sent under one permit: with a token, on the paths of the server's generation, and with
 //! refusals interpreted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use super::Infisical;
 use super::api::{Family, Generation};
 use super::errors::{self, Meaning, RequestContext};
@@ -87,9 +85,4 @@ impl<'a> Calls<'a> {
         let message = format!("Infisical at {}: {what}; it is checked again", self.infisical.server.endpoint());
         Error::Unreachable { message, effect: Effect::Unknown }
     }
-}
-
-/// The content of a mutex, also after a panic of a holder.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

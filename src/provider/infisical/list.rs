@@ -7,7 +7,7 @@ use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::api::{Family, Generation};
-use super::client::{Calls, locked};
+use super::client::Calls;
 use super::errors::{Operation, RequestContext};
 use super::names::Named;
 use super::role_ids::RoleIds;
@@ -15,7 +15,7 @@ use super::routes;
 use super::wire::{self, RoleRow};
 use crate::api::SubjectKind;
 use crate::core::member::Member;
-use crate::provider::{Error, Listing};
+use crate::provider::{Error, Listing, locked};
 
 /// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
 /// (about 700 bytes each), and few enough to be held in memory, with any content.

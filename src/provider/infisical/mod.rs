@@ -26,14 +26,14 @@ pub use token::TokenSource;
 
 use super::http::{Client, Endpoint, Server};
 use super::session::Session;
-use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
+use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, locked};
 use crate::api::SubjectKind;
 use crate::api::provider::{Infisical as Spec, Limits};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Project, Target};
 use api::{Family, FamilyState, Generation};
 use auth::Login;
-use client::{Calls, locked};
+use client::Calls;
 use ids::project_id;
 use list::MembershipIds;
 use write::users::UserWrites;

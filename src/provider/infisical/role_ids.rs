@@ -5,11 +5,11 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::client::{Calls, locked};
+use super::client::Calls;
 use super::errors::{Meaning, Operation, RequestContext};
 use super::routes;
 use crate::api::SubjectKind;
-use crate::provider::Error;
+use crate::provider::{Error, locked};
 
 /// The ids of custom roles, by slug.
 pub(crate) type RoleIds = HashMap<String, String>;

@@ -2,15 +2,13 @@
 //! a write by and lists 1,000 members in 27 ms, v2 in 508 ms (concurrency.json); v2 if v1 is no longer served (it is
 //! marked deprecated since v4.1.0).
 
-use std::sync::{Mutex, PoisonError};
-
 use serde_json::json;
 
 use super::client::Calls;
 use super::errors::{Meaning, Refusal};
 use super::{v2, wire};
-use crate::provider::Error;
 use crate::provider::http::{Method, Request};
+use crate::provider::{Error, locked};
 
 /// The roles that a project member can have; a read that changes nothing.
 const ROLES: &str = "/management/v1/projects/members/roles/_search";
@@ -34,30 +32,21 @@ impl Api {
     }
 }
 
-/// The detected API; none before the detection, and after a response has shown that it was removed.
-#[derive(Debug, Default)]
-pub(crate) struct DetectedApi(Mutex<Option<Api>>);
-
-impl DetectedApi {
-    /// The API, which is detected if it isn't known.
-    pub(crate) async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Calls<'_> {
+    /// The API to use, which is detected if it isn't known.
+    pub(crate) async fn api(&self) -> Result<Api, Error> {
+        let known = *locked(&self.zitadel.api);
         match known {
             Some(api) => Ok(api),
-            None => self.detect(calls).await,
+            None => self.detect_api().await,
         }
     }
 
     /// Detects it again.
-    pub(crate) async fn detect(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let found = detect(calls).await;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
+    pub(crate) async fn detect_api(&self) -> Result<Api, Error> {
+        let found = detect(self).await;
+        *locked(&self.zitadel.api) = found.as_ref().ok().copied();
         found
-    }
-
-    /// It is no longer served.
-    pub(crate) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 
 use super::Zitadel;
-use super::api::Api;
 use super::errors::messages::RequestContext;
 use super::errors::{Meaning, Refusal};
 use crate::core::member::Project;
 use crate::provider::http::{Method, Request, Response};
 use crate::provider::session::PermitUse;
-use crate::provider::{Error, Permit};
+use crate::provider::{Error, Permit, locked};
 
 /// Names the organization that a request is about (docs/reference/zitadel.md, Headers and limits).
 const ORGANIZATION: &str = "x-zitadel-orgid";
@@ -44,14 +43,9 @@ impl<'a> Calls<'a> {
     ) -> Result<T, Error> {
         let result = operation.await;
         if result.is_err() && self.route_gone.load(Ordering::Relaxed) {
-            self.zitadel.api.forget();
+            *locked(&self.zitadel.api) = None;
         }
         result
-    }
-
-    /// The API to use.
-    pub(crate) async fn api(&self) -> Result<Api, Error> {
-        self.zitadel.api.get(self).await
     }
 
     /// The endpoint of the calls.

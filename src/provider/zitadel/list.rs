@@ -24,7 +24,7 @@ pub(crate) enum Part<'a> {
 
 /// A page as received.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct MembersPage {
     /// The number of rows on all pages; 0 past the end.
     pub(crate) total: u64,
     /// The rows; `None`: one of something else than requested.
@@ -33,7 +33,7 @@ pub(crate) struct Page {
     pub(crate) step: usize,
 }
 
-impl Page {
+impl MembersPage {
     pub(crate) fn new(details: &PageDetails, rows: Vec<Option<Member>>) -> Self {
         let limit = usize::try_from(details.applied_limit).unwrap_or(PAGE);
         Self { total: details.total_result, step: limit.max(rows.len()), rows }
@@ -71,7 +71,7 @@ impl Rows {
     }
 
     /// Adds a page.
-    pub(crate) fn take(&mut self, page: Page) {
+    pub(crate) fn take(&mut self, page: MembersPage) {
         let came = page.rows.len();
         // Past the end the total is omitted: it is only meaningful on a page with rows, or on the first.
         if came > 0 || self.total.is_none() {
@@ -123,8 +123,8 @@ mod tests {
         member(user.to_string(), vec!["PROJECT_OWNER".to_owned()], Some(7))
     }
 
-    fn page(total: u64, users: &[u32]) -> Page {
-        Page { total, rows: users.iter().map(|user| Some(row(*user))).collect(), step: users.len() }
+    fn page(total: u64, users: &[u32]) -> MembersPage {
+        MembersPage { total, rows: users.iter().map(|user| Some(row(*user))).collect(), step: users.len() }
     }
 
     #[test]
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn rows_that_are_hidden_make_pages_short_and_the_list_partial() {
         let mut rows = Rows::default();
-        rows.take(Page { step: 2, ..page(3, &[]) });
+        rows.take(MembersPage { step: 2, ..page(3, &[]) });
         assert!(rows.are_hidden());
         assert_eq!(rows.next_page(), Some(2), "the second page may have one to be seen");
-        rows.take(Page { step: 2, ..page(3, &[3]) });
+        rows.take(MembersPage { step: 2, ..page(3, &[3]) });
         assert_eq!((rows.next_page(), rows.are_hidden()), (None, false));
         let listing = rows.finish();
         assert_eq!((listing.members, listing.partial), (vec![row(3)], true));
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn rows_of_something_else_are_no_members() {
         let mut rows = Rows::default();
-        let of_two = |rows| Page { total: 4, rows, step: 2 };
+        let of_two = |rows| MembersPage { total: 4, rows, step: 2 };
         rows.take(of_two(vec![None, None]));
         assert_eq!(rows.next_page(), Some(2));
         rows.take(of_two(vec![None, Some(row(1))]));

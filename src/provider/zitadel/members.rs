@@ -3,8 +3,8 @@
 use super::api::Api;
 use super::client::Calls;
 use super::errors::{Meaning, Refusal};
-use super::list::{Page, Part, Rows};
-use super::write::{self, MemberApi, Write};
+use super::list::{MembersPage, Part, Rows};
+use super::write::{self, MemberApi, MemberWrite};
 use super::{v1, v2};
 use crate::core::member::{Member, Project, Target};
 use crate::provider::{Error, Listing, Receipt};
@@ -60,7 +60,7 @@ impl<'a> ProjectMembers<'a> {
         Ok(page.rows.into_iter().flatten().find(|member| member.subject_id == user))
     }
 
-    async fn page(&self, part: Part<'_>) -> Result<Page, Refusal> {
+    async fn page(&self, part: Part<'_>) -> Result<MembersPage, Refusal> {
         match &self.api {
             MembersApi::ManagementV1 => match v1::page(self.calls, self.project, part).await {
                 Err(refusal) => Err(self.explained(refusal).await),
@@ -114,7 +114,7 @@ impl<'a> ProjectMember<'a> {
     }
 
     /// Sends a write. The version of the row that shows it; `None`: the server had nothing to write.
-    async fn send(&self, write: Write<'_>) -> Result<Option<u64>, Refusal> {
+    async fn send(&self, write: MemberWrite<'_>) -> Result<Option<u64>, Refusal> {
         let ProjectMembers { calls, project, api } = &self.members;
         let asked = calls.about(project).user(self.user).write(write);
         let written = match api {
@@ -135,18 +135,18 @@ impl<'a> ProjectMember<'a> {
 }
 
 impl MemberApi for ProjectMember<'_> {
-    async fn write(&self, write: Write<'_>) -> Result<Receipt, Refusal> {
+    async fn write(&self, write: MemberWrite<'_>) -> Result<Receipt, Refusal> {
         let version = match (self.send(write).await, write) {
             // Nothing was found. The response is the same for a project or grant that no longer exists; with v1 also
             // for a member of another organization's project (trap 3), and with v2 for a caller without permission to
             // remove (internal-permissions-v2.json, "no rights: delete of one who is not an administrator").
-            (Ok(None), Write::Remove) => {
+            (Ok(None), MemberWrite::Remove) => {
                 self.members.locate().await?;
                 None
             }
             // v4 responds to a list that equals the current one with 200 and the old sequence, v3 and before refuse it:
             // the sequence is then that of the row that shows the list.
-            (Err(Refusal { meaning: Meaning::Unchanged, .. }), Write::Change(roles)) => {
+            (Err(Refusal { meaning: Meaning::Unchanged, .. }), MemberWrite::Change(roles)) => {
                 let shown = self.find().await?;
                 let shown = shown.filter(|member| write::roles(&member.entries).is_ok_and(|shown| shown == roles));
                 shown.and_then(|member| member.version)

@@ -22,6 +22,8 @@ mod v2;
 mod wire;
 mod write;
 
+use std::sync::Mutex;
+
 pub use auth::Credentials;
 pub use key_file::{KeyFile, KeyFileError};
 
@@ -32,6 +34,7 @@ use crate::api::SubjectKind;
 use crate::api::provider::{Limits, Zitadel as Spec};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
+use api::Api;
 use auth::Login;
 use client::Calls;
 use members::{ProjectMember, ProjectMembers};
@@ -40,7 +43,8 @@ use members::{ProjectMember, ProjectMembers};
 pub struct Zitadel {
     server: Server,
     session: Session<Login>,
-    api: api::DetectedApi,
+    /// The detected API; none before the detection, and after a response has shown that it was removed.
+    api: Mutex<Option<Api>>,
     /// v2: the organizations that received the grants.
     granted_to: v2::GrantedTo,
 }
@@ -52,7 +56,7 @@ impl Zitadel {
         Self {
             server: client.server(Self::NAME, endpoint),
             session: Session::new(Login::new(credentials, instance_host)),
-            api: api::DetectedApi::default(),
+            api: Mutex::default(),
             granted_to: v2::GrantedTo::default(),
         }
     }
@@ -96,7 +100,7 @@ impl Provider for Zitadel {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        let api = self.api.detect(&Calls::new(self, permit, None)).await?;
+        let api = Calls::new(self, permit, None).detect_api().await?;
         Ok(Verified { api: api.name() })
     }
 

@@ -14,7 +14,7 @@ fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, 
 
 /// The response to a write.
 #[derive(Deserialize, Debug)]
-pub(crate) struct Write {
+pub(crate) struct WriteResponse {
     pub(crate) details: Details,
 }
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn numbers_of_64_bits_are_strings() {
-        let read = |json: &str| serde_json::from_str::<Write>(json).map(|write| write.details.sequence).ok();
+        let read = |json: &str| serde_json::from_str::<WriteResponse>(json).map(|write| write.details.sequence).ok();
         for (json, sequence) in [
             (r#"{"details":{"sequence":"18446744073709551615"}}"#, Some(u64::MAX)),
             (r#"{"details":{"sequence":7}}"#, Some(7)),
@@ -231,7 +231,8 @@ mod tests {
         let page: Page<Row> =
             serde_json::from_str(r#"{"details":{"viewTimestamp":"2026-11-21T18:35:46.436246Z"}}"#).unwrap();
         assert_eq!((page.details.total_result, page.result.len()), (0, 0));
-        let write: Write = serde_json::from_str(r#"{"details":{"resourceOwner":"400623100078656550"}}"#).unwrap();
+        let write: WriteResponse =
+            serde_json::from_str(r#"{"details":{"resourceOwner":"400623100078656550"}}"#).unwrap();
         assert_eq!((write.details.sequence, write.details.resource_owner.as_str()), (0, "400623100078656550"));
         let row: Row = serde_json::from_str(r#"{"userId":"1"}"#).unwrap();
         assert_eq!((row.details.sequence, row.roles.len()), (0, 0));

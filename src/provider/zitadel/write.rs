@@ -12,7 +12,7 @@ const LAG: Duration = Duration::from_millis(250);
 
 /// One request that writes a member. Lists of roles are sorted and contain each role once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Write<'a> {
+pub(crate) enum MemberWrite<'a> {
     /// Adds the user as a member.
     Add(&'a [String]),
     /// Replaces a member's roles.
@@ -20,7 +20,7 @@ pub(crate) enum Write<'a> {
     Remove,
 }
 
-impl<'a> Write<'a> {
+impl<'a> MemberWrite<'a> {
     /// The roles that the member is to have.
     pub(crate) fn roles(self) -> Option<&'a [String]> {
         match self {
@@ -34,7 +34,7 @@ impl<'a> Write<'a> {
 pub(crate) trait MemberApi: Sync {
     /// Writes it. [`Meaning::NotAMember`] is a refusal of a change, [`Meaning::AMember`] one of an addition. The removal
     /// of a missing member is no error, provided that the project exists under the requested organization.
-    fn write(&self, write: Write<'_>) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
+    fn write(&self, write: MemberWrite<'_>) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
 
     /// The member's row, if search shows it.
     fn find(&self) -> impl Future<Output = Result<Option<Member>, Error>> + Send;
@@ -48,13 +48,13 @@ pub(crate) trait MemberApi: Sync {
 pub(crate) async fn apply(member: &impl MemberApi, change: &Change) -> Result<Receipt, Error> {
     match change {
         Change::Create(entries) => create(member, &roles(entries)?).await,
-        Change::Replace(entries) => Ok(member.write(Write::Change(&roles(entries)?)).await?),
+        Change::Replace(entries) => Ok(member.write(MemberWrite::Change(&roles(entries)?)).await?),
         Change::Recreate(entries) => {
             let roles = roles(entries)?;
-            member.write(Write::Remove).await?;
+            member.write(MemberWrite::Remove).await?;
             create(member, &roles).await
         }
-        Change::Remove => Ok(member.write(Write::Remove).await?),
+        Change::Remove => Ok(member.write(MemberWrite::Remove).await?),
     }
 }
 
@@ -62,9 +62,9 @@ pub(crate) async fn apply(member: &impl MemberApi, change: &Change) -> Result<Re
 /// organization no longer exists (docs/reference/zitadel.md, traps 1 and 5). It is changed, since nothing in force
 /// could be lost; one that search shows was created by another writer meanwhile, and the change is planned again.
 async fn create(member: &impl MemberApi, roles: &[String]) -> Result<Receipt, Error> {
-    match member.write(Write::Add(roles)).await {
+    match member.write(MemberWrite::Add(roles)).await {
         Err(Refusal { meaning: Meaning::AMember, error: changed, .. }) if stays(member, false).await? => {
-            match member.write(Write::Change(roles)).await {
+            match member.write(MemberWrite::Change(roles)).await {
                 Err(Refusal { meaning: Meaning::NotAMember, .. }) => Err(changed),
                 done => Ok(done?),
             }

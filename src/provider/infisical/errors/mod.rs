@@ -11,6 +11,7 @@ use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::Response;
 use messages::ErrorMessages;
+pub(crate) use messages::terms;
 
 /// The operation that was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,9 +52,9 @@ async fn remove(membership: &MembershipWrite<'_>) -> Result<Removal, Error> {
             Ok(Removal::Gone) if removes_one_by_one(membership) => written = true,
             Ok(removed) => return Ok(removed),
             Err(refusal) if written => {
-                return absent_all_the_same(membership, errors::after_a_write(refusal.into())).await;
+                return absent_all_the_same(membership, errors::after_a_write(refusal)).await;
             }
-            Err(refusal) => return absent_all_the_same(membership, refusal.into()).await,
+            Err(refusal) => return absent_all_the_same(membership, refusal).await,
         }
     }
     let what = format!("{MOST} memberships of {} were removed, and there are more", membership.subject);

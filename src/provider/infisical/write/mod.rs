@@ -39,7 +39,11 @@ pub(crate) async fn apply(
             calls.in_time(members::apply(&membership, change)).await?
         }
     };
-    Ok(Receipt { version: None, kept: removed.kept() })
+    let kept = match removed {
+        Removal::Gone | Removal::Absent => None,
+        Removal::Kept(why) => Some(why),
+    };
+    Ok(Receipt { version: None, kept })
 }
 
 /// The response to a write, by kind, verb and generation. It is only checked to be this and not a web page: its roles
@@ -59,16 +63,6 @@ pub(crate) enum Removal {
     Absent,
     /// It remains, without access, for this reason.
     Kept(&'static str),
-}
-
-impl Removal {
-    /// For [`Receipt::kept`](crate::core::member::Receipt::kept).
-    pub(crate) fn kept(self) -> Option<&'static str> {
-        match self {
-            Self::Gone | Self::Absent => None,
-            Self::Kept(why) => Some(why),
-        }
-    }
 }
 
 /// One membership of one subject, to be written under one permit.
@@ -109,11 +103,11 @@ impl MembershipWrite<'_> {
     /// a row of the literal `custom`, which prevents its own removal until a PATCH removes it (identity-extras.json,
     /// "delete one with the literal custom"), for members with more permissions than the caller, who may revoke them
     /// nevertheless (permissions.json, "update admin to no-access"), and for a caller who may edit and not delete.
-    pub(crate) async fn take_away(&self) -> Result<Removal, Meaning> {
+    pub(crate) async fn take_away(&self) -> Result<Removal, Error> {
         let (refused, is_locked_out) = match self.try_to_remove().await {
             Err(Meaning::LockedOut(error)) => (error, true),
             Err(Meaning::Other(error)) if is_permanent(&error) => (error, false),
-            outcome => return outcome,
+            outcome => return Ok(outcome?),
         };
         match self.empty().await {
             Ok(()) => {}
@@ -121,13 +115,13 @@ impl MembershipWrite<'_> {
             Err(refusal) => {
                 let error = Error::from(refusal);
                 // If it is refused like the removal, the removal's refusal explains what to do.
-                return Err(Meaning::Other(if error.retry() == Retry::Terminal { refused } else { error }));
+                return Err(if error.retry() == Retry::Terminal { refused } else { error });
             }
         }
         if is_locked_out {
             match self.try_to_remove().await.map_err(Error::from) {
                 Err(error) if is_permanent(&error) => {}
-                outcome => return outcome.map_err(|error| Meaning::Other(errors::after_a_write(error))),
+                outcome => return outcome.map_err(errors::after_a_write),
             }
         }
         tracing::warn!(

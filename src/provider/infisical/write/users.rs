@@ -7,15 +7,15 @@ use serde_json::json;
 use super::{MembershipWrite, Removal};
 use crate::api::SubjectKind;
 use crate::core::member::{Change, Entry};
-use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::infisical::api::{Family, Generation};
-use crate::provider::infisical::client::{Calls, locked};
+use crate::provider::infisical::client::Calls;
 use crate::provider::infisical::errors::{self, Meaning, Operation, RequestContext};
 use crate::provider::infisical::ids::normal;
 use crate::provider::infisical::names::Named;
 use crate::provider::infisical::wire::{self, RoleItem};
 use crate::provider::infisical::{MEMBER, NO_ACCESS, routes};
+use crate::provider::{Error, locked};
 
 /// How often the list is read again while several memberships of a user become one or none. Each time at least one is
 /// removed.
@@ -297,7 +297,7 @@ impl UserWrites<'_> {
     async fn take_back(&self, namesake: &CreatedMembership) -> Result<(), Error> {
         match self.one(&namesake.user_id, &namesake.id).take_away().await {
             Ok(_) => Ok(()),
-            Err(refusal) => Err(self.left_behind(namesake, &Error::from(refusal).to_string())),
+            Err(error) => Err(self.left_behind(namesake, &error.to_string())),
         }
     }
 

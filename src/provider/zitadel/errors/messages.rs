@@ -5,7 +5,7 @@ use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Response, text, url_hint};
-use crate::provider::zitadel::write::Write;
+use crate::provider::zitadel::write::MemberWrite;
 
 /// What was requested, for messages.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct RequestContext<'a> {
     endpoint: &'a str,
     project: Option<&'a Project>,
     user: &'a str,
-    write: Option<Write<'a>>,
+    write: Option<MemberWrite<'a>>,
 }
 
 impl<'a> RequestContext<'a> {
@@ -33,13 +33,13 @@ impl<'a> RequestContext<'a> {
     }
 
     /// The same, to write the user's membership.
-    pub(crate) fn write(self, write: Write<'a>) -> Self {
+    pub(crate) fn write(self, write: MemberWrite<'a>) -> Self {
         Self { write: Some(write), ..self }
     }
 
     /// Whether a member is to be added.
     pub(crate) fn is_adding(&self) -> bool {
-        matches!(self.write, Some(Write::Add(_)))
+        matches!(self.write, Some(MemberWrite::Add(_)))
     }
 
     /// `project 1 of organization 2 at https://…`, `grant 3 of project 1 (organization 2) at https://…`
@@ -179,7 +179,7 @@ impl<'a> RequestContext<'a> {
         // "Roles"): of several such the first is named, and the others later. Otherwise it is one that not every
         // instance has.
         let standard = |role: &&String| PROJECT_ROLES.contains(&role.as_str()) || GRANT_ROLES.contains(&role.as_str());
-        let roles = self.write.and_then(Write::roles).unwrap_or_default();
+        let roles = self.write.and_then(MemberWrite::roles).unwrap_or_default();
         let mut others = roles.iter().filter(|role| !standard(role));
         let role = match (roles, roles.iter().find(|role| !role.starts_with(prefix))) {
             ([only], _) | (_, Some(only)) => Some(only),

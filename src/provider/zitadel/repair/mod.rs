@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::errors::{Meaning, Refusal};
-use super::write::{self, MemberApi, Write};
+use super::write::{self, MemberApi, MemberWrite};
 use crate::core::member::{Change, Member};
 use crate::provider::{Error, Receipt};
 
@@ -80,7 +80,7 @@ async fn remove_again(member: &impl MemberApi, shown: Option<&Member>, round: u3
     // the right one.
     let roles = shown.and_then(|shown| write::roles(&shown.entries).ok());
     for roles in roles.into_iter().flat_map(lists_to_add) {
-        match member.write(Write::Add(&roles)).await {
+        match member.write(MemberWrite::Add(&roles)).await {
             Ok(_) => break,
             Err(Refusal { meaning: Meaning::AMember, .. }) if round == 1 => break,
             // One of them is no longer configured in the instance. Such a role grants nothing.
@@ -88,7 +88,7 @@ async fn remove_again(member: &impl MemberApi, shown: Option<&Member>, round: u3
             Err(refused) => return Err(refused.into()),
         }
     }
-    Ok(member.write(Write::Remove).await?)
+    Ok(member.write(MemberWrite::Remove).await?)
 }
 
 /// The whole list, then each of its roles alone.
@@ -102,7 +102,7 @@ fn lists_to_add(roles: Vec<String>) -> Vec<Vec<String>> {
 async fn change_again(member: &impl MemberApi, roles: &[String], inserted: &mut bool) -> Result<Receipt, Error> {
     let other = member.another_list(roles);
     let first = other.as_deref().unwrap_or(roles);
-    match member.write(Write::Change(first)).await {
+    match member.write(MemberWrite::Change(first)).await {
         Ok(_) => {}
         Err(Refusal { meaning: Meaning::NotAMember, error: changed, .. }) => {
             if !write::stays(member, true).await? {
@@ -111,21 +111,21 @@ async fn change_again(member: &impl MemberApi, roles: &[String], inserted: &mut 
             // Another writer's removal was lost: the server has no member while its row is in force, and can neither
             // change that row nor remove it before it has one again.
             *inserted = true;
-            member.write(Write::Add(roles)).await?;
-            member.write(Write::Change(first)).await?;
+            member.write(MemberWrite::Add(roles)).await?;
+            member.write(MemberWrite::Change(first)).await?;
         }
         Err(refused) => return Err(refused.into()),
     }
     if other.is_none() {
         return add_again(member, roles).await;
     }
-    Ok(member.write(Write::Change(roles)).await?)
+    Ok(member.write(MemberWrite::Change(roles)).await?)
 }
 
 /// There is no row, and a change wouldn't create one: only adding a user who is no longer a member does.
 async fn add_again(member: &impl MemberApi, roles: &[String]) -> Result<Receipt, Error> {
-    member.write(Write::Remove).await?;
-    Ok(member.write(Write::Add(roles)).await?)
+    member.write(MemberWrite::Remove).await?;
+    Ok(member.write(MemberWrite::Add(roles)).await?)
 }
 
 #[cfg(test)]

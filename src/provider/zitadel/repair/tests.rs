@@ -177,11 +177,11 @@ impl Server {
 }
 
 impl MemberApi for Server {
-    async fn write(&self, write: Write<'_>) -> Result<Receipt, Refusal> {
+    async fn write(&self, write: MemberWrite<'_>) -> Result<Receipt, Refusal> {
         match write {
-            Write::Add(roles) => self.add(roles),
-            Write::Change(roles) => self.change(roles),
-            Write::Remove => self.remove(),
+            MemberWrite::Add(roles) => self.add(roles),
+            MemberWrite::Change(roles) => self.change(roles),
+            MemberWrite::Remove => self.remove(),
         }
     }
 

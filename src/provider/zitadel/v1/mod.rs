@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::client::Calls;
 use super::errors::Refusal;
-use super::list::{self, PAGE, Page, Part};
+use super::list::{self, MembersPage, PAGE, Part};
 use super::wire;
-use super::write::Write;
+use super::write::MemberWrite;
 use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
@@ -47,7 +47,7 @@ fn request(method: Method, route: fn(&Routes) -> &'static str, project: &Project
 }
 
 /// Searches members.
-pub(crate) async fn page(calls: &Calls<'_>, project: &Project, part: Part<'_>) -> Result<Page, Refusal> {
+pub(crate) async fn page(calls: &Calls<'_>, project: &Project, part: Part<'_>) -> Result<MembersPage, Refusal> {
     let query = match part {
         Part::From(offset) => json!({"query": {"offset": offset.to_string(), "limit": PAGE}}),
         Part::Of(user) => json!({"query": {"limit": PAGE}, "queries": [{"userIdQuery": {"userId": user}}]}),
@@ -59,25 +59,25 @@ pub(crate) async fn page(calls: &Calls<'_>, project: &Project, part: Part<'_>) -
         return Err(asked.elsewhere().into());
     }
     let rows = page.result.into_iter().map(|row| Some(list::member(row.user_id, row.roles, row.details.version())));
-    Ok(Page::new(&page.details, rows.collect()))
+    Ok(MembersPage::new(&page.details, rows.collect()))
 }
 
 /// A request that writes a member.
-pub(crate) fn write_request<'r>(project: &'r Project, user: &'r str, write: Write<'_>) -> Request<'r> {
+pub(crate) fn write_request<'r>(project: &'r Project, user: &'r str, write: MemberWrite<'_>) -> Request<'r> {
     match write {
-        Write::Add(roles) => {
+        MemberWrite::Add(roles) => {
             request(Method::Post, |routes| routes.members, project).json(&json!({"userId": user, "roles": roles}))
         }
-        Write::Change(roles) => {
+        MemberWrite::Change(roles) => {
             request(Method::Put, |routes| routes.member, project).id(user).json(&json!({"roles": roles}))
         }
-        Write::Remove => request(Method::Delete, |routes| routes.member, project).id(user),
+        MemberWrite::Remove => request(Method::Delete, |routes| routes.member, project).id(user),
     }
 }
 
 /// The sequence of what was written.
 pub(crate) fn version(project: &Project, answer: &Response) -> Result<Option<u64>, Error> {
-    let details = answer.json::<wire::Write>()?.details;
+    let details = answer.json::<wire::WriteResponse>()?.details;
     if owner::is_elsewhere(project, &details.resource_owner) {
         // It may have been carried out nevertheless: the next list shows what is wrong.
         let what = "wrote under another organization than the one asked for";

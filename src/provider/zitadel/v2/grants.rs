@@ -2,17 +2,17 @@
 //! administrators (internal-permissions-v2.json, "grant: list" and "grant: grantId instead of organizationId").
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde_json::json;
 
 use super::resource::Resource;
 use super::{grant_id, owner, wire};
 use crate::core::member::Project;
-use crate::provider::Error;
 use crate::provider::zitadel::client::{Calls, search};
 use crate::provider::zitadel::list::PAGE;
 use crate::provider::zitadel::wire::Page;
+use crate::provider::{Error, locked};
 
 /// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
 const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
@@ -27,8 +27,7 @@ pub(crate) struct GrantedTo(Mutex<HashMap<String, String>>);
 impl GrantedTo {
     /// Drops the grants whose ids (in lower case) are no longer in use.
     pub fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
+        locked(&self.0).retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
     }
 
     /// The resource of the members of `project`.
@@ -36,12 +35,12 @@ impl GrantedTo {
         let Some(grant) = &project.grant_id else {
             return Ok(Resource { project, granted_to: None });
         };
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(grant).cloned();
+        let known = locked(&self.0).get(grant).cloned();
         let organization = match known {
             Some(organization) => organization,
             None => {
                 let found = find(calls, project, grant).await?;
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(grant.clone(), found.clone());
+                locked(&self.0).insert(grant.clone(), found.clone());
                 found
             }
         };

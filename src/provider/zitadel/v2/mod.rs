@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::client::{Calls, search};
 use super::errors::Refusal;
-use super::list::{self, PAGE, Page, Part};
-use super::write::Write;
+use super::list::{self, MembersPage, PAGE, Part};
+use super::write::MemberWrite;
 use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::http::{Method, Request, Response};
@@ -34,7 +34,7 @@ const DELETE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/
 type Administrators = super::wire::Page<wire::AdministratorItem>;
 
 /// The administrators of a resource, in the order of their users' ids, which no write changes.
-pub(crate) async fn page(calls: &Calls<'_>, resource: &Resource<'_>, part: Part<'_>) -> Result<Page, Refusal> {
+pub(crate) async fn page(calls: &Calls<'_>, resource: &Resource<'_>, part: Part<'_>) -> Result<MembersPage, Refusal> {
     let of_resource = json!({"resource": resource.json()});
     let body = match part {
         Part::From(offset) => json!({
@@ -56,7 +56,7 @@ pub(crate) async fn page(calls: &Calls<'_>, resource: &Resource<'_>, part: Part<
             list::member(row.user.id, row.roles, version)
         }));
     }
-    Ok(Page::new(&page.details, rows))
+    Ok(MembersPage::new(&page.details, rows))
 }
 
 /// The grant of a project to an organization, from the first of its administrators that is shown; `None`: none is shown.
@@ -80,23 +80,23 @@ pub(crate) async fn probe(calls: &Calls<'_>) -> Result<(), Refusal> {
 }
 
 /// A request that writes a member.
-pub(crate) fn write_request(resource: &Resource<'_>, user: &str, write: Write<'_>) -> Request<'static> {
+pub(crate) fn write_request(resource: &Resource<'_>, user: &str, write: MemberWrite<'_>) -> Request<'static> {
     let mut body: Value = json!({"userId": user, "resource": resource.json()});
     if let Some(roles) = write.roles() {
         body["roles"] = json!(roles);
     }
     let route = match write {
-        Write::Add(_) => CREATE,
-        Write::Change(_) => UPDATE,
-        Write::Remove => DELETE,
+        MemberWrite::Add(_) => CREATE,
+        MemberWrite::Change(_) => UPDATE,
+        MemberWrite::Remove => DELETE,
     };
     Request::new(Method::Post, route).json(&body)
 }
 
 /// The date of what was written. A removal that found nothing has none.
-pub(crate) fn version(answer: &Response, write: Write<'_>) -> Result<Option<u64>, Error> {
+pub(crate) fn version(answer: &Response, write: MemberWrite<'_>) -> Result<Option<u64>, Error> {
     match (answer.json::<wire::WriteResponse>()?.date, write) {
-        (None, Write::Add(_) | Write::Change(_)) => Err(answer.nonsense("no date of what was written")),
+        (None, MemberWrite::Add(_) | MemberWrite::Change(_)) => Err(answer.nonsense("no date of what was written")),
         (date, _) => Ok(date.and_then(version_at)),
     }
 }
