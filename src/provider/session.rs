@@ -260,9 +260,3 @@ impl State {
         self.failed = Some((error.clone(), Instant::now() + pause));
     }
 }
-
-/// A secret without the line break at its end that `echo` and editors leave.
-pub fn trimmed(secret: &SecretString) -> SecretString {
-    use secrecy::ExposeSecret;
-    SecretString::from(secret.expose_secret().trim().to_owned())
-}

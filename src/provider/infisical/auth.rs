@@ -11,7 +11,7 @@ use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Method, Request, Response, Server};
-use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict};
 
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
 const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
@@ -49,19 +49,6 @@ pub struct Login {
     /// The slug of a sub-organization of the identity's organization; `None`: the identity's organization. Servers
     /// without sub-organizations ignore it (docs/reference/infisical.md, "Sub-organizations").
     pub organization_slug: Option<String>,
-}
-
-impl Credentials {
-    /// The same without the line break that `echo` and editors leave at a secret's end.
-    pub(crate) fn trimmed(self) -> Self {
-        match self {
-            Self::UniversalAuth { client_id, client_secret } => {
-                Self::UniversalAuth { client_id: client_id.trim().to_owned(), client_secret: trimmed(&client_secret) }
-            }
-            Self::Token(token) => Self::Token(trimmed(&token)),
-            Self::Kubernetes { .. } | Self::Oidc { .. } => self,
-        }
-    }
 }
 
 impl SignIn for Login {

@@ -71,7 +71,7 @@ impl Infisical {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server(Self::NAME, endpoint),
-            session: Session::new(Login { credentials: credentials.trimmed(), organization_slug: None }),
+            session: Session::new(Login { credentials, organization_slug: None }),
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),

@@ -13,7 +13,7 @@ use super::key_file::KeyFile;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Endpoint, Method, Request, Response, Server, url_hint};
-use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict};
 
 /// Names the instance if the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
 const INSTANCE_HOST: &str = "x-zitadel-instance-host";
@@ -41,8 +41,9 @@ pub enum Credentials {
 /// The credential, and the instance of the server to sign in to.
 #[derive(Debug)]
 pub struct Login {
-    credentials: Credentials,
-    instance_host: Option<String>,
+    pub credentials: Credentials,
+    /// The host of the instance; `None`: the one that the URL's host names.
+    pub instance_host: Option<String>,
 }
 
 /// The discovery document of the instance.
@@ -58,19 +59,6 @@ struct TokenError {
 }
 
 impl Login {
-    /// For the instance that the URL's host names, or else `instance_host`.
-    pub fn new(credentials: Credentials, instance_host: Option<String>) -> Self {
-        let credentials = match credentials {
-            Credentials::PersonalAccessToken(token) => Credentials::PersonalAccessToken(trimmed(&token)),
-            Credentials::ClientCredentials { client_id, client_secret } => Credentials::ClientCredentials {
-                client_id: client_id.trim().to_owned(),
-                client_secret: trimmed(&client_secret),
-            },
-            key @ Credentials::PrivateKeyJwt(_) => key,
-        };
-        Self { credentials, instance_host }
-    }
-
     /// The request, addressed to the instance.
     pub fn to_instance<'r>(&self, request: Request<'r>) -> Request<'r> {
         match &self.instance_host {

@@ -55,7 +55,7 @@ impl Zitadel {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
         Self {
             server: client.server(Self::NAME, endpoint),
-            session: Session::new(Login::new(credentials, instance_host)),
+            session: Session::new(Login { credentials, instance_host }),
             api: Mutex::default(),
             granted_to: v2::GrantedTo::default(),
         }
