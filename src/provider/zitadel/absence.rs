@@ -2,6 +2,7 @@
 
 use super::api::Api;
 use super::client::Calls;
+use super::errors::messages::RequestContext;
 use super::errors::{Meaning, Refusal};
 use super::wire;
 use crate::core::member::Target;
@@ -16,7 +17,7 @@ const USER_V2: &str = "/v2/users/{user}";
 /// Reads the user: it may no longer exist (trap 1) or have no login name (trap 5). If the credential may not read
 /// users, there is no reason. A project or a grant that no longer exists is detected by its list, which is empty then.
 pub(crate) async fn explain(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
-    let asked = calls.about(&target.project).user(&target.subject_id);
+    let asked = RequestContext { user: &target.subject_id, ..calls.about(&target.project) };
     let with_v2 = || calls.send_about_none(&asked, Request::get(USER_V2).id(&target.subject_id));
     let read = match calls.api().await? {
         Api::InternalPermissionV2 => with_v2().await,

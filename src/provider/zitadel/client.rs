@@ -59,11 +59,8 @@ impl<'a> Calls<'a> {
     }
 
     /// A request about a project.
-    pub(crate) fn about<'p>(&self, project: &'p Project) -> RequestContext<'p>
-    where
-        'a: 'p,
-    {
-        RequestContext::of_project(self.endpoint(), project)
+    pub(crate) fn about<'p>(&'p self, project: &'p Project) -> RequestContext<'p> {
+        RequestContext { project: Some(project), ..self.about_instance() }
     }
 
     /// Sends a request about the organization. Every one but the first is charged to the permit.

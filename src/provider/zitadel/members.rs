@@ -2,6 +2,7 @@
 
 use super::api::Api;
 use super::client::Calls;
+use super::errors::messages::RequestContext;
 use super::errors::{Meaning, Refusal};
 use super::list::{MembersPage, Part, Rows};
 use super::write::{self, MemberApi, MemberWrite};
@@ -116,7 +117,7 @@ impl<'a> ProjectMember<'a> {
     /// Sends a write. The version of the row that shows it; `None`: the server had nothing to write.
     async fn send(&self, write: MemberWrite<'_>) -> Result<Option<u64>, Refusal> {
         let ProjectMembers { calls, project, api } = &self.members;
-        let asked = calls.about(project).user(self.user).write(write);
+        let asked = RequestContext { user: self.user, write: Some(write), ..calls.about(project) };
         let written = match api {
             MembersApi::ManagementV1 => {
                 let answer = calls.send(&asked, v1::write_request(project, self.user, write)).await;

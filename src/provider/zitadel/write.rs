@@ -32,8 +32,8 @@ impl<'a> MemberWrite<'a> {
 
 /// One member, as it is written and found with the API that is served.
 pub(crate) trait MemberApi: Sync {
-    /// Writes it. [`Meaning::NotAMember`] is a refusal of a change, [`Meaning::AMember`] one of an addition. The removal
-    /// of a missing member is no error, provided that the project exists under the requested organization.
+    /// Writes it. [`Meaning::NotAMember`] is a refusal of a change, [`Meaning::AMember`] one of an addition. The
+    /// removal of a missing member is no error, provided that the project exists under the requested organization.
     fn write(&self, write: MemberWrite<'_>) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
 
     /// The member's row, if search shows it.

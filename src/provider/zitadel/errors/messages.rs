@@ -10,31 +10,18 @@ use crate::provider::zitadel::write::MemberWrite;
 /// What was requested, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestContext<'a> {
-    endpoint: &'a str,
-    project: Option<&'a Project>,
-    user: &'a str,
-    write: Option<MemberWrite<'a>>,
+    pub(crate) endpoint: &'a str,
+    pub(crate) project: Option<&'a Project>,
+    /// The user that it is about; empty: none.
+    pub(crate) user: &'a str,
+    /// To write the user's membership.
+    pub(crate) write: Option<MemberWrite<'a>>,
 }
 
 impl<'a> RequestContext<'a> {
     /// A request about the instance.
     pub(crate) fn of_instance(endpoint: &'a str) -> Self {
         Self { endpoint, project: None, user: "", write: None }
-    }
-
-    /// A request about a project.
-    pub(crate) fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
-        Self { project: Some(project), ..Self::of_instance(endpoint) }
-    }
-
-    /// The same, about one user.
-    pub(crate) fn user(self, user: &'a str) -> Self {
-        Self { user, ..self }
-    }
-
-    /// The same, to write the user's membership.
-    pub(crate) fn write(self, write: MemberWrite<'a>) -> Self {
-        Self { write: Some(write), ..self }
     }
 
     /// Whether a member is to be added.

@@ -59,7 +59,8 @@ pub(crate) async fn page(calls: &Calls<'_>, resource: &Resource<'_>, part: Part<
     Ok(MembersPage::new(&page.details, rows))
 }
 
-/// The grant of a project to an organization, from the first of its administrators that is shown; `None`: none is shown.
+/// The id of a project's grant to an organization, from the first of its administrators that is shown; `None`: none
+/// is.
 async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) -> Result<Option<String>, Error> {
     let resource = Resource { project, granted_to: Some(granted_to.to_owned()) };
     let body = json!({"pagination": {"limit": 1}, "filters": [{"resource": resource.json()}]});
