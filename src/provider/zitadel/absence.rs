@@ -25,7 +25,7 @@ pub(crate) async fn explain(calls: &Calls<'_>, target: &Target) -> Result<(), Er
             Err(Refusal { meaning: Meaning::UserElsewhere, .. }) => match with_v2().await {
                 // It exists: v2 shows it to callers who may read users of its organization, and proves nothing to
                 // others.
-                Err(Refusal { meaning: Meaning::NoUser, .. }) => return Ok(()),
+                Err(Refusal { meaning, .. }) if meaning != Meaning::NoResponse => return Ok(()),
                 read => read,
             },
             read => read,

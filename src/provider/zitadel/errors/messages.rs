@@ -272,7 +272,7 @@ pub(super) fn error(asked: &RequestContext<'_>, answer: &Response, meaning: Mean
         Meaning::Collision => {
             answer.context.unreachable("gave up after collisions with other writers; nothing was written", Effect::None)
         }
-        Meaning::Failed => {
+        Meaning::Failed | Meaning::NoResponse => {
             let what = format!("failed with {} {}", answer.status, answer.error_text());
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }

@@ -30,10 +30,9 @@ impl Refusal {
     }
 }
 
-/// No response, or one that can't be understood.
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self { meaning: Meaning::Failed, id: String::new(), error }
+        Self { meaning: Meaning::NoResponse, id: String::new(), error }
     }
 }
 
@@ -103,8 +102,10 @@ pub(crate) enum Meaning {
     TooMany,
     /// The server gave up after collisions with other writers. Nothing was written.
     Collision,
-    /// The server failed, or a gateway before it gave up, or there is no response.
+    /// The server failed, or a gateway before it gave up.
     Failed,
+    /// No response, or one that can't be understood.
+    NoResponse,
     /// Nothing is served at this host and path: no instance, no such API, or no ZITADEL.
     NotHere,
     /// Anything else.
