@@ -209,7 +209,7 @@ impl<'a> References<'a> {
         }
     }
 
-    /// The text of a Secret's key.
+    /// The text of a Secret's key, without the line break that `echo` and editors leave at its end.
     async fn secret(&mut self, reference: &SecretKeyRef) -> Result<SecretString, ReadyCondition> {
         let place = self.of_secret(reference)?;
         let bytes = self.secret_bytes(&place).await.map_err(|MissingValue { message, unanswered }| {

@@ -20,6 +20,8 @@ pub use crate::core::error::{self, Error, Retry};
 pub use quota::{EndpointQuota, Permit, Urgency};
 pub use registry::AnyProvider;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
 use crate::core::clocks::ProviderClock;
@@ -197,4 +199,9 @@ pub trait Provider: Send + Sync {
     fn clock(&self) -> Option<ProviderClock> {
         None
     }
+}
+
+/// The content of a mutex, also after a panic of a holder.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,16 +2,17 @@
 //! refused credential. It is the same for every provider and every way to sign in; a [`SignIn`] defines what is sent to
 //! sign in, and how a response refuses a token.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::http::{Request, Response, Server};
-use super::{Error, Permit};
+use super::{Error, Permit, locked};
 
 /// The longest time before its end at which a token is discarded.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
@@ -53,6 +54,26 @@ pub struct IssuedToken {
     pub token: SecretString,
     /// Its lifetime; `None`: unknown.
     pub life: Option<Duration>,
+}
+
+/// The response to a sign-in, by OAuth (ZITADEL) or in camel case (Infisical).
+#[derive(Deserialize)]
+struct TokenResponse {
+    #[serde(alias = "accessToken")]
+    access_token: String,
+    #[serde(alias = "expiresIn")]
+    expires_in: u64,
+}
+
+impl IssuedToken {
+    /// The token in the response to a sign-in.
+    pub fn read(answer: &Response) -> Result<Self, Error> {
+        let TokenResponse { access_token, expires_in } = answer.json()?;
+        if access_token.is_empty() {
+            return Err(answer.nonsense("an empty token"));
+        }
+        Ok(Self { token: access_token.into(), life: Some(Duration::from_secs(expires_in)) })
+    }
 }
 
 /// What a response shows about the token that was presented.
@@ -126,7 +147,7 @@ impl<S: SignIn> Session<S> {
 
     /// The id of the signed-in subject, if it is known.
     pub fn signed_in_as(&self) -> Option<String> {
-        self.subject.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        locked(&self.subject).clone()
     }
 
     /// The way to sign in.
@@ -183,7 +204,7 @@ impl<S: SignIn> Session<S> {
         match self.way.sign_in(server, permit_use).await {
             Ok(IssuedToken { token, life }) => {
                 state.sign_ins += 1;
-                *self.subject.lock().unwrap_or_else(PoisonError::into_inner) = self.way.signed_in_as(&token);
+                *locked(&self.subject) = self.way.signed_in_as(&token);
                 let token = Token { secret: Arc::new(token), sign_in: state.sign_ins };
                 let use_for =
                     life.map(|life| life.min(LONGEST_LIFE)).map(|l| l.saturating_sub(LONGEST_MARGIN.min(l / 10)));
@@ -238,10 +259,4 @@ impl State {
         };
         self.failed = Some((error.clone(), Instant::now() + pause));
     }
-}
-
-/// A secret without the line break at its end that `echo` and editors leave.
-pub fn trimmed(secret: &SecretString) -> SecretString {
-    use secrecy::ExposeSecret;
-    SecretString::from(secret.expose_secret().trim().to_owned())
 }

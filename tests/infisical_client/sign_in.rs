@@ -145,7 +145,7 @@ async fn a_rate_limited_login_says_when_to_try_again() {
 #[tokio::test]
 async fn a_static_token_is_just_used() {
     let token = |text: &str| membership_operator::provider::infisical::Credentials::Token(text.to_owned().into());
-    let stage = Stage::with(token(&format!("{INFISICAL_TOKEN}\n"))).await;
+    let stage = Stage::with(token(INFISICAL_TOKEN)).await;
     assert_eq!(lists(&stage, 3).await, [Ok(2), Ok(2), Ok(2)]);
     stage.server().revoke_token(INFISICAL_TOKEN);
     let error = lists(&stage, 1).await.remove(0).unwrap_err();

@@ -15,8 +15,10 @@ fn key_secret(content: &str) -> Value {
     secret("key", json!({"key.json": content}))
 }
 
+/// With the line break that `echo` and editors leave.
 fn client_secret(secret_word: &str) -> Value {
-    secret("client", json!({"client-id": worlds::ZITADEL_CLIENT_ID, "client-secret": secret_word}))
+    let id = worlds::ZITADEL_CLIENT_ID;
+    secret("client", json!({"client-id": format!("{id}\n"), "client-secret": format!("{secret_word}\n")}))
 }
 
 fn secret(name: &str, data: Value) -> Value {

@@ -166,7 +166,7 @@ fn key() -> Credentials {
 }
 
 fn secret(secret: &str) -> Credentials {
-    Credentials::ClientCredentials { client_id: "robot-1e7216".to_owned(), client_secret: format!("{secret}\n").into() }
+    Credentials::ClientCredentials { client_id: "robot-1e7216".to_owned(), client_secret: secret.into() }
 }
 
 async fn verify(zitadel: &Zitadel) -> Result<&'static str, Error> {

@@ -2,15 +2,14 @@
 
 use uuid::Uuid;
 
-use super::client::locked;
-use super::errors::{self, ServerFailure};
+use super::client::Calls;
+use super::errors::{self, Meaning};
 use super::list::Memberships;
 use super::write::WriteResponse;
 use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::provider::http::{Method, Request, url_hint};
-use crate::provider::session::PermitUse;
-use crate::provider::{Error, Provider};
+use crate::provider::{Error, Provider, locked};
 
 /// A generation of the paths (docs/reference/infisical.md, "Three generations…").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ impl Generation {
 
 /// A set of routes that were added and removed together. Each family has its own generation: a server may have the
 /// newer path of one family and not yet that of another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Family {
     /// Memberships of subjects of this kind.
     Members(SubjectKind),
@@ -47,9 +46,6 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The number of families.
-    pub(crate) const COUNT: usize = 4;
-
     /// Newest first: the order in which they are probed.
     pub(crate) fn generations(self) -> &'static [Generation] {
         match self {
@@ -57,16 +53,6 @@ impl Family {
                 &[Generation::G3, Generation::G2, Generation::G1]
             }
             Self::Members(SubjectKind::User) | Self::Projects => &[Generation::G2, Generation::G1],
-        }
-    }
-
-    /// The index of the family in a table.
-    pub(crate) fn index(self) -> usize {
-        match self {
-            Self::Members(SubjectKind::Identity) => 0,
-            Self::Members(SubjectKind::User) => 1,
-            Self::Members(SubjectKind::Group) => 2,
-            Self::Projects => 3,
         }
     }
 
@@ -91,16 +77,16 @@ pub(crate) struct FamilyState {
     pub(crate) wants_permanent: bool,
 }
 
-impl Infisical {
+impl Calls<'_> {
     /// The generation of a family, detected by reads of something that doesn't exist.
-    pub(crate) async fn probe(&self, permit_use: &PermitUse<'_>, family: Family) -> Result<Generation, Error> {
+    pub(crate) async fn probe(&self, family: Family) -> Result<Generation, Error> {
         for &generation in family.generations() {
-            if self.has_route(permit_use, family, generation).await? {
-                self.change(family, |known| known.generation = Some(generation));
+            if self.has_route(family, generation).await? {
+                self.infisical.change(family, |known| known.generation = Some(generation));
                 return Ok(generation);
             }
         }
-        let endpoint = self.server.endpoint();
+        let endpoint = self.infisical.server.endpoint();
         let hint = url_hint(endpoint.as_str()).unwrap_or_else(|| "check that the URL is Infisical's".to_owned());
         Err(Error::Rejected {
             message: format!("the server at {endpoint} has none of the paths of project memberships: {hint}"),
@@ -108,19 +94,13 @@ impl Infisical {
     }
 
     /// Whether the server has this generation's path of a family: one read of something that doesn't exist.
-    pub(crate) async fn has_route(
-        &self,
-        permit_use: &PermitUse<'_>,
-        family: Family,
-        generation: Generation,
-    ) -> Result<bool, Error> {
+    pub(crate) async fn has_route(&self, family: Family, generation: Generation) -> Result<bool, Error> {
         // October 2024 responds to a look-up of a missing project with a failure (name-resolution.json): no other is
         // left then.
         if (family, generation) == (Family::Projects, Generation::G1) {
             return Ok(true);
         }
-        let missing = Uuid::nil().to_string();
-        let answer = self.session.present(&self.server, permit_use, family.probe(generation, &missing)).await?;
+        let answer = self.present(family.probe(generation, &Uuid::nil().to_string())).await?;
         if answer.is_success() {
             // A web page that is served for any path is neither.
             answer
@@ -130,25 +110,25 @@ impl Infisical {
             return Ok(true);
         }
         match errors::failure(&answer) {
-            Some(ServerFailure::NoRoute) => Ok(false),
-            Some(failure) => Err(errors::failed(failure, &answer)),
+            Some(Meaning::NoRoute) => Ok(false),
+            Some(failure) => Err(failure.into()),
             None => Ok(true),
         }
     }
+}
 
+impl Infisical {
     /// The generation of a family, if it is known.
     pub(crate) fn found(&self, family: Family) -> Option<Generation> {
         self.known(family).generation
     }
 
     pub(crate) fn known(&self, family: Family) -> FamilyState {
-        locked(&self.known).get(family.index()).copied().unwrap_or_default()
+        locked(&self.known).get(&family).copied().unwrap_or_default()
     }
 
     fn change(&self, family: Family, change: impl FnOnce(&mut FamilyState)) {
-        if let Some(known) = locked(&self.known).get_mut(family.index()) {
-            change(known);
-        }
+        change(locked(&self.known).entry(family).or_default());
     }
 
     pub(crate) fn forget(&self, family: Family, generation: Generation) {

@@ -3,18 +3,15 @@
 //! still valid (docs/reference/infisical.md, "Auth and limits"; identity-extras.json, "defaults: renew right after the
 //! login").
 
-use std::time::Duration;
-
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::errors::{self, ServerFailure};
+use super::errors::{self, Meaning};
 use super::token::{self, TokenSource};
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Method, Request, Response, Server};
-use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict};
 
 const UNIVERSAL_AUTH: &str = "/api/v1/auth/universal-auth/login";
 const KUBERNETES_AUTH: &str = "/api/v1/auth/kubernetes-auth/login";
@@ -54,26 +51,6 @@ pub struct Login {
     pub organization_slug: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenResponse {
-    access_token: String,
-    expires_in: u64,
-}
-
-impl Credentials {
-    /// The same without the line break that `echo` and editors leave at a secret's end.
-    pub(crate) fn trimmed(self) -> Self {
-        match self {
-            Self::UniversalAuth { client_id, client_secret } => {
-                Self::UniversalAuth { client_id: client_id.trim().to_owned(), client_secret: trimmed(&client_secret) }
-            }
-            Self::Token(token) => Self::Token(trimmed(&token)),
-            Self::Kubernetes { .. } | Self::Oidc { .. } => self,
-        }
-    }
-}
-
 impl SignIn for Login {
     fn gives_another(&self) -> bool {
         match &self.credentials {
@@ -104,7 +81,9 @@ impl SignIn for Login {
         if let Some(slug) = &self.organization_slug {
             body["organizationSlug"] = json!(slug);
         }
-        self.log_in(server, permit_use, route, &body, &secret).await
+        let request = Request::new(Method::Post, route).json(&body).hide(&secret).reads();
+        let answer = server.call(permit_use.next(), request).await?;
+        if answer.is_success() { IssuedToken::read(&answer) } else { Err(self.refused(&answer)) }
     }
 
     fn signed_in_as(&self, token: &SecretString) -> Option<String> {
@@ -135,37 +114,18 @@ impl SignIn for Login {
 }
 
 impl Login {
-    async fn log_in(
-        &self,
-        server: &Server,
-        permit_use: &PermitUse<'_>,
-        route: &'static str,
-        body: &Value,
-        secret: &SecretString,
-    ) -> Result<IssuedToken, Error> {
-        let request = Request::new(Method::Post, route).json(body).hide(secret).reads();
-        let answer = server.call(permit_use.next(), request).await?;
-        if !answer.is_success() {
-            return Err(self.refused(&answer));
-        }
-        let granted: TokenResponse = answer.json()?;
-        if granted.access_token.is_empty() {
-            return Err(answer.nonsense("an empty token"));
-        }
-        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
-    }
-
     /// The error of a sign-in whose response has no token.
     fn refused(&self, answer: &Response) -> Error {
         match errors::failure(answer) {
             // Also for a fault in the identity's configuration (kubernetes-auth.json, oidc-auth.json): retrying is
             // right, since the server may have a temporary failure.
-            Some(ServerFailure::Broken) => {
+            Some(Meaning::Other(Error::Unreachable { .. })) if answer.status >= 500 => {
                 let hint = self.credentials.hint_of_500();
                 let what = format!("answered {} to the sign-in: {}{hint}", answer.status, answer.error_text());
                 answer.context.unreachable(&what, Effect::None)
             }
-            Some(failure) => errors::failed(failure, answer),
+            Some(Meaning::NoRoute) => answer.nonsense("no such route"),
+            Some(failure) => failure.into(),
             None => Error::Unauthorized {
                 message: format!(
                     "Infisical at {} refuses the sign-in ({}: {}): {}{}",

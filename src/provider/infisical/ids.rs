@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::errors::terms;
 use crate::api::SubjectKind;
 use crate::core::member::Project;
 use crate::provider::Error;
@@ -28,11 +29,7 @@ pub(crate) fn subject_id(kind: SubjectKind, id: &str) -> Result<String, Error> {
         message: format!(
             "{id:?} is no id of an Infisical {}, which is a UUID: copy it from Organization → Access Control, or write \
              subject.name",
-            match kind {
-                SubjectKind::Identity => "identity",
-                SubjectKind::User => "user",
-                SubjectKind::Group => "group",
-            }
+            terms(kind).noun
         ),
     })
 }

@@ -7,15 +7,15 @@ use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::api::{Family, Generation};
-use super::client::locked;
+use super::client::Calls;
 use super::errors::{Operation, RequestContext};
+use super::names::Named;
 use super::role_ids::RoleIds;
+use super::routes;
 use super::wire::{self, RoleRow};
-use super::{Infisical, routes};
 use crate::api::SubjectKind;
 use crate::core::member::Member;
-use crate::provider::session::PermitUse;
-use crate::provider::{Error, Listing};
+use crate::provider::{Error, Listing, locked};
 
 /// The most rows of a list: more than fit into [`LIST_LIMIT`](crate::provider::http::LIST_LIMIT) as servers write them
 /// (about 700 bytes each), and few enough to be held in memory, with any content.
@@ -94,41 +94,31 @@ struct Id {
 /// The ids of the memberships of each subject, in the order of the list.
 pub(crate) type MembershipIds = HashMap<String, Vec<String>>;
 
-impl Infisical {
+impl Calls<'_> {
     /// The members of one kind of a project.
-    pub(crate) async fn list_members(
-        &self,
-        permit_use: &PermitUse<'_>,
-        project: &str,
-        kind: SubjectKind,
-    ) -> Result<Listing, Error> {
-        let memberships = self.memberships(permit_use, project, kind).await?;
+    pub(crate) async fn list_members(&self, project: &str, kind: SubjectKind) -> Result<Listing, Error> {
+        let memberships = self.memberships(project, kind).await?;
         let ids = match memberships.lacks_role_ids() {
-            true => self.role_ids(permit_use, project, kind).await?,
+            true => self.role_ids(project, kind).await?,
             false => RoleIds::new(),
         };
         Ok(memberships.fold(project, &ids))
     }
 
     /// The list of a project's members of one kind.
-    pub(crate) async fn memberships(
-        &self,
-        permit_use: &PermitUse<'_>,
-        project: &str,
-        kind: SubjectKind,
-    ) -> Result<Memberships, Error> {
-        let asked = RequestContext { operation: Operation::List, kind, project, subject: "", roles: &[] };
+    pub(crate) async fn memberships(&self, project: &str, kind: SubjectKind) -> Result<Memberships, Error> {
+        let asked = RequestContext::new(Operation::List, kind, project, "");
         let request = |generation: Generation| routes::members(kind, generation, project);
-        let list: Memberships = self.send(permit_use, Family::Members(kind), &asked, request).await?.json()?;
+        let list: Memberships = self.send(Family::Members(kind), &asked, request).await?.json()?;
         if kind == SubjectKind::User {
-            locked(&self.users).insert(project.to_owned(), list.ids());
+            locked(&self.infisical.users).insert(project.to_owned(), list.ids());
         }
         Ok(list)
     }
 
     /// The ids of a user's memberships in the last list, if no write to the user has followed it.
     pub(crate) fn take_ids(&self, project: &str, user: &str) -> Option<Vec<String>> {
-        locked(&self.users).get_mut(project)?.remove(user)
+        locked(&self.infisical.users).get_mut(project)?.remove(user)
     }
 }
 
@@ -140,15 +130,11 @@ impl Memberships {
         let mut seen: HashSet<String> = HashSet::new();
         let mut index: HashMap<String, usize> = HashMap::new();
         for lenient in self.rows {
-            let Lenient::Row(row) = lenient else {
-                listing.partial = true;
-                continue;
+            let member = match lenient {
+                Lenient::Row(row) if seen.insert(row.id.clone()) => member(*row, project, ids),
+                Lenient::Row(_) | Lenient::Unreadable(_) => None,
             };
-            if !seen.insert(row.id.clone()) {
-                listing.partial = true;
-                continue;
-            }
-            let Some(member) = member(*row, project, ids) else {
+            let Some(member) = member else {
                 listing.partial = true;
                 continue;
             };
@@ -186,27 +172,17 @@ impl Memberships {
         ids
     }
 
-    /// The ids of the subjects with exactly this name: a user's e-mail or username, a group's slug.
-    pub(crate) fn named(&self, kind: SubjectKind, name: &str) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        for (id, known) in self.names(kind) {
-            let id = id.to_ascii_lowercase();
-            if known == name && !found.contains(&id) {
-                found.push(id);
-            }
-        }
-        found
-    }
-
-    /// The ids of the subjects with their names: a user's e-mail and username, a group's slug.
-    pub(crate) fn names(&self, kind: SubjectKind) -> impl Iterator<Item = (&str, &str)> {
-        self.rows().filter_map(|row| row.user.as_ref()).flat_map(move |subject| {
+    /// The subjects with this name: a user's e-mail or username, a group's slug.
+    pub(crate) fn named(&self, kind: SubjectKind, name: &str) -> Named {
+        let mut named = Named::default();
+        for subject in self.rows().filter_map(|row| row.user.as_ref()) {
             let names = match kind {
-                SubjectKind::User => [subject.email.as_deref(), subject.username.as_deref()],
-                SubjectKind::Group | SubjectKind::Identity => [subject.slug.as_deref(), None],
+                SubjectKind::User => [&subject.email, &subject.username],
+                SubjectKind::Group | SubjectKind::Identity => [&subject.slug, &None],
             };
-            names.into_iter().flatten().map(|name| (subject.id.as_str(), name))
-        })
+            names.into_iter().flatten().for_each(|known| named.take(&subject.id, known, name));
+        }
+        named
     }
 
     fn rows(&self) -> impl Iterator<Item = &Row> {
@@ -340,9 +316,9 @@ mod tests {
             {"id": "m3", "userId": "c", "user": {"id": "c", "email": null, "username": "dora@acme.example"}, "roles": []},
             {"id": "m4", "userId": "a", "user": {"id": "a", "email": "dora@acme.example"}, "roles": []},
         ]);
-        assert_eq!(list(&rows).named(SubjectKind::User, "dora@acme.example"), ["a", "c"]);
-        assert_eq!(list(&rows).named(SubjectKind::User, "DORA@acme.example"), ["b"]);
-        assert!(list(&rows).named(SubjectKind::User, "Dora@acme.example").is_empty());
-        assert!(list(&rows).named(SubjectKind::Group, "dora@acme.example").is_empty());
+        assert_eq!(list(&rows).named(SubjectKind::User, "dora@acme.example").ids, ["a", "c"]);
+        assert_eq!(list(&rows).named(SubjectKind::User, "DORA@acme.example").ids, ["b"]);
+        assert!(list(&rows).named(SubjectKind::User, "Dora@acme.example").ids.is_empty());
+        assert!(list(&rows).named(SubjectKind::Group, "dora@acme.example").ids.is_empty());
     }
 }

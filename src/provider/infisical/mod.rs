@@ -25,15 +25,15 @@ pub use auth::Credentials;
 pub use token::TokenSource;
 
 use super::http::{Client, Endpoint, Server};
-use super::session::{PermitUse, Session};
-use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
+use super::session::Session;
+use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, locked};
 use crate::api::SubjectKind;
 use crate::api::provider::{Infisical as Spec, Limits};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Project, Target};
 use api::{Family, FamilyState, Generation};
 use auth::Login;
-use client::locked;
+use client::Calls;
 use ids::project_id;
 use list::MembershipIds;
 use write::users::UserWrites;
@@ -56,7 +56,7 @@ pub struct Infisical {
     /// Whether users may be invited to projects by name, which sends them mail.
     invite_users: bool,
     /// The known properties of each [`Family`] of routes.
-    known: Mutex<[FamilyState; Family::COUNT]>,
+    known: Mutex<HashMap<Family, FamilyState>>,
     /// The membership ids of users as the last list of each project showed them, without those that were written since.
     users: Mutex<HashMap<String, MembershipIds>>,
     /// Projects whose roles the credential may not read.
@@ -71,7 +71,7 @@ impl Infisical {
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
             server: client.server(Self::NAME, endpoint),
-            session: Session::new(Login { credentials: credentials.trimmed(), organization_slug: None }),
+            session: Session::new(Login { credentials, organization_slug: None }),
             invite_users: false,
             known: Mutex::default(),
             users: Mutex::default(),
@@ -139,16 +139,16 @@ impl Provider for Infisical {
         // A known path is requested: that verifies the server, the credential, and the path itself. Other families
         // remain known until a response shows that a route was removed (`send_once`).
         locked(&self.hidden_roles).clear();
-        let (permit_use, family) = (PermitUse::new(permit), Family::Members(SubjectKind::Identity));
+        let (calls, family) = (Calls::new(self, permit), Family::Members(SubjectKind::Identity));
         let generation = match self.found(family) {
-            Some(known) if self.has_route(&permit_use, family, known).await? => known,
-            Some(_) | None => self.probe(&permit_use, family).await?,
+            Some(known) if calls.has_route(family, known).await? => known,
+            Some(_) | None => calls.probe(family).await?,
         };
         Ok(Verified { api: generation.name() })
     }
 
     async fn find_project(&self, permit: &Permit, name: &str, _: Option<&str>) -> Result<Vec<String>, Error> {
-        self.project_named(&PermitUse::new(permit), name).await
+        Calls::new(self, permit).project_named(name).await
     }
 
     async fn find_subject(
@@ -158,11 +158,11 @@ impl Provider for Infisical {
         kind: SubjectKind,
         name: &str,
     ) -> Result<Vec<String>, Error> {
-        self.subjects_named(&PermitUse::new(permit), &project_id(project)?, kind, name).await
+        Calls::new(self, permit).subjects_named(&project_id(project)?, kind, name).await
     }
 
     async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
-        self.list_members(&PermitUse::new(permit), &project_id(project)?, kind).await
+        Calls::new(self, permit).list_members(&project_id(project)?, kind).await
     }
 
     async fn apply(
@@ -172,14 +172,13 @@ impl Provider for Infisical {
         name: Option<&str>,
         change: &Change,
     ) -> Result<Receipt, Error> {
-        write::apply(self, permit, target, name, change).await
+        write::apply(&Calls::new(self, permit), target, name, change).await
     }
 
     /// Users only: identities and groups of the organization are added by their ids.
     async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
-        let (permit_use, project) = (PermitUse::new(permit), project_id(project)?);
-        let users = UserWrites { infisical: self, permit_use: &permit_use, project: &project };
-        self.in_time(users.invite(name)).await
+        let (calls, project) = (Calls::new(self, permit), project_id(project)?);
+        calls.in_time(UserWrites { calls: &calls, project: &project }.invite(name)).await
     }
 
     fn signed_in_as(&self) -> Option<String> {

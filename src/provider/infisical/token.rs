@@ -8,8 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// The most bytes of a token's file; a service-account token has about a thousand.
 const LONGEST_TOKEN: u64 = 1 << 16;
@@ -79,44 +78,22 @@ fn find(folder: &Path, audience: &str) -> Result<SecretString, String> {
     files.sort();
     let tokens: Vec<SecretString> = files.iter().take(MOST_FILES).flat_map(|path| read(path)).collect();
     let seen = format!("{} tokens are there", tokens.len());
-    tokens.into_iter().find(|token| audiences(token) == [audience]).ok_or_else(|| none(&seen))
+    tokens.into_iter().find(|token| is_for_only(token, audience)).ok_or_else(|| none(&seen))
 }
 
-#[derive(Deserialize)]
-struct Audiences {
-    aud: OneOrSeveral,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrSeveral {
-    One(String),
-    Several(Vec<String>),
-}
-
-fn audiences(token: &SecretString) -> Vec<String> {
-    match claims(token).map(|Audiences { aud }| aud) {
-        Some(OneOrSeveral::One(audience)) => vec![audience],
-        Some(OneOrSeveral::Several(audiences)) => audiences,
-        None => Vec::new(),
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenClaims {
-    identity_id: String,
+fn is_for_only(token: &SecretString, audience: &str) -> bool {
+    claims(token).is_some_and(|claims| claims["aud"] == audience || claims["aud"] == json!([audience]))
 }
 
 /// The machine identity that an access token of Infisical's is for: its claim `identityId` (Infisical's source,
 /// `TIdentityAccessTokenJwtPayload`: every way to sign in issues it, and so do static tokens). `None`: it isn't such a
 /// token.
 pub(crate) fn identity(token: &SecretString) -> Option<String> {
-    claims(token).map(|TokenClaims { identity_id }| identity_id.to_ascii_lowercase())
+    claims(token)?["identityId"].as_str().map(str::to_ascii_lowercase)
 }
 
 /// The claims of a JWT, unverified: the server decides whether it is genuine.
-fn claims<T: DeserializeOwned>(token: &SecretString) -> Option<T> {
+fn claims(token: &SecretString) -> Option<Value> {
     let payload = token.expose_secret().split('.').nth(1)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?).ok()
 }

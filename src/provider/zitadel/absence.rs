@@ -2,12 +2,12 @@
 
 use super::api::Api;
 use super::client::Calls;
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
+use super::errors::messages::RequestContext;
+use super::errors::{Meaning, Refusal};
 use super::wire;
 use crate::core::member::Target;
 use crate::provider::Error;
-use crate::provider::http::{Request, Response};
+use crate::provider::http::Request;
 
 const USER: &str = "/management/v1/users/{user}";
 
@@ -16,30 +16,28 @@ const USER_V2: &str = "/v2/users/{user}";
 
 /// Reads the user: it may no longer exist (trap 1) or have no login name (trap 5). If the credential may not read
 /// users, there is no reason. A project or a grant that no longer exists is detected by its list, which is empty then.
-pub(crate) async fn explain(calls: &Calls<'_>, api: Api, target: &Target) -> Result<(), Error> {
-    let asked = RequestContext::of_project(calls.endpoint(), &target.project).user(&target.subject_id);
-    if api == Api::ManagementV1 {
-        let answer = calls.send(Request::get(USER).id(&target.subject_id)).await?;
-        if ServerRefusal::read(&answer).meaning() != Meaning::UserElsewhere {
-            return judge(&answer, target, &asked);
-        }
-        // It exists: v2 shows it to callers who may read users of its organization, and proves nothing to others.
-        let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
-        return if answer.is_success() { judge(&answer, target, &asked) } else { Ok(()) };
-    }
-    let answer = calls.send_about_none(Request::get(USER_V2).id(&target.subject_id)).await?;
-    judge(&answer, target, &asked)
-}
-
-fn judge(answer: &Response, target: &Target, asked: &RequestContext<'_>) -> Result<(), Error> {
-    if !answer.is_success() {
-        let refusal = ServerRefusal::read(answer);
-        return match refusal.meaning() {
-            Meaning::NoUser => Err(asked.no_user()),
-            Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => Ok(()),
-            _ => Err(messages::error(asked, answer, &refusal)),
-        };
-    }
+pub(crate) async fn explain(calls: &Calls<'_>, target: &Target) -> Result<(), Error> {
+    let asked = RequestContext { user: &target.subject_id, ..calls.about(&target.project) };
+    let with_v2 = || calls.send_about_none(&asked, Request::get(USER_V2).id(&target.subject_id));
+    let read = match calls.api().await? {
+        Api::InternalPermissionV2 => with_v2().await,
+        Api::ManagementV1 => match calls.send(&asked, Request::get(USER).id(&target.subject_id)).await {
+            Err(Refusal { meaning: Meaning::UserElsewhere, .. }) => match with_v2().await {
+                // It exists: v2 shows it to callers who may read users of its organization, and proves nothing to
+                // others.
+                Err(Refusal { meaning, .. }) if meaning != Meaning::NoResponse => return Ok(()),
+                read => read,
+            },
+            read => read,
+        },
+    };
+    let answer = match read {
+        Ok(answer) => answer,
+        Err(refused) => match refused.meaning {
+            Meaning::NoMembership | Meaning::NoPermission { .. } | Meaning::NotHere | Meaning::Other => return Ok(()),
+            _ => return Err(refused.into()),
+        },
+    };
     let user = answer.json::<wire::UserById>()?.user;
     if user.id != target.subject_id {
         return Err(answer.nonsense("another user than was asked for"));

@@ -2,16 +2,13 @@
 //! a write by and lists 1,000 members in 27 ms, v2 in 508 ms (concurrency.json); v2 if v1 is no longer served (it is
 //! marked deprecated since v4.1.0).
 
-use std::sync::{Mutex, PoisonError};
-
 use serde_json::json;
 
 use super::client::Calls;
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
+use super::errors::{Meaning, Refusal};
 use super::{v2, wire};
-use crate::provider::Error;
-use crate::provider::http::{Method, Request, Response};
+use crate::provider::http::{Method, Request};
+use crate::provider::{Error, locked};
 
 /// The roles that a project member can have; a read that changes nothing.
 const ROLES: &str = "/management/v1/projects/members/roles/_search";
@@ -35,70 +32,48 @@ impl Api {
     }
 }
 
-/// The detected API; none before the detection, and after a response has shown that it was removed.
-#[derive(Debug, Default)]
-pub(crate) struct DetectedApi(Mutex<Option<Api>>);
-
-impl DetectedApi {
-    /// The API, which is detected if it isn't known.
-    pub(crate) async fn get(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Calls<'_> {
+    /// The API to use, which is detected if it isn't known.
+    pub(crate) async fn api(&self) -> Result<Api, Error> {
+        let known = *locked(&self.zitadel.api);
         match known {
             Some(api) => Ok(api),
-            None => self.detect(calls).await,
+            None => self.detect_api().await,
         }
     }
 
     /// Detects it again.
-    pub(crate) async fn detect(&self, calls: &Calls<'_>) -> Result<Api, Error> {
-        let found = detect(calls).await;
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = found.as_ref().ok().copied();
+    pub(crate) async fn detect_api(&self) -> Result<Api, Error> {
+        let found = detect(self).await;
+        *locked(&self.zitadel.api) = found.as_ref().ok().copied();
         found
-    }
-
-    /// It is no longer served.
-    pub(crate) fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
 async fn detect(calls: &Calls<'_>) -> Result<Api, Error> {
-    let answer = calls.send(Request::new(Method::Post, ROLES).json(&json!({})).reads()).await?;
-    let not_v1 = match refused(calls, &answer) {
-        None => {
-            answer.json::<wire::Roles>()?;
-            return Ok(Api::ManagementV1);
-        }
-        Some(ProbeRefusal::ByRights) => return Ok(Api::ManagementV1),
-        Some(ProbeRefusal::NotServed(error)) => error,
-        Some(ProbeRefusal::Otherwise(error)) => return Err(error),
+    let not_v1 = match is_served(probe_v1(calls).await) {
+        Ok(()) => return Ok(Api::ManagementV1),
+        Err(Refusal { meaning: Meaning::NotHere, error, .. }) => error,
+        Err(refusal) => return Err(refusal.into()),
     };
-    let answer = v2::probe(calls).await?;
-    match refused(calls, &answer) {
-        None => v2::check(&answer).map(|()| Api::InternalPermissionV2),
-        Some(ProbeRefusal::ByRights) => Ok(Api::InternalPermissionV2),
-        Some(ProbeRefusal::NotServed(_)) => Err(not_v1),
-        Some(ProbeRefusal::Otherwise(error)) => Err(error),
+    match is_served(v2::probe(calls).await) {
+        Ok(()) => Ok(Api::InternalPermissionV2),
+        Err(Refusal { meaning: Meaning::NotHere, .. }) => Err(not_v1),
+        Err(refusal) => Err(refusal.into()),
     }
 }
 
-enum ProbeRefusal {
-    ByRights,
-    NotServed(Error),
-    Otherwise(Error),
+async fn probe_v1(calls: &Calls<'_>) -> Result<(), Refusal> {
+    let request = Request::new(Method::Post, ROLES).json(&json!({})).reads();
+    calls.send(&calls.about_instance(), request).await?.json::<wire::Roles>()?;
+    Ok(())
 }
 
 /// An accepted token is all that can be verified without naming a project: an owner of one project may have no
 /// permission in its own organization, for which the response is 403 or AUTHZ-cdgFk (permissions.json).
-fn refused(calls: &Calls<'_>, answer: &Response) -> Option<ProbeRefusal> {
-    if answer.is_success() {
-        return None;
+fn is_served(probed: Result<(), Refusal>) -> Result<(), Refusal> {
+    match probed {
+        Err(Refusal { meaning: Meaning::NoMembership | Meaning::NoPermission { by_server: true }, .. }) => Ok(()),
+        probed => probed,
     }
-    let refusal = ServerRefusal::read(answer);
-    let error = messages::error(&RequestContext::of_instance(calls.endpoint()), answer, &refusal);
-    Some(match refusal.meaning() {
-        Meaning::NoMembership | Meaning::NoPermission { by_server: true } => ProbeRefusal::ByRights,
-        Meaning::NotHere => ProbeRefusal::NotServed(error),
-        _ => ProbeRefusal::Otherwise(error),
-    })
 }

@@ -7,13 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
+use super::errors::messages::RequestContext;
+use super::errors::{Meaning, Refusal};
 use super::key_file::KeyFile;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Endpoint, Method, Request, Response, Server, url_hint};
-use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict, trimmed};
+use crate::provider::session::{IssuedToken, PermitUse, SignIn, TokenVerdict};
 
 /// Names the instance if the URL's host doesn't (docs/reference/zitadel.md, "Headers and limits").
 const INSTANCE_HOST: &str = "x-zitadel-instance-host";
@@ -41,20 +41,15 @@ pub enum Credentials {
 /// The credential, and the instance of the server to sign in to.
 #[derive(Debug)]
 pub struct Login {
-    credentials: Credentials,
-    instance_host: Option<String>,
+    pub credentials: Credentials,
+    /// The host of the instance; `None`: the one that the URL's host names.
+    pub instance_host: Option<String>,
 }
 
 /// The discovery document of the instance.
 #[derive(Deserialize)]
 struct Discovery {
     issuer: String,
-}
-
-#[derive(Deserialize)]
-struct TokenResponse {
-    access_token: String,
-    expires_in: u64,
 }
 
 /// A refusal of the token endpoint.
@@ -64,19 +59,6 @@ struct TokenError {
 }
 
 impl Login {
-    /// For the instance that the URL's host names, or else `instance_host`.
-    pub fn new(credentials: Credentials, instance_host: Option<String>) -> Self {
-        let credentials = match credentials {
-            Credentials::PersonalAccessToken(token) => Credentials::PersonalAccessToken(trimmed(&token)),
-            Credentials::ClientCredentials { client_id, client_secret } => Credentials::ClientCredentials {
-                client_id: client_id.trim().to_owned(),
-                client_secret: trimmed(&client_secret),
-            },
-            key @ Credentials::PrivateKeyJwt(_) => key,
-        };
-        Self { credentials, instance_host }
-    }
-
     /// The request, addressed to the instance.
     pub fn to_instance<'r>(&self, request: Request<'r>) -> Request<'r> {
         match &self.instance_host {
@@ -123,19 +105,13 @@ impl Login {
             let check = self.credentials.what_to_check(server.clock_skew().unwrap_or_default(), server.now());
             return Err(self.not_granted(&answer, &check));
         }
-        let granted: TokenResponse = answer.json()?;
-        if granted.access_token.is_empty() {
-            return Err(answer.nonsense("an empty token"));
-        }
-        Ok(IssuedToken { token: granted.access_token.into(), life: Some(Duration::from_secs(granted.expires_in)) })
+        IssuedToken::read(&answer)
     }
 
     /// The error of a sign-in with an unexpected response.
     fn not_granted(&self, answer: &Response, check: &str) -> Error {
-        let asked = RequestContext::of_instance(&answer.context.endpoint);
-        let refusal = ServerRefusal::read(answer);
         match (answer.status, serde_json::from_slice::<TokenError>(&answer.body)) {
-            (429 | 408 | 500.., _) => messages::error(&asked, answer, &refusal),
+            (429 | 408 | 500.., _) => of_instance(answer).into(),
             (_, Ok(TokenError { error })) => Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the sign-in ({} {}: {}): {check}",
@@ -157,6 +133,10 @@ impl Login {
             _ => answer.nonsense("an error that isn't ZITADEL's"),
         }
     }
+}
+
+fn of_instance(answer: &Response) -> Refusal {
+    Refusal::read(answer, &RequestContext::of_instance(&answer.context.endpoint))
 }
 
 impl Credentials {
@@ -228,8 +208,8 @@ impl SignIn for Login {
         if answer.is_success() {
             return TokenVerdict::Taken;
         }
-        let refusal = ServerRefusal::read(answer);
-        match refusal.meaning() {
+        let refusal = of_instance(answer);
+        match refusal.meaning {
             Meaning::BadToken if self.gives_another() => TokenVerdict::Refused(Error::Unauthorized {
                 message: format!(
                     "ZITADEL at {} refuses the access token of a sign-in that it has just taken: check that the machine user \
@@ -237,11 +217,7 @@ impl SignIn for Login {
                     answer.context.endpoint
                 ),
             }),
-            Meaning::BadToken => TokenVerdict::Refused(messages::error(
-                &RequestContext::of_instance(&answer.context.endpoint),
-                answer,
-                &refusal,
-            )),
+            Meaning::BadToken => TokenVerdict::Refused(refusal.error),
             // Without an id of ZITADEL's: perhaps from a proxy, before any token was checked.
             _ if refusal.id.is_empty() => TokenVerdict::Unsaid,
             _ => TokenVerdict::Taken,

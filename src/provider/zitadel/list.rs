@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
+use super::wire::PageDetails;
 use crate::core::member::{Entry, Member};
-use crate::provider::{Error, Listing};
+use crate::provider::Listing;
 
 /// Rows per page: the most that v2 and newer versions of v1 return. Without a limit some return all and others 100.
 pub(crate) const PAGE: usize = 1000;
@@ -12,42 +13,31 @@ pub(crate) const PAGE: usize = 1000;
 /// The most pages: a server with more never ends the list.
 const MOST_PAGES: usize = 1000;
 
-/// What is known about a project, or about the target's grant of it.
-#[derive(Debug)]
-pub(crate) enum ProjectPresence {
-    /// It exists, under the requested organization.
-    Here,
-    /// The credential may not read it. The message that would have been shown.
-    Unknown(Error),
-}
-
-impl ProjectPresence {
-    /// `Ok` if it exists; otherwise why that isn't known.
-    pub(crate) fn known(self) -> Result<(), Error> {
-        match self {
-            Self::Here => Ok(()),
-            Self::Unknown(error) => Err(error),
-        }
-    }
-
-    /// The error of a call that was refused for lack of permissions, after the project was looked up.
-    pub(crate) fn explain(located: Result<Self, Error>, refused: Error) -> Error {
-        match located {
-            Err(located @ Error::ProjectNotFound { .. }) | Ok(Self::Unknown(located)) => located,
-            Ok(Self::Here) | Err(_) => refused,
-        }
-    }
+/// A part of the members.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    /// A page, from this offset on.
+    From(usize),
+    /// One user's row.
+    Of(&'a str),
 }
 
 /// A page as received.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct MembersPage {
     /// The number of rows on all pages; 0 past the end.
     pub(crate) total: u64,
     /// The rows; `None`: one of something else than requested.
     pub(crate) rows: Vec<Option<Member>>,
     /// The offset from this page to the next one: at least the number of rows.
     pub(crate) step: usize,
+}
+
+impl MembersPage {
+    pub(crate) fn new(details: &PageDetails, rows: Vec<Option<Member>>) -> Self {
+        let limit = usize::try_from(details.applied_limit).unwrap_or(PAGE);
+        Self { total: details.total_result, step: limit.max(rows.len()), rows }
+    }
 }
 
 /// The rows so far.
@@ -81,7 +71,7 @@ impl Rows {
     }
 
     /// Adds a page.
-    pub(crate) fn take(&mut self, page: Page) {
+    pub(crate) fn take(&mut self, page: MembersPage) {
         let came = page.rows.len();
         // Past the end the total is omitted: it is only meaningful on a page with rows, or on the first.
         if came > 0 || self.total.is_none() {
@@ -133,8 +123,8 @@ mod tests {
         member(user.to_string(), vec!["PROJECT_OWNER".to_owned()], Some(7))
     }
 
-    fn page(total: u64, users: &[u32]) -> Page {
-        Page { total, rows: users.iter().map(|user| Some(row(*user))).collect(), step: users.len() }
+    fn page(total: u64, users: &[u32]) -> MembersPage {
+        MembersPage { total, rows: users.iter().map(|user| Some(row(*user))).collect(), step: users.len() }
     }
 
     #[test]
@@ -175,10 +165,10 @@ mod tests {
     #[test]
     fn rows_that_are_hidden_make_pages_short_and_the_list_partial() {
         let mut rows = Rows::default();
-        rows.take(Page { step: 2, ..page(3, &[]) });
+        rows.take(MembersPage { step: 2, ..page(3, &[]) });
         assert!(rows.are_hidden());
         assert_eq!(rows.next_page(), Some(2), "the second page may have one to be seen");
-        rows.take(Page { step: 2, ..page(3, &[3]) });
+        rows.take(MembersPage { step: 2, ..page(3, &[3]) });
         assert_eq!((rows.next_page(), rows.are_hidden()), (None, false));
         let listing = rows.finish();
         assert_eq!((listing.members, listing.partial), (vec![row(3)], true));
@@ -187,7 +177,7 @@ mod tests {
     #[test]
     fn rows_of_something_else_are_no_members() {
         let mut rows = Rows::default();
-        let of_two = |rows| Page { total: 4, rows, step: 2 };
+        let of_two = |rows| MembersPage { total: 4, rows, step: 2 };
         rows.take(of_two(vec![None, None]));
         assert_eq!(rows.next_page(), Some(2));
         rows.take(of_two(vec![None, Some(row(1))]));

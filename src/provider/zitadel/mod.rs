@@ -1,8 +1,8 @@
 //! ZITADEL: the members of projects and of project grants (docs/reference/zitadel.md).
 //!
-//! The files are those of every provider ([`provider`](crate::provider)). The requests that write a member, by
-//! management v1 ([`v1`]) or its successor ([`v2`]), are separate from the procedure that makes a write take effect
-//! ([`write`](mod@write)): each API is one [`write::Members`], and [`api`] detects which of them is served. Besides,
+//! The files are those of every provider ([`provider`](crate::provider)). The requests about members, by management v1
+//! ([`v1`]) or its successor ([`v2`]), are separate from what is done with their responses ([`members`]) and from the
+//! procedure that makes a write take effect ([`write`](mod@write)); [`api`] detects which API is served. Besides,
 //! [`repair`] repairs a write whose response was 200 and that was never carried out, [`absence`] determines why a
 //! member isn't listed, and [`key_file`] reads the key of a machine user.
 
@@ -14,6 +14,7 @@ mod errors;
 mod ids;
 mod key_file;
 mod list;
+mod members;
 mod names;
 mod repair;
 mod v1;
@@ -21,22 +22,29 @@ mod v2;
 mod wire;
 mod write;
 
+use std::sync::Mutex;
+
 pub use auth::Credentials;
 pub use key_file::{KeyFile, KeyFileError};
 
-use super::http::{Client, Endpoint};
+use super::http::{Client, Endpoint, Server};
+use super::session::Session;
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
 use crate::api::provider::{Limits, Zitadel as Spec};
 use crate::core::clocks::ProviderClock;
 use crate::core::member::{Capabilities, Change, Member, Project, Target};
 use api::Api;
-use client::{Calls, Instance};
+use auth::Login;
+use client::Calls;
+use members::{ProjectMember, ProjectMembers};
 
 /// One ZITADEL instance with one credential.
 pub struct Zitadel {
-    connection: Instance,
-    api: api::DetectedApi,
+    server: Server,
+    session: Session<Login>,
+    /// The detected API; none before the detection, and after a response has shown that it was removed.
+    api: Mutex<Option<Api>>,
     /// v2: the organizations that received the grants.
     granted_to: v2::GrantedTo,
 }
@@ -45,57 +53,16 @@ impl Zitadel {
     /// An instance and the credential of one of its machine users. The instance is the one that the URL's host names, or
     /// else `instance_host`, as calls inside a cluster need it. Nothing is sent yet.
     pub fn new(client: &Client, endpoint: Endpoint, credentials: Credentials, instance_host: Option<String>) -> Self {
-        let connection = Instance::new(client, endpoint, credentials, instance_host);
-        Self { connection, api: api::DetectedApi::default(), granted_to: v2::GrantedTo::default() }
+        Self {
+            server: client.server(Self::NAME, endpoint),
+            session: Session::new(Login { credentials, instance_host }),
+            api: Mutex::default(),
+            granted_to: v2::GrantedTo::default(),
+        }
     }
 
     fn calls<'a>(&'a self, permit: &'a Permit, project: &'a Project) -> Calls<'a> {
-        Calls::new(&self.connection, permit, project.organization_id.as_deref())
-    }
-
-    /// If a response showed that a route was removed, the API is detected again before the next call.
-    fn noticing<T>(&self, calls: &Calls<'_>, result: Result<T, Error>) -> Result<T, Error> {
-        if result.is_err() && calls.route_is_gone() {
-            self.api.forget();
-        }
-        result
-    }
-
-    async fn list_members(&self, calls: &Calls<'_>, project: &Project) -> Result<Listing, Error> {
-        match self.api.get(calls).await? {
-            Api::ManagementV1 => v1::list(calls, project).await,
-            Api::InternalPermissionV2 => {
-                let resource = self.granted_to.resource(calls, project).await?;
-                v2::list(calls, project, &resource).await
-            }
-        }
-    }
-
-    /// Carries out an action on the member that a target names, with the served API.
-    async fn with_member(&self, calls: &Calls<'_>, target: &Target, what: MemberWrite<'_>) -> Result<Receipt, Error> {
-        match self.api.get(calls).await? {
-            Api::ManagementV1 => what.on(&v1::ManagementMember::new(calls, target)).await,
-            Api::InternalPermissionV2 => {
-                let resource = self.granted_to.resource(calls, &target.project).await?;
-                what.on(&v2::Administrator::new(calls, target, &resource)).await
-            }
-        }
-    }
-}
-
-/// An action on a member.
-#[derive(Clone, Copy)]
-enum MemberWrite<'a> {
-    Apply(&'a Change),
-    Repair(&'a Change, Option<&'a Member>),
-}
-
-impl MemberWrite<'_> {
-    async fn on(self, member: &impl write::Members) -> Result<Receipt, Error> {
-        match self {
-            Self::Apply(change) => write::apply(member, change).await,
-            Self::Repair(wanted, observed) => repair::repair(member, wanted, observed).await,
-        }
+        Calls::new(self, permit, project.organization_id.as_deref())
     }
 }
 
@@ -133,7 +100,7 @@ impl Provider for Zitadel {
     }
 
     async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-        let api = self.api.detect(&Calls::new(&self.connection, permit, None)).await?;
+        let api = Calls::new(self, permit, None).detect_api().await?;
         Ok(Verified { api: api.name() })
     }
 
@@ -144,9 +111,8 @@ impl Provider for Zitadel {
         organization_id: Option<&str>,
     ) -> Result<Vec<String>, Error> {
         ids::check_organization(organization_id)?;
-        let calls = Calls::new(&self.connection, permit, organization_id);
-        let found = async { names::projects(&calls, self.api.get(&calls).await?, name, organization_id).await };
-        self.noticing(&calls, found.await)
+        let calls = Calls::new(self, permit, organization_id);
+        calls.noticing(names::projects(&calls, name, organization_id)).await
     }
 
     async fn find_subject(
@@ -159,14 +125,13 @@ impl Provider for Zitadel {
         ids::check_project(project)?;
         ids::check_kind(kind)?;
         let calls = self.calls(permit, project);
-        let found = async { names::users(&calls, self.api.get(&calls).await?, name).await };
-        self.noticing(&calls, found.await)
+        calls.noticing(names::users(&calls, name)).await
     }
 
     async fn list(&self, permit: &Permit, project: &Project, _: SubjectKind) -> Result<Listing, Error> {
         ids::check_project(project)?;
         let calls = self.calls(permit, project);
-        self.noticing(&calls, self.list_members(&calls, project).await)
+        calls.noticing(async { ProjectMembers::of(&calls, project).await?.list().await }).await
     }
 
     async fn apply(
@@ -178,7 +143,7 @@ impl Provider for Zitadel {
     ) -> Result<Receipt, Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        self.noticing(&calls, self.with_member(&calls, target, MemberWrite::Apply(change)).await)
+        calls.noticing(async { write::apply(&ProjectMember::of(&calls, target).await?, change).await }).await
     }
 
     async fn repair(
@@ -191,18 +156,18 @@ impl Provider for Zitadel {
     ) -> Result<Receipt, Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        self.noticing(&calls, self.with_member(&calls, target, MemberWrite::Repair(wanted, observed)).await)
+        let repaired = async { repair::repair(&ProjectMember::of(&calls, target).await?, wanted, observed).await };
+        calls.noticing(repaired).await
     }
 
     async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
         ids::check_target(target)?;
         let calls = self.calls(permit, &target.project);
-        let explained = async { absence::explain(&calls, self.api.get(&calls).await?, target).await };
-        self.noticing(&calls, explained.await)
+        calls.noticing(absence::explain(&calls, target)).await
     }
 
     fn signed_in_as(&self) -> Option<String> {
-        self.connection.signed_in_as()
+        self.session.signed_in_as()
     }
 
     fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
@@ -210,6 +175,6 @@ impl Provider for Zitadel {
     }
 
     fn clock(&self) -> Option<ProviderClock> {
-        self.connection.clock()
+        self.server.clock()
     }
 }

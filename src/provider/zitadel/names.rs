@@ -7,12 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::client::Calls;
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
-use super::{v2, wire};
+use super::client::{Calls, search};
+use super::errors::{Meaning, Refusal};
+use super::wire::{Page, ProjectView, UserView};
 use crate::provider::Error;
-use crate::provider::http::{Method, Request, Response, text};
+use crate::provider::http::{Response, text};
 
 const PROJECTS: &str = "/management/v1/projects/_search";
 const PROJECTS_V2: &str = "/zitadel.project.v2.ProjectService/ListProjects";
@@ -55,18 +54,13 @@ impl Compare {
 
 /// The ids of the projects of this name in an organization. Without one: v1 searches the caller's own, v2 all that the
 /// caller may read.
-pub(crate) async fn projects(
-    calls: &Calls<'_>,
-    api: Api,
-    name: &str,
-    organization: Option<&str>,
-) -> Result<Vec<String>, Error> {
-    let found = projects_named(calls, api, name, organization, Compare::Exactly).await?;
+pub(crate) async fn projects(calls: &Calls<'_>, name: &str, organization: Option<&str>) -> Result<Vec<String>, Error> {
+    let found = projects_named(calls, name, organization, Compare::Exactly).await?;
     if !found.is_empty() {
         let ids: BTreeSet<String> = found.into_iter().map(|project| project.id).collect();
         return Ok(ids.into_iter().collect());
     }
-    let similar = projects_named(calls, api, name, organization, Compare::IgnoringCase).await.unwrap_or_default();
+    let similar = projects_named(calls, name, organization, Compare::IgnoringCase).await.unwrap_or_default();
     match similar.into_iter().next() {
         Some(similar) => Err(Error::ProjectNotFound {
             gone: false,
@@ -78,68 +72,47 @@ pub(crate) async fn projects(
 
 async fn projects_named(
     calls: &Calls<'_>,
-    api: Api,
     name: &str,
     organization: Option<&str>,
     compare: Compare,
-) -> Result<Vec<wire::NamedProject>, Error> {
-    let found = match api {
-        Api::ManagementV1 => projects_v1(calls, name, compare).await?,
-        Api::InternalPermissionV2 => projects_v2(calls, name, organization, compare).await?,
+) -> Result<Vec<ProjectView>, Error> {
+    let asked = calls.about_instance();
+    let api = calls.api().await?;
+    let answer = match api {
+        Api::ManagementV1 => {
+            let query = json!({"nameQuery": {"name": name, "method": compare.method("TEXT_QUERY")}});
+            calls.send(&asked, search(PROJECTS, &first_rows(&query))).await
+        }
+        Api::InternalPermissionV2 => {
+            let name = json!({"projectNameFilter": {"projectName": name, "method": compare.method("TEXT_FILTER")}});
+            // It may also find projects that are granted to the organization: the owner is checked in the results.
+            let owner = organization.map(|id| json!({"organizationIdFilter": {"organizationId": id}}));
+            let filters: Vec<Value> = std::iter::once(name).chain(owner).collect();
+            let body = json!({"pagination": {"limit": ROWS}, "filters": filters});
+            calls.send_about_none(&asked, search(PROJECTS_V2, &body)).await
+        }
     };
-    let ours = found.into_iter().filter(|project| {
-        let owner = &project.details.resource_owner;
+    let answer = answer.map_err(|refusal| match is_forbidden(&refusal) {
+        true => forbidden_project(calls, name, &refusal.id),
+        false => refusal.into(),
+    })?;
+    let page: Page<ProjectView> = answer.json()?;
+    if api == Api::InternalPermissionV2 && page.result.is_empty() && page.details.total_result > 0 {
+        return Err(forbidden_project(calls, name, "some are hidden"));
+    }
+    let ours = page.result.into_iter().filter(|project| {
+        let owner = match api {
+            Api::ManagementV1 => &project.details.resource_owner,
+            Api::InternalPermissionV2 => &project.organization_id,
+        };
         compare.fits(&project.name, name)
             && organization.is_none_or(|organization| owner.is_empty() || owner == organization)
     });
     Ok(ours.collect())
 }
 
-async fn projects_v1(calls: &Calls<'_>, name: &str, compare: Compare) -> Result<Vec<wire::NamedProject>, Error> {
-    let query = json!({"nameQuery": {"name": name, "method": compare.method("TEXT_QUERY")}});
-    let request = Request::new(Method::Post, PROJECTS).json(&search(&query)).reads().list();
-    let answer = calls.send(request).await?;
-    if !answer.is_success() {
-        return Err(refused_project(calls, &answer, name));
-    }
-    Ok(answer.json::<wire::Projects>()?.result)
-}
-
-async fn projects_v2(
-    calls: &Calls<'_>,
-    name: &str,
-    organization: Option<&str>,
-    compare: Compare,
-) -> Result<Vec<wire::NamedProject>, Error> {
-    let name_filter = json!({"projectNameFilter": {"projectName": name, "method": compare.method("TEXT_FILTER")}});
-    // It may also find projects that are granted to the organization: the owner is checked in the results.
-    let owner = organization.map(|id| json!({"organizationIdFilter": {"organizationId": id}}));
-    let filters: Vec<Value> = std::iter::once(name_filter).chain(owner).collect();
-    let body = json!({"pagination": {"limit": ROWS}, "filters": filters});
-    let answer = calls.send_about_none(Request::new(Method::Post, PROJECTS_V2).json(&body).reads().list()).await?;
-    if !answer.is_success() {
-        return Err(refused_project(calls, &answer, name));
-    }
-    let page: v2::Projects = answer.json()?;
-    if page.projects.is_empty() && page.pagination.total_result > 0 {
-        return Err(forbidden_project(calls, name, "some are hidden"));
-    }
-    let row = |project: v2::NamedProject| wire::NamedProject {
-        id: project.project_id,
-        name: project.name,
-        details: wire::Details { resource_owner: project.organization_id, ..wire::Details::default() },
-    };
-    Ok(page.projects.into_iter().map(row).collect())
-}
-
-fn refused_project(calls: &Calls<'_>, answer: &Response, name: &str) -> Error {
-    let refusal = ServerRefusal::read(answer);
-    match refusal.meaning() {
-        Meaning::NoMembership | Meaning::NoPermission { by_server: true } => {
-            forbidden_project(calls, name, &answer.filtered(&refusal.id))
-        }
-        _ => messages::error(&RequestContext::of_instance(calls.endpoint()), answer, &refusal),
-    }
+fn is_forbidden(refusal: &Refusal) -> bool {
+    matches!(refusal.meaning, Meaning::NoMembership | Meaning::NoPermission { by_server: true })
 }
 
 fn forbidden_project(calls: &Calls<'_>, name: &str, why: &str) -> Error {
@@ -155,12 +128,12 @@ fn forbidden_project(calls: &Calls<'_>, name: &str, why: &str) -> Error {
 
 /// The ids of the users with this user name, login name or e-mail address: those of all organizations that the caller
 /// may read, and those of the organization of `calls`, which may be read with fewer permissions.
-pub(crate) async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec<String>, Error> {
-    let found = users_named(calls, api, name, Compare::Exactly).await?;
+pub(crate) async fn users(calls: &Calls<'_>, name: &str) -> Result<Vec<String>, Error> {
+    let found = users_named(calls, name, Compare::Exactly).await?;
     if !found.users.is_empty() {
         return Ok(found.users.into_keys().collect());
     }
-    let similar = users_named(calls, api, name, Compare::IgnoringCase).await.unwrap_or_default();
+    let similar = users_named(calls, name, Compare::IgnoringCase).await.unwrap_or_default();
     if let Some(similar) = similar.users.into_values().next() {
         return Err(Error::SubjectNotFound { message: in_another_case(calls, "user", name, &similar, "subject.id") });
     }
@@ -178,14 +151,15 @@ pub(crate) async fn users(calls: &Calls<'_>, api: Api, name: &str) -> Result<Vec
     }
 }
 
-async fn users_named(calls: &Calls<'_>, api: Api, name: &str, compare: Compare) -> Result<FoundUsers, Error> {
+async fn users_named(calls: &Calls<'_>, name: &str, compare: Compare) -> Result<FoundUsers, Error> {
+    let asked = calls.about_instance();
+    let has_v1 = calls.api().await? == Api::ManagementV1;
     let mut found = FoundUsers::default();
     for query in queries(name, compare) {
-        let request = Request::new(Method::Post, USERS_V2).json(&search(&query)).reads().list();
-        found.take(calls, calls.send_about_none(request).await?, name, compare)?;
-        if api == Api::ManagementV1 {
-            let request = Request::new(Method::Post, USERS).json(&search(&query)).reads().list();
-            found.take(calls, calls.send(request).await?, name, compare)?;
+        let body = first_rows(&query);
+        found.take(calls.send_about_none(&asked, search(USERS_V2, &body)).await, name, compare)?;
+        if has_v1 {
+            found.take(calls.send(&asked, search(USERS, &body)).await, name, compare)?;
         }
     }
     Ok(found)
@@ -204,7 +178,7 @@ fn queries(name: &str, compare: Compare) -> Vec<Value> {
     queries
 }
 
-fn search(query: &Value) -> Value {
+fn first_rows(query: &Value) -> Value {
     json!({"query": {"limit": ROWS}, "queries": [query]})
 }
 
@@ -218,20 +192,17 @@ struct FoundUsers {
 }
 
 impl FoundUsers {
-    fn take(&mut self, calls: &Calls<'_>, answer: Response, name: &str, compare: Compare) -> Result<(), Error> {
-        if !answer.is_success() {
-            let refusal = ServerRefusal::read(&answer);
-            return match refusal.meaning() {
-                Meaning::NoMembership | Meaning::NoPermission { by_server: true } => {
-                    self.hidden = Some(answer.filtered(&refusal.id));
-                    Ok(())
-                }
-                // This version doesn't have both of them.
-                Meaning::NotHere => Ok(()),
-                _ => Err(messages::error(&RequestContext::of_instance(calls.endpoint()), &answer, &refusal)),
-            };
-        }
-        let page: wire::Users = answer.json()?;
+    fn take(&mut self, answer: Result<Response, Refusal>, name: &str, compare: Compare) -> Result<(), Error> {
+        let page: Page<UserView> = match answer {
+            Ok(answer) => answer.json()?,
+            Err(refusal) if is_forbidden(&refusal) => {
+                self.hidden = Some(refusal.id);
+                return Ok(());
+            }
+            // This version doesn't have both of them.
+            Err(Refusal { meaning: Meaning::NotHere, .. }) => return Ok(()),
+            Err(refusal) => return Err(refusal.into()),
+        };
         if page.result.is_empty() && page.details.total_result > 0 {
             self.hidden = Some("some are hidden".to_owned());
         }

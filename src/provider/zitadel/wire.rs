@@ -2,34 +2,19 @@
 //! in `v2::wire`. 64-bit numbers are strings, and zero, empty and false fields are omitted (docs/reference/zitadel.md,
 //! Management v1): an empty list has no `result`, and the absence of a `sequence` is a zero.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// Deserializes an object only: a struct also accepts an array as its fields in order, so that `[]` would be an empty
 /// page.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
-    struct Object<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-        type Value = T;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-    from.deserialize_map(Object(PhantomData))
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    T::deserialize(Value::Object(Map::deserialize(from)?)).map_err(D::Error::custom)
 }
 
 /// The response to a write.
 #[derive(Deserialize, Debug)]
-pub(crate) struct Write {
+pub(crate) struct WriteResponse {
     pub(crate) details: Details,
 }
 
@@ -44,22 +29,32 @@ pub(crate) struct Details {
     pub(crate) resource_owner: String,
 }
 
-/// A page of members. An empty one has its details too; without them it isn't a response of ZITADEL's.
+impl Details {
+    /// The sequence, if there is one.
+    pub(crate) fn version(&self) -> Option<u64> {
+        (self.sequence > 0).then_some(self.sequence)
+    }
+}
+
+/// A page of a list, in v1 and v2. An empty one has its details too; without them it isn't a response of ZITADEL's.
 #[derive(Deserialize, Debug)]
-pub(crate) struct Page {
-    #[serde(deserialize_with = "object")]
+pub(crate) struct Page<T> {
+    #[serde(alias = "pagination", deserialize_with = "object")]
     pub(crate) details: PageDetails,
-    #[serde(default)]
-    pub(crate) result: Vec<Row>,
+    #[serde(default = "Vec::new", alias = "administrators", alias = "projects", alias = "projectGrants")]
+    pub(crate) result: Vec<T>,
 }
 
 /// The details of a list as a whole.
 #[derive(Deserialize, Debug, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PageDetails {
-    /// The number of rows on all pages; 0 past the end.
+    /// The number of rows on all pages, including those that aren't shown; 0 past the end.
     #[serde(deserialize_with = "uint64")]
     pub(crate) total_result: u64,
+    /// v2: the number of rows of a page.
+    #[serde(deserialize_with = "uint64")]
+    pub(crate) applied_limit: u64,
 }
 
 /// A member.
@@ -85,11 +80,20 @@ pub(crate) struct ProjectById {
     pub(crate) project: ProjectView,
 }
 
+/// A project, in v1 and v2.
 #[derive(Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct ProjectView {
+    #[serde(alias = "projectId")]
     pub(crate) id: String,
     #[serde(default)]
+    pub(crate) name: String,
+    /// v1.
+    #[serde(default)]
     pub(crate) details: Details,
+    /// v2: the organization that the project belongs to.
+    #[serde(default)]
+    pub(crate) organization_id: String,
 }
 
 /// A grant of a project by its id, as the organization that created it or the one that received it sees it.
@@ -105,35 +109,6 @@ pub(crate) struct GrantById {
 pub(crate) struct GrantView {
     pub(crate) grant_id: String,
     pub(crate) project_id: String,
-}
-
-/// A page of projects, found by their name.
-#[derive(Deserialize, Debug)]
-pub(crate) struct Projects {
-    /// Without them it isn't a response of ZITADEL's.
-    #[serde(rename = "details", deserialize_with = "object")]
-    pub(crate) _details: PageDetails,
-    #[serde(default)]
-    pub(crate) result: Vec<NamedProject>,
-}
-
-/// A project with its name.
-#[derive(Deserialize, Debug)]
-pub(crate) struct NamedProject {
-    pub(crate) id: String,
-    #[serde(default)]
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) details: Details,
-}
-
-/// A page of users, in v1 and v2.
-#[derive(Deserialize, Debug)]
-pub(crate) struct Users {
-    #[serde(deserialize_with = "object")]
-    pub(crate) details: PageDetails,
-    #[serde(default)]
-    pub(crate) result: Vec<UserView>,
 }
 
 /// A user by its id, in v1 and v2.
@@ -217,10 +192,10 @@ fn is_id(text: &str) -> bool {
 }
 
 fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    Ok(serde_json::Value::deserialize(deserializer)?.as_i64().unwrap_or_default())
+    Ok(Value::deserialize(deserializer)?.as_i64().unwrap_or_default())
 }
 
-pub(crate) fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Form {
@@ -229,7 +204,7 @@ pub(crate) fn uint64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, 
     }
     match Form::deserialize(deserializer)? {
         Form::Number(number) => Ok(number),
-        Form::Text(text) => text.parse().map_err(|_| serde::de::Error::custom("no number of 64 bits")),
+        Form::Text(text) => text.parse().map_err(|_| D::Error::custom("no number of 64 bits")),
     }
 }
 
@@ -239,7 +214,7 @@ mod tests {
 
     #[test]
     fn numbers_of_64_bits_are_strings() {
-        let read = |json: &str| serde_json::from_str::<Write>(json).map(|write| write.details.sequence).ok();
+        let read = |json: &str| serde_json::from_str::<WriteResponse>(json).map(|write| write.details.sequence).ok();
         for (json, sequence) in [
             (r#"{"details":{"sequence":"18446744073709551615"}}"#, Some(u64::MAX)),
             (r#"{"details":{"sequence":7}}"#, Some(7)),
@@ -253,15 +228,19 @@ mod tests {
 
     #[test]
     fn what_is_zero_is_left_out() {
-        let page: Page =
+        let page: Page<Row> =
             serde_json::from_str(r#"{"details":{"viewTimestamp":"2026-11-21T18:35:46.436246Z"}}"#).unwrap();
         assert_eq!((page.details.total_result, page.result.len()), (0, 0));
-        let write: Write = serde_json::from_str(r#"{"details":{"resourceOwner":"400623100078656550"}}"#).unwrap();
+        let write: WriteResponse =
+            serde_json::from_str(r#"{"details":{"resourceOwner":"400623100078656550"}}"#).unwrap();
         assert_eq!((write.details.sequence, write.details.resource_owner.as_str()), (0, "400623100078656550"));
         let row: Row = serde_json::from_str(r#"{"userId":"1"}"#).unwrap();
         assert_eq!((row.details.sequence, row.roles.len()), (0, 0));
         assert!(serde_json::from_str::<Row>("{}").is_err(), "a row without a user is invalid");
-        assert!(serde_json::from_str::<Page>(r#"{"details":[]}"#).is_err(), "details of nothing are no empty page");
+        assert!(
+            serde_json::from_str::<Page<Row>>(r#"{"details":[]}"#).is_err(),
+            "details of nothing are no empty page"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::errors::{Meaning, Refusal};
 use crate::core::member::{Change, Entry, Member};
 use crate::provider::{Error, Receipt};
 
@@ -9,80 +10,71 @@ use crate::provider::{Error, Receipt};
 /// `lag_after_put_while_4_other_clients_write_other_projects`).
 const LAG: Duration = Duration::from_millis(250);
 
-/// The operations of one API on one member. Lists of roles are sorted and contain each role once.
-pub(crate) trait Members: Sync {
+/// One request that writes a member. Lists of roles are sorted and contain each role once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum MemberWrite<'a> {
     /// Adds the user as a member.
-    fn add(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
-
+    Add(&'a [String]),
     /// Replaces a member's roles.
-    fn change(&self, roles: &[String]) -> impl Future<Output = Result<Receipt, WriteRefusal>> + Send;
+    Change(&'a [String]),
+    Remove,
+}
 
-    /// Removes the member. A missing member is no error, provided that the project exists under the requested
-    /// organization.
-    fn remove(&self) -> impl Future<Output = Result<Receipt, Error>> + Send;
+impl<'a> MemberWrite<'a> {
+    /// The roles that the member is to have.
+    pub(crate) fn roles(self) -> Option<&'a [String]> {
+        match self {
+            Self::Add(roles) | Self::Change(roles) => Some(roles),
+            Self::Remove => None,
+        }
+    }
+}
 
-    /// The member, if search shows it.
+/// One member, as it is written and found with the API that is served.
+pub(crate) trait MemberApi: Sync {
+    /// Writes it. [`Meaning::NotAMember`] is a refusal of a change, [`Meaning::AMember`] one of an addition. The
+    /// removal of a missing member is no error, provided that the project exists under the requested organization.
+    fn write(&self, write: MemberWrite<'_>) -> impl Future<Output = Result<Receipt, Refusal>> + Send;
+
+    /// The member's row, if search shows it.
     fn find(&self) -> impl Future<Output = Result<Option<Member>, Error>> + Send;
 
     /// A list that the server considers different from `roles`, without any other role; `None` if there is none.
     fn another_list(&self, roles: &[String]) -> Option<Vec<String>>;
 }
 
-/// Why a write wasn't carried out.
-#[derive(Debug)]
-pub(crate) enum WriteRefusal {
-    /// The user isn't a member.
-    NotAMember(Error),
-    /// The user is a member already.
-    AMember(Error),
-    /// For another reason.
-    Otherwise(Error),
-}
-
-impl From<WriteRefusal> for Error {
-    fn from(refused: WriteRefusal) -> Self {
-        match refused {
-            WriteRefusal::NotAMember(error) | WriteRefusal::AMember(error) | WriteRefusal::Otherwise(error) => error,
-        }
-    }
-}
-
-impl From<Error> for WriteRefusal {
-    fn from(error: Error) -> Self {
-        Self::Otherwise(error)
-    }
-}
-
 /// Carries out a change. A change to a user who is not a member is [`Error::Changed`]: what was to be replaced may just
 /// have been removed, including unmanaged roles, and must not be restored without an observation.
-pub(crate) async fn apply(member: &impl Members, change: &Change) -> Result<Receipt, Error> {
+pub(crate) async fn apply(member: &impl MemberApi, change: &Change) -> Result<Receipt, Error> {
     match change {
         Change::Create(entries) => create(member, &roles(entries)?).await,
-        Change::Replace(entries) => Ok(member.change(&roles(entries)?).await?),
+        Change::Replace(entries) => Ok(member.write(MemberWrite::Change(&roles(entries)?)).await?),
         Change::Recreate(entries) => {
             let roles = roles(entries)?;
-            member.remove().await?;
+            member.write(MemberWrite::Remove).await?;
             create(member, &roles).await
         }
-        Change::Remove => member.remove().await,
+        Change::Remove => Ok(member.write(MemberWrite::Remove).await?),
     }
 }
 
 /// Adds a member. The server may have one that search never shows: of a user without a login name, or whose
 /// organization no longer exists (docs/reference/zitadel.md, traps 1 and 5). It is changed, since nothing in force
 /// could be lost; one that search shows was created by another writer meanwhile, and the change is planned again.
-async fn create(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
-    match member.add(roles).await {
-        Err(WriteRefusal::AMember(changed)) if stays(member, false).await? => match member.change(roles).await {
-            Err(WriteRefusal::NotAMember(_)) => Err(changed),
-            done => Ok(done?),
-        },
+async fn create(member: &impl MemberApi, roles: &[String]) -> Result<Receipt, Error> {
+    match member.write(MemberWrite::Add(roles)).await {
+        Err(Refusal { meaning: Meaning::AMember, error: changed, .. }) if stays(member, false).await? => {
+            match member.write(MemberWrite::Change(roles)).await {
+                Err(Refusal { meaning: Meaning::NotAMember, .. }) => Err(changed),
+                done => Ok(done?),
+            }
+        }
         done => Ok(done?),
     }
 }
 
 /// Whether search continues (not) to show the member: it may only lag behind a recent write.
-pub(crate) async fn stays(member: &impl Members, shown: bool) -> Result<bool, Error> {
+pub(crate) async fn stays(member: &impl MemberApi, shown: bool) -> Result<bool, Error> {
     if member.find().await?.is_some() != shown {
         return Ok(false);
     }

@@ -7,13 +7,13 @@ use crate::provider::http::Response;
 use crate::provider::infisical::{BUILT_IN_ROLES, NO_ACCESS};
 
 /// The names of a kind of subject: in messages, among the permissions of a role and in the dashboard.
-struct SubjectTerms {
-    noun: &'static str,
+pub(crate) struct SubjectTerms {
+    pub(crate) noun: &'static str,
     permission: &'static str,
     page: &'static str,
 }
 
-fn terms(kind: SubjectKind) -> SubjectTerms {
+pub(crate) fn terms(kind: SubjectKind) -> SubjectTerms {
     match kind {
         SubjectKind::Identity => {
             SubjectTerms { noun: "identity", permission: "Identities", page: "Machine Identities" }

@@ -11,6 +11,7 @@ use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::Response;
 use messages::ErrorMessages;
+pub(crate) use messages::terms;
 
 /// The operation that was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,13 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) subject: &'a str,
     /// The roles that were sent.
     pub(crate) roles: &'a [String],
+}
+
+impl<'a> RequestContext<'a> {
+    /// A request that sends no roles.
+    pub(crate) fn new(operation: Operation, kind: SubjectKind, project: &'a str, subject: &'a str) -> Self {
+        Self { operation, kind, project, subject, roles: &[] }
+    }
 }
 
 /// What a refusal means.
@@ -107,39 +115,27 @@ impl From<Meaning> for Error {
     }
 }
 
-/// A failure of the server or of a proxy in front of it, for any request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ServerFailure {
-    /// Too many requests.
-    RateLimited,
-    /// 5xx.
-    Broken,
-    /// The server has no such route.
-    NoRoute,
-    /// The body isn't an error of Infisical's.
-    Nonsense,
-}
-
 /// The body of an error. `message` is a text, or for validation a list of issues; [`Response::error_text`] reads both.
 #[derive(Deserialize)]
 struct ErrorBody {
     error: String,
 }
 
-/// Whether the response is a failure, not a refusal.
-pub(crate) fn failure(answer: &Response) -> Option<ServerFailure> {
+/// The meaning of a response that is a failure of the server, or of a proxy in front of it, and not a refusal: the same
+/// for any request.
+pub(crate) fn failure(answer: &Response) -> Option<Meaning> {
     // October 2024 responds to too many requests with 500 (rate-limit.json, "GET list, request 61").
     if answer.status == 429 || (answer.status == 500 && answer.retry_after.is_some()) {
-        return Some(ServerFailure::RateLimited);
+        return Some(Meaning::Other(rate_limited(answer)));
     }
     if answer.status >= 500 {
-        return Some(ServerFailure::Broken);
+        return Some(Meaning::Other(broken(answer)));
     }
     match error_of(answer).as_deref() {
-        None => Some(ServerFailure::Nonsense),
+        None => Some(Meaning::Other(answer.nonsense("an error that isn't Infisical's"))),
         // With a space: the message of the HTTP framework. A missing thing is `NotFound` (docs/reference/infisical.md,
         // "Three generations of the identity-membership path").
-        Some("Not Found") if answer.status == 404 => Some(ServerFailure::NoRoute),
+        Some("Not Found") if answer.status == 404 => Some(Meaning::NoRoute),
         Some(_) => None,
     }
 }
@@ -147,16 +143,6 @@ pub(crate) fn failure(answer: &Response) -> Option<ServerFailure> {
 /// The name of a refusal.
 pub(crate) fn error_of(answer: &Response) -> Option<String> {
     serde_json::from_slice::<ErrorBody>(&answer.body).ok().map(|body| body.error)
-}
-
-/// The error of a failure.
-pub(crate) fn failed(failure: ServerFailure, answer: &Response) -> Error {
-    match failure {
-        ServerFailure::RateLimited => rate_limited(answer),
-        ServerFailure::Broken => broken(answer),
-        ServerFailure::NoRoute => answer.nonsense("no such route"),
-        ServerFailure::Nonsense => answer.nonsense("an error that isn't Infisical's"),
-    }
 }
 
 /// [`Error::Unauthorized`] where the access token isn't accepted (any more): bad, expired or malformed 403, revoked,
@@ -185,10 +171,8 @@ pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Meaning {
     if asked.operation == Operation::FindProject && error.starts_with("Failed to find project by") {
         return Meaning::NoSuchName;
     }
-    match failure(answer) {
-        Some(ServerFailure::NoRoute) => return Meaning::NoRoute,
-        Some(failure) => return Meaning::Other(failed(failure, answer)),
-        None => {}
+    if let Some(failure) = failure(answer) {
+        return failure;
     }
     let words = ErrorMessages { answer, asked, error, text: answer.error_text() };
     match answer.status {

@@ -2,124 +2,93 @@
 //! subject's id.
 
 use super::{MembershipWrite, Removal};
-use crate::api::SubjectKind;
-use crate::core::member::{Change, Entry, Target};
+use crate::core::member::{Change, Entry};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::provider::infisical::Infisical;
 use crate::provider::infisical::api::{Family, Generation};
 use crate::provider::infisical::errors::{self, Meaning};
-use crate::provider::infisical::ids::subject_id;
 use crate::provider::infisical::wire;
-use crate::provider::session::PermitUse;
 
 /// How many memberships of one subject are removed under one permit. Concurrent POSTs create one each
 /// (concurrency.json, `post_the_same_identity_8_times`).
 const MOST: usize = 32;
 
-/// The memberships of one identity or group in one project, to be written under one permit.
-pub(crate) struct Membership<'a> {
-    infisical: &'a Infisical,
-    permit_use: &'a PermitUse<'a>,
-    kind: SubjectKind,
-    project: &'a str,
-    subject: String,
+/// Carries out a change. The result of a removal is reported for [`Change::Remove`] only.
+pub(crate) async fn apply(membership: &MembershipWrite<'_>, change: &Change) -> Result<Removal, Error> {
+    match change {
+        Change::Create(entries) => create(membership, entries).await?,
+        Change::Replace(entries) => membership.patch(&wire::items(entries)?).await?,
+        Change::Recreate(entries) => recreate(membership, entries).await?,
+        Change::Remove => return remove(membership).await,
+    }
+    Ok(Removal::Absent)
 }
 
-impl<'a> Membership<'a> {
-    pub(crate) fn new(
-        infisical: &'a Infisical,
-        permit_use: &'a PermitUse<'a>,
-        project: &'a str,
-        target: &Target,
-    ) -> Result<Self, Error> {
-        let kind = target.subject_kind;
-        Ok(Self { infisical, permit_use, kind, project, subject: subject_id(kind, &target.subject_id)? })
+/// POST.
+async fn create(membership: &MembershipWrite<'_>, entries: &[Entry]) -> Result<(), Error> {
+    match membership.post(&wire::items(entries)?).await {
+        Err(Meaning::AlreadyMember(changed)) => repair(membership, entries, changed).await,
+        outcome => Ok(outcome?),
     }
+}
 
-    /// Carries out a change. The result of a removal is reported for [`Change::Remove`] only.
-    pub(crate) async fn apply(&self, change: &Change) -> Result<Removal, Error> {
-        match change {
-            Change::Create(entries) => self.create(entries).await?,
-            Change::Replace(entries) => self.one().patch(&wire::items(entries)?).await?,
-            Change::Recreate(entries) => self.recreate(entries).await?,
-            Change::Remove => return self.remove().await,
+/// DELETE until there is none, then one POST. Never a PATCH: it would write one of them, possibly not the one in
+/// effect (docs/reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
+async fn recreate(membership: &MembershipWrite<'_>, entries: &[Entry]) -> Result<(), Error> {
+    // A list that can't be sent is detected before anything is removed.
+    let items = wire::items(entries)?;
+    let written = match remove(membership).await? {
+        Removal::Gone | Removal::Absent => membership.post(&items).await,
+        Removal::Kept(_) => membership.patch(&items).await,
+    };
+    written.map_err(|refusal| errors::after_a_write(refusal.into()))
+}
+
+/// Removes all memberships. It is also a success if there is none.
+async fn remove(membership: &MembershipWrite<'_>) -> Result<Removal, Error> {
+    let mut written = false;
+    for _ in 0..MOST {
+        match membership.take_away().await {
+            Ok(Removal::Gone) if removes_one_by_one(membership) => written = true,
+            Ok(removed) => return Ok(removed),
+            Err(refusal) if written => {
+                return absent_all_the_same(membership, errors::after_a_write(refusal)).await;
+            }
+            Err(refusal) => return absent_all_the_same(membership, refusal).await,
         }
-        Ok(Removal::Absent)
     }
+    let what = format!("{MOST} memberships of {} were removed, and there are more", membership.subject);
+    Err(membership.calls.unfinished(&what))
+}
 
-    fn one(&self) -> MembershipWrite<'_> {
-        let Self { infisical, permit_use, kind, project, subject } = self;
-        MembershipWrite { infisical, permit_use, kind: *kind, project, subject, id: subject }
-    }
+/// Whether DELETE removes one of several memberships: see [`Generation::G3`].
+fn removes_one_by_one(membership: &MembershipWrite<'_>) -> bool {
+    membership.calls.infisical.found(Family::Members(membership.kind)) == Some(Generation::G3)
+}
 
-    /// POST.
-    async fn create(&self, entries: &[Entry]) -> Result<(), Error> {
-        match self.one().post(&wire::items(entries)?).await {
-            Err(Meaning::AlreadyMember(changed)) => self.repair(entries, changed).await,
-            outcome => Ok(outcome?),
-        }
-    }
-
-    /// DELETE until there is none, then one POST. Never a PATCH: it would write one of them, possibly not the one in
-    /// effect (docs/reference/infisical.md, "PATCH and time"); unless the server keeps the last one.
-    async fn recreate(&self, entries: &[Entry]) -> Result<(), Error> {
-        // A list that can't be sent is detected before anything is removed.
-        let items = wire::items(entries)?;
-        let written = match self.remove().await? {
-            Removal::Gone | Removal::Absent => self.one().post(&items).await,
-            Removal::Kept(_) => self.one().patch(&items).await,
-        };
-        written.map_err(|refusal| errors::after_a_write(refusal.into()))
-    }
-
-    /// Removes all memberships. It is also a success if there is none.
-    async fn remove(&self) -> Result<Removal, Error> {
-        let mut written = false;
-        for _ in 0..MOST {
-            match self.one().take_away().await {
-                Ok(Removal::Gone) if self.removes_one_by_one() => written = true,
-                Ok(removed) => return Ok(removed),
-                Err(refusal) if written => {
-                    return self.absent_all_the_same(errors::after_a_write(refusal.into())).await;
-                }
-                Err(refusal) => return self.absent_all_the_same(refusal.into()).await,
+/// Current servers respond to the removal of an identity that doesn't exist with 500 (issue #7255), and October
+/// 2024 to that of a membership without roles with 403 (identity-extras.json, "delete"): a read then shows whether
+/// there is a membership that grants anything. Otherwise it is `error`.
+async fn absent_all_the_same(membership: &MembershipWrite<'_>, error: Error) -> Result<Removal, Error> {
+    match error {
+        Error::Unreachable { effect: Effect::Unknown, .. } | Error::ProjectNotFound { gone: false, .. } => {
+            match membership.get().await {
+                Err(Meaning::NotMember(_)) => Ok(Removal::Absent),
+                Ok(_) | Err(_) => Err(error),
             }
         }
-        Err(self
-            .infisical
-            .unfinished(&format!("{MOST} memberships of {} were removed, and there are more", self.subject)))
+        _ => Err(error),
     }
+}
 
-    /// Whether DELETE removes one of several memberships: see [`Generation::G3`].
-    fn removes_one_by_one(&self) -> bool {
-        self.infisical.found(Family::Members(self.kind)) == Some(Generation::G3)
-    }
-
-    /// Current servers respond to the removal of an identity that doesn't exist with 500 (issue #7255), and October
-    /// 2024 to that of a membership without roles with 403 (identity-extras.json, "delete"): a read then shows whether
-    /// there is a membership that grants anything. Otherwise it is `error`.
-    async fn absent_all_the_same(&self, error: Error) -> Result<Removal, Error> {
-        match error {
-            Error::Unreachable { effect: Effect::Unknown, .. } | Error::ProjectNotFound { gone: false, .. } => {
-                match self.one().get().await {
-                    Err(Meaning::NotMember(_)) => Ok(Removal::Absent),
-                    Ok(_) | Err(_) => Err(error),
-                }
-            }
-            _ => Err(error),
-        }
-    }
-
-    /// There is a membership although none is listed. Usually another writer was faster: `changed`. But a membership
-    /// that was created with an empty list is never listed and can only be repaired (identity-extras.json, "create
-    /// again").
-    async fn repair(&self, entries: &[Entry], changed: Error) -> Result<(), Error> {
-        match self.one().get().await {
-            Err(Meaning::NotMember(_)) => Ok(self.one().patch(&wire::items(entries)?).await?),
-            // It can't be listed either, then.
-            Err(Meaning::Other(error @ Error::Forbidden { .. })) => Err(error),
-            Ok(_) | Err(_) => Err(changed),
-        }
+/// There is a membership although none is listed. Usually another writer was faster: `changed`. But a membership
+/// that was created with an empty list is never listed and can only be repaired (identity-extras.json, "create
+/// again").
+async fn repair(membership: &MembershipWrite<'_>, entries: &[Entry], changed: Error) -> Result<(), Error> {
+    match membership.get().await {
+        Err(Meaning::NotMember(_)) => Ok(membership.patch(&wire::items(entries)?).await?),
+        // It can't be listed either, then.
+        Err(Meaning::Other(error @ Error::Forbidden { .. })) => Err(error),
+        Ok(_) | Err(_) => Err(changed),
     }
 }

@@ -9,38 +9,41 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::api::{Family, Generation};
+use super::client::Calls;
 use super::errors::{self, Meaning, Operation, RequestContext};
-use super::ids::project_id;
+use super::ids::{project_id, subject_id};
 use super::wire::{self, RoleItem};
-use super::{Infisical, NO_ACCESS, routes};
+use super::{NO_ACCESS, routes};
 use crate::api::SubjectKind;
 use crate::core::member::{Change, Entry, Target};
 use crate::provider::http::{Method, Response};
-use crate::provider::session::PermitUse;
-use crate::provider::{Error, Permit, Receipt, Retry};
-use members::Membership;
+use crate::provider::{Error, Receipt, Retry};
 use users::UserWrites;
 
 /// Carries out a change of a target's membership.
 pub(crate) async fn apply(
-    infisical: &Infisical,
-    permit: &Permit,
+    calls: &Calls<'_>,
     target: &Target,
     name: Option<&str>,
     change: &Change,
 ) -> Result<Receipt, Error> {
-    let (permit_use, project) = (PermitUse::new(permit), project_id(&target.project)?);
-    let removed = match target.subject_kind {
+    let (kind, project) = (target.subject_kind, project_id(&target.project)?);
+    let (project, subject) = (project.as_str(), subject_id(kind, &target.subject_id)?);
+    let removed = match kind {
         SubjectKind::User => {
-            let users = UserWrites { infisical, permit_use: &permit_use, project: &project };
-            infisical.in_time(users.apply(target, name, change)).await?
+            let users = UserWrites { calls, project };
+            calls.in_time(users.apply(&subject, name, change)).await?
         }
         SubjectKind::Identity | SubjectKind::Group => {
-            let membership = Membership::new(infisical, &permit_use, &project, target)?;
-            infisical.in_time(membership.apply(change)).await?
+            let membership = MembershipWrite { calls, kind, project, subject: &subject, id: &subject };
+            calls.in_time(members::apply(&membership, change)).await?
         }
     };
-    Ok(Receipt { version: None, kept: removed.kept() })
+    let kept = match removed {
+        Removal::Gone | Removal::Absent => None,
+        Removal::Kept(why) => Some(why),
+    };
+    Ok(Receipt { version: None, kept })
 }
 
 /// The response to a write, by kind, verb and generation. It is only checked to be this and not a web page: its roles
@@ -62,20 +65,9 @@ pub(crate) enum Removal {
     Kept(&'static str),
 }
 
-impl Removal {
-    /// For [`Receipt::kept`](crate::core::member::Receipt::kept).
-    pub(crate) fn kept(self) -> Option<&'static str> {
-        match self {
-            Self::Gone | Self::Absent => None,
-            Self::Kept(why) => Some(why),
-        }
-    }
-}
-
 /// One membership of one subject, to be written under one permit.
 pub(crate) struct MembershipWrite<'a> {
-    pub(crate) infisical: &'a Infisical,
-    pub(crate) permit_use: &'a PermitUse<'a>,
+    pub(crate) calls: &'a Calls<'a>,
     pub(crate) kind: SubjectKind,
     pub(crate) project: &'a str,
     /// The subject's id.
@@ -111,13 +103,11 @@ impl MembershipWrite<'_> {
     /// a row of the literal `custom`, which prevents its own removal until a PATCH removes it (identity-extras.json,
     /// "delete one with the literal custom"), for members with more permissions than the caller, who may revoke them
     /// nevertheless (permissions.json, "update admin to no-access"), and for a caller who may edit and not delete.
-    pub(crate) async fn take_away(&self) -> Result<Removal, Meaning> {
-        let (refused, is_locked_out) = match self.delete().await {
-            Ok(()) => return Ok(Removal::Gone),
-            Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
+    pub(crate) async fn take_away(&self) -> Result<Removal, Error> {
+        let (refused, is_locked_out) = match self.try_to_remove().await {
             Err(Meaning::LockedOut(error)) => (error, true),
             Err(Meaning::Other(error)) if is_permanent(&error) => (error, false),
-            Err(refusal) => return Err(refusal),
+            outcome => return Ok(outcome?),
         };
         match self.empty().await {
             Ok(()) => {}
@@ -125,19 +115,13 @@ impl MembershipWrite<'_> {
             Err(refusal) => {
                 let error = Error::from(refusal);
                 // If it is refused like the removal, the removal's refusal explains what to do.
-                return Err(Meaning::Other(if error.retry() == Retry::Terminal { refused } else { error }));
+                return Err(if error.retry() == Retry::Terminal { refused } else { error });
             }
         }
         if is_locked_out {
-            match self.delete().await {
-                Ok(()) => return Ok(Removal::Gone),
-                Err(Meaning::NotMember(_)) => return Ok(Removal::Absent),
-                Err(refusal) => {
-                    let error = Error::from(refusal);
-                    if !is_permanent(&error) {
-                        return Err(Meaning::Other(errors::after_a_write(error)));
-                    }
-                }
+            match self.try_to_remove().await.map_err(Error::from) {
+                Err(error) if is_permanent(&error) => {}
+                outcome => return outcome.map_err(errors::after_a_write),
             }
         }
         tracing::warn!(
@@ -147,6 +131,14 @@ impl MembershipWrite<'_> {
             "the membership can't be removed and was changed to the role {NO_ACCESS}"
         );
         Ok(Removal::Kept(errors::why_kept(&refused)))
+    }
+
+    async fn try_to_remove(&self) -> Result<Removal, Meaning> {
+        match self.delete().await {
+            Ok(()) => Ok(Removal::Gone),
+            Err(Meaning::NotMember(_)) => Ok(Removal::Absent),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     async fn write(&self, operation: Operation, method: Method, items: Option<&[RoleItem]>) -> Result<(), Meaning> {
@@ -168,7 +160,7 @@ impl MembershipWrite<'_> {
             let request = routes::member(kind, generation, method, project, self.id);
             body.iter().fold(request, |request, body| request.json(body))
         };
-        self.infisical.send(self.permit_use, Family::Members(kind), &asked, request).await
+        self.calls.send(Family::Members(kind), &asked, request).await
     }
 }
 

@@ -6,20 +6,23 @@ use serde_json::json;
 
 use super::{MembershipWrite, Removal};
 use crate::api::SubjectKind;
-use crate::core::member::{Change, Entry, Target};
-use crate::provider::Error;
+use crate::core::member::{Change, Entry};
 use crate::provider::error::Effect;
 use crate::provider::infisical::api::{Family, Generation};
-use crate::provider::infisical::client::locked;
+use crate::provider::infisical::client::Calls;
 use crate::provider::infisical::errors::{self, Meaning, Operation, RequestContext};
-use crate::provider::infisical::ids::{normal, subject_id};
+use crate::provider::infisical::ids::normal;
+use crate::provider::infisical::names::Named;
 use crate::provider::infisical::wire::{self, RoleItem};
-use crate::provider::infisical::{Infisical, MEMBER, NO_ACCESS, names, routes};
-use crate::provider::session::PermitUse;
+use crate::provider::infisical::{MEMBER, NO_ACCESS, routes};
+use crate::provider::{Error, locked};
 
 /// How often the list is read again while several memberships of a user become one or none. Each time at least one is
 /// removed.
 const ROUNDS: usize = 32;
+
+/// The routes of users' memberships.
+const USERS: Family = Family::Members(SubjectKind::User);
 
 /// The response to an invitation: users who are already members are left out (user-memberships.json, "create again").
 #[derive(Deserialize)]
@@ -35,17 +38,21 @@ struct CreatedMembership {
     user_id: String,
 }
 
+/// The response to a look-up by username.
+#[derive(Deserialize)]
+struct Details {
+    membership: CreatedMembership,
+}
+
 /// The users of one project, to be written under one permit.
 pub(crate) struct UserWrites<'a> {
-    pub(crate) infisical: &'a Infisical,
-    pub(crate) permit_use: &'a PermitUse<'a>,
+    pub(crate) calls: &'a Calls<'a>,
     pub(crate) project: &'a str,
 }
 
 impl UserWrites<'_> {
     /// Carries out a change.
-    pub(crate) async fn apply(&self, target: &Target, name: Option<&str>, change: &Change) -> Result<Removal, Error> {
-        let user = &subject_id(SubjectKind::User, &target.subject_id)?;
+    pub(crate) async fn apply(&self, user: &str, name: Option<&str>, change: &Change) -> Result<Removal, Error> {
         match change {
             Change::Create(entries) => self.create(user, name, &wire::items(entries)?).await?,
             Change::Replace(entries) => self.replace(user, &wire::items(entries)?).await?,
@@ -59,7 +66,7 @@ impl UserWrites<'_> {
     pub(crate) async fn invite(&self, name: &str) -> Result<String, Error> {
         self.may_invite(Some(name), name)?;
         let Some(made) = self.add(name).await? else {
-            return match <[String; 1]>::try_from(self.named(name).await?) {
+            return match <[String; 1]>::try_from(self.named(name).await?.ids) {
                 Ok([user]) => Ok(user),
                 Err(_) => Err(Error::Changed {
                     message: format!(
@@ -73,55 +80,43 @@ impl UserWrites<'_> {
         Ok(made.user_id)
     }
 
-    /// The ids of the project's users with exactly this name.
-    pub(crate) async fn named(&self, name: &str) -> Result<Vec<String>, Error> {
-        Ok(self.named_or_similar(name).await?.0)
-    }
-
-    /// The same, and a name of a user of the project that differs only in letter case. An invitation by that name would
-    /// create another account (user-memberships.json, "…in other letter case").
-    pub(crate) async fn named_or_similar(&self, name: &str) -> Result<(Vec<String>, Option<String>), Error> {
-        let list = self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
-        let similar = list.names(SubjectKind::User).find(|(_, known)| names::is_similar(known, name));
-        let similar = similar.map(|(_, known)| known.to_owned());
-        let listed = list.named(SubjectKind::User, name);
-        if !listed.is_empty() || self.generation() != Some(Generation::G1) {
-            return Ok((listed, similar));
+    /// The project's users with exactly this name, and a name of one that differs only in letter case: an invitation by
+    /// that name would create another account (user-memberships.json, "…in other letter case").
+    pub(crate) async fn named(&self, name: &str) -> Result<Named, Error> {
+        let mut named = self.calls.memberships(self.project, SubjectKind::User).await?.named(SubjectKind::User, name);
+        if !named.ids.is_empty() || self.calls.infisical.found(USERS) != Some(Generation::G1) {
+            return Ok(named);
         }
         // October 2024 lists users without their usernames, which may be another than the e-mail; its look-up by
         // username is case-sensitive (user-memberships.json, "details: other letter case").
-        let asked = self.asked(Operation::FindSubject, name, &[]);
+        let asked = RequestContext::new(Operation::FindSubject, SubjectKind::User, self.project, name);
         let body = json!({ "username": name });
         let request = |generation: Generation| routes::details(generation, self.project).json(&body);
-        match self.infisical.send(self.permit_use, self.family(), &asked, request).await {
-            Ok(answer) => {
-                #[derive(Deserialize)]
-                struct Details {
-                    membership: CreatedMembership,
-                }
-                Ok((vec![normal(&answer.json::<Details>()?.membership.user_id)], similar))
-            }
-            Err(Meaning::NotMember(_)) => Ok((Vec::new(), similar)),
-            Err(refusal) => Err(refusal.into()),
+        match self.calls.send(USERS, &asked, request).await {
+            Ok(answer) => named.ids.push(normal(&answer.json::<Details>()?.membership.user_id)),
+            Err(Meaning::NotMember(_)) => {}
+            Err(refusal) => return Err(refusal.into()),
         }
+        Ok(named)
     }
 
     /// POST by name, and PATCH by the id in its response. A user found under the name counts only if it is `user`.
     async fn create(&self, user: &str, name: Option<&str>, items: &[RoleItem]) -> Result<(), Error> {
         let name = self.may_invite(name, user)?;
         let key = || (self.project.to_owned(), user.to_owned(), name.to_owned());
-        let known = locked(&self.infisical.namesakes).get(&key()).cloned();
+        let namesakes = &self.calls.infisical.namesakes;
+        let known = locked(namesakes).get(&key()).cloned();
         if let Some(namesake) = known {
             return Err(self.recycled(name, user, &namesake));
         }
         match self.add(name).await? {
             Some(made) if made.user_id == user => self.settle(&made, items).await,
             Some(namesake) => {
-                locked(&self.infisical.namesakes).insert(key(), namesake.user_id.clone());
+                locked(namesakes).insert(key(), namesake.user_id.clone());
                 self.take_back(&namesake).await?;
                 Err(self.recycled(name, user, &namesake.user_id))
             }
-            None => match self.named(name).await?.as_slice() {
+            None => match self.named(name).await?.ids.as_slice() {
                 [other] if other != user => Err(self.recycled(name, user, other)),
                 _ => Err(Error::Changed {
                     message: format!("user {user} is a member of project {} already (Infisical)", self.project),
@@ -132,7 +127,7 @@ impl UserWrites<'_> {
 
     /// PATCH: the whole list.
     async fn replace(&self, user: &str, items: &[RoleItem]) -> Result<(), Error> {
-        if let Some([id]) = self.infisical.take_ids(self.project, user).as_deref() {
+        if let Some([id]) = self.calls.take_ids(self.project, user).as_deref() {
             match self.one(user, id).patch(items).await {
                 // The membership was created again since it was listed.
                 Err(Meaning::NotMember(_)) => {}
@@ -188,12 +183,12 @@ impl UserWrites<'_> {
                 });
             }
         }
-        Err(self.infisical.unfinished(&format!("user {user} still has several memberships")))
+        Err(self.calls.unfinished(&format!("user {user} still has several memberships")))
     }
 
     /// Removes all memberships. It is also a success if there is none.
     async fn remove(&self, user: &str) -> Result<Removal, Error> {
-        let mut known = self.infisical.take_ids(self.project, user).filter(|ids| !ids.is_empty());
+        let mut known = self.calls.take_ids(self.project, user).filter(|ids| !ids.is_empty());
         let mut doubt: Option<Error> = None;
         for _ in 0..ROUNDS {
             let ids = match known.take() {
@@ -218,7 +213,7 @@ impl UserWrites<'_> {
                 Err(error) => return Err(error),
             };
         }
-        Err(self.infisical.unfinished(&format!("user {user} still has memberships")))
+        Err(self.calls.unfinished(&format!("user {user} still has memberships")))
     }
 
     async fn empty_each(&self, user: &str, ids: &[String]) -> Result<(), Error> {
@@ -246,7 +241,7 @@ impl UserWrites<'_> {
     /// The name to invite user `who` by, if that is allowed.
     fn may_invite<'n>(&self, name: Option<&'n str>, who: &str) -> Result<&'n str, Error> {
         let project = self.project;
-        let Some(name) = name.filter(|_| self.infisical.invite_users) else {
+        let Some(name) = name.filter(|_| self.calls.infisical.invite_users) else {
             return Err(Error::Rejected {
                 message: format!(
                     "user {who} is not a member of project {project}, and Infisical lets a machine identity add users by \
@@ -272,10 +267,11 @@ impl UserWrites<'_> {
     /// the PATCH that follows, whichever roles are requested (user-memberships.json, "create with roleSlugs").
     async fn add(&self, name: &str) -> Result<Option<CreatedMembership>, Error> {
         let roles = [NO_ACCESS.to_owned()];
-        let asked = self.asked(Operation::Invite, name, &roles);
+        let asked = RequestContext::new(Operation::Invite, SubjectKind::User, self.project, name);
+        let asked = RequestContext { roles: &roles, ..asked };
         let body = json!({ "usernames": [name], "roleSlugs": roles });
         let request = |generation: Generation| routes::invitation(generation, self.project).json(&body);
-        let answer = self.infisical.send(self.permit_use, self.family(), &asked, request).await?;
+        let answer = self.calls.send(USERS, &asked, request).await?;
         let made = answer.json::<Invitation>()?.memberships.pop();
         Ok(made.map(|made| CreatedMembership { user_id: normal(&made.user_id), ..made }))
     }
@@ -301,7 +297,7 @@ impl UserWrites<'_> {
     async fn take_back(&self, namesake: &CreatedMembership) -> Result<(), Error> {
         match self.one(&namesake.user_id, &namesake.id).take_away().await {
             Ok(_) => Ok(()),
-            Err(refusal) => Err(self.left_behind(namesake, &Error::from(refusal).to_string())),
+            Err(error) => Err(self.left_behind(namesake, &error.to_string())),
         }
     }
 
@@ -327,24 +323,12 @@ impl UserWrites<'_> {
 
     /// The ids of the user's memberships, as listed now.
     async fn look_up(&self, user: &str) -> Result<Vec<String>, Error> {
-        self.infisical.memberships(self.permit_use, self.project, SubjectKind::User).await?;
-        Ok(self.infisical.take_ids(self.project, user).unwrap_or_default())
+        self.calls.memberships(self.project, SubjectKind::User).await?;
+        Ok(self.calls.take_ids(self.project, user).unwrap_or_default())
     }
 
     fn one<'b>(&'b self, user: &'b str, id: &'b str) -> MembershipWrite<'b> {
-        let UserWrites { infisical, permit_use, project } = self;
-        MembershipWrite { infisical, permit_use, kind: SubjectKind::User, project, subject: user, id }
-    }
-
-    fn family(&self) -> Family {
-        Family::Members(SubjectKind::User)
-    }
-
-    fn generation(&self) -> Option<Generation> {
-        self.infisical.found(self.family())
-    }
-
-    fn asked<'b>(&'b self, operation: Operation, subject: &'b str, roles: &'b [String]) -> RequestContext<'b> {
-        RequestContext { operation, kind: SubjectKind::User, project: self.project, subject, roles }
+        let UserWrites { calls, project } = self;
+        MembershipWrite { calls, kind: SubjectKind::User, project, subject: user, id }
     }
 }

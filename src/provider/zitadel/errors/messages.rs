@@ -1,39 +1,32 @@
 //! The messages of refusals: what is wrong, where, and what to do.
 
-use super::{Meaning, ServerRefusal};
+use super::{Meaning, Refusal};
 use crate::core::member::Project;
 use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Response, text, url_hint};
+use crate::provider::zitadel::write::MemberWrite;
 
 /// What was requested, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RequestContext<'a> {
-    endpoint: &'a str,
-    project: Option<&'a Project>,
-    user: &'a str,
-    roles: &'a [String],
+    pub(crate) endpoint: &'a str,
+    pub(crate) project: Option<&'a Project>,
+    /// The user that it is about; empty: none.
+    pub(crate) user: &'a str,
+    /// To write the user's membership.
+    pub(crate) write: Option<MemberWrite<'a>>,
 }
 
 impl<'a> RequestContext<'a> {
     /// A request about the instance.
     pub(crate) fn of_instance(endpoint: &'a str) -> Self {
-        Self { endpoint, project: None, user: "", roles: &[] }
+        Self { endpoint, project: None, user: "", write: None }
     }
 
-    /// A request about a project.
-    pub(crate) fn of_project(endpoint: &'a str, project: &'a Project) -> Self {
-        Self { project: Some(project), ..Self::of_instance(endpoint) }
-    }
-
-    /// The same, about one user.
-    pub(crate) fn user(self, user: &'a str) -> Self {
-        Self { user, ..self }
-    }
-
-    /// The same with the roles that the user is to have.
-    pub(crate) fn roles(self, roles: &'a [String]) -> Self {
-        Self { roles, ..self }
+    /// Whether a member is to be added.
+    pub(crate) fn is_adding(&self) -> bool {
+        matches!(self.write, Some(MemberWrite::Add(_)))
     }
 
     /// `project 1 of organization 2 at https://…`, `grant 3 of project 1 (organization 2) at https://…`
@@ -76,20 +69,19 @@ impl<'a> RequestContext<'a> {
 
     /// A refusal that the server also returns for something that was deleted. `whose`: the organization in which a role
     /// would distinguish the two.
-    pub(crate) fn perhaps_gone(&self, refused: Error, whose: &str) -> Error {
-        let Error::Forbidden { message } = refused else {
+    pub(crate) fn perhaps_gone(&self, refused: Refusal, whose: &str) -> Refusal {
+        let Error::Forbidden { message } = &refused.error else {
             return refused;
         };
         let what = match self.project.map(|project| &project.grant_id) {
             Some(Some(_)) => "the grant, its project or one of their organizations",
             Some(None) | None => "the project or its organization",
         };
-        Error::Forbidden {
-            message: format!(
-                "{message}. ZITADEL answers the same if {what} was deleted: to let the operator find out, make the user \
-                 ORG_OWNER_VIEWER of {whose}"
-            ),
-        }
+        let message = format!(
+            "{message}. ZITADEL answers the same if {what} was deleted: to let the operator find out, make the user \
+             ORG_OWNER_VIEWER of {whose}"
+        );
+        Refusal { error: Error::Forbidden { message }, ..refused }
     }
 
     /// The grant isn't one of the requested organization, which neither created nor received it.
@@ -174,14 +166,15 @@ impl<'a> RequestContext<'a> {
         // "Roles"): of several such the first is named, and the others later. Otherwise it is one that not every
         // instance has.
         let standard = |role: &&String| PROJECT_ROLES.contains(&role.as_str()) || GRANT_ROLES.contains(&role.as_str());
-        let mut others = self.roles.iter().filter(|role| !standard(role));
-        let role = match (self.roles, self.roles.iter().find(|role| !role.starts_with(prefix))) {
+        let roles = self.write.and_then(MemberWrite::roles).unwrap_or_default();
+        let mut others = roles.iter().filter(|role| !standard(role));
+        let role = match (roles, roles.iter().find(|role| !role.starts_with(prefix))) {
             ([only], _) | (_, Some(only)) => Some(only),
             (_, None) => others.next().filter(|_| others.next().is_none()),
         };
         let which = match role {
             Some(role) => format!("{role:?} is no role"),
-            None => format!("{:?} has a role that is none", self.roles),
+            None => format!("{roles:?} has a role that is none"),
         };
         let which = text::bounded(&text::filtered(&which, &[]), 200);
         let message = format!(
@@ -203,13 +196,14 @@ const PROJECT_ROLES: [&str; 4] =
 /// The same for grants' members.
 const GRANT_ROLES: [&str; 2] = ["PROJECT_GRANT_OWNER", "PROJECT_GRANT_OWNER_VIEWER"];
 
-/// The error for a refusal. A caller for which a refusal isn't an error checks its [`Meaning`] first.
-pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &ServerRefusal) -> Error {
+/// The error for a refusal. `id`: that of the server's error, filtered.
+pub(super) fn error(asked: &RequestContext<'_>, answer: &Response, meaning: Meaning, id: &str) -> Error {
     let place = asked.place();
     let RequestContext { endpoint, user, .. } = asked;
     let organization = asked.project.and_then(|project| project.organization_id.as_deref()).unwrap_or_default();
-    let id = if refusal.id.is_empty() { format!("status {}", refusal.status) } else { answer.filtered(&refusal.id) };
-    match refusal.meaning() {
+    let without_id = id.is_empty();
+    let id = if without_id { format!("status {}", answer.status) } else { id.to_owned() };
+    match meaning {
         Meaning::NotAMember => Error::Changed { message: format!("user {user} is no member of {place} any more") },
         Meaning::AMember => Error::Changed { message: format!("user {user} is a member of {place} by now") },
         Meaning::Unchanged => Error::Changed { message: format!("user {user} has these roles in {place} already") },
@@ -278,8 +272,8 @@ pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &Ser
         Meaning::Collision => {
             answer.context.unreachable("gave up after collisions with other writers; nothing was written", Effect::None)
         }
-        Meaning::Failed => {
-            let what = format!("failed with {} {}", refusal.status, answer.error_text());
+        Meaning::Failed | Meaning::NoResponse => {
+            let what = format!("failed with {} {}", answer.status, answer.error_text());
             answer.context.unreachable(what.trim_end(), answer.context.effect_unknown())
         }
         Meaning::NotHere => {
@@ -293,7 +287,7 @@ pub(crate) fn error(asked: &RequestContext<'_>, answer: &Response, refusal: &Ser
         }
         Meaning::Other => {
             // Without an id the response may be from another server.
-            let hint = url_hint(endpoint).filter(|_| refusal.id.is_empty());
+            let hint = url_hint(endpoint).filter(|_| without_id);
             let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
             Error::Rejected {
                 message: format!(

@@ -6,23 +6,56 @@
 pub(crate) mod messages;
 
 use super::wire;
+use crate::provider::Error;
 use crate::provider::http::Response;
+use messages::RequestContext;
+
+/// Why a request has no result: a refusal of the server, or no response at all.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) meaning: Meaning,
+    /// The id of the server's error, filtered; empty if there is none.
+    pub(crate) id: String,
+    /// The error of a caller that has no use for the refusal.
+    pub(crate) error: Error,
+}
+
+impl Refusal {
+    /// Interprets a response that isn't 2xx.
+    pub(crate) fn read(answer: &Response, asked: &RequestContext<'_>) -> Self {
+        let refusal = ServerRefusal::read(answer, asked.is_adding());
+        let (meaning, id) = (refusal.meaning(), answer.filtered(&refusal.id));
+        let error = messages::error(asked, answer, meaning, &id);
+        Self { meaning, id, error }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { meaning: Meaning::NoResponse, id: String::new(), error }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        refusal.error
+    }
+}
 
 /// A refusal of the server, without its text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ServerRefusal {
+struct ServerRefusal {
     /// The HTTP status.
-    pub(crate) status: u16,
+    status: u16,
     /// The gRPC code; 0 if there is none, as in v2, whose codes are strings.
-    pub(crate) code: i64,
+    code: i64,
     /// The id of the error; empty if there is none: validation, a missing header, an unknown instance, and every
     /// response of another server or a proxy.
-    pub(crate) id: String,
+    id: String,
     /// It reports a collision between writers, by the name of the constraint, which is the same in all languages.
-    pub(crate) collision: bool,
+    collision: bool,
     /// A member was to be added: the members of grants have one id for "there is one" and "there is none", and the id
     /// for "there is none" of the members of projects means here that the grant is missing.
-    pub(crate) adding: bool,
+    adding: bool,
 }
 
 /// What a refusal means.
@@ -71,6 +104,8 @@ pub(crate) enum Meaning {
     Collision,
     /// The server failed, or a gateway before it gave up.
     Failed,
+    /// No response, or one that can't be understood.
+    NoResponse,
     /// Nothing is served at this host and path: no instance, no such API, or no ZITADEL.
     NotHere,
     /// Anything else.
@@ -78,25 +113,18 @@ pub(crate) enum Meaning {
 }
 
 impl ServerRefusal {
-    /// Interprets a response that isn't 2xx.
-    pub(crate) fn read(answer: &Response) -> Self {
+    fn read(answer: &Response, adding: bool) -> Self {
         let body: wire::ErrorBody = serde_json::from_slice(&answer.body).unwrap_or_default();
         Self {
             status: answer.status,
             code: body.code,
             collision: body.mentions("events2_pkey"),
             id: body.id().unwrap_or_default().to_owned(),
-            adding: false,
+            adding,
         }
     }
 
-    /// Interprets a response that isn't 2xx to the attempt to add a member.
-    pub(crate) fn of_adding(answer: &Response) -> Self {
-        Self { adding: true, ..Self::read(answer) }
-    }
-
-    /// What it means.
-    pub(crate) fn meaning(&self) -> Meaning {
+    fn meaning(&self) -> Meaning {
         match (self.status, self.id.as_str()) {
             (401, _) => Meaning::BadToken,
             (429, _) => Meaning::TooMany,
@@ -136,6 +164,11 @@ impl Meaning {
     /// "deleted organization").
     pub(crate) fn is_for_lack_of_rights(self) -> bool {
         matches!(self, Self::NoMembership | Self::NoOrganization | Self::NoPermission { by_server: true })
+    }
+
+    /// Whether the caller may not know: neither that something exists nor that it doesn't.
+    pub(crate) fn is_no_answer(self) -> bool {
+        matches!(self, Self::NoMembership | Self::NoPermission { .. })
     }
 }
 

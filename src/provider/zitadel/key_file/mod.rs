@@ -39,18 +39,13 @@ pub struct KeyFile {
 #[error("{0}")]
 pub struct KeyFileError(String);
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct File {
-    #[serde(default)]
     r#type: String,
-    #[serde(default)]
     key_id: String,
-    #[serde(default)]
     user_id: String,
-    #[serde(default)]
     key: String,
-    #[serde(default)]
     expiration_date: Option<String>,
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::write::{self, Members, WriteRefusal};
+use super::errors::{Meaning, Refusal};
+use super::write::{self, MemberApi, MemberWrite};
 use crate::core::member::{Change, Member};
 use crate::provider::{Error, Receipt};
 
@@ -27,7 +28,7 @@ const CATCH_UP: Duration = Duration::from_millis(50);
 /// Writes the lost change again; if a row prevents it, until search shows the change, at most [`ROUNDS`] times. Its
 /// return isn't proof yet. `observed` is the row that an observation after the write showed.
 pub(crate) async fn repair(
-    member: &impl Members,
+    member: &impl MemberApi,
     wanted: &Change,
     observed: Option<&Member>,
 ) -> Result<Receipt, Error> {
@@ -74,21 +75,20 @@ fn is_done(wanted: &Change, receipt: Receipt, shown: Option<&Member>) -> bool {
 /// The row remains although the server has no such member. The server must have one to remove it: one with roles that
 /// are in force anyway. The first round has removed it: a member that exists in a later one is another writer's, and
 /// remains.
-async fn remove_again(member: &impl Members, shown: Option<&Member>, round: u32) -> Result<Receipt, Error> {
+async fn remove_again(member: &impl MemberApi, shown: Option<&Member>, round: u32) -> Result<Receipt, Error> {
     // Without a row, or with one without roles, there is nothing to add: the removal alone shows whether the project is
     // the right one.
     let roles = shown.and_then(|shown| write::roles(&shown.entries).ok());
     for roles in roles.into_iter().flat_map(lists_to_add) {
-        match member.add(&roles).await {
+        match member.write(MemberWrite::Add(&roles)).await {
             Ok(_) => break,
-            Err(WriteRefusal::AMember(changed)) if round > 1 => return Err(changed),
-            Err(WriteRefusal::AMember(_)) => break,
+            Err(Refusal { meaning: Meaning::AMember, .. }) if round == 1 => break,
             // One of them is no longer configured in the instance. Such a role grants nothing.
-            Err(WriteRefusal::Otherwise(Error::RoleNotFound { .. })) => {}
+            Err(Refusal { error: Error::RoleNotFound { .. }, .. }) => {}
             Err(refused) => return Err(refused.into()),
         }
     }
-    member.remove().await
+    Ok(member.write(MemberWrite::Remove).await?)
 }
 
 /// The whole list, then each of its roles alone.
@@ -99,33 +99,33 @@ fn lists_to_add(roles: Vec<String>) -> Vec<Vec<String>> {
 
 /// The row shows an old list. The server has the wanted one, so another is written first; if there is no other, the
 /// member is removed and added.
-async fn change_again(member: &impl Members, roles: &[String], inserted: &mut bool) -> Result<Receipt, Error> {
+async fn change_again(member: &impl MemberApi, roles: &[String], inserted: &mut bool) -> Result<Receipt, Error> {
     let other = member.another_list(roles);
     let first = other.as_deref().unwrap_or(roles);
-    match member.change(first).await {
+    match member.write(MemberWrite::Change(first)).await {
         Ok(_) => {}
-        Err(WriteRefusal::NotAMember(changed)) => {
+        Err(Refusal { meaning: Meaning::NotAMember, error: changed, .. }) => {
             if !write::stays(member, true).await? {
                 return Err(changed);
             }
             // Another writer's removal was lost: the server has no member while its row is in force, and can neither
             // change that row nor remove it before it has one again.
             *inserted = true;
-            member.add(roles).await?;
-            member.change(first).await?;
+            member.write(MemberWrite::Add(roles)).await?;
+            member.write(MemberWrite::Change(first)).await?;
         }
         Err(refused) => return Err(refused.into()),
     }
     if other.is_none() {
         return add_again(member, roles).await;
     }
-    Ok(member.change(roles).await?)
+    Ok(member.write(MemberWrite::Change(roles)).await?)
 }
 
 /// There is no row, and a change wouldn't create one: only adding a user who is no longer a member does.
-async fn add_again(member: &impl Members, roles: &[String]) -> Result<Receipt, Error> {
-    member.remove().await?;
-    Ok(member.add(roles).await?)
+async fn add_again(member: &impl MemberApi, roles: &[String]) -> Result<Receipt, Error> {
+    member.write(MemberWrite::Remove).await?;
+    Ok(member.write(MemberWrite::Add(roles)).await?)
 }
 
 #[cfg(test)]

@@ -135,22 +135,24 @@ fn changed() -> Error {
     Error::Changed { message: String::new() }
 }
 
-impl Members for Server {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
+impl Server {
+    fn add(&self, roles: &[String]) -> Result<Receipt, Refusal> {
         self.check(roles)?;
         let mut state = self.request()?;
         if state.written.is_some() {
-            return Err(WriteRefusal::AMember(changed()));
+            return Err(Refusal { meaning: Meaning::AMember, ..changed().into() });
         }
         state.written = Some(roles.to_vec());
         state.lists.push(roles.to_vec());
         Ok(state.push(|sequence| Event::Added(roles.to_vec(), sequence)))
     }
 
-    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
+    fn change(&self, roles: &[String]) -> Result<Receipt, Refusal> {
         self.check(roles)?;
         let mut state = self.request()?;
-        let Some(written) = state.written.clone() else { return Err(WriteRefusal::NotAMember(changed())) };
+        let Some(written) = state.written.clone() else {
+            return Err(Refusal { meaning: Meaning::NotAMember, ..changed().into() });
+        };
         if written == roles {
             return Ok(Receipt { version: Some(state.sequence), kept: None });
         }
@@ -159,7 +161,7 @@ impl Members for Server {
         Ok(state.push(|sequence| Event::Changed(roles.to_vec(), sequence)))
     }
 
-    async fn remove(&self) -> Result<Receipt, Error> {
+    fn remove(&self) -> Result<Receipt, Refusal> {
         let mut state = self.request()?;
         if state.written.take().is_none() {
             return Ok(Receipt { version: Some(state.sequence), kept: None });
@@ -171,6 +173,16 @@ impl Members for Server {
             state.push(|sequence| Event::Added(roles, sequence));
         }
         Ok(receipt)
+    }
+}
+
+impl MemberApi for Server {
+    async fn write(&self, write: MemberWrite<'_>) -> Result<Receipt, Refusal> {
+        match write {
+            MemberWrite::Add(roles) => self.add(roles),
+            MemberWrite::Change(roles) => self.change(roles),
+            MemberWrite::Remove => self.remove(),
+        }
     }
 
     async fn find(&self) -> Result<Option<Member>, Error> {

@@ -1,24 +1,23 @@
 //! Members of projects and of project grants by the management API v1.
 //!
 //! Both are written and read the same way at different paths; the meaning of their responses differs in ids only, which
-//! [`ServerRefusal`] handles.
+//! [`Refusal`] handles.
 
 mod owner;
-mod search;
 
 use serde_json::json;
 
 use super::client::Calls;
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
+use super::errors::Refusal;
+use super::list::{self, MembersPage, PAGE, Part};
 use super::wire;
-use super::write::{self, Members, WriteRefusal};
-use crate::core::member::{Member, Project, Target};
+use super::write::MemberWrite;
+use crate::core::member::Project;
+use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::provider::http::{Method, Request, Response};
-use crate::provider::{Error, Receipt};
 
-pub(crate) use search::list;
+pub(crate) use owner::locate;
 
 /// The path of the members of a project.
 struct Routes {
@@ -47,111 +46,42 @@ fn request(method: Method, route: fn(&Routes) -> &'static str, project: &Project
     }
 }
 
-/// One member of a project or of a project grant.
-pub(crate) struct ManagementMember<'a> {
-    calls: &'a Calls<'a>,
-    target: &'a Target,
+/// Searches members.
+pub(crate) async fn page(calls: &Calls<'_>, project: &Project, part: Part<'_>) -> Result<MembersPage, Refusal> {
+    let query = match part {
+        Part::From(offset) => json!({"query": {"offset": offset.to_string(), "limit": PAGE}}),
+        Part::Of(user) => json!({"query": {"limit": PAGE}, "queries": [{"userIdQuery": {"userId": user}}]}),
+    };
+    let request = request(Method::Post, |routes| routes.search, project).json(&query).reads().list();
+    let asked = calls.about(project);
+    let page: wire::Page<wire::Row> = calls.send(&asked, request).await?.json()?;
+    if page.result.iter().any(|row| owner::is_elsewhere(project, &row.details.resource_owner)) {
+        return Err(asked.elsewhere().into());
+    }
+    let rows = page.result.into_iter().map(|row| Some(list::member(row.user_id, row.roles, row.details.version())));
+    Ok(MembersPage::new(&page.details, rows.collect()))
 }
 
-impl<'a> ManagementMember<'a> {
-    /// The member that a target names; its ids are checked.
-    pub(crate) fn new(calls: &'a Calls<'a>, target: &'a Target) -> Self {
-        Self { calls, target }
-    }
-
-    fn asked(&self) -> RequestContext<'_> {
-        RequestContext::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
-    }
-
-    async fn refused(&self, meaning: Meaning, error: Error) -> Error {
-        owner::explain_refusal(self.calls, &self.target.project, meaning, error).await
-    }
-
-    /// What the server reports that it did.
-    fn details(&self, answer: &Response) -> Result<wire::Details, Error> {
-        let details = answer.json::<wire::Write>()?.details;
-        if owner::is_elsewhere(&self.target.project, &details) {
-            // It may have been carried out nevertheless: the next list shows what is wrong.
-            let what = "wrote under another organization than the one asked for";
-            return Err(answer.context.unreachable(what, Effect::Unknown));
+/// A request that writes a member.
+pub(crate) fn write_request<'r>(project: &'r Project, user: &'r str, write: MemberWrite<'_>) -> Request<'r> {
+    match write {
+        MemberWrite::Add(roles) => {
+            request(Method::Post, |routes| routes.members, project).json(&json!({"userId": user, "roles": roles}))
         }
-        Ok(details)
-    }
-
-    /// v4 responds to a list that equals the current one with 200 and the old sequence, v3 and before refuse it: the
-    /// sequence is then that of the row that shows the list.
-    async fn unchanged(&self, roles: &[String]) -> Result<Receipt, Error> {
-        let shown = self.find().await?.filter(|member| write::roles(&member.entries).is_ok_and(|shown| shown == roles));
-        Ok(Receipt { version: shown.and_then(|member| member.version), ..Receipt::default() })
-    }
-
-    fn receipt(&self, answer: &Response) -> Result<Receipt, Error> {
-        let sequence = self.details(answer)?.sequence;
-        Ok(Receipt { version: (sequence > 0).then_some(sequence), ..Receipt::default() })
+        MemberWrite::Change(roles) => {
+            request(Method::Put, |routes| routes.member, project).id(user).json(&json!({"roles": roles}))
+        }
+        MemberWrite::Remove => request(Method::Delete, |routes| routes.member, project).id(user),
     }
 }
 
-impl Members for ManagementMember<'_> {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
-        let Target { project, subject_id: user, .. } = self.target;
-        let body = json!({"userId": user, "roles": roles});
-        let answer = self.calls.send(request(Method::Post, |routes| routes.members, project).json(&body)).await?;
-        if answer.is_success() {
-            return Ok(self.receipt(&answer)?);
-        }
-        let refusal = ServerRefusal::of_adding(&answer);
-        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
-        match refusal.meaning() {
-            Meaning::AMember => Err(WriteRefusal::AMember(error)),
-            Meaning::NoProjectHere | Meaning::NoGrantHere => {
-                // Missing, or another organization's: the response doesn't distinguish them, a read of the project or
-                // the grant does.
-                owner::locate(self.calls, project).await?;
-                Err(error.into())
-            }
-            meaning => Err(self.refused(meaning, error).await.into()),
-        }
+/// The sequence of what was written.
+pub(crate) fn version(project: &Project, answer: &Response) -> Result<Option<u64>, Error> {
+    let details = answer.json::<wire::WriteResponse>()?.details;
+    if owner::is_elsewhere(project, &details.resource_owner) {
+        // It may have been carried out nevertheless: the next list shows what is wrong.
+        let what = "wrote under another organization than the one asked for";
+        return Err(answer.context.unreachable(what, Effect::Unknown));
     }
-
-    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
-        let Target { project, subject_id: user, .. } = self.target;
-        let request = request(Method::Put, |routes| routes.member, project).id(user).json(&json!({"roles": roles}));
-        let answer = self.calls.send(request).await?;
-        if answer.is_success() {
-            return Ok(self.receipt(&answer)?);
-        }
-        let refusal = ServerRefusal::read(&answer);
-        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
-        match refusal.meaning() {
-            Meaning::NotAMember => Err(WriteRefusal::NotAMember(error)),
-            Meaning::Unchanged => Ok(self.unchanged(roles).await?),
-            meaning => Err(self.refused(meaning, error).await.into()),
-        }
-    }
-
-    async fn remove(&self) -> Result<Receipt, Error> {
-        let Target { project, subject_id: user, .. } = self.target;
-        let answer = self.calls.send(request(Method::Delete, |routes| routes.member, project).id(user)).await?;
-        if !answer.is_success() {
-            let refusal = ServerRefusal::read(&answer);
-            let error = messages::error(&self.asked(), &answer, &refusal);
-            return Err(self.refused(refusal.meaning(), error).await);
-        }
-        let receipt = self.receipt(&answer)?;
-        if receipt.version.is_none() {
-            // Nothing was found; the response is the same for a member of another organization's project (trap 3) and
-            // for a grant that no longer exists.
-            owner::locate(self.calls, project).await?.known()?;
-        }
-        Ok(receipt)
-    }
-
-    async fn find(&self) -> Result<Option<Member>, Error> {
-        search::find(self.calls, &self.target.project, &self.target.subject_id).await
-    }
-
-    /// v1 accepts a role twice, and considers that another list (docs/reference/zitadel.md, trap 2).
-    fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
-        Some(roles.iter().chain(roles.last()).cloned().collect())
-    }
+    Ok(details.version())
 }

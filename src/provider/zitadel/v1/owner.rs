@@ -3,12 +3,10 @@
 //! trusted for a project that is known to be under the requested organization.
 
 use crate::core::member::Project;
-use crate::provider::Error;
 use crate::provider::http::{Request, Response};
 use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::messages::{self, RequestContext};
-use crate::provider::zitadel::errors::{Meaning, ServerRefusal};
-use crate::provider::zitadel::list::ProjectPresence;
+use crate::provider::zitadel::errors::messages::RequestContext;
+use crate::provider::zitadel::errors::{Meaning, Refusal};
 use crate::provider::zitadel::wire;
 
 const PROJECT: &str = "/management/v1/projects/{project}";
@@ -28,122 +26,87 @@ enum RequestOrganization {
     Own,
 }
 
-/// What the server shows of a project, or of the target's grant, under one organization.
-enum ProjectReading {
-    Here,
-    Not(Meaning, Error),
-}
-
 /// Looks up the project, or the target's grant. [`Error::ProjectNotFound`] if it doesn't exist or belongs to another
 /// organization. With the deletion of an organization or a project a credential loses its permissions there, and is
 /// then refused as one that never had any. What it may read in its own organization is enough to prove a deletion: the
 /// server looks up a project in the whole instance, and responds with MANAG-SFf2a if it belongs to another organization
 /// and QUERY-fk2fs if there is none (organization-header.json, "GET the project").
-pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<ProjectPresence, Error> {
-    let asked = RequestContext::of_project(calls.endpoint(), project);
-    let (meaning, refused) = match read_project(calls, RequestOrganization::Named, project).await? {
-        ProjectReading::Here => return Ok(ProjectPresence::Here),
-        ProjectReading::Not(meaning @ Meaning::NoPermission { by_server: false }, error) => (meaning, error),
-        ProjectReading::Not(meaning, error) if meaning.is_for_lack_of_rights() => (meaning, error),
-        ProjectReading::Not(_, error) => return Err(error),
-    };
+pub(crate) async fn locate(calls: &Calls<'_>, project: &Project) -> Result<(), Refusal> {
+    let Err(refused) = read_project(calls, RequestOrganization::Named, project).await else { return Ok(()) };
+    let lacks_rights = refused.meaning.is_for_lack_of_rights();
+    if !lacks_rights && !refused.meaning.is_no_answer() {
+        return Err(refused);
+    }
     let own = match project.organization_id {
-        Some(_) if meaning.is_for_lack_of_rights() => read_project(calls, RequestOrganization::Own, project).await.ok(),
+        Some(_) if lacks_rights => Some(read_project(calls, RequestOrganization::Own, project).await),
         Some(_) | None => None,
     };
-    match (own, meaning) {
-        (Some(ProjectReading::Not(Meaning::NoProject | Meaning::NoGrant, gone)), _) => Err(gone),
+    let exists = match own {
+        Some(Err(gone @ Refusal { meaning: Meaning::NoProject | Meaning::NoGrant, .. })) => return Err(gone),
         // It is the same organization. For a grant that is unknown: it has two.
-        (Some(ProjectReading::Here), _) if project.grant_id.is_none() => Ok(ProjectPresence::Here),
-        (_, Meaning::NoOrganization) => Err(refused),
-        // It exists.
-        (
-            Some(ProjectReading::Here | ProjectReading::Not(Meaning::ProjectElsewhere | Meaning::GrantElsewhere, _)),
-            _,
-        )
-        | (_, Meaning::NoPermission { by_server: false }) => Ok(ProjectPresence::Unknown(refused)),
-        (Some(ProjectReading::Not(..)) | None, _) => {
-            Ok(ProjectPresence::Unknown(asked.perhaps_gone(refused, "its own organization")))
+        Some(Ok(())) if project.grant_id.is_none() => return Ok(()),
+        Some(Ok(()) | Err(Refusal { meaning: Meaning::ProjectElsewhere | Meaning::GrantElsewhere, .. })) => true,
+        Some(Err(_)) | None => false,
+    };
+    match refused.meaning {
+        Meaning::NoOrganization | Meaning::NoPermission { by_server: false } => Err(refused),
+        _ if exists => Err(refused),
+        _ => Err(calls.about(project).perhaps_gone(refused, "its own organization")),
+    }
+}
+
+async fn read_project(calls: &Calls<'_>, under: RequestOrganization, project: &Project) -> Result<(), Refusal> {
+    let asked = calls.about(project);
+    let read = async |route| {
+        let request = Request::get(route).id(&project.id);
+        let request = project.grant_id.iter().fold(request, |request, grant| request.id(grant));
+        match under {
+            RequestOrganization::Named => calls.send(&asked, request).await,
+            RequestOrganization::Own => calls.send_about_none(&asked, request).await,
+        }
+    };
+    match &project.grant_id {
+        None => is_project(&read(PROJECT).await?, project, &asked),
+        Some(grant) => {
+            let answer = match read(GRANT_MADE).await {
+                Err(Refusal { meaning: Meaning::GrantElsewhere, .. }) => read(GRANT_GIVEN).await?,
+                made => made?,
+            };
+            is_grant(&answer, project, grant, &asked)
         }
     }
 }
 
-/// The error of a refused call about members: after a refusal for lack of permissions, a read of the project may show
-/// that it no longer exists.
-pub(crate) async fn explain_refusal(calls: &Calls<'_>, project: &Project, meaning: Meaning, refused: Error) -> Error {
-    match meaning.is_for_lack_of_rights() {
-        true => ProjectPresence::explain(locate(calls, project).await, refused),
-        false => refused,
-    }
-}
-
-async fn read_project(
-    calls: &Calls<'_>,
-    under: RequestOrganization,
-    project: &Project,
-) -> Result<ProjectReading, Error> {
-    let asked = RequestContext::of_project(calls.endpoint(), project);
-    let Some(grant) = &project.grant_id else {
-        let answer = send(calls, under, Request::get(PROJECT).id(&project.id)).await?;
-        return match answer.is_success() {
-            true => of_project(&answer, project, &asked),
-            false => Ok(refused(&asked, &answer)),
-        };
-    };
-    let mut answer = send(calls, under, Request::get(GRANT_MADE).id(&project.id).id(grant)).await?;
-    if ServerRefusal::read(&answer).meaning() == Meaning::GrantElsewhere {
-        answer = send(calls, under, Request::get(GRANT_GIVEN).id(&project.id).id(grant)).await?;
-    }
-    match answer.is_success() {
-        true => of_grant(&answer, project, grant, &asked),
-        false => Ok(refused(&asked, &answer)),
-    }
-}
-
-async fn send<'r>(calls: &'r Calls<'_>, under: RequestOrganization, request: Request<'r>) -> Result<Response, Error> {
-    match under {
-        RequestOrganization::Named => calls.send(request).await,
-        RequestOrganization::Own => calls.send_about_none(request).await,
-    }
-}
-
-fn of_project(answer: &Response, project: &Project, asked: &RequestContext<'_>) -> Result<ProjectReading, Error> {
+fn is_project(answer: &Response, project: &Project, asked: &RequestContext<'_>) -> Result<(), Refusal> {
     let found = answer.json::<wire::ProjectById>()?.project;
     if found.id != project.id {
-        return Err(answer.nonsense("another project than was asked for"));
+        return Err(answer.nonsense("another project than was asked for").into());
     }
-    match is_elsewhere(project, &found.details) {
-        true => Ok(ProjectReading::Not(Meaning::ProjectElsewhere, asked.elsewhere())),
-        false => Ok(ProjectReading::Here),
+    match is_elsewhere(project, &found.details.resource_owner) {
+        true => Err(Refusal { meaning: Meaning::ProjectElsewhere, ..asked.elsewhere().into() }),
+        false => Ok(()),
     }
 }
 
 /// The server looks up a grant by its own id, regardless of the project in the path.
-fn of_grant(
-    answer: &Response,
-    project: &Project,
-    grant: &str,
-    asked: &RequestContext<'_>,
-) -> Result<ProjectReading, Error> {
+fn is_grant(answer: &Response, project: &Project, grant: &str, asked: &RequestContext<'_>) -> Result<(), Refusal> {
     let found = answer.json::<wire::GrantById>()?.grant;
     if found.grant_id != grant {
-        return Err(answer.nonsense("another grant than was asked for"));
+        return Err(answer.nonsense("another grant than was asked for").into());
     }
     match found.project_id == project.id {
-        true => Ok(ProjectReading::Here),
-        false => Ok(ProjectReading::Not(Meaning::GrantElsewhere, asked.of_another_project(&found.project_id))),
+        true => Ok(()),
+        false => {
+            let error = asked.of_another_project(&found.project_id);
+            Err(Refusal { meaning: Meaning::GrantElsewhere, ..error.into() })
+        }
     }
 }
 
-fn refused(asked: &RequestContext<'_>, answer: &Response) -> ProjectReading {
-    let refusal = ServerRefusal::read(answer);
-    ProjectReading::Not(refusal.meaning(), messages::error(asked, answer, &refusal))
-}
-
-/// Whether something that the server showed belongs to another organization than the requested one: a version
+/// Whether something whose owner the server showed belongs to another organization than the requested one: a version
 /// reportedly ignores the header (zitadel issue #12482). Members of a grant belong to the owner, whichever organization
 /// is requested.
-pub(crate) fn is_elsewhere(project: &Project, shown: &wire::Details) -> bool {
+pub(crate) fn is_elsewhere(project: &Project, owner: &str) -> bool {
     let wanted = project.organization_id.as_deref().filter(|_| project.grant_id.is_none());
-    !shown.resource_owner.is_empty() && wanted.is_some_and(|wanted| wanted != shown.resource_owner)
+    !owner.is_empty() && wanted.is_some_and(|wanted| wanted != owner)
 }

@@ -2,19 +2,17 @@
 //! administrators (internal-permissions-v2.json, "grant: list" and "grant: grantId instead of organizationId").
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde_json::json;
 
 use super::resource::Resource;
-use super::{list, owner, wire};
+use super::{grant_id, owner, wire};
 use crate::core::member::Project;
-use crate::provider::Error;
-use crate::provider::http::{Method, Request};
-use crate::provider::zitadel::client::Calls;
-use crate::provider::zitadel::errors::ServerRefusal;
-use crate::provider::zitadel::errors::messages::{self, RequestContext};
-use crate::provider::zitadel::list::{PAGE, ProjectPresence};
+use crate::provider::zitadel::client::{Calls, search};
+use crate::provider::zitadel::list::PAGE;
+use crate::provider::zitadel::wire::Page;
+use crate::provider::{Error, locked};
 
 /// Not recorded; ZITADEL's source, proto/zitadel/project/v2/project_service.proto.
 const GRANTS: &str = "/zitadel.project.v2.ProjectService/ListProjectGrants";
@@ -29,25 +27,24 @@ pub(crate) struct GrantedTo(Mutex<HashMap<String, String>>);
 impl GrantedTo {
     /// Drops the grants whose ids (in lower case) are no longer in use.
     pub fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
+        locked(&self.0).retain(|grant, _| in_use(&grant.to_ascii_lowercase()));
     }
 
     /// The resource of the members of `project`.
     pub(crate) async fn resource<'a>(&self, calls: &Calls<'_>, project: &'a Project) -> Result<Resource<'a>, Error> {
         let Some(grant) = &project.grant_id else {
-            return Ok(Resource::project(project));
+            return Ok(Resource { project, granted_to: None });
         };
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(grant).cloned();
+        let known = locked(&self.0).get(grant).cloned();
         let organization = match known {
             Some(organization) => organization,
             None => {
                 let found = find(calls, project, grant).await?;
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(grant.clone(), found.clone());
+                locked(&self.0).insert(grant.clone(), found.clone());
                 found
             }
         };
-        Ok(Resource::grant(project, organization))
+        Ok(Resource { project, granted_to: Some(organization) })
     }
 }
 
@@ -63,14 +60,10 @@ pub(crate) struct GrantedOrganizations {
 pub(crate) async fn of(calls: &Calls<'_>, project: &Project) -> Result<GrantedOrganizations, Error> {
     let filters = json!([{"inProjectIdsFilter": {"ids": [project.id]}}]);
     let body = json!({"pagination": {"limit": PAGE}, "filters": filters});
-    let answer = calls.send_about_none(Request::new(Method::Post, GRANTS).json(&body).reads().list()).await?;
-    if !answer.is_success() {
-        let asked = RequestContext::of_project(calls.endpoint(), project);
-        return Err(messages::error(&asked, &answer, &ServerRefusal::read(&answer)));
-    }
-    let page: wire::Grants = answer.json()?;
-    let complete = u64::try_from(page.project_grants.len()).is_ok_and(|rows| rows == page.pagination.total_result);
-    let ours = page.project_grants.into_iter().filter(|grant| grant.project_id == project.id);
+    let page: Page<wire::GrantItem> =
+        calls.send_about_none(&calls.about(project), search(GRANTS, &body)).await?.json()?;
+    let complete = u64::try_from(page.result.len()).is_ok_and(|rows| rows == page.details.total_result);
+    let ours = page.result.into_iter().filter(|grant| grant.project_id == project.id);
     Ok(GrantedOrganizations { organizations: ours.map(|grant| grant.granted_organization_id).collect(), complete })
 }
 
@@ -83,17 +76,15 @@ async fn find(calls: &Calls<'_>, project: &Project, grant: &str) -> Result<Strin
     {
         return Ok(organization.clone());
     }
-    if granted.organizations.is_empty()
-        && let ProjectPresence::Unknown(error) = owner::no_grant(calls, project, granted.complete).await?
-    {
-        return Err(error);
+    if granted.organizations.is_empty() {
+        return Err(owner::no_grant(calls, project, granted.complete).await.into());
     }
     for organization in granted.organizations.into_iter().take(MOST_ASKED) {
-        if list::grant_id(calls, project, &organization).await?.is_some_and(|found| found == grant) {
+        if grant_id(calls, project, &organization).await?.is_some_and(|found| found == grant) {
             return Ok(organization);
         }
     }
-    Err(RequestContext::of_project(calls.endpoint(), project).unknown_grant())
+    Err(calls.about(project).unknown_grant())
 }
 
 #[cfg(test)]

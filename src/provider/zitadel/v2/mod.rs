@@ -6,136 +6,102 @@
 //! database's clock, so that a later write has a later date.
 
 mod grants;
-mod list;
 mod owner;
 mod resource;
 mod wire;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::client::Calls;
-use super::errors::messages::{self, RequestContext};
-use super::errors::{Meaning, ServerRefusal};
-use super::list::ProjectPresence;
-use super::write::{Members, WriteRefusal};
-use crate::core::member::{Member, Target};
+use super::client::{Calls, search};
+use super::errors::Refusal;
+use super::list::{self, MembersPage, PAGE, Part};
+use super::write::MemberWrite;
+use crate::core::member::Project;
+use crate::provider::Error;
 use crate::provider::http::{Method, Request, Response};
-use crate::provider::{Error, Receipt};
 
-pub(crate) use self::grants::GrantedTo;
-pub(crate) use self::list::{check, list, probe};
-pub(crate) use self::resource::Resource;
-pub(crate) use self::wire::{ProjectItem as NamedProject, Projects};
+pub(crate) use grants::GrantedTo;
+pub(crate) use owner::locate;
+pub(crate) use resource::Resource;
 
+const LIST: &str = "/zitadel.internal_permission.v2.InternalPermissionService/ListAdministrators";
 const CREATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/CreateAdministrator";
 const UPDATE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/UpdateAdministrator";
 const DELETE: &str = "/zitadel.internal_permission.v2.InternalPermissionService/DeleteAdministrator";
 
-/// A version of a row.
-fn version(date: Timestamp) -> Option<u64> {
+/// Administrators of any resources.
+type Administrators = super::wire::Page<wire::AdministratorItem>;
+
+/// The administrators of a resource, in the order of their users' ids, which no write changes.
+pub(crate) async fn page(calls: &Calls<'_>, resource: &Resource<'_>, part: Part<'_>) -> Result<MembersPage, Refusal> {
+    let of_resource = json!({"resource": resource.json()});
+    let body = match part {
+        Part::From(offset) => json!({
+            "pagination": {"offset": offset.to_string(), "limit": PAGE, "asc": true},
+            "sortingColumn": "ADMINISTRATOR_FIELD_NAME_USER_ID",
+            "filters": [of_resource],
+        }),
+        Part::Of(user) => json!({
+            "pagination": {"limit": PAGE},
+            "filters": [of_resource, {"inUserIdsFilter": {"ids": [user]}}],
+        }),
+    };
+    let asked = calls.about(resource.project);
+    let page: Administrators = calls.send_about_none(&asked, search(LIST, &body)).await?.json()?;
+    let mut rows = Vec::with_capacity(page.result.len());
+    for row in page.result {
+        rows.push(resource.has(&row, &asked)?.then(|| {
+            let version = row.change_date.and_then(version_at);
+            list::member(row.user.id, row.roles, version)
+        }));
+    }
+    Ok(MembersPage::new(&page.details, rows))
+}
+
+/// The id of a project's grant to an organization, from the first of its administrators that is shown; `None`: none
+/// is.
+async fn grant_id(calls: &Calls<'_>, project: &Project, granted_to: &str) -> Result<Option<String>, Error> {
+    let resource = Resource { project, granted_to: Some(granted_to.to_owned()) };
+    let body = json!({"pagination": {"limit": 1}, "filters": [{"resource": resource.json()}]});
+    let page: Administrators = calls.send_about_none(&calls.about(project), search(LIST, &body)).await?.json()?;
+    let mut grants = page.result.into_iter().filter_map(|row| row.project_grant);
+    let of =
+        |grant: &wire::GrantResource| grant.project_id == project.id && grant.granted_organization_id == granted_to;
+    Ok(grants.find(of).map(|grant| grant.id))
+}
+
+/// Requests the administrators of a resource that doesn't exist, to detect whether the API is served.
+pub(crate) async fn probe(calls: &Calls<'_>) -> Result<(), Refusal> {
+    // No resource has this id.
+    let body = json!({"pagination": {"limit": 1}, "filters": [{"inUserIdsFilter": {"ids": ["0"]}}]});
+    let answer = calls.send_about_none(&calls.about_instance(), search(LIST, &body)).await?;
+    answer.json::<Administrators>()?;
+    Ok(())
+}
+
+/// A request that writes a member.
+pub(crate) fn write_request(resource: &Resource<'_>, user: &str, write: MemberWrite<'_>) -> Request<'static> {
+    let mut body: Value = json!({"userId": user, "resource": resource.json()});
+    if let Some(roles) = write.roles() {
+        body["roles"] = json!(roles);
+    }
+    let route = match write {
+        MemberWrite::Add(_) => CREATE,
+        MemberWrite::Change(_) => UPDATE,
+        MemberWrite::Remove => DELETE,
+    };
+    Request::new(Method::Post, route).json(&body)
+}
+
+/// The date of what was written. A removal that found nothing has none.
+pub(crate) fn version(answer: &Response, write: MemberWrite<'_>) -> Result<Option<u64>, Error> {
+    match (answer.json::<wire::WriteResponse>()?.date, write) {
+        (None, MemberWrite::Add(_) | MemberWrite::Change(_)) => Err(answer.nonsense("no date of what was written")),
+        (date, _) => Ok(date.and_then(version_at)),
+    }
+}
+
+fn version_at(date: Timestamp) -> Option<u64> {
     u64::try_from(date.as_microsecond()).ok()
-}
-
-/// One administrator of a project or a project grant.
-pub(crate) struct Administrator<'a> {
-    calls: &'a Calls<'a>,
-    target: &'a Target,
-    resource: &'a Resource<'a>,
-}
-
-impl<'a> Administrator<'a> {
-    /// The member of `resource` that a target names; its ids are checked.
-    pub(crate) fn new(calls: &'a Calls<'a>, target: &'a Target, resource: &'a Resource<'a>) -> Self {
-        Self { calls, target, resource }
-    }
-
-    fn asked(&self) -> RequestContext<'_> {
-        RequestContext::of_project(self.calls.endpoint(), &self.target.project).user(&self.target.subject_id)
-    }
-
-    /// The error of a refused write: after a refusal for lack of permissions, a read of the project may show that it no
-    /// longer exists.
-    async fn refused(&self, meaning: Meaning, refused: Error) -> Error {
-        match meaning.is_for_lack_of_rights() {
-            true => {
-                ProjectPresence::explain(owner::locate(self.calls, &self.target.project, self.resource).await, refused)
-            }
-            false => refused,
-        }
-    }
-
-    async fn send(&self, route: &'static str, roles: Option<&[String]>) -> Result<Response, Error> {
-        let mut body = json!({"userId": self.target.subject_id, "resource": self.resource.json()});
-        if let (Some(roles), Some(body)) = (roles, body.as_object_mut()) {
-            body.insert("roles".to_owned(), json!(roles));
-        }
-        self.calls.send_about_none(Request::new(Method::Post, route).json(&body)).await
-    }
-
-    /// The write, identified by its date.
-    fn receipt(answer: &Response) -> Result<Receipt, Error> {
-        match answer.json::<wire::WriteResponse>()?.date {
-            Some(date) => Ok(Receipt { version: version(date), ..Receipt::default() }),
-            None => Err(answer.nonsense("no date of what was written")),
-        }
-    }
-}
-
-impl Members for Administrator<'_> {
-    async fn add(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
-        let answer = self.send(CREATE, Some(roles)).await?;
-        if answer.is_success() {
-            return Ok(Self::receipt(&answer)?);
-        }
-        let refusal = ServerRefusal::of_adding(&answer);
-        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
-        match refusal.meaning() {
-            Meaning::AMember => Err(WriteRefusal::AMember(error)),
-            Meaning::NoProjectHere | Meaning::NoGrantHere => {
-                owner::locate(self.calls, &self.target.project, self.resource).await?;
-                Err(error.into())
-            }
-            meaning => Err(self.refused(meaning, error).await.into()),
-        }
-    }
-
-    async fn change(&self, roles: &[String]) -> Result<Receipt, WriteRefusal> {
-        let answer = self.send(UPDATE, Some(roles)).await?;
-        if answer.is_success() {
-            return Ok(Self::receipt(&answer)?);
-        }
-        let refusal = ServerRefusal::read(&answer);
-        let error = messages::error(&self.asked().roles(roles), &answer, &refusal);
-        match refusal.meaning() {
-            Meaning::NotAMember => Err(WriteRefusal::NotAMember(error)),
-            meaning => Err(self.refused(meaning, error).await.into()),
-        }
-    }
-
-    async fn remove(&self) -> Result<Receipt, Error> {
-        let answer = self.send(DELETE, None).await?;
-        if !answer.is_success() {
-            let refusal = ServerRefusal::read(&answer);
-            let error = messages::error(&self.asked(), &answer, &refusal);
-            return Err(self.refused(refusal.meaning(), error).await);
-        }
-        let date = answer.json::<wire::WriteResponse>()?.date;
-        if date.is_none() {
-            // Nothing was found; the response is the same for a caller without permission to remove
-            // (internal-permissions-v2.json, "no rights: delete of one who is not an administrator") and for a project
-            // that no longer exists.
-            owner::locate(self.calls, &self.target.project, self.resource).await?.known()?;
-        }
-        Ok(Receipt { version: date.and_then(version), ..Receipt::default() })
-    }
-
-    async fn find(&self) -> Result<Option<Member>, Error> {
-        list::find(self.calls, &self.target.project, self.resource, &self.target.subject_id).await
-    }
-
-    /// Roles may not be repeated; another order of several is another list.
-    fn another_list(&self, roles: &[String]) -> Option<Vec<String>> {
-        (roles.len() > 1).then(|| roles.iter().rev().cloned().collect())
-    }
 }

@@ -10,26 +10,12 @@ use crate::provider::zitadel::errors::messages::RequestContext;
 /// A project, or a grant of one, which v2 names by the organization that the project is granted to.
 #[derive(Clone, Debug)]
 pub(crate) struct Resource<'a> {
-    project: &'a Project,
-    granted_to: Option<String>,
+    pub(crate) project: &'a Project,
+    /// For a grant: the organization that the project is granted to.
+    pub(crate) granted_to: Option<String>,
 }
 
-impl<'a> Resource<'a> {
-    /// A project itself.
-    pub(crate) fn project(project: &'a Project) -> Self {
-        Self { project, granted_to: None }
-    }
-
-    /// The grant of a project to an organization.
-    pub(crate) fn grant(project: &'a Project, granted_to: String) -> Self {
-        Self { project, granted_to: Some(granted_to) }
-    }
-
-    /// For a grant: the organization that the project is granted to.
-    pub(crate) fn granted_to(&self) -> Option<&str> {
-        self.granted_to.as_deref()
-    }
-
+impl Resource<'_> {
     /// As in a request.
     pub(crate) fn json(&self) -> Value {
         let project = &self.project.id;

@@ -4,29 +4,6 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::provider::zitadel::wire::{object, uint64};
-
-/// The size of a list.
-#[derive(Deserialize, Debug, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Pagination {
-    /// The number of rows on all pages, including those that aren't shown; 0 past the end.
-    #[serde(deserialize_with = "uint64")]
-    pub(crate) total_result: u64,
-    /// Rows a page.
-    #[serde(deserialize_with = "uint64")]
-    pub(crate) applied_limit: u64,
-}
-
-/// A page of administrators. An empty one has its pagination too; without it, it isn't a response of ZITADEL's.
-#[derive(Deserialize, Debug)]
-pub(crate) struct Administrators {
-    #[serde(deserialize_with = "object")]
-    pub(crate) pagination: Pagination,
-    #[serde(default)]
-    pub(crate) administrators: Vec<AdministratorItem>,
-}
-
 /// A member of a project or a project grant, or of something else that isn't read.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
@@ -70,40 +47,7 @@ pub(crate) struct WriteResponse {
     pub(crate) date: Option<Timestamp>,
 }
 
-#[derive(Deserialize, Debug)]
-pub(crate) struct ProjectById {
-    pub(crate) project: ProjectItem,
-}
-
-/// A page of projects.
-#[derive(Deserialize, Debug)]
-pub(crate) struct Projects {
-    #[serde(deserialize_with = "object")]
-    pub(crate) pagination: Pagination,
-    #[serde(default)]
-    pub(crate) projects: Vec<ProjectItem>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct ProjectItem {
-    pub(crate) project_id: String,
-    #[serde(default)]
-    pub(crate) organization_id: String,
-    #[serde(default)]
-    pub(crate) name: String,
-}
-
-/// A page of grants. They have no ids here.
-#[derive(Deserialize, Debug)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Grants {
-    #[serde(deserialize_with = "object")]
-    pub(crate) pagination: Pagination,
-    #[serde(default)]
-    pub(crate) project_grants: Vec<GrantItem>,
-}
-
+/// A grant of a project. It has no id here.
 #[derive(Deserialize, Debug)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GrantItem {
