@@ -15,7 +15,7 @@ use crate::provider::{AnyProvider, Provider};
 pub async fn send(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit, apply: PlannedWrite) {
     let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     if apply.is_repair() {
-        ctx.metrics.repaired();
+        ctx.metrics.repaired.inc();
     }
     let answer = carry_out(&connection.provider, roster, snapshot, permit, &apply).await;
     let now = tokio::time::Instant::now().into_std();
