@@ -23,7 +23,7 @@ use crate::telemetry::liveness::waiting;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The caller that requests a list, and how urgently.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ListCaller<'a> {
     /// The provider's quota.
     pub quota: &'a Quota,

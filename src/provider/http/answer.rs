@@ -6,10 +6,10 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::rate_limit::RateLimit;
 use super::text;
 use crate::provider::Error;
 use crate::provider::error::Effect;
+use crate::provider::quota::ReportedLimit;
 
 /// The request that a response or a failure belongs to, for messages.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The request it belongs to.
     pub context: RequestInfo,
-    pub(super) rate_limit: Option<RateLimit>,
+    pub(super) rate_limit: Option<ReportedLimit>,
     pub(super) content_type: String,
     pub(super) secrets: Vec<SecretString>,
 }

@@ -43,7 +43,7 @@ use crate::core::clocks::ProviderClock;
 use crate::lease::Leadership;
 use failure::{cause, redirected};
 use observer::Watch;
-use rate_limit::{RateLimit, rate_limit};
+use rate_limit::rate_limit;
 use wire::Destination;
 
 /// How long a connection may take to be established, name service and TLS included.
@@ -212,11 +212,11 @@ impl Server {
         // The spans around it name the target and the provider object.
         tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
         if let Ok(answer) = &result
-            && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
+            && let Some(reported) = answer.rate_limit
             && !signs_in
         {
             let kind = if request_reads { RequestKind::Read } else { RequestKind::Write };
-            permit.rate_limit(kind, limit, remaining, reset);
+            permit.rate_limit(kind, reported);
         }
         match &result {
             Ok(answer) if answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some() => {
@@ -289,7 +289,7 @@ impl Server {
         let answer = Response {
             status,
             retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, self.now())),
-            rate_limit: rate_limit(response.headers()),
+            rate_limit: rate_limit(response.headers(), Instant::now()),
             body,
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
             context,
