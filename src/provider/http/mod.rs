@@ -7,7 +7,6 @@
 mod answer;
 mod endpoint;
 mod failure;
-mod observer;
 mod rate_limit;
 mod request;
 mod resolver;
@@ -42,7 +41,6 @@ use crate::clock::Clock;
 use crate::core::clocks::ProviderClock;
 use crate::lease::Leadership;
 use failure::{cause, redirected};
-use observer::Watch;
 use rate_limit::rate_limit;
 use wire::Destination;
 
@@ -84,13 +82,13 @@ impl Client {
             );
         }
         let policy = Arc::new(policy);
-        let wire = Destination::network(&policy, None)?;
+        let wire = Destination::network(&policy)?;
         Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
     }
 
     /// Whether certificates are verified with the compiled-in authorities because the system has none.
     pub fn trusts_compiled_in(&self) -> bool {
-        self.wire.trusts_compiled_in()
+        matches!(self.wire, Destination::Network { trusts_compiled_in: true, .. })
     }
 
     /// A client of servers in this process, with their own clock.
@@ -172,18 +170,19 @@ impl Server {
             request_id: uuid::Uuid::new_v4().to_string(),
             writes: request.writes,
         };
-        let mut watch = Watch {
-            observer: &*self.client.observer,
-            observed: ObservedRequest {
-                provider: self.provider,
-                endpoint: self.endpoint.as_str(),
-                method: context.method,
-                route: context.route,
-                outcome: RequestOutcome::Abandoned,
-                elapsed: Duration::ZERO,
-            },
-            began: Instant::now(),
+        let observed = ObservedRequest {
+            provider: self.provider,
+            endpoint: self.endpoint.as_str(),
+            method: context.method,
+            route: context.route,
+            outcome: RequestOutcome::Abandoned,
+            elapsed: Duration::ZERO,
         };
+        let began = Instant::now();
+        // Reported when it is dropped, so that an abandoned request counts as well.
+        let mut observed = scopeguard::guard(observed, |observed| {
+            self.client.observer.request(&ObservedRequest { elapsed: began.elapsed(), ..observed });
+        });
         let request_id = context.request_id.clone();
         // Sign-ins are counted separately (rate-limit.json, "login, request 200").
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
@@ -204,10 +203,10 @@ impl Server {
                 self.exchange(prepared, &request, context).await
             }
         };
-        watch.observed.outcome = outcome;
+        observed.outcome = outcome;
         // The ids are logged here and are in no message: a condition with a new id after each try would be written
         // after each try.
-        let ObservedRequest { method, route, .. } = watch.observed;
+        let ObservedRequest { method, route, .. } = *observed;
         let answer_id = result.as_ref().ok().and_then(Response::server_id);
         // The spans around it name the target and the provider object.
         tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
