@@ -8,8 +8,8 @@ use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
 use crate::core::snapshot::Snapshot;
 use crate::core::write::{PlannedWrite, WritePurpose};
+use crate::provider::AnyProvider;
 use crate::provider::quota::Permit;
-use crate::provider::{AnyProvider, Provider};
 
 /// Sends a write and notes its response. Whether it is in force is decided by the next steps.
 pub async fn send(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit, apply: PlannedWrite) {

@@ -24,6 +24,8 @@ mod write;
 pub use auth::Credentials;
 pub use key_file::{KeyFile, KeyFileError};
 
+use async_trait::async_trait;
+
 use super::http::{Client, Endpoint};
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
 use crate::api::SubjectKind;
@@ -119,6 +121,7 @@ impl Backend for Zitadel {
     }
 }
 
+#[async_trait]
 impl Provider for Zitadel {
     fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {
