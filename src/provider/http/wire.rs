@@ -6,12 +6,11 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use scopeguard::ScopeGuard;
 
-use super::failure::{self, cause};
+use super::failure::{self, FailedRequest, cause};
 use super::resolver::{self, NameService, Resolver};
 use super::{CONNECT_LIMIT, IDLE_LIMIT, Policy, Proxies, RequestInfo, Trust};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::telemetry::RequestOutcome;
 use crate::transport::replaceable::Replaceable;
 
 /// Servers in this process, for simulations. No argument of the operator selects them.
@@ -67,7 +66,7 @@ impl Destination {
         &self,
         request: reqwest::Request,
         context: &RequestInfo,
-    ) -> Result<reqwest::Response, (RequestOutcome, Error)> {
+    ) -> Result<reqwest::Response, FailedRequest> {
         match self {
             Self::Network { connections, .. } => {
                 let (number, client) = connections.current();
