@@ -32,49 +32,36 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The event's reason, its type and its action.
+    fn parts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Granted => ("Granted", "Normal", "Grant"),
+            Self::Revoked => ("Revoked", "Normal", "Revoke"),
+            Self::Expired => ("Expired", "Normal", "Revoke"),
+            Self::NotGranted => ("NotGranted", "Warning", "Grant"),
+            Self::MembershipKept => ("MembershipKept", "Warning", "Revoke"),
+            Self::DriftedBack | Self::DriftedAway => ("Drifted", "Warning", "Repair"),
+            Self::Failed => ("Failed", "Warning", "Reconcile"),
+            Self::Waiting => ("Waiting", "Warning", "Reconcile"),
+            Self::RevokeFailed => ("RevokeFailed", "Warning", "Revoke"),
+            Self::Abandoned => ("Abandoned", "Warning", "Release"),
+            Self::NotReady => ("NotReady", "Warning", "Verify"),
+            Self::Ready => ("Ready", "Normal", "Verify"),
+        }
+    }
+
     /// The event's reason.
     pub fn reason(self) -> &'static str {
-        match self {
-            Self::Granted => "Granted",
-            Self::Revoked => "Revoked",
-            Self::Expired => "Expired",
-            Self::NotGranted => "NotGranted",
-            Self::MembershipKept => "MembershipKept",
-            Self::DriftedBack | Self::DriftedAway => "Drifted",
-            Self::Failed => "Failed",
-            Self::Waiting => "Waiting",
-            Self::RevokeFailed => "RevokeFailed",
-            Self::Abandoned => "Abandoned",
-            Self::NotReady => "NotReady",
-            Self::Ready => "Ready",
-        }
+        self.parts().0
     }
 
     /// The type of the event: Normal, or Warning for what needs attention.
     pub fn type_(self) -> &'static str {
-        match self {
-            Self::Granted | Self::Revoked | Self::Expired | Self::Ready => "Normal",
-            Self::NotGranted
-            | Self::MembershipKept
-            | Self::DriftedBack
-            | Self::DriftedAway
-            | Self::Failed
-            | Self::Waiting
-            | Self::RevokeFailed
-            | Self::Abandoned
-            | Self::NotReady => "Warning",
-        }
+        self.parts().1
     }
 
     /// What the operator did or tried, as one machine-readable word.
     pub fn action(self) -> &'static str {
-        match self {
-            Self::Granted | Self::NotGranted => "Grant",
-            Self::Revoked | Self::Expired | Self::MembershipKept | Self::RevokeFailed => "Revoke",
-            Self::DriftedBack | Self::DriftedAway => "Repair",
-            Self::Failed | Self::Waiting => "Reconcile",
-            Self::Abandoned => "Release",
-            Self::NotReady | Self::Ready => "Verify",
-        }
+        self.parts().2
     }
 }

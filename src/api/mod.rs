@@ -31,3 +31,8 @@ pub const RECONCILE_AT: &str = "membership.dev/reconcile-at";
 pub const PENDING_GRANTS: &str = "membership.dev/pending-grants";
 /// `"true"` releases an object and leaves the access in place at the provider; only administrators may set it.
 pub const ABANDON: &str = "membership.dev/abandon";
+
+/// The `observedGeneration` of an object that the operator has not processed yet.
+fn none_yet() -> i64 {
+    -1
+}

@@ -8,14 +8,14 @@ use crate::core::error::{Effect, Error};
 use crate::core::member::{Change, Entry, Member, Receipt};
 use crate::core::snapshot::Snapshot;
 use crate::core::write::{PlannedWrite, WritePurpose};
+use crate::provider::AnyProvider;
 use crate::provider::quota::Permit;
-use crate::provider::{AnyProvider, Provider};
 
 /// Sends a write and notes its response. Whether it is in force is decided by the next steps.
 pub async fn send(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot, permit: Permit, apply: PlannedWrite) {
     let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     if apply.is_repair() {
-        ctx.metrics.repaired();
+        ctx.metrics.repaired.inc();
     }
     let answer = carry_out(&connection.provider, roster, snapshot, permit, &apply).await;
     let now = tokio::time::Instant::now().into_std();

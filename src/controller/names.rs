@@ -26,7 +26,7 @@ use crate::core::snapshot::requested;
 use crate::core::status::{self, InForce, ReadyCondition};
 use crate::provider::error::Effect;
 use crate::provider::quota::RequestKind;
-use crate::provider::{Error, Provider, Retry, Urgency};
+use crate::provider::{Error, Retry, Urgency};
 use crate::telemetry::liveness::waiting;
 
 /// Stands for the id of a user who isn't known at the provider. No real id has this form.

@@ -33,7 +33,7 @@ use crate::provider::http::{Client, Endpoint};
 use crate::provider::infisical::Infisical;
 use crate::provider::quota::RequestKind;
 use crate::provider::zitadel::Zitadel;
-use crate::provider::{AnyProvider, Backend, Error, Provider, Urgency, Verified};
+use crate::provider::{AnyProvider, Backend, Error, Urgency, Verified};
 
 /// The longest wait until a provider that is not ready is checked again: a corrected secret is noticed within this
 /// time.

@@ -164,7 +164,7 @@ fn until_listed(
     let wait = TicketKey { kind: TicketKind::List, urgency, connection: connection.number };
     let list = async move {
         let asker = ListCaller { quota: &connection.quota, urgency, namespace: &payer, spacing };
-        let outcome = roster.observe(&connection.provider, asker, &subject_id, Some(not_before)).await;
+        let outcome = roster.observe(&*connection.provider, asker, &subject_id, Some(not_before)).await;
         TicketResult::Listed(not_before, outcome.map(drop))
     };
     NextPass { ticket: Some(Ticket { wait, future: Box::pin(list.in_current_span()) }), ..pause }

@@ -37,7 +37,7 @@ pub async fn abandon(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(
         "abandoned: the access remains at the provider"
     );
     ctx.events.emit(object, EventKind::Abandoned, &roles, object.spec.justification.as_deref());
-    ctx.metrics.abandoned();
+    ctx.metrics.abandoned.inc();
     release_as(ctx, object, RemainingAccess::Abandoned).await
 }
 

@@ -64,7 +64,7 @@ pub async fn part(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), 
     if revocable {
         leave_behind(ctx, object, &former);
     } else {
-        ctx.metrics.abandoned();
+        ctx.metrics.abandoned.inc();
     }
     let status = ProjectMembershipStatus { managed_roles: Vec::new(), carried_roles: Vec::new(), ..status };
     write::status(ctx, object, &status).await.map(drop)

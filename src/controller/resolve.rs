@@ -15,7 +15,6 @@ use crate::core::policy::allow::{Governed, Namespace, ResolvedTarget};
 use crate::core::policy::{self, Refusal};
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::is_finalized;
-use crate::provider::Provider;
 use crate::provider::http::text;
 
 /// The result of resolving an object's references.

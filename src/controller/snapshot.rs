@@ -21,7 +21,6 @@ use crate::core::member::Capabilities;
 use crate::core::policy::Refusal;
 use crate::core::precedence::Evidence;
 use crate::core::snapshot::{Declaration, ProviderView, Snapshot};
-use crate::provider::Provider;
 
 /// What the caches contain of a target.
 pub struct CachedTarget {

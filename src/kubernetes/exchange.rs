@@ -1,21 +1,20 @@
 //! One request and its response, within their time limits, over a connection that is known to work.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::{Request, Response, Uri};
 use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::Connect;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{self, connect::Connect};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
+use scopeguard::ScopeGuard;
 use tokio::time::Instant;
-use tower::{BoxError, Service};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, ServiceExt};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::WATCH_SECONDS;
@@ -81,154 +80,90 @@ impl RequestClass {
     }
 }
 
-/// Connections to the API server. They use HTTP/1, where cancelling a request closes its connection.
-pub(super) struct Pool<C> {
-    connector: C,
-    current: Replaceable<Client<C, Body>>,
-}
+/// A pool of connections to the API server.
+type Connections = BoxCloneSyncService<Request<Body>, Response<Incoming>, legacy::Error>;
 
-impl<C: Connect + Clone> Pool<C> {
-    pub(super) fn new(connector: C) -> Self {
-        let current = Replaceable::new(Self::connections(&connector));
-        Self { connector, current }
-    }
-
-    fn connections(connector: &C) -> Client<C, Body> {
-        Client::builder(TokioExecutor::new())
+/// New connections, which are replaced after a request without a response. They use HTTP/1, where cancelling a request
+/// closes its connection.
+pub(super) fn connections<C>(connector: C) -> Replaceable<Connections>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
+    let make = move || {
+        let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_LIMIT)
-            .build(connector.clone())
-    }
-
-    fn replace(&self, number: u64) {
-        self.current.replace(number, || Some(Self::connections(&self.connector)));
-    }
+            .build(connector.clone());
+        Connections::new(client)
+    };
+    Replaceable::new(make(), move || Some(make()))
 }
 
 /// Sends requests.
-pub(super) struct Exchange<C> {
-    shared: Arc<ExchangeState<C>>,
+pub(super) struct Exchange {
+    pub(super) connections: Replaceable<Connections>,
+    pub(super) limits: TimeLimits,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) reachability: Arc<ApiReachability>,
 }
 
-struct ExchangeState<C> {
-    pool: Pool<C>,
-    limits: TimeLimits,
-    metrics: Arc<Metrics>,
-    reachability: Arc<ApiReachability>,
-}
-
-impl<C> Clone for Exchange<C> {
-    fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
-    }
-}
-
-impl<C> Exchange<C> {
-    pub(super) fn new(
-        pool: Pool<C>,
-        limits: TimeLimits,
-        metrics: Arc<Metrics>,
-        reachability: Arc<ApiReachability>,
-    ) -> Self {
-        Self { shared: Arc::new(ExchangeState { pool, limits, metrics, reachability }) }
-    }
-}
-
-impl<C> Service<Request<Body>> for Exchange<C>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    type Response = ApiResponse;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<ApiResponse, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        exchange(self.shared.clone(), request).boxed()
-    }
-}
-
-async fn exchange<C>(shared: Arc<ExchangeState<C>>, request: Request<Body>) -> Result<ApiResponse, BoxError>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let kind = RequestClass::of(&request);
-    let limit = if kind == RequestClass::List { shared.limits.list } else { shared.limits.single };
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let (pool, client) = shared.pool.current.current();
-    let mut under_way = RequestInFlight { shared: shared.clone(), pool, answered: false };
-    let answer = async {
-        let response = client.request(request).await?;
-        if kind == RequestClass::Watch && response.status().is_success() {
-            return Ok(response.map(|body| watched(shared.clone(), pool, uri.clone(), body)));
+impl Exchange {
+    pub(super) async fn send(self: Arc<Self>, request: Request<Body>) -> Result<ApiResponse, BoxError> {
+        let kind = RequestClass::of(&request);
+        let limit = if kind == RequestClass::List { self.limits.list } else { self.limits.single };
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (number, client) = self.connections.current();
+        // If it is dropped without a response, by the limit here or by its caller (the Lease has its own limit), the next
+        // request is sent on a new connection.
+        let unanswered = scopeguard::guard((), |()| {
+            self.reachability.failed(Instant::now());
+            self.connections.replace(number);
+        });
+        let answer = async {
+            let response = client.oneshot(request).await?;
+            if kind == RequestClass::Watch && response.status().is_success() {
+                return Ok(response.map(|body| self.clone().watched(number, uri.clone(), body)));
+            }
+            let (head, body) = response.into_parts();
+            let body = Full::new(body.collect().await?.to_bytes()).map_err(|never| match never {}).boxed_unsync();
+            Ok(Response::from_parts(head, body))
+        };
+        let Ok(answer) = tokio::time::timeout(limit, answer).await else {
+            let seconds = limit.as_secs_f64();
+            let path = uri.path();
+            // One line at the beginning: while no request receives a response, further lines would add nothing.
+            if self.reachability.unanswered_for(Instant::now()).is_zero() {
+                tracing::warn!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
+            } else {
+                tracing::debug!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
+            }
+            self.metrics.api_server_timed_out(kind.name());
+            return Err(TimedOut(limit).into());
+        };
+        if answer.is_ok() {
+            ScopeGuard::into_inner(unanswered);
+            self.reachability.answered();
         }
-        let (head, body) = response.into_parts();
-        let body = Full::new(body.collect().await?.to_bytes()).map_err(|never| match never {}).boxed_unsync();
-        Ok(Response::from_parts(head, body))
-    };
-    let Ok(answer) = tokio::time::timeout(limit, answer).await else {
-        let seconds = limit.as_secs_f64();
-        let path = uri.path();
-        // One line at the beginning: while no request receives a response, further lines would add nothing.
-        if shared.reachability.unanswered_for(Instant::now()).is_zero() {
-            tracing::warn!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
-        } else {
-            tracing::debug!(%method, path, seconds, "the Kubernetes API server did not respond in time: the connection is dropped");
-        }
-        shared.metrics.api_server_timed_out(kind.name());
-        return Err(TimedOut(limit).into());
-    };
-    under_way.answered = answer.is_ok();
-    answer
-}
+        answer
+    }
 
-/// The body of a watch.
-fn watched<C>(
-    shared: Arc<ExchangeState<C>>,
-    pool: u64,
-    uri: Uri,
-    body: hyper::body::Incoming,
-) -> UnsyncBoxBody<Bytes, BoxError>
-where
-    C: Connect + Clone + Send + Sync + 'static,
-{
-    let limit = shared.limits.watch_silence;
-    let body = TimeoutBody::new(limit, body).map_err(move |error| {
-        if !error.is::<TimeoutError>() {
-            return error;
-        }
-        let seconds = limit.as_secs_f64();
-        tracing::warn!(
-            path = uri.path(),
-            seconds,
-            "a watch of the Kubernetes API server stopped responding: it is resumed on a new connection"
-        );
-        shared.metrics.api_server_timed_out(RequestClass::Watch.name());
-        shared.pool.replace(pool);
-        TimedOut(limit).into()
-    });
-    body.boxed_unsync()
-}
-
-/// A request that was sent. If it is dropped without a response, by the limit here or by its caller (the Lease has its
-/// own limit), it replaces the pool, so that the next request is sent on a new connection.
-struct RequestInFlight<C: Connect + Clone> {
-    shared: Arc<ExchangeState<C>>,
-    pool: u64,
-    answered: bool,
-}
-
-impl<C: Connect + Clone> Drop for RequestInFlight<C> {
-    fn drop(&mut self) {
-        let ExchangeState { pool, reachability, .. } = &*self.shared;
-        if self.answered {
-            reachability.answered();
-        } else {
-            reachability.failed(Instant::now());
-            pool.replace(self.pool);
-        }
+    /// The body of a watch.
+    fn watched(self: Arc<Self>, number: u64, uri: Uri, body: Incoming) -> UnsyncBoxBody<Bytes, BoxError> {
+        let limit = self.limits.watch_silence;
+        let body = TimeoutBody::new(limit, body).map_err(move |error| {
+            if !error.is::<TimeoutError>() {
+                return error;
+            }
+            let seconds = limit.as_secs_f64();
+            tracing::warn!(
+                path = uri.path(),
+                seconds,
+                "a watch of the Kubernetes API server stopped responding: it is resumed on a new connection"
+            );
+            self.metrics.api_server_timed_out(RequestClass::Watch.name());
+            self.connections.replace(number);
+            TimedOut(limit).into()
+        });
+        body.boxed_unsync()
     }
 }

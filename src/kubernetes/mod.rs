@@ -30,7 +30,7 @@ use crate::telemetry::ApiReachability;
 use crate::telemetry::Metrics;
 use crate::transport::Proxies;
 use crate::transport::roots;
-use exchange::{Exchange, Pool};
+use exchange::Exchange;
 
 /// The requested duration of one watch, in seconds; the client then resumes the watch. If a watch is open without
 /// events for longer, its connection no longer works ([`TimeLimits::watch_silence`]).
@@ -126,13 +126,17 @@ impl ApiServer {
     {
         let mut connector = TimeoutConnector::new(self.config.rustls_https_connector_with_connector(connector)?);
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
-        let exchange =
-            Exchange::new(Pool::new(connector), self.limits, self.metrics.clone(), self.reachability.clone());
+        let exchange = Arc::new(Exchange {
+            connections: exchange::connections(connector),
+            limits: self.limits,
+            metrics: self.metrics.clone(),
+            reachability: self.reachability.clone(),
+        });
         let stack = ServiceBuilder::new()
             .layer(self.config.base_uri_layer())
             .option_layer(self.config.auth_layer()?)
             .layer(self.config.extra_headers_layer()?)
-            .service(exchange);
+            .service_fn(move |request| exchange.clone().send(request));
         Ok(stack.map_err(BoxError::from).boxed())
     }
 }

@@ -122,7 +122,7 @@ async fn is_answered_at_once(api: &Api<ConfigMap>) {
     assert!(began.elapsed() < AT_ONCE, "answered after {:?}", began.elapsed());
 }
 
-/// Seen failing without `Pool::replace`: the second request is sent on the next connection that doesn't respond.
+/// Seen failing without `Replaceable::replace`: the second request is sent on the next connection that doesn't respond.
 #[tokio::test]
 async fn a_request_without_an_answer_ends_in_time_and_the_next_one_is_sent_on_a_new_connection() {
     let (api, api_server, proxy) = behind_a_proxy().await;

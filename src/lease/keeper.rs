@@ -187,11 +187,8 @@ impl Keeper {
         if self.known.is_none() {
             self.known = Some(self.read_lease().await?);
         }
-        let found = self.known.clone().flatten().as_ref().map(record);
-        let Some(LeaseRecord { holder: Some(holder), .. }) = &found else {
-            return Ok(());
-        };
-        if holder != self.election.identity() {
+        let holder = self.known.as_ref().and_then(Option::as_ref).and_then(|lease| record(lease).holder);
+        if holder.as_deref() != Some(self.election.identity()) {
             return Ok(());
         }
         let record = LeaseRecord { holder: None, ..self.election.record(self.clock.now()) };

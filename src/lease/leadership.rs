@@ -3,10 +3,10 @@
 //! It is checked in two central places, so that no caller can forget it: the HTTP client checks it before each request
 //! that writes to a provider, and the Kubernetes client before each request that is not a GET.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::LeaseTerms;
@@ -16,15 +16,14 @@ use crate::transport::TIME_LIMIT;
 #[derive(Debug)]
 pub struct Leadership {
     write_limit: Duration,
-    state: Mutex<State>,
-    /// Whether this process has ever led.
-    led: watch::Sender<bool>,
-    idle: Notify,
+    state: watch::Sender<State>,
 }
 
 #[derive(Debug)]
 struct State {
     right: WriteRight,
+    /// Whether this process has ever led.
+    has_led: bool,
     closed: bool,
     under_way: usize,
 }
@@ -49,28 +48,27 @@ impl Leadership {
     }
 
     fn new(right: WriteRight, write_limit: Duration) -> Arc<Self> {
-        let state = Mutex::new(State { right, closed: false, under_way: 0 });
-        let led = watch::Sender::new(right == WriteRight::Alone);
-        Arc::new(Self { write_limit, state, led, idle: Notify::new() })
+        let state = State { right, has_led: right == WriteRight::Alone, closed: false, under_way: 0 };
+        Arc::new(Self { write_limit, state: watch::Sender::new(state) })
     }
 
     /// This process holds the lease until this instant, or not at all.
     pub fn held_until(&self, until: Option<Instant>) {
-        self.lock().right = WriteRight::Until(until);
-        if until.is_some() {
-            self.led.send_if_modified(|led| !std::mem::replace(led, true));
-        }
+        self.state.send_modify(|state| {
+            state.right = WriteRight::Until(until);
+            state.has_led |= until.is_some();
+        });
     }
 
     /// Waits until this process leads for the first time.
     pub async fn begins(&self) {
         // `self` owns the sender, so the channel stays open.
-        let _ = self.led.subscribe().wait_for(|led| *led).await;
+        let _ = self.state.subscribe().wait_for(|state| state.has_led).await;
     }
 
     /// Whether this process leads at `now`.
     pub fn leads(&self, now: Instant) -> bool {
-        self.lock().right.left(now).is_some()
+        self.state.borrow().right.left(now).is_some()
     }
 
     /// How long a request that writes to a provider may take as a whole.
@@ -80,42 +78,32 @@ impl Leadership {
 
     /// Whether a request that writes to a provider has enough time to start at `now` and to end.
     pub fn has_time(&self, now: Instant) -> bool {
-        self.lock().right.left(now).is_some_and(|left| left > self.write_limit)
+        self.state.borrow().right.left(now).is_some_and(|left| left > self.write_limit)
     }
 
     /// Begins a write to a provider at `now`, of one request or several. `None`: it may not begin.
     pub fn begin(self: &Arc<Self>, now: Instant) -> Option<WriteInProgress> {
-        let mut state = self.lock();
-        let time = state.right.left(now).is_some_and(|left| left > self.write_limit);
-        (time && !state.closed).then(|| {
-            state.under_way += 1;
-            WriteInProgress(self.clone())
-        })
+        let begins = self.state.send_if_modified(|state| {
+            let begins = !state.closed && state.right.left(now).is_some_and(|left| left > self.write_limit);
+            state.under_way += usize::from(begins);
+            begins
+        });
+        begins.then(|| WriteInProgress(self.clone()))
     }
 
     /// No write may begin any more. Writes in progress continue.
     pub fn close(&self) {
-        self.lock().closed = true;
+        self.state.send_modify(|state| state.closed = true);
     }
 
     /// Waits until no write is in progress.
     pub async fn idle(&self) {
-        loop {
-            let ended = self.idle.notified();
-            if self.is_idle() {
-                return;
-            }
-            ended.await;
-        }
+        let _ = self.state.subscribe().wait_for(|state| state.under_way == 0).await;
     }
 
     /// Whether no write is in progress.
     pub fn is_idle(&self) -> bool {
-        self.lock().under_way == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.borrow().under_way == 0
     }
 }
 
@@ -134,8 +122,7 @@ pub struct WriteInProgress(Arc<Leadership>);
 
 impl Drop for WriteInProgress {
     fn drop(&mut self) {
-        self.0.lock().under_way -= 1;
-        self.0.idle.notify_one();
+        self.0.state.send_modify(|state| state.under_way -= 1);
     }
 }
 

@@ -8,21 +8,22 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::{IpNet, Ipv6Net};
+
 /// Metadata and host services of clouds outside the ranges that are refused anyway: Alibaba, Azure's wire server,
 /// Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
 /// The same for IPv6: AWS (metadata, DNS and time share the prefix) and Google.
-const METADATA_V6: [(Ipv6Addr, u8); 2] =
-    [(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32), (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128)];
+const METADATA_V6: [Ipv6Net; 2] = [
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128),
+];
 
 /// A range of addresses, as `127.0.0.0/8`, `fd00::/8` or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix: u8,
-}
+pub struct Cidr(IpNet);
 
 /// Why a text isn't a [`Cidr`].
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
@@ -32,17 +33,7 @@ pub struct CidrError(String);
 impl Cidr {
     /// Whether `address` is in the range. IPv4 and its IPv6 spellings are one address.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, carried(address)) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                same_prefix(u128::from(u32::from(network)), u128::from(u32::from(address)), self.prefix, 32)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                same_prefix(u128::from(network), u128::from(address), self.prefix, 128)
-            }
-            // Written as an IPv6 spelling of an IPv4 address itself.
-            (IpAddr::V6(_), IpAddr::V4(address)) => self.prefix == 128 && carried(self.network) == IpAddr::V4(address),
-            _ => false,
-        }
+        self.0.contains(&carried(address))
     }
 }
 
@@ -50,30 +41,26 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        let error = || CidrError(text.chars().take(60).collect());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u8>().map_err(|_| error())?)),
-            None => (text, None),
+        let network = match text.split_once('/') {
+            None => text.parse::<IpAddr>().ok().map(IpNet::from),
+            Some((address, prefix)) => {
+                let parts = address.parse().ok().zip(prefix.parse().ok());
+                parts.and_then(|(address, prefix)| IpNet::new(address, prefix).ok())
+            }
         };
-        let network: IpAddr = address.parse().map_err(|_| error())?;
-        let width = if network.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(width);
-        if prefix > width {
-            return Err(error());
+        match network {
+            // One address in an IPv6 spelling is the IPv4 address that it carries.
+            Some(one) if one.prefix_len() == one.max_prefix_len() => Ok(Self(carried(one.addr()).into())),
+            Some(network) => Ok(Self(network)),
+            None => Err(CidrError(text.chars().take(60).collect())),
         }
-        Ok(Self { network, prefix })
     }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
+        self.0.fmt(f)
     }
-}
-
-fn same_prefix(a: u128, b: u128, prefix: u8, width: u8) -> bool {
-    let shift = u32::from(width.saturating_sub(prefix));
-    a.checked_shr(shift).unwrap_or(0) == b.checked_shr(shift).unwrap_or(0)
 }
 
 /// Why a namespaced provider may not be reached at `address`; `None` where it may. `allowed` are the ranges of
@@ -106,8 +93,7 @@ fn refusal_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn refusal_v6(address: Ipv6Addr) -> Option<&'static str> {
-    let metadata =
-        METADATA_V6.iter().any(|(network, prefix)| same_prefix((*network).into(), address.into(), *prefix, 128));
+    let metadata = METADATA_V6.iter().any(|network| network.contains(&address));
     if address.is_loopback() {
         Some("a loopback address")
     } else if address.is_unicast_link_local() || metadata {

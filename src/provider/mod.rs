@@ -5,7 +5,7 @@
 //! the same files: `mod.rs` (the two traits), `api.rs` (which generation of its API the server has), `auth.rs` (how to
 //! sign in), `client.rs` (requests under one permit), `wire.rs` (what is sent and read), `list.rs` and `write.rs`
 //! (memberships), `names.rs` and `ids.rs` (the names and ids in an object), `errors/` (what a refusal means, and its
-//! message); and one file for each larger peculiarity of the server. [`registry`] has one line for each kind.
+//! message); and one file for each larger peculiarity of the server.
 //! `docs/adding-a-provider.md` shows how one is added.
 
 pub mod address;
@@ -21,6 +21,8 @@ pub use quota::{EndpointQuota, Permit, Urgency};
 pub use registry::AnyProvider;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
 
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
@@ -87,6 +89,7 @@ pub trait Backend: Provider + Sized {
 
 /// A provider of project memberships: one server with one credential. Every provider has to implement the methods
 /// without a default; each default is right for a server without the peculiarity that the method is for.
+#[async_trait]
 #[warn(missing_docs)]
 pub trait Provider: Send + Sync {
     /// Its capabilities and needs for subjects of this kind. Known after [`Provider::verify`].
@@ -94,7 +97,7 @@ pub trait Provider: Send + Sync {
 
     /// Signs in and detects, by reads that change nothing, which generation of the API the server has. If that is
     /// known, one read verifies that the server responds and accepts the credential.
-    fn verify(&self, permit: &Permit) -> impl Future<Output = Result<Verified, Error>> + Send;
+    async fn verify(&self, permit: &Permit) -> Result<Verified, Error>;
 
     /// The ids of all projects with exactly this name (Infisical: slug; ZITADEL: name, in the organization or, without
     /// one, in the credential's own). None and several are valid results too.
@@ -102,12 +105,12 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`Error::Forbidden`] if the credential may not look it up; [`Error::ProjectNotFound`] if the name exists only in
     /// another letter case, which the message shows.
-    fn find_project(
+    async fn find_project(
         &self,
         permit: &Permit,
         name: &str,
         organization_id: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+    ) -> Result<Vec<String>, Error>;
 
     /// The ids of all subjects of this kind with exactly this name that could be members of the project (Infisical: the
     /// identity's name, the user's e-mail or username, the group's slug; ZITADEL: the user's name, login name or
@@ -116,48 +119,38 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// [`Error::Forbidden`] if the credential may not look it up; [`Error::SubjectNotFound`] if the name exists only in
     /// another letter case, which the message shows.
-    fn find_subject(
+    async fn find_subject(
         &self,
         permit: &Permit,
         project: &Project,
         kind: SubjectKind,
         name: &str,
-    ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+    ) -> Result<Vec<String>, Error>;
 
     /// Lists the members of this kind of a project, all pages. An empty list is returned only if the project is known
     /// to exist under the requested organization (docs/reference/zitadel.md, trap 3: the response for a wrong
     /// organization is an empty list).
-    fn list(
-        &self,
-        permit: &Permit,
-        project: &Project,
-        kind: SubjectKind,
-    ) -> impl Future<Output = Result<Listing, Error>> + Send;
+    async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error>;
 
     /// Carries out a change. `Ok` is the server's confirmation, and no proof until a list shows it. [`Error::Changed`]
     /// if the membership isn't what the change assumes (created or removed meanwhile): observe and plan again.
     /// [`Change::Remove`] of a membership that doesn't exist according to the server is `Ok`, and so is one that
     /// revoked all access and left the membership ([`Receipt::kept`]). `name` is the subject's name in the object, if
     /// it has one: Infisical adds users by name only. A user found under it counts only if it has the target's id.
-    fn apply(
+    async fn apply(
         &self,
         permit: &Permit,
         target: &Target,
         name: Option<&str>,
         change: &Change,
-    ) -> impl Future<Output = Result<Receipt, Error>> + Send;
+    ) -> Result<Receipt, Error>;
 
     /// Invites a user to the project by name and returns the user's id. Only with [`Capabilities::invites`]. The new
     /// member has no permissions when this returns; if it is interrupted, the member may have
     /// [`Capabilities::creation_role`].
-    fn invite(
-        &self,
-        _permit: &Permit,
-        _project: &Project,
-        name: &str,
-    ) -> impl Future<Output = Result<String, Error>> + Send {
+    async fn invite(&self, _permit: &Permit, _project: &Project, name: &str) -> Result<String, Error> {
         let message = format!("{name:?} can't be invited: users of this provider are created there first");
-        std::future::ready(Err(Error::Rejected { message }))
+        Err(Error::Rejected { message })
     }
 
     /// Repairs a write that the server accepted and that an observation doesn't show. It writes only roles of `wanted`
@@ -165,23 +158,22 @@ pub trait Provider: Send + Sync {
     /// [`Provider::apply`]. By default the list is written again, in the form that `shown` needs. That is right if a
     /// server carries out what it accepts, and only other writers can have changed it: Infisical may merge the lists of
     /// two writers, and create several memberships of one subject (docs/reference/infisical.md, "PATCH and time").
-    fn repair(
+    async fn repair(
         &self,
         permit: &Permit,
         target: &Target,
         name: Option<&str>,
         wanted: &Change,
         shown: Option<&Member>,
-    ) -> impl Future<Output = Result<Receipt, Error>> + Send {
-        let again = wanted.stated_again(shown);
-        async move { self.apply(permit, target, name, &again).await }
+    ) -> Result<Receipt, Error> {
+        self.apply(permit, target, name, &wanted.stated_again(shown)).await
     }
 
     /// Why a member that the server accepted isn't listed: [`Error::MemberNotListed`] if it never will be
     /// (docs/reference/zitadel.md, trap 5), [`Error::SubjectNotFound`] if the subject no longer exists; `Ok`, the
     /// default, if there is no such reason.
-    fn explain_absence(&self, _permit: &Permit, _target: &Target) -> impl Future<Output = Result<(), Error>> + Send {
-        std::future::ready(Ok(()))
+    async fn explain_absence(&self, _permit: &Permit, _target: &Target) -> Result<(), Error> {
+        Ok(())
     }
 
     /// The id of the credential's own subject, once it is known; its roles must not be changed. `None`, the default:

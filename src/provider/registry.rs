@@ -1,124 +1,48 @@
-//! The kinds of providers, one line each. A provider object's kind is known only at run time, and the traits have
-//! `async` methods: so there is one enum of all providers, which delegates to each.
+//! A provider whose kind is known only at run time.
+
+use std::ops::Deref;
 
 use super::http::Endpoint;
-use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, infisical, zitadel};
-use crate::api::SubjectKind;
+use super::{Backend, Provider};
 use crate::api::provider::Limits;
-use crate::core::clocks::ProviderClock;
-use crate::core::member::{Capabilities, Change, Member, Project, Target};
 
-/// Defines [`AnyProvider`] for the kinds.
-macro_rules! providers {
-    ($($(#[$doc:meta])* $kind:ident: $backend:ty,)+) => {
-        /// The provider of a provider object.
-        #[allow(clippy::large_enum_variant, reason = "there is one for each provider object, and it stays where it is")]
-        pub enum AnyProvider {
-            $($(#[$doc])* $kind($backend),)+
-        }
-
-        $(impl From<$backend> for AnyProvider {
-            fn from(provider: $backend) -> Self {
-                Self::$kind(provider)
-            }
-        })+
-
-        impl AnyProvider {
-            /// [`Backend::ONE_WRITER`].
-            pub fn one_writer(&self) -> bool {
-                match self { $(Self::$kind(_) => <$backend as Backend>::ONE_WRITER,)+ }
-            }
-
-            /// [`Backend::limits`].
-            pub fn limits(&self, set: Limits, endpoint: &Endpoint) -> Limits {
-                match self { $(Self::$kind(_) => <$backend as Backend>::limits(set, endpoint),)+ }
-            }
-        }
-
-        impl Provider for AnyProvider {
-            fn capabilities(&self, kind: SubjectKind) -> Capabilities {
-                match self { $(Self::$kind(provider) => provider.capabilities(kind),)+ }
-            }
-
-            async fn verify(&self, permit: &Permit) -> Result<Verified, Error> {
-                match self { $(Self::$kind(provider) => provider.verify(permit).await,)+ }
-            }
-
-            async fn find_project(
-                &self,
-                permit: &Permit,
-                name: &str,
-                organization_id: Option<&str>,
-            ) -> Result<Vec<String>, Error> {
-                match self { $(Self::$kind(provider) => provider.find_project(permit, name, organization_id).await,)+ }
-            }
-
-            async fn find_subject(
-                &self,
-                permit: &Permit,
-                project: &Project,
-                kind: SubjectKind,
-                name: &str,
-            ) -> Result<Vec<String>, Error> {
-                match self { $(Self::$kind(provider) => provider.find_subject(permit, project, kind, name).await,)+ }
-            }
-
-            async fn list(&self, permit: &Permit, project: &Project, kind: SubjectKind) -> Result<Listing, Error> {
-                match self { $(Self::$kind(provider) => provider.list(permit, project, kind).await,)+ }
-            }
-
-            async fn apply(
-                &self,
-                permit: &Permit,
-                target: &Target,
-                name: Option<&str>,
-                change: &Change,
-            ) -> Result<Receipt, Error> {
-                match self { $(Self::$kind(provider) => provider.apply(permit, target, name, change).await,)+ }
-            }
-
-            async fn invite(&self, permit: &Permit, project: &Project, name: &str) -> Result<String, Error> {
-                match self { $(Self::$kind(provider) => provider.invite(permit, project, name).await,)+ }
-            }
-
-            async fn repair(
-                &self,
-                permit: &Permit,
-                target: &Target,
-                name: Option<&str>,
-                wanted: &Change,
-                shown: Option<&Member>,
-            ) -> Result<Receipt, Error> {
-                match self { $(Self::$kind(provider) => provider.repair(permit, target, name, wanted, shown).await,)+ }
-            }
-
-            async fn explain_absence(&self, permit: &Permit, target: &Target) -> Result<(), Error> {
-                match self { $(Self::$kind(provider) => provider.explain_absence(permit, target).await,)+ }
-            }
-
-            fn signed_in_as(&self) -> Option<String> {
-                match self { $(Self::$kind(provider) => provider.signed_in_as(),)+ }
-            }
-
-            fn forget_unused(&self, in_use: &dyn Fn(&str) -> bool) {
-                match self { $(Self::$kind(provider) => provider.forget_unused(in_use),)+ }
-            }
-
-            fn clock(&self) -> Option<ProviderClock> {
-                match self { $(Self::$kind(provider) => provider.clock(),)+ }
-            }
-        }
-    };
+/// The provider of a provider object, with what its kind determines.
+pub struct AnyProvider {
+    provider: Box<dyn Provider>,
+    one_writer: bool,
+    limits: fn(Limits, &Endpoint) -> Limits,
 }
 
-providers! {
-    Infisical: infisical::Infisical,
-    Zitadel: zitadel::Zitadel,
+impl<B: Backend + 'static> From<B> for AnyProvider {
+    fn from(provider: B) -> Self {
+        Self { provider: Box::new(provider), one_writer: B::ONE_WRITER, limits: B::limits }
+    }
+}
+
+impl AnyProvider {
+    /// [`Backend::ONE_WRITER`].
+    pub fn one_writer(&self) -> bool {
+        self.one_writer
+    }
+
+    /// [`Backend::limits`].
+    pub fn limits(&self, set: Limits, endpoint: &Endpoint) -> Limits {
+        (self.limits)(set, endpoint)
+    }
+}
+
+impl Deref for AnyProvider {
+    type Target = dyn Provider;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.provider
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::{infisical, zitadel};
 
     fn per_minute<B: Backend>(url: &str, set: Limits) -> (Option<u32>, Option<u32>, Option<u32>) {
         let limits = B::limits(set, &Endpoint::parse(url).unwrap());

@@ -8,8 +8,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_serde::fields::AsMap;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -27,16 +27,18 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
+        let mut fields = Map::new();
         for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
             let extensions = span.extensions();
             let formatted = extensions.get::<FormattedFields<JsonFields>>();
             let of_span = formatted.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());
-            fields.0.extend(of_span.into_iter().flatten());
+            fields.extend(of_span.into_iter().flatten());
         }
         // If a field occurs several times, the innermost value is used.
-        event.record(&mut fields);
-        let message = fields.0.remove("message").unwrap_or_default();
+        if let Ok(Value::Object(of_event)) = serde_json::to_value(event.field_map()) {
+            fields.extend(of_event);
+        }
+        let message = fields.remove("message").unwrap_or_default();
         let (level, target) = (event.metadata().level().as_str(), event.metadata().target());
         write!(
             writer,
@@ -44,45 +46,10 @@ where
             Timestamp::now(),
             json!(target)
         )?;
-        for (name, value) in &fields.0 {
+        for (name, value) in &fields {
             write!(writer, ",{}:{value}", json!(name))?;
         }
         writeln!(writer, "}}")
-    }
-}
-
-#[derive(Default)]
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn set(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
-    }
-}
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field, value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field, value.into());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field, format!("{value:?}").into());
     }
 }
 

@@ -64,7 +64,9 @@ impl Passes {
             entry.running = Some(Pass { due, progress: Instant::now(), waits: 0 });
         }
         let handle = Handle { passes: self.clone(), object };
-        let _finishes = Finishes(handle.clone());
+        let _finishes = scopeguard::guard(handle.clone(), |Handle { passes, object }| {
+            passes.settle(&object, |entry| entry.running = None);
+        });
         RUNNING.scope(handle, pass).await
     }
 
@@ -137,7 +139,16 @@ impl ObjectPasses {
 
 /// Waits for something that the running pass cannot finish itself: a quota, or another pass.
 pub async fn waiting<T>(wait: impl Future<Output = T>) -> T {
-    let _waits = RUNNING.try_with(|handle| Waits::begin(handle.clone())).ok();
+    let running = RUNNING.try_with(Handle::clone);
+    let _waits = running.map(|handle| {
+        handle.change(|pass| pass.waits += 1);
+        scopeguard::guard(handle, |handle| {
+            handle.change(|pass| {
+                pass.waits = pass.waits.saturating_sub(1);
+                pass.progress = Instant::now();
+            });
+        })
+    });
     wait.await
 }
 
@@ -153,34 +164,6 @@ impl Handle {
             if let Some(pass) = &mut entry.running {
                 change(pass);
             }
-        });
-    }
-}
-
-/// A running pass. It ends when this is dropped.
-struct Finishes(Handle);
-
-impl Drop for Finishes {
-    fn drop(&mut self) {
-        self.0.passes.settle(&self.0.object, |entry| entry.running = None);
-    }
-}
-
-/// A wait. It ends when this is dropped.
-struct Waits(Handle);
-
-impl Waits {
-    fn begin(handle: Handle) -> Self {
-        handle.change(|pass| pass.waits += 1);
-        Self(handle)
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.change(|pass| {
-            pass.waits = pass.waits.saturating_sub(1);
-            pass.progress = Instant::now();
         });
     }
 }

@@ -4,178 +4,146 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use super::exposition::{self, Format};
 use super::{ObservedRequest, Observer};
 use crate::api::Reason;
 
+/// The names and values of labels.
+type Labels<const N: usize> = [(&'static str, String); N];
+
 /// The operator's metrics. Their names have the prefix `membership_`.
 pub struct Metrics {
     registry: Registry,
-    passes: Family<ResultLabel, Counter>,
+    passes: Family<Labels<1>, Counter>,
     pass_time: Histogram,
-    outcomes: Family<ReasonLabel, Counter>,
-    requests: Family<RequestLabel, Counter>,
-    request_time: Family<ProviderLabel, Histogram>,
+    outcomes: Family<Labels<1>, Counter>,
+    requests: Family<Labels<4>, Counter>,
+    request_time: Family<Labels<1>, Histogram>,
     lateness: Histogram,
-    repaired: Counter,
-    unrevoked: Family<ReasonLabel, Counter>,
+    /// Repeated writes that the provider had lost.
+    pub repaired: Counter,
+    unrevoked: Family<Labels<1>, Counter>,
     overdue: Gauge,
     missed: Counter,
-    abandoned: Counter,
-    undecodable: Counter,
-    events_dropped: Counter,
-    events_refused: Family<ReasonLabel, Counter>,
+    /// Objects that were released without revoking their access.
+    pub abandoned: Counter,
+    /// Objects that cannot be decoded.
+    pub undecodable: Counter,
+    /// Events that were not sent.
+    pub events_dropped: Counter,
+    events_refused: Family<Labels<1>, Counter>,
     leader: Gauge,
-    api_server_timeouts: Family<KindLabel, Counter>,
+    api_server_timeouts: Family<Labels<1>, Counter>,
     api_server_unanswered: Gauge<f64, AtomicU64>,
     oldest_due_pass: Gauge<f64, AtomicU64>,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct KindLabel {
-    request: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ProviderLabel {
-    provider: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RequestLabel {
-    provider: &'static str,
-    method: &'static str,
-    route: &'static str,
-    code: String,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("membership");
-        let passes = Family::default();
-        registry.register("passes", "Passes of the reconciler, by result", passes.clone());
-        let pass_time = Histogram::new(exponential_buckets(0.001, 3.0, 11));
-        registry.register_with_unit("pass", "Time of a pass, waiting included", Unit::Seconds, pass_time.clone());
-        let outcomes = Family::default();
-        registry.register("outcomes", "Results of passes, by the reason of the Ready condition", outcomes.clone());
-        let requests = Family::default();
-        registry.register("provider_requests", "Requests to providers", requests.clone());
-        let request_time = Family::new_with_constructor(time as fn() -> Histogram);
-        registry.register_with_unit("provider_request", "Time of a request", Unit::Seconds, request_time.clone());
-        let lateness = Histogram::new(exponential_buckets(0.01, 3.0, 11));
-        registry.register_with_unit(
-            "expiry_lateness",
-            "Time from a grant's end until its removal was confirmed",
-            Unit::Seconds,
-            lateness.clone(),
-        );
-        let repaired = Counter::default();
-        registry.register("writes_healed", "Writes that a provider confirmed and lost", repaired.clone());
-        let unrevoked = Family::default();
-        let unrevoked_help = "Reports of access that could not be revoked and whose revocation is retried, by reason";
-        registry.register("unrevoked", unrevoked_help, unrevoked.clone());
-        let overdue = Gauge::default();
-        let overdue_help = "ProjectMemberships with access that should have ended and may still be in force";
-        registry.register("overdue_revocations", overdue_help, overdue.clone());
-        let missed = Counter::default();
-        let missed_help = "Temporary grants that were not made because their windows ended first";
-        registry.register("missed_grants", missed_help, missed.clone());
-        let abandoned = Counter::default();
-        registry.register("abandoned", "Objects released without a revocation", abandoned.clone());
-        let undecodable = Counter::default();
-        registry.register("undecodable", "Objects that can't be decoded", undecodable.clone());
-        let events_dropped = Counter::default();
-        registry.register("events_dropped", "Events not sent because too many waited", events_dropped.clone());
-        let events_refused = Family::default();
-        let refused_help = "Events that the API server did not store, by its reason";
-        registry.register("events_refused", refused_help, events_refused.clone());
-        let leader = Gauge::default();
-        registry.register("leader", "1 in the leader, 0 in the replicas on standby", leader.clone());
-        let api_server_timeouts = Family::default();
-        registry.register(
-            "apiserver_request_timeouts",
-            "Requests to the Kubernetes API server that timed out, and watches that stopped responding",
-            api_server_timeouts.clone(),
-        );
-        let api_server_unanswered = Gauge::default();
-        registry.register_with_unit(
-            "apiserver_unanswered",
-            "Time for which the Kubernetes API server has not responded, 0 if it responded to the last request",
-            Unit::Seconds,
-            api_server_unanswered.clone(),
-        );
-        let oldest_due_pass = Gauge::default();
-        registry.register_with_unit(
-            "oldest_due_pass",
-            "Time for which the oldest due pass has not finished, waiting for a quota included, 0 if none is due",
-            Unit::Seconds,
-            oldest_due_pass.clone(),
-        );
+        let all = &mut registry;
         Self {
+            passes: registered(all, "passes", "Passes of the reconciler, by result"),
+            pass_time: in_seconds(all, "pass", "Time of a pass, waiting included", times(0.001, 11)),
+            outcomes: registered(all, "outcomes", "Results of passes, by the reason of the Ready condition"),
+            requests: registered(all, "provider_requests", "Requests to providers"),
+            request_time: in_seconds(
+                all,
+                "provider_request",
+                "Time of a request",
+                Family::new_with_constructor(|| times(0.002, 10)),
+            ),
+            lateness: in_seconds(
+                all,
+                "expiry_lateness",
+                "Time from a grant's end until its removal was confirmed",
+                times(0.01, 11),
+            ),
+            repaired: registered(all, "writes_healed", "Writes that a provider confirmed and lost"),
+            unrevoked: registered(
+                all,
+                "unrevoked",
+                "Reports of access that could not be revoked and whose revocation is retried, by reason",
+            ),
+            overdue: registered(
+                all,
+                "overdue_revocations",
+                "ProjectMemberships with access that should have ended and may still be in force",
+            ),
+            missed: registered(
+                all,
+                "missed_grants",
+                "Temporary grants that were not made because their windows ended first",
+            ),
+            abandoned: registered(all, "abandoned", "Objects released without a revocation"),
+            undecodable: registered(all, "undecodable", "Objects that can't be decoded"),
+            events_dropped: registered(all, "events_dropped", "Events not sent because too many waited"),
+            events_refused: registered(
+                all,
+                "events_refused",
+                "Events that the API server did not store, by its reason",
+            ),
+            leader: registered(all, "leader", "1 in the leader, 0 in the replicas on standby"),
+            api_server_timeouts: registered(
+                all,
+                "apiserver_request_timeouts",
+                "Requests to the Kubernetes API server that timed out, and watches that stopped responding",
+            ),
+            api_server_unanswered: in_seconds(
+                all,
+                "apiserver_unanswered",
+                "Time for which the Kubernetes API server has not responded, 0 if it responded to the last request",
+                Gauge::default(),
+            ),
+            oldest_due_pass: in_seconds(
+                all,
+                "oldest_due_pass",
+                "Time for which the oldest due pass has not finished, waiting for a quota included, 0 if none is due",
+                Gauge::default(),
+            ),
             registry,
-            passes,
-            pass_time,
-            outcomes,
-            requests,
-            request_time,
-            lateness,
-            repaired,
-            unrevoked,
-            overdue,
-            missed,
-            abandoned,
-            undecodable,
-            events_dropped,
-            events_refused,
-            leader,
-            api_server_timeouts,
-            api_server_unanswered,
-            oldest_due_pass,
         }
     }
 }
 
-fn time() -> Histogram {
-    Histogram::new(exponential_buckets(0.002, 3.0, 10))
+fn registered<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn in_seconds<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
+/// A histogram of times whose smallest bucket ends at `first`.
+fn times(first: f64, buckets: u16) -> Histogram {
+    Histogram::new(exponential_buckets(first, 3.0, buckets))
 }
 
 impl Metrics {
     /// Counts a finished pass.
     pub fn pass(&self, elapsed: Duration, ok: bool) {
-        self.passes.get_or_create(&ResultLabel { result: if ok { "ok" } else { "fault" } }).inc();
+        self.passes.get_or_create(&[("result", if ok { "ok" } else { "fault" }.to_owned())]).inc();
         self.pass_time.observe(elapsed.as_secs_f64());
     }
 
     /// Counts the reason that a pass reported.
     pub fn count_reason(&self, reason: Reason) {
-        self.outcomes.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
+        self.outcomes.get_or_create(&[("reason", reason.to_string())]).inc();
     }
 
     /// Observes how long after its end a role was removed.
     pub fn lateness(&self, late: SignedDuration) {
         self.lateness.observe(late.as_secs_f64().max(0.0));
-    }
-
-    /// Counts a repeated write that the provider had lost.
-    pub fn repaired(&self) {
-        self.repaired.inc();
     }
 
     /// Sets how many memberships have access that should have ended.
@@ -185,7 +153,7 @@ impl Metrics {
 
     /// Counts a report of access that could not be revoked.
     pub fn unrevoked(&self, reason: Reason) {
-        self.unrevoked.get_or_create(&ReasonLabel { reason: reason.to_string() }).inc();
+        self.unrevoked.get_or_create(&[("reason", reason.to_string())]).inc();
     }
 
     /// Counts temporary grants that were not made before their windows ended.
@@ -193,24 +161,9 @@ impl Metrics {
         self.missed.inc_by(u64::try_from(grants).unwrap_or(u64::MAX));
     }
 
-    /// Counts an object that was released without revoking its access.
-    pub fn abandoned(&self) {
-        self.abandoned.inc();
-    }
-
-    /// Counts an object that cannot be decoded.
-    pub fn undecodable(&self) {
-        self.undecodable.inc();
-    }
-
-    /// Counts an event that was not sent.
-    pub fn event_dropped(&self) {
-        self.events_dropped.inc();
-    }
-
     /// Counts an event that the API server did not store, by this reason.
     pub fn event_refused(&self, reason: &str) {
-        self.events_refused.get_or_create(&ReasonLabel { reason: reason.to_owned() }).inc();
+        self.events_refused.get_or_create(&[("reason", reason.to_owned())]).inc();
     }
 
     /// Sets whether this replica leads.
@@ -220,7 +173,7 @@ impl Metrics {
 
     /// Counts a request to the API server that timed out, or a watch that stopped responding.
     pub fn api_server_timed_out(&self, request: &'static str) {
-        self.api_server_timeouts.get_or_create(&KindLabel { request }).inc();
+        self.api_server_timeouts.get_or_create(&[("request", request.to_owned())]).inc();
     }
 
     /// Sets the values that are measured at the time of a scrape.
@@ -243,7 +196,8 @@ impl Metrics {
 impl Observer for Metrics {
     fn request(&self, observed: &ObservedRequest<'_>) {
         let ObservedRequest { provider, method, route, outcome, elapsed, .. } = *observed;
-        self.requests.get_or_create(&RequestLabel { provider, method, route, code: outcome.code() }).inc();
-        self.request_time.get_or_create(&ProviderLabel { provider }).observe(elapsed.as_secs_f64());
+        let labels = [("provider", provider), ("method", method), ("route", route), ("code", &outcome.code())];
+        self.requests.get_or_create(&labels.map(|(name, value)| (name, value.to_owned()))).inc();
+        self.request_time.get_or_create(&[("provider", provider.to_owned())]).observe(elapsed.as_secs_f64());
     }
 }

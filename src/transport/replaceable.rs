@@ -5,27 +5,29 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// A pool of connections, and the number of pools before it.
-#[derive(Debug)]
-pub struct Replaceable<P>(Mutex<(u64, P)>);
+/// A pool of connections, the number of pools before it, and how to make the next one.
+pub struct Replaceable<P> {
+    current: Mutex<(u64, P)>,
+    make: Box<dyn Fn() -> Option<P> + Send + Sync>,
+}
 
 impl<P: Clone> Replaceable<P> {
-    /// Starts with this pool.
-    pub fn new(pool: P) -> Self {
-        Self(Mutex::new((0, pool)))
+    /// Starts with this pool. If `make` returns `None`, a pool is not replaced.
+    pub fn new(pool: P, make: impl Fn() -> Option<P> + Send + Sync + 'static) -> Self {
+        Self { current: Mutex::new((0, pool)), make: Box::new(make) }
     }
 
     /// The pool, and its number for [`Replaceable::replace`].
     pub fn current(&self) -> (u64, P) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the pool, unless it was already replaced since `number` was current: if many requests fail together,
-    /// one of them replaces it. Requests on the old pool continue. If `make` returns `None`, the old pool is kept.
-    pub fn replace(&self, number: u64, make: impl FnOnce() -> Option<P>) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// one of them replaces it. Requests on the old pool continue.
+    pub fn replace(&self, number: u64) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.0 == number
-            && let Some(pool) = make()
+            && let Some(pool) = (self.make)()
         {
             *current = (number + 1, pool);
         }

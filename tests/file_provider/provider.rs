@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use membership_operator::api::SubjectKind;
 use membership_operator::core::member::{Capabilities, Change, Entry, Member, Project, Target};
 use membership_operator::provider::error::Effect;
@@ -73,6 +74,7 @@ impl Backend for FileProvider {
     }
 }
 
+#[async_trait]
 impl Provider for FileProvider {
     fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {

@@ -10,6 +10,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt;
 
+use scope::property;
+
 use crate::api::{ClusterMembershipProvider, MembershipProvider, ProjectMembership};
 
 const HEADER: &str = "# Generated from src/api by `make generate`: change it there.\n";
@@ -56,7 +58,7 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) else { continue };
         tidy(schema);
-        match (kind.as_str(), schema.properties.as_mut().and_then(|properties| properties.get_mut("spec"))) {
+        match (kind.as_str(), property(schema, "spec")) {
             ("MembershipProvider", Some(spec)) => scope::of_namespace(spec),
             ("ClusterMembershipProvider", Some(spec)) => scope::of_cluster(spec),
             _ => {}
@@ -65,7 +67,7 @@ fn finished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         if let Some(temporary) = temporary(schema) {
             temporary.nullable = Some(true);
         }
-        let Some(status) = schema.properties.as_mut().and_then(|p| p.get_mut("status")) else { continue };
+        let Some(status) = property(schema, "status") else { continue };
         // As Flux does: without it `kubectl wait` and kstatus consider an unprocessed object finished.
         status.default = Some(JSON(serde_json::json!({"observedGeneration": -1})));
     }
@@ -97,9 +99,9 @@ fn tidy(schema: &mut JSONSchemaProps) {
 }
 
 fn temporary(schema: &mut JSONSchemaProps) -> Option<&mut JSONSchemaProps> {
-    let roles = schema.properties.as_mut()?.get_mut("spec")?.properties.as_mut()?.get_mut("roles")?;
+    let roles = property(property(schema, "spec")?, "roles")?;
     let Some(JSONSchemaPropsOrArray::Schema(grant)) = &mut roles.items else { return None };
-    grant.properties.as_mut()?.get_mut("temporary")
+    property(grant, "temporary")
 }
 
 fn is_empty(value: &serde_json::Value) -> bool {

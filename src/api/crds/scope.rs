@@ -49,6 +49,7 @@ fn each_reference(schema: &mut JSONSchemaProps, change: &impl Fn(&mut JSONSchema
     }
 }
 
-fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
+/// A property of an object.
+pub fn property<'a>(schema: &'a mut JSONSchemaProps, name: &str) -> Option<&'a mut JSONSchemaProps> {
     schema.properties.as_mut()?.get_mut(name)
 }

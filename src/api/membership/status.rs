@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::SubjectKind;
-use crate::api::{schema, time};
+use crate::api::{none_yet, schema, time};
 
 /// What the operator found and did.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -67,10 +67,6 @@ pub struct ProjectMembershipStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::status_text")]
     pub last_handled_reconcile_at: Option<String>,
-}
-
-fn none_yet() -> i64 {
-    -1
 }
 
 impl Default for ProjectMembershipStatus {

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Duration, schema};
+use super::{Duration, none_yet, schema};
 
 pub use allow::{AllowRule, NamespaceSelector, Namespaces, Operator, Requirement};
 pub use cluster::{ClusterMembershipProvider, ClusterMembershipProviderSpec};
@@ -333,10 +333,6 @@ pub struct MembershipProviderStatus {
     #[serde(default)]
     #[schemars(schema_with = "schema::count")]
     pub memberships: i64,
-}
-
-fn none_yet() -> i64 {
-    -1
 }
 
 impl Default for MembershipProviderStatus {

@@ -50,12 +50,10 @@ pub fn role(_: &mut SchemaGenerator) -> Schema {
 
 /// A project's or subject's id.
 pub fn id(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         ID,
-        &[(
-            "self.matches('^[A-Za-z0-9][A-Za-z0-9_-]*$')",
-            "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces",
-        )],
+        "^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        "write the id as the provider shows it, a UUID at Infisical and digits at ZITADEL: no name, no URL, no spaces",
     )
 }
 
@@ -75,76 +73,60 @@ pub fn subject_name(_: &mut SchemaGenerator) -> Schema {
 
 /// The id of one of ZITADEL's project grants.
 pub fn grant_id(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         ID,
-        &[(
-            "self.matches('^[0-9]+$')",
-            "write the project grant's id, which is digits, as \"400625178359247910\" in quotes: not the organization's",
-        )],
+        "^[0-9]+$",
+        "write the project grant's id, which is digits, as \"400625178359247910\" in quotes: not the organization's",
     )
 }
 
 /// The id of one of ZITADEL's organizations.
 pub fn organization_id(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         ID,
-        &[(
-            "self.matches('^[0-9]+$')",
-            "write the organization's id, which is digits, as \"69629023906488334\" in quotes: not its name or domain",
-        )],
+        "^[0-9]+$",
+        "write the organization's id, which is digits, as \"69629023906488334\" in quotes: not its name or domain",
     )
 }
 
 /// The slug of one of Infisical's sub-organizations.
 pub fn organization_slug(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         ID,
-        &[(
-            "self.matches('^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$')",
-            "write the sub-organization's slug, as platform-team: lower-case letters, digits and -, not its name or id",
-        )],
+        "^[a-z0-9]([a-z0-9_-]*[a-z0-9])?$",
+        "write the sub-organization's slug, as platform-team: lower-case letters, digits and -, not its name or id",
     )
 }
 
 /// The name of another object in Kubernetes.
 pub fn object_name(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         NAME,
-        &[(
-            "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
-            "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends",
-        )],
+        "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$",
+        "write the object's name: lower-case letters, digits, - and ., with a letter or digit at both ends",
     )
 }
 
 /// The name of a namespace.
 pub fn namespace(_: &mut SchemaGenerator) -> Schema {
-    namespace_name()
-}
-
-fn namespace_name() -> Schema {
-    string(
+    pattern(
         63,
-        &[(
-            "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
-            "write a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends",
-        )],
+        "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+        "write a namespace's name: lower-case letters, digits and -, with a letter or digit at both ends",
     )
 }
 
 /// Names of namespaces.
-pub fn namespaces(_: &mut SchemaGenerator) -> Schema {
-    set_of(namespace_name(), 64)
+pub fn namespaces(generator: &mut SchemaGenerator) -> Schema {
+    set_of(namespace(generator), 64)
 }
 
 /// Projects of an allow rule.
 pub fn allowed_projects(_: &mut SchemaGenerator) -> Schema {
-    let id = string(
+    let id = pattern(
         ID,
-        &[(
-            "self.matches('^([A-Za-z0-9][A-Za-z0-9_-]*|[*])$')",
-            "write the project's id as the provider shows it, or \"*\" for every project: no name, no pattern",
-        )],
+        "^([A-Za-z0-9][A-Za-z0-9_-]*|[*])$",
+        "write the project's id as the provider shows it, or \"*\" for every project: no name, no pattern",
     );
     set_of(id, 64)
 }
@@ -156,24 +138,20 @@ pub fn allowed_subjects(generator: &mut SchemaGenerator) -> Schema {
 
 /// Roles of an allow rule.
 pub fn allowed_roles(_: &mut SchemaGenerator) -> Schema {
-    let role = string(
+    let role = pattern(
         ROLE,
-        &[(
-            "self.matches('^([A-Za-z0-9][A-Za-z0-9._:-]*|[*])$')",
-            "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER), or \"*\" for every role: no pattern",
-        )],
+        "^([A-Za-z0-9][A-Za-z0-9._:-]*|[*])$",
+        "write the role's slug (Infisical, as viewer) or its key (ZITADEL, as PROJECT_OWNER), or \"*\" for every role: no pattern",
     );
     set_of(role, 64)
 }
 
 /// A key of a label.
 pub fn label_key(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         LABEL_KEY,
-        &[(
-            "self.matches('^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
-            "write a label's key, as team or example.com/team",
-        )],
+        "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        "write a label's key, as team or example.com/team",
     )
 }
 
@@ -196,12 +174,10 @@ fn label_value() -> Schema {
 
 /// The audience of a token.
 pub fn audience(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         NAME,
-        &[(
-            "self.matches('^[!-~]+$')",
-            "write the token's audience as in the projected volume, as infisical or https://app.infisical.com",
-        )],
+        "^[!-~]+$",
+        "write the token's audience as in the projected volume, as infisical or https://app.infisical.com",
     )
 }
 
@@ -226,24 +202,12 @@ fn set_of(item: Schema, at_most: u32) -> Schema {
 
 /// A key in a Secret's data.
 pub fn secret_key(_: &mut SchemaGenerator) -> Schema {
-    string(
-        NAME,
-        &[(
-            "self.matches('^[A-Za-z0-9._-]+$')",
-            "write a key of the Secret's data, as client-secret: letters, digits, and - _ .",
-        )],
-    )
+    pattern(NAME, "^[A-Za-z0-9._-]+$", "write a key of the Secret's data, as client-secret: letters, digits, and - _ .")
 }
 
 /// A key in the data of a ConfigMap or Secret.
 pub fn data_key(_: &mut SchemaGenerator) -> Schema {
-    string(
-        NAME,
-        &[(
-            "self.matches('^[A-Za-z0-9._-]+$')",
-            "write a key of the object's data, as ca.crt: letters, digits, and - _ .",
-        )],
-    )
+    pattern(NAME, "^[A-Za-z0-9._-]+$", "write a key of the object's data, as ca.crt: letters, digits, and - _ .")
 }
 
 /// Certificates in PEM.
@@ -265,12 +229,10 @@ pub fn certificates(_: &mut SchemaGenerator) -> Schema {
 
 /// The domain of one of ZITADEL's instances, with its port if it isn't the default.
 pub fn instance_host(_: &mut SchemaGenerator) -> Schema {
-    string(
+    pattern(
         NAME + 6,
-        &[(
-            "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$')",
-            "write the instance's domain, as auth.example.com or auth.example.com:8443: lower case, no scheme, no path",
-        )],
+        "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
+        "write the instance's domain, as auth.example.com or auth.example.com:8443: lower case, no scheme, no path",
     )
 }
 
@@ -344,6 +306,11 @@ fn name(sentence: &str) -> Schema {
             (&hidden, HIDDEN),
         ],
     )
+}
+
+/// A text that matches `pattern`; `sentence` is what to write if it doesn't.
+fn pattern(at_most: u32, pattern: &str, sentence: &str) -> Schema {
+    string(at_most, &[(&format!("self.matches('{pattern}')"), sentence)])
 }
 
 fn string(at_most: u32, lines: &[(&str, &str)]) -> Schema {

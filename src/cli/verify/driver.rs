@@ -25,7 +25,7 @@ use crate::core::step::{self, Observe, Step};
 use crate::core::write::{PlannedWrite, WritePurpose};
 use crate::provider::http::Endpoint;
 use crate::provider::quota::{EndpointQuota, Permit, Quota, RequestKind, Urgency};
-use crate::provider::{AnyProvider, Error, Listing, Provider};
+use crate::provider::{AnyProvider, Error, Listing};
 
 /// How often a request is sent at most while the server reports too many requests. The quota waits in between.
 const ATTEMPTS: u32 = 4;
@@ -217,7 +217,7 @@ impl Driver {
                 (Step::Observe(Observe { not_before, urgency, .. }), _) => {
                     sleep_until(not_before.into()).await;
                     let asker = ListCaller { quota: &self.quota, urgency, namespace: NAME, spacing: Duration::ZERO };
-                    let list = roster.observe(&self.provider, asker, &target.subject_id, Some(not_before.into()));
+                    let list = roster.observe(&*self.provider, asker, &target.subject_id, Some(not_before.into()));
                     memory.listed(not_before, self.timed(MeasuredRequest::List, list).await.map(drop));
                 }
                 (Step::Apply(apply), _) if apply.purpose == WritePurpose::Repair && !repairs => {

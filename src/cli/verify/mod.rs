@@ -24,8 +24,8 @@ pub use arguments::VerifyProvider;
 
 use crate::controller::names::one_project;
 use crate::core::clocks::SKEW;
+use crate::provider::Listing;
 use crate::provider::quota::Permit;
-use crate::provider::{Listing, Provider};
 use arguments::VerifyConfig;
 use driver::Driver;
 use life::MembershipLife;

@@ -11,7 +11,6 @@ use super::stop::StopReason;
 use crate::api::Reason;
 use crate::controller::names::{one_project, one_subject};
 use crate::core::member::{Project, Target};
-use crate::provider::Provider;
 use crate::provider::quota::Permit;
 
 /// A role that does not exist in any project. (ZITADEL would accept any name with the prefix PROJECT.)

@@ -10,8 +10,8 @@ use super::report::{MeasuredRequest, UnexpectedResult};
 use super::stop::StopReason;
 use crate::controller::names::{NotUnique, one_subject};
 use crate::core::member::{Change, Entry, Project, Target, Term};
+use crate::provider::Listing;
 use crate::provider::quota::Permit;
-use crate::provider::{Listing, Provider};
 
 /// The waits between attempts to restore the former state.
 const PAUSES: [Duration; 5] =

@@ -117,7 +117,7 @@ impl Events {
             at: Timestamp::now(),
         };
         if let Err(full) = self.queue.try_send(event) {
-            self.metrics.event_dropped();
+            self.metrics.events_dropped.inc();
             let event = full.into_inner();
             tracing::debug!(reason = event.reason, note = event.note, "event dropped: too many wait to be published");
         }

@@ -12,7 +12,6 @@ use super::replaced;
 use crate::api::SubjectKind;
 use crate::api::membership::ProviderKind;
 use crate::core::member::{Project, Urgency};
-use crate::provider::Provider;
 
 /// The interval of the collection. Requests that were sent to an endpoint count for the same time.
 const EVERY: Duration = Duration::from_secs(60);

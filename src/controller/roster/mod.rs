@@ -23,7 +23,7 @@ use crate::telemetry::liveness::waiting;
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The caller that requests a list, and how urgently.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ListCaller<'a> {
     /// The provider's quota.
     pub quota: &'a Quota,
@@ -108,9 +108,9 @@ impl Roster {
     /// # Errors
     /// The provider's errors; and [`Error::Unreachable`] if the list is partial and lacks this subject, since a subject
     /// that a partial list lacks is not known to be absent.
-    pub async fn observe<P: Provider>(
+    pub async fn observe(
         &self,
-        provider: &P,
+        provider: &dyn Provider,
         asker: ListCaller<'_>,
         subject_id: &str,
         not_before: Option<Instant>,
@@ -139,8 +139,7 @@ impl Roster {
             if self.observation_since(subject_id, not_before).is_some() {
                 continue;
             }
-            // On the heap: thousands of passes may wait here for one list.
-            Box::pin(self.list(provider, &permit)).await?;
+            self.list(provider, &permit).await?;
         }
     }
 
@@ -182,7 +181,7 @@ impl Roster {
         self.observation_since(subject_id, None)?.ok()
     }
 
-    async fn list<P: Provider>(&self, provider: &P, permit: &Permit) -> Result<(), Error> {
+    async fn list(&self, provider: &dyn Provider, permit: &Permit) -> Result<(), Error> {
         let began = Instant::now();
         let listing = provider.list(permit, &self.project, self.kind).await;
         let mut state = self.state();

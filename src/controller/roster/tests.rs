@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
+
 use super::*;
 use crate::api::SubjectKind;
 use crate::api::provider::Limits;
@@ -22,6 +24,7 @@ struct Lists {
     under_way: AtomicUsize,
 }
 
+#[async_trait]
 impl Provider for Lists {
     fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {

@@ -227,14 +227,14 @@ pub fn readable<K: Resource<DynamicType = ()>>(event: Event<Stored<K>>, metrics:
     let object = |stored: Stored<K>| {
         let (namespace, name) = (stored.meta().namespace.clone(), stored.meta().name.clone());
         if let Some(error) = stored.lost_status() {
-            metrics.undecodable();
+            metrics.undecodable.inc();
             tracing::error!(
                 kind = %K::kind(&()), namespace, name, error,
                 "the status of this object cannot be decoded and counts as lost: it is written again by the next pass"
             );
         }
         let undecodable = |error| {
-            metrics.undecodable();
+            metrics.undecodable.inc();
             tracing::error!(
                 kind = %K::kind(&()), namespace, name, %error,
                 "this object cannot be decoded: it is ignored, and so is its deletion, until it is corrected"

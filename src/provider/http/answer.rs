@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::rate_limit::RateLimit;
 use super::text;
 use crate::provider::Error;
 use crate::provider::error::Effect;
+use crate::provider::quota::ReportedLimit;
 
 /// The request that a response or a failure belongs to, for messages.
 #[derive(Clone, Debug)]
@@ -49,7 +48,7 @@ pub struct Response {
     pub body: Vec<u8>,
     /// The request it belongs to.
     pub context: RequestInfo,
-    pub(super) rate_limit: Option<RateLimit>,
+    pub(super) rate_limit: Option<ReportedLimit>,
     pub(super) content_type: String,
     pub(super) secrets: Vec<SecretString>,
 }
@@ -66,19 +65,6 @@ pub fn url_hint(endpoint: &str) -> Option<String> {
              create the provider object again with {origin} alone"
         )
     })
-}
-
-/// The fields of an error's body that may be shown.
-#[derive(Deserialize, Default)]
-struct ErrorText {
-    #[serde(default)]
-    message: serde_json::Value,
-    #[serde(default)]
-    error: serde_json::Value,
-    #[serde(default)]
-    error_description: serde_json::Value,
-    #[serde(default, rename = "reqId")]
-    request_id: serde_json::Value,
 }
 
 impl Response {
@@ -129,10 +115,10 @@ impl Response {
     /// The body's error text: `message` (also the messages of a list of them), else `error_description`, else `error`,
     /// filtered. Empty if it has none of them.
     pub fn error_text(&self) -> String {
-        let error: ErrorText = serde_json::from_slice(&self.body).unwrap_or_default();
-        let text = [error.message, error.error_description, error.error]
+        let error = self.error_fields();
+        let text = ["message", "error_description", "error"]
             .iter()
-            .map(messages)
+            .map(|field| messages(&error[field]))
             .find(|text| !text.is_empty())
             .unwrap_or_default();
         self.filtered(&text)
@@ -140,8 +126,12 @@ impl Response {
 
     /// The server's own id of the request, if an error has one (Infisical: `reqId`), for logs.
     pub(super) fn server_id(&self) -> Option<String> {
-        let error: ErrorText = if self.is_success() { None } else { serde_json::from_slice(&self.body).ok() }?;
-        error.request_id.as_str().map(|id| text::bounded(&self.filtered(id), 64))
+        let error = if self.is_success() { None } else { Some(self.error_fields()) }?;
+        error["reqId"].as_str().map(|id| text::bounded(&self.filtered(id), 64))
+    }
+
+    fn error_fields(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// A text of this response, safe to be shown (see [`text::filtered`]): without the secrets of the request.
@@ -197,6 +187,8 @@ fn messages(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     fn answer(writes: bool, content_type: &str, body: &str) -> Response {

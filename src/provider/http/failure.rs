@@ -10,10 +10,25 @@ use crate::provider::Error;
 use crate::provider::error::Effect;
 use crate::telemetry::RequestOutcome;
 
+/// A request without a response, for the metrics and for the caller.
+pub(super) type FailedRequest = (RequestOutcome, Error);
+
+impl RequestInfo {
+    /// `what` prevented that the request was sent.
+    pub(super) fn not_sent(&self, what: &str) -> FailedRequest {
+        (RequestOutcome::NotSent, self.unreachable(what, Effect::None))
+    }
+
+    /// `what` happened after the request was sent: whether it was carried out is unknown.
+    pub(super) fn lost(&self, outcome: RequestOutcome, what: &str) -> FailedRequest {
+        (outcome, self.unreachable(what, self.effect_unknown()))
+    }
+}
+
 /// What a failure to send means: without a connection nothing was sent; after that the effect is unknown.
-pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> (RequestOutcome, Error) {
+pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> FailedRequest {
     if let Some(refusal) = source::<UrlError>(error) {
-        return (RequestOutcome::NotSent, context.unreachable(&format!("isn't called: {refusal}"), Effect::None));
+        return context.not_sent(&format!("isn't called: {refusal}"));
     }
     let cause = cause(error);
     if error.is_connect() || error.is_builder() {
@@ -23,22 +38,17 @@ pub(super) fn failure(error: &reqwest::Error, context: &RequestInfo) -> (Request
         } else {
             "check the URL, that the server is up, and what is in between (network policy, proxy)"
         };
-        (RequestOutcome::NotSent, context.unreachable(&format!("can't be reached: {cause}: {check}"), Effect::None))
+        context.not_sent(&format!("can't be reached: {cause}: {check}"))
     } else {
-        (
-            RequestOutcome::Broken,
-            context.unreachable(&format!("dropped the connection: {cause}"), context.effect_unknown()),
-        )
+        context.lost(RequestOutcome::Broken, &format!("dropped the connection: {cause}"))
     }
 }
 
 /// The same for a server in this process.
-pub(super) fn no_answer(no_answer: NoResponse, context: &RequestInfo) -> (RequestOutcome, Error) {
+pub(super) fn no_answer(no_answer: NoResponse, context: &RequestInfo) -> FailedRequest {
     match no_answer {
-        NoResponse::NotConnected => (RequestOutcome::NotSent, context.unreachable("can't be reached", Effect::None)),
-        NoResponse::BrokenOff => {
-            (RequestOutcome::Broken, context.unreachable("dropped the connection", context.effect_unknown()))
-        }
+        NoResponse::NotConnected => context.not_sent("can't be reached"),
+        NoResponse::BrokenOff => context.lost(RequestOutcome::Broken, "dropped the connection"),
     }
 }
 

@@ -7,7 +7,6 @@
 mod answer;
 mod endpoint;
 mod failure;
-mod observer;
 mod rate_limit;
 mod request;
 mod resolver;
@@ -16,6 +15,7 @@ pub(crate) mod text;
 mod trust;
 mod wire;
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,9 +41,8 @@ use super::{Error, Permit};
 use crate::clock::Clock;
 use crate::core::clocks::ProviderClock;
 use crate::lease::Leadership;
-use failure::{cause, redirected};
-use observer::Watch;
-use rate_limit::{RateLimit, rate_limit};
+use failure::{FailedRequest, cause, redirected};
+use rate_limit::rate_limit;
 use wire::Destination;
 
 /// How long a connection may take to be established, name service and TLS included.
@@ -84,13 +83,13 @@ impl Client {
             );
         }
         let policy = Arc::new(policy);
-        let wire = Destination::network(&policy, None)?;
+        let wire = Destination::network(&policy)?;
         Ok(Self { wire, policy, observer, leadership: Leadership::alone(), clock: Clock::system() })
     }
 
     /// Whether certificates are verified with the compiled-in authorities because the system has none.
     pub fn trusts_compiled_in(&self) -> bool {
-        self.wire.trusts_compiled_in()
+        matches!(self.wire, Destination::Network { trusts_compiled_in: true, .. })
     }
 
     /// A client of servers in this process, with their own clock.
@@ -172,80 +171,82 @@ impl Server {
             request_id: uuid::Uuid::new_v4().to_string(),
             writes: request.writes,
         };
-        let mut watch = Watch {
-            observer: &*self.client.observer,
-            observed: ObservedRequest {
-                provider: self.provider,
-                endpoint: self.endpoint.as_str(),
-                method: context.method,
-                route: context.route,
-                outcome: RequestOutcome::Abandoned,
-                elapsed: Duration::ZERO,
-            },
-            began: Instant::now(),
+        let observed = ObservedRequest {
+            provider: self.provider,
+            endpoint: self.endpoint.as_str(),
+            method: context.method,
+            route: context.route,
+            outcome: RequestOutcome::Abandoned,
+            elapsed: Duration::ZERO,
         };
+        let began = Instant::now();
+        // Reported when it is dropped, so that an abandoned request counts as well.
+        let mut observed = scopeguard::guard(observed, |observed| {
+            self.client.observer.request(&ObservedRequest { elapsed: began.elapsed(), ..observed });
+        });
         let request_id = context.request_id.clone();
         // Sign-ins are counted separately (rate-limit.json, "login, request 200").
         let (signs_in, request_reads) = (request.bearer.is_none(), request.method == Method::Get);
-        let (outcome, result) = match self.prepare(&request, &context) {
-            Err(error) => (RequestOutcome::NotSent, Err(error)),
-            Ok(_) if !self.client.leadership.leads(Instant::now()) => (
-                RequestOutcome::NotSent,
-                Err(context.unreachable("isn't called: this replica doesn't lead", Effect::None)),
-            ),
-            Ok(_) if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) => {
-                // Of several requests of one change the first may have been carried out.
-                let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };
-                let what = "isn't called: this replica's lease leaves no time for a write; retried when it is renewed";
-                (RequestOutcome::NotSent, Err(context.unreachable(what, effect)))
-            }
-            Ok(prepared) => {
-                permit.sends();
-                self.exchange(prepared, &request, context).await
-            }
+        let result = self.attempt(permit, &request, context).await;
+        observed.outcome = match &result {
+            Ok(answer) => RequestOutcome::Answered(answer.status),
+            Err((outcome, _)) => *outcome,
         };
-        watch.observed.outcome = outcome;
         // The ids are logged here and are in no message: a condition with a new id after each try would be written
         // after each try.
-        let ObservedRequest { method, route, .. } = watch.observed;
+        let ObservedRequest { method, route, outcome, .. } = *observed;
         let answer_id = result.as_ref().ok().and_then(Response::server_id);
         // The spans around it name the target and the provider object.
         tracing::debug!(endpoint = %self.endpoint, method, route, code = outcome.code(), %request_id, answer_id, "request");
-        if let Ok(answer) = &result
-            && let Some(RateLimit { limit, remaining, reset }) = answer.rate_limit
+        let answer = result.map_err(|(_, error)| error)?;
+        if let Some(reported) = answer.rate_limit
             && !signs_in
         {
             let kind = if request_reads { RequestKind::Read } else { RequestKind::Write };
-            permit.rate_limit(kind, limit, remaining, reset);
+            permit.rate_limit(kind, reported);
         }
-        match &result {
-            Ok(answer) if answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some() => {
-                permit.pause(answer.retry_after.unwrap_or(DEFAULT_PAUSE));
-            }
-            Ok(_) => permit.answered(),
-            Err(_) => {}
+        if answer.status == 429 || answer.status >= 500 && answer.retry_after.is_some() {
+            permit.pause(answer.retry_after.unwrap_or(DEFAULT_PAUSE));
+        } else {
+            permit.answered();
         }
-        result
+        Ok(answer)
     }
 
-    fn prepare(&self, request: &Request<'_>, context: &RequestInfo) -> Result<reqwest::Request, Error> {
-        let not_sent = |what: String| context.unreachable(&what, Effect::None);
-        self.client.policy.check(&self.endpoint).map_err(|error| not_sent(format!("isn't called: {error}")))?;
-        let mut url = self
-            .endpoint
-            .with_path(request.segments()?.into_iter())
-            .map_err(|error| not_sent(format!("isn't called: {error}")))?;
+    async fn attempt(
+        &self,
+        permit: &Permit,
+        request: &Request<'_>,
+        context: RequestInfo,
+    ) -> Result<Response, FailedRequest> {
+        let prepared = self.prepare(request, &context)?;
+        if !self.client.leadership.leads(Instant::now()) {
+            return Err(context.not_sent("isn't called: this replica doesn't lead"));
+        }
+        if request.writes && !permit.may_write(&self.client.leadership, Instant::now()) {
+            // Of several requests of one change the first may have been carried out.
+            let effect = if permit.has_written() { Effect::Unknown } else { Effect::None };
+            let what = "isn't called: this replica's lease leaves no time for a write; retried when it is renewed";
+            return Err((RequestOutcome::NotSent, context.unreachable(what, effect)));
+        }
+        permit.sends();
+        self.exchange(prepared, request, context).await
+    }
+
+    fn prepare(&self, request: &Request<'_>, context: &RequestInfo) -> Result<reqwest::Request, FailedRequest> {
+        let refused = |error: &dyn Display| context.not_sent(&format!("isn't called: {error}"));
+        self.client.policy.check(&self.endpoint).map_err(|error| refused(&error))?;
+        let segments = request.segments().map_err(|error| (RequestOutcome::NotSent, error))?;
+        let mut url = self.endpoint.with_path(segments.into_iter()).map_err(|error| refused(&error))?;
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let headers = request
-            .headers(&context.request_id)
-            .ok_or_else(|| not_sent("isn't called: a header has invalid characters".to_owned()))?;
+        let headers = request.headers(&context.request_id);
         let method = reqwest::Method::from_bytes(context.method.as_bytes()).unwrap_or_default();
         let mut prepared = reqwest::Request::new(method, url);
-        *prepared.headers_mut() = headers;
+        *prepared.headers_mut() = headers.ok_or_else(|| refused(&"a header has invalid characters"))?;
         if let Some(body) = &request.body {
-            let bytes = body.bytes.as_ref().map_err(|error| not_sent(format!("isn't called: {error}")))?;
+            let bytes = body.bytes.as_ref().map_err(|error| refused(error))?;
             *prepared.body_mut() = Some(bytes.clone().into());
         }
         Ok(prepared)
@@ -257,14 +258,13 @@ impl Server {
         prepared: reqwest::Request,
         request: &Request<'_>,
         context: RequestInfo,
-    ) -> (RequestOutcome, Result<Response, Error>) {
-        let unknown = context.effect_unknown();
+    ) -> Result<Response, FailedRequest> {
         let began = Instant::now();
         let whole = async {
             let begins = tokio::time::timeout(BEGIN_LIMIT, self.client.wire.send(prepared, &context)).await;
             let Ok(begun) = begins else {
                 let what = format!("did not respond within {} s", BEGIN_LIMIT.as_secs());
-                return Err((RequestOutcome::TimedOut, context.unreachable(&what, unknown)));
+                return Err(context.lost(RequestOutcome::TimedOut, &what));
             };
             let mut response = begun?;
             self.note_clock(response.headers(), began.elapsed());
@@ -275,31 +275,27 @@ impl Server {
             Ok((response, body))
         };
         let limit = if request.writes { self.client.leadership.write_limit() } else { TIME_LIMIT };
-        let (response, body) = match within(limit, whole).await {
-            Some(Ok(parts)) => parts,
-            Some(Err((outcome, error))) => return (outcome, Err(error)),
-            None => {
-                let what = format!("did not respond completely within {} s", limit.as_secs());
-                return (RequestOutcome::TimedOut, Err(context.unreachable(&what, unknown)));
-            }
+        let Some(exchanged) = within(limit, whole).await else {
+            let what = format!("did not respond completely within {} s", limit.as_secs());
+            return Err(context.lost(RequestOutcome::TimedOut, &what));
         };
+        let (response, body) = exchanged?;
         let status = response.status().as_u16();
         let secrets: Vec<SecretString> = request.secrets.iter().map(|&secret| secret.clone()).collect();
         let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let answer = Response {
             status,
             retry_after: header(RETRY_AFTER).and_then(|value| retry_after::retry_after(value, self.now())),
-            rate_limit: rate_limit(response.headers()),
+            rate_limit: rate_limit(response.headers(), Instant::now()),
             body,
             content_type: header(CONTENT_TYPE).unwrap_or_default().to_owned(),
             context,
             secrets,
         };
-        let result = match status {
-            300..400 => Err(redirected(&answer, header(LOCATION))),
+        match status {
+            300..400 => Err((RequestOutcome::Answered(status), redirected(&answer, header(LOCATION)))),
             _ => Ok(answer),
-        };
-        (RequestOutcome::Answered(status), result)
+        }
     }
 
     fn note_clock(&self, headers: &HeaderMap, elapsed: Duration) {
@@ -325,15 +321,10 @@ async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T
 }
 
 /// Reads the body up to `limit` bytes. No compression is offered, so what is counted is what is kept.
-async fn read(
-    response: &mut reqwest::Response,
-    limit: usize,
-    context: &RequestInfo,
-) -> Result<Vec<u8>, (RequestOutcome, Error)> {
-    let unknown = context.effect_unknown();
+async fn read(response: &mut reqwest::Response, limit: usize, context: &RequestInfo) -> Result<Vec<u8>, FailedRequest> {
     let too_large = || {
         let what = format!("answered with more than {} MiB: check that the URL is the provider's own", limit >> 20);
-        (RequestOutcome::Broken, context.unreachable(&what, unknown))
+        context.lost(RequestOutcome::Broken, &what)
     };
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     if announced > limit {
@@ -347,7 +338,7 @@ async fn read(
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Err(error) => {
                 let what = format!("dropped the connection during its response: {}", cause(&error));
-                return Err((RequestOutcome::Broken, context.unreachable(&what, unknown)));
+                return Err(context.lost(RequestOutcome::Broken, &what));
             }
         }
     }

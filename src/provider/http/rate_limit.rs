@@ -4,28 +4,19 @@
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
+use tokio::time::Instant;
 
 use super::retry_after::LONGEST;
-
-/// A limit as the server counts it, for requests of this kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RateLimit {
-    /// How many requests it allows.
-    pub(super) limit: u32,
-    /// How many of them are left.
-    pub(super) remaining: u32,
-    /// The time after which all of them are available again.
-    pub(super) reset: Duration,
-}
+use crate::provider::quota::ReportedLimit;
 
 /// The limit in the headers; `None` if any of them is missing or not understood. Some servers write the reset as a
 /// point in time: a value above [`LONGEST`] is considered one and ignored.
-pub(super) fn rate_limit(headers: &HeaderMap) -> Option<RateLimit> {
+pub(super) fn rate_limit(headers: &HeaderMap, now: Instant) -> Option<ReportedLimit> {
     let number = |name| number(headers.get(name)?.to_str().ok()?);
     let reset = Duration::from_secs(number("x-ratelimit-reset")?);
     let (limit, remaining) = (number("x-ratelimit-limit")?, number("x-ratelimit-remaining")?);
     let known = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-    (reset <= LONGEST).then_some(RateLimit { limit: known(limit), remaining: known(remaining), reset })
+    (reset <= LONGEST).then_some(ReportedLimit { limit: known(limit), remaining: known(remaining), until: now + reset })
 }
 
 /// The number that a value is, or begins with: `60, 60;w=60` is what gateways write.
@@ -48,7 +39,8 @@ mod tests {
                     headers.insert(name, value.parse().unwrap());
                 }
             }
-            rate_limit(&headers).map(|found| (found.limit, found.remaining, found.reset.as_secs()))
+            let now = Instant::now();
+            rate_limit(&headers, now).map(|found| (found.limit, found.remaining, (found.until - now).as_secs()))
         };
         assert_eq!(read("60", "59", "60"), Some((60, 59, 60)));
         assert_eq!(read("200, 200;w=60", "0", "57"), Some((200, 0, 57)));

@@ -14,10 +14,7 @@ const LONGEST: usize = 1 << 20;
 
 /// Certificates of authorities that are trusted instead of the system's. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Trust {
-    certificates: Arc<Vec<Certificate>>,
-    compiled_in: bool,
-}
+pub struct Trust(Arc<Vec<Certificate>>);
 
 /// Why a text is not a certificate bundle, and what to write.
 #[derive(thiserror::Error, Clone, Debug, PartialEq, Eq)]
@@ -27,16 +24,11 @@ pub struct TrustError(String);
 impl Trust {
     /// The compiled-in authorities, for a system that has none.
     pub(super) fn compiled_in() -> Self {
-        let certificates = roots::compiled_in().filter_map(|root| Certificate::from_der(root).ok()).collect();
-        Self { certificates: Arc::new(certificates), compiled_in: true }
-    }
-
-    pub(super) fn is_compiled_in(&self) -> bool {
-        self.compiled_in
+        Self(Arc::new(roots::compiled_in().filter_map(|root| Certificate::from_der(root).ok()).collect()))
     }
 
     pub(super) fn certificates(&self) -> impl Iterator<Item = Certificate> {
-        self.certificates.iter().cloned()
+        self.0.iter().cloned()
     }
 
     /// Reads certificates in PEM. Texts between them are comments, as in the bundles of distributions.
@@ -80,7 +72,7 @@ impl Trust {
                     .to_owned(),
             );
         }
-        Ok(Self { certificates: Arc::new(certificates), compiled_in: false })
+        Ok(Self(Arc::new(certificates)))
     }
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use scopeguard::ScopeGuard;
 
-use super::failure::{self, cause};
+use super::failure::{self, FailedRequest, cause};
 use super::resolver::{self, NameService, Resolver};
 use super::{CONNECT_LIMIT, IDLE_LIMIT, Policy, Proxies, RequestInfo, Trust};
 use crate::provider::Error;
 use crate::provider::error::Effect;
-use crate::telemetry::RequestOutcome;
 use crate::transport::replaceable::Replaceable;
 
 /// Servers in this process, for simulations. No argument of the operator selects them.
@@ -31,66 +31,32 @@ pub enum NoResponse {
 /// The destination of requests.
 #[derive(Clone)]
 pub(super) enum Destination {
-    Network(Arc<Network>),
+    Network {
+        connections: Arc<Replaceable<reqwest::Client>>,
+        /// Whether certificates are verified with the compiled-in authorities because the system has none.
+        trusts_compiled_in: bool,
+    },
     InProcess(Arc<dyn InProcessServer>),
 }
 
-/// Connections to servers with certificates of the system's authorities, or of `trust`.
-pub(super) struct Network {
-    policy: Arc<Policy>,
-    trust: Option<Trust>,
-    connections: Replaceable<reqwest::Client>,
-}
-
-impl Network {
-    async fn send(&self, request: reqwest::Request) -> reqwest::Result<reqwest::Response> {
-        let (number, client) = self.connections.current();
-        let mut under_way = RequestInFlight { network: self, number, answered: false };
-        let answer = client.execute(request).await;
-        under_way.answered = true;
-        answer
-    }
-}
-
-/// A request that was sent. If it is abandoned without a response, the next one is sent on a new connection.
-struct RequestInFlight<'a> {
-    network: &'a Network,
-    number: u64,
-    answered: bool,
-}
-
-impl Drop for RequestInFlight<'_> {
-    fn drop(&mut self) {
-        if !self.answered {
-            let Network { policy, trust, connections } = self.network;
-            connections.replace(self.number, || self::connections(policy, trust.as_ref(), resolver::system()).ok());
-        }
-    }
-}
-
 impl Destination {
-    /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`. A system
-    /// without any doesn't prevent the start: the compiled-in ones are used instead.
-    pub(super) fn network(policy: &Arc<Policy>, trust: Option<&Trust>) -> Result<Self, Error> {
+    /// New connections under `policy`, to servers with certificates of the system's authorities. A system without any
+    /// doesn't prevent the start: the compiled-in ones are used instead.
+    pub(super) fn network(policy: &Arc<Policy>) -> Result<Self, Error> {
         let connect = |trust: Option<Trust>| {
-            let connections = Replaceable::new(connections(policy, trust.as_ref(), resolver::system())?);
-            Ok(Self::Network(Arc::new(Network { policy: Arc::clone(policy), trust, connections })))
+            let trusts_compiled_in = trust.is_some();
+            Ok(Self::Network { connections: replaceable(policy, trust)?, trusts_compiled_in })
         };
-        match trust {
-            Some(trust) => connect(Some(trust.clone())),
-            None => connect(None).or_else(|error| connect(Some(Trust::compiled_in())).map_err(|_: Error| error)),
-        }
-    }
-
-    /// Whether certificates are verified with the compiled-in authorities because the system has none.
-    pub(super) fn trusts_compiled_in(&self) -> bool {
-        matches!(self, Self::Network(network) if network.trust.as_ref().is_some_and(Trust::is_compiled_in))
+        connect(None).or_else(|error| connect(Some(Trust::compiled_in())).map_err(|_: Error| error))
     }
 
     /// The same with separate connections that trust only these authorities.
     pub(super) fn trusting(&self, policy: &Arc<Policy>, trust: &Trust) -> Result<Self, Error> {
         match self {
-            Self::Network(_) => Self::network(policy, Some(trust)),
+            Self::Network { .. } => {
+                let connections = replaceable(policy, Some(trust.clone()))?;
+                Ok(Self::Network { connections, trusts_compiled_in: false })
+            }
             Self::InProcess(_) => Ok(self.clone()),
         }
     }
@@ -100,14 +66,28 @@ impl Destination {
         &self,
         request: reqwest::Request,
         context: &RequestInfo,
-    ) -> Result<reqwest::Response, (RequestOutcome, Error)> {
+    ) -> Result<reqwest::Response, FailedRequest> {
         match self {
-            Self::Network(network) => network.send(request).await.map_err(|error| failure::failure(&error, context)),
+            Self::Network { connections, .. } => {
+                let (number, client) = connections.current();
+                // If the request is abandoned without a response, the next one is sent on a new connection.
+                let abandoned = scopeguard::guard((), |()| connections.replace(number));
+                let answer = client.execute(request).await;
+                ScopeGuard::into_inner(abandoned);
+                answer.map_err(|error| failure::failure(&error, context))
+            }
             Self::InProcess(servers) => {
                 servers.answer(request).await.map_err(|no_answer| failure::no_answer(no_answer, context))
             }
         }
     }
+}
+
+/// New connections as [`connections`] makes them, with the system's name service.
+fn replaceable(policy: &Arc<Policy>, trust: Option<Trust>) -> Result<Arc<Replaceable<reqwest::Client>>, Error> {
+    let policy = Arc::clone(policy);
+    let make = move || connections(&policy, trust.as_ref(), resolver::system());
+    Ok(Arc::new(Replaceable::new(make()?, move || make().ok())))
 }
 
 /// New connections under `policy`, to servers with certificates of the system's authorities or of `trust`.

@@ -24,6 +24,8 @@ use std::sync::Mutex;
 pub use auth::Credentials;
 pub use token::TokenSource;
 
+use async_trait::async_trait;
+
 use super::http::{Client, Endpoint, Server};
 use super::session::Session;
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified, locked};
@@ -116,6 +118,7 @@ impl Backend for Infisical {
     }
 }
 
+#[async_trait]
 impl Provider for Infisical {
     fn capabilities(&self, kind: SubjectKind) -> Capabilities {
         let FamilyState { generation, wants_permanent } = self.known(Family::Members(kind));

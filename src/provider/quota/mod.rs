@@ -9,14 +9,13 @@
 //! target's pass.
 
 pub(crate) mod queue;
-mod rate_limit;
+mod reported;
 mod usage;
 mod window;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -29,8 +28,9 @@ pub use crate::core::member::Urgency;
 use crate::lease::{Leadership, WriteInProgress};
 use crate::telemetry::liveness::waiting;
 use queue::{QueueDecision, QuotaId, RequestQueue, WaiterId};
-use rate_limit::RateLimitPause;
+pub use reported::ReportedLimit;
 pub use usage::ATTEMPT_EVERY;
+use usage::Usage;
 
 /// Whether a request changes anything at the provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,21 +42,14 @@ pub enum RequestKind {
 }
 
 /// The requests of one endpoint. Clones share it.
-#[derive(Clone, Debug)]
-pub struct EndpointQuota {
-    shared: Arc<QuotaState>,
-}
+#[derive(Clone)]
+pub struct EndpointQuota(Arc<Mutex<State>>);
 
-#[derive(Debug)]
-struct QuotaState {
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
 struct State {
     queue: RequestQueue,
-    /// The quotas by key. A quota without users is kept while what was sent in the last minute counts.
-    quotas: HashMap<String, (QuotaId, Weak<QuotaHandle>)>,
+    /// The quotas by key; each user has a clone of the id. A quota without users is kept while what was sent in the last
+    /// minute counts.
+    quotas: HashMap<String, Arc<QuotaId>>,
     waiters: HashMap<WaiterId, Waiter>,
     timer: Option<(Instant, AbortHandle)>,
     runtime: Option<Handle>,
@@ -69,37 +62,23 @@ struct Waiter {
     granted: Box<dyn FnOnce(Permit) + Send>,
 }
 
-impl fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { quota, kind, urgency, granted: _ } = self;
-        f.debug_struct("Waiter").field("quota", quota).field("kind", kind).field("urgency", urgency).finish()
-    }
-}
-
 /// The requests of one provider object. Clones share it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Quota {
-    owned: Arc<QuotaHandle>,
-}
-
-#[derive(Debug)]
-struct QuotaHandle {
-    shared: Arc<QuotaState>,
-    quota: QuotaId,
+    endpoint: EndpointQuota,
+    id: Arc<QuotaId>,
 }
 
 /// A place in the queue. Dropping it gives up the place.
-#[derive(Debug)]
 pub struct QueuedRequest {
-    shared: Arc<QuotaState>,
+    endpoint: EndpointQuota,
     id: WaiterId,
 }
 
 /// The right to send one request, for as long as it lives: dropping it frees its slot. If nothing was sent with it, it
 /// does not count against the limit per minute.
-#[derive(Debug)]
 pub struct Permit {
-    shared: Arc<QuotaState>,
+    endpoint: EndpointQuota,
     quota: QuotaId,
     kind: RequestKind,
     urgency: Urgency,
@@ -111,58 +90,100 @@ pub struct Permit {
 impl EndpointQuota {
     /// The quotas of one endpoint. With `one_writer` no two writes are in flight at once, even of different quotas.
     pub fn new(one_writer: bool) -> Self {
-        let state = State {
+        Self(Arc::new(Mutex::new(State {
             queue: RequestQueue::new(one_writer),
             quotas: HashMap::new(),
             waiters: HashMap::new(),
             timer: None,
             runtime: None,
-        };
-        Self { shared: Arc::new(QuotaState { state: Mutex::new(state) }) }
+        })))
     }
 
     /// The quota of a provider object, created if there is none, with these limits from now on. A limit of 0 counts as
     /// 1. Rates apply to any 60 seconds. What was sent in the last minute counts even if the quota was dropped in
     ///    between: deleting a provider object and creating it again gives no second quota.
     pub fn quota(&self, key: String, limits: Limits) -> Quota {
-        let owned = {
-            let mut state = self.shared.lock();
-            let now = Instant::now();
-            let State { queue, quotas, .. } = &mut *state;
-            quotas.retain(|_, (quota, owned)| owned.strong_count() > 0 || !queue.remove_unused(*quota, now));
-            match quotas.get(&key).map(|(quota, owned)| (*quota, owned.upgrade())) {
-                Some((quota, Some(owned))) => {
-                    queue.set_limits(quota, limits);
-                    owned
-                }
-                Some((quota, None)) => {
-                    queue.set_limits(quota, limits);
-                    self.own(&mut state, key, quota)
-                }
-                None => {
-                    let quota = queue.add_quota(limits);
-                    self.own(&mut state, key, quota)
-                }
-            }
-        };
-        self.shared.serve();
-        Quota { owned }
+        let mut state = self.lock();
+        state.drop_unused();
+        let State { queue, quotas, .. } = &mut *state;
+        let id = quotas.entry(key).or_insert_with(|| Arc::new(queue.add_quota(limits.clone()))).clone();
+        queue.change(*id, |usage| usage.set_limits(limits));
+        drop(state);
+        self.serve();
+        Quota { endpoint: self.clone(), id }
     }
 
     /// Whether dropping this endpoint would allow nothing more: no provider object uses it, and nothing that was sent
     /// still counts.
     pub fn is_unused(&self) -> bool {
-        let mut state = self.shared.lock();
-        let now = Instant::now();
-        let State { queue, quotas, .. } = &mut *state;
-        quotas.retain(|_, (quota, owned)| owned.strong_count() > 0 || !queue.remove_unused(*quota, now));
-        quotas.is_empty()
+        let mut state = self.lock();
+        state.drop_unused();
+        state.quotas.is_empty()
     }
 
-    fn own(&self, state: &mut State, key: String, quota: QuotaId) -> Arc<QuotaHandle> {
-        let owned = Arc::new(QuotaHandle { shared: self.shared.clone(), quota });
-        state.quotas.insert(key, (quota, Arc::downgrade(&owned)));
-        owned
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic leaves nothing in here incomplete: every change is one call of the queue.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants the requests that may begin now and sets the timer for those that may begin later.
+    fn serve(&self) {
+        let mut granted = Vec::new();
+        let mut state = self.lock();
+        loop {
+            match state.queue.next(Instant::now()) {
+                QueueDecision::Grant(id) => {
+                    let Some(Waiter { quota, kind, urgency, granted: call }) = state.waiters.remove(&id) else {
+                        continue;
+                    };
+                    granted.push((
+                        call,
+                        Permit {
+                            endpoint: self.clone(),
+                            quota,
+                            kind,
+                            urgency,
+                            under_way: OnceLock::new(),
+                            is_used: AtomicBool::new(false),
+                        },
+                    ));
+                }
+                QueueDecision::At(instant) => break self.wake_at(&mut state, instant),
+                QueueDecision::Idle => break,
+            }
+        }
+        // Outside of the lock: dropping a permit acquires it again.
+        drop(state);
+        for (call, permit) in granted {
+            call(permit);
+        }
+    }
+
+    fn wake_at(&self, state: &mut State, instant: Instant) {
+        if state.timer.as_ref().is_some_and(|(set, timer)| *set <= instant && !timer.is_finished()) {
+            return; // It fires early enough, and is then set again.
+        }
+        if let Some((_, timer)) = state.timer.take() {
+            timer.abort();
+        }
+        let shared = Arc::downgrade(&self.0);
+        state.timer = state.runtime.as_ref().map(|runtime| {
+            let timer = runtime.spawn(async move {
+                tokio::time::sleep_until(instant).await;
+                if let Some(endpoint) = shared.upgrade().map(Self) {
+                    endpoint.lock().timer = None;
+                    endpoint.serve();
+                }
+            });
+            (instant, timer.abort_handle())
+        });
+    }
+}
+
+impl State {
+    fn drop_unused(&mut self) {
+        let (now, queue) = (Instant::now(), &mut self.queue);
+        self.quotas.retain(|_, id| Arc::strong_count(id) > 1 || !queue.remove_unused(**id, now));
     }
 }
 
@@ -176,17 +197,15 @@ impl Quota {
         namespace: &str,
         granted: impl FnOnce(Permit) + Send + 'static,
     ) -> QueuedRequest {
-        let QuotaHandle { shared, quota } = &*self.owned;
-        let id = {
-            let mut state = shared.lock();
-            // The caller's runtime runs the timer: a permit may be dropped outside of one.
-            state.runtime = Handle::try_current().ok();
-            let id = state.queue.join(*quota, kind, urgency, namespace);
-            state.waiters.insert(id, Waiter { quota: *quota, kind, urgency, granted: Box::new(granted) });
-            id
-        };
-        let ticket = QueuedRequest { shared: shared.clone(), id };
-        shared.serve();
+        let quota = *self.id;
+        let mut state = self.endpoint.lock();
+        // The caller's runtime runs the timer: a permit may be dropped outside of one.
+        state.runtime = Handle::try_current().ok();
+        let id = state.queue.join(quota, kind, urgency, namespace);
+        state.waiters.insert(id, Waiter { quota, kind, urgency, granted: Box::new(granted) });
+        drop(state);
+        let ticket = QueuedRequest { endpoint: self.endpoint.clone(), id };
+        self.endpoint.serve();
         ticket
     }
 
@@ -207,18 +226,17 @@ impl Quota {
     /// How many requests wait, by urgency, the most urgent first.
     #[cfg(test)]
     pub fn waiting(&self) -> [usize; Urgency::LEVELS] {
-        self.owned.shared.lock().queue.waiting(self.owned.quota)
+        self.endpoint.lock().queue.waiting(*self.id)
     }
 }
 
 impl Drop for QueuedRequest {
     fn drop(&mut self) {
-        let waiter = {
-            let mut state = self.shared.lock();
-            state.queue.leave(self.id);
-            state.waiters.remove(&self.id)
-        };
-        // Dropping the function may itself give up a place.
+        let mut state = self.endpoint.lock();
+        state.queue.leave(self.id);
+        let waiter = state.waiters.remove(&self.id);
+        // Outside of the lock: dropping the function may itself give up a place.
+        drop(state);
         drop(waiter);
     }
 }
@@ -251,7 +269,7 @@ impl Permit {
     /// Counts one more request of the same kind, sent after the first with the same permit. It doesn't wait: the next
     /// request of another user of the quota does.
     pub fn charge(&self) {
-        self.shared.lock().queue.charge(self.quota, self.kind, Instant::now());
+        self.change(|usage| usage.charge(self.kind, Instant::now()));
     }
 
     /// Notes that a request is sent with it.
@@ -262,96 +280,36 @@ impl Permit {
     /// Lets no request of the quota begin for this duration, except for ends that are due. Of several pauses the
     /// longest counts.
     pub fn pause(&self, length: Duration) {
-        // Far beyond any Retry-After, and no overflow: a year.
-        let length = length.min(Duration::from_secs(365 * 86_400));
-        self.shared.lock().queue.pause(self.quota, Instant::now() + length);
+        self.change(|usage| usage.pause(Instant::now() + length));
     }
 
     /// The server responded although it had requested a wait: the next end that is due need not wait for the next
     /// attempt.
     pub fn answered(&self) {
-        self.shared.lock().queue.answered(self.quota);
+        self.change(Usage::answered);
     }
 
-    /// The server reported that `remaining` of `limit` requests of a kind are left to this client, and all of them
-    /// again after `reset`. A request that would only be refused waits, and the last tenth is kept for revocations.
-    pub fn rate_limit(&self, kind: RequestKind, limit: u32, remaining: u32, reset: Duration) {
-        let now = Instant::now();
-        let reported = RateLimitPause { limit, remaining, until: now + reset };
-        self.shared.lock().queue.rate_limit(self.quota, kind, reported, now);
+    /// The server reported what is left of its limit for requests of a kind. A request that would only be refused waits,
+    /// and the last tenth is kept for revocations.
+    pub fn rate_limit(&self, kind: RequestKind, reported: ReportedLimit) {
+        self.change(|usage| usage.rate_limit(kind, reported, Instant::now()));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Usage)) {
+        self.endpoint.lock().queue.change(self.quota, change);
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let is_used = *self.is_used.get_mut();
-        let mut state = self.shared.lock();
+        let mut state = self.endpoint.lock();
         if !is_used {
-            state.queue.refund(self.quota, self.kind);
+            state.queue.change(self.quota, |usage| usage.refund(self.kind));
         }
         state.queue.end(self.quota, self.kind);
         drop(state);
-        self.shared.serve();
-    }
-}
-
-impl QuotaState {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic leaves nothing in here incomplete: every change is one call of the queue.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Grants the requests that may begin now and sets the timer for those that may begin later.
-    fn serve(self: &Arc<Self>) {
-        let mut granted = Vec::new();
-        let mut state = self.lock();
-        loop {
-            match state.queue.next(Instant::now()) {
-                QueueDecision::Grant(id) => {
-                    let Some(Waiter { quota, kind, urgency, granted: call }) = state.waiters.remove(&id) else {
-                        continue;
-                    };
-                    granted.push((
-                        call,
-                        Permit {
-                            shared: self.clone(),
-                            quota,
-                            kind,
-                            urgency,
-                            under_way: OnceLock::new(),
-                            is_used: AtomicBool::new(false),
-                        },
-                    ));
-                }
-                QueueDecision::At(instant) => break self.wake_at(&mut state, instant),
-                QueueDecision::Idle => break,
-            }
-        }
-        // Outside of the lock: dropping a permit acquires it again.
-        drop(state);
-        for (call, permit) in granted {
-            call(permit);
-        }
-    }
-
-    fn wake_at(self: &Arc<Self>, state: &mut State, instant: Instant) {
-        if state.timer.as_ref().is_some_and(|(set, timer)| *set <= instant && !timer.is_finished()) {
-            return; // It fires early enough, and is then set again.
-        }
-        if let Some((_, timer)) = state.timer.take() {
-            timer.abort();
-        }
-        let shared = Arc::downgrade(self);
-        state.timer = state.runtime.as_ref().map(|runtime| {
-            let timer = runtime.spawn(async move {
-                tokio::time::sleep_until(instant).await;
-                if let Some(shared) = shared.upgrade() {
-                    shared.lock().timer = None;
-                    shared.serve();
-                }
-            });
-            (instant, timer.abort_handle())
-        });
+        self.endpoint.serve();
     }
 }
 

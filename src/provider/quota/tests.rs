@@ -105,11 +105,7 @@ async fn the_same_key_is_the_same_quota_and_deleting_it_gives_no_second_quota() 
     assert_eq!(start.elapsed(), Duration::from_secs(60));
     advance(Duration::from_secs(60)).await;
     let _other = endpoint.quota("q".to_owned(), limited(1));
-    assert_eq!(
-        endpoint.shared.lock().quotas.len(),
-        1,
-        "a quota that was idle for a minute and has no users is dropped"
-    );
+    assert_eq!(endpoint.lock().quotas.len(), 1, "a quota that was idle for a minute and has no users is dropped");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rate_limit::RateLimitPause;
+use super::reported::ReportedLimit;
 use super::window::Window;
 use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
@@ -31,11 +31,11 @@ pub enum Capacity {
 pub struct Usage {
     limits: Limits,
     in_flight: usize,
-    reads: Window,
-    writes: Window,
+    /// For reads and for writes.
+    windows: [Window; 2],
     paused_until: Option<Instant>,
     /// The limits that the server reported last, for reads and for writes.
-    reported: [Option<RateLimitPause>; 2],
+    reported: [Option<ReportedLimit>; 2],
     /// When an end that was due was last attempted during a pause.
     attempted: Option<Instant>,
 }
@@ -46,8 +46,7 @@ impl Usage {
         Self {
             limits,
             in_flight: 0,
-            reads: Window::default(),
-            writes: Window::default(),
+            windows: Default::default(),
             paused_until: None,
             reported: [None; 2],
             attempted: None,
@@ -56,13 +55,12 @@ impl Usage {
 
     /// Changes the limits. Requests that began under the old ones count if they were counted.
     pub fn set_limits(&mut self, limits: Limits) {
-        if limits.reads_per_minute.is_none() {
-            self.reads.clear();
-        }
-        if limits.writes_per_minute.is_none() {
-            self.writes.clear();
-        }
         self.limits = limits;
+        for kind in [RequestKind::Read, RequestKind::Write] {
+            if self.limit(kind).is_none() {
+                self.windows[kind as usize] = Window::default();
+            }
+        }
     }
 
     /// Whether a request of this kind and urgency may begin at `now`.
@@ -71,7 +69,8 @@ impl Usage {
         if self.in_flight >= share(slots, urgency) {
             return Capacity::Full;
         }
-        let limited = self.limit(kind).and_then(|limit| self.window(kind).next_at(share(limit, urgency), now));
+        let limited =
+            self.limit(kind).and_then(|limit| self.windows[kind as usize].next_at(share(limit, urgency), now));
         let paused = match (self.paused(kind, urgency, now), urgency) {
             (Some(_), Urgency::End(_)) if self.in_flight > 0 => return Capacity::Full,
             (Some(until), Urgency::End(_)) => {
@@ -110,10 +109,7 @@ impl Usage {
         }
         // Without a limit nothing is recorded: at thousands of requests per second it would waste megabytes.
         if self.limit(kind).is_some() {
-            match kind {
-                RequestKind::Read => self.reads.charge(now),
-                RequestKind::Write => self.writes.charge(now),
-            }
+            self.windows[kind as usize].charge(now);
         }
     }
 
@@ -124,10 +120,7 @@ impl Usage {
         if let Some(reported) = &mut self.reported[kind as usize] {
             reported.remaining = reported.remaining.saturating_add(1);
         }
-        match kind {
-            RequestKind::Read => self.reads.refund(),
-            RequestKind::Write => self.writes.refund(),
-        }
+        self.windows[kind as usize].refund();
     }
 
     /// A request ends.
@@ -141,7 +134,7 @@ impl Usage {
     }
 
     /// The server reported what remains of its own limits for requests of this kind.
-    pub fn rate_limit(&mut self, kind: RequestKind, newer: RateLimitPause, now: Instant) {
+    pub fn rate_limit(&mut self, kind: RequestKind, newer: ReportedLimit, now: Instant) {
         let known = &mut self.reported[kind as usize];
         *known = Some(known.map_or(newer, |known| known.merged(newer, now)));
     }
@@ -149,8 +142,7 @@ impl Usage {
     /// Whether dropping this usage would allow nothing more.
     pub fn is_unused(&mut self, now: Instant) -> bool {
         self.in_flight == 0
-            && self.reads.is_empty(now)
-            && self.writes.is_empty(now)
+            && self.windows.iter_mut().all(|window| window.is_empty(now))
             && self.paused_until.is_none_or(|until| until <= now)
             && self.reported.iter().flatten().all(|reported| reported.until <= now)
     }
@@ -159,13 +151,6 @@ impl Usage {
         match kind {
             RequestKind::Read => self.limits.reads_per_minute,
             RequestKind::Write => self.limits.writes_per_minute,
-        }
-    }
-
-    fn window(&self, kind: RequestKind) -> &Window {
-        match kind {
-            RequestKind::Read => &self.reads,
-            RequestKind::Write => &self.writes,
         }
     }
 }
@@ -286,7 +271,7 @@ mod tests {
         let now = Instant::now();
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut usage = Usage::new(Limits::default());
-        usage.rate_limit(RequestKind::Write, RateLimitPause { limit: 60, remaining: 0, until: after(600) }, now);
+        usage.rate_limit(RequestKind::Write, ReportedLimit { limit: 60, remaining: 0, until: after(600) }, now);
         assert_eq!(usage.capacity(RequestKind::Write, Urgency::Revoke, now), Capacity::At(after(600)));
         assert_eq!(usage.capacity(RequestKind::Write, DUE, now), Capacity::Now);
         usage.begin(RequestKind::Write, DUE, now);

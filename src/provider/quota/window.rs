@@ -41,11 +41,6 @@ impl Window {
         self.began.is_empty()
     }
 
-    /// Drops all records, for a limit that was removed.
-    pub fn clear(&mut self) {
-        self.began.clear();
-    }
-
     fn forget(&mut self, now: Instant) {
         while self.began.front().is_some_and(|began| *began + LENGTH <= now) {
             self.began.pop_front();

@@ -27,6 +27,8 @@ use std::sync::Mutex;
 pub use auth::Credentials;
 pub use key_file::{KeyFile, KeyFileError};
 
+use async_trait::async_trait;
+
 use super::http::{Client, Endpoint, Server};
 use super::session::Session;
 use super::{Backend, Error, Listing, Permit, Provider, Receipt, Verified};
@@ -86,6 +88,7 @@ impl Backend for Zitadel {
     }
 }
 
+#[async_trait]
 impl Provider for Zitadel {
     fn capabilities(&self, _: SubjectKind) -> Capabilities {
         Capabilities {

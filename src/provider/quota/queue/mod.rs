@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::rate_limit::RateLimitPause;
 use super::usage::{Capacity, Usage};
 use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
@@ -100,11 +99,9 @@ impl RequestQueue {
         quota
     }
 
-    /// Changes the limits of a quota.
-    pub fn set_limits(&mut self, quota: QuotaId, limits: Limits) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.set_limits(limits);
-        }
+    /// Changes the usage of a quota, if it exists.
+    pub fn change(&mut self, quota: QuotaId, change: impl FnOnce(&mut Usage)) {
+        self.quotas.get_mut(&quota).map(change);
     }
 
     /// Removes a quota, unless something that was sent or waits still counts. Returns whether it was removed.
@@ -157,44 +154,7 @@ impl RequestQueue {
         if kind == RequestKind::Write {
             self.writing = self.writing.saturating_sub(1);
         }
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.end();
-        }
-    }
-
-    /// One more request is sent in place of one that was granted.
-    pub fn charge(&mut self, quota: QuotaId, kind: RequestKind, now: Instant) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.charge(kind, now);
-        }
-    }
-
-    /// A request that was granted was never sent; its end is reported separately.
-    pub fn refund(&mut self, quota: QuotaId, kind: RequestKind) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.refund(kind);
-        }
-    }
-
-    /// No request of the quota begins before `until`. Of several pauses the longest counts.
-    pub fn pause(&mut self, quota: QuotaId, until: Instant) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.pause(until);
-        }
-    }
-
-    /// The server responded, and didn't request a wait.
-    pub fn answered(&mut self, quota: QuotaId) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.answered();
-        }
-    }
-
-    /// The server reported what remains of its own limits for a quota.
-    pub fn rate_limit(&mut self, quota: QuotaId, kind: RequestKind, reported: RateLimitPause, now: Instant) {
-        if let Some(usage) = self.quotas.get_mut(&quota) {
-            usage.rate_limit(kind, reported, now);
-        }
+        self.change(quota, Usage::end);
     }
 
     /// How many requests of a quota wait, by urgency, the most urgent first.
@@ -236,9 +196,7 @@ impl RequestQueue {
         if place.kind == RequestKind::Write {
             self.writing += 1;
         }
-        if let Some(usage) = self.quotas.get_mut(&place.quota) {
-            usage.begin(place.kind, place.urgency, now);
-        }
+        self.change(place.quota, |usage| usage.begin(place.kind, place.urgency, now));
         let level = self.level(place.urgency);
         level.served(&resource);
         if let Some(ring) = level.get_mut(&resource) {

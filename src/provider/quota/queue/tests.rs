@@ -86,7 +86,7 @@ fn an_end_is_attempted_while_the_server_asks_to_wait() {
     let now = Instant::now();
     let mut queue = RequestQueue::new(true);
     let quota = queue.add_quota(Limits::default());
-    queue.pause(quota, now + seconds(120));
+    queue.change(quota, |usage| usage.pause(now + seconds(120)));
     let grant = queue.join(quota, RequestKind::Write, Urgency::Grant, "a");
     let end = queue.join(quota, RequestKind::Write, ALL[0], "a");
     assert_eq!(queue.next(now), QueueDecision::Grant(end));
@@ -94,7 +94,7 @@ fn an_end_is_attempted_while_the_server_asks_to_wait() {
     queue.end(quota, RequestKind::Write);
     assert_eq!(queue.next(now), QueueDecision::At(now + seconds(10)), "it was refused");
     assert_eq!(queue.next(now + seconds(10)), QueueDecision::Grant(again));
-    queue.answered(quota);
+    queue.change(quota, Usage::answered);
     queue.end(quota, RequestKind::Write);
     assert_eq!(queue.next(now + seconds(11)), QueueDecision::At(now + seconds(120)));
     assert_eq!(queue.next(now + seconds(120)), QueueDecision::Grant(grant));
@@ -156,7 +156,7 @@ fn a_quota_that_is_paused_delays_no_other() {
     let now = Instant::now();
     let mut queue = RequestQueue::new(true);
     let (paused, free) = (queue.add_quota(Limits::default()), queue.add_quota(Limits::default()));
-    queue.pause(paused, now + seconds(30));
+    queue.change(paused, |usage| usage.pause(now + seconds(30)));
     let held = queue.join(paused, RequestKind::Write, Urgency::Revoke, "a");
     let (a, b) = (
         queue.join(free, RequestKind::Write, Urgency::Resync, "a"),
@@ -213,8 +213,8 @@ fn a_second_write_under_one_permit_takes_its_part_of_the_minute() {
     let quota = queue.add_quota(limits(None, Some(3), 16));
     queue.join(quota, RequestKind::Write, Urgency::Revoke, "a");
     queue.next(now);
-    queue.charge(quota, RequestKind::Write, now + seconds(1));
-    queue.charge(quota, RequestKind::Write, now + seconds(2));
+    queue.change(quota, |usage| usage.charge(RequestKind::Write, now + seconds(1)));
+    queue.change(quota, |usage| usage.charge(RequestKind::Write, now + seconds(2)));
     queue.end(quota, RequestKind::Write);
     let next = queue.join(quota, RequestKind::Write, Urgency::Revoke, "a");
     assert_eq!(queue.next(now + seconds(3)), QueueDecision::At(now + seconds(60)));
@@ -355,7 +355,7 @@ proptest! {
                     queue.end(quotas[ended.quota], ended.kind);
                 }
                 Step::Pause { quota, seconds: n } => {
-                    queue.pause(quotas[quota], now + seconds(n));
+                    queue.change(quotas[quota], |usage| usage.pause(now + seconds(n)));
                     model.paused_until[quota] = model.paused_until[quota].max(Some(now + seconds(n)));
                 }
                 Step::Wait(n) => now += seconds(n),

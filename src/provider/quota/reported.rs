@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// What is left of a server's limit until it is reset, by its `x-ratelimit-*` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimitPause {
+pub struct ReportedLimit {
     /// The limit, in requests.
     pub limit: u32,
     /// How many of them are left.
@@ -13,7 +13,7 @@ pub struct RateLimitPause {
     pub until: Instant,
 }
 
-impl RateLimitPause {
+impl ReportedLimit {
     /// When another request may begin: `None` means now. A tenth of the limit is reserved for `urgent` requests.
     pub fn next_at(self, urgent: bool, now: Instant) -> Option<Instant> {
         let kept = if urgent { 0 } else { self.limit.div_ceil(10) };
@@ -44,7 +44,7 @@ mod tests {
             (1, Some(until), None),
             (0, Some(until), Some(until)),
         ] {
-            let reported = RateLimitPause { limit: 60, remaining, until };
+            let reported = ReportedLimit { limit: 60, remaining, until };
             assert_eq!(reported.next_at(false, now), others, "{remaining} left");
             assert_eq!(reported.next_at(true, now), revocations, "{remaining} left");
             assert_eq!(reported.next_at(false, until), None, "{remaining} left, when all are there again");
@@ -55,14 +55,14 @@ mod tests {
     fn until_the_period_is_over_the_smaller_number_holds() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let known = RateLimitPause { limit: 60, remaining: 3, until: at(10) };
+        let known = ReportedLimit { limit: 60, remaining: 3, until: at(10) };
         // A response that was overtaken, and one of a route that is counted separately.
         for remaining in [5, 59] {
-            assert_eq!(known.merged(RateLimitPause { limit: 60, remaining, until: at(60) }, now), known);
+            assert_eq!(known.merged(ReportedLimit { limit: 60, remaining, until: at(60) }, now), known);
         }
-        let fewer = RateLimitPause { remaining: 2, ..known };
+        let fewer = ReportedLimit { remaining: 2, ..known };
         assert_eq!(known.merged(fewer, now), fewer);
-        let later = RateLimitPause { limit: 60, remaining: 59, until: at(70) };
+        let later = ReportedLimit { limit: 60, remaining: 59, until: at(70) };
         assert_eq!(known.merged(later, at(10)), later);
     }
 }
