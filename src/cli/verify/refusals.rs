@@ -6,10 +6,9 @@ use super::ServerCheck;
 use super::arguments::Product;
 use super::credentials;
 use super::membership::{InMemoryMembership, held, permanent};
-use super::report::UnexpectedResult;
-use super::stop::StopReason;
+use super::report::{StopReason, UnexpectedResult};
 use crate::api::Reason;
-use crate::controller::names::{one_project, one_subject};
+use crate::controller::names::one_subject;
 use crate::core::member::{Project, Target};
 use crate::provider::Provider;
 use crate::provider::quota::Permit;
@@ -65,9 +64,7 @@ impl ServerCheck {
         let result = self.grant(target, NO_ROLE).await;
         self.expect_error("a role that does not exist", &[Reason::RoleNotFound], result)?;
         if let Ok(expected) = before {
-            let shown = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
-            let shown = shown.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
-            self.report.step("nothing was written", &expected, shown)?;
+            self.report.step("nothing was written", &expected, self.driver.expect(target, &expected).await)?;
         }
         Ok(())
     }
@@ -78,7 +75,7 @@ impl ServerCheck {
         membership.declare(vec![permanent(role)]);
         let granted = self.driver.converge(&mut membership, false).await;
         if granted.as_ref().err().is_none_or(|failure| failure.reason.is_none()) {
-            membership.delete();
+            membership.delete([]);
             self.driver.converge(&mut membership, true).await?;
         }
         granted.map(|converged| held(converged.shown.as_ref()))
@@ -95,7 +92,6 @@ impl ServerCheck {
             subject,
         )?;
         let project = self.driver.find_project(NO_NAME, project.organization_id.as_deref()).await;
-        let project = project.and_then(|ids| Ok(one_project(ids, NO_NAME)?));
         self.expect_error("a project name that does not exist", &[Reason::ProjectNotFound, Reason::Forbidden], project)
     }
 
