@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use crate::api::Reason;
 use crate::controller::names::NotUnique;
-use crate::core::policy::Refusal;
 use crate::core::status::ReadyCondition;
 use crate::provider::Error;
 
@@ -81,12 +80,6 @@ impl UnexpectedResult {
 
 impl From<ReadyCondition> for UnexpectedResult {
     fn from(ReadyCondition { reason, message }: ReadyCondition) -> Self {
-        Self { reason: Some(reason), message }
-    }
-}
-
-impl From<Refusal> for UnexpectedResult {
-    fn from(Refusal { reason, message }: Refusal) -> Self {
         Self { reason: Some(reason), message }
     }
 }

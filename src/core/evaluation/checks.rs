@@ -33,10 +33,6 @@ pub(super) fn inactive(checked: &CheckInputs<'_>) -> Option<Refusal> {
         .or_else(|| takes_precedence(checked))
 }
 
-fn refusal(reason: Reason, message: &str) -> Option<Refusal> {
-    Some(Refusal { reason, message: message.to_owned() })
-}
-
 fn provider_is_ready(checked: &CheckInputs<'_>) -> Option<Refusal> {
     checked.inputs.unready.cloned()
 }
@@ -47,7 +43,7 @@ fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
 
 fn is_not_the_operator(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
-    if checked.inputs.ourselves { refusal(Reason::NotAllowed, message) } else { None }
+    checked.inputs.ourselves.then(|| Refusal::new(Reason::NotAllowed, message))
 }
 
 fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
@@ -58,16 +54,16 @@ fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
 fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let observes = checked.object.spec.management_policy == ManagementPolicy::Observe;
     let message = "managementPolicy is Observe: differences are shown, nothing is written";
-    if observes { refusal(Reason::Observed, message) } else { None }
+    observes.then(|| Refusal::new(Reason::Observed, message))
 }
 
 fn takes_precedence(checked: &CheckInputs<'_>) -> Option<Refusal> {
     let message = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
-    if checked.inputs.shadowed { refusal(Reason::Conflict, message) } else { None }
+    checked.inputs.shadowed.then(|| Refusal::new(Reason::Conflict, message))
 }
 
 /// The refusal of an object that is suspended; `None` if it isn't.
 pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
     let message = "spec.suspend is true: nothing is granted or repaired; what was granted still ends, and differences from the declaration are shown";
-    object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
+    object.spec.suspend.then(|| Refusal::new(Reason::Suspended, message))
 }

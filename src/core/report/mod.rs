@@ -389,8 +389,7 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     }
     // A suspended object does not wait for its provider unless the end of a grant is due.
     let suspended = evaluation::suspended(object).filter(|_| !record.iter().any(|role| ended(&role)));
-    let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
-    let ready_condition = ReadyCondition::new(reason, message);
+    let ready_condition = suspended.unwrap_or_else(|| refusal.clone());
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
     let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();
