@@ -329,10 +329,10 @@ impl<'a> Situation<'a> {
     /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than
     /// an observation may be. An end or a revocation is always retried.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
-        let stalled = self.memory.stalled.as_ref()?;
+        let (stalled, connection) = self.memory.stalled.as_ref()?;
         let same = stalled.requested_by == self.requested_by()
             && *change == stalled.change
-            && stalled.connection == self.snapshot.provider.connection
+            && *connection == self.snapshot.provider.connection
             && self.snapshot.at.saturating_duration_since(stalled.at) <= self.snapshot.interval()
             && !self.plan.revokes();
         same.then(|| (stalled.error.clone(), stalled.removed))
