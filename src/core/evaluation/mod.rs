@@ -363,19 +363,13 @@ fn starts(
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let mut recorded: BTreeMap<String, Timestamp> = BTreeMap::new();
     // A role that is declared under its new name began when it was granted under its former name.
-    let of_renamed = managed.iter().filter_map(|(role, term)| match term {
-        Term::Temporary(window) if window.start != Timestamp::MIN => Some((role.clone(), window.start)),
-        Term::Temporary(_) | Term::Permanent => None,
-    });
+    let of_renamed = managed.iter().filter_map(|(role, term)| Some((role.clone(), term.known_start()?)));
     for (role, start) in of_roles.chain(of_managed).chain(of_renamed) {
         recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
     }
     let entries = inputs.observed.map_or(&[][..], |member| &member.entries);
     let unmanaged = entries.iter().filter(|entry| !inputs.others.contains(&entry.role));
-    let provider = unmanaged.filter_map(|entry| match entry.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some((entry.role.clone(), window)),
-    });
+    let provider = unmanaged.filter_map(|entry| Some((entry.role.clone(), entry.term.window()?)));
     let expired = status.roles.iter().filter(|role| role.state == RoleState::Expired);
     let expired = expired
         .filter_map(|role| Some((role.role.clone(), Window { start: role.start_time?, end: role.expiration_time? })));

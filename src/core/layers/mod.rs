@@ -123,12 +123,8 @@ pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Un
 
 /// A total order of entries: only equal entries compare as equal.
 fn key_of(entry: &Entry) -> impl Ord {
-    let window = match entry.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some(window),
-    };
     let verbatim = entry.verbatim.as_ref().map(|verbatim| (verbatim.range.clone(), verbatim.start.clone()));
-    (entry.role.clone(), window, verbatim)
+    (entry.role.clone(), entry.term.window(), verbatim)
 }
 
 fn latest(roles: &mut BTreeMap<String, Term>, role: &str, term: Term) {
