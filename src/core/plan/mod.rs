@@ -134,9 +134,14 @@ impl Plan {
 
 /// Declared roles of `layer` that existed before any declaration recorded them (`adoptionPolicy: Refuse`). They include
 /// roles that a repair has removed for a moment.
-pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, now: Timestamp) -> Vec<String> {
-    let ours: BTreeSet<&String> = layers.iter().flat_map(|layer| layer.managed.keys()).collect();
-    let carried = layers.iter().flat_map(|layer| &layer.carried);
+pub fn preexisting<'a>(
+    layer: &Layer,
+    layers: impl Iterator<Item = &'a Layer> + Clone,
+    observed: Option<&Member>,
+    now: Timestamp,
+) -> Vec<String> {
+    let ours: BTreeSet<&String> = layers.clone().flat_map(|layer| layer.managed.keys()).collect();
+    let carried = layers.flat_map(|layer| &layer.carried);
     let entries: Vec<&Entry> = observed.into_iter().flat_map(|member| &member.entries).chain(carried).collect();
     let there = |role: &String| entries.iter().any(|entry| entry.role == *role && !entry.term.ended(now));
     let declared = layer.grants.iter().map(|grant| &grant.role);
