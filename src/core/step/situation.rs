@@ -391,7 +391,7 @@ impl<'a> Situation<'a> {
         let end = |role: &String| self.layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max();
         WriteEffects {
             events: happened
-                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.event_kind, h.roles)))
+                .filter_map(|(index, kind, roles)| Some((declarations.get(index)?.uid().to_owned(), kind, roles)))
                 .collect(),
             ends: expired.filter_map(|(role, _)| end(role)).collect(),
         }
