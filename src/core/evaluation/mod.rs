@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 pub use checks::suspended;
-use checks::{CheckInputs, inactive, refused};
+use checks::{inactive, refused};
 
 use super::places::MOST_DECLARATIONS;
 use super::snapshot::{Declaration, Snapshot, is_finalized, is_status_lost};
@@ -181,10 +181,10 @@ pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -
         |_| Vec::new(),
         |admitted| grants::evaluate(admitted, &starts(object, status, &managed, inputs), inputs.now),
     );
-    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, inputs };
+    let refused = refused(&admission, &asked_for, inputs);
     // An object may not see the state of roles that it could not be granted.
-    let compares = !deleting && only_observes(object) && refused(&checked).is_none();
-    let inactive = if deleting { None } else { inactive(&checked) };
+    let compares = !deleting && only_observes(object) && refused.is_none();
+    let inactive = if deleting { None } else { inactive(object, refused, inputs) };
     let phase = match (deleting, &inactive) {
         (true, _) => Phase::Leaves,
         (false, Some(_)) => Phase::Holds,
@@ -284,12 +284,10 @@ fn only_observes(object: &ProjectMembership) -> bool {
 
 /// The refusal of an object whose target has too many declarations.
 pub fn beyond_the_bound() -> Refusal {
-    Refusal {
-        reason: Reason::Conflict,
-        message: format!(
-            "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
-        ),
-    }
+    let message = format!(
+        "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
+    );
+    Refusal::new(Reason::Conflict, message)
 }
 
 /// Refuses an object with `adoptionPolicy: Refuse` if one of its declared roles existed before it. This is checked
