@@ -155,11 +155,8 @@ impl Layer {
     /// Whether this layer is a reason to keep `role` at the provider: it has the role in effect, or holds it until its
     /// end.
     pub fn keeps(&self, role: &str, now: Timestamp) -> bool {
-        self.has_in_effect(role, now) || (self.phase == Phase::Holds && !self.managed_ended(role, now))
-    }
-
-    fn managed_ended(&self, role: &str, now: Timestamp) -> bool {
-        self.managed.get(role).is_none_or(|term| term.ended(now))
+        let holds = || self.managed.get(role).is_some_and(|term| !term.ended(now));
+        self.has_in_effect(role, now) || (self.phase == Phase::Holds && holds())
     }
 }
 

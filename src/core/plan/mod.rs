@@ -162,7 +162,8 @@ pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
         verdicts.iter().filter_map(RoleVerdict::stays).chain(missing.iter().cloned()).collect();
     let mut base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
     base.touched |= base.entry.is_none() && only_leaving_ones_have_base(observed, &union, layers, view);
-    let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
+    let is_ours = view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base));
+    let base_of_ours_goes = base.touched && base.entry.is_none() && is_ours;
     let unproven = unproven(observed, &union, view);
     let touched =
         !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.change != RoleChange::Stays);
@@ -231,10 +232,6 @@ fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Laye
     let mut recorders = layers.iter().filter(|layer| layer.managed.contains_key(base)).peekable();
     let is_shown = observed.iter().any(|entry| entry.role == base);
     is_shown && recorders.peek().is_some() && recorders.all(|layer| layer.phase == Phase::Leaves)
-}
-
-fn goes_with_ours(union: &Union, view: &PlanInputs<'_>) -> bool {
-    view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
 }
 
 /// Entries to add, which the provider does not show: roles that may be granted, and unmanaged roles that a repair
