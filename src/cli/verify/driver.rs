@@ -7,13 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::membership::{InMemoryMembership, NAME, held, shown};
+use super::membership::{InMemoryMembership, NAME, expect, held, shown};
 use super::report::{MeasuredRequest, Times, UnexpectedResult};
 use crate::api::SubjectKind;
 use crate::api::membership::Drift;
 use crate::api::provider::Limits;
 use crate::controller::apply::carry_out;
-use crate::controller::names::one_project;
+use crate::controller::names::{NotUnique, one_project, one_subject};
 use crate::controller::roster::{ListCaller, Rosters};
 use crate::core::clocks;
 use crate::core::late_writes::LateWrites;
@@ -122,9 +122,7 @@ impl Driver {
 
     /// The description of the target's row in a new list; an error if it differs from the expected one.
     pub async fn expect(&self, target: &Target, expected: &str) -> Result<String, UnexpectedResult> {
-        let shown = held(self.observe(target).await?.as_ref());
-        let is_expected = shown == expected;
-        UnexpectedResult::unless(shown, is_expected)
+        expect(self.observe(target).await?.as_ref(), expected)
     }
 
     /// The id of the only project with a name.
@@ -133,15 +131,15 @@ impl Driver {
         Ok(one_project(self.request(None, find).await?, name)?)
     }
 
-    /// The ids of the subjects with a name that could be members of the project.
+    /// The id of the only subject with a name that could be a member of the project.
     pub async fn find_subject(
         &self,
         project: &Project,
         kind: SubjectKind,
         name: &str,
-    ) -> Result<Vec<String>, UnexpectedResult> {
+    ) -> Result<Result<String, NotUnique>, UnexpectedResult> {
         let find = async |permit: &Permit| self.provider.find_subject(permit, project, kind, name).await;
-        self.request(None, find).await
+        Ok(one_subject(self.request(None, find).await?, kind, name, project))
     }
 
     /// The present time, by the clock that decides about ends.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::ServerCheck;
 use super::driver::Converged;
-use super::membership::{InMemoryMembership, held, permanent, temporary, wanted};
+use super::membership::{InMemoryMembership, expect, held, permanent, temporary, wanted};
 use super::report::{MeasuredRequest, StopReason, UnexpectedResult};
 use super::subjects::OriginalMembership;
 use crate::api::RoleManagement;
@@ -142,8 +142,7 @@ impl MembershipLife<'_> {
         writer.declare(vec![permanent(role)]);
         let added = self.check.driver.converge(&mut writer, false).await;
         let expected = wanted(&[permanent(role), permanent(other)]);
-        let added = added.map(|converged| held(converged.shown.as_ref()));
-        let added = added.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
+        let added = added.and_then(|converged| expect(converged.shown.as_ref(), &expected));
         if !self.check.report.step("another writer adds a role", &expected, added)? {
             return Ok(());
         }

@@ -146,6 +146,13 @@ pub fn held(member: Option<&Member>) -> String {
     }
 }
 
+/// The description of what a subject holds; an error if it differs from the expected one.
+pub fn expect(member: Option<&Member>, expected: &str) -> Result<String, UnexpectedResult> {
+    let held = held(member);
+    let is_expected = held == expected;
+    UnexpectedResult::unless(held, is_expected)
+}
+
 /// A description of a list of roles.
 pub fn shown(entries: &[Entry]) -> String {
     listed(entries.iter().map(|entry| match entry.term {

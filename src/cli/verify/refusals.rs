@@ -8,7 +8,6 @@ use super::credentials;
 use super::membership::{InMemoryMembership, held, permanent};
 use super::report::{StopReason, UnexpectedResult};
 use crate::api::Reason;
-use crate::controller::names::one_subject;
 use crate::core::member::{Project, Target};
 use crate::provider::Provider;
 use crate::provider::quota::Permit;
@@ -85,7 +84,7 @@ impl ServerCheck {
     async fn unknown_names(&mut self, target: &Target) -> Result<(), StopReason> {
         let Target { project, subject_kind: kind, .. } = target;
         let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
-        let subject = subject.and_then(|ids| Ok(one_subject(ids, *kind, NO_NAME, project)?));
+        let subject = subject.and_then(|found| Ok(found?));
         self.expect_error(
             "a subject name that does not exist",
             &[Reason::SubjectNotFound, Reason::Forbidden],

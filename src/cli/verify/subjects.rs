@@ -8,7 +8,7 @@ use super::arguments::VerifyProvider;
 use super::driver::row;
 use super::membership::held;
 use super::report::{MeasuredRequest, StopReason, UnexpectedResult};
-use crate::controller::names::{NotUnique, one_subject};
+use crate::controller::names::NotUnique;
 use crate::core::member::{Change, Member, Project, Target, Term};
 use crate::core::record::entries;
 use crate::provider::quota::Permit;
@@ -115,8 +115,7 @@ impl ServerCheck {
     async fn look_up(&mut self, project: &Project, listing: &Listing, name: &str) -> Result<Subject, StopReason> {
         let kind = self.config.kind();
         let what = format!("look up {kind:?} {name:?}");
-        let ids = self.driver.find_subject(project, kind, name).await;
-        let found = ids.map(|ids| one_subject(ids, kind, name, project));
+        let found = self.driver.find_subject(project, kind, name).await;
         if let (Ok(Err(NotUnique::None(_))), true) = (&found, self.config.only_by_invitation()) {
             if !self.config.arguments.invite_users {
                 return Err(not_a_member(&format!("{name:?}")));
@@ -147,9 +146,9 @@ impl ServerCheck {
             return Ok(before(id));
         }
         // However the invitation failed, it may have left the user in the project.
-        match self.driver.find_subject(&project, kind, name).await.as_deref() {
-            Ok([]) => {}
-            Ok([id]) => self.restore(&before(id.clone())).await,
+        match self.driver.find_subject(&project, kind, name).await {
+            Ok(Err(NotUnique::None(_))) => {}
+            Ok(Ok(id)) => self.restore(&before(id)).await,
             _ => self.report.print(format_args!(
                 "LEFT  it is not known whether User {name:?} is in project {} now. To undo it: remove {name:?} there.",
                 project.id
