@@ -8,6 +8,7 @@ use membership_operator::api::crds;
 use membership_operator::cli::arguments::{Arguments, Command, Run};
 use membership_operator::cli::verify;
 use membership_operator::{controller, telemetry};
+use tokio::signal::unix::SignalKind;
 
 #[cfg(feature = "heap-profile")]
 #[global_allocator]
@@ -20,7 +21,11 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Crds(to) => crds::print(to.directory.as_deref()),
         Command::Run(arguments) => return run(arguments).await,
-        Command::VerifyProvider(verify) => return verify::run(*verify, telemetry::stop_signal()).await,
+        Command::VerifyProvider(verify) => {
+            // A user is at a terminal, which may be closed.
+            let stop = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+            return verify::run(*verify, telemetry::stop_signal(&stop)).await;
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,8 +39,9 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Run) -> ExitCode {
     let _logs = telemetry::logs(arguments.log_format);
+    let stop = [SignalKind::terminate(), SignalKind::interrupt()];
     let result = match arguments.config() {
-        Ok(config) => controller::run(config, telemetry::stop_signal()).await.map_err(|error| error.to_string()),
+        Ok(config) => controller::run(config, telemetry::stop_signal(&stop)).await.map_err(|error| error.to_string()),
         Err(error) => Err(error),
     };
     match result {

@@ -233,7 +233,7 @@ async fn connect<K: ProviderObject>(
         }
         _ => return Err(one_kind()),
     };
-    let resync = Resync::of(spec, key.kind).map_err(|refusal| ReadyCondition::new(refusal.reason, refusal.message))?;
+    let resync = Resync::of(spec, key.kind)?;
     let endpoint = Endpoint::parse(url).map_err(|error| invalid(format!("spec url: {error}")))?;
     http.policy().check(&endpoint).map_err(|error| invalid(format!("spec url: {error}")))?;
     let mut references = References::of(checker.ctx.client.clone(), object.home(&checker.tokens));

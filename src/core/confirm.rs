@@ -22,32 +22,23 @@ pub fn confirmation(
     shown: Option<&Member>,
     capabilities: Capabilities,
 ) -> Confirmation {
-    if receipt.kept.is_some() && *change == Change::Remove {
-        let without_access = shown.is_none_or(|member| capabilities.is_without_access(member));
-        return if without_access { Confirmation::Shown } else { Confirmation::Overtaken };
+    let removes = *change == Change::Remove;
+    let shown_or_overtaken = |is_shown| if is_shown { Confirmation::Shown } else { Confirmation::Overtaken };
+    if receipt.kept.is_some() && removes {
+        return shown_or_overtaken(shown.is_none_or(|member| capabilities.is_without_access(member)));
     }
     let entries = shown.map_or(&[][..], |member| &member.entries);
     let same = key(entries, capabilities) == key(change.outcome(), capabilities)
         && shown.is_none_or(|member| member.memberships == 1);
     if capabilities.lists_are_current {
-        return if same && (shown.is_some() != (*change == Change::Remove)) {
-            Confirmation::Shown
-        } else {
-            Confirmation::Overtaken
-        };
+        return shown_or_overtaken(same && shown.is_some() != removes);
     }
     let Some(member) = shown else {
-        return if *change == Change::Remove { Confirmation::Shown } else { Confirmation::NotYet };
+        return if removes { Confirmation::Shown } else { Confirmation::NotYet };
     };
     match (member.version, receipt.version) {
-        (Some(shown), Some(written)) if shown > written => {
-            if same {
-                Confirmation::Shown
-            } else {
-                Confirmation::Overtaken
-            }
-        }
-        (Some(shown), Some(written)) if shown == written && same && *change != Change::Remove => Confirmation::Shown,
+        (Some(shown), Some(written)) if shown > written => shown_or_overtaken(same),
+        (Some(shown), Some(written)) if shown == written && same && !removes => Confirmation::Shown,
         _ => Confirmation::NotYet,
     }
 }

@@ -99,75 +99,56 @@ pub enum Error {
     },
 }
 
+/// How an error is handled.
+struct Handling {
+    reason: Reason,
+    retry: Retry,
+    lacks_rights: bool,
+    effect: Effect,
+}
+
 impl Error {
+    fn handling(&self) -> Handling {
+        let refused = |reason| Handling { reason, retry: Retry::Terminal, lacks_rights: false, effect: Effect::None };
+        let lacks_rights = |reason| Handling { lacks_rights: true, ..refused(reason) };
+        let passes = |reason| Handling { retry: Retry::Backoff, ..refused(reason) };
+        match self {
+            Self::Unreachable { effect, .. } => Handling { effect: *effect, ..passes(Reason::Unreachable) },
+            Self::RateLimited { after: Some(after), .. } => {
+                Handling { retry: Retry::After(*after), ..refused(Reason::RateLimited) }
+            }
+            Self::RateLimited { after: None, .. } => passes(Reason::RateLimited),
+            Self::Unauthorized { .. } => Handling { retry: Retry::Backoff, ..lacks_rights(Reason::Unauthorized) },
+            Self::Forbidden { .. } | Self::MayNotGrant { .. } => lacks_rights(Reason::Forbidden),
+            Self::RoleNotFound { .. } => refused(Reason::RoleNotFound),
+            Self::SubjectNotFound { .. } => refused(Reason::SubjectNotFound),
+            Self::ProjectNotFound { .. } => lacks_rights(Reason::ProjectNotFound),
+            Self::Changed { .. } => passes(Reason::Progressing),
+            // Of these two, the request was accepted.
+            Self::MemberNotListed { .. } => Handling { effect: Effect::Unknown, ..refused(Reason::MemberNotListed) },
+            Self::Unconfirmed { .. } => Handling { effect: Effect::Unknown, ..passes(Reason::Unconfirmed) },
+            Self::Rejected { .. } => refused(Reason::Rejected),
+        }
+    }
+
     /// The reason in conditions, events and metrics.
     pub fn reason(&self) -> Reason {
-        match self {
-            Self::Unreachable { .. } => Reason::Unreachable,
-            Self::RateLimited { .. } => Reason::RateLimited,
-            Self::Unauthorized { .. } => Reason::Unauthorized,
-            Self::Forbidden { .. } | Self::MayNotGrant { .. } => Reason::Forbidden,
-            Self::RoleNotFound { .. } => Reason::RoleNotFound,
-            Self::SubjectNotFound { .. } => Reason::SubjectNotFound,
-            Self::ProjectNotFound { .. } => Reason::ProjectNotFound,
-            Self::Changed { .. } => Reason::Progressing,
-            Self::MemberNotListed { .. } => Reason::MemberNotListed,
-            Self::Unconfirmed { .. } => Reason::Unconfirmed,
-            Self::Rejected { .. } => Reason::Rejected,
-        }
+        self.handling().reason
     }
 
     /// When to try again.
     pub fn retry(&self) -> Retry {
-        match self {
-            Self::Unreachable { .. } | Self::Unauthorized { .. } | Self::Changed { .. } | Self::Unconfirmed { .. } => {
-                Retry::Backoff
-            }
-            Self::RateLimited { after, .. } => after.map_or(Retry::Backoff, Retry::After),
-            Self::Forbidden { .. }
-            | Self::MayNotGrant { .. }
-            | Self::RoleNotFound { .. }
-            | Self::SubjectNotFound { .. }
-            | Self::ProjectNotFound { .. }
-            | Self::MemberNotListed { .. }
-            | Self::Rejected { .. } => Retry::Terminal,
-        }
+        self.handling().retry
     }
 
     /// Whether the provider reports that the credential's permissions are insufficient for the request.
     pub fn lacks_rights(&self) -> bool {
-        match self {
-            Self::Unauthorized { .. }
-            | Self::Forbidden { .. }
-            | Self::MayNotGrant { .. }
-            | Self::ProjectNotFound { .. } => true,
-            Self::Unreachable { .. }
-            | Self::RateLimited { .. }
-            | Self::RoleNotFound { .. }
-            | Self::SubjectNotFound { .. }
-            | Self::Changed { .. }
-            | Self::MemberNotListed { .. }
-            | Self::Unconfirmed { .. }
-            | Self::Rejected { .. } => false,
-        }
+        self.handling().lacks_rights
     }
 
     /// Whether the request that failed may have been carried out.
     pub fn effect(&self) -> Effect {
-        match self {
-            Self::Unreachable { effect, .. } => *effect,
-            // Both requests were accepted.
-            Self::Unconfirmed { .. } | Self::MemberNotListed { .. } => Effect::Unknown,
-            Self::RateLimited { .. }
-            | Self::Unauthorized { .. }
-            | Self::Forbidden { .. }
-            | Self::MayNotGrant { .. }
-            | Self::RoleNotFound { .. }
-            | Self::SubjectNotFound { .. }
-            | Self::ProjectNotFound { .. }
-            | Self::Changed { .. }
-            | Self::Rejected { .. } => Effect::None,
-        }
+        self.handling().effect
     }
 }
 

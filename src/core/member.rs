@@ -37,12 +37,22 @@ pub enum Term {
 }
 
 impl Term {
-    /// The first instant at which the role is no longer held. `None`: it has no end.
-    pub fn end(&self) -> Option<Timestamp> {
+    /// The window; `None`: it is permanent.
+    pub fn window(&self) -> Option<Window> {
         match self {
             Self::Permanent => None,
-            Self::Temporary(window) => Some(window.end),
+            Self::Temporary(window) => Some(*window),
         }
+    }
+
+    /// The first instant at which the role is no longer held. `None`: it has no end.
+    pub fn end(&self) -> Option<Timestamp> {
+        self.window().map(|window| window.end)
+    }
+
+    /// The start of the window, unless the record of it contains only its end ([`crate::core::status::term_of`]).
+    pub fn known_start(&self) -> Option<Timestamp> {
+        self.window().map(|window| window.start).filter(|start| *start != Timestamp::MIN)
     }
 
     /// Whether the term has ended at `now`.

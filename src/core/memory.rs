@@ -42,8 +42,9 @@ pub struct Memory {
     pub failures: u32,
     /// A list that began no earlier than this is required: it was requested and failed, or a role may have been renamed.
     pub required: Option<Instant>,
-    /// The change that the provider refused permanently: the next pass does not repeat the request.
-    pub stalled: Option<StalledChange>,
+    /// The change that the provider refused permanently, with the number of the connection through which it was requested
+    /// (another credential may have more rights): the next pass does not repeat the request.
+    pub stalled: Option<(RefusedChange, u64)>,
     /// How many writes in a row were undone before they were confirmed.
     pub contested: u32,
     /// Which drift was repaired, and at how many resyncs in a row.
@@ -97,33 +98,16 @@ pub struct RefusedRole {
     pub is_suspected: bool,
 }
 
-/// A change that the provider refused permanently.
-#[derive(Clone, Debug)]
-pub struct StalledChange {
-    /// The objects that requested it: a changed spec requests it again.
-    pub requested_by: Requesters,
-    /// The change that was requested.
-    pub change: Change,
-    /// The refusal.
-    pub error: Error,
-    /// The removals of the change were carried out without its other parts.
-    pub removed: bool,
-    /// The number of the connection with which it was requested: another credential may have more rights.
-    pub connection: u64,
-    /// When it was refused.
-    pub at: Instant,
-}
-
-/// A change that the provider refused in this attempt, and what was sent instead.
+/// A change that the provider refused permanently, and what was sent instead in the same attempt.
 #[derive(Clone, Debug)]
 pub struct RefusedChange {
     /// The change that was requested.
     pub change: Change,
     /// The refusal.
     pub error: Error,
-    /// On whose behalf it was requested.
+    /// The objects that requested it: a changed spec requests it again.
     pub requested_by: Requesters,
-    /// When it was refused: the change that is sent instead relies on a later list.
+    /// When it was refused (the change that is sent instead relies on a later list) or, after the attempt, reported.
     pub at: Instant,
     /// How many of the fallbacks were tried.
     pub tried: usize,
@@ -257,9 +241,9 @@ impl Memory {
             PassEnd::Contested => self.contested = 0,
             PassEnd::NotAsked | PassEnd::Failed { .. } => {}
         }
-        if let Some(RefusedChange { change, error, requested_by, removed, .. }) = attempt.refusal {
-            let connection = snapshot.provider.connection;
-            self.stalled = Some(StalledChange { requested_by, change, error, removed, connection, at: snapshot.at });
+        if let Some(refusal) = attempt.refusal {
+            let refusal = RefusedChange { at: snapshot.at, ..refusal };
+            self.stalled = Some((refusal, snapshot.provider.connection));
         }
         attempt.sent.is_some()
     }

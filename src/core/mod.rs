@@ -21,7 +21,6 @@ pub mod record;
 pub mod renames;
 pub mod repairs;
 pub mod report;
-pub(crate) mod round_robin;
 pub mod snapshot;
 pub mod status;
 pub mod step;

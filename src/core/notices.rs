@@ -37,7 +37,11 @@ struct FaultSeries {
 impl Notices {
     /// A revocation has failed. Returns whether to report it: the first failure, and then once per [`REPEAT`] at most.
     pub fn revocation_failed(&mut self, now: Instant) -> bool {
-        due_again(&mut self.overdue, now)
+        let is_due = self.overdue.is_none_or(|last| now.duration_since(last) >= REPEAT);
+        if is_due {
+            self.overdue = Some(now);
+        }
+        is_due
     }
 
     /// Nothing is left to revoke.
@@ -94,14 +98,6 @@ impl Notices {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-}
-
-fn due_again(last: &mut Option<Instant>, now: Instant) -> bool {
-    let due = last.is_none_or(|last| now.duration_since(last) >= REPEAT);
-    if due {
-        *last = Some(now);
-    }
-    due
 }
 
 #[cfg(test)]

@@ -166,14 +166,10 @@ fn carried_by(plan: &Plan, layers: &[Layer], view: &PlanInputs<'_>, is_useful: i
 }
 
 fn carried_role(entry: &Entry) -> CarriedRole {
-    let window = match entry.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some(window),
-    };
     CarriedRole {
         role: entry.role.clone(),
-        start_time: window.map(|w| w.start),
-        expiration_time: window.map(|w| w.end),
+        start_time: entry.term.window().map(|window| window.start),
+        expiration_time: entry.term.end(),
         range: entry.verbatim.as_ref().map(|v| v.range.clone()),
         start: entry.verbatim.as_ref().map(|v| v.start.clone()),
     }

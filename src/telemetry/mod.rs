@@ -19,6 +19,8 @@ pub use serve::serve;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::JsonFields;
@@ -80,22 +82,21 @@ impl Drop for Logs {
     }
 }
 
-/// Becomes true on SIGTERM or SIGINT.
-pub fn stop_signal() -> tokio::sync::watch::Receiver<bool> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    // Here and not in the task: a signal that arrives before the task first runs counts as well.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    tokio::spawn(async move {
-        if let (Ok(mut terminate), Ok(mut interrupt)) = signals {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+/// Becomes true on the first of these signals.
+pub fn stop_signal(kinds: &[SignalKind]) -> watch::Receiver<bool> {
+    let (stop, stopped) = watch::channel(false);
+    for kind in kinds {
+        // Here and not in the task: a signal that arrives before the task first runs counts as well.
+        let received = signal(*kind);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            if let Ok(mut received) = received {
+                received.recv().await;
+                stop.send_replace(true);
             }
-            let _ = stop.send(true);
-        }
-        // Keeps the sender alive, so that the channel stays open.
-        stop.closed().await;
-    });
+            // Keeps the sender alive, so that the channel stays open.
+            stop.closed().await;
+        });
+    }
     stopped
 }

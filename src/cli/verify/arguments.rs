@@ -18,6 +18,9 @@ use crate::provider::http::{Client, Endpoint, Policy, Proxies, Trust};
 /// The maximum length of the temporary role in seconds: a user at a terminal waits for its end.
 const LONGEST_TEMPORARY: u64 = 600;
 
+/// ZITADEL without an organization of its own: `--organization-id` is that of the project.
+const ZITADEL: ServerKind = ServerKind::Zitadel { organization_id: None };
+
 /// The server to check, and the project in which to do it.
 #[derive(Args, Clone, Debug)]
 pub struct VerifyProvider {
@@ -138,12 +141,15 @@ impl VerifyProvider {
         if self.provider == Product::Zitadel && self.organization_slug.is_some() {
             return Err("--organization-slug is for Infisical: omit it".to_owned());
         }
-        let (server, kind) = match self.provider {
-            Product::Infisical => (ServerKind::Infisical, SubjectKind::Identity),
-            Product::Zitadel => (ServerKind::Zitadel { organization_id: None }, SubjectKind::User),
+        use SubjectKind::{Identity, User};
+        let (server, kind, role, other_role) = match (self.provider, &self.grant_id) {
+            (Product::Infisical, _) => (ServerKind::Infisical, Identity, "viewer", "no-access"),
+            (Product::Zitadel, None) => (ZITADEL, User, "PROJECT_OWNER_VIEWER", "PROJECT_OWNER_VIEWER_GLOBAL"),
+            // There are no others (ZITADEL's source, cmd/defaults.yaml, InternalAuthZ.RolePermissionMappings).
+            (Product::Zitadel, Some(_)) => (ZITADEL, User, "PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER"),
         };
         let kind = self.subject_kind.unwrap_or(kind);
-        if self.invite_users && (self.provider, kind) != (Product::Infisical, SubjectKind::User) {
+        if self.invite_users && (self.provider, kind) != (Product::Infisical, User) {
             return Err("--invite-users is for Infisical and --subject-kind User: omit it".to_owned());
         }
         let temporary = Duration(self.temporary.clone());
@@ -151,14 +157,8 @@ impl VerifyProvider {
         if !(2..=LONGEST_TEMPORARY).contains(&seconds) {
             return Err(format!("--temporary is {temporary}: use 2s to {LONGEST_TEMPORARY}s"));
         }
-        let (role, other) = match (self.provider, &self.grant_id) {
-            (Product::Infisical, _) => ("viewer", "no-access"),
-            (Product::Zitadel, None) => ("PROJECT_OWNER_VIEWER", "PROJECT_OWNER_VIEWER_GLOBAL"),
-            // There are no others (ZITADEL's source, cmd/defaults.yaml, InternalAuthZ.RolePermissionMappings).
-            (Product::Zitadel, Some(_)) => ("PROJECT_GRANT_OWNER_VIEWER", "PROJECT_GRANT_OWNER"),
-        };
         let role = self.role.clone().unwrap_or_else(|| role.to_owned());
-        let other_role = self.other_role.clone().unwrap_or_else(|| other.to_owned());
+        let other_role = self.other_role.clone().unwrap_or_else(|| other_role.to_owned());
         if role == other_role {
             return Err(format!("--role and --other-role are both {role:?}: name two roles"));
         }

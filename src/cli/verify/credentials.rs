@@ -52,21 +52,19 @@ impl CredentialFiles {
     }
 
     fn of_infisical(&self) -> Result<infisical::Credentials, String> {
-        if let Some((client_id, client_secret)) = self.client()? {
-            return Ok(infisical::Credentials::UniversalAuth { client_id, client_secret });
-        }
-        let identity = || self.identity_id.clone().unwrap_or_default();
+        use infisical::Credentials::{Kubernetes, Oidc, Token, UniversalAuth};
+        let identity_id = self.identity_id.clone().unwrap_or_default();
         match self {
-            Self { token_file: Some(file), .. } => Ok(infisical::Credentials::Token(secret("--token-file", file)?)),
+            Self { client_id_file: Some(id), client_secret_file: Some(of_secret), .. } => Ok(UniversalAuth {
+                client_id: line_of("--client-id-file", id)?,
+                client_secret: secret("--client-secret-file", of_secret)?,
+            }),
+            Self { token_file: Some(file), .. } => Ok(Token(secret("--token-file", file)?)),
             Self { kubernetes_token_file: Some(file), .. } => {
-                secret("--kubernetes-token-file", file)?;
-                let token = infisical::TokenSource::file(file);
-                Ok(infisical::Credentials::Kubernetes { identity_id: identity(), token })
+                Ok(Kubernetes { identity_id, token: token("--kubernetes-token-file", file)? })
             }
             Self { oidc_token_file: Some(file), .. } => {
-                secret("--oidc-token-file", file)?;
-                let token = infisical::TokenSource::file(file);
-                Ok(infisical::Credentials::Oidc { identity_id: identity(), token })
+                Ok(Oidc { identity_id, token: token("--oidc-token-file", file)? })
             }
             _ => Err(
                 "for Infisical give --client-id-file with --client-secret-file, --token-file, or --identity-id with \
@@ -77,17 +75,16 @@ impl CredentialFiles {
     }
 
     fn of_zitadel(&self) -> Result<zitadel::Credentials, String> {
-        if let Some((client_id, client_secret)) = self.client()? {
-            return Ok(zitadel::Credentials::ClientCredentials { client_id, client_secret });
-        }
+        use zitadel::Credentials::{ClientCredentials, PersonalAccessToken, PrivateKeyJwt};
         match self {
-            Self { token_file: Some(file), .. } => {
-                Ok(zitadel::Credentials::PersonalAccessToken(secret("--token-file", file)?))
-            }
+            Self { client_id_file: Some(id), client_secret_file: Some(of_secret), .. } => Ok(ClientCredentials {
+                client_id: line_of("--client-id-file", id)?,
+                client_secret: secret("--client-secret-file", of_secret)?,
+            }),
+            Self { token_file: Some(file), .. } => Ok(PersonalAccessToken(secret("--token-file", file)?)),
             Self { key_file: Some(file), .. } => {
-                let text = SecretString::from(text_of("--key-file", file)?);
-                let key = zitadel::KeyFile::parse(&text).map_err(|e| format!("--key-file {}: {e}", file.display()))?;
-                Ok(zitadel::Credentials::PrivateKeyJwt(key))
+                let key = zitadel::KeyFile::parse(&text_of("--key-file", file)?.into());
+                key.map(PrivateKeyJwt).map_err(|error| format!("--key-file {}: {error}", file.display()))
             }
             _ => {
                 Err("for ZITADEL give --token-file with a personal access token, --key-file, or --client-id-file with \
@@ -95,13 +92,6 @@ impl CredentialFiles {
                     .to_owned())
             }
         }
-    }
-
-    fn client(&self) -> Result<Option<(String, SecretString)>, String> {
-        let Some((id, of_secret)) = self.client_id_file.as_ref().zip(self.client_secret_file.as_ref()) else {
-            return Ok(None);
-        };
-        Ok(Some((line_of("--client-id-file", id)?, secret("--client-secret-file", of_secret)?)))
     }
 }
 
@@ -116,7 +106,7 @@ pub fn provider(config: &VerifyConfig) -> Result<AnyProvider, String> {
 
 /// The same server with an access token that does not exist.
 pub fn with_an_invalid_token(config: &VerifyConfig) -> AnyProvider {
-    let token = SecretString::from(INVALID.to_owned());
+    let token = SecretString::from(INVALID);
     match config.arguments.provider {
         Product::Infisical => infisical(config, infisical::Credentials::Token(token)),
         Product::Zitadel => zitadel(config, zitadel::Credentials::PersonalAccessToken(token)),
@@ -136,6 +126,11 @@ fn zitadel(config: &VerifyConfig, credentials: zitadel::Credentials) -> AnyProvi
 
 fn secret(option: &str, file: &Path) -> Result<SecretString, String> {
     line_of(option, file).map(SecretString::from)
+}
+
+/// The source of a token that is read again when it is needed, after it was checked once.
+fn token(option: &str, file: &Path) -> Result<infisical::TokenSource, String> {
+    line_of(option, file).map(|_| infisical::TokenSource::file(file))
 }
 
 /// Reads a file that contains one secret or id.

@@ -7,16 +7,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use super::membership::{InMemoryMembership, NAME, held};
-use super::report::{MeasuredRequest, UnexpectedResult};
+use super::membership::{InMemoryMembership, NAME, expect, held, shown};
+use super::report::{MeasuredRequest, Times, UnexpectedResult};
 use crate::api::SubjectKind;
 use crate::api::membership::Drift;
 use crate::api::provider::Limits;
 use crate::controller::apply::carry_out;
+use crate::controller::names::{NotUnique, one_project, one_subject};
 use crate::controller::roster::{ListCaller, Rosters};
 use crate::core::clocks;
 use crate::core::late_writes::LateWrites;
-use crate::core::member::{Capabilities, Change, Member, Project, Target};
+use crate::core::member::{Change, Member, Project, Target};
 use crate::core::memory::Memory;
 use crate::core::policy::resync::Resync;
 use crate::core::report::reports;
@@ -39,8 +40,10 @@ pub struct Driver {
     endpoint: String,
     quota: Quota,
     rosters: Rosters,
-    times: RefCell<Vec<(MeasuredRequest, Duration)>>,
-    writes: Cell<u32>,
+    /// All measurements.
+    pub times: RefCell<Times>,
+    /// The number of writes that were sent, with any result.
+    pub writes: Cell<u32>,
 }
 
 /// The operations until the provider held what a membership declares.
@@ -70,40 +73,25 @@ impl Driver {
         }
     }
 
-    /// What the provider supports and requires for a kind of subject.
-    pub fn capabilities(&self, kind: SubjectKind) -> Capabilities {
-        self.provider.capabilities(kind)
-    }
-
-    /// The number of writes that were sent, with any result.
-    pub fn writes(&self) -> u32 {
-        self.writes.get()
-    }
-
-    /// All measurements.
-    pub fn times(&self) -> Vec<(MeasuredRequest, Duration)> {
-        self.times.borrow().clone()
-    }
-
     /// Records a measurement.
-    pub fn note(&self, timed: MeasuredRequest, took: Duration) {
-        self.times.borrow_mut().push((timed, took));
+    pub fn note(&self, measured: MeasuredRequest, took: Duration) {
+        self.times.borrow_mut().entry(measured).or_default().push(took);
     }
 
-    async fn timed<T>(&self, timed: MeasuredRequest, request: impl Future<Output = T>) -> T {
+    async fn timed<T>(&self, measured: MeasuredRequest, request: impl Future<Output = T>) -> T {
         let began = Instant::now();
         let answer = request.await;
-        self.note(timed, began.elapsed());
+        self.note(measured, began.elapsed());
         answer
     }
 
-    /// Sends one request, under a permit.
+    /// Sends one request, under a permit. `measured`: what is measured, if anything.
     pub async fn request<T>(
         &self,
-        timed: Option<MeasuredRequest>,
+        measured: Option<MeasuredRequest>,
         send: impl AsyncFn(&Permit) -> Result<T, Error>,
     ) -> Result<T, UnexpectedResult> {
-        let (kind, urgency) = match timed {
+        let (kind, urgency) = match measured {
             Some(MeasuredRequest::Write) => (RequestKind::Write, Urgency::Grant),
             _ => (RequestKind::Read, Urgency::Resync),
         };
@@ -113,7 +101,7 @@ impl Driver {
             let permit = self.quota.permit(kind, urgency, NAME).await;
             let began = Instant::now();
             let answer = send(&permit).await;
-            timed.into_iter().for_each(|timed| self.note(timed, began.elapsed()));
+            measured.into_iter().for_each(|measured| self.note(measured, began.elapsed()));
             match answer {
                 Err(Error::RateLimited { .. }) if attempt < ATTEMPTS => attempt += 1,
                 answer => return answer.map_err(UnexpectedResult::from),
@@ -123,10 +111,8 @@ impl Driver {
 
     /// The members of this kind in a project.
     pub async fn list(&self, project: &Project, kind: SubjectKind) -> Result<Listing, UnexpectedResult> {
-        self.request(Some(MeasuredRequest::List), async |permit: &Permit| {
-            self.provider.list(permit, project, kind).await
-        })
-        .await
+        let list = async |permit: &Permit| self.provider.list(permit, project, kind).await;
+        self.request(Some(MeasuredRequest::List), list).await
     }
 
     /// The target's row in a new list.
@@ -134,24 +120,26 @@ impl Driver {
         row(&self.list(&target.project, target.subject_kind).await?, &target.subject_id)
     }
 
-    /// The ids of the projects with a name.
-    pub async fn find_project(
-        &self,
-        name: &str,
-        organization_id: Option<&str>,
-    ) -> Result<Vec<String>, UnexpectedResult> {
-        self.request(None, async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await)
-            .await
+    /// The description of the target's row in a new list; an error if it differs from the expected one.
+    pub async fn expect(&self, target: &Target, expected: &str) -> Result<String, UnexpectedResult> {
+        expect(self.observe(target).await?.as_ref(), expected)
     }
 
-    /// The ids of the subjects with a name that could be members of the project.
+    /// The id of the only project with a name.
+    pub async fn find_project(&self, name: &str, organization_id: Option<&str>) -> Result<String, UnexpectedResult> {
+        let find = async |permit: &Permit| self.provider.find_project(permit, name, organization_id).await;
+        Ok(one_project(self.request(None, find).await?, name)?)
+    }
+
+    /// The id of the only subject with a name that could be a member of the project.
     pub async fn find_subject(
         &self,
         project: &Project,
         kind: SubjectKind,
         name: &str,
-    ) -> Result<Vec<String>, UnexpectedResult> {
-        self.request(None, async |permit: &Permit| self.provider.find_subject(permit, project, kind, name).await).await
+    ) -> Result<Result<String, NotUnique>, UnexpectedResult> {
+        let find = async |permit: &Permit| self.provider.find_subject(permit, project, kind, name).await;
+        Ok(one_subject(self.request(None, find).await?, kind, name, project))
     }
 
     /// The present time, by the clock that decides about ends.
@@ -167,7 +155,7 @@ impl Driver {
             provider: ProviderView {
                 name: NAME.to_owned(),
                 endpoint: self.endpoint.clone(),
-                capabilities: self.capabilities(target.subject_kind),
+                capabilities: self.provider.capabilities(target.subject_kind),
                 unready: None,
                 is_gone: false,
                 leaving: None,
@@ -272,9 +260,7 @@ pub fn row(listing: &Listing, subject_id: &str) -> Result<Option<Member>, Unexpe
 
 /// The server accepted a write and does not show it.
 fn not_shown(PlannedWrite { change, before, .. }: &PlannedWrite) -> UnexpectedResult {
-    let member =
-        Member { subject_id: String::new(), entries: change.outcome().to_vec(), memberships: 1, version: None };
-    let written = if *change == Change::Remove { "a removal".to_owned() } else { held(Some(&member)) };
+    let written = if *change == Change::Remove { "a removal".to_owned() } else { shown(change.outcome()) };
     let listed = held(before.as_ref());
     UnexpectedResult::unexpected(format!("a list that shows {listed}, although the server accepted {written}"))
 }

@@ -4,13 +4,13 @@ use jiff::Timestamp;
 
 use super::ServerCheck;
 use super::driver::Converged;
-use super::membership::{InMemoryMembership, held, permanent, temporary, wanted};
-use super::report::{MeasuredRequest, UnexpectedResult};
-use super::stop::StopReason;
+use super::membership::{InMemoryMembership, expect, held, permanent, temporary, wanted};
+use super::report::{MeasuredRequest, StopReason, UnexpectedResult};
 use super::subjects::OriginalMembership;
 use crate::api::RoleManagement;
 use crate::api::membership::{DriftKind, RoleGrant};
 use crate::core::member::Member;
+use crate::provider::Provider;
 
 /// The membership of one subject.
 pub struct MembershipLife<'a> {
@@ -31,7 +31,7 @@ impl MembershipLife<'_> {
             let writes = !self.before.roles().iter().eq([&role]);
             self.declare("a first role replaces what the subject holds", vec![permanent(&role)], writes).await?;
         } else {
-            if self.before.is_member() {
+            if self.before.member.is_some() {
                 self.delete("what the subject holds is revoked", self.before.roles()).await?;
             }
             self.declare("a first role is granted", vec![permanent(&role)], true).await?;
@@ -56,8 +56,7 @@ impl MembershipLife<'_> {
     /// The end of the life cycle.
     pub async fn die(&mut self) -> Result<(), StopReason> {
         self.delete("revoked", []).await?;
-        let listed = self.check.driver.observe(&self.membership.target).await;
-        let absent = listed.and_then(|shown| UnexpectedResult::unless(held(shown.as_ref()), shown.is_none()));
+        let absent = self.check.driver.expect(&self.membership.target, "no membership").await;
         self.check.report.step("absent in a new list", "no membership", absent)?;
         self.delete("revoked again", [self.check.config.role.clone()]).await
     }
@@ -69,8 +68,7 @@ impl MembershipLife<'_> {
     }
 
     async fn delete(&mut self, what: &str, holds: impl IntoIterator<Item = String>) -> Result<(), StopReason> {
-        self.membership.take_over(holds);
-        self.membership.delete();
+        self.membership.delete(holds);
         self.converge(what, "no membership", true).await
     }
 
@@ -106,7 +104,7 @@ impl MembershipLife<'_> {
         let declared = self.membership.declared().iter().filter(|role| role.temporary.is_none() || !ended);
         let mut declared: Vec<&str> = declared.map(|role| role.role.as_str()).collect();
         let Some(member) = shown else { return declared.is_empty() };
-        let base = self.check.driver.capabilities(self.membership.target.subject_kind).permanent_base;
+        let base = self.check.driver.provider.capabilities(self.membership.target.subject_kind).permanent_base;
         let base = base.filter(|base| !declared.is_empty() && !declared.contains(base));
         let roles = member.entries.iter().map(|entry| entry.role.as_str());
         let mut roles: Vec<&str> = roles.filter(|role| Some(*role) != base).collect();
@@ -125,7 +123,7 @@ impl MembershipLife<'_> {
             self.check.report.sleep(left).await?;
         }
         let roles = self.membership.declared().iter().filter(|role| role.temporary.is_none()).cloned();
-        let enforced = self.check.driver.capabilities(self.membership.target.subject_kind).enforces_expiry;
+        let enforced = self.check.driver.provider.capabilities(self.membership.target.subject_kind).enforces_expiry;
         let by_whom = if enforced { ", which the server enforces" } else { "" };
         let expected = format!("{} soon after {end}{by_whom}", wanted(&roles.collect::<Vec<_>>()));
         let converged = self.check.driver.converge(&mut self.membership, false).await;
@@ -144,8 +142,7 @@ impl MembershipLife<'_> {
         writer.declare(vec![permanent(role)]);
         let added = self.check.driver.converge(&mut writer, false).await;
         let expected = wanted(&[permanent(role), permanent(other)]);
-        let added = added.map(|converged| held(converged.shown.as_ref()));
-        let added = added.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
+        let added = added.and_then(|converged| expect(converged.shown.as_ref(), &expected));
         if !self.check.report.step("another writer adds a role", &expected, added)? {
             return Ok(());
         }

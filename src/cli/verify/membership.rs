@@ -8,7 +8,7 @@ use kube::api::ObjectMeta;
 
 use crate::api::membership::{ManagedRole, RoleGrant, Temporary};
 use crate::api::{Duration, FINALIZER, PENDING_GRANTS, ProjectMembership, ProjectMembershipSpec, Reason};
-use crate::core::member::{Member, Target, Term};
+use crate::core::member::{Entry, Member, Target, Term};
 use crate::core::record::Record;
 use crate::core::report::Report;
 use crate::core::snapshot::Declaration;
@@ -43,18 +43,14 @@ impl InMemoryMembership {
         self.next_generation();
     }
 
-    /// Deletes it.
-    pub fn delete(&mut self) {
+    /// Deletes it. `holds`: permanent roles that it revokes as if it had granted them.
+    pub fn delete(&mut self, holds: impl IntoIterator<Item = String>) {
+        self.object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         self.object.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
         self.next_generation();
-    }
-
-    /// Adds permanent roles to its record, as if it had granted them.
-    pub fn take_over(&mut self, roles: impl IntoIterator<Item = String>) {
-        self.object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
         let status = self.object.status.get_or_insert_default();
         status.observed_generation = status.observed_generation.max(0);
-        for role in roles {
+        for role in holds {
             if status.managed_roles.iter().all(|known| known.role != role) {
                 status.managed_roles.push(ManagedRole { role, role_id: None, start_time: None, expiration_time: None });
             }
@@ -65,8 +61,7 @@ impl InMemoryMembership {
         *self.object.metadata.generation.get_or_insert_default() += 1;
     }
 
-    /// Whether it is deleted.
-    pub fn is_deleted(&self) -> bool {
+    fn is_deleted(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
@@ -144,17 +139,26 @@ pub fn wanted(roles: &[RoleGrant]) -> String {
 
 /// A description of what a subject holds.
 pub fn held(member: Option<&Member>) -> String {
-    let Some(member) = member else {
-        return "no membership".to_owned();
-    };
-    let roles = listed(member.entries.iter().map(|entry| match entry.term {
+    match member {
+        None => "no membership".to_owned(),
+        Some(Member { memberships: 1, entries, .. }) => shown(entries),
+        Some(Member { memberships, entries, .. }) => format!("{} in {memberships} memberships", shown(entries)),
+    }
+}
+
+/// The description of what a subject holds; an error if it differs from the expected one.
+pub fn expect(member: Option<&Member>, expected: &str) -> Result<String, UnexpectedResult> {
+    let held = held(member);
+    let is_expected = held == expected;
+    UnexpectedResult::unless(held, is_expected)
+}
+
+/// A description of a list of roles.
+pub fn shown(entries: &[Entry]) -> String {
+    listed(entries.iter().map(|entry| match entry.term {
         Term::Permanent => entry.role.clone(),
         Term::Temporary(window) => format!("{} until {}", entry.role, window.end),
-    }));
-    match member.memberships {
-        1 => roles,
-        several => format!("{roles} in {several} memberships"),
-    }
+    }))
 }
 
 fn listed(texts: impl Iterator<Item = String>) -> String {

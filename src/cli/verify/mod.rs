@@ -10,7 +10,6 @@ mod life;
 mod membership;
 mod refusals;
 mod report;
-mod stop;
 mod subjects;
 
 use std::io::Write;
@@ -22,7 +21,6 @@ use tokio::time::Instant;
 
 pub use arguments::VerifyProvider;
 
-use crate::controller::names::one_project;
 use crate::core::clocks::SKEW;
 use crate::provider::Listing;
 use crate::provider::quota::Permit;
@@ -30,8 +28,7 @@ use arguments::VerifyConfig;
 use driver::Driver;
 use life::MembershipLife;
 use membership::InMemoryMembership;
-use report::{CheckReport, MeasuredRequest, UnexpectedResult};
-use stop::{StopReason, StopSignal};
+use report::{CheckReport, MeasuredRequest, StopReason, UnexpectedResult};
 use subjects::{OriginalMembership, Subject};
 
 /// The exit code if the check did not begin: nothing was changed.
@@ -60,7 +57,7 @@ struct ServerCheck {
 async fn check(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Result<bool, String> {
     let config = arguments.config()?;
     let driver = Driver::new(credentials::provider(&config)?, &config.endpoint);
-    let mut check = ServerCheck { report: CheckReport::new(StopSignal::new(stop)), driver, config };
+    let mut check = ServerCheck { report: CheckReport::new(stop), driver, config };
     check.report.print(check.config.announcement());
     if !check.config.arguments.yes_change_this_project {
         return Err("nothing was sent: use --yes-change-this-project to run the check".to_owned());
@@ -80,8 +77,7 @@ async fn check(arguments: VerifyProvider, stop: watch::Receiver<bool>) -> Result
     if let Some(why) = why {
         let _ = check.report.step("all steps", "every step carried out", Err(UnexpectedResult::unexpected(why)));
     }
-    check.report.finish(&check.driver.times());
-    Ok(check.report.is_good())
+    Ok(check.report.finish(check.driver.times.take()))
 }
 
 impl ServerCheck {
@@ -89,13 +85,12 @@ impl ServerCheck {
     async fn begin(&mut self) -> Result<Vec<Subject>, StopReason> {
         let verify = async |permit: &Permit| self.driver.provider.verify(permit).await;
         let verified = self.driver.request(Some(MeasuredRequest::SignIn), verify).await;
-        self.require("sign in and detect the API", "a known API", verified.map(|verified| verified.api.to_owned()))?;
-        if let Some(name) = self.config.template.project.name.clone() {
-            let organization_id = self.config.template.project.organization_id.as_deref();
-            let ids = self.driver.find_project(&name, organization_id).await;
-            let id = ids.and_then(|ids| Ok(one_project(ids, &name)?));
-            self.require(&format!("look up project {name:?}"), "one id", id.clone())?;
-            (self.config.template.project.name, self.config.template.project.id) = (None, id.ok());
+        let api = verified.map(|verified| verified.api.to_owned());
+        self.report.require("sign in and detect the API", "a known API", api)?;
+        let project = &mut self.config.template.project;
+        if let Some(name) = project.name.take() {
+            let id = self.driver.find_project(&name, project.organization_id.as_deref()).await;
+            project.id = Some(self.report.require(&format!("look up project {name:?}"), "one id", id)?);
         }
         let project = self.config.project().map_err(StopReason::Refused)?;
         let kind = self.config.kind();
@@ -111,21 +106,11 @@ impl ServerCheck {
         self.find_subjects(&project, &listing.map_err(|_| StopReason::GivenUp)?).await
     }
 
-    /// Reports a step without which the check cannot continue.
-    fn require(
-        &mut self,
-        what: &str,
-        expected: &str,
-        result: Result<String, UnexpectedResult>,
-    ) -> Result<(), StopReason> {
-        if self.report.step(what, expected, result)? { Ok(()) } else { Err(StopReason::GivenUp) }
-    }
-
     /// Carries out the steps for each subject.
     async fn work(&mut self, subjects: Vec<Subject>) -> Result<(), StopReason> {
         let clocks_agree = self.compare_clocks()?;
         for (index, subject) in subjects.into_iter().enumerate() {
-            let writes = self.driver.writes();
+            let writes = self.driver.writes.get();
             let kind = self.config.kind();
             let before = match subject {
                 Subject::Known(before) => {
@@ -141,7 +126,7 @@ impl ServerCheck {
             if ended == Err(StopReason::Stopped) {
                 self.report.print("      interrupted: what the subject held is restored first");
             }
-            if self.driver.writes() > writes {
+            if self.driver.writes.get() > writes {
                 self.restore(&before).await;
             }
             ended?;
@@ -166,10 +151,10 @@ impl ServerCheck {
         if is_first {
             life.check.provoke_errors(&before.target).await?;
         }
-        match (stays, before.is_member()) {
-            (false, _) => Ok(()),
-            (true, false) => life.die().await,
-            (true, true) => {
+        match &before.member {
+            _ if !stays => Ok(()),
+            None => life.die().await,
+            Some(_) => {
                 let why = "Infisical adds a user again by an invitation only, which sends mail";
                 life.check.report.skipped("revoked", why);
                 Ok(())

@@ -6,10 +6,8 @@ use super::ServerCheck;
 use super::arguments::Product;
 use super::credentials;
 use super::membership::{InMemoryMembership, held, permanent};
-use super::report::UnexpectedResult;
-use super::stop::StopReason;
+use super::report::{StopReason, UnexpectedResult};
 use crate::api::Reason;
-use crate::controller::names::{one_project, one_subject};
 use crate::core::member::{Project, Target};
 use crate::provider::quota::Permit;
 
@@ -64,9 +62,7 @@ impl ServerCheck {
         let result = self.grant(target, NO_ROLE).await;
         self.expect_error("a role that does not exist", &[Reason::RoleNotFound], result)?;
         if let Ok(expected) = before {
-            let shown = self.driver.observe(target).await.map(|shown| held(shown.as_ref()));
-            let shown = shown.and_then(|shown| UnexpectedResult::unless(shown.clone(), shown == expected));
-            self.report.step("nothing was written", &expected, shown)?;
+            self.report.step("nothing was written", &expected, self.driver.expect(target, &expected).await)?;
         }
         Ok(())
     }
@@ -77,7 +73,7 @@ impl ServerCheck {
         membership.declare(vec![permanent(role)]);
         let granted = self.driver.converge(&mut membership, false).await;
         if granted.as_ref().err().is_none_or(|failure| failure.reason.is_none()) {
-            membership.delete();
+            membership.delete([]);
             self.driver.converge(&mut membership, true).await?;
         }
         granted.map(|converged| held(converged.shown.as_ref()))
@@ -87,14 +83,13 @@ impl ServerCheck {
     async fn unknown_names(&mut self, target: &Target) -> Result<(), StopReason> {
         let Target { project, subject_kind: kind, .. } = target;
         let subject = self.driver.find_subject(project, *kind, NO_NAME).await;
-        let subject = subject.and_then(|ids| Ok(one_subject(ids, *kind, NO_NAME, project)?));
+        let subject = subject.and_then(|found| Ok(found?));
         self.expect_error(
             "a subject name that does not exist",
             &[Reason::SubjectNotFound, Reason::Forbidden],
             subject,
         )?;
         let project = self.driver.find_project(NO_NAME, project.organization_id.as_deref()).await;
-        let project = project.and_then(|ids| Ok(one_project(ids, NO_NAME)?));
         self.expect_error("a project name that does not exist", &[Reason::ProjectNotFound, Reason::Forbidden], project)
     }
 

@@ -1,18 +1,30 @@
 //! The report: one line per step, the times, and the result.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io::Write;
 use std::time::Duration;
 
-use super::stop::{StopReason, StopSignal};
+use tokio::sync::watch;
+
 use crate::api::Reason;
 use crate::controller::names::NotUnique;
-use crate::core::policy::Refusal;
 use crate::core::status::ReadyCondition;
 use crate::provider::Error;
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why no further step is carried out. What was changed must still be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The check did not begin, for this reason: nothing was changed.
+    Refused(String),
+    /// The user wants to stop.
+    Stopped,
+    /// The server does not work well enough to continue.
+    GivenUp,
+}
+
+/// What is measured, in the order of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MeasuredRequest {
     /// Signing in and detecting the generation of the API.
     SignIn,
@@ -27,14 +39,19 @@ pub enum MeasuredRequest {
 }
 
 impl MeasuredRequest {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::SignIn, "sign in"),
-        (Self::List, "list"),
-        (Self::Write, "write"),
-        (Self::Confirm, "confirm"),
-        (Self::End, "end to gone"),
-    ];
+    fn name(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign in",
+            Self::List => "list",
+            Self::Write => "write",
+            Self::Confirm => "confirm",
+            Self::End => "end to gone",
+        }
+    }
 }
+
+/// All measurements.
+pub type Times = BTreeMap<MeasuredRequest, Vec<Duration>>;
 
 /// A result that was not expected.
 #[derive(Clone, Debug)]
@@ -67,12 +84,6 @@ impl From<ReadyCondition> for UnexpectedResult {
     }
 }
 
-impl From<Refusal> for UnexpectedResult {
-    fn from(Refusal { reason, message }: Refusal) -> Self {
-        Self { reason: Some(reason), message }
-    }
-}
-
 impl From<NotUnique> for UnexpectedResult {
     fn from((NotUnique::None(refusal) | NotUnique::Several(refusal)): NotUnique) -> Self {
         refusal.into()
@@ -97,14 +108,15 @@ impl Display for UnexpectedResult {
 /// What was reported so far.
 #[derive(Debug)]
 pub struct CheckReport {
-    stop: StopSignal,
+    /// Whether the user wants to stop.
+    stop: watch::Receiver<bool>,
     passed: u32,
     failed: u32,
 }
 
 impl CheckReport {
     /// An empty report. `stop`: whether the user wants to stop.
-    pub fn new(stop: StopSignal) -> Self {
+    pub fn new(stop: watch::Receiver<bool>) -> Self {
         Self { stop, passed: 0, failed: 0 }
     }
 
@@ -130,8 +142,20 @@ impl CheckReport {
         *(if result.is_ok() { &mut self.passed } else { &mut self.failed }) += 1;
         match result {
             Err(failure) if failure.is_final() => Err(StopReason::GivenUp),
-            result => self.stop.check().map(|()| result.is_ok()),
+            _ if *self.stop.borrow() => Err(StopReason::Stopped),
+            result => Ok(result.is_ok()),
         }
+    }
+
+    /// Reports a step without which the check cannot continue, and returns its result.
+    pub fn require(
+        &mut self,
+        what: &str,
+        expected: &str,
+        result: Result<String, UnexpectedResult>,
+    ) -> Result<String, StopReason> {
+        self.step(what, expected, result.clone())?;
+        result.map_err(|_| StopReason::GivenUp)
     }
 
     /// Reports a step that is not carried out, and why.
@@ -141,31 +165,28 @@ impl CheckReport {
 
     /// Waits for this long, or until the user wants to stop.
     pub async fn sleep(&mut self, length: Duration) -> Result<(), StopReason> {
-        self.stop.sleep(length).await
+        tokio::select! {
+            () = tokio::time::sleep(length) => Ok(()),
+            _ = self.stop.wait_for(|stop| *stop) => Err(StopReason::Stopped),
+        }
     }
 
-    /// Whether every step had the expected result.
-    pub fn is_good(&self) -> bool {
-        self.failed == 0
-    }
-
-    /// Reports the times and the result.
-    pub fn finish(&self, times: &[(MeasuredRequest, Duration)]) {
+    /// Reports the times and the result. Returns whether every step had the expected result.
+    pub fn finish(&self, times: Times) -> bool {
         if !times.is_empty() {
             self.print(format_args!(
                 "\n{:<12} {:>6} {:>10} {:>10} {:>10}",
                 "times", "count", "least", "median", "most"
             ));
         }
-        for (timed, name) in MeasuredRequest::ALL {
-            let mut of: Vec<Duration> = times.iter().filter(|(t, _)| *t == timed).map(|(_, took)| *took).collect();
-            of.sort_unstable();
-            if let (Some(least), Some(median), Some(most)) = (of.first(), of.get(of.len() / 2), of.last()) {
-                let [least, median, most] =
-                    [least, median, most].map(|took| format!("{:.1} ms", took.as_secs_f64() * 1000.0));
-                self.print(format_args!("{name:<12} {:>6} {least:>10} {median:>10} {most:>10}", of.len()));
-            }
+        for (measured, mut took) in times {
+            took.sort_unstable();
+            let count = took.len();
+            let [least, median, most] =
+                [0, count / 2, count - 1].map(|index| format!("{:.1} ms", took[index].as_secs_f64() * 1000.0));
+            self.print(format_args!("{:<12} {count:>6} {least:>10} {median:>10} {most:>10}", measured.name()));
         }
         self.print(format_args!("\nverify: {} passed, {} failed", self.passed, self.failed));
+        self.failed == 0
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ServerCheck;
+use super::arguments::VerifyProvider;
 use super::driver::row;
-use super::membership::{held, permanent, wanted};
-use super::report::{MeasuredRequest, UnexpectedResult};
-use super::stop::StopReason;
-use crate::controller::names::{NotUnique, one_subject};
-use crate::core::member::{Change, Entry, Project, Target, Term};
+use super::membership::held;
+use super::report::{MeasuredRequest, StopReason, UnexpectedResult};
+use crate::controller::names::NotUnique;
+use crate::core::member::{Change, Member, Project, Target, Term};
+use crate::core::record::entries;
 use crate::provider::Listing;
 use crate::provider::quota::Permit;
 
@@ -38,18 +39,18 @@ pub enum Subject {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalMembership {
     pub target: Target,
-    /// Its entries, which were permanent; none if there was no membership.
-    pub entries: Vec<Entry>,
+    /// Its row, whose entries were permanent; `None`: there was no membership.
+    pub member: Option<Member>,
 }
 
 impl OriginalMembership {
     /// Reads the state from a list. A state that could not be restored exactly is refused with advice.
-    fn read(listing: &Listing, target: &Target) -> Result<Self, String> {
+    fn read(listing: &Listing, target: Target) -> Result<Self, String> {
         let subject = &target.subject_id;
-        let Some(member) = row(listing, subject).map_err(|failure| failure.to_string())? else {
-            return Ok(Self { target: target.clone(), entries: Vec::new() });
-        };
-        let roles: BTreeSet<String> = member.entries.iter().map(|entry| entry.role.clone()).collect();
+        let before =
+            Self { member: row(listing, subject).map_err(|failure| failure.to_string())?, target: target.clone() };
+        let Some(member) = &before.member else { return Ok(before) };
+        let roles = before.roles();
         if let Some(role) = roles.iter().find(|role| ADMINISTERS.contains(&role.as_str())) {
             return Err(format!(
                 "{subject} has the role {role:?}, which administers members and is not revoked even for a moment: the \
@@ -65,52 +66,46 @@ impl OriginalMembership {
             (_, Some(entry)) => format!("has the role {:?} in a form that the server does not accept", entry.role),
             _ if roles.len() < member.entries.len() => "has one role twice".to_owned(),
             _ if roles.is_empty() => "has a membership without a role".to_owned(),
-            _ => return Ok(Self { target: target.clone(), entries: member.entries.clone() }),
+            _ => return Ok(before),
         };
         Err(format!(
             "{subject} {obstacle}, which could not be restored exactly: choose another subject, preferably one without any role in the project"
         ))
     }
 
-    /// Whether there was a membership.
-    pub fn is_member(&self) -> bool {
-        !self.entries.is_empty()
-    }
-
     pub fn roles(&self) -> BTreeSet<String> {
-        self.entries.iter().map(|entry| entry.role.clone()).collect()
+        entries(self.member.as_ref()).iter().map(|entry| entry.role.clone()).collect()
     }
 
     /// A description.
     fn text(&self) -> String {
-        wanted(&self.roles().iter().map(|role| permanent(role)).collect::<Vec<_>>())
+        held(self.member.as_ref())
     }
 }
 
 impl ServerCheck {
     /// Looks up the subjects, and reads what they hold. Each subject is returned once.
     pub async fn find_subjects(&mut self, project: &Project, listing: &Listing) -> Result<Vec<Subject>, StopReason> {
-        let arguments = self.config.arguments.clone();
+        let VerifyProvider { subject_id, subject_name, .. } = self.config.arguments.clone();
         let mut subjects: Vec<Subject> = Vec::new();
-        for id in &arguments.subject_id {
-            let subject = self.known(listing, id)?;
-            subjects.extend(Some(subject).filter(|subject| !subjects.contains(subject)));
+        for id in &subject_id {
+            subjects.push(self.known(listing, id)?);
         }
-        for name in &arguments.subject_name {
-            let subject = self.look_up(project, listing, name).await?;
-            subjects.extend(Some(subject).filter(|subject| !subjects.contains(subject)));
+        for name in &subject_name {
+            subjects.push(self.look_up(project, listing, name).await?);
         }
-        Ok(subjects)
+        let is_first = |(index, subject): &(usize, &Subject)| !subjects[..*index].contains(subject);
+        Ok(subjects.iter().enumerate().filter(is_first).map(|(_, subject)| subject.clone()).collect())
     }
 
     fn known(&self, listing: &Listing, id: &str) -> Result<Subject, StopReason> {
         let target = self.config.target(Some(id)).map_err(StopReason::Refused)?;
         let target = target.ok_or_else(|| StopReason::Refused(format!("subject {id:?} is not an id")))?;
-        let before = OriginalMembership::read(listing, &target).map_err(StopReason::Refused)?;
-        if self.driver.provider.signed_in_as().is_some_and(|ourselves| ourselves == target.subject_id) {
+        let before = OriginalMembership::read(listing, target).map_err(StopReason::Refused)?;
+        if self.driver.provider.signed_in_as().is_some_and(|ourselves| ourselves == before.target.subject_id) {
             return Err(StopReason::Refused(format!("{id} is the account that signs in: choose another subject")));
         }
-        if self.config.only_by_invitation() && !before.is_member() {
+        if self.config.only_by_invitation() && before.member.is_none() {
             return Err(not_a_member(id));
         }
         self.report.print(format_args!("      {id} holds {}", before.text()));
@@ -120,25 +115,17 @@ impl ServerCheck {
     async fn look_up(&mut self, project: &Project, listing: &Listing, name: &str) -> Result<Subject, StopReason> {
         let kind = self.config.kind();
         let what = format!("look up {kind:?} {name:?}");
-        let ids = self.driver.find_subject(project, kind, name).await;
-        let failure = match ids.map(|ids| one_subject(ids, kind, name, project)) {
-            Ok(Ok(id)) => {
-                self.report.step(&what, "one id", Ok(id.clone()))?;
-                return self.known(listing, &id);
+        let found = self.driver.find_subject(project, kind, name).await;
+        if let (Ok(Err(NotUnique::None(_))), true) = (&found, self.config.only_by_invitation()) {
+            if !self.config.arguments.invite_users {
+                return Err(not_a_member(&format!("{name:?}")));
             }
-            Ok(Err(NotUnique::None(_))) if self.config.only_by_invitation() => {
-                if !self.config.arguments.invite_users {
-                    return Err(not_a_member(&format!("{name:?}")));
-                }
-                let none = "no user in the project: to be invited".to_owned();
-                self.report.step(&what, "one id, or no user in the project", Ok(none))?;
-                return Ok(Subject::ToInvite(name.to_owned()));
-            }
-            Ok(Err(not_one)) => not_one.into(),
-            Err(failure) => failure,
-        };
-        self.report.step(&what, "one id", Err(failure))?;
-        Err(StopReason::GivenUp)
+            let none = "no user in the project: to be invited".to_owned();
+            self.report.step(&what, "one id, or no user in the project", Ok(none))?;
+            return Ok(Subject::ToInvite(name.to_owned()));
+        }
+        let id = self.report.require(&what, "one id", found.and_then(|found| Ok(found?)))?;
+        self.known(listing, &id)
     }
 
     /// Invites a user, without any permissions. If a failed invitation left the user in the project, the user is
@@ -148,7 +135,7 @@ impl ServerCheck {
         let kind = self.config.kind();
         let before = |subject_id| OriginalMembership {
             target: Target { project: project.clone(), subject_kind: kind, subject_id },
-            entries: Vec::new(),
+            member: None,
         };
         let (driver, place) = (&self.driver, &project);
         let invite = async |permit: &Permit| driver.provider.invite(permit, place, name).await;
@@ -159,9 +146,9 @@ impl ServerCheck {
             return Ok(before(id));
         }
         // However the invitation failed, it may have left the user in the project.
-        match self.driver.find_subject(&project, kind, name).await.as_deref() {
-            Ok([]) => {}
-            Ok([id]) => self.restore(&before(id.clone())).await,
+        match self.driver.find_subject(&project, kind, name).await {
+            Ok(Err(NotUnique::None(_))) => {}
+            Ok(Ok(id)) => self.restore(&before(id)).await,
             _ => self.report.print(format_args!(
                 "LEFT  it is not known whether User {name:?} is in project {} now. To undo it: remove {name:?} there.",
                 project.id
@@ -190,13 +177,13 @@ impl ServerCheck {
 
     /// Writes the former list itself: the plan of an object tolerates roles that give no access, and has no order.
     async fn try_to_restore(&self, before: &OriginalMembership, again: bool) -> Result<String, UnexpectedResult> {
-        let OriginalMembership { target, entries } = before;
+        let OriginalMembership { target, member } = before;
         let shown = self.driver.observe(target).await?;
-        if before.is_member() && held(shown.as_ref()) == before.text() {
+        if member.is_some() && held(shown.as_ref()) == before.text() {
             return Ok(before.text());
         }
         // A membership that no list shows may exist nevertheless, after a write without a response: it is removed.
-        let change = Change::Create(entries.clone()).stated_again(shown.as_ref());
+        let change = Change::Create(entries(member.as_ref()).to_vec()).stated_again(shown.as_ref());
         let provider = &self.driver.provider;
         let write = async |permit: &Permit| match again {
             true => provider.repair(permit, target, None, &change, shown.as_ref()).await,
@@ -204,9 +191,7 @@ impl ServerCheck {
         };
         self.driver.request(Some(MeasuredRequest::Write), write).await?;
         tokio::time::sleep(LAG).await;
-        let shown = held(self.driver.observe(target).await?.as_ref());
-        let is_restored = shown == before.text();
-        UnexpectedResult::unless(shown, is_restored)
+        self.driver.expect(target, &before.text()).await
     }
 
     async fn report_what_is_left(&self, before: &OriginalMembership) {
@@ -217,9 +202,9 @@ impl ServerCheck {
         };
         let grant = project.grant_id.as_ref().map(|grant| format!("grant {grant} of ")).unwrap_or_default();
         let place = format!("{grant}project {}", project.id);
-        let undo = match before.is_member() {
-            false => format!("remove {subject_kind:?} {subject_id} from {place}"),
-            true => format!("give {subject_kind:?} {subject_id} exactly {} in {place}", before.text()),
+        let undo = match before.member {
+            None => format!("remove {subject_kind:?} {subject_id} from {place}"),
+            Some(_) => format!("give {subject_kind:?} {subject_id} exactly {} in {place}", before.text()),
         };
         self.report.print(format_args!("LEFT  {subject_kind:?} {subject_id} {left}. To undo it: {undo}."));
     }

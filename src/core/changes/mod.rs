@@ -23,16 +23,6 @@ pub struct PriorState {
     pub reported: BTreeMap<String, Term>,
 }
 
-/// Something to report about one declaration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeclarationEvent {
-    /// The index of the declaration in the list.
-    pub declaration: usize,
-    pub event_kind: EventKind,
-    /// The roles that it concerns.
-    pub roles: Vec<String>,
-}
-
 /// The roles that a status reports in force, each with its term.
 pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
     let in_force = roles.iter().filter(|role| matches!(role.state, RoleState::Active | RoleState::Shared));
@@ -43,7 +33,7 @@ pub fn reported(roles: &[RoleStatus]) -> BTreeMap<String, Term> {
     in_force.map(|role| (role.role.clone(), term(role))).collect()
 }
 
-/// What to report about which declaration.
+/// What to report about which declaration: the index of the declaration, the kind of event, and the roles.
 ///
 /// A granted role is a *repair* only if the declaration's status reported it in force with the same term: then another
 /// writer removed or shortened it at the provider. Everything else is a grant: a first grant, the start of a window, or
@@ -53,7 +43,7 @@ pub fn changes(
     gained: &[String],
     lost: &[(String, RemovalReason)],
     now: Timestamp,
-) -> Vec<DeclarationEvent> {
+) -> Vec<(usize, EventKind, Vec<String>)> {
     let mut found: BTreeMap<(usize, EventKind), Vec<String>> = BTreeMap::new();
     let mut report = |declaration: usize, event_kind: EventKind, role: &String| {
         found.entry((declaration, event_kind)).or_default().push(role.clone());
@@ -77,8 +67,7 @@ pub fn changes(
     for (role, _) in lost.iter().filter(|(_, loss)| *loss == RemovalReason::Unexpected) {
         report(remover, EventKind::DriftedAway, role);
     }
-    let happened = |((declaration, event_kind), roles)| DeclarationEvent { declaration, event_kind, roles };
-    found.into_iter().map(happened).collect()
+    found.into_iter().map(|((declaration, event_kind), roles)| (declaration, event_kind, roles)).collect()
 }
 
 /// Whether a planned change concerns a declaration: it grants, removes or changes a role that the declaration has or

@@ -41,8 +41,7 @@ fn found(
     lost: &[(&str, RemovalReason)],
 ) -> Vec<(usize, EventKind, Vec<String>)> {
     let lost: Vec<(String, RemovalReason)> = lost.iter().map(|(role, loss)| ((*role).to_owned(), *loss)).collect();
-    let found = changes(declarations, &strings(gained), &lost, at(0));
-    found.into_iter().map(|change| (change.declaration, change.event_kind, change.roles)).collect()
+    changes(declarations, &strings(gained), &lost, at(0))
 }
 
 /// Seen failing with every previously recorded role reported as a repair, as it was decided before.

@@ -1,73 +1,42 @@
-//! Why a declaration cannot be carried out, as far as that does not depend on the observation.
+//! Why a declaration cannot be carried out, as far as that does not depend on the observation. What depends on it is
+//! checked afterwards: [`super::refuse_adoption`] and [`super::refuse_taking`].
 
 use super::EvaluationInputs;
 use crate::api::{ManagementPolicy, ProjectMembership, Reason};
 use crate::core::grants::Grant;
 use crate::core::policy::{Admitted, Refusal};
 
-/// What a check looks at.
-pub(super) struct CheckInputs<'a> {
-    pub object: &'a ProjectMembership,
-    pub admission: &'a Result<Admitted, Refusal>,
-    pub grants: &'a [Grant],
-    pub inputs: &'a EvaluationInputs<'a>,
-}
-
-/// Why an object may not be carried out; `None`: this check has no objection.
-type Check = fn(&CheckInputs<'_>) -> Option<Refusal>;
-
-/// Why a declaration cannot be carried out, in the order in which it is checked. What depends on the observation is
-/// checked afterwards: [`super::refuse_adoption`] and [`super::refuse_taking`].
-const CHECKS: [Check; 4] = [provider_is_ready, is_valid, is_not_the_operator, is_allowed];
+const OURSELVES: &str = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
+const OBSERVES: &str = "managementPolicy is Observe: differences are shown, nothing is written";
+const SHADOWED: &str = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
+const SUSPENDED: &str = "spec.suspend is true: nothing is granted or repaired; what was granted still ends, and differences from the declaration are shown";
 
 /// Why an object may not be carried out, whether or not it only observes.
-pub(super) fn refused(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    CHECKS.iter().find_map(|check| check(checked))
+pub(super) fn refused(
+    admission: &Result<Admitted, Refusal>,
+    grants: &[Grant],
+    inputs: &EvaluationInputs<'_>,
+) -> Option<Refusal> {
+    let not_ready = inputs.unready.cloned();
+    let invalid = || admission.as_ref().err().cloned();
+    let ourselves = || inputs.ourselves.then(|| Refusal::new(Reason::NotAllowed, OURSELVES));
+    let not_allowed = || inputs.governed?.may_grant(admission.as_ref().ok()?, grants).err();
+    not_ready.or_else(invalid).or_else(ourselves).or_else(not_allowed)
 }
 
-/// Why the grants of an object that isn't being deleted don't count.
-pub(super) fn inactive(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    suspended(checked.object)
-        .or_else(|| refused(checked))
-        .or_else(|| is_enforced(checked))
-        .or_else(|| takes_precedence(checked))
-}
-
-fn refusal(reason: Reason, message: &str) -> Option<Refusal> {
-    Some(Refusal { reason, message: message.to_owned() })
-}
-
-fn provider_is_ready(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    checked.inputs.unready.cloned()
-}
-
-fn is_valid(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    checked.admission.as_ref().err().cloned()
-}
-
-fn is_not_the_operator(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    let message = "the subject is the account that the operator itself uses with this provider object: its roles are not managed by ProjectMemberships";
-    if checked.inputs.ourselves { refusal(Reason::NotAllowed, message) } else { None }
-}
-
-fn is_allowed(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    let admitted = checked.admission.as_ref().ok()?;
-    checked.inputs.governed?.may_grant(admitted, checked.grants).err()
-}
-
-fn is_enforced(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    let observes = checked.object.spec.management_policy == ManagementPolicy::Observe;
-    let message = "managementPolicy is Observe: differences are shown, nothing is written";
-    if observes { refusal(Reason::Observed, message) } else { None }
-}
-
-fn takes_precedence(checked: &CheckInputs<'_>) -> Option<Refusal> {
-    let message = "another provider object declares roles for this subject in this project on the same server and takes precedence: declare all of them with one provider object";
-    if checked.inputs.shadowed { refusal(Reason::Conflict, message) } else { None }
+/// Why the grants of an object that isn't being deleted don't count. `refused`: why it may not be carried out.
+pub(super) fn inactive(
+    object: &ProjectMembership,
+    refused: Option<Refusal>,
+    inputs: &EvaluationInputs<'_>,
+) -> Option<Refusal> {
+    let observes = object.spec.management_policy == ManagementPolicy::Observe;
+    let observed = || observes.then(|| Refusal::new(Reason::Observed, OBSERVES));
+    let shadowed = || inputs.shadowed.then(|| Refusal::new(Reason::Conflict, SHADOWED));
+    suspended(object).or(refused).or_else(observed).or_else(shadowed)
 }
 
 /// The refusal of an object that is suspended; `None` if it isn't.
 pub fn suspended(object: &ProjectMembership) -> Option<Refusal> {
-    let message = "spec.suspend is true: nothing is granted or repaired; what was granted still ends, and differences from the declaration are shown";
-    object.spec.suspend.then(|| Refusal { reason: Reason::Suspended, message: message.to_owned() })
+    object.spec.suspend.then(|| Refusal::new(Reason::Suspended, SUSPENDED))
 }

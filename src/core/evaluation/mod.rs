@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 pub use checks::suspended;
-use checks::{CheckInputs, inactive, refused};
+use checks::{inactive, refused};
 
 use super::places::MOST_DECLARATIONS;
 use super::snapshot::{Declaration, Snapshot, is_finalized, is_status_lost};
@@ -52,6 +52,13 @@ impl DeclarationEvaluation {
     /// Whether the object has recorded nothing.
     pub fn holds_nothing(&self) -> bool {
         self.layer.managed.is_empty() && self.layer.carried.is_empty()
+    }
+
+    /// Its grants do not count, for this reason.
+    fn hold(&mut self, refusal: Refusal) {
+        self.layer.phase = Phase::Holds;
+        self.layer.grants.clear();
+        self.inactive = Some(refusal);
     }
 
     /// The object's declaration as a layer that counts, with the starts of its status and spec. The provider is compared
@@ -128,12 +135,20 @@ pub fn evaluate(snapshot: &Snapshot, observed: Option<&Member>) -> Evaluation {
         };
         evaluations.push(evaluate_one(&declaration.object, &inputs));
     }
-    for (index, declaration) in declarations.iter().enumerate() {
-        refuse_adoption(&declaration.object, index, &mut evaluations, observed, *now);
+    let refusals: Vec<Option<Refusal>> = (declarations.iter().zip(&evaluations))
+        .map(|(declaration, evaluated)| refuse_adoption(&declaration.object, evaluated, &evaluations, observed, *now))
+        .collect();
+    for (evaluated, refusal) in evaluations.iter_mut().zip(refusals) {
+        if let Some(refusal) = refusal {
+            evaluated.hold(refusal);
+        }
     }
     let unmanaged = unmanaged(&evaluations, provider.capabilities, observed, *now);
     for (evaluated, declaration) in evaluations.iter_mut().zip(declarations) {
-        refuse_taking(evaluated, snapshot.governed(declaration), &unmanaged);
+        if let Some(refusal) = refuse_taking(evaluated, snapshot.governed(declaration), &unmanaged) {
+            evaluated.hold(refusal);
+            evaluated.refused_by_observation = true;
+        }
         if evaluated.layer.phase == Phase::Holds {
             bring_ends_forward(&mut evaluated.layer.managed, &evaluated.renames, &declaration.object, *now);
             end_unjustified(evaluated, declaration, snapshot.governed(declaration), *now);
@@ -166,10 +181,10 @@ pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -
         |_| Vec::new(),
         |admitted| grants::evaluate(admitted, &starts(object, status, &managed, inputs), inputs.now),
     );
-    let checked = CheckInputs { object, admission: &admission, grants: &asked_for, inputs };
+    let refused = refused(&admission, &asked_for, inputs);
     // An object may not see the state of roles that it could not be granted.
-    let compares = !deleting && only_observes(object) && refused(&checked).is_none();
-    let inactive = if deleting { None } else { inactive(&checked) };
+    let compares = !deleting && only_observes(object) && refused.is_none();
+    let inactive = if deleting { None } else { inactive(object, refused, inputs) };
     let phase = match (deleting, &inactive) {
         (true, _) => Phase::Leaves,
         (false, Some(_)) => Phase::Holds,
@@ -197,7 +212,7 @@ pub fn evaluate_one(object: &ProjectMembership, inputs: &EvaluationInputs<'_>) -
 }
 
 /// Applies the ends that a spec which is not admitted brings forward to the roles that its object has recorded.
-pub fn bring_ends_forward(
+fn bring_ends_forward(
     managed: &mut BTreeMap<String, Term>,
     renames: &Renames,
     object: &ProjectMembership,
@@ -269,51 +284,35 @@ fn only_observes(object: &ProjectMembership) -> bool {
 
 /// The refusal of an object whose target has too many declarations.
 pub fn beyond_the_bound() -> Refusal {
-    Refusal {
-        reason: Reason::Conflict,
-        message: format!(
-            "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
-        ),
-    }
+    let message = format!(
+        "more than {MOST_DECLARATIONS} ProjectMemberships declare roles for this subject in this project through this provider object, and this is one of the youngest: nothing is granted for it; declare the roles in fewer objects, or delete objects that are not needed"
+    );
+    Refusal::new(Reason::Conflict, message)
 }
 
 /// Refuses an object with `adoptionPolicy: Refuse` if one of its declared roles existed before it. This is checked
 /// after all declarations of the target were evaluated, because a role that any of them has recorded is managed.
-pub fn refuse_adoption(
+fn refuse_adoption(
     object: &ProjectMembership,
-    index: usize,
-    evaluations: &mut [DeclarationEvaluation],
+    evaluated: &DeclarationEvaluation,
+    all: &[DeclarationEvaluation],
     observed: Option<&Member>,
     now: Timestamp,
-) {
-    if object.spec.adoption_policy != AdoptionPolicy::Refuse {
-        return;
+) -> Option<Refusal> {
+    if object.spec.adoption_policy != AdoptionPolicy::Refuse || evaluated.layer.phase != Phase::Counts {
+        return None;
     }
-    let layers: Vec<Layer> = evaluations.iter().map(|evaluated| evaluated.layer.clone()).collect();
-    let (Some(evaluated), Some(layer)) = (evaluations.get_mut(index), layers.get(index)) else {
-        return;
-    };
-    if layer.phase != Phase::Counts {
-        return;
-    }
-    let before = plan::preexisting(layer, &layers, observed, now);
-    if before.is_empty() {
-        return;
-    }
-    evaluated.layer.phase = Phase::Holds;
-    evaluated.layer.grants.clear();
-    evaluated.inactive = Some(Refusal {
-        reason: Reason::AlreadyExists,
-        message: format!(
-            "{} was there before this object, and adoptionPolicy is Refuse: remove it at the provider, or set adoptionPolicy: Adopt",
-            quoted(&before)
-        ),
-    });
+    let before = plan::preexisting(&evaluated.layer, all.iter().map(|other| &other.layer), observed, now);
+    let message = format!(
+        "{} was there before this object, and adoptionPolicy is Refuse: remove it at the provider, or set adoptionPolicy: Adopt",
+        quoted(&before)
+    );
+    (!before.is_empty()).then(|| Refusal::new(Reason::AlreadyExists, message))
 }
 
 /// The unmanaged roles in force: no declaration has recorded them, so that removing one takes away a grant that the
 /// operator didn't make. The role that gives no access isn't included.
-pub fn unmanaged(
+fn unmanaged(
     evaluations: &[DeclarationEvaluation],
     capabilities: Capabilities,
     observed: Option<&Member>,
@@ -327,22 +326,16 @@ pub fn unmanaged(
 
 /// Refuses an Exclusive object that would remove an unmanaged role which no rule lets its namespace remove. A role that
 /// the object declares itself is permitted.
-pub fn refuse_taking(
-    evaluated: &mut DeclarationEvaluation,
+fn refuse_taking(
+    evaluated: &DeclarationEvaluation,
     governed: Option<Governed<'_>>,
     unmanaged: &BTreeSet<String>,
-) {
+) -> Option<Refusal> {
     let (Some(governed), Phase::Counts, true) = (governed, evaluated.layer.phase, evaluated.layer.exclusive) else {
-        return;
+        return None;
     };
     let declared = |role: &String| evaluated.layer.grants.iter().any(|grant| grant.role == *role);
-    let refused = unmanaged.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err());
-    if let Some(refusal) = refused {
-        evaluated.layer.phase = Phase::Holds;
-        evaluated.layer.grants.clear();
-        evaluated.inactive = Some(refusal);
-        evaluated.refused_by_observation = true;
-    }
+    unmanaged.iter().filter(|role| !declared(role)).find_map(|role| governed.may_take(role).err())
 }
 
 /// The starts from which the object's grants may count.
@@ -363,19 +356,13 @@ fn starts(
     let of_managed = status.managed_roles.iter().filter_map(|role| Some((role.role.clone(), role.start_time?)));
     let mut recorded: BTreeMap<String, Timestamp> = BTreeMap::new();
     // A role that is declared under its new name began when it was granted under its former name.
-    let of_renamed = managed.iter().filter_map(|(role, term)| match term {
-        Term::Temporary(window) if window.start != Timestamp::MIN => Some((role.clone(), window.start)),
-        Term::Temporary(_) | Term::Permanent => None,
-    });
+    let of_renamed = managed.iter().filter_map(|(role, term)| Some((role.clone(), term.known_start()?)));
     for (role, start) in of_roles.chain(of_managed).chain(of_renamed) {
         recorded.entry(role).and_modify(|known| *known = (*known).min(start)).or_insert(start);
     }
     let entries = inputs.observed.map_or(&[][..], |member| &member.entries);
     let unmanaged = entries.iter().filter(|entry| !inputs.others.contains(&entry.role));
-    let provider = unmanaged.filter_map(|entry| match entry.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some((entry.role.clone(), window)),
-    });
+    let provider = unmanaged.filter_map(|entry| Some((entry.role.clone(), entry.term.window()?)));
     let expired = status.roles.iter().filter(|role| role.state == RoleState::Expired);
     let expired = expired
         .filter_map(|role| Some((role.role.clone(), Window { start: role.start_time?, end: role.expiration_time? })));
@@ -435,6 +422,6 @@ fn carried(role: &CarriedRole) -> Entry {
 }
 
 /// Role names for a message.
-pub fn quoted(roles: &[String]) -> String {
+fn quoted(roles: &[String]) -> String {
     roles.iter().map(|role| format!("{role:?}")).collect::<Vec<_>>().join(", ")
 }

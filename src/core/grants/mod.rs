@@ -183,10 +183,7 @@ fn ended_now(length: Option<SignedDuration>, end: Option<Timestamp>, now: Timest
 /// A duration counts from the recorded start. A permanent term has no start, and a spec that is not admitted begins no
 /// window: in this case only an `expirationTime`, or a `startTime` with a duration, is an end.
 pub fn brought_forward<'a>(recorded: Term, declared: impl IntoIterator<Item = &'a RoleGrant>, now: Timestamp) -> Term {
-    let start = match recorded {
-        Term::Temporary(window) if window.start != Timestamp::MIN => Some(window.start),
-        Term::Temporary(_) | Term::Permanent => None,
-    };
+    let start = recorded.known_start();
     let ends = declared.into_iter().filter_map(|grant| declared_end(grant.temporary.as_ref()?, start));
     match (recorded, ends.min()) {
         (Term::Permanent, Some(end)) => {
@@ -220,12 +217,9 @@ pub fn whole_second(at: Timestamp) -> Timestamp {
 pub fn next_edge<'a>(terms: impl IntoIterator<Item = &'a Term>, now: Timestamp) -> Option<Timestamp> {
     terms
         .into_iter()
-        .filter_map(|term| match term {
-            Term::Permanent => None,
-            Term::Temporary(window) if window.end <= window.start => None,
-            Term::Temporary(window) => Some([window.start, window.end]),
-        })
-        .flatten()
+        .filter_map(Term::window)
+        .filter(|window| window.start < window.end)
+        .flat_map(|window| [window.start, window.end])
         .filter(|edge| *edge > now)
         .min()
 }

@@ -123,12 +123,8 @@ pub fn union(layers: &[Layer], refused: &BTreeSet<String>, now: Timestamp) -> Un
 
 /// A total order of entries: only equal entries compare as equal.
 fn key_of(entry: &Entry) -> impl Ord {
-    let window = match entry.term {
-        Term::Permanent => None,
-        Term::Temporary(window) => Some(window),
-    };
     let verbatim = entry.verbatim.as_ref().map(|verbatim| (verbatim.range.clone(), verbatim.start.clone()));
-    (entry.role.clone(), window, verbatim)
+    (entry.role.clone(), entry.term.window(), verbatim)
 }
 
 fn latest(roles: &mut BTreeMap<String, Term>, role: &str, term: Term) {
@@ -159,11 +155,8 @@ impl Layer {
     /// Whether this layer is a reason to keep `role` at the provider: it has the role in effect, or holds it until its
     /// end.
     pub fn keeps(&self, role: &str, now: Timestamp) -> bool {
-        self.has_in_effect(role, now) || (self.phase == Phase::Holds && !self.managed_ended(role, now))
-    }
-
-    fn managed_ended(&self, role: &str, now: Timestamp) -> bool {
-        self.managed.get(role).is_none_or(|term| term.ended(now))
+        let holds = || self.managed.get(role).is_some_and(|term| !term.ended(now));
+        self.has_in_effect(role, now) || (self.phase == Phase::Holds && holds())
     }
 }
 

@@ -134,9 +134,14 @@ impl Plan {
 
 /// Declared roles of `layer` that existed before any declaration recorded them (`adoptionPolicy: Refuse`). They include
 /// roles that a repair has removed for a moment.
-pub fn preexisting(layer: &Layer, layers: &[Layer], observed: Option<&Member>, now: Timestamp) -> Vec<String> {
-    let ours: BTreeSet<&String> = layers.iter().flat_map(|layer| layer.managed.keys()).collect();
-    let carried = layers.iter().flat_map(|layer| &layer.carried);
+pub fn preexisting<'a>(
+    layer: &Layer,
+    layers: impl Iterator<Item = &'a Layer> + Clone,
+    observed: Option<&Member>,
+    now: Timestamp,
+) -> Vec<String> {
+    let ours: BTreeSet<&String> = layers.clone().flat_map(|layer| layer.managed.keys()).collect();
+    let carried = layers.flat_map(|layer| &layer.carried);
     let entries: Vec<&Entry> = observed.into_iter().flat_map(|member| &member.entries).chain(carried).collect();
     let there = |role: &String| entries.iter().any(|entry| entry.role == *role && !entry.term.ended(now));
     let declared = layer.grants.iter().map(|grant| &grant.role);
@@ -157,7 +162,8 @@ pub fn plan(layers: &[Layer], view: &PlanInputs<'_>) -> Plan {
         verdicts.iter().filter_map(RoleVerdict::stays).chain(missing.iter().cloned()).collect();
     let mut base = settle(&outcome, observed, &union, view, losing, Extent::Whole);
     base.touched |= base.entry.is_none() && only_leaving_ones_have_base(observed, &union, layers, view);
-    let base_of_ours_goes = base.touched && base.entry.is_none() && goes_with_ours(&union, view);
+    let is_ours = view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base));
+    let base_of_ours_goes = base.touched && base.entry.is_none() && is_ours;
     let unproven = unproven(observed, &union, view);
     let touched =
         !missing.is_empty() || base.touched || verdicts.iter().any(|verdict| verdict.change != RoleChange::Stays);
@@ -226,10 +232,6 @@ fn only_leaving_ones_have_base(observed: &[Entry], union: &Union, layers: &[Laye
     let mut recorders = layers.iter().filter(|layer| layer.managed.contains_key(base)).peekable();
     let is_shown = observed.iter().any(|entry| entry.role == base);
     is_shown && recorders.peek().is_some() && recorders.all(|layer| layer.phase == Phase::Leaves)
-}
-
-fn goes_with_ours(union: &Union, view: &PlanInputs<'_>) -> bool {
-    view.capabilities.empty_role.is_some_and(|base| union.ours.contains(base))
 }
 
 /// Entries to add, which the provider does not show: roles that may be granted, and unmanaged roles that a repair

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use crate::api::{ProjectMembershipSpec, Reason, SubjectKind, Time, membership::RoleGrant};
 use crate::core::member::{Project, Target};
+use crate::core::status::ReadyCondition;
 
 /// The server that the membership's provider object names, which the schema cannot check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +25,8 @@ pub enum ServerKind {
     },
 }
 
-/// Why a spec is not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The condition's reason.
-    pub reason: Reason,
-    /// What is wrong, where, and what to do.
-    pub message: String,
-}
+/// Why a spec is not carried out, as the condition Ready reports it.
+pub type Refusal = ReadyCondition;
 
 /// When an admitted role is in effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,7 +204,7 @@ fn when(grant: &RoleGrant) -> Result<GrantPeriod, Refusal> {
 }
 
 fn invalid(message: &str) -> Refusal {
-    Refusal { reason: Reason::InvalidSpec, message: message.to_owned() }
+    Refusal::new(Reason::InvalidSpec, message)
 }
 
 fn uuid(field: &str, id: &str) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use leaving::unresolved_leaving;
 pub use leaving::{RemainingAccess, never_acted, released};
 
-use super::error::{Effect, Retry};
+use super::error::Retry;
 use super::evaluation::{self, DeclarationEvaluation};
 use super::layers::{self, Layer, Phase};
 use super::member::{Capabilities, Member};
@@ -262,9 +262,8 @@ impl ReportInputs<'_> {
             // What was observed is not what the last write resulted in.
             (None, _) if self.outcome.kind == PassEnd::Contested => layer.managed.clone(),
             (Some((_, true)) | None, Some(member)) => settled_after(member),
-            // The effect of the request is unknown: all of it may have been carried out.
-            (Some((error, _)), _) if error.effect() == Effect::Unknown => layer.managed.clone(),
-            (Some(_) | None, _) => layer.managed.clone(),
+            // What a failed request has changed is unknown, or it is not known what the provider holds.
+            (Some(_), _) | (None, None) => layer.managed.clone(),
         };
         let mut managed = self.evaluated.renames.written(&record, entries(self.member().flatten()));
         // If the provider has only ever refused a grant, the recorded start of that grant does not count.
@@ -389,8 +388,7 @@ pub fn unresolved(object: &ProjectMembership, refusal: &Refusal, enforces_expiry
     }
     // A suspended object does not wait for its provider unless the end of a grant is due.
     let suspended = evaluation::suspended(object).filter(|_| !record.iter().any(|role| ended(&role)));
-    let Refusal { reason, message } = suspended.unwrap_or_else(|| refusal.clone());
-    let ready_condition = ReadyCondition::new(reason, message);
+    let ready_condition = suspended.unwrap_or_else(|| refusal.clone());
     let in_force = InForce { overdue: overdue.clone(), ..InForce::default() };
     let roles = status::frozen_roles(&with_recorded(object, &old.roles, &record), &record, &in_force, now);
     let known = |role: &str| old.managed_roles.iter().find(|known| known.role == role)?.role_id.clone();

@@ -34,14 +34,14 @@ impl ReportInputs<'_> {
             let inactive_reason = inactive
                 .as_ref()
                 .filter(|refusal| refusal.reason != Reason::Observed && !is_due(self.snapshot, self.outcome));
-            if let Some(Refusal { reason, message }) = inactive_reason {
-                return ReadyCondition::new(*reason, message.clone());
+            if let Some(refusal) = inactive_reason {
+                return refusal.clone();
             }
             let message = changes::without_roles(&error.to_string(), &self.roles_of_others());
             return ReadyCondition::new(error.reason(), message);
         }
-        if let Some(Refusal { reason, message }) = inactive {
-            return ReadyCondition::new(reason, message);
+        if let Some(refusal) = inactive {
+            return refusal;
         }
         if self.outcome.kind == PassEnd::Contested {
             let message = "another writer changed this member each time before our write was confirmed: find out who else manages it; the operator tries again";

@@ -159,11 +159,8 @@ pub fn roles(
 }
 
 fn role_status(role: &str, state: RoleState, term: Term) -> RoleStatus {
-    let (start_time, expiration_time) = match term {
-        Term::Permanent => (None, None),
-        Term::Temporary(window) => (Some(window.start), Some(window.end)),
-    };
-    RoleStatus { role: role.to_owned(), state, start_time, expiration_time, message: None }
+    let start_time = term.window().map(|window| window.start);
+    RoleStatus { role: role.to_owned(), state, start_time, expiration_time: term.end(), message: None }
 }
 
 /// Whether a role was scheduled at the last pass, or when its object was created if there was no pass yet.
@@ -275,11 +272,8 @@ pub fn term_of(role: &ManagedRole) -> Term {
 /// `status.managedRoles` for a record. `id`: returns the id of a role, if it is known.
 pub fn managed_roles(record: &BTreeMap<String, Term>, id: impl Fn(&str) -> Option<String>) -> Vec<ManagedRole> {
     let of = |(role, term): (&String, &Term)| {
-        let (start_time, expiration_time) = match term {
-            Term::Permanent => (None, None),
-            Term::Temporary(window) => (Some(window.start), Some(window.end)),
-        };
-        ManagedRole { role: role.clone(), role_id: id(role), start_time, expiration_time }
+        let start_time = term.window().map(|window| window.start);
+        ManagedRole { role: role.clone(), role_id: id(role), start_time, expiration_time: term.end() }
     };
     record.iter().map(of).collect()
 }

@@ -118,13 +118,8 @@ impl<'a> Situation<'a> {
     fn confirm(&self, sent: &SentWrite) -> Step {
         let SentWrite { apply, .. } = sent;
         if !sent.is_late {
-            let (not_before, urgency) = (sent.look_at, apply.urgency);
-            return Step::Observe(Observe {
-                not_before,
-                spacing: CONFIRM_SPACING,
-                urgency,
-                need: ListReason::Confirmation,
-            });
+            let observe = self.observe(sent.look_at, CONFIRM_SPACING, ListReason::Confirmation);
+            return Step::Observe(Observe { urgency: apply.urgency, ..observe });
         }
         if sent.repairs < REPAIRS && !self.is_still_wanted(apply) {
             // A grant has ended since: the next change is made from what the provider shows.
@@ -187,12 +182,9 @@ impl<'a> Situation<'a> {
         let late_write =
             memory.late_writes.awaited(self.layers.iter(), self.snapshot.now).filter(|until| *until <= now);
         let oldest = oldest.max(late_write);
-        let observe = |not_before: Instant, spacing: Duration, need: ListReason| {
-            Some(Observe { not_before, spacing, urgency: self.urgency(), need })
-        };
         let Some(observation) = self.observation.filter(|known| oldest.is_none_or(|oldest| known.listed >= oldest))
         else {
-            return observe(oldest.unwrap_or(began), Duration::ZERO, ListReason::Age);
+            return Some(self.observe(oldest.unwrap_or(began), Duration::ZERO, ListReason::Age));
         };
         let undecided = memory.undecided.values().map(|(_, since)| *since).max();
         if let Some(undecided) = undecided.filter(|since| observation.as_of < *since)
@@ -200,12 +192,13 @@ impl<'a> Situation<'a> {
         {
             // Many declarations that arrive together are decided on few lists.
             let spacing = if self.plan.revokes() { Duration::ZERO } else { DECISION_SPACING };
-            return observe(undecided, spacing, ListReason::Decision);
+            return Some(self.observe(undecided, spacing, ListReason::Decision));
         }
-        if self.needs_clock() {
-            return observe(now, DECISION_SPACING, ListReason::Clock);
-        }
-        None
+        self.needs_clock().then(|| self.observe(now, DECISION_SPACING, ListReason::Clock))
+    }
+
+    fn observe(&self, not_before: Instant, spacing: Duration, need: ListReason) -> Observe {
+        Observe { not_before, spacing, urgency: self.urgency(), need }
     }
 
     /// Whether the declarations lead to the creation of a member, now or after they are recorded. Such a change may be
@@ -281,8 +274,7 @@ impl<'a> Situation<'a> {
         if (plan.needs_fresh() || is_governed)
             && let Some(not_before) = self.fresh_since(attempt.planned)
         {
-            let (spacing, urgency) = (Duration::ZERO, self.urgency());
-            return Step::Observe(Observe { not_before, spacing, urgency, need: ListReason::Fresh });
+            return Step::Observe(self.observe(not_before, Duration::ZERO, ListReason::Fresh));
         }
         // The same change was refused twice because the member differs, although a list in between shows the row: the
         // provider lost a removal before.
@@ -320,8 +312,7 @@ impl<'a> Situation<'a> {
         };
         // The change that is sent includes other writers' entries as the list shows them.
         if let Some(not_before) = self.fresh_since(Some(refusal.at)) {
-            let (spacing, urgency) = (Duration::ZERO, self.urgency());
-            return Step::Observe(Observe { not_before, spacing, urgency, need: ListReason::Age });
+            return Step::Observe(self.observe(not_before, Duration::ZERO, ListReason::Age));
         }
         self.apply(fallback.clone(), WritePurpose::Fallback { index }, self.plan.urgency_of_removals())
     }
@@ -334,10 +325,10 @@ impl<'a> Situation<'a> {
     /// The provider's earlier refusal of the same change for the same specs, if it was permanent and is no older than
     /// an observation may be. An end or a revocation is always retried.
     fn refused_before(&self, change: &Change) -> Option<(Error, bool)> {
-        let stalled = self.memory.stalled.as_ref()?;
+        let (stalled, connection) = self.memory.stalled.as_ref()?;
         let same = stalled.requested_by == self.requested_by()
             && *change == stalled.change
-            && stalled.connection == self.snapshot.provider.connection
+            && *connection == self.snapshot.provider.connection
             && self.snapshot.at.saturating_duration_since(stalled.at) <= self.snapshot.interval()
             && !self.plan.revokes();
         same.then(|| (stalled.error.clone(), stalled.removed))
@@ -396,7 +387,7 @@ impl<'a> Situation<'a> {
         let end = |role: &String| self.layers.iter().filter_map(|layer| layer.managed.get(role)?.end()).max();
         WriteEffects {
             events: happened
-                .filter_map(|h| Some((declarations.get(h.declaration)?.uid().to_owned(), h.event_kind, h.roles)))
+                .filter_map(|(index, kind, roles)| Some((declarations.get(index)?.uid().to_owned(), kind, roles)))
                 .collect(),
             ends: expired.filter_map(|(role, _)| end(role)).collect(),
         }

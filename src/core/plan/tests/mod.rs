@@ -433,7 +433,8 @@ fn drift_is_what_differs_from_the_declaration_written_down_or_not() {
 fn a_declared_role_preexists_if_it_is_there_and_no_object_recorded_it() {
     let asks = layer("a", Phase::Counts, &[("viewer", GOOD), ("deployer", until("14:00"))], &[]);
     let there = row(&[("viewer", GOOD), ("deployer", until("11:00")), ("unmanaged", GOOD)]);
-    let found = |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers, observed.as_ref(), now());
+    let found =
+        |layers: &[Layer], observed: &Option<Member>| preexisting(&layers[0], layers.iter(), observed.as_ref(), now());
     assert_eq!(found(std::slice::from_ref(&asks), &there), ["viewer"], "an ended row is history");
     assert_eq!(
         found(&[asks.clone(), holds("b", &[("viewer", GOOD)])], &there),

@@ -207,10 +207,7 @@ impl Governed<'_> {
     /// their starts.
     pub fn may_grant(&self, admitted: &Admitted, grants: &[Grant]) -> Result<(), Refusal> {
         for (wanted, grant) in admitted.roles().iter().zip(grants) {
-            let length = match grant.term {
-                Term::Permanent => None,
-                Term::Temporary(window) => Some(window.length()),
-            };
+            let length = grant.term.window().map(|window| window.length());
             self.check(&grant.role, RequestedAccess::Grant { length, has_expiration_time: has_end(wanted.when) })?;
         }
         Ok(())
@@ -299,10 +296,7 @@ impl Governed<'_> {
 
 impl RequestedAccess {
     fn restoring(term: Term) -> Self {
-        let length = match term {
-            Term::Permanent => None,
-            Term::Temporary(window) => Some(window.length()),
-        };
+        let length = term.window().map(|window| window.length());
         Self::Grant { length, has_expiration_time: length.is_some() }
     }
 }

@@ -7,14 +7,16 @@
 //! of writes blocks the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
+use hashlink::LinkedHashMap;
+use hashlink::linked_hash_map::Entry;
 use tokio::time::Instant;
 
 use super::usage::{Capacity, Usage};
 use super::{RequestKind, Urgency};
 use crate::api::provider::Limits;
-use crate::core::round_robin::RoundRobin;
 
 /// A quota of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +43,8 @@ pub struct RequestQueue {
     one_writer: bool,
     writing: usize,
     quotas: BTreeMap<QuotaId, Usage>,
-    levels: [RoundRobin<Resource, Ring>; Urgency::LEVELS],
+    /// For each urgency, the rings in the order in which they are served.
+    levels: [LinkedHashMap<Resource, Ring>; Urgency::LEVELS],
     places: HashMap<WaiterId, QueuePosition>,
     last_id: u64,
 }
@@ -62,7 +65,7 @@ type Waiters = BTreeMap<QuotaId, BTreeSet<(Urgency, WaiterId)>>;
 #[derive(Debug, Default)]
 struct Ring {
     /// By namespace, in the order in which they are served.
-    namespaces: RoundRobin<Arc<str>, Waiters>,
+    namespaces: LinkedHashMap<Arc<str>, Waiters>,
     /// The number of waiting requests of each quota.
     quotas: BTreeMap<QuotaId, usize>,
     /// The urgency of one of its requests. All of them have the same level, and capacity depends only on the level.
@@ -120,7 +123,7 @@ impl RequestQueue {
         let id = WaiterId(self.last_id);
         let place = QueuePosition { quota, kind, urgency, namespace: namespace.into() };
         let resource = self.resource(&place);
-        self.level(urgency).entry(&resource).join(id, &place);
+        in_turn(self.level(urgency), resource).join(id, &place);
         self.places.insert(id, place);
         id
     }
@@ -197,10 +200,8 @@ impl RequestQueue {
             self.writing += 1;
         }
         self.change(place.quota, |usage| usage.begin(place.kind, place.urgency, now));
-        let level = self.level(place.urgency);
-        level.served(&resource);
-        if let Some(ring) = level.get_mut(&resource) {
-            ring.namespaces.served(&place.namespace);
+        if let Some(ring) = self.level(place.urgency).to_back(&resource) {
+            ring.namespaces.to_back(&place.namespace);
         }
         self.leave(id);
     }
@@ -212,7 +213,7 @@ impl RequestQueue {
         }
     }
 
-    fn level(&mut self, urgency: Urgency) -> &mut RoundRobin<Resource, Ring> {
+    fn level(&mut self, urgency: Urgency) -> &mut LinkedHashMap<Resource, Ring> {
         &mut self.levels[urgency.level()]
     }
 }
@@ -220,7 +221,8 @@ impl RequestQueue {
 impl Ring {
     fn join(&mut self, id: WaiterId, place: &QueuePosition) {
         self.urgency = Some(place.urgency);
-        self.namespaces.entry(&place.namespace).entry(place.quota).or_default().insert((place.urgency, id));
+        let waiters = in_turn(&mut self.namespaces, place.namespace.clone());
+        waiters.entry(place.quota).or_default().insert((place.urgency, id));
         *self.quotas.entry(place.quota).or_default() += 1;
     }
 
@@ -253,6 +255,14 @@ impl Ring {
             let waiters = quotas.iter().filter(|(quota, _)| open.contains(quota)).map(|(_, waiters)| waiters);
             waiters.filter_map(BTreeSet::first).min().map(|(_, id)| *id)
         })
+    }
+}
+
+/// The value of a key. A new key comes last, and a known one keeps its turn (`Entry::or_insert` would move it).
+fn in_turn<K: Eq + Hash, V: Default>(map: &mut LinkedHashMap<K, V>, key: K) -> &mut V {
+    match map.entry(key) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => new.insert(V::default()),
     }
 }
 
