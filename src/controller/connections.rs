@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::provider_key::ProviderKey;
-use super::provider_object::NamedProvider;
+use super::provider_object::{ProviderObject, Providers};
 use super::reachability::{ReachabilityChange, ServerReachability};
 use crate::api::Reason;
 use crate::api::provider::{AllowRule, Limits};
 use crate::controller::roster::Rosters;
 use crate::core::policy::ServerKind;
 use crate::core::policy::resync::Resync;
+use crate::core::status::ReadyCondition;
 use crate::provider::AnyProvider;
 use crate::provider::quota::{EndpointQuota, Quota};
 
@@ -27,6 +28,8 @@ pub struct Connection {
     pub key: ProviderKey,
     /// The provider object's uid.
     pub uid: String,
+    /// The provider object as it was when the connection was created, with its rules.
+    pub object: Arc<dyn ProviderObject>,
     /// When the provider object was created: of two provider objects of one kind on one target, the older takes
     /// precedence.
     pub created: Option<Timestamp>,
@@ -81,10 +84,8 @@ pub enum ConnectionState {
     Ready(Arc<Connection>),
     /// The provider object can't be used for grants.
     Failed {
-        /// The reason for the provider object's condition.
-        reason: Reason,
-        /// What is wrong and what to do.
-        message: String,
+        /// The provider object's condition: what is wrong and what to do.
+        condition: ReadyCondition,
         /// The connection with the credential that was read last, if no newer one can be read: ends and revocations are
         /// still carried out through it.
         last: Option<Arc<Connection>>,
@@ -101,38 +102,43 @@ impl ConnectionState {
     }
 }
 
-/// The data that is kept about a deleted provider object, because its memberships may hold access: its finalizer may
-/// have been removed by force.
-#[derive(Clone)]
-pub struct RetiredProvider {
-    /// The provider object as it was when the connection was created, with its rules.
-    pub named: NamedProvider,
-    pub connection: Arc<Connection>,
-    /// The time of the deletion.
-    pub since: Instant,
-}
-
 /// How long the connection of a deleted provider object is kept at least. The watch of the memberships may be behind
 /// the watch that reported the deletion, so that a membership does not show yet that it holds access.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// The connections of deleted provider objects, by key and endpoint, with the time of the deletion. The memberships may
+/// hold access: the finalizer of the provider object may have been removed by force.
+type RetiredConnections = HashMap<(ProviderKey, String), (Arc<Connection>, Instant)>;
+
 /// All connections.
 #[derive(Default)]
 pub struct Connections {
-    links: Mutex<HashMap<ProviderKey, ConnectionState>>,
+    /// What is stored of each provider object.
+    entries: Mutex<HashMap<ProviderKey, ProviderEntry>>,
     /// The number of connections created so far.
     made: AtomicU64,
-    /// Those of deleted provider objects, by key and endpoint.
-    retired: Mutex<HashMap<(ProviderKey, String), RetiredProvider>>,
+    retired: Mutex<RetiredConnections>,
     budgets: Mutex<HashMap<(String, bool), EndpointQuota>>,
-    /// Each provider object's rules at its last check.
-    rules: Mutex<HashMap<ProviderKey, Vec<AllowRule>>>,
+}
+
+/// What is stored of a provider object.
+#[derive(Default)]
+struct ProviderEntry {
+    /// `None` before the first check.
+    state: Option<ConnectionState>,
+    /// The newest connection, which may not be verified yet, and the fingerprint of what it was created from: the
+    /// operator signs in only once with the same credential.
+    newest: Option<(u64, Arc<Connection>)>,
+    /// How many checks in a row have failed with the newest connection.
+    failures: u32,
+    /// Its rules at the last check.
+    rules: Option<Vec<AllowRule>>,
 }
 
 impl Connections {
     /// The state of a provider object's connection; `None` before its first check.
     pub fn get(&self, key: &ProviderKey) -> Option<ConnectionState> {
-        self.links().get(key).cloned()
+        self.entries().get(key).and_then(|entry| entry.state.clone())
     }
 
     /// The number of a new connection.
@@ -141,8 +147,41 @@ impl Connections {
     }
 
     /// Replaces the state of a provider object's connection.
-    pub fn put(&self, key: ProviderKey, link: ConnectionState) {
-        self.links().insert(key, link);
+    pub fn put(&self, key: ProviderKey, state: ConnectionState) {
+        self.entries().entry(key).or_default().state = Some(state);
+    }
+
+    /// The connection that was created last, if that was from what has this fingerprint.
+    pub fn newest(&self, key: &ProviderKey, fingerprint: u64) -> Option<Arc<Connection>> {
+        let entries = self.entries();
+        let (known, connection) = entries.get(key)?.newest.as_ref()?;
+        (*known == fingerprint).then(|| connection.clone())
+    }
+
+    /// Keeps a new connection, and what it was created from.
+    pub fn remember(&self, fingerprint: u64, connection: &Arc<Connection>) {
+        let mut entries = self.entries();
+        let entry = entries.entry(connection.key.clone()).or_default();
+        (entry.newest, entry.failures) = (Some((fingerprint, connection.clone())), 0);
+    }
+
+    /// Records a failed check. Returns how many have failed in a row before it.
+    pub fn failed(&self, key: &ProviderKey) -> u32 {
+        match self.entries().get_mut(key).filter(|entry| entry.newest.is_some()) {
+            Some(entry) => {
+                entry.failures += 1;
+                entry.failures - 1
+            }
+            // Its credential was never read.
+            None => 3,
+        }
+    }
+
+    /// Records a check that succeeded.
+    pub fn succeeded(&self, key: &ProviderKey) {
+        if let Some(entry) = self.entries().get_mut(key) {
+            entry.failures = 0;
+        }
     }
 
     /// Whether a provider object has a connection to this endpoint.
@@ -151,38 +190,47 @@ impl Connections {
         connection.is_some_and(|connection| connection.endpoint == endpoint)
     }
 
-    /// Removes a provider object that was deleted.
-    pub fn remove(&self, key: &ProviderKey) {
-        self.links().remove(key);
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// Drops a provider object that was deleted. Its connection is kept for the ends and revocations of memberships that
+    /// may still hold access.
+    pub fn forget(&self, key: &ProviderKey) {
+        let entry = self.entries().remove(key);
+        // Not the newest connection, which may not be verified yet.
+        if let Some(connection) = entry.and_then(|entry| entry.state).and_then(ConnectionState::usable) {
+            let endpoint = connection.endpoint.clone();
+            self.all_retired().insert((key.clone(), endpoint), (connection, Instant::now()));
+        }
     }
 
-    /// Keeps the connection of a deleted provider object: ends and revocations are carried out through it.
-    pub fn retire(&self, key: &ProviderKey, retired: RetiredProvider) {
-        let endpoint = retired.connection.endpoint.clone();
-        self.all_retired().insert((key.clone(), endpoint), retired);
+    /// Drops the connection of this name if it belongs to another object than the one with this uid.
+    pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
+        let is_other = |entry: &ProviderEntry| entry.newest.as_ref().is_some_and(|(_, newest)| newest.uid != uid);
+        let other = self.entries().get(key).is_some_and(is_other);
+        if other {
+            self.forget(key);
+        }
     }
 
-    /// The data that is kept about a provider object with this key and endpoint.
-    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<RetiredProvider> {
-        self.all_retired().get(&(key.clone(), endpoint.to_owned())).cloned()
+    /// Drops the provider objects that no longer exist, even if no watch reported their deletion or a check that was in
+    /// progress then has left a connection. Returns them.
+    pub fn forget_missing(&self, providers: &Providers) -> Vec<ProviderKey> {
+        let mut missing = self.known();
+        missing.retain(|key| providers.find(key).is_none());
+        missing.iter().for_each(|key| self.forget(key));
+        missing
+    }
+
+    /// The connection that is kept of a deleted provider object with this key and endpoint.
+    pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Arc<Connection>> {
+        self.all_retired().get(&(key.clone(), endpoint.to_owned())).map(|(connection, _)| connection.clone())
     }
 
     /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false` a minute after
     /// the deletion or later.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
-        let settled = |(key, retired): (&(ProviderKey, String), &RetiredProvider)| {
-            (retired.since.elapsed() >= KEPT).then(|| key.clone())
-        };
-        let candidates: Vec<(ProviderKey, String)> = self.all_retired().iter().filter_map(settled).collect();
-        for (key, endpoint) in candidates {
-            if !is_needed(&key, &endpoint) {
-                self.all_retired().remove(&(key, endpoint));
-            }
-        }
+        self.all_retired().retain(|(key, endpoint), (_, since)| since.elapsed() < KEPT || is_needed(key, endpoint));
     }
 
-    fn all_retired(&self) -> MutexGuard<'_, HashMap<(ProviderKey, String), RetiredProvider>> {
+    fn all_retired(&self) -> MutexGuard<'_, RetiredConnections> {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,8 +238,8 @@ impl Connections {
     /// none.
     pub fn are_new(&self, key: &ProviderKey, rules: Option<&[AllowRule]>) -> bool {
         let Some(rules) = rules else { return false };
-        let mut known = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(key.clone(), rules.to_vec()).is_some_and(|known| known != rules)
+        let before = self.entries().entry(key.clone()).or_default().rules.replace(rules.to_vec());
+        before.is_some_and(|before| before != rules)
     }
 
     /// A provider object's quota at a server. Requests are counted together for all provider objects that name the
@@ -215,20 +263,19 @@ impl Connections {
 
     /// The provider objects about which something is stored.
     pub fn known(&self) -> Vec<ProviderKey> {
-        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        self.links().keys().chain(rules.keys()).cloned().collect()
+        self.entries().keys().cloned().collect()
     }
 
     /// All connections, including those that only serve ends and revocations.
     pub fn usable(&self) -> Vec<Arc<Connection>> {
-        self.links().values().cloned().filter_map(ConnectionState::usable).collect()
+        self.entries().values().filter_map(|entry| entry.state.clone()?.usable()).collect()
     }
 
     fn budgets(&self) -> MutexGuard<'_, HashMap<(String, bool), EndpointQuota>> {
         self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn links(&self) -> MutexGuard<'_, HashMap<ProviderKey, ConnectionState>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<ProviderKey, ProviderEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

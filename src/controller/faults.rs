@@ -70,7 +70,7 @@ fn retry(ctx: &Context, unit: &Unit, fault: &ObjectFault) -> Option<(Duration, U
     let ObjectFault { object, error, settled } = fault;
     let reference = write::reference(object);
     let (now, concern) = (ctx.now(), FaultScope::of(error));
-    let in_a_row = reporting::fault(ctx, object.as_ref(), error);
+    let in_a_row = reporting::fault(ctx, "ProjectMembership", &object.metadata, error);
     let declarations = ctx.declarations(unit);
     // An object that only has to be released needs only the API server.
     let needs_provider =

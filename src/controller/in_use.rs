@@ -11,14 +11,14 @@
 
 use std::sync::Arc;
 
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
-use kube::core::PartialObjectMetaExt;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
+use kube::api::{ListParams, ObjectMeta, Patch};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::context::Context;
 use super::provider_key::ProviderKey;
-use super::provider_object::{NamedProvider, ProviderObject};
+use super::provider_object::ProviderObject;
 use super::state::tombstones;
 use super::write;
 use crate::api::membership::PendingGrants;
@@ -37,7 +37,7 @@ impl Drop for FinalizingGuard<'_> {
     fn drop(&mut self) {
         if self.ctx.in_use.ended(self.provider) {
             // The pass that tried to release the provider object meanwhile has ended without doing so.
-            self.ctx.providers.wake_leaving(Some(&self.key));
+            self.ctx.wake_leaving(Some(&self.key));
         }
     }
 }
@@ -72,16 +72,13 @@ pub async fn hold(
 ) -> Result<Arc<ProjectMembership>, FinalizeError> {
     let key = ProviderKey::named_by(object);
     // The provider object existed when the pass began; another one may have its name by now.
-    let stays = |named: &NamedProvider| named.uid().is_some_and(|uid| uid == provider) && !named.is_being_deleted();
+    let stays = |named: &Arc<dyn ProviderObject>| named.uid() == provider && !named.is_being_deleted();
     let named = ctx.providers.find(&key).filter(stays).ok_or(FinalizeError::Overtaken)?;
     if !ctx.in_use.begins(provider) {
         return Err(FinalizeError::Overtaken);
     }
     let _holder = FinalizingGuard { ctx, provider, key };
-    match &named {
-        NamedProvider::OfNamespace(provider) => mark(ctx, provider.as_ref()).await?,
-        NamedProvider::OfCluster(provider) => mark(ctx, provider.as_ref()).await?,
-    }
+    mark(ctx, named.as_ref()).await?;
     Ok(match pending {
         Some(pending) => write::pending_grants(ctx, object, pending).await?,
         None => write::add_finalizer(ctx, object).await?,
@@ -103,12 +100,12 @@ pub async fn recorded(
 
 /// Makes sure that a provider object has the finalizer. Of many concurrent callers one sends the PATCH, and the others
 /// share its outcome.
-async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
-    if is_marked(provider.meta()) {
+async fn mark(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), Arc<kube::Error>> {
+    if is_marked(provider.metadata()) {
         return Ok(());
     }
     let asked = Instant::now();
-    let mark = ctx.in_use.mark(&provider.uid().unwrap_or_default());
+    let mark = ctx.in_use.mark(provider.uid());
     let mut mark = waiting(mark.lock()).await;
     if mark.stands {
         return Ok(());
@@ -123,8 +120,8 @@ async fn mark<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<
     outcome
 }
 
-async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), kube::Error> {
-    let Err(error) = finalizers_are(ctx, provider, provider.meta(), with_ours(provider.meta())).await else {
+async fn add_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), kube::Error> {
+    let Err(error) = finalizers_are(ctx, provider, provider.metadata(), with_ours(provider.metadata())).await else {
         return Ok(());
     };
     if !write::is_conflict(&error) {
@@ -132,9 +129,9 @@ async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result
     }
     // The provider object has changed since the watch last showed it (its status is written at the same time). It is
     // read once for all that wait, by a list, because the operator has no permission to get single objects.
-    let named = ListParams::default().fields(&format!("metadata.name={}", provider.name_any()));
+    let named = ListParams::default().fields(&format!("metadata.name={}", provider.name()));
     let found = provider.api(ctx.client.clone()).list(&named).await?;
-    let same = found.items.iter().map(Resource::meta).find(|found| found.uid == provider.meta().uid);
+    let same = found.items.iter().map(Resource::meta).find(|found| found.uid == provider.metadata().uid);
     match same {
         Some(found) if is_marked(found) => Ok(()),
         Some(found) => finalizers_are(ctx, provider, found, with_ours(found)).await,
@@ -144,19 +141,19 @@ async fn add_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result
 
 /// Releases a provider object that is being deleted, if none of its memberships has a finalizer any more and no
 /// tombstone is left to revoke. Returns `true` if it was released.
-pub async fn release<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, Arc<kube::Error>> {
-    let uid = provider.uid().unwrap_or_default();
-    if !ctx.in_use.leaves(&uid) {
+pub async fn release(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, Arc<kube::Error>> {
+    let uid = provider.uid();
+    if !ctx.in_use.leaves(uid) {
         return Ok(false);
     }
     let outcome = remove_finalizer(ctx, provider).await;
     if !matches!(outcome, Ok(true)) {
-        ctx.in_use.stays(&uid);
+        ctx.in_use.stays(uid);
     }
     outcome.map_err(Arc::new)
 }
 
-async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<bool, kube::Error> {
+async fn remove_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, kube::Error> {
     let memberships = ctx.memberships_of(&provider.key());
     let latest = memberships.iter().map(|membership| ctx.latest(&write::reference(membership)));
     // A tombstone for the endpoint of a former provider object doesn't need this one.
@@ -167,9 +164,9 @@ async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Res
     if latest.flatten().any(|membership| holds(&membership)) {
         return Ok(false);
     }
-    if is_marked(provider.meta()) {
-        let finalizers = provider.finalizers().iter().filter(|finalizer| *finalizer != IN_USE).cloned().collect();
-        match finalizers_are(ctx, provider, provider.meta(), finalizers).await {
+    if is_marked(provider.metadata()) {
+        let others = provider.metadata().finalizers.iter().flatten().filter(|finalizer| *finalizer != IN_USE);
+        match finalizers_are(ctx, provider, provider.metadata(), others.cloned().collect()).await {
             Ok(()) => {}
             // The provider object is already gone.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
@@ -181,10 +178,10 @@ async fn remove_finalizer<K: ProviderObject>(ctx: &Context, provider: &K) -> Res
 
 /// Adds the finalizer to a provider object that doesn't have it although memberships of it hold access: they were
 /// finalized by a version that didn't add it, or another writer removed it.
-pub async fn restore<K: ProviderObject>(ctx: &Context, provider: &K) -> Result<(), Arc<kube::Error>> {
+pub async fn restore(ctx: &Context, provider: &dyn ProviderObject) -> Result<(), Arc<kube::Error>> {
     let held = || ctx.memberships_of(&provider.key()).iter().any(|membership| is_finalized(membership));
-    if !is_marked(provider.meta()) && held() {
-        let known = ctx.in_use.mark(&provider.uid().unwrap_or_default());
+    if !is_marked(provider.metadata()) && held() {
+        let known = ctx.in_use.mark(provider.uid());
         waiting(known.lock()).await.stands = false;
         mark(ctx, provider).await?;
     }
@@ -200,9 +197,9 @@ fn with_ours(provider: &ObjectMeta) -> Vec<String> {
 }
 
 /// Replaces the finalizers of the provider object, provided that it is unchanged since the version in `known`.
-async fn finalizers_are<K: ProviderObject>(
+async fn finalizers_are(
     ctx: &Context,
-    provider: &K,
+    provider: &dyn ProviderObject,
     known: &ObjectMeta,
     finalizers: Vec<String>,
 ) -> Result<(), kube::Error> {
@@ -212,8 +209,7 @@ async fn finalizers_are<K: ProviderObject>(
         finalizers: Some(finalizers),
         ..ObjectMeta::default()
     };
-    let patch = Patch::Merge(metadata.into_request_partial::<K>());
-    let params = PatchParams { field_manager: Some(write::MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": metadata}));
     let api = provider.api(ctx.client.clone());
-    write::own_provider(ctx, provider, api.patch(&provider.name_any(), &params, &patch)).await
+    write::own_provider(ctx, provider, api.patch(provider.name(), &write::params(), &patch)).await
 }

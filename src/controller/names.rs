@@ -12,7 +12,7 @@ use super::connections::{Connection, ConnectionState};
 use super::context::Context;
 use super::faults::EarlyEnd;
 use super::in_use;
-use super::provider_object::NamedProvider;
+use super::provider_object::ProviderObject;
 use super::resolve;
 use super::write;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
@@ -82,7 +82,7 @@ pub async fn look_up(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
 ) -> Result<Lookup, EarlyEnd> {
     match found(ctx, object, connection, named).await {
         // Another object may have this name by now.
@@ -108,7 +108,7 @@ async fn found(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
 ) -> Result<PinnedIds, LookupEnd> {
     let (spec, server) = (&object.spec, &connection.server);
     let deleting = object.metadata.deletion_timestamp.is_some();
@@ -177,7 +177,7 @@ async fn found(
 fn may_look_up(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     project_id: Option<&String>,
 ) -> Result<(), Refusal> {
     may_be_at(ctx, object, named, ResolvedTarget { project_id: project_id.map(String::as_str), ..anywhere(object) })
@@ -199,7 +199,7 @@ fn anywhere(object: &ProjectMembership) -> ResolvedTarget<'_> {
 fn concealed(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     unlisted: ResolvedTarget<'_>,
     name: &str,
     refusal: Refusal,
@@ -222,7 +222,7 @@ fn concealed(
 fn may_be_at(
     ctx: &Context,
     object: &ProjectMembership,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     place: ResolvedTarget<'_>,
 ) -> Result<(), Refusal> {
     let admitted = policy::admit(&object.spec)?;
@@ -274,7 +274,7 @@ async fn invite(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     project: &Project,
     name: &str,
 ) -> Result<String, LookupEnd> {
@@ -332,7 +332,7 @@ fn evaluate_alone(
     ctx: &Context,
     object: &ProjectMembership,
     connection: &Connection,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
     project: &Project,
     now: Timestamp,
 ) -> DeclarationEvaluation {
@@ -370,7 +370,7 @@ fn is_wanted(ctx: &Context, object: &ProjectMembership, connection: &Connection,
         return false;
     };
     let now = ctx.now();
-    let layer = evaluate_alone(ctx, &object, connection, &named, project, now).layer;
+    let layer = evaluate_alone(ctx, &object, connection, named.as_ref(), project, now).layer;
     current && layer.phase == Phase::Counts && layer.in_effect(now).next().is_some()
 }
 

@@ -11,7 +11,7 @@ use super::connections::Connection;
 use super::context::Context;
 use super::faults::EarlyEnd;
 use super::names::{self, Lookup};
-use super::provider_object::NamedProvider;
+use super::provider_object::ProviderObject;
 use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::state::targets::Unit;
@@ -33,7 +33,7 @@ pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd
     };
     match resolve(ctx, &object) {
         Err(Unresolved::Checking) => Ok(NextPass::until_woken()),
-        Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,
+        Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, named.as_ref()).await,
         Err(Unresolved::Refused(refusal)) => report::unresolved(ctx, vec![(object, refusal)]).await,
         Ok(resolved) => without_place(ctx, object, &resolved).await,
     }
@@ -70,7 +70,7 @@ async fn names_first<G>(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
     connection: &Connection,
-    named: &NamedProvider,
+    named: &dyn ProviderObject,
 ) -> Result<NextPass<G>, EarlyEnd> {
     if object.metadata.deletion_timestamp.is_some() && never_acted(object) {
         release::release(ctx, object).await?;

@@ -52,7 +52,7 @@ pub fn is_shadowed(
 fn rivals(ctx: &Context, unit: &Unit, endpoint: &str) -> Vec<Arc<ProjectMembership>> {
     let leads_there = |rival: &Unit| match rival {
         Unit::Target(through, _) => ctx.connections.leads_to(&through.provider, endpoint),
-        Unit::Object(_) => false,
+        Unit::Object(_) | Unit::Provider(_) => false,
     };
     let rivals = ctx.targets.rivals(unit).into_iter().filter(leads_there);
     rivals.flat_map(|rival| ctx.declarations(&rival)).collect()

@@ -12,21 +12,22 @@ use super::queue::{NextPass, Ticket, TicketKey, TicketKind, TicketResult};
 use super::roster::ListCaller;
 use super::snapshot::{self, CachedTarget, ConnectedSnapshot};
 use super::state::targets::{TargetMemory, Unit};
-use super::{apply, faults, object, record, release, report};
+use super::{apply, faults, object, providers, record, release, report};
 use crate::core::step::{self, NextStep, Observe, Step};
 use crate::core::write::ConfirmedWrite;
 use crate::provider::Urgency;
 use crate::provider::quota::{Permit, RequestKind};
 
-/// Runs one pass: until everything is reported, or something has to be waited for.
+/// Runs one pass, or checks a provider object: until everything is reported, or something has to be waited for.
 pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResult>) -> NextPass<TicketResult> {
     if !ctx.begun.is_ready() {
-        // When this replica begins to lead, there is a pass over every target.
+        // When this replica begins to lead, there is a pass over every target and a check of every provider object.
         return NextPass::until_woken();
     }
     let began = Instant::now();
     let span = report::span(&ctx, &unit);
     let outcome = match &*unit {
+        Unit::Provider(key) => return providers::check(&ctx, key).await,
         Unit::Object(_) => object::pass(&ctx, &unit).instrument(span).await,
         Unit::Target(..) => target(&ctx, &unit, brought).instrument(span).await,
     };

@@ -47,7 +47,7 @@ pub fn span(ctx: &Context, unit: &Unit) -> tracing::Span {
             let provider = &through.provider;
             tracing::error_span!("reconcile", namespace, name, %provider)
         }
-        Unit::Object(_) => tracing::error_span!("reconcile", namespace, name),
+        Unit::Object(_) | Unit::Provider(_) => tracing::error_span!("reconcile", namespace, name),
     }
 }
 
@@ -208,7 +208,7 @@ async fn one<G>(
         false => write::status_of_unevaluated(ctx, object, &status).await,
     };
     written.map_err(|error| EarlyEnd::Faults(vec![ObjectFault::of_report(object, error, settled)]))?;
-    reporting::no_fault(ctx, object.as_ref());
+    reporting::no_fault(ctx, &object.uid().unwrap_or_default());
     reporting::missed_grants(ctx, object, &status.roles);
     ctx.metrics.count_reason(ready_condition.reason);
     Ok(report_in.map_or_else(NextPass::until_woken, NextPass::after))
@@ -299,7 +299,7 @@ pub fn confirmed(ctx: &Context, taken: &ConnectedSnapshot, confirmed: Option<Con
 /// Requests a check of the provider object if a pass found another result than the last check.
 pub fn note_provider(ctx: &Context, connection: &Connection, failure: Option<Reason>, answered: Option<Instant>) {
     if connection.is_to_be_checked(failure, answered, Instant::now()) {
-        ctx.providers.wake(&connection.key);
+        ctx.wake_provider(&connection.key);
     }
 }
 

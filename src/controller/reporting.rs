@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use tokio::time::Instant;
 
 use super::context::Context;
@@ -159,29 +160,27 @@ pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timest
 /// Records that a request about an object failed or was refused by the API server. If the failure may concern all
 /// objects, the API server is probed; a failure that concerns this object is logged. Returns how many passes in a row
 /// have met a fault.
-pub fn fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K, error: &kube::Error) -> u32 {
+pub fn fault(ctx: &Context, kind: &str, object: &ObjectMeta, error: &kube::Error) -> u32 {
     let concern = FaultScope::of(error);
     let undecided = ctx.outage.is_undecided();
     if concern == FaultScope::Server {
         ctx.outage.suspect();
     }
-    let uid = object.uid().unwrap_or_default();
     let what = error.to_string();
-    let (in_a_row, logged) = ctx.reports.update(&ctx.metrics, &uid, |notices| {
+    let (in_a_row, logged) = ctx.reports.update(&ctx.metrics, object.uid.as_deref().unwrap_or_default(), |notices| {
         let in_a_row = notices.fault();
         (in_a_row, concern.is_logged(in_a_row, undecided) && notices.logs_fault(&what))
     });
-    let (kind, namespace, name) = (K::kind(&()), object.meta().namespace.clone(), object.name_any());
-    let name = tombstones::name_of(&name);
+    let (namespace, name) = (object.namespace.as_deref(), object.name.as_deref().map(tombstones::name_of));
     if logged {
-        tracing::warn!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
+        tracing::warn!(kind, namespace, name, "a request to the API server failed and is retried: {what}");
     } else {
-        tracing::debug!(%kind, namespace, name, "a request to the API server failed and is retried: {what}");
+        tracing::debug!(kind, namespace, name, "a request to the API server failed and is retried: {what}");
     }
     in_a_row
 }
 
-/// Records that all requests about an object succeeded.
-pub fn no_fault<K: Resource<DynamicType = ()>>(ctx: &Context, object: &K) {
-    ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::no_fault);
+/// Records that all requests about the object with this uid succeeded.
+pub fn no_fault(ctx: &Context, uid: &str) {
+    ctx.reports.update(&ctx.metrics, uid, Notices::no_fault);
 }

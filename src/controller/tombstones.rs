@@ -120,7 +120,7 @@ pub async fn put_back(
 ) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
     warn(ctx, object, "the finalizer membership.dev/revoke was removed: it is added again");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
-    let provider = provider.as_ref().and_then(|named| named.uid()).map_or("", String::as_str);
+    let provider = provider.as_ref().map_or("", |named| named.uid());
     match in_use::hold(ctx, object, provider, None).await {
         // The finalizer is also added if the provider object was deleted.
         Err(in_use::FinalizeError::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
@@ -195,7 +195,7 @@ pub fn end(ctx: &Context, object: &ProjectMembership) -> bool {
         return false;
     }
     ctx.targets.lost(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
-    ctx.providers.wake_leaving(Some(&ProviderKey::named_by(object)));
+    ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
     tracing::info!(
         namespace = object.namespace(),
         name = name_of(&object.name_any()),
@@ -212,7 +212,7 @@ async fn is_gone(ctx: &Context, object: &ProjectMembership) -> Option<bool> {
     let named = ListParams::default().fields(&format!("metadata.name={}", object.name_any()));
     match write::api(ctx, object).list(&named).await {
         Err(error) => {
-            reporting::fault(ctx, object, &error);
+            reporting::fault(ctx, "ProjectMembership", &object.metadata, &error);
             Some(false)
         }
         Ok(list) => match list.items.into_iter().find(|there| there.meta().uid == object.metadata.uid) {

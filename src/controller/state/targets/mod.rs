@@ -23,6 +23,8 @@ pub enum Unit {
     Target(DeclaringProvider, TargetKey),
     /// One object, by its namespace and name: a name in it is not resolved yet, or its target has too many declarations.
     Object(DeclarationKey),
+    /// The check of a provider object.
+    Provider(ProviderKey),
 }
 
 /// The provider object through which a target is declared.
@@ -75,6 +77,7 @@ impl std::fmt::Display for Unit {
                 write!(f, "Target/{provider}/{project_id}/{grant}/{subject_kind:?}/{subject_id}")
             }
             Self::Object((namespace, name)) => write!(f, "ProjectMembership/{namespace}/{name}"),
+            Self::Provider(key) => key.fmt(f),
         }
     }
 }
@@ -210,6 +213,7 @@ impl Targets {
     /// The evaluated declarations of a target, in the order of their claims and ages; or the object.
     pub fn declarations(&self, unit: &Unit) -> Vec<ObjectRef<ProjectMembership>> {
         match unit {
+            Unit::Provider(_) => Vec::new(),
             Unit::Object(key) => vec![reference_to(key)],
             Unit::Target(through, target) => {
                 let index = self.index();
@@ -222,7 +226,7 @@ impl Targets {
     /// The units of the same target through other provider objects.
     pub fn rivals(&self, unit: &Unit) -> Vec<Unit> {
         match unit {
-            Unit::Object(_) => Vec::new(),
+            Unit::Object(_) | Unit::Provider(_) => Vec::new(),
             Unit::Target(through, target) => self.index().rivals(through, target).collect(),
         }
     }
@@ -234,10 +238,10 @@ impl Targets {
         change(&mut remembered)
     }
 
-    /// The state of a target; there is none for a single object.
+    /// The state of a target; there is none for another unit.
     pub fn remembered(&self, unit: &Unit) -> Arc<Mutex<TargetMemory>> {
         match unit {
-            Unit::Object(_) => Arc::default(),
+            Unit::Object(_) | Unit::Provider(_) => Arc::default(),
             Unit::Target(through, target) => {
                 let index = self.index();
                 let entry = index.objects.get(target).and_then(|units| units.get(through));
