@@ -172,6 +172,11 @@ impl Context {
         self.providers.leaving(key).iter().for_each(|key| self.wake_provider(key));
     }
 
+    /// Requests passes.
+    pub fn wake_units(&self, units: impl IntoIterator<Item = Unit>, urgency: Urgency) {
+        units.into_iter().for_each(|unit| self.wake_unit(unit, urgency));
+    }
+
     /// Requests a pass.
     pub fn wake_unit(&self, unit: Unit, urgency: Urgency) {
         self.passes.asked(&unit.to_string());

@@ -96,7 +96,7 @@ pub async fn look_up(
                 "names looked up"
             );
             let due = ctx.targets.pin(object, pinned);
-            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+            ctx.wake_units(due, Urgency::Grant);
             Ok(Lookup::Found)
         }
         Err(LookupEnd::With(lookup)) => Ok(lookup),

@@ -15,7 +15,7 @@ use super::provider_object::ProviderObject;
 use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
 use super::state::targets::Unit;
-use super::{precedence, record, release, report, write};
+use super::{precedence, record, release, report, tombstones, write};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation::beyond_the_bound;
 use crate::core::report::never_acted;
@@ -24,6 +24,9 @@ use crate::provider::Urgency;
 
 /// One pass over one object.
 pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd> {
+    if let Some(next) = tombstones::confirm(ctx, unit).await {
+        return Ok(next);
+    }
     let faults = record::restore(ctx, unit).await?;
     if !faults.is_empty() {
         return Err(EarlyEnd::Faults(faults));
@@ -48,10 +51,8 @@ async fn without_place<G>(
 ) -> Result<NextPass<G>, EarlyEnd> {
     let now = ctx.now();
     let evaluated = precedence::alone(ctx, &object, resolved, now);
-    ctx.targets
-        .may_count(&object, precedence::claims_place(ctx, &object, resolved, now))
-        .into_iter()
-        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    let claims = precedence::claims_place(ctx, &object, resolved, now);
+    ctx.wake_units(ctx.targets.may_count(&object, claims), Urgency::Grant);
     if !ctx.targets.is_beyond_bound(&object) {
         return Ok(NextPass::until_woken());
     }

@@ -141,7 +141,7 @@ fn decide(ctx: &Context, unit: &Unit, taken: &ConnectedSnapshot) -> (Option<Conf
     });
     if evidence_changed {
         // It decides which provider object takes precedence.
-        ctx.targets.rivals(unit).into_iter().for_each(|rival| ctx.wake_unit(rival, Urgency::Grant));
+        ctx.wake_units(ctx.targets.rivals(unit), Urgency::Grant);
     }
     (confirmed, next)
 }

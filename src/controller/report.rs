@@ -252,7 +252,7 @@ fn claim_places(ctx: &Context, taken: &ConnectedSnapshot) {
         if let Ok(resolved) = resolve(ctx, &declaration.object) {
             let claims = precedence::claims_place(ctx, &declaration.object, &resolved, taken.snapshot.now);
             let due = ctx.targets.may_count(&declaration.object, claims);
-            due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+            ctx.wake_units(due, Urgency::Grant);
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::sync::watch as signal;
 
 use super::context::Context;
 use super::queue::{NextPass, TicketResult};
+use super::reconcile;
 use super::state::targets::Unit;
 use super::wiring::{Dependencies, Wiring, while_leading, wire};
-use super::{reconcile, tombstones};
 use crate::clock::Clock;
 use crate::kubernetes::{self, ApiServer};
 use crate::lease::{self, Keeper, Keeping, Leadership};
@@ -120,9 +120,6 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         ctx.providers.are_known().await;
         reconciling.await;
     };
-
-    let tombstones_task = tombstones::run(ctx.clone(), stopped.clone());
-    let work = async { tokio::join!(reconciling, tombstones_task) };
     let finishing = async {
         stopped.clone().await;
         tracing::info!("stopping: work in progress is finished first");
@@ -139,7 +136,7 @@ pub async fn run(config: OperatorConfig, stop: signal::Receiver<bool>) -> Result
         }
     };
     tokio::select! {
-        _ = work => {}
+        () = reconciling => {}
         () = background => {}
         () = finishing => tracing::info!("some passes didn't finish in time; the next start repeats them"),
         error = listening(serving, config.address) => return Err(error),

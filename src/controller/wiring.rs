@@ -307,7 +307,7 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         }
         Event::Init => BTreeSet::new(),
     };
-    due.into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.wake_units(due, Urgency::Grant);
 }
 
 /// Reports when the caches are filled, and starts a pass over every object when this replica begins to act.

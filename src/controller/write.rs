@@ -123,7 +123,7 @@ pub async fn pending_grants(
 
 /// Updates the index of targets with an object as it was written.
 fn enter(ctx: &Context, object: &ProjectMembership) {
-    ctx.enter(object).into_iter().for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.wake_units(ctx.enter(object), Urgency::Grant);
 }
 
 /// The finalizers of an object, with the operator's; `None`: they contain it.

@@ -35,10 +35,7 @@ pub fn collect(ctx: &Context) {
     ctx.forget_missing_reports();
     replaced::forget_unneeded(ctx);
     ctx.in_use.forget_missing(&ctx.providers.uids());
-    ctx.targets
-        .lost_unseen(|object| ctx.may_be_there(object))
-        .into_iter()
-        .for_each(|unit| ctx.wake_unit(unit, Urgency::Grant));
+    ctx.wake_units(ctx.targets.lost_unseen(|object| ctx.may_be_there(object)), Urgency::Grant);
     let connections = ctx.connections.usable();
     let (projects, ids) = (ctx.targets.projects(), ctx.targets.ids());
     let needed = |project: &Project, kind: SubjectKind| {

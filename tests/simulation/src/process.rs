@@ -11,7 +11,6 @@ use kube::Client;
 use membership_operator::clock::Clock;
 use membership_operator::controller::context::Context;
 use membership_operator::controller::run::reconciling;
-use membership_operator::controller::tombstones;
 use membership_operator::controller::wiring::{Dependencies, Wiring, while_leading, wire};
 use membership_operator::lease::{self, Keeper, Leadership};
 use membership_operator::provider::http;
@@ -81,13 +80,12 @@ impl Process {
         };
         let Wiring { ctx, background, event_task } = wire(outside);
         wired(&ctx);
-        let departing = tombstones::run(ctx.clone(), pending());
         let within = {
             let life = life.clone();
             move |task| life.live(task).boxed()
         };
         let reconciling = reconciling(ctx, within, pending());
-        let work = join(reconciling, join(departing, join(background, event_task)));
+        let work = join(reconciling, join(background, event_task));
         let Some(lease) = lease else {
             work.await;
             return;

@@ -27,6 +27,13 @@ pub enum Unit {
     Provider(ProviderKey),
 }
 
+impl Unit {
+    /// The unit of an object that is not in the index yet.
+    pub fn of_object(object: &ProjectMembership) -> Self {
+        Self::Object(key_of(object))
+    }
+}
+
 /// The provider object through which a target is declared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeclaringProvider {
