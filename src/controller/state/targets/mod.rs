@@ -112,10 +112,6 @@ pub struct Targets {
 struct Index {
     objects: HashMap<TargetKey, HashMap<DeclaringProvider, TargetEntry>>,
     seen: HashMap<DeclarationKey, IndexedObject>,
-    /// The ids that names were resolved to, by the uids of the objects, until the status contains them.
-    found: HashMap<String, PinnedIds>,
-    /// How many lookups of an object's names have failed in a row.
-    failed: HashMap<String, u32>,
 }
 
 /// What is known of a target through one provider object. It is dropped with the last declaration.
@@ -138,6 +134,10 @@ struct IndexedObject {
     holds_access: bool,
     /// A pass found that it may be carried out.
     may_count: bool,
+    /// The ids that its names were resolved to, until the status contains them.
+    found: PinnedIds,
+    /// How many lookups of its names have failed in a row.
+    failed: u32,
 }
 
 impl IndexedObject {
@@ -174,14 +174,12 @@ impl Targets {
     /// Stores the ids that the object's names were resolved to. Returns the units for which a pass is due.
     pub fn pin(&self, object: &ProjectMembership, found: PinnedIds) -> BTreeSet<Unit> {
         let mut index = self.index();
-        if !index.knows(object) {
+        let Some(known) = index.known(object) else {
             // The object was removed while its names were looked up.
             return BTreeSet::new();
-        }
-        let uid = object.uid().unwrap_or_default();
-        index.failed.remove(&uid);
-        index.found.insert(uid, found);
-        let holds_access = index.seen.get(&key_of(object)).is_some_and(|seen| seen.holds_access);
+        };
+        (known.found, known.failed) = (found, 0);
+        let holds_access = known.holds_access;
         let mut due = index.take_in(object, holds_access);
         due.insert(index.unit_of(&key_of(object)));
         due
@@ -189,20 +187,17 @@ impl Targets {
 
     /// Records one more failed lookup of the object's names. Returns how many had failed in a row before it.
     pub fn not_found(&self, object: &ProjectMembership) -> u32 {
-        let mut index = self.index();
-        if !index.knows(object) {
-            return 0;
-        }
-        let failures = index.failed.entry(object.uid().unwrap_or_default()).or_default();
-        *failures += 1;
-        *failures - 1
+        self.index().known(object).map_or(0, |known| {
+            known.failed += 1;
+            known.failed - 1
+        })
     }
 
     /// Removes an object that was deleted. Returns the units for which a pass is due.
     pub fn lost(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let key = key_of(object);
         let mut index = self.index();
-        let seen = index.forget(&key);
+        let seen = index.seen.remove(&key);
         seen.map_or_else(BTreeSet::new, |seen| index.leave(&seen, &key))
     }
 
@@ -210,11 +205,9 @@ impl Targets {
     /// the units for which a pass is due.
     pub fn lost_unseen(&self, is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool) -> BTreeSet<Unit> {
         let mut index = self.index();
-        let gone: Vec<DeclarationKey> =
-            index.seen.keys().filter(|key| !is_there(&reference_to(key))).cloned().collect();
-        let gone: Vec<(IndexedObject, DeclarationKey)> =
-            gone.into_iter().filter_map(|key| Some((index.forget(&key)?, key))).collect();
-        gone.iter().flat_map(|(seen, key)| index.leave(seen, key)).collect()
+        let gone: Vec<(DeclarationKey, IndexedObject)> =
+            index.seen.extract_if(|key, _| !is_there(&reference_to(key))).collect();
+        gone.iter().flat_map(|(key, seen)| index.leave(seen, key)).collect()
     }
 
     /// The evaluated declarations of a target, in the order of their claims and ages; or the object.
@@ -261,11 +254,7 @@ impl Targets {
     /// Returns the units for which a pass is due.
     pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> BTreeSet<Unit> {
         let (mut index, key) = (self.index(), key_of(object));
-        let known = index
-            .seen
-            .get_mut(&key)
-            .filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref() && seen.may_count != may_count);
-        let Some(known) = known else {
+        let Some(known) = index.known(object).filter(|known| known.may_count != may_count) else {
             return BTreeSet::new();
         };
         known.may_count = may_count;
@@ -313,8 +302,7 @@ impl Targets {
         let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
         let index = self.index();
-        let Index { objects, seen, found, failed } = &*index;
-        invite_locks.len() + objects.len() + seen.len() + found.len() + failed.len()
+        invite_locks.len() + index.objects.len() + index.seen.len()
     }
 
     /// Whether there is no state.
@@ -328,25 +316,18 @@ impl Targets {
 }
 
 impl Index {
-    /// Whether the object with this uid is in the index.
-    fn knows(&self, object: &ProjectMembership) -> bool {
-        self.seen.get(&key_of(object)).is_some_and(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
-    }
-
-    fn forget(&mut self, key: &DeclarationKey) -> Option<IndexedObject> {
-        let seen = self.seen.remove(key)?;
-        self.found.remove(&seen.uid);
-        self.failed.remove(&seen.uid);
-        Some(seen)
+    /// The entry of the object, unless that belongs to a former object of this name.
+    fn known(&mut self, object: &ProjectMembership) -> Option<&mut IndexedObject> {
+        self.seen.get_mut(&key_of(object)).filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref())
     }
 
     fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
-        let target = object.status.as_ref().and_then(|status| status.target.as_ref());
-        match target {
+        let known = self.seen.get(&key_of(object)).filter(|seen| Some(&seen.uid) == object.metadata.uid.as_ref());
+        match object.status.as_ref().and_then(|status| status.target.as_ref()) {
             Some(target) => {
                 PinnedIds { project_id: Some(target.project_id.clone()), subject_id: Some(target.subject_id.clone()) }
             }
-            None => object.uid().and_then(|uid| self.found.get(&uid).cloned()).unwrap_or_default(),
+            None => known.map(|known| known.found.clone()).unwrap_or_default(),
         }
     }
 
@@ -365,7 +346,7 @@ impl Index {
     fn take_in(&mut self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
         let (key, uid) = (key_of(object), object.uid().unwrap_or_default());
         let known = self.seen.get(&key);
-        let judged = known.filter(|known| known.uid == uid).map(|known| known.may_count);
+        let same = known.filter(|known| known.uid == uid);
         let seen = IndexedObject {
             target: TargetKey::of(object, &self.pinned(object)),
             through: DeclaringProvider::of(object),
@@ -374,7 +355,12 @@ impl Index {
             holds_access,
             // The previous leader reported it as carried out, or was about to carry it out. A pass finds out whether
             // that is so.
-            may_count: judged.unwrap_or_else(|| is_converged(object) || PendingGrants::unobserved(object).is_some()),
+            may_count: same.map_or_else(
+                || is_converged(object) || PendingGrants::unobserved(object).is_some(),
+                |same| same.may_count,
+            ),
+            found: same.map(|same| same.found.clone()).unwrap_or_default(),
+            failed: same.map_or(0, |same| same.failed),
             uid,
         };
         if known == Some(&seen) {
@@ -382,12 +368,7 @@ impl Index {
         }
         // An object that was deleted and created again under its name may declare another target.
         let moved = known.is_some_and(|known| (&known.target, &known.through) != (&seen.target, &seen.through));
-        let uid = seen.uid.clone();
         let before = self.seen.insert(key.clone(), seen);
-        if let Some(before) = before.as_ref().filter(|before| before.uid != uid) {
-            self.found.remove(&before.uid);
-            self.failed.remove(&before.uid);
-        }
         let mut due = before.filter(|_| moved).map_or_else(BTreeSet::new, |before| self.leave(&before, &key));
         due.extend(self.place(&key, true));
         due
