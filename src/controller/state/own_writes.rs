@@ -81,7 +81,7 @@ impl OwnWrites {
         let mut written = self.lock();
         if let Some(own) = uid.map(|uid| written.entry(uid).or_default()) {
             own.include_pending(&mut object);
-            if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
+            if is_governed(&object) {
                 let trusted = own.managed.get_or_insert_default();
                 let was_there: BTreeSet<String> = managed(before).map(|(role, _)| role).collect();
                 let is_trusted = |role: &String| trusted.iter().any(|(known, _)| known == role);
@@ -121,8 +121,7 @@ impl OwnWrites {
     pub fn observe(&self, object: &mut ProjectMembership, acts: bool) {
         let mut written = self.lock();
         let own = written.entry(object.uid().unwrap_or_default()).or_default();
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider && (own.managed.is_none() || !acts)
-        {
+        if is_governed(object) && (own.managed.is_none() || !acts) {
             own.managed.get_or_insert_default().extend(managed(object));
         }
         if !acts {
@@ -149,8 +148,7 @@ impl OwnWrites {
         object: &ProjectMembership,
         added: impl Iterator<Item = &'static str>,
     ) -> Option<BTreeSet<String>> {
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        if is_tombstone || object.spec.provider_ref.kind != ProviderKind::ClusterMembershipProvider {
+        if !is_governed(object) {
             return None;
         }
         let written = self.lock();
@@ -170,22 +168,15 @@ impl OwnWrites {
     /// because it would turn an unmanaged role into a managed one.
     pub fn record(&self, object: &ProjectMembership) -> Vec<ManagedRole> {
         let mut record = object.status.as_ref().map(|status| status.managed_roles.clone()).unwrap_or_default();
-        if object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider {
-            for role in record.iter_mut().filter(|role| role.role_id.is_some()) {
-                if !self.knows_any(object, |(known, id)| (known, id) == (&role.role, &role.role_id)) {
-                    role.role_id = None;
-                }
-            }
+        if is_governed(object) {
+            let written = self.lock();
+            let known = object.uid().and_then(|uid| written.get(&uid)?.managed.as_ref());
+            let is_known = |role: &ManagedRole| {
+                known.is_some_and(|known| known.contains(&(role.role.clone(), role.role_id.clone())))
+            };
+            record.iter_mut().filter(|role| !is_known(role)).for_each(|role| role.role_id = None);
         }
         record
-    }
-
-    fn knows_any(&self, object: &ProjectMembership, is_it: impl Fn(&(String, Option<String>)) -> bool) -> bool {
-        // A tombstone's record was checked when the tombstone was created.
-        let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
-        let written = self.lock();
-        let own = object.uid().and_then(|uid| written.get(&uid));
-        is_tombstone || own.and_then(|own| own.managed.as_ref()).is_some_and(|managed| managed.iter().any(is_it))
     }
 
     /// Forgets an object that is gone.
@@ -262,6 +253,13 @@ impl ObjectWrites {
     fn passed(&mut self, shown: u64) {
         self.made.retain(|made| *made >= shown);
     }
+}
+
+/// Whether allow rules apply to an object whose record may be forged. A tombstone's record was checked when the tombstone
+/// was created.
+fn is_governed(object: &ProjectMembership) -> bool {
+    let is_tombstone = object.metadata.name.as_deref().is_some_and(tombstones::is_one);
+    !is_tombstone && object.spec.provider_ref.kind == ProviderKind::ClusterMembershipProvider
 }
 
 /// The roles of an object's record, with their ids.

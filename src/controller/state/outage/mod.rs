@@ -123,10 +123,7 @@ struct State {
     since: Option<Instant>,
     /// A probe is requested or in progress.
     probed: bool,
-    /// The memberships that wait, by namespace and name.
-    memberships: BTreeSet<(String, String)>,
-    /// The provider objects that wait.
-    providers: BTreeSet<ProviderKey>,
+    waiting: WaitingKeys,
 }
 
 /// The passes and checks that have waited for the end of an outage.
@@ -170,7 +167,10 @@ impl Outage {
         let mut state = self.lock();
         let waits = state.waits(in_a_row);
         if waits {
-            state.memberships.insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
+            state
+                .waiting
+                .memberships
+                .insert((membership.namespace.clone().unwrap_or_default(), membership.name.clone()));
         }
         waits
     }
@@ -180,7 +180,7 @@ impl Outage {
         let mut state = self.lock();
         let waits = state.waits(in_a_row);
         if waits {
-            state.providers.insert(provider.clone());
+            state.waiting.providers.insert(provider.clone());
         }
         waits
     }
@@ -208,9 +208,9 @@ impl Outage {
     /// Records that the probe succeeded. Returns the duration of the outage, if there was one, and what has waited.
     pub fn ends(&self, now: Instant) -> (Option<Duration>, WaitingKeys) {
         let mut state = self.lock();
-        let State { since, memberships, providers, .. } = std::mem::take(&mut *state);
+        let State { since, waiting, .. } = std::mem::take(&mut *state);
         self.available.send_replace(true);
-        (since.map(|since| now.duration_since(since)), WaitingKeys { memberships, providers })
+        (since.map(|since| now.duration_since(since)), waiting)
     }
 
     /// Whether a request may be sent. Watches and their lists are always sent: the API server paces them itself, and
