@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -86,6 +87,11 @@ impl Context {
     /// The wall clock's time. Every decision takes its time from here and passes it on as a value.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// How long it is until `at` by the wall clock.
+    pub fn until(&self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.now())).unwrap_or_default()
     }
 
     /// The newest known version of an object: from the watch, or from the response to the operator's own last write.

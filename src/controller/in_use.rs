@@ -4,10 +4,10 @@
 //! provider object that isn't being deleted: removing and adding it with every grant that ends and starts would cost
 //! two writes each.
 //!
-//! Work on one provider object never waits for another. The memberships that are being finalized are counted; the count
-//! is not a lock, so that nothing is locked while their writes wait for the quota. Only the PATCH that adds the
-//! finalizer to the provider object is made under a lock, which belongs to that object: one PATCH is sent, and all that
-//! wait share its outcome.
+//! Work on one provider object never waits for another. The lock that the memberships that are being finalized share is
+//! only tried, so that nothing waits for it while their writes wait for the quota. Only the PATCH that adds the finalizer
+//! to the provider object is made under a lock that is waited for, which belongs to that object: one PATCH is sent, and
+//! all that wait share its outcome.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::faults::EarlyEnd;
 use super::provider_key::ProviderKey;
 use super::provider_object::ProviderObject;
 use super::state::tombstones;
@@ -26,42 +27,6 @@ use crate::api::{IN_USE, ProjectMembership};
 use crate::core::snapshot::is_finalized;
 use crate::telemetry::liveness::waiting;
 
-/// Counts a membership as being finalized until this is dropped.
-struct FinalizingGuard<'a> {
-    ctx: &'a Context,
-    provider: &'a str,
-    key: ProviderKey,
-}
-
-impl Drop for FinalizingGuard<'_> {
-    fn drop(&mut self) {
-        if self.ctx.in_use.ended(self.provider) {
-            // The pass that tried to release the provider object meanwhile has ended without doing so.
-            self.ctx.wake_leaving(Some(&self.key));
-        }
-    }
-}
-
-/// Why a membership could not be finalized.
-pub enum FinalizeError {
-    /// The provider object was deleted, is being deleted or is another one.
-    Overtaken,
-    /// The API server refused a request, or it failed.
-    Kubernetes(Arc<kube::Error>),
-}
-
-impl From<Arc<kube::Error>> for FinalizeError {
-    fn from(error: Arc<kube::Error>) -> Self {
-        Self::Kubernetes(error)
-    }
-}
-
-impl From<kube::Error> for FinalizeError {
-    fn from(error: kube::Error) -> Self {
-        Self::Kubernetes(Arc::new(error))
-    }
-}
-
 /// Adds the operator's finalizer to a membership that is about to hold access, after the finalizer that keeps its
 /// provider object, with the record of what is about to be granted. `provider` is the provider object's uid.
 pub async fn hold(
@@ -69,20 +34,23 @@ pub async fn hold(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: Option<&PendingGrants>,
-) -> Result<Arc<ProjectMembership>, FinalizeError> {
+) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     let key = ProviderKey::named_by(object);
+    let finalizing = ctx.in_use.finalizing(provider).ok_or(EarlyEnd::Overtaken)?;
     // The provider object existed when the pass began; another one may have its name by now.
     let stays = |named: &Arc<dyn ProviderObject>| named.uid() == provider && !named.is_being_deleted();
-    let named = ctx.providers.find(&key).filter(stays).ok_or(FinalizeError::Overtaken)?;
-    if !ctx.in_use.begins(provider) {
-        return Err(FinalizeError::Overtaken);
-    }
-    let _holder = FinalizingGuard { ctx, provider, key };
-    mark(ctx, named.as_ref()).await?;
-    Ok(match pending {
-        Some(pending) => write::pending_grants(ctx, object, pending).await?,
-        None => write::add_finalizer(ctx, object).await?,
-    })
+    let named = ctx.providers.find(&key).filter(stays).ok_or(EarlyEnd::Overtaken)?;
+    let held = match mark(ctx, named.as_ref()).await {
+        Ok(()) => match pending {
+            Some(pending) => write::pending_grants(ctx, object, pending).await.map_err(Arc::new),
+            None => write::add_finalizer(ctx, object).await.map_err(Arc::new),
+        },
+        Err(error) => Err(error),
+    };
+    drop(finalizing);
+    // A check that tried to release the provider object meanwhile has ended without doing so.
+    ctx.wake_leaving(Some(&key));
+    held.map_err(|error| EarlyEnd::of(object, error))
 }
 
 /// Records what is about to be granted, with the finalizer if it is missing.
@@ -91,9 +59,9 @@ pub async fn recorded(
     object: &Arc<ProjectMembership>,
     provider: &str,
     pending: &PendingGrants,
-) -> Result<Arc<ProjectMembership>, FinalizeError> {
+) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     match is_finalized(object) {
-        true => Ok(write::pending_grants(ctx, object, pending).await?),
+        true => write::pending_grants(ctx, object, pending).await.map_err(|error| EarlyEnd::of(object, error)),
         false => hold(ctx, object, provider, Some(pending)).await,
     }
 }
@@ -142,15 +110,10 @@ async fn add_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<(
 /// Releases a provider object that is being deleted, if none of its memberships has a finalizer any more and no
 /// tombstone is left to revoke. Returns `true` if it was released.
 pub async fn release(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, Arc<kube::Error>> {
-    let uid = provider.uid();
-    if !ctx.in_use.leaves(uid) {
-        return Ok(false);
+    match ctx.in_use.releasing(provider.uid()) {
+        Some(_releasing) => remove_finalizer(ctx, provider).await.map_err(Arc::new),
+        None => Ok(false),
     }
-    let outcome = remove_finalizer(ctx, provider).await;
-    if !matches!(outcome, Ok(true)) {
-        ctx.in_use.stays(uid);
-    }
-    outcome.map_err(Arc::new)
 }
 
 async fn remove_finalizer(ctx: &Context, provider: &dyn ProviderObject) -> Result<bool, kube::Error> {

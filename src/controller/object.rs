@@ -2,9 +2,7 @@
 //! too many declarations.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::connections::Connection;
@@ -36,7 +34,7 @@ pub async fn pass<G>(ctx: &Context, unit: &Unit) -> Result<NextPass<G>, EarlyEnd
     };
     match resolve(ctx, &object) {
         Err(Unresolved::Checking) => Ok(NextPass::until_woken()),
-        Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, named.as_ref()).await,
+        Err(Unresolved::Named(connection, named)) => names_first(ctx, &object, &connection, &named).await,
         Err(Unresolved::Refused(refusal)) => report::unresolved(ctx, vec![(object, refusal)]).await,
         Ok(resolved) => without_place(ctx, object, &resolved).await,
     }
@@ -70,8 +68,8 @@ async fn without_place<G>(
 async fn names_first<G>(
     ctx: &Context,
     object: &Arc<ProjectMembership>,
-    connection: &Connection,
-    named: &dyn ProviderObject,
+    connection: &Arc<Connection>,
+    named: &Arc<dyn ProviderObject>,
 ) -> Result<NextPass<G>, EarlyEnd> {
     if object.metadata.deletion_timestamp.is_some() && never_acted(object) {
         release::release(ctx, object).await?;
@@ -91,8 +89,7 @@ async fn names_first<G>(
         Lookup::Later => {
             let object = ctx.latest(&write::reference(object));
             let edge = object.and_then(|object| object.status.as_ref()?.next_transition_time);
-            let until = edge.map(|edge| (Instant::now() + from_now(ctx, edge), Urgency::Grant));
-            Ok(NextPass { until, ..NextPass::until_woken() })
+            Ok(NextPass::at(edge.map(|edge| (Instant::now() + ctx.until(edge), Urgency::Grant))))
         }
         Lookup::Refused { refusal, retry } => {
             let Some(object) = ctx.still_there(object) else {
@@ -113,8 +110,4 @@ async fn names_first<G>(
             Ok(reported.or_earlier(NextPass::after(again)))
         }
     }
-}
-
-fn from_now(ctx: &Context, at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(ctx.now())).unwrap_or_default()
 }

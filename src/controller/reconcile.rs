@@ -83,7 +83,7 @@ async fn steps(
         let (confirmed, NextStep { step, payer, edge }) = decide(ctx, unit, &taken);
         report::confirmed(ctx, &taken, confirmed);
         let until = edge.map(|edge| (Instant::now() + taken.until(ctx, edge), Urgency::End(edge)));
-        let pause = NextPass { until, ..NextPass::until_woken() };
+        let pause = NextPass::at(until);
         // A permit that a former step waited for may not be needed any more.
         let wanted = wanted_permit(&step);
         match (step, permit.take().filter(|permit| Some(permit.kind()) == wanted)) {
@@ -156,8 +156,7 @@ fn until_listed(
     let Observe { not_before, spacing, urgency, .. } = observe;
     let not_before = Instant::from_std(not_before);
     if not_before > Instant::now() {
-        let later = NextPass { until: Some((not_before, urgency)), ..NextPass::until_woken() };
-        return later.or_earlier(pause);
+        return NextPass::at(Some((not_before, urgency))).or_earlier(pause);
     }
     let ConnectedSnapshot { snapshot, connection, roster, .. } = taken;
     // A waiting target keeps no more of the snapshot than this.

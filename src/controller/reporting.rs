@@ -71,28 +71,23 @@ fn emit(ctx: &Context, object: &ProjectMembership, event_kind: EventKind, reason
     ctx.events.emit(object, event_kind, &[message.to_owned()], justification);
 }
 
-/// Access that should have ended and may still be in force.
-#[derive(Clone, Debug)]
-pub struct Overdue<'a> {
-    /// The roles that may still be in force.
-    pub roles: &'a BTreeSet<String>,
-    /// Why the access should have ended.
-    pub because: &'a str,
-    /// Why it could not be revoked, for the metric.
-    pub reason: Reason,
-    /// What is wrong, where, and what to do.
-    pub message: &'a str,
-}
-
-/// Reports a revocation that has failed: with an event, a log line and a metric at the first failure, and again every
-/// ten minutes while it lasts.
-pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, overdue: &Overdue<'_>) {
+/// Reports that access which should have ended may still be in force: with an event, a log line and a metric at the
+/// first failure, and again every ten minutes while it lasts. `why`: what is wrong, where, and what to do.
+pub fn revocation_failed(ctx: &Context, object: &ProjectMembership, roles: &BTreeSet<String>, why: &ReadyCondition) {
     let now = Instant::now().into_std();
     let due =
         ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), |notices| notices.revocation_failed(now));
     if due {
-        ctx.metrics.unrevoked(overdue.reason);
-        emit(ctx, object, EventKind::RevokeFailed, overdue.reason, &overdue_message(object, overdue));
+        let quoted: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
+        let message = format!(
+            "could not revoke {} of {} ({}): {}; the access may still be in force, and the operator keeps trying",
+            quoted.join(", "),
+            place(object),
+            because(object, roles, ctx.now()),
+            why.message,
+        );
+        ctx.metrics.unrevoked(why.reason);
+        emit(ctx, object, EventKind::RevokeFailed, why.reason, &message);
     }
 }
 
@@ -119,16 +114,6 @@ pub fn nothing_overdue(ctx: &Context, object: &ProjectMembership) {
     ctx.reports.update(&ctx.metrics, &object.uid().unwrap_or_default(), Notices::revoked);
 }
 
-fn overdue_message(object: &ProjectMembership, overdue: &Overdue<'_>) -> String {
-    let Overdue { roles, because, message, .. } = overdue;
-    let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}")).collect();
-    format!(
-        "could not revoke {} of {} ({because}): {message}; the access may still be in force, and the operator keeps trying",
-        roles.join(", "),
-        place(object),
-    )
-}
-
 /// The subject and the project of an object, for a message.
 fn place(object: &ProjectMembership) -> String {
     match object.status.as_ref().and_then(|status| status.target.as_ref()) {
@@ -145,7 +130,7 @@ fn place(object: &ProjectMembership) -> String {
 }
 
 /// Why managed roles should have ended, for a message.
-pub fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
+fn because(object: &ProjectMembership, roles: &BTreeSet<String>, now: Timestamp) -> String {
     if let Some(deleted) = &object.metadata.deletion_timestamp {
         return format!("its object is being deleted since {}", deleted.0);
     }

@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 use super::context::Context;
+use super::faults::EarlyEnd;
 use super::provider_key::ProviderKey;
 use super::queue::NextPass;
 use super::state::targets::Unit;
@@ -116,18 +117,16 @@ pub fn leave_behind(ctx: &Context, object: &ProjectMembership, endpoint: &str) {
 }
 
 /// Adds the operator's finalizer to an object from which another writer removed it.
-pub async fn put_back(
-    ctx: &Context,
-    object: &Arc<ProjectMembership>,
-) -> Result<Arc<ProjectMembership>, Arc<kube::Error>> {
+pub async fn put_back(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<Arc<ProjectMembership>, EarlyEnd> {
     warn(ctx, object, "the finalizer membership.dev/revoke was removed: it is added again");
     let provider = ctx.providers.find(&ProviderKey::named_by(object));
     let provider = provider.as_ref().map_or("", |named| named.uid());
     match in_use::hold(ctx, object, provider, None).await {
         // The finalizer is also added if the provider object was deleted.
-        Err(in_use::FinalizeError::Overtaken) => write::add_finalizer(ctx, object).await.map_err(Arc::new),
-        Err(in_use::FinalizeError::Kubernetes(error)) => Err(error),
-        Ok(held) => Ok(held),
+        Err(EarlyEnd::Overtaken) => {
+            write::add_finalizer(ctx, object).await.map_err(|error| EarlyEnd::of(object, error))
+        }
+        held => held,
     }
 }
 

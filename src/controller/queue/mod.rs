@@ -64,14 +64,19 @@ pub struct NextPass<G> {
 }
 
 impl<G> NextPass<G> {
+    /// The next pass is due then, with this urgency; `None`: when the key is woken.
+    pub fn at(until: Option<(Instant, Urgency)>) -> Self {
+        Self { until, ticket: None, is_unfinished: false }
+    }
+
     /// The next pass is due when the key is woken.
     pub fn until_woken() -> Self {
-        Self { until: None, ticket: None, is_unfinished: false }
+        Self::at(None)
     }
 
     /// The next pass is due after this time.
     pub fn after(delay: Duration) -> Self {
-        Self { until: Some((Instant::now() + delay, Urgency::Resync)), ..Self::until_woken() }
+        Self::at(Some((Instant::now() + delay, Urgency::Resync)))
     }
 
     /// The earlier of two pauses.
