@@ -29,10 +29,8 @@ use crate::telemetry::liveness::waiting;
 /// Stands for the id of a user who isn't known at the provider. No real id has this form.
 const NOT_KNOWN_YET: &str = "(not known yet)";
 
-/// The result of looking up an object's names.
-pub enum Lookup {
-    /// All of them are resolved.
-    Found,
+/// Why an object's names were not resolved.
+pub enum LookupEnd {
     /// The user isn't in the project yet, and is invited when the first role starts.
     Later,
     /// The object was deleted.
@@ -46,31 +44,21 @@ pub enum Lookup {
         /// When to retry; `None`: only after a change, and at the resync.
         retry: Option<Retry>,
     },
+    /// The API server refused a request or failed.
+    Stopped(EarlyEnd),
 }
 
-impl From<Refusal> for Lookup {
+impl From<Refusal> for LookupEnd {
     fn from(refusal: Refusal) -> Self {
         Self::Refused { refusal, retry: None }
     }
 }
 
-impl From<Error> for Lookup {
+impl From<Error> for LookupEnd {
     fn from(error: Error) -> Self {
         let refusal = Refusal { reason: error.reason(), message: error.to_string() };
         let retry = Some(error.retry()).filter(|retry| *retry != Retry::Terminal);
         Self::Refused { refusal, retry }
-    }
-}
-
-/// Why a lookup ends early.
-enum LookupEnd {
-    With(Lookup),
-    Stopped(EarlyEnd),
-}
-
-impl<T: Into<Lookup>> From<T> for LookupEnd {
-    fn from(lookup: T) -> Self {
-        Self::With(lookup.into())
     }
 }
 
@@ -80,25 +68,21 @@ pub async fn look_up(
     object: &Arc<ProjectMembership>,
     connection: &Arc<Connection>,
     named: &Arc<dyn ProviderObject>,
-) -> Result<Lookup, EarlyEnd> {
-    match found(ctx, object, connection, named).await {
+) -> Result<(), LookupEnd> {
+    let pinned = found(ctx, object, connection, named).await?;
+    if ctx.still_there(object).is_none() {
         // Another object may have this name by now.
-        Ok(_) if ctx.still_there(object).is_none() => Ok(Lookup::Gone),
-        Ok(pinned) => {
-            tracing::debug!(
-                namespace = object.namespace(),
-                name = object.name_any(),
-                project = pinned.project_id,
-                subject = pinned.subject_id,
-                "names looked up"
-            );
-            let due = ctx.targets.pin(object, pinned);
-            ctx.wake_units(due, Urgency::Grant);
-            Ok(Lookup::Found)
-        }
-        Err(LookupEnd::With(lookup)) => Ok(lookup),
-        Err(LookupEnd::Stopped(stop)) => Err(stop),
+        return Err(LookupEnd::Gone);
     }
+    tracing::debug!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        project = pinned.project_id,
+        subject = pinned.subject_id,
+        "names looked up"
+    );
+    ctx.wake_units(ctx.targets.pin(object, pinned), Urgency::Grant);
+    Ok(())
 }
 
 async fn found(
@@ -284,7 +268,7 @@ async fn invite(
     }
     if evaluated.layer.phase != Phase::Counts || evaluated.layer.in_effect(now).next().is_none() {
         patch_scheduled(ctx, object, &evaluated).await?;
-        return Err(Lookup::Later.into());
+        return Err(LookupEnd::Later);
     }
     let before = object.status.clone().unwrap_or_default();
     let mut record = evaluated.layer.record_before(now);
@@ -319,7 +303,7 @@ async fn invite(
         // The status includes the record from now on: the invitation had a response (`core::late_writes`).
         write::status(ctx, &object, &after).await.map_err(|error| stopped(&object, error))?;
     }
-    invited.map_err(|error| LookupEnd::With(error.map_or(Lookup::Overtaken, Lookup::from)))
+    invited.map_err(|error| error.map_or(LookupEnd::Overtaken, LookupEnd::from))
 }
 
 /// Evaluates an object whose user isn't in the project yet. The id is unknown, so that it matches none of a rule's

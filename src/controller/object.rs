@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::connections::Connection;
 use super::context::Context;
 use super::faults::EarlyEnd;
-use super::names::{self, Lookup};
+use super::names::{self, LookupEnd};
 use super::provider_object::ProviderObject;
 use super::queue::NextPass;
 use super::resolve::{Resolved, Unresolved, resolve};
@@ -76,22 +76,22 @@ async fn names_first<G>(
         return Ok(NextPass::until_woken());
     }
     let began = Instant::now();
-    let lookup = names::look_up(ctx, object, connection, named).await?;
-    match &lookup {
-        Lookup::Refused { refusal, .. } => report::note_provider(ctx, connection, Some(refusal.reason), None),
-        Lookup::Found => report::note_provider(ctx, connection, None, Some(began)),
-        Lookup::Overtaken | Lookup::Later | Lookup::Gone => {}
-    }
-    match lookup {
-        // Its target's pass is due.
-        Lookup::Found | Lookup::Gone => Ok(NextPass::until_woken()),
-        Lookup::Overtaken => Ok(NextPass::now()),
-        Lookup::Later => {
+    match names::look_up(ctx, object, connection, named).await {
+        Ok(()) => {
+            report::note_provider(ctx, connection, None, Some(began));
+            // Its target's pass is due.
+            Ok(NextPass::until_woken())
+        }
+        Err(LookupEnd::Gone) => Ok(NextPass::until_woken()),
+        Err(LookupEnd::Stopped(stop)) => Err(stop),
+        Err(LookupEnd::Overtaken) => Ok(NextPass::now()),
+        Err(LookupEnd::Later) => {
             let object = ctx.latest(&write::reference(object));
             let edge = object.and_then(|object| object.status.as_ref()?.next_transition_time);
             Ok(NextPass::at(edge.map(|edge| (Instant::now() + ctx.until(edge), Urgency::Grant))))
         }
-        Lookup::Refused { refusal, retry } => {
+        Err(LookupEnd::Refused { refusal, retry }) => {
+            report::note_provider(ctx, connection, Some(refusal.reason), None);
             let Some(object) = ctx.still_there(object) else {
                 return Ok(NextPass::until_woken());
             };

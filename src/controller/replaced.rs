@@ -13,6 +13,7 @@ use kube::ResourceExt;
 use super::connections::ConnectionState;
 use super::context::Context;
 use super::provider_key::ProviderKey;
+use super::resolve::endpoint_of;
 use super::state::tombstones::left_at;
 use super::tombstones::leave_behind;
 use super::write;
@@ -85,11 +86,6 @@ fn report(ctx: &Context, object: &ProjectMembership, role: &str, former: &str, r
     );
     tracing::warn!(namespace = object.namespace(), name = object.name_any(), "{message}");
     ctx.events.emit(object, event_kind, &[message], object.spec.justification.as_deref());
-}
-
-/// The endpoint in an object's status, or the one for which a copy of an object was left behind.
-fn endpoint_of(object: &ProjectMembership) -> Option<String> {
-    left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 #[cfg(test)]

@@ -91,9 +91,7 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
             resolved => return resolved,
         },
     };
-    let endpoint =
-        tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()));
-    let retired = endpoint.and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
+    let retired = endpoint_of(object).and_then(|endpoint| ctx.connections.retired(&key, &endpoint));
     let Some(connection) = retired else {
         return Err(refusal.into());
     };
@@ -104,6 +102,11 @@ pub fn resolve(ctx: &Context, object: &ProjectMembership) -> Result<Resolved, Un
         }
         Ok(None) | Err(_) => Err(refusal.into()),
     }
+}
+
+/// The endpoint in an object's status, or the one for which a copy of an object was left behind.
+pub fn endpoint_of(object: &ProjectMembership) -> Option<String> {
+    tombstones::left_at(object).or_else(|| Some(object.status.as_ref()?.target.as_ref()?.endpoint.clone()))
 }
 
 fn provider_not_found(ctx: &Context, key: &ProviderKey) -> Refusal {

@@ -3,7 +3,6 @@
 //!
 //! [`run`](super::run()) runs it; the simulation (`tests/simulation`) runs it with a queue whose order a seed decides.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -273,39 +272,33 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         ctx.listing.store(true, Ordering::Release);
     }
     tombstones::on_event(ctx, event);
-    if let Event::InitDone = event {
-        ctx.listing.store(false, Ordering::Release);
-    }
-    match event {
-        // An object with the finalizer was already counted when it was first watched. The presence of a status shows
-        // nothing: the schema gives every object one.
-        Event::Apply(object) if is_finalized(object) => {}
-        Event::Apply(object) => {
-            ctx.membership_count.notify_one();
-            ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
-        }
-        Event::Delete(object) => {
-            ctx.membership_count.notify_one();
-            ctx.reports.forget(&ctx.metrics, &object.uid().unwrap_or_default());
-        }
-        Event::InitDone => ctx.membership_count.notify_one(),
-        Event::Init | Event::InitApply(_) => {}
-    }
     let due = match event {
-        Event::Apply(object) | Event::InitApply(object) => ctx.enter(object),
-        Event::Delete(object) => {
-            if let Some(uid) = &object.metadata.uid {
-                ctx.written.forget(uid);
+        Event::Init => return,
+        Event::InitApply(object) => ctx.enter(object),
+        Event::Apply(object) => {
+            // An object with the finalizer was already counted when it was first watched. The presence of a status shows
+            // nothing: the schema gives every object one.
+            if !is_finalized(object) {
+                ctx.membership_count.notify_one();
+                ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
             }
+            ctx.enter(object)
+        }
+        Event::Delete(object) => {
+            let uid = object.uid().unwrap_or_default();
+            ctx.membership_count.notify_one();
+            ctx.reports.forget(&ctx.metrics, &uid);
+            ctx.written.forget(&uid);
             ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
             ctx.targets.lost(object)
         }
         // No event reports the objects that were deleted while the watch was interrupted.
         Event::InitDone => {
+            ctx.listing.store(false, Ordering::Release);
+            ctx.membership_count.notify_one();
             ctx.wake_leaving(None);
             ctx.targets.lost_unseen(|object| ctx.may_be_there(object))
         }
-        Event::Init => BTreeSet::new(),
     };
     ctx.wake_units(due, Urgency::Grant);
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::provider_object::ProviderObject;
 use super::state::outage::FaultScope;
-use super::state::tombstones;
+use super::state::tombstones::{self, FinalizerState};
 use super::stored::Stored;
 use crate::api::membership::{PendingGrants, ProjectMembershipStatus};
 use crate::api::provider::Limits;
@@ -148,14 +148,14 @@ pub async fn add_finalizer(
 /// Removes the operator's finalizer. Other finalizers stay.
 pub async fn remove_finalizer(ctx: &Context, object: &Arc<ProjectMembership>) -> Result<(), kube::Error> {
     let uid = object.uid().unwrap_or_default();
-    ctx.tombstones.releases(&uid);
+    ctx.tombstones.set(&uid, FinalizerState::Released);
     let finalizers = object.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
     match metadata_is(ctx, object, Some(finalizers), None).await {
         Ok(_) => {}
         // Another writer removed the finalizer, and the object is gone.
         Err(kube::Error::Api(status)) if status.code == 404 => {}
         Err(error) => {
-            ctx.tombstones.keeps(&uid);
+            ctx.tombstones.set(&uid, FinalizerState::Ours);
             return Err(error);
         }
     }

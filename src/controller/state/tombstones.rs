@@ -62,17 +62,11 @@ impl Tombstones {
         self.lock().holds.entry(uid.to_owned()).or_insert(FinalizerState::Ours);
     }
 
-    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected.
-    pub fn releases(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = FinalizerState::Released;
-        }
-    }
-
-    /// Records that removing the finalizer has failed.
-    pub fn keeps(&self, uid: &str) {
-        if let Some(hold) = self.lock().holds.get_mut(uid) {
-            *hold = FinalizerState::Ours;
+    /// Records that the operator is about to remove its finalizer, so that the object's deletion is expected, or that
+    /// this has failed.
+    pub fn set(&self, uid: &str, state: FinalizerState) {
+        if let Some(held) = self.lock().holds.get_mut(uid) {
+            *held = state;
         }
     }
 
