@@ -1,16 +1,17 @@
 //! The connections of the provider objects: each has the client with its credential, its quota and its rosters.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::provider_key::ProviderKey;
 use super::provider_object::{ProviderObject, Providers};
-use super::reachability::{ReachabilityChange, ServerReachability};
+use super::reachability::ServerReachability;
 use crate::api::Reason;
 use crate::api::provider::{AllowRule, Limits};
 use crate::controller::roster::Rosters;
@@ -56,24 +57,9 @@ impl Connection {
         match failure {
             // The credential was valid at the last check.
             Some(Reason::Unauthorized) => true,
-            Some(Reason::Unreachable) => self.reachability().unanswered(now),
-            Some(_) | None => answered.is_some_and(|began| self.reachability().answered(began)),
+            Some(Reason::Unreachable) => self.reachability.lock().unanswered(now),
+            Some(_) | None => answered.is_some_and(|began| self.reachability.lock().answered(began)),
         }
-    }
-
-    /// Records that a check reached the server.
-    pub fn found(&self, now: Instant) -> ReachabilityChange {
-        self.reachability().found(now)
-    }
-
-    /// Records that a check did not reach the server.
-    pub fn not_found(&self, now: Instant) -> ReachabilityChange {
-        self.reachability().not_found(now);
-        ReachabilityChange::AsBefore
-    }
-
-    fn reachability(&self) -> MutexGuard<'_, ServerReachability> {
-        self.reachability.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,7 +124,7 @@ struct ProviderEntry {
 impl Connections {
     /// The state of a provider object's connection; `None` before its first check.
     pub fn get(&self, key: &ProviderKey) -> Option<ConnectionState> {
-        self.entries().get(key).and_then(|entry| entry.state.clone())
+        self.entries.lock().get(key).and_then(|entry| entry.state.clone())
     }
 
     /// The number of a new connection.
@@ -148,26 +134,26 @@ impl Connections {
 
     /// Replaces the state of a provider object's connection.
     pub fn put(&self, key: ProviderKey, state: ConnectionState) {
-        self.entries().entry(key).or_default().state = Some(state);
+        self.entries.lock().entry(key).or_default().state = Some(state);
     }
 
     /// The connection that was created last, if that was from what has this fingerprint.
     pub fn newest(&self, key: &ProviderKey, fingerprint: u64) -> Option<Arc<Connection>> {
-        let entries = self.entries();
+        let entries = self.entries.lock();
         let (known, connection) = entries.get(key)?.newest.as_ref()?;
         (*known == fingerprint).then(|| connection.clone())
     }
 
     /// Keeps a new connection, and what it was created from.
     pub fn remember(&self, fingerprint: u64, connection: &Arc<Connection>) {
-        let mut entries = self.entries();
+        let mut entries = self.entries.lock();
         let entry = entries.entry(connection.key.clone()).or_default();
         (entry.newest, entry.failures) = (Some((fingerprint, connection.clone())), 0);
     }
 
     /// Records a failed check. Returns how many have failed in a row before it.
     pub fn failed(&self, key: &ProviderKey) -> u32 {
-        match self.entries().get_mut(key).filter(|entry| entry.newest.is_some()) {
+        match self.entries.lock().get_mut(key).filter(|entry| entry.newest.is_some()) {
             Some(entry) => {
                 entry.failures += 1;
                 entry.failures - 1
@@ -179,7 +165,7 @@ impl Connections {
 
     /// Records a check that succeeded.
     pub fn succeeded(&self, key: &ProviderKey) {
-        if let Some(entry) = self.entries().get_mut(key) {
+        if let Some(entry) = self.entries.lock().get_mut(key) {
             entry.failures = 0;
         }
     }
@@ -193,18 +179,18 @@ impl Connections {
     /// Drops a provider object that was deleted. Its connection is kept for the ends and revocations of memberships that
     /// may still hold access.
     pub fn forget(&self, key: &ProviderKey) {
-        let entry = self.entries().remove(key);
+        let entry = self.entries.lock().remove(key);
         // Not the newest connection, which may not be verified yet.
         if let Some(connection) = entry.and_then(|entry| entry.state).and_then(ConnectionState::usable) {
             let endpoint = connection.endpoint.clone();
-            self.all_retired().insert((key.clone(), endpoint), (connection, Instant::now()));
+            self.retired.lock().insert((key.clone(), endpoint), (connection, Instant::now()));
         }
     }
 
     /// Drops the connection of this name if it belongs to another object than the one with this uid.
     pub fn forget_others(&self, key: &ProviderKey, uid: &str) {
         let is_other = |entry: &ProviderEntry| entry.newest.as_ref().is_some_and(|(_, newest)| newest.uid != uid);
-        let other = self.entries().get(key).is_some_and(is_other);
+        let other = self.entries.lock().get(key).is_some_and(is_other);
         if other {
             self.forget(key);
         }
@@ -221,31 +207,27 @@ impl Connections {
 
     /// The connection that is kept of a deleted provider object with this key and endpoint.
     pub fn retired(&self, key: &ProviderKey, endpoint: &str) -> Option<Arc<Connection>> {
-        self.all_retired().get(&(key.clone(), endpoint.to_owned())).map(|(connection, _)| connection.clone())
+        self.retired.lock().get(&(key.clone(), endpoint.to_owned())).map(|(connection, _)| connection.clone())
     }
 
     /// Drops the retired connections for which `is_needed`, called with key and endpoint, returns `false` a minute after
     /// the deletion or later.
     pub fn keep_retired(&self, is_needed: impl Fn(&ProviderKey, &str) -> bool) {
-        self.all_retired().retain(|(key, endpoint), (_, since)| since.elapsed() < KEPT || is_needed(key, endpoint));
-    }
-
-    fn all_retired(&self) -> MutexGuard<'_, RetiredConnections> {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+        self.retired.lock().retain(|(key, endpoint), (_, since)| since.elapsed() < KEPT || is_needed(key, endpoint));
     }
 
     /// Stores a provider object's rules. Returns whether they differ from those stored before; `false` if there were
     /// none.
     pub fn are_new(&self, key: &ProviderKey, rules: Option<&[AllowRule]>) -> bool {
         let Some(rules) = rules else { return false };
-        let before = self.entries().entry(key.clone()).or_default().rules.replace(rules.to_vec());
+        let before = self.entries.lock().entry(key.clone()).or_default().rules.replace(rules.to_vec());
         before.is_some_and(|before| before != rules)
     }
 
     /// A provider object's quota at a server. Requests are counted together for all provider objects that name the
     /// server as the same kind of server.
     pub fn quota(&self, endpoint: &str, one_writer: bool, key: &ProviderKey, limits: Limits) -> Quota {
-        let mut budgets = self.budgets();
+        let mut budgets = self.budgets.lock();
         let budget = budgets.entry((endpoint.to_owned(), one_writer)).or_insert_with(|| EndpointQuota::new(one_writer));
         // Still under the lock, so that the endpoint can't be removed as unused in between.
         budget.quota(key.to_string(), limits)
@@ -253,29 +235,21 @@ impl Connections {
 
     /// Drops the endpoints that no provider object uses any more, as soon as none of the requests sent to them counts.
     pub fn forget_unused_endpoints(&self) {
-        self.budgets().retain(|_, budget| !budget.is_unused());
+        self.budgets.lock().retain(|_, budget| !budget.is_unused());
     }
 
     /// The number of endpoints for which requests are counted.
     pub fn endpoints(&self) -> usize {
-        self.budgets().len()
+        self.budgets.lock().len()
     }
 
     /// The provider objects about which something is stored.
     pub fn known(&self) -> Vec<ProviderKey> {
-        self.entries().keys().cloned().collect()
+        self.entries.lock().keys().cloned().collect()
     }
 
     /// All connections, including those that only serve ends and revocations.
     pub fn usable(&self) -> Vec<Arc<Connection>> {
-        self.entries().values().filter_map(|entry| entry.state.clone()?.usable()).collect()
-    }
-
-    fn budgets(&self) -> MutexGuard<'_, HashMap<(String, bool), EndpointQuota>> {
-        self.budgets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn entries(&self) -> MutexGuard<'_, HashMap<ProviderKey, ProviderEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().values().filter_map(|entry| entry.state.clone()?.usable()).collect()
     }
 }

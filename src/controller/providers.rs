@@ -1,7 +1,7 @@
 //! Checks provider objects: reads their secrets, verifies their credentials, and starts the passes of their
 //! memberships.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -79,7 +79,7 @@ async fn check_object(
         Ok(connection) => match verify(&connection).await {
             Ok(verified) => {
                 ctx.connections.succeeded(key);
-                let finding = connection.found(Instant::now());
+                let finding = connection.reachability.lock().found(Instant::now());
                 // A pass met a failure that the check did not meet: the next check comes soon.
                 let retry = if finding == ReachabilityChange::NoOutage { QUIET.min(interval) } else { interval };
                 CheckResult { link: ConnectionState::Ready(connection), finding, status: Some(Ok(verified)), retry }
@@ -139,8 +139,8 @@ impl CheckResult {
         let ready_condition = ReadyCondition::new(error.reason(), error.to_string());
         let failed = |last| ConnectionState::Failed { condition: ready_condition.clone(), last };
         let finding = match &error {
-            Error::Unreachable { .. } => connection.not_found(Instant::now()),
-            _ => connection.found(Instant::now()),
+            Error::Unreachable { .. } => connection.reachability.lock().not_found(Instant::now()),
+            _ => connection.reachability.lock().found(Instant::now()),
         };
         // The requests of a standby replica are not sent, so that their failure is no outage.
         let outage = matches!(error, Error::Unreachable { .. }) && ctx.http.leads();
@@ -246,7 +246,7 @@ async fn connect(
         quota,
         rosters: Rosters::default(),
         resync,
-        reachability: Mutex::default(),
+        reachability: Default::default(),
     });
     ctx.connections.remember(fingerprint, &connection);
     Ok(connection)

@@ -1,8 +1,9 @@
 //! Which provider objects are kept because their memberships hold access, or are about to.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
@@ -30,36 +31,32 @@ pub struct InUseFinalizer {
 impl InUse {
     /// Marks a membership as being finalized until the result is dropped; `None`: the provider object is being released.
     pub fn finalizing(&self, uid: &str) -> Option<OwnedRwLockReadGuard<()>> {
-        self.lock().entry(uid.to_owned()).or_default().lock.clone().try_read_owned().ok()
+        self.0.lock().entry(uid.to_owned()).or_default().lock.clone().try_read_owned().ok()
     }
 
     /// Marks the provider object as being released until the result is dropped; `None`: memberships are being finalized.
     pub fn releasing(&self, uid: &str) -> Option<OwnedRwLockWriteGuard<()>> {
-        self.lock().entry(uid.to_owned()).or_default().lock.clone().try_write_owned().ok()
+        self.0.lock().entry(uid.to_owned()).or_default().lock.clone().try_write_owned().ok()
     }
 
     /// What is known about the finalizer on a provider object.
     pub fn mark(&self, uid: &str) -> Arc<tokio::sync::Mutex<InUseFinalizer>> {
-        self.lock().entry(uid.to_owned()).or_default().mark.clone()
+        self.0.lock().entry(uid.to_owned()).or_default().mark.clone()
     }
 
     /// Drops the provider objects that no longer exist.
     pub fn forget_missing(&self, uids: &HashSet<String>) {
-        self.lock().retain(|uid, found| Arc::strong_count(&found.lock) > 1 || uids.contains(uid));
+        self.0.lock().retain(|uid, found| Arc::strong_count(&found.lock) > 1 || uids.contains(uid));
     }
 
     /// The number of provider objects about which something is stored.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.0.lock().len()
     }
 
     /// Whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, ProviderUse>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

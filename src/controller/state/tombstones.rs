@@ -2,12 +2,13 @@
 //! [`tombstones`](crate::controller::tombstones).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::api::membership::ProjectMembershipStatus;
@@ -142,7 +143,7 @@ impl Tombstones {
 
     /// The state.
     pub fn lock(&self) -> MutexGuard<'_, TombstoneState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The index from targets to their declarations, and the state of each target.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
 
 use super::tombstones;
 use crate::api::membership::{PendingGrants, ProjectRef, SubjectRef};
@@ -157,23 +158,23 @@ impl Targets {
     ///
     /// `holds_access`: it has recorded access, as far as its author cannot have written that.
     pub fn enter(&self, object: &ProjectMembership, holds_access: bool) -> BTreeSet<Unit> {
-        self.index().take_in(object, holds_access)
+        self.entries.lock().take_in(object, holds_access)
     }
 
     /// The unit of an object.
     pub fn unit_of(&self, reference: &ObjectRef<ProjectMembership>) -> Unit {
-        self.index().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
+        self.entries.lock().unit_of(&(reference.namespace.clone().unwrap_or_default(), reference.name.clone()))
     }
 
     /// The ids that the object's names were resolved to, if they were looked up. Those in its status are kept
     /// permanently.
     pub fn pinned(&self, object: &ProjectMembership) -> PinnedIds {
-        self.index().pinned(object)
+        self.entries.lock().pinned(object)
     }
 
     /// Stores the ids that the object's names were resolved to. Returns the units for which a pass is due.
     pub fn pin(&self, object: &ProjectMembership, found: PinnedIds) -> BTreeSet<Unit> {
-        let mut index = self.index();
+        let mut index = self.entries.lock();
         let Some(known) = index.known(object) else {
             // The object was removed while its names were looked up.
             return BTreeSet::new();
@@ -187,7 +188,7 @@ impl Targets {
 
     /// Records one more failed lookup of the object's names. Returns how many had failed in a row before it.
     pub fn not_found(&self, object: &ProjectMembership) -> u32 {
-        self.index().known(object).map_or(0, |known| {
+        self.entries.lock().known(object).map_or(0, |known| {
             known.failed += 1;
             known.failed - 1
         })
@@ -196,7 +197,7 @@ impl Targets {
     /// Removes an object that was deleted. Returns the units for which a pass is due.
     pub fn lost(&self, object: &ProjectMembership) -> BTreeSet<Unit> {
         let key = key_of(object);
-        let mut index = self.index();
+        let mut index = self.entries.lock();
         let seen = index.seen.remove(&key);
         seen.map_or_else(BTreeSet::new, |seen| index.leave(&seen, &key))
     }
@@ -204,7 +205,7 @@ impl Targets {
     /// Removes, after a relist, the objects whose deletion was not watched: those whose name `is_there` denies. Returns
     /// the units for which a pass is due.
     pub fn lost_unseen(&self, is_there: impl Fn(&ObjectRef<ProjectMembership>) -> bool) -> BTreeSet<Unit> {
-        let mut index = self.index();
+        let mut index = self.entries.lock();
         let gone: Vec<(DeclarationKey, IndexedObject)> =
             index.seen.extract_if(|key, _| !is_there(&reference_to(key))).collect();
         gone.iter().flat_map(|(key, seen)| index.leave(seen, key)).collect()
@@ -216,7 +217,7 @@ impl Targets {
             Unit::Provider(_) => Vec::new(),
             Unit::Object(key) => vec![reference_to(key)],
             Unit::Target(through, target) => {
-                let index = self.index();
+                let index = self.entries.lock();
                 let entry = index.objects.get(target).and_then(|units| units.get(through));
                 entry.into_iter().flat_map(|entry| entry.places.placed()).map(reference_to).collect()
             }
@@ -227,14 +228,14 @@ impl Targets {
     pub fn rivals(&self, unit: &Unit) -> Vec<Unit> {
         match unit {
             Unit::Object(_) | Unit::Provider(_) => Vec::new(),
-            Unit::Target(through, target) => self.index().rivals(through, target).collect(),
+            Unit::Target(through, target) => self.entries.lock().rivals(through, target).collect(),
         }
     }
 
     /// Calls `change` with the state of a target.
     pub fn with_memory<T>(&self, unit: &Unit, change: impl FnOnce(&mut TargetMemory) -> T) -> T {
         let remembered = self.remembered(unit);
-        let mut remembered = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = remembered.lock();
         change(&mut remembered)
     }
 
@@ -243,7 +244,7 @@ impl Targets {
         match unit {
             Unit::Object(_) | Unit::Provider(_) => Arc::default(),
             Unit::Target(through, target) => {
-                let index = self.index();
+                let index = self.entries.lock();
                 let entry = index.objects.get(target).and_then(|units| units.get(through));
                 entry.map(|entry| entry.remembered.clone()).unwrap_or_default()
             }
@@ -253,7 +254,7 @@ impl Targets {
     /// Records whether a pass found that an object may be carried out: then its declaration has a claim to a place.
     /// Returns the units for which a pass is due.
     pub fn may_count(&self, object: &ProjectMembership, may_count: bool) -> BTreeSet<Unit> {
-        let (mut index, key) = (self.index(), key_of(object));
+        let (mut index, key) = (self.entries.lock(), key_of(object));
         let Some(known) = index.known(object).filter(|known| known.may_count != may_count) else {
             return BTreeSet::new();
         };
@@ -263,7 +264,7 @@ impl Targets {
 
     /// Whether the object's names are resolved and it has no place among the declarations of its target.
     pub fn is_beyond_bound(&self, object: &ProjectMembership) -> bool {
-        let (index, key) = (self.index(), key_of(object));
+        let (index, key) = (self.entries.lock(), key_of(object));
         let is_resolved = index.seen.get(&key).is_some_and(|seen| seen.target.is_some());
         is_resolved && matches!(index.unit_of(&key), Unit::Object(_))
     }
@@ -271,7 +272,7 @@ impl Targets {
     /// The lock for inviting a user of this name into a project: before the invitation there is no target that the
     /// passes could share.
     pub fn invite_lock(&self, endpoint: &str, project_id: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut invite_locks = self.invite_locks.lock();
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
         let invite_lock =
             invite_locks.entry((endpoint.to_owned(), project_id.to_owned(), name.to_owned())).or_default();
@@ -282,14 +283,14 @@ impl Targets {
 
     /// The projects, project grants and kinds of subjects of all declarations; ids are in lower case.
     pub fn projects(&self) -> HashSet<(String, Option<String>, SubjectKind)> {
-        let index = self.index();
+        let index = self.entries.lock();
         let project = |target: &TargetKey| (target.project_id.clone(), target.grant_id.clone(), target.subject_kind);
         index.objects.keys().map(project).collect()
     }
 
     /// The ids of all projects, project grants and subjects of all declarations, in lower case.
     pub fn ids(&self) -> HashSet<String> {
-        let index = self.index();
+        let index = self.entries.lock();
         let ids = |target: &TargetKey| {
             let grant = target.grant_id.as_ref().map(|grant| grant.to_ascii_lowercase());
             [Some(target.project_id.clone()), Some(target.subject_id.clone()), grant].into_iter().flatten()
@@ -299,19 +300,15 @@ impl Targets {
 
     /// The number of entries in all of the state.
     pub fn len(&self) -> usize {
-        let mut invite_locks = self.invite_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut invite_locks = self.invite_locks.lock();
         invite_locks.retain(|_, invite_lock| invite_lock.strong_count() > 0);
-        let index = self.index();
+        let index = self.entries.lock();
         invite_locks.len() + index.objects.len() + index.seen.len()
     }
 
     /// Whether there is no state.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn index(&self) -> MutexGuard<'_, Index> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
