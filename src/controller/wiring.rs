@@ -97,7 +97,6 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, source) = cache();
     let (of_cluster, cluster_source) = cache();
-    let (namespaces, namespaces_writer) = NamespaceLabels::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
         http,
@@ -105,7 +104,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         tokens,
         memberships: memberships.clone(),
         providers: Providers { of_namespaces, of_cluster },
-        namespaces,
+        namespaces: NamespaceLabels::default(),
         written: OwnWrites::default(),
         in_use: InUse::default(),
         outage,
@@ -144,7 +143,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         listed,
     );
     let labels = {
-        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone(), namespaces_writer));
+        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone()));
         // The view of a standby replica may be out of date and must not be used: the namespaces are listed when it
         // begins to act.
         async move {
