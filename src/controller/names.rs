@@ -223,31 +223,33 @@ pub enum NotUnique {
 
 /// The only project among those found for a name.
 pub fn one_project(ids: Vec<String>, name: &str) -> Result<String, Refusal> {
-    let count = ids.len();
-    let refused = |message| Refusal { reason: Reason::ProjectNotFound, message };
-    match <[String; 1]>::try_from(ids) {
-        Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(refused(format!(
+    let message = match only(ids) {
+        Ok(id) => return Ok(id),
+        Err(0) => format!(
             "there is no project named {name:?} that the provider's credential can see: check project.name (Infisical: the slug; ZITADEL: the name, in the organization of organizationId), or write project.id"
-        ))),
-        Err(_) => Err(refused(format!("{count} projects are named {name:?}: create the object again with project.id"))),
-    }
+        ),
+        Err(count) => format!("{count} projects are named {name:?}: create the object again with project.id"),
+    };
+    Err(Refusal { reason: Reason::ProjectNotFound, message })
 }
 
 /// The only subject among those found for a name.
 pub fn one_subject(ids: Vec<String>, kind: SubjectKind, name: &str, project: &Project) -> Result<String, NotUnique> {
-    let count = ids.len();
     let refused = |message| Refusal { reason: Reason::SubjectNotFound, message };
-    match <[String; 1]>::try_from(ids) {
-        Ok([id]) => Ok(id),
-        Err(_) if count == 0 => Err(NotUnique::None(refused(format!(
+    only(ids).map_err(|count| match count {
+        0 => NotUnique::None(refused(format!(
             "there is no {kind:?} named {name:?} that the provider's credential can see from project {}: check subject.name, or write subject.id",
             project.id
-        )))),
-        Err(_) => Err(NotUnique::Several(refused(format!(
+        ))),
+        _ => NotUnique::Several(refused(format!(
             "{count} subjects of kind {kind:?} are named {name:?}: create the object again with subject.id"
-        )))),
-    }
+        ))),
+    })
+}
+
+/// The only id, or their number.
+fn only(ids: Vec<String>) -> Result<String, usize> {
+    <[String; 1]>::try_from(ids).map(|[id]| id).map_err(|ids| ids.len())
 }
 
 /// Invites a user who isn't in the project yet, when a role starts. The roles that the server may leave the user with

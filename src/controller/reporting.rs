@@ -19,6 +19,7 @@ use crate::api::membership::{RoleStatus, TargetStatus};
 use crate::api::{ProjectMembership, Reason};
 use crate::core::evaluation;
 use crate::core::notices::Notices;
+use crate::core::snapshot::ready;
 use crate::core::status::{self, ReadyCondition};
 
 /// Reports why an object is not ready: a failure when it begins, a wait when it has lasted for some time. Returns how
@@ -47,8 +48,7 @@ pub fn condition(ctx: &Context, object: &ProjectMembership, ready_condition: &Re
 
 /// Whether the status does not contain this reason yet.
 fn begins(object: &ProjectMembership, reason: Reason) -> bool {
-    let ready = object.status.iter().flat_map(|status| &status.conditions).find(|c| c.type_ == "Ready");
-    ready.is_none_or(|ready| ready.reason != reason.to_string())
+    ready(object).is_none_or(|(_, known)| known != reason.to_string())
 }
 
 /// Reports a wait. The log has one line about a provider that is not ready, and not one line about each of its

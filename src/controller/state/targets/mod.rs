@@ -16,6 +16,7 @@ use crate::core::memory::Memory;
 use crate::core::places::{Claim, DeclarationKey, Places};
 use crate::core::policy::PinnedIds;
 use crate::core::precedence::Evidence;
+use crate::core::snapshot::ready;
 
 /// What one pass works on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -435,9 +436,7 @@ impl Index {
 
 /// Whether the status reports that its object is carried out.
 fn is_converged(object: &ProjectMembership) -> bool {
-    let converged = Reason::Converged.to_string();
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.reason == converged)
+    ready(object).is_some_and(|(_, reason)| reason == Reason::Converged.to_string())
 }
 
 fn reference_to((namespace, name): &DeclarationKey) -> ObjectRef<ProjectMembership> {
