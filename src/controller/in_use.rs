@@ -40,13 +40,15 @@ pub async fn hold(
     // The provider object existed when the pass began; another one may have its name by now.
     let stays = |named: &Arc<dyn ProviderObject>| named.uid() == provider && !named.is_being_deleted();
     let named = ctx.providers.find(&key).filter(stays).ok_or(EarlyEnd::Overtaken)?;
-    let held = match mark(ctx, named.as_ref()).await {
-        Ok(()) => match pending {
-            Some(pending) => write::pending_grants(ctx, object, pending).await.map_err(Arc::new),
-            None => write::add_finalizer(ctx, object).await.map_err(Arc::new),
-        },
-        Err(error) => Err(error),
+    let hold = async {
+        mark(ctx, named.as_ref()).await?;
+        let held = match pending {
+            Some(pending) => write::pending_grants(ctx, object, pending).await,
+            None => write::add_finalizer(ctx, object).await,
+        };
+        held.map_err(Arc::new)
     };
+    let held = hold.await;
     drop(finalizing);
     // A check that tried to release the provider object meanwhile has ended without doing so.
     ctx.wake_leaving(Some(&key));

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use futures::future;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, ObjectMeta};
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
 use kube::{Api, Client, Resource};
 use tokio::sync::watch as signal;
 
@@ -170,9 +171,9 @@ pub struct ProvidersOfKind<K: Resource<DynamicType = ()> + 'static> {
     /// The cache of the objects.
     pub store: Store<K>,
     /// Whether the API server does not serve the kind: only one of the two kinds is needed.
-    pub not_served: signal::Receiver<bool>,
+    pub not_served: signal::Sender<bool>,
     /// Whether the store reflects a list that began while this replica led.
-    pub listed: signal::Receiver<bool>,
+    pub listed: signal::Sender<bool>,
 }
 
 impl Providers {
@@ -238,9 +239,15 @@ impl Providers {
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> ProvidersOfKind<K> {
+    /// An empty cache, and what fills it.
+    pub fn new() -> (Self, Writer<K>) {
+        let (store, writer) = reflector::store();
+        (Self { store, not_served: signal::Sender::new(false), listed: signal::Sender::new(false) }, writer)
+    }
+
     /// Waits until all objects of the kind are known; `false`: the kind is not served.
     async fn is_known(&self) -> bool {
-        let mut not_served = self.not_served.clone();
+        let mut not_served = self.not_served.subscribe();
         tokio::select! {
             biased;
             _ = self.store.wait_until_ready() => true,
@@ -250,7 +257,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ProvidersOfKind<K> {
 
     /// Waits until the store reflects a list that began while this replica led, or the kind is not served.
     async fn is_listed(&self) {
-        let (mut listed, mut not_served) = (self.listed.clone(), self.not_served.clone());
+        let (mut listed, mut not_served) = (self.listed.subscribe(), self.not_served.subscribe());
         tokio::select! {
             biased;
             Ok(_) = listed.wait_for(|listed| *listed) => {}

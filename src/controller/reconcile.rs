@@ -27,7 +27,8 @@ pub async fn pass(ctx: Arc<Context>, unit: Arc<Unit>, brought: Option<TicketResu
     let began = Instant::now();
     let span = report::span(&ctx, &unit);
     let outcome = match &*unit {
-        Unit::Provider(key) => return providers::check(&ctx, key).await,
+        // On the heap: thousands of passes over targets may wait for their turn.
+        Unit::Provider(key) => return Box::pin(providers::check(&ctx, key)).await,
         Unit::Object(_) => object::pass(&ctx, &unit).instrument(span).await,
         Unit::Target(..) => target(&ctx, &unit, brought).instrument(span).await,
     };

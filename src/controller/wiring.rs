@@ -95,8 +95,8 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let client = outage::client(client, outage.clone());
     let (events, event_task) = Events::new(client.clone(), metrics.clone(), outage.available());
     let (memberships, memberships_writer) = reflector::store();
-    let (of_namespaces, source) = cache();
-    let (of_cluster, cluster_source) = cache();
+    let (of_namespaces, writer) = ProvidersOfKind::new();
+    let (of_cluster, cluster_writer) = ProvidersOfKind::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
         http,
@@ -152,8 +152,13 @@ pub fn wire(outside: Dependencies) -> Wiring {
         }
     };
     let changes = changes_by_others(changes, ctx.clone(), |ctx, membership| ctx.wake(&ObjectRef::from_obj(membership)));
-    let providers = source.watched(apis_of(&client, &watched), ctx.clone(), leads(&leadership));
-    let cluster_providers = cluster_source.watched(cluster_apis, ctx.clone(), leads(&leadership));
+    let providers = watch_providers(ctx.clone(), writer, apis_of(&client, &watched), leads(&leadership), |providers| {
+        &providers.of_namespaces
+    });
+    let cluster_providers =
+        watch_providers(ctx.clone(), cluster_writer, cluster_apis, leads(&leadership), |providers| {
+            &providers.of_cluster
+        });
     let (ready, clock) = (announce(ctx.clone(), are_listed), watch_clock(ctx.clone()));
     let counts = provider_status::count_memberships(ctx.clone());
     let garbage = garbage::collect_regularly(ctx.clone());
@@ -165,40 +170,25 @@ pub fn wire(outside: Dependencies) -> Wiring {
     Wiring { background: background.boxed(), event_task: event_task.boxed(), ctx }
 }
 
-/// What fills the cache of one kind of provider objects and tracks its state.
-struct CacheSource<K: Resource<DynamicType = ()> + Clone + 'static> {
+/// Watches the provider objects of one kind, and requests a check of each that another writer changed. Never ends.
+async fn watch_providers<K>(
+    ctx: Arc<Context>,
     writer: Writer<K>,
-    not_served: signal::Sender<bool>,
-    listed: signal::Sender<bool>,
-}
-
-fn cache<K: Resource<DynamicType = ()> + Clone + 'static>() -> (ProvidersOfKind<K>, CacheSource<K>) {
-    let (store, writer) = reflector::store();
-    let (not_served, listed) = (signal::Sender::new(false), signal::Sender::new(false));
-    let kind = ProvidersOfKind { store, not_served: not_served.subscribe(), listed: listed.subscribe() };
-    (kind, CacheSource { writer, not_served, listed })
-}
-
-impl<K> CacheSource<K>
-where
+    apis: Vec<Api<Stored<K>>>,
+    leads: impl Future<Output = ()> + Send + 'static,
+    of_kind: impl Fn(&Providers) -> &ProvidersOfKind<K>,
+) where
     K: ProviderObject + Resource<DynamicType = ()> + DeserializeOwned + Clone + 'static,
 {
-    /// Watches the provider objects of the kind, and requests a check of each that another writer changed. Never ends.
-    fn watched(
-        self,
-        apis: Vec<Api<Stored<K>>>,
-        ctx: Arc<Context>,
-        leads: impl Future<Output = ()> + Send + 'static,
-    ) -> impl Future<Output = ()> + Send {
-        let Self { writer, not_served, listed } = self;
-        // A kind that is not watched is treated as not served.
-        not_served.send_replace(apis.is_empty());
-        let at_event = ctx.clone();
-        let handlers =
-            Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&at_event, event) };
-        let changes = watch::objects(apis, writer, ctx.metrics.clone(), not_served, handlers, leads, listed);
-        changes_by_others(changes, ctx, |ctx, object| ctx.wake_provider(&object.key()))
-    }
+    let ProvidersOfKind { not_served, listed, .. } = of_kind(&ctx.providers);
+    // A kind that is not watched is treated as not served.
+    not_served.send_replace(apis.is_empty());
+    let at_event = ctx.clone();
+    let handlers =
+        Handlers { complete: |_: &mut K| (), on_event: move |event: &Event<K>| provider_event(&at_event, event) };
+    let (not_served, listed, metrics) = (not_served.clone(), listed.clone(), ctx.metrics.clone());
+    let changes = watch::objects(apis, writer, metrics, not_served, handlers, leads, listed);
+    changes_by_others(changes, ctx, |ctx, object| ctx.wake_provider(&object.key())).await;
 }
 
 /// Lets only GET requests through unless this process leads, so that no caller can forget to check.
