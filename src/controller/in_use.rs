@@ -5,9 +5,9 @@
 //! two writes each.
 //!
 //! Work on one provider object never waits for another. The lock that the memberships that are being finalized share is
-//! only tried, so that nothing waits for it while their writes wait for the quota. Only the PATCH that adds the finalizer
-//! to the provider object is made under a lock that is waited for, which belongs to that object: one PATCH is sent, and
-//! all that wait share its outcome.
+//! only tried, so that nothing waits for it while their writes wait for the quota. Only the PATCH that adds the
+//! finalizer to the provider object is made under a lock that is waited for, which belongs to that object: one PATCH is
+//! sent, and all that wait share its outcome.
 
 use std::sync::Arc;
 

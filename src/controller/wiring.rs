@@ -97,6 +97,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
     let (memberships, memberships_writer) = reflector::store();
     let (of_namespaces, writer) = ProvidersOfKind::new();
     let (of_cluster, cluster_writer) = ProvidersOfKind::new();
+    let (namespaces, namespaces_writer) = NamespaceLabels::new();
     let ctx = Arc::new(Context {
         client: client.clone(),
         http,
@@ -104,7 +105,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         tokens,
         memberships: memberships.clone(),
         providers: Providers { of_namespaces, of_cluster },
-        namespaces: NamespaceLabels::default(),
+        namespaces,
         written: OwnWrites::default(),
         in_use: InUse::default(),
         outage,
@@ -143,7 +144,7 @@ pub fn wire(outside: Dependencies) -> Wiring {
         listed,
     );
     let labels = {
-        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone()));
+        let (leads, watch) = (leads(&leadership), namespaces::watch(ctx.clone(), client.clone(), namespaces_writer));
         // The view of a standby replica may be out of date and must not be used: the namespaces are listed when it
         // begins to act.
         async move {
@@ -265,8 +266,8 @@ pub(super) fn membership_event(ctx: &Context, event: &Event<ProjectMembership>) 
         Event::Init => return,
         Event::InitApply(object) => ctx.enter(object),
         Event::Apply(object) => {
-            // An object with the finalizer was already counted when it was first watched. The presence of a status shows
-            // nothing: the schema gives every object one.
+            // An object with the finalizer was already counted when it was first watched. The presence of a status
+            // shows nothing: the schema gives every object one.
             if !is_finalized(object) {
                 ctx.membership_count.notify_one();
                 ctx.wake_leaving(Some(&ProviderKey::named_by(object)));
